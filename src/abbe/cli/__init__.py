@@ -1,0 +1,86 @@
+"""The command line: parse, call, print. A verb is loaded when it is called, rooms when it runs."""
+
+import errno
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from abbe import __version__
+from abbe.errors import AbbeError
+
+VERBS = {
+    "demo": "distil on simulated tissue, in a few minutes",
+    "data": "list, fetch and check data sets",
+    "teach": "run a teacher over images once and keep its answers",
+    "distill": "train a student and its twin, score them, report",
+    "evaluate": "score a finished run on another data set",
+    "report": "write the report of a finished run again",
+    "recipes": "list the shipped experiment files, or copy one",
+}
+"""What each does, in a line; ``abbe.cli.NAME`` has its arguments and ``run``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``abbe VERB …``; the result is the exit code: 0, 1 for a problem, 2 for wrong usage."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"abbe {__version__}")
+        return 0
+    if words[0] not in VERBS:
+        print(f"abbe: there is no verb '{words[0]}'. Verbs: {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        return import_module(f"abbe.cli.{words[0]}").run(words[1:])
+    except AbbeError as error:
+        print(f"abbe {words[0]}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in TRAIN_PACKAGES:
+            raise
+        print(
+            f"abbe {words[0]}: needs the package '{error.name}', which is not installed. "
+            "Install it with: pip install 'abbe[train]'",
+            file=sys.stderr,
+        )
+        return 1
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        print(
+            f"abbe {words[0]}: {error.filename or 'the disk'}: {error.strerror}. Free the disk, "
+            "mend the permissions or name another place; what was computed is kept",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("\nabbe: stopped; what was computed is kept", file=sys.stderr)
+        return 130
+
+
+DISK_TROUBLE = (
+    errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EISDIR, errno.ENOSPC,
+    errno.ENOTDIR, errno.EPERM, errno.EROFS,
+)  # fmt: skip
+
+TRAIN_PACKAGES = (
+    "torch", "torchvision", "timm", "segmentation_models_pytorch", "accelerate", "safetensors",
+    "matplotlib", "jinja2", "pyarrow", "onnxruntime", "tensorboard",
+)  # fmt: skip
+
+
+def overview() -> str:
+    """The first page of help."""
+    lines = [
+        f"abbe {__version__}: condense large segmentation models into small ones.",
+        "",
+        "usage: abbe VERB …      (abbe VERB --help tells more)",
+        "",
+        *(f"  {name:10} {summary}" for name, summary in VERBS.items()),
+        "",
+        "A first look:  abbe demo",
+        "Your images:   abbe data check tissue/   then   abbe distill --help",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,103 @@
+"""``abbe data``: list, fetch and check data sets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from abbe import config
+from abbe.cli.arguments import SOME_DATA, parse
+
+DATA_HELP = """Look at data sets before anything is trained on them.
+
+  abbe data list                      known public sets, their licences and sizes
+  abbe data fetch bbbc038 data/       download one from its official address
+  abbe data check tissue/             what Abbe sees in a folder, and every problem in it"""
+
+
+def run(words: list[str]) -> int:
+    """``abbe data list | fetch | check``."""
+    parts: dict[str, Callable[[list[str]], int]] = {
+        "list": data_list, "fetch": data_fetch, "check": data_check
+    }  # fmt: skip
+    if not words or words[0] not in parts:
+        print(f"usage: abbe data {{list,fetch,check}} …\n\n{DATA_HELP}")
+        return 0 if words and words[0] in ("-h", "--help") else 2
+    return parts[words[0]](words[1:])
+
+
+@dataclass(frozen=True)
+class FetchArguments:
+    """Arguments of ``abbe data fetch``."""
+
+    name: tyro.conf.Positional[str]
+    """Name of the set, from 'abbe data list'."""
+    destination: tyro.conf.Positional[Path] = Path("data")
+    """Folder that the set's own folder is made in."""
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Arguments of ``abbe data check``."""
+
+    data: config.Data = SOME_DATA
+    crop: int = 256
+    """Side of the training crop; smaller images are pointed out."""
+    contact_sheet: Path | None = None
+    """Write a picture of some images with their labels here (.png)."""
+    json: Path | None = None
+    """Write everything that was found here as JSON."""
+
+
+def data_list(words: list[str]) -> int:
+    """``abbe data list``."""
+    from abbe import datasets
+
+    @dataclass(frozen=True)
+    class ListArguments:
+        """No arguments."""
+
+    parse(ListArguments, "data list", words, "Known public data sets, licences and sizes.")
+    print(datasets.known_sets())
+    return 0
+
+
+def data_fetch(words: list[str]) -> int:
+    """``abbe data fetch``."""
+    arguments = parse(
+        FetchArguments, "data fetch", words, "Download a data set from its official address.\n\n"
+        "example:  abbe data fetch bbbc038 data/",
+    )  # fmt: skip
+    from abbe import datasets
+
+    print(datasets.fetch(arguments.name, arguments.destination))
+    return 0
+
+
+def data_check(words: list[str]) -> int:
+    """``abbe data check``; exit code 1 where there is an error in the data."""
+    description = """Tell what Abbe sees in a data set, and every problem in it.
+
+usage: abbe data check [FOLDER] [--KEY VALUE …]
+
+examples:
+  abbe data check tissue/ --data.channels nucleus membrane --contact-sheet sheet.png
+  abbe data check --data.kind tissuenet --data.path tissuenet/"""
+    if words and not words[0].startswith("-"):
+        words = ["--data.path", *words]
+    arguments = parse(CheckArguments, "data check", words, description)
+    from abbe import datasets
+    from abbe.recipes import build
+
+    dataset = build.collect(arguments.data)
+    report = datasets.check(dataset, crop=arguments.crop)
+    print(report.text())
+    if arguments.contact_sheet is not None:
+        report.contact_sheet(arguments.contact_sheet)
+        print(f"contact sheet: {arguments.contact_sheet}")
+    if arguments.json is not None:
+        from abbe.files import write_json
+
+        write_json(arguments.json, report.to_json())
+    return 0 if report.ok else 1

@@ -1,0 +1,53 @@
+"""``abbe distill``: train a student and its twin."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from abbe import config
+from abbe.cli.arguments import Unprefixed, parse, say
+
+
+@dataclass(frozen=True)
+class DistillArguments:
+    """Arguments of ``abbe distill`` after the recipe."""
+
+    experiment: Annotated[config.Experiment, Unprefixed]
+    resume: bool = False
+    """Finish a run that was interrupted."""
+
+
+DISTILL_HELP = """Train a student from a teacher's targets, its twin without them, and report both.
+
+usage: abbe distill RECIPE|FILE.yaml [--resume] [--KEY VALUE …]
+
+RECIPE is one of 'abbe recipes'; every key of the experiment file can be set on the command line.
+
+examples:
+  abbe distill cmkd --data.path tissue/ --data.channels nucleus membrane \\
+      --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out runs/a
+  abbe distill mine.yaml --student.architecture unet-mobilenetv3 --out runs/b
+  abbe distill runs/a/config.yaml --resume
+
+'abbe distill cmkd --help' lists every key with its meaning and default."""
+
+
+def run(words: list[str]) -> int:
+    """``abbe distill``."""
+    if not words or words[0].startswith("-"):
+        say(DISTILL_HELP)
+        return 0 if words and words[0] in ("-h", "--help") else 2
+    from abbe.recipes.shipped import recipe_path
+
+    source = recipe_path(words[0])
+    drafted = config.draft(config.read_values(source), str(source))
+    default = DistillArguments(experiment=drafted)
+    arguments = parse(DistillArguments, f"distill {words[0]}", words[1:], DISTILL_HELP,
+                       default=default)  # fmt: skip
+    from abbe.recipes.distill import distill
+    from abbe.recipes.results import table
+
+    finished = distill(arguments.experiment, resume=arguments.resume)
+    if os.environ.get("RANK", "0") == "0":
+        say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
+    return 0

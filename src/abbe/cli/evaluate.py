@@ -1,0 +1,51 @@
+"""``abbe evaluate``: score a finished run on another data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from abbe import config
+from abbe.cli.arguments import SOME_DATA, parse, say
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Arguments of ``abbe evaluate``."""
+
+    run: tyro.conf.Positional[Path]
+    """The finished run."""
+    name: str
+    """Name of the evaluation: it goes to RUN/evaluations/NAME."""
+    data: config.Data = SOME_DATA
+    distil: bool = False
+    """Also distil a student on the other data set from the same frozen teacher."""
+    teacher_sees: tuple[str, ...] | None = None
+    """Channels of the other set for the teacher, in its order; one may stand twice."""
+    student_sees: tuple[str, ...] | None = None
+    """Channels of the other set for the student, in its order."""
+
+
+def run(words: list[str]) -> int:
+    """``abbe evaluate``."""
+    description = """Score a finished run on another data set, as it is.
+
+With --distil, a student distilled there from the same frozen teacher stands beside it.
+
+examples:
+  abbe evaluate runs/a --name expert2 --data.path codex/ --data.labels labels/expert2
+  abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil"""
+    arguments = parse(EvaluateArguments, "evaluate", words, description)
+    from abbe.recipes.results import table
+    from abbe.recipes.transfer import evaluate_run
+
+    finished = evaluate_run(
+        arguments.run,
+        arguments.data,
+        name=arguments.name,
+        distil=arguments.distil,
+        teacher_sees=arguments.teacher_sees,
+        student_sees=arguments.student_sees,
+    )
+    say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
+    return 0
