@@ -44,8 +44,8 @@ codex() {
                   --teacher.path "$data/codex_2ch/labels/DeepCell-0.9.0_membrane"
                   --teacher.options name Mesmer-0.9 --student.sees nucleus
                   --student.architecture unet-resnet18 "${short[@]}")
-    run codex-one-crop "${taught[@]}" --data.labels labels/one-crop --training.steps 150
-    run codex-no-label "${taught[@]}" --data.labels labels/test-only --training.steps 200
+    run codex-one-crop "${taught[@]}" --data.labels labels/one-crop --training.steps 400
+    run codex-no-label "${taught[@]}" --data.labels labels/test-only --training.steps 400
     for name in codex-one-crop codex-no-label; do
         [ -f "$out/$name/evaluations/expert2/summary.json" ] ||
             abbe evaluate "$out/$name" --name expert2 "${set[@]}" --data.labels labels/expert2
@@ -77,7 +77,7 @@ on() { # on RUN NAME ARGUMENTS…: evaluate a run on another set unless that is 
 
 ablation() {
     python benchmarks/ablation.py "$out/codex-data" \
-        "$data/codex_2ch/labels/DeepCell-0.9.0_membrane" "$out/ablation"
+        "$data/codex_2ch/labels/DeepCell-0.9.0_membrane" "$out/ablation" --steps 400
 }
 
 for part in ${parts[*]}; do "$part"; done
