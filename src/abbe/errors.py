@@ -17,6 +17,10 @@ class StoreError(AbbeError):
     """A target store is damaged, half-made, or belongs to another teacher."""
 
 
+class PackageError(AbbeError):
+    """A package is damaged, incomplete, hostile, or of another version."""
+
+
 class MissingExtraError(AbbeError):
     """A part of Abbe was asked for whose packages are not installed."""
 
