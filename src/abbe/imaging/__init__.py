@@ -5,10 +5,13 @@ from abbe.imaging.labels import outlines, read_labels, write_labels
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import open_image
 from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
+from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels
 
 __all__ = [
     "Image",
     "Region",
+    "ThreeChannelRule",
+    "choose_rule",
     "composite",
     "contact_sheet",
     "draw_outlines",
@@ -18,6 +21,7 @@ __all__ = [
     "outlines",
     "percentile_limits",
     "read_labels",
+    "three_channels",
     "write_labels",
     "write_png",
 ]

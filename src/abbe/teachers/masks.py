@@ -81,7 +81,7 @@ def masks(
     folder = Path(path)
     channels = require_channels(channels, str(folder))
     return MaskTeacher(
-        _files(folder, suffix),
+        mask_files(folder, suffix),
         folder,
         Provenance(
             teacher=name or folder.resolve().name,
@@ -97,7 +97,12 @@ def masks(
     )
 
 
-def _files(folder: Path, suffix: str) -> dict[str, Path]:
+def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
+    """The label images or masks in a folder, by the id of the image they belong to.
+
+    Raises:
+        InputError: there is no such folder, no mask in it, or two for one image.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of masks")
     files: dict[str, Path] = {}

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.log import Log, progress_bar
 from abbe.training.memory import freed_memory_kept, memory_format
-from abbe.training.stage import Schedule, Stage, Term
+from abbe.training.stage import Schedule, Stage, Term, on_image
 
 LOG_EVERY = 10
 """Steps between lines of the log."""
@@ -49,13 +49,19 @@ class Fitted:
 class LossOf(nn.Module):
     """A network with the terms and the weighting of its stage: from a batch to a loss."""
 
-    def __init__(self, network: nn.Module, terms: tuple[Term, ...], weighting: nn.Module) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        terms: tuple[Term, ...],
+        weighting: nn.Module,
+        answer: Callable[[nn.Module, Batch], Any] = on_image,
+    ) -> None:
         super().__init__()
-        self.network, self.weighting, self._terms = network, weighting, terms
+        self.network, self.weighting, self._terms, self._answer = network, weighting, terms, answer
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, Any], dict[str, Any]]:
         """The loss, each term's value and each term's weight."""
-        output = self.network(batch["image"])
+        output = self._answer(self.network, batch)
         values = {term.name: term.loss(output, batch) for term in self._terms}
         present = {name: value for name, value in values.items() if value is not None}
         if not present:
@@ -155,7 +161,10 @@ class _Run:
         self.layout = memory_format(accelerator.device, accelerator.mixed_precision)
         stage.trains.to(memory_format=self.layout)
         loss_of = LossOf(
-            stage.trains, stage.terms, stage.weighting([term.name for term in stage.terms])
+            stage.trains,
+            stage.terms,
+            stage.weighting([term.name for term in stage.terms]),
+            stage.answer,
         )
         self.optimizer = torch.optim.AdamW(_parameter_groups(loss_of, self.schedule.weight_decay))
         self.trained, self.optimizer = accelerator.prepare(loss_of, self.optimizer)
@@ -206,6 +215,7 @@ class _Run:
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         batch["image"] = batch["image"].contiguous(memory_format=self.layout)
         self.trained.train()
+        rest_frozen(self.loss_of.network)
         with self.accelerator.autocast():
             if self.teacher is not None:
                 with torch.inference_mode():
@@ -353,11 +363,20 @@ class _Run:
         return Fitted(self.step, self.best, self.images / seconds, self.waited / seconds)
 
 
+def rest_frozen(network: nn.Module) -> None:
+    """Set parts of a network that do not train to evaluate: their running means must stay too."""
+    for part in network.modules():
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            part.eval()
+
+
 def _parameter_groups(module: LossOf, weight_decay: float) -> list[dict[str, Any]]:
     """Decay on matrices and kernels; none on biases, norms and the weighting's variances."""
     decayed, free = [], []
     for parameter in module.network.parameters():
-        (free if parameter.ndim < 2 else decayed).append(parameter)
+        if parameter.requires_grad:
+            (free if parameter.ndim < 2 else decayed).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},

@@ -2,13 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from abbe.datasets.batches import Batch, Batches
+from abbe.datasets.batches import Batch
 
 Metrics = dict[str, float]
+
+
+class Batches(Protocol):
+    """Batches by step: ``batches[k]`` depends on nothing but ``k``."""
+
+    batch_size: int
+    """Samples in a batch, over all processes."""
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process's part of the batch of ``step``."""
+        ...
+
+
+def on_image(network: nn.Module, batch: Batch) -> torch.Tensor:
+    """The network's answer to the batch's images alone."""
+    return network(batch["image"])
 
 
 @dataclass(frozen=True)
@@ -17,13 +34,13 @@ class Term:
 
     Attributes:
         name: how it is logged and weighted.
-        loss: from the network's output and the batch to a scalar; None when the batch holds
-            nothing for this term.
+        loss: from the network's output (whatever the stage's ``answer`` gives) and the batch to a
+            scalar; None when the batch holds nothing for this term.
         distils: whether it learns from the teacher. The twin trains without such terms.
     """
 
     name: str
-    loss: Callable[[torch.Tensor, Batch], torch.Tensor | None]
+    loss: Callable[[Any, Batch], torch.Tensor | None]
     distils: bool
 
 
@@ -60,8 +77,8 @@ class Stage:
 
     Attributes:
         name: shown in logs and reports.
-        trains: the network; it is called with ``batch["image"]``.
-        batches: see :class:`abbe.datasets.batches.Batches`.
+        trains: the network.
+        batches: such as :class:`abbe.datasets.batches.Batches`.
         terms: summands of the loss.
         weighting: builds what joins the terms, from their names.
         schedule: steps and learning rate.
@@ -69,6 +86,7 @@ class Stage:
         watch: the validation metric that picks the best weights; higher is better.
         teacher: a frozen network that answers ``batch["teacher_image"]`` with logits, if the
             teacher runs live.
+        answer: how the network is asked: from it and the batch to what the terms see.
     """
 
     name: str
@@ -80,6 +98,7 @@ class Stage:
     validate: Callable[[nn.Module], Metrics] | None = None
     watch: str = "dice"
     teacher: nn.Module | None = None
+    answer: Callable[[nn.Module, Batch], Any] = on_image
 
 
 def twin_of(stage: Stage, network: nn.Module) -> Stage | None:

@@ -1,0 +1,267 @@
+"""Training batches for promptable networks: pictures, objects in them, and prompts for those.
+
+As in :mod:`abbe.datasets.batches`, batch k is a pure function of the seed and k.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+
+from abbe.datasets.augment import change_light
+from abbe.datasets.batches import Batch
+from abbe.datasets.collection import Record
+from abbe.errors import InputError
+from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+
+PromptKind = Literal["box", "point", "mixed"]
+MEAN = (123.675, 116.28, 103.53)
+DEVIATION = (58.395, 57.12, 57.375)
+"""Of red, green and blue, as SAM subtracts and divides."""
+MINIMUM_AREA = 12
+"""Objects below this many px of the frame are not asked for: they may not show at all."""
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A decoded image with its objects.
+
+    Attributes:
+        id: of the image.
+        picture: (H, W, 3) uint8.
+        label: (H, W) int32 instances, 0 background, −1 unknown; None where there is no label.
+        shape: (H, W) px of the image as it lies on the disk.
+    """
+
+    id: str
+    picture: np.ndarray
+    label: np.ndarray | None
+    shape: tuple[int, int]
+
+
+def picture_records(
+    records: Iterable[Record],
+    channels: Sequence[str],
+    *,
+    longest: int,
+    inputs: ThreeChannelRule = "auto",
+) -> list[Pictured]:
+    """Decode images and labels once, shrunk to at most ``longest`` px a side.
+
+    Raises:
+        InputError: a channel is missing, or a label differs in size from its image.
+    """
+    rule = choose_rule(inputs, len(channels))
+    pictured = []
+    for record in records:
+        image = record.image.open()
+        picture = three_channels(image.read(channels=channels), rule)
+        label = None if record.label is None else record.label.read()
+        if label is not None and label.shape != image.shape:
+            raise InputError(
+                f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
+                f"{image.shape[0]} x {image.shape[1]}: export the label at the image's size"
+            )
+        size = fitted(image.shape, longest) if max(image.shape) > longest else image.shape
+        small = resized(picture, size)
+        pictured.append(
+            Pictured(record.id, small, None if label is None else nearest(label, size), image.shape)
+        )
+    return pictured
+
+
+def fitted(shape: tuple[int, int], side: int) -> tuple[int, int]:
+    """(h, w) of an image of ``shape`` whose longest side becomes ``side``, rounded as SAM does."""
+    scale = side / max(shape)
+    return int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture (H, W, 3) uint8 at another size (h, w), bilinear."""
+    if picture.shape[:2] == size:
+        return picture
+    turned = size[1], size[0]
+    return np.asarray(Pillow.fromarray(picture).resize(turned, Pillow.Resampling.BILINEAR))
+
+
+def nearest(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A label (H, W) at another size (h, w), by nearest neighbour."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(size, label.shape, strict=True)
+    )
+    return label[np.ix_(rows, columns)]
+
+
+def framed(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture (h, w, 3) in [0, 255] as SAM reads it: (3, side, side) float32, padded by zeros."""
+    height, width = picture.shape[:2]
+    frame = np.zeros((3, side, side), np.float32)
+    standard = (picture.astype(np.float32) - MEAN) / DEVIATION
+    frame[:, :height, :width] = standard.transpose(2, 0, 1)
+    return frame
+
+
+class PromptedBatches:
+    """Random parts of pictures with prompts; ``batches[k]`` is the batch of step ``k``.
+
+    A batch holds, for B pictures of side S and P objects in each:
+
+    - ``image`` (B, 3, S, S) float32 as SAM reads it;
+    - ``mask`` (B, P, S, S) bool, and ``valid`` (B, S, S) bool, False beyond the picture;
+    - ``boxes`` (B, P, 4) float32 x0, y0, x1, y1 in px of the frame, or ``points`` (B, P, K, 2)
+      with ``point_labels`` (B, P, K), 1 for a point inside. One kind in a batch.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Pictured],
+        *,
+        side: int,
+        batch_size: int,
+        seed: int,
+        objects: int = 4,
+        prompts: PromptKind = "mixed",
+        jitter: float = 0.02,
+        zoom: tuple[float, float] = (0.6, 1.0),
+        flips: bool = True,
+        gamma: tuple[float, float] = (1.0, 1.0),
+        brightness: float = 0.0,
+        noise: float = 0.0,
+        blur: float = 0.0,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """Draw from ``images``.
+
+        Args:
+            images: decoded, with labels; those without an object are left out.
+            side: S, of the network's frame in px.
+            batch_size: pictures in a batch, over all processes.
+            seed: seed of everything drawn.
+            objects: P; a picture with fewer objects is asked for some of them twice.
+            prompts: boxes, points (one or three), or now one and now the other.
+            jitter: each side of a box moves by up to this share of the frame (0.02: 20 px of
+                1024), but never by more than a quarter of the box.
+            zoom: shares of the picture's sides that are shown, drawn evenly between these.
+            flips: mirror at random, left to right and upside down.
+            gamma, brightness, noise, blur: see :mod:`abbe.datasets.augment`.
+            rank, processes: this process's number and how many share each batch.
+
+        Raises:
+            InputError: no image has an object, or the batch cannot be shared out evenly.
+        """
+        self.images = [each for each in images if each.label is not None and (each.label > 0).any()]
+        if not self.images:
+            raise InputError(
+                "no training image has a labelled object to ask for: check the labels with "
+                "'abbe data check'"
+            )
+        if batch_size % processes:
+            raise InputError(
+                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
+                f"choose a multiple of {processes}"
+            )
+        self.side, self.batch_size, self.seed = side, batch_size, seed
+        self.objects, self.prompts, self.jitter = objects, prompts, jitter
+        self.zoom, self.flips = zoom, flips
+        self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.rank, self.processes = rank, processes
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process's part of the batch of ``step``."""
+        boxes, points = self._kind(step)
+        positions = range(self.rank, self.batch_size, self.processes)
+        samples = [self._sample(step, position, boxes, points) for position in positions]
+        return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def _kind(self, step: int) -> tuple[bool, int]:
+        """Whether the step asks by boxes, and if not, by how many points."""
+        random = np.random.default_rng([self.seed, 1 << 21, step])
+        boxes = self.prompts == "box" or (self.prompts == "mixed" and random.random() < 0.5)
+        return boxes, int(random.choice([1, 3]))
+
+    def _sample(self, step: int, position: int, boxes: bool, points: int) -> Batch:
+        random = np.random.default_rng([self.seed, step, position])
+        image = self.images[self._draw_image(step * self.batch_size + position)]
+        assert image.label is not None  # images without one are left out
+        picture, label = self._part(image.picture, image.label, random)
+        numbers = self._draw_objects(label, random)
+        height, width = label.shape
+        masks = np.zeros((len(numbers), self.side, self.side), bool)
+        masks[:, :height, :width] = label == numbers[:, None, None]
+        valid = np.zeros((self.side, self.side), bool)
+        valid[:height, :width] = label >= 0
+        light = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 255)
+        changed = change_light(light, random, **self.light).numpy().transpose(1, 2, 0) * 255
+        sample = {
+            "image": torch.from_numpy(framed(changed, self.side)),
+            "mask": torch.from_numpy(masks),
+            "valid": torch.from_numpy(valid),
+        }
+        if boxes:
+            asked = [self._box(mask, (height, width), random) for mask in masks]
+            sample["boxes"] = torch.tensor(np.array(asked), dtype=torch.float32)
+        else:
+            where = np.stack([points_in(mask, points, random) for mask in masks])
+            sample["points"] = torch.tensor(where, dtype=torch.float32)
+            sample["point_labels"] = torch.ones(where.shape[:2], dtype=torch.int64)
+        return sample
+
+    def _draw_image(self, count: int) -> int:
+        """Every image comes once before any comes again, in an order drawn each time."""
+        epoch, place = divmod(count, len(self.images))
+        order = np.random.default_rng([self.seed, 1 << 20, epoch]).permutation(len(self.images))
+        return int(order[place])
+
+    def _part(
+        self, picture: np.ndarray, label: np.ndarray, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random part that shows at least one object, resized to the frame and mirrored."""
+        share = random.uniform(*self.zoom)
+        height, width = (max(1, round(share * length)) for length in label.shape)
+        ys, xs = np.nonzero(label > 0)
+        chosen = random.integers(len(ys))
+        top = _start(ys[chosen], height, label.shape[0], random)
+        left = _start(xs[chosen], width, label.shape[1], random)
+        window = np.s_[top : top + height, left : left + width]
+        size = fitted((height, width), self.side)
+        part, part_label = resized(picture[window], size), nearest(label[window], size)
+        for axis in (0, 1):
+            if self.flips and random.random() < 0.5:
+                part, part_label = np.flip(part, axis), np.flip(part_label, axis)
+        return part, part_label
+
+    def _draw_objects(self, label: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        areas = np.bincount(label[label > 0])
+        numbers = np.flatnonzero(areas >= min(MINIMUM_AREA, int(areas.max())))
+        return random.choice(numbers, self.objects, replace=len(numbers) < self.objects)
+
+    def _box(
+        self, mask: np.ndarray, shape: tuple[int, int], random: np.random.Generator
+    ) -> np.ndarray:
+        box = box_around(mask)
+        size = np.tile(box[2:] - box[:2], 2)
+        moved = box + random.uniform(-1, 1, 4) * np.minimum(self.jitter * self.side, size / 4)
+        return np.clip(moved, 0, np.tile([shape[1], shape[0]], 2))
+
+
+def _start(seen: int, length: int, whole: int, random: np.random.Generator) -> int:
+    """Where a window of ``length`` px begins that holds the pixel ``seen``."""
+    return int(random.integers(max(0, seen - length + 1), min(seen, whole - length) + 1))
+
+
+def box_around(mask: np.ndarray) -> np.ndarray:
+    """x0, y0, x1, y1 (px, the far edges) of a mask (H, W) bool that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def points_in(mask: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """``count`` random points x, y (px) inside a mask (H, W) bool, (count, 2)."""
+    rows, columns = np.nonzero(mask)
+    chosen = random.integers(len(rows), size=count)
+    return np.stack([columns[chosen], rows[chosen]], axis=1) + 0.5
