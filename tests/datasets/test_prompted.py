@@ -1,0 +1,121 @@
+"""Batches for promptable networks."""
+
+import numpy as np
+import pytest
+import torch
+
+from abbe import datasets
+from abbe.datasets.prompted import (
+    DEVIATION,
+    MEAN,
+    Pictured,
+    PromptedBatches,
+    box_around,
+    fitted,
+    framed,
+    nearest,
+    picture_records,
+)
+from abbe.errors import InputError
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def images():
+    tissue = datasets.simulated_tissue(4, size=80, seed=1)
+    return picture_records(tissue, ("nucleus", "membrane"), longest=SIDE)
+
+
+def batches(images, **options):
+    return PromptedBatches(images, side=SIDE, batch_size=3, seed=5, objects=2, **options)
+
+
+def test_a_batch_is_a_function_of_the_seed_and_the_step(images):
+    first, second = (
+        batches(images, brightness=0.2, noise=0.1),
+        batches(images, brightness=0.2, noise=0.1),
+    )
+    second[3]
+    for key, value in first[7].items():
+        assert torch.equal(value, second[7][key]), key
+
+
+def test_processes_share_one_batch(images):
+    whole = batches(images)[2]
+    parts = [
+        PromptedBatches(images, side=SIDE, batch_size=4, seed=5, objects=2, rank=r, processes=2)[2]
+        for r in (0, 1)
+    ]
+    alone = PromptedBatches(images, side=SIDE, batch_size=4, seed=5, objects=2)[2]
+    for key, value in alone.items():
+        assert torch.equal(value[0::2], parts[0][key])
+        assert torch.equal(value[1::2], parts[1][key])
+    assert whole["image"].shape == (3, 3, SIDE, SIDE)
+
+
+def test_every_mask_is_an_object_that_its_prompt_points_at(images):
+    drawn = batches(images, prompts="mixed", jitter=0.0)
+    kinds = set()
+    for step in range(8):
+        batch = drawn[step]
+        assert batch["mask"].shape == (3, 2, SIDE, SIDE)
+        assert batch["mask"].flatten(2).any(-1).all()
+        assert not (batch["mask"] & ~batch["valid"][:, None]).any()
+        for image, masks in enumerate(batch["mask"].numpy()):
+            for number, mask in enumerate(masks):
+                if "boxes" in batch:
+                    kinds.add("box")
+                    assert batch["boxes"][image, number].tolist() == box_around(mask).tolist()
+                else:
+                    points = batch["points"][image, number].numpy()
+                    kinds.add(len(points))
+                    assert all(mask[int(y), int(x)] for x, y in points)
+    assert kinds == {"box", 1, 3}
+
+
+def test_boxes_move_by_no_more_than_the_jitter_and_stay_in_the_picture(images):
+    batch = batches(images, prompts="box", jitter=0.05)[0]
+    exact = np.array([[box_around(m) for m in masks] for masks in batch["mask"].numpy()])
+    moved = batch["boxes"].numpy()
+    assert 0 < np.abs(moved - exact).max() <= 0.05 * SIDE
+    assert moved.min() >= 0
+    assert moved.max() <= SIDE
+    assert (moved[..., 2:] > moved[..., :2]).all()
+
+
+def test_the_frame_is_sam_s():
+    picture = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    frame = framed(picture, 8)
+    assert np.allclose(frame[1, :6] * DEVIATION[1] + MEAN[1], picture[..., 1], atol=1e-3)
+    assert not frame[:, 6:].any()
+
+
+def test_the_size_is_rounded_as_sam_rounds():
+    torch_sam = pytest.importorskip("segment_anything.utils.transforms")
+    for shape in [(300, 401), (1, 1000), (1024, 1024), (77, 33), (2967, 2220)]:
+        assert fitted(shape, 1024) == torch_sam.ResizeLongestSide.get_preprocess_shape(*shape, 1024)
+
+
+def test_labels_keep_their_numbers_when_resized():
+    label = np.arange(36).reshape(6, 6)
+    assert np.array_equal(nearest(label, (6, 6)), label)
+    assert set(np.unique(nearest(label, (3, 2)))) <= set(label.ravel())
+
+
+def test_unknown_pixels_are_not_valid():
+    label = np.zeros((SIDE, SIDE), np.int32)
+    label[10:30, 10:30], label[:, 40:] = 1, -1
+    image = Pictured("a", np.zeros((SIDE, SIDE, 3), np.uint8), label, label.shape)
+    batch = PromptedBatches([image], side=SIDE, batch_size=1, seed=0, zoom=(1, 1), flips=False)[0]
+    assert not batch["valid"][0, :, 40:].any()
+    assert batch["valid"][0, :, :40].all()
+
+
+def test_images_without_objects_are_left_out_and_none_at_all_is_said(images):
+    empty = Pictured("e", images[0].picture, np.zeros_like(images[0].label), (80, 80))
+    assert len(PromptedBatches([*images, empty], side=SIDE, batch_size=1, seed=0).images) == 4
+    with pytest.raises(InputError, match="no training image has a labelled object"):
+        PromptedBatches([empty], side=SIDE, batch_size=1, seed=0)
+    with pytest.raises(InputError, match="cannot be shared by 2 processes"):
+        PromptedBatches(images, side=SIDE, batch_size=3, seed=0, processes=2)
