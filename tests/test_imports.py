@@ -13,10 +13,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
-BELOW = {"errors", "files", "__version__"}
+BELOW = {"errors", "files", "hardware", "__version__"}
 ROOMS = {
     "errors": set(),
     "files": set(),
+    "hardware": {"errors"},
     "imaging": BELOW,
     "targets": BELOW,
     "runtime": BELOW | {"imaging"},

@@ -50,7 +50,8 @@ def test_maps_are_the_students(folder: Path):
 def test_facts_become_provenance(folder: Path):
     found = run(folder).provenance
     assert found.teacher == f"{folder.name}/unet-mobilenetv3, trained on simulated images"
-    assert found.notes == ("trained by Abbe on squares",)
+    assert found.notes[0] == "trained by Abbe on squares"
+    assert run(folder, precision="bf16").provenance.notes[1] == "computed in bf16"
     assert found.weights_sha256 == sha256_of_file(folder / "student.safetensors")
     assert (found.channels, found.outputs) == (CHANNELS, ("foreground", "boundary"))
     assert found.thresholds == {"foreground": 0.4}
@@ -74,6 +75,8 @@ def test_what_can_be_wrong(folder: Path, tmp_path: Path):
         run(folder / "bare.safetensors")
     with pytest.raises(InputError, match=r"other\.safetensors: reads images normalised by 'none'"):
         run(folder / "other.safetensors")
+    with pytest.raises(ConfigError, match="tile 100 and halo 64 must be multiples of 32 px"):
+        run(folder, tile=100)
     with pytest.raises(ConfigError, match="trained on the channels nucleus, membrane"):
         run(folder, ("nucleus",))
 
@@ -85,3 +88,10 @@ def test_a_set_of_one_channel_can_be_shown_twice(folder: Path):
     expected = run(folder, device="cpu").predict(twice, "a").maps["probability"]
     assert teacher.provenance.channels == ("nucleus", "nucleus")
     np.testing.assert_array_equal(teacher.predict(image, "a").maps["probability"], expected)
+
+
+def test_a_large_image_is_predicted_by_tile(folder: Path):
+    image = SeededImage(2, shape=(200, 150)).open()
+    found = run(folder, device="cpu", tile=96, halo=32).predict(image, "a").maps["probability"]
+    assert found.shape == (2, 200, 150)
+    assert 0.3 < found.mean() < 0.7

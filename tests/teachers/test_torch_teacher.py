@@ -127,3 +127,50 @@ def test_answers_that_are_no_map_or_too_many():
         torch_module(f"{HERE}:dictionary", CHANNELS).predict(image, "a")
     with pytest.raises(InputError, match=r"Mix gave 2 maps but 1 outputs are named: foreground"):
         torch_module(f"{HERE}:Mix", CHANNELS, arguments={"outputs": 2}).predict(image, "a")
+
+
+def test_half_precision_is_said_and_near(tmp_path: Path):
+    image = SeededImage(3).open()
+    full = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", precision="fp32")
+    half = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", precision="bf16")
+    assert full.provenance.notes == ("computed in fp32",)
+    assert half.provenance.notes == ("computed in bf16",)
+    assert full.provenance.differences(half.provenance) == []  # one store may hold both
+    difference = (
+        full.predict(image, "a").maps["probability"]
+        - (half.predict(image, "a").maps["probability"])
+    )
+    assert 0 < np.abs(difference).max() < 0.01
+    with pytest.raises(ConfigError, match="precision 'int8'"):
+        torch_module(f"{HERE}:Mix", CHANNELS, precision="int8")
+
+
+@pytest.mark.parametrize(
+    "preprocessing", ["percentile", "zero_mean_unit_variance", "scale_255", "none"]
+)
+def test_a_large_image_is_read_by_tile(monkeypatch: pytest.MonkeyPatch, preprocessing: str):
+    from abbe.teachers import preprocessing as preparing
+
+    monkeypatch.setattr("abbe.imaging.normalisation._SAMPLED_PIXELS", 150 * 100)
+    monkeypatch.setattr(preparing, "BAND", 2 * 150 * 40)
+    large: list[int] = []
+    whole = SeededImage(3, shape=(300, 150))
+    image = whole.open()
+    read = image.read
+
+    def watched(region=None, channels=None):
+        pixels = read(region, channels)
+        large.append(pixels[0].size)
+        return pixels
+
+    monkeypatch.setattr(image, "read", watched)
+    options = {"preprocessing": preprocessing, "device": "cpu", "divisor": 8}
+    tiled = torch_module(f"{HERE}:Mix", CHANNELS, tile=64, halo=8, **options)
+    found = tiled.predict(image, "a").maps["probability"]
+    if preprocessing != "percentile":  # its limits come from windows of 512 px
+        assert max(large) <= 150 * 40
+    expected = torch_module(f"{HERE}:Mix", CHANNELS, tile=512, **options)
+    image_again = whole.open()
+    np.testing.assert_allclose(
+        found, expected.predict(image_again, "a").maps["probability"], atol=1e-5
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.teachers.bioimageio_package import Package, arranged, canonical, read_package
-from abbe.teachers.maps import MapTeacher
+from abbe.teachers.maps import MapTeacher, prepared_whole
 from abbe.teachers.onnx_network import OnnxNetwork
 from abbe.teachers.teacher import Prediction, name_outputs, require_channels, stored
 from abbe.teachers.tiles import Tiling
@@ -109,10 +109,10 @@ def bioimageio(
         _provenance(package, channels, names, threshold, training_data_licence, stand_in),
         package.name,
         names,
-        package.input.process,
+        prepared_whole(package.input.process, channels),
         run,
-        lambda maps: _finish(maps, package),
         _tiling(package, divisor, tile, halo),
+        lambda maps: _finish(maps, package),
     )
     return BioimageioTeacher(package, network, teacher)
 

@@ -1,4 +1,4 @@
-"""A teacher that is a network giving probability maps: prepare, run in tiles, finish, check."""
+"""A teacher that is a network giving probability maps: prepare, run in tiles, check."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.teachers.preprocessing import Preprocessing
+from abbe.teachers.preprocessing import Preprocessing, by_region
 from abbe.teachers.teacher import Prediction, found_in
-from abbe.teachers.tiles import Network, Tiling, run_in_tiles
+from abbe.teachers.tiles import Network, Pixels, Tiling, run_in_tiles
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -26,19 +26,19 @@ class MapTeacher:
         provenance: what the store must know.
         origin: the file or module, for messages.
         outputs: names of all maps the network gives, ``-`` for those not stored.
-        prepare: native pixels (C, H, W) → what the network reads, for the whole image.
+        prepare: an image → what the network reads of any region of it.
         network: (C, h, w) → (K, h, w), for one tile.
-        finish: the joined raw maps → probabilities.
         tiling: sides that the network accepts.
+        finish: the joined maps → probabilities, where that takes the whole image.
     """
 
     provenance: Provenance
     origin: str
     outputs: tuple[str, ...]
-    prepare: Preprocessing
+    prepare: Callable[[Image], Pixels]
     network: Network
-    finish: Callable[[NDArray[np.floating]], NDArray[np.floating]]
     tiling: Tiling
+    finish: Callable[[NDArray[np.floating]], NDArray[np.floating]] | None = None
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, one for each stored output.
@@ -47,7 +47,28 @@ class MapTeacher:
             InputError: the image lacks a channel, holds NaN, or the network does not answer with
                 probabilities of the image's size.
         """
-        pixels = image.read(channels=self.provenance.channels)
-        maps = run_in_tiles(self.network, self.prepare(pixels), self.tiling, self.origin)
+        maps = run_in_tiles(
+            self.network, self.prepare(image), image.shape, self.tiling, self.origin
+        )
         threshold = self.provenance.thresholds.get("foreground", 0.5)
-        return found_in(self.finish(maps), self.outputs, threshold, self.origin)
+        finished = maps if self.finish is None else self.finish(maps)
+        return found_in(finished, self.outputs, threshold, self.origin)
+
+
+def prepared_by(
+    preprocessing: Preprocessing, channels: tuple[str, ...]
+) -> Callable[[Image], Pixels]:
+    """Reads a region of these channels at a time, and prepares it."""
+    return lambda image: by_region(image, channels, preprocessing(image, channels))
+
+
+def prepared_whole(
+    process: Callable[[NDArray[np.generic]], NDArray[np.float32]], channels: tuple[str, ...]
+) -> Callable[[Image], Pixels]:
+    """Prepares the whole image at once, for a ``process`` that needs to see all of it."""
+
+    def prepare(image: Image) -> Pixels:
+        pixels = process(image.read(channels=channels))
+        return lambda region: pixels[:, region.top : region.bottom, region.left : region.right]
+
+    return prepare

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
-from abbe.teachers.maps import MapTeacher
+from abbe.teachers.maps import MapTeacher, prepared_by
 from abbe.teachers.onnx_network import OnnxNetwork
 from abbe.teachers.preprocessing import activation_named, preprocessing_named
 from abbe.teachers.teacher import name_outputs, require_channels, stored
@@ -92,13 +92,8 @@ def onnx(
                 )
         return np.concatenate([activate(answer[0].astype(np.float32)) for answer in answers])
 
-    return MapTeacher(
-        provenance, path.name, names, prepare, run, _as_it_is, _tiling(network, divisor, tile, halo)
-    )
-
-
-def _as_it_is(maps: NDArray[np.floating]) -> NDArray[np.floating]:
-    return maps
+    tiling = _tiling(network, divisor, tile, halo)
+    return MapTeacher(provenance, path.name, names, prepared_by(prepare, channels), run, tiling)
 
 
 def _check_input(network: OnnxNetwork, channels: Sequence[str]) -> None:

@@ -1,39 +1,57 @@
 """What a network wants done to the pixels, by name."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 
-Preprocessing = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+if TYPE_CHECKING:
+    from abbe.imaging import Image, Region
+
+Step = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+"""Native pixels (C, h, w) of any part of one image → what the network reads."""
+Preprocessing = Callable[["Image", Sequence[str]], Step]
+"""Looks at all of an image's channels, in bounded memory, and says what is done to its pixels."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+BAND = 1 << 24
+"""Pixels that are looked at together."""
 
 
-def percentile(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def percentile(image: Image, channels: Sequence[str]) -> Step:
     """Each channel's 1st to 99.8th percentile of this image → [0, 1], clipped: Abbe's own."""
-    from abbe.imaging import normalise, percentile_limits
+    from abbe.imaging import image_limits, normalise
 
-    return normalise(pixels, percentile_limits(pixels))
+    limits = image_limits(image, channels)
+    return lambda pixels: normalise(pixels, limits)
 
 
-def zero_mean_unit_variance(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def zero_mean_unit_variance(image: Image, channels: Sequence[str]) -> Step:
     """Each channel of this image to mean 0 and standard deviation 1; a constant one becomes 0."""
-    values = pixels.astype(np.float64)
-    mean = values.mean((1, 2), keepdims=True)
-    deviation = values.std((1, 2), keepdims=True)
-    return ((values - mean) / (deviation + 1e-6)).astype(np.float32)
+    count = image.shape[0] * image.shape[1]
+    mean = sum(band.sum((1, 2)) for band in _bands(image, channels)) / count
+    mean = np.asarray(mean)[:, None, None]
+    squares = sum(((band - mean) ** 2).sum((1, 2)) for band in _bands(image, channels)) / count
+    deviation = np.sqrt(np.asarray(squares))[:, None, None]
+    return lambda pixels: ((pixels - mean) / (deviation + 1e-6)).astype(np.float32)
 
 
-def scale_255(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def scale_255(image: Image, channels: Sequence[str]) -> Step:
     """8-bit values / 255.
 
     Raises:
-        InputError: a value lies outside 0 to 255.
+        InputError: from the step, where a value lies outside 0 to 255.
     """
+    return _scale_255
+
+
+def _scale_255(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         raise InputError(
             f"the teacher reads 8-bit images but the pixels go from {pixels.min()} to "
@@ -42,22 +60,40 @@ def scale_255(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def imagenet(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def imagenet(image: Image, channels: Sequence[str]) -> Step:
     """8-bit RGB / 255, then ImageNet's mean and standard deviation of each channel.
 
     Raises:
-        InputError: there are not three channels, or a value lies outside 0 to 255.
+        InputError: there are not three channels; from the step, a value lies outside 0 to 255.
     """
-    if len(pixels) != 3:
-        raise InputError(f"preprocessing='imagenet' is for three channels, not {len(pixels)}")
+    if len(channels) != 3:
+        raise InputError(f"preprocessing='imagenet' is for three channels, not {len(channels)}")
     mean = np.array(IMAGENET_MEAN, np.float32)[:, None, None]
     deviation = np.array(IMAGENET_DEVIATION, np.float32)[:, None, None]
-    return (scale_255(pixels) - mean) / deviation
+    return lambda pixels: (_scale_255(pixels) - mean) / deviation
 
 
-def none(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def none(image: Image, channels: Sequence[str]) -> Step:
     """The values as they are."""
-    return pixels.astype(np.float32)
+    return lambda pixels: pixels.astype(np.float32)
+
+
+def _bands(image: Image, channels: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+    """The image from top to bottom, in parts that are small enough to hold."""
+    from abbe.imaging import Region
+
+    height, width = image.shape
+    rows = max(1, BAND // (width * len(channels)))
+    for top in range(0, height, rows):
+        band = Region(top, 0, min(top + rows, height), width)
+        yield image.read(band, channels).astype(np.float64)
+
+
+def by_region(
+    image: Image, channels: Sequence[str], step: Step
+) -> Callable[[Region], NDArray[np.float32]]:
+    """Reads and prepares one region of the image at a time."""
+    return lambda region: step(image.read(region, channels))
 
 
 PREPROCESSINGS: dict[str, Preprocessing] = {

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.teachers.preprocessing import by_region, percentile
 from abbe.teachers.teacher import Prediction, found_in
+from abbe.teachers.tiles import Tiling, run_in_tiles
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -28,12 +34,17 @@ class RunTeacher:
     """A trained network of Abbe's own, with the facts that were saved beside its weights."""
 
     def __init__(
-        self, network: UNet, provenance: Provenance, pixel_size: float | None, tile: int, halo: int
+        self,
+        network: UNet,
+        provenance: Provenance,
+        pixel_size: float | None,
+        tiling: Tiling,
+        precision: str,
     ) -> None:
         self.network = network
         """(B, C, H, W) percentile-normalised in [0, 1] → (B, K, H, W) logits."""
         self.provenance = provenance
-        self._pixel_size, self._tile, self._halo = pixel_size, tile, halo
+        self._pixel_size, self._tiling, self._precision = pixel_size, tiling, precision
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, (K, H, W), one for each of the network's outputs.
@@ -41,16 +52,25 @@ class RunTeacher:
         Raises:
             InputError: the image lacks a channel or holds NaN.
         """
-        from abbe.imaging import normalise, percentile_limits
-        from abbe.students import predict
-
         provenance = self.provenance
         self._compare_pixel_size(image)
-        pixels = image.read(channels=provenance.channels)
-        prepared = normalise(pixels, percentile_limits(pixels))
-        maps = predict(self.network, prepared, tile=self._tile, halo=self._halo)
+        read = by_region(image, provenance.channels, percentile(image, provenance.channels))
+        maps = run_in_tiles(
+            self._probabilities, read, image.shape, self._tiling, provenance.teacher
+        )
         threshold = provenance.thresholds.get("foreground", 0.5)
         return found_in(maps, provenance.outputs, threshold, provenance.teacher)
+
+    def _probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of one tile: (C, h, w) in [0, 1] → (K, h, w)."""
+        import torch
+
+        from abbe.hardware import autocast_for
+
+        device = next(self.network.parameters()).device
+        with torch.inference_mode(), autocast_for(device, self._precision):
+            logits = self.network(torch.from_numpy(np.ascontiguousarray(pixels))[None].to(device))
+        return logits[0].float().sigmoid().cpu().numpy()
 
     def _compare_pixel_size(self, image: Image) -> None:
         if not self._pixel_size or not image.pixel_size:
@@ -73,6 +93,7 @@ def run(
     name: str | None = None,
     stand_in: bool = False,
     device: str | None = None,
+    precision: str = "auto",
 ) -> RunTeacher:
     """A teacher that an earlier run trained.
 
@@ -87,13 +108,16 @@ def run(
             on simulated images is said behind it.
         stand_in: the model stands in for the teacher one would rather use; said everywhere.
         device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
+        precision: fp32, bf16, fp16, or auto: half where the device computes it natively.
 
     Raises:
         InputError: there is no such file, or it does not say what the network was trained on.
-        ConfigError: ``channels`` are more or fewer than those it was trained on.
+        ConfigError: ``channels`` are more or fewer than those it was trained on, or tile and halo
+            are no multiples of what the network needs.
     """
     import torch
 
+    from abbe.hardware import choose_precision
     from abbe.students import load
 
     file = Path(path)
@@ -119,9 +143,12 @@ def run(
     name = name or f"{file.parent.name}/{network.architecture}"
     if facts.get("simulated"):
         name += ", trained on simulated images"
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if tile % network.divisor or halo % network.divisor:
+        raise ConfigError(f"tile {tile} and halo {halo} must be multiples of {network.divisor} px")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = choose_precision(precision, place)
     return RunTeacher(
-        network.requires_grad_(False).to(place),
+        network.eval().requires_grad_(False).to(place),
         _provenance(
             facts,
             file,
@@ -129,10 +156,11 @@ def run(
             shown,
             network.outputs,
             stand_in,
+            chosen,
         ),
         facts.get("pixel_size"),
-        tile,
-        halo,
+        replace(Tiling.multiples(network.divisor, tile, halo), padding="symmetric"),
+        chosen,
     )
 
 
@@ -150,6 +178,7 @@ def _provenance(
     channels: tuple[str, ...],
     outputs: tuple[str, ...],
     stand_in: bool,
+    precision: str,
 ) -> Provenance:
     from abbe.targets import Provenance
 
@@ -163,5 +192,8 @@ def _provenance(
         outputs=outputs,
         thresholds=facts.get("thresholds", {}),
         stand_in=stand_in,
-        notes=(f"trained by Abbe on {facts.get('trained_on', 'data that it does not name')}",),
+        notes=(
+            f"trained by Abbe on {facts.get('trained_on', 'data that it does not name')}",
+            f"computed in {precision}",
+        ),
     )

@@ -115,6 +115,8 @@ def found_in(
 ) -> Prediction:
     """Turn a network's maps (K, H, W) into a prediction, leaving out those named ``-``.
 
+    The maps are clipped to [0, 1] in place.
+
     It is empty where no pixel of ``foreground`` (of any stored map, if none has that name) reaches
     ``threshold``.
 
@@ -126,9 +128,9 @@ def found_in(
             f"{origin} gave {len(probability)} maps but {len(outputs)} outputs are named: "
             f"{', '.join(outputs)}. Name every map in order with outputs=[…]"
         )
-    if not np.isfinite(probability).all():
-        raise InputError(f"{origin} gave NaN or infinite values for this image")
     low, high = float(probability.min()), float(probability.max())
+    if not (np.isfinite(low) and np.isfinite(high)):  # NaN anywhere makes both NaN
+        raise InputError(f"{origin} gave NaN or infinite values for this image")
     if low < -1e-4 or high > 1 + 1e-4:
         raise InputError(
             f"{origin} gave values from {low:.3g} to {high:.3g}, which are no probabilities. "
@@ -136,7 +138,10 @@ def found_in(
         )
     kept = [index for index, name in enumerate(outputs) if name != NOT_STORED]
     names = [outputs[index] for index in kept]
-    maps = np.clip(probability[kept], 0, 1).astype(np.float32, copy=False)
+    if len(kept) < len(outputs):
+        probability = probability[kept]
+    # In place: of a large image these maps are the largest thing that is held.
+    maps = np.clip(probability, 0, 1, out=probability).astype(np.float32, copy=False)
     decisive = maps[names.index("foreground")] if "foreground" in names else maps
     return Prediction({"probability": maps}, empty=not bool((decisive >= threshold).any()))
 

@@ -1,13 +1,17 @@
-"""Run a network of limited or fixed input size over an image of any size."""
+"""Run a network of limited or fixed input size over an image of any size, read tile by tile."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
+from abbe.imaging import Region
 
+Pixels = Callable[[Region], NDArray[np.float32]]
+"""A region of the prepared image, (C, h, w)."""
 Network = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 """(C, h, w) → (K, h, w)."""
 
@@ -32,6 +36,15 @@ class Sides:
         allowed = max(0, (limit - self.minimum) // self.step)
         return self.minimum + self.step * min(wanted, allowed)
 
+    def continued(self, length: int, window: int) -> int:
+        """``length``, continued so that windows cover it; the last one on the grid of steps.
+
+        Where a window is a single step it ends with the image: little of it would be image else.
+        """
+        if window >= length:
+            return window
+        return length if window < 2 * self.step or not self.step else _up(length, self.step)
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -42,12 +55,15 @@ class Tiling:
         tile: images with a longer side (px) are cut into tiles of at most this side.
         halo: px at each inner edge of a tile that are computed and thrown away, because the
             network did not see what lies beyond.
+        padding: how the image is continued: reflect leaves the border pixel single, symmetric
+            repeats it, as :func:`abbe.students.predict` does.
     """
 
     rows: Sides
     columns: Sides
     tile: int = 1024
     halo: int = 64
+    padding: Literal["reflect", "symmetric"] = "reflect"
 
     def __post_init__(self) -> None:
         if self.tile < 1 or self.halo < 0:
@@ -68,25 +84,30 @@ class Tiling:
 
 
 def run_in_tiles(
-    network: Network, pixels: NDArray[np.float32], tiling: Tiling, origin: str
+    network: Network, read: Pixels, shape: tuple[int, int], tiling: Tiling, origin: str
 ) -> NDArray[np.float32]:
-    """Apply ``network`` to ``pixels`` (C, H, W) and join its maps, (K, H, W).
+    """Apply ``network`` to an image of ``shape`` (H, W) and join its maps, (K, H, W).
 
-    Images shorter than the window are padded by reflection at the bottom and right.
+    Only one tile is held besides the joined maps. At the bottom and right the image is continued
+    by reflection, up to the shortest window or to a whole number of the network's steps, so that
+    a network with strides sees every tile on the same grid.
 
     Raises:
         InputError: the network's maps are not of its input's size.
         ConfigError: the halo leaves nothing of a tile.
     """
-    height, width = pixels.shape[1:]
+    height, width = shape
     rows = tiling.rows.fit(height, tiling.tile)
     columns = tiling.columns.fit(width, tiling.tile)
-    padding = (0, 0), (0, max(0, rows - height)), (0, max(0, columns - width))
-    padded = np.pad(pixels, padding, mode="reflect")
     joined: NDArray[np.float32] | None = None
-    for top, *kept_rows in windows(height, rows, tiling.halo):
-        for left, *kept_columns in windows(width, columns, tiling.halo):
-            maps = network(padded[:, top : top + rows, left : left + columns])
+    for top, *kept_rows in windows(tiling.rows.continued(height, rows), rows, tiling.halo):
+        for left, *kept_columns in windows(
+            tiling.columns.continued(width, columns), columns, tiling.halo
+        ):
+            bottom, right = min(top + rows, height), min(left + columns, width)
+            tile = read(Region(top, left, bottom, right))
+            padding = (0, 0), (0, top + rows - bottom), (0, left + columns - right)
+            maps = network(np.pad(tile, padding, mode=tiling.padding))
             if maps.ndim != 3 or maps.shape[1:] != (rows, columns):
                 raise InputError(
                     f"{origin} answers an image of {rows} x {columns} px with an array of shape "
@@ -95,13 +116,19 @@ def run_in_tiles(
                 )
             if joined is None:
                 joined = np.empty((len(maps), height, width), np.float32)
-            down, across = slice(*kept_rows), slice(*kept_columns)
+            down = slice(kept_rows[0], min(kept_rows[1], height))
+            across = slice(kept_columns[0], min(kept_columns[1], width))
             inside = slice(down.start - top, down.stop - top)
             joined[:, down, across] = maps[
                 :, inside, slice(across.start - left, across.stop - left)
             ]
     assert joined is not None  # an image has at least one window
     return joined
+
+
+def _up(length: int, step: int) -> int:
+    """The next multiple of ``step``."""
+    return -(-length // step) * step
 
 
 def windows(length: int, window: int, halo: int) -> list[tuple[int, int, int]]:

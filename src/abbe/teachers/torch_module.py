@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError, MissingExtraError
 from abbe.files import sha256_of_file
-from abbe.teachers.maps import MapTeacher
+from abbe.teachers.maps import MapTeacher, prepared_by
 from abbe.teachers.preprocessing import activation_named, preprocessing_named
 from abbe.teachers.teacher import (
     NOT_STORED,
@@ -27,6 +27,7 @@ from abbe.teachers.teacher import (
 from abbe.teachers.tiles import Tiling
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     from abbe.imaging import Image
@@ -81,6 +82,7 @@ def torch_module(
     training_data_licence: str = "not stated",
     stand_in: bool = False,
     device: str | None = None,
+    precision: str = "auto",
 ) -> TorchTeacher:
     """A teacher that is ``factory(**arguments)``, a module (1, C, H, W) → (1, K, H, W).
 
@@ -105,11 +107,13 @@ def torch_module(
         training_data_licence: licence of what they were trained on.
         stand_in: the model stands in for the teacher one would rather use; said everywhere.
         device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
+        precision: fp32, bf16, fp16, or auto: half where the device computes it natively.
 
     Raises:
         ConfigError: the factory cannot be imported or called, or an option is unknown.
         InputError: the weights are missing, damaged or those of another network.
     """
+    from abbe.hardware import choose_precision
     from abbe.targets import Provenance
 
     factory = os.fspath(factory)
@@ -117,6 +121,7 @@ def torch_module(
     prepare, activate = preprocessing_named(preprocessing), activation_named(activation)
     names = name_outputs(outputs or "foreground", None, factory)
     module = _frozen(_make(factory, _parsed(arguments, factory)), weights, device)
+    chosen = choose_precision(precision, device_of(module))
     provenance = Provenance(
         teacher=name or factory,
         weights_sha256=sha256_of_file(Path(weights)) if weights else state_sha256(module),
@@ -127,13 +132,14 @@ def torch_module(
         outputs=stored(names),
         thresholds={"foreground": threshold},
         stand_in=stand_in,
+        notes=(f"computed in {chosen}",),
     )
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.floating]:
-        return _run(module, pixels, factory)
+        return activate(_run(module, pixels, factory, chosen))
 
     tiling = Tiling.multiples(divisor, tile, halo)
-    teacher = MapTeacher(provenance, factory, names, prepare, run, activate, tiling)
+    teacher = MapTeacher(provenance, factory, names, prepared_by(prepare, channels), run, tiling)
     return TorchTeacher(module, teacher, activation)
 
 
@@ -197,12 +203,23 @@ def _frozen(
     return module.eval().requires_grad_(False).to(place)
 
 
-def _run(module: nn.Module, pixels: NDArray[np.float32], origin: str) -> NDArray[np.floating]:
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are; the CPU where it has none."""
     import torch
 
     first = next(module.parameters(), None)
-    device = "cpu" if first is None else first.device
-    with torch.inference_mode():
+    return torch.device("cpu") if first is None else first.device
+
+
+def _run(
+    module: nn.Module, pixels: NDArray[np.float32], origin: str, precision: str
+) -> NDArray[np.floating]:
+    import torch
+
+    from abbe.hardware import autocast_for
+
+    device = device_of(module)
+    with torch.inference_mode(), autocast_for(device, precision):
         answer = module(torch.from_numpy(np.ascontiguousarray(pixels))[None].to(device))
     if not isinstance(answer, torch.Tensor) or answer.ndim != 4:
         what = f"shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else type(answer)

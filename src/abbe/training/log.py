@@ -24,7 +24,7 @@ from rich.progress import (
 
 from abbe.errors import AbbeError
 from abbe.files import write_text
-from abbe.training.precision import choose_precision
+from abbe.hardware import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from abbe.training import precision
+from abbe import hardware
+from abbe.errors import ConfigError
+from abbe.hardware import autocast_for, choose_precision
 from abbe.training.log import make_accelerator
-from abbe.training.precision import choose_precision
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
@@ -30,7 +31,7 @@ def test_nvidia_gpus(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str)
 
 @pytest.mark.parametrize(("native", "chosen"), [(True, "bf16"), (False, "fp32")])
 def test_cpus(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str) -> None:
-    monkeypatch.setattr(precision, "_cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(hardware, "_cpu_has_bf16", lambda: native)
     assert choose_precision("auto", CPU) == chosen
 
 
@@ -70,3 +71,14 @@ def test_runs_of_one_process_may_differ_in_precision(tmp_path: Path) -> None:
         for number, wish in enumerate(wishes)
     ]
     assert made == ["no", "bf16", "no"]
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'int8': choose from auto, fp32, bf16, fp16"):
+        choose_precision("int8", CPU)
+
+
+@pytest.mark.parametrize(("wanted", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_a_network_computes_in_the_chosen_precision(wanted: str, dtype: torch.dtype) -> None:
+    with autocast_for(CPU, wanted):
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
