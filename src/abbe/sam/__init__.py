@@ -1,0 +1,26 @@
+"""The Segment Anything family: SAM, MedSAM, micro-sam and MobileSAM, in plain torch.
+
+The networks keep the parameter names of the original checkpoints and give the same numbers. What
+is new is the order of work: many prompts on one image share what they can, and masks are drawn
+only where they are asked for.
+"""
+
+from abbe.sam.decoder import Attended
+from abbe.sam.frame import Frame
+from abbe.sam.layout import LAYOUTS, Layout, named_layout
+from abbe.sam.model import SAM, build_sam, network
+from abbe.sam.prompts import Prompts
+from abbe.sam.two_way import ImageTokens
+
+__all__ = [
+    "LAYOUTS",
+    "SAM",
+    "Attended",
+    "Frame",
+    "ImageTokens",
+    "Layout",
+    "Prompts",
+    "build_sam",
+    "named_layout",
+    "network",
+]
