@@ -23,7 +23,9 @@ ROOMS = {
     "runtime": BELOW | {"imaging"},
     "scoring": BELOW | {"runtime"},
     "config": BELOW,
-    "students": BELOW | {"imaging"},
+    "tensors": BELOW,
+    "sam": BELOW | {"tensors"},
+    "students": BELOW | {"imaging", "sam", "tensors"},
     "losses": BELOW,
     "datasets": BELOW | {"imaging", "targets"},
     "teachers": BELOW | {"imaging", "targets", "runtime"},
@@ -125,7 +127,6 @@ def test_teachers_and_students_meet_only_when_a_teacher_is_built():
     }
     assert meetings == {
         ("teachers/run.py", "function"),  # an earlier run is a student
-        ("teachers/torch_module.py", "function"),  # reads tensors as students do
     }
 
 

@@ -193,7 +193,7 @@ def _frozen(
     import torch
 
     if weights is not None:
-        from abbe.students.tensors import differences, read_tensors
+        from abbe.tensors import differences, read_tensors
 
         tensors = read_tensors(Path(weights))
         if problems := differences(module.state_dict(), tensors):
