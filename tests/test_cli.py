@@ -216,7 +216,9 @@ def test_a_full_disk_ends_with_a_sentence_and_a_broken_one_with_a_traceback(
 def test_masks_teach_and_a_second_call_goes_on(tissue, masks, capsys):
     assert teach(tissue, masks) == 0
     shown = capsys.readouterr().out
-    assert "masks: sees nucleus, membrane" in shown
+    assert "teacher: masks\n  sees nucleus, membrane; gives foreground" in shown
+    assert "licence of its weights: not stated" in shown
+    assert "licence of its training data: not stated" in shown
     assert "4 images taught (1 of them empty), 0 already there, 0 failed" in shown
     store = TargetStore(tissue.parent / "targets.zarr")
     assert sorted(store.ids) == list("abcd")
@@ -227,6 +229,18 @@ def test_masks_teach_and_a_second_call_goes_on(tissue, masks, capsys):
         np.testing.assert_array_equal(store.read(name, "instances"), record.label.read())
     assert teach(tissue, masks) == 0
     assert "0 images taught (0 of them empty), 4 already there" in capsys.readouterr().out
+
+
+def test_a_plan_is_printed_and_nothing_is_taught(tissue, masks, capsys):
+    assert teach(tissue, masks, "--plan") == 0
+    shown = capsys.readouterr().out
+    assert "images: 4 to teach, 0 in the store already" in shown
+    assert "time: about" in shown
+    assert not (tissue.parent / "targets.zarr").exists()
+    assert teach(tissue, masks, "--plan", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 4
+    assert teach(tissue, masks, "--json") == 1
+    assert "--json belongs to --plan" in capsys.readouterr().err
 
 
 def test_an_image_that_fails_is_named_and_the_rest_go_on(tissue, masks, capsys):

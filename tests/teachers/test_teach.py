@@ -16,7 +16,7 @@ from helpers_of_teachers import BrightTeacher, SeededImage, dataset_of
 
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError, StoreError
-from abbe.imaging import Image, write_labels
+from abbe.imaging import Image, Region, write_labels
 from abbe.targets import TargetStore
 from abbe.teachers import Prediction, masks, teach
 
@@ -181,6 +181,53 @@ def test_reading_and_thinking_overlap_and_reading_is_bounded(tmp_path: Path):
     teach(SlowTeacher(), dataset, tmp_path / "t", progress=False)
     overlapped = time.perf_counter() - start
     assert overlapped < 0.85 * 20 * 0.06
+
+
+def test_reading_thinking_and_writing_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each takes 0.6 s by itself; together they take little more than one of them."""
+    from abbe.targets import writer
+
+    whole = writer.TargetWriter._write
+
+    def slow_write(self: writer.TargetWriter, batch: list) -> None:
+        time.sleep(0.03 * len(batch))
+        whole(self, batch)
+
+    monkeypatch.setattr(writer.TargetWriter, "_write", slow_write)
+    records = tuple(Record(id=f"image-{seed}", image=SlowImage(seed)) for seed in range(20))
+    dataset = Dataset(name="slow", records=records, channels=("nucleus", "membrane"))
+    start = time.perf_counter()
+    teach(SlowTeacher(), dataset, tmp_path / "t", progress=False)
+    seconds = time.perf_counter() - start
+    assert seconds < 0.65 * (0.6 + 0.6 + 0.6)  # one after the other, or two of them, is more
+
+
+class RegionTeacher(BrightTeacher):
+    """Reads its image in bands, as a teacher with tiles does."""
+
+    def predict(self, image: Image, id: str) -> Prediction:
+        bands = [
+            image.read(Region(top, 0, top + 8, image.shape[1]), ["nucleus"])
+            for top in range(0, image.shape[0], 8)
+        ]
+        return Prediction({"probability": (np.concatenate(bands, 1) / 255).astype(np.float32)})
+
+
+def test_a_large_image_is_not_held_but_hashed_and_taught_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from abbe.teachers.teach import load
+
+    held, held_hash = load(dataset_of(1).records[0], ["nucleus"])
+    monkeypatch.setattr(sys.modules["abbe.teachers.teach"], "LARGEST_HELD", 100)
+    lazy, lazy_hash = load(dataset_of(1).records[0], ["nucleus"])
+    assert lazy_hash == held_hash
+    assert (held.channels, lazy.channels) == (("nucleus",), ("nucleus", "membrane"))
+    report = teach(RegionTeacher(), dataset_of(3), tmp_path / "t", progress=False)
+    assert report.done == 3
+    expected = lazy.read(channels=["nucleus"]) / 255
+    found = TargetStore(tmp_path / "t").read("image-0", "probability")
+    np.testing.assert_allclose(found, expected, atol=0.5 / 255)
 
 
 def test_masks_are_taught_like_any_other(tmp_path: Path):

@@ -1,11 +1,18 @@
 """``abbe teach``: run a teacher over images once and keep its answers."""
 
+from __future__ import annotations
+
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from abbe import config
 from abbe.cli.arguments import SOME_DATA, SOME_TEACHER, parse, say
 from abbe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from abbe.teachers import Plan
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,10 @@ class TeachArguments:
     teacher: config.Teacher = SOME_TEACHER
     check_equivariance: bool = False
     """Also measure whether turning an image turns the teacher's answer with it."""
+    plan: bool = False
+    """Time a few images, say how long all will take and how much disk they need, and stop."""
+    json: bool = False
+    """With --plan: print it as JSON."""
 
 
 def run(words: list[str]) -> int:
@@ -25,24 +36,35 @@ def run(words: list[str]) -> int:
     description = """Run a teacher over images once and keep its answers in a target store.
 
 A run that was stopped goes on where it was. Images that fail are listed; the rest go on.
+With --plan, nothing is taught: a few images are timed, and what all will take is printed.
 
 examples:
   abbe teach --out targets.zarr --data.path tissue/ --teacher.kind masks --teacher.path masks/
   abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind bioimageio \\
-      --teacher.path unet2d_nuclei_broad/ --check-equivariance"""
+      --teacher.path unet2d_nuclei_broad/ --check-equivariance
+  abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind torch \\
+      --teacher.path my_package.models:big_unet --plan"""
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
     from abbe.recipes import build
 
     if arguments.teacher.kind in ("none", "store"):
-        raise ConfigError("teacher.kind: choose masks, onnx, bioimageio, torch or run")
+        raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
+    if arguments.json and not arguments.plan:
+        raise ConfigError("--json belongs to --plan: give both, or neither")
     dataset = build.collect(arguments.data)
     teacher = build.build_teacher(arguments.teacher, dataset)
-    source = teacher.provenance
-    say(f"{source.teacher}: sees {', '.join(source.channels)}; gives {', '.join(source.outputs)}")
-    say(f"licence of its weights: {source.weights_licence}")
+    if arguments.plan:
+        return _say_plan(teachers.plan(teacher, dataset, arguments.out), as_json=arguments.json)
+    say(teachers.introduction(teachers.provenance_of(teacher, dataset)))
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
     report = teachers.teach(teacher, dataset, arguments.out)
     say(report.summary())
     return 1 if report.failed else 0
+
+
+def _say_plan(plan: Plan, *, as_json: bool) -> int:
+    """Exit code 1 where an image failed, or where the disk has no room."""
+    say(json.dumps(plan.to_json(), indent=1, ensure_ascii=False) if as_json else plan.summary())
+    return 0 if plan.fits and not plan.failed else 1

@@ -114,7 +114,10 @@ def teach_run(
         return None, None, {}
     if settings.kind == "store":
         assert settings.path is not None
-        return None, TargetStore(settings.path), {}
+        store = TargetStore(settings.path)
+        if accelerator.is_main_process:
+            print(teachers.introduction(store.provenance), flush=True)
+        return None, store, {}
     teacher = build.build_teacher(settings, dataset)
     if settings.live and not hasattr(teacher, "network"):
         raise ConfigError(f"teacher of kind '{settings.kind}' cannot run live: leave live out")
@@ -122,6 +125,7 @@ def teach_run(
     speed = {}
     if accelerator.is_main_process:
         records = [r for r in dataset if not settings.live or r.split != "train"]
+        print(teachers.introduction(teachers.provenance_of(teacher, dataset)), flush=True)
         report = teachers.teach(teacher, dataset.having(records), path, progress=progress)
         if report.done:  # a resumed run has nothing left to teach
             speed = {"teach_images_per_s": report.images_per_second}

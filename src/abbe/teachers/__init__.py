@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from abbe.teachers.bioimageio import bioimageio
 from abbe.teachers.equivariance import Agreement, EquivarianceReport, check_equivariance
+from abbe.teachers.introduction import introduction
 from abbe.teachers.masks import masks
 from abbe.teachers.onnx import onnx
+from abbe.teachers.plan import Plan, plan
 from abbe.teachers.run import run
-from abbe.teachers.teach import TeachReport, teach
+from abbe.teachers.teach import TeachReport, provenance_of, teach
 from abbe.teachers.teacher import Prediction, Teacher
 from abbe.teachers.torch_module import torch_module
 
@@ -24,13 +26,17 @@ __all__ = [
     "TEACHERS",
     "Agreement",
     "EquivarianceReport",
+    "Plan",
     "Prediction",
     "TeachReport",
     "Teacher",
     "bioimageio",
     "check_equivariance",
+    "introduction",
     "masks",
     "onnx",
+    "plan",
+    "provenance_of",
     "run",
     "teach",
     "torch_module",

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from abbe.datasets import Dataset
     from abbe.datasets.collection import Record
     from abbe.imaging import Image
-    from abbe.targets import TargetWriter
+    from abbe.targets import Provenance, TargetWriter
 
 READERS = 2
 AHEAD = 4
 """Images that are decoded before the teacher asks for them: it bounds the memory."""
+LARGEST_HELD = 128 << 20
+"""Bytes of pixels; a larger image is not decoded ahead, and its teacher reads it by region."""
 
 
 @dataclass
@@ -81,6 +83,27 @@ def teach(
     """
     from abbe.targets import TargetWriter
 
+    provenance = provenance_of(teacher, dataset)
+    report, start = TeachReport(), time.perf_counter()
+    with (
+        TargetWriter.open(Path(path), provenance) as writer,
+        _shown(len(dataset), progress) as show,
+    ):
+        for record, loading in read_ahead(dataset, provenance.channels):
+            _teach_one(teacher, record, loading, writer, report)
+            report.images_per_second = report.done / (time.perf_counter() - start)
+            show(report)
+        writer.flush()
+    report.images_per_second = report.done / (time.perf_counter() - start)
+    return report
+
+
+def provenance_of(teacher: Teacher, dataset: Dataset) -> Provenance:
+    """What a store of ``teacher``'s answers about ``dataset`` says of itself.
+
+    Raises:
+        InputError: the data set has no images, or lacks a channel that the teacher reads.
+    """
     provenance = teacher.provenance
     if not len(dataset):
         raise InputError(f"the data set '{dataset.name}' has no images to teach")
@@ -88,19 +111,7 @@ def teach(
     if missing:
         where = f"the data set '{dataset.name}'"
         raise InputError(missing_channels(where, dataset.channels, missing, provenance.teacher))
-    provenance = replace(provenance, simulated=provenance.simulated or dataset.simulated)
-    report, start = TeachReport(), time.perf_counter()
-    with (
-        TargetWriter.open(Path(path), provenance) as writer,
-        _shown(len(dataset), progress) as show,
-    ):
-        for record, loading in _read_ahead(dataset, provenance.channels):
-            _teach_one(teacher, record, loading, writer, report)
-            report.images_per_second = report.done / (time.perf_counter() - start)
-            show(report)
-        writer.flush()
-    report.images_per_second = report.done / (time.perf_counter() - start)
-    return report
+    return replace(provenance, simulated=provenance.simulated or dataset.simulated)
 
 
 def _teach_one(
@@ -133,7 +144,7 @@ def _teach_one(
     report.empty += prediction.empty
 
 
-def _read_ahead(
+def read_ahead(
     dataset: Dataset, channels: Sequence[str]
 ) -> Iterator[tuple[Record, Future[tuple[Image, str]]]]:
     """The records in order, each with its pixels under way."""
@@ -141,7 +152,7 @@ def _read_ahead(
     waiting: deque[tuple[Record, Future[tuple[Image, str]]]] = deque()
     try:
         for record in dataset:
-            waiting.append((record, pool.submit(_load, record, channels)))
+            waiting.append((record, pool.submit(load, record, channels)))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         while waiting:
@@ -150,12 +161,14 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(record: Record, channels: Sequence[str]) -> tuple[Image, str]:
-    """The teacher's channels of an image in memory, and their hash."""
+def load(record: Record, channels: Sequence[str]) -> tuple[Image, str]:
+    """An image and the hash of its channels; what fits is in memory, with those channels only."""
     from abbe.imaging import Image
 
     image = record.image.open()
     different = tuple(dict.fromkeys(channels))  # the teacher may be shown one channel twice
+    if len(different) * image.shape[0] * image.shape[1] * image.dtype.itemsize > LARGEST_HELD:
+        return image, image.sha256(channels)
     pixels = image.read(channels=different)
     held = Image.from_array(pixels, different, image.pixel_size, image.name)
     return held, held.sha256(channels)

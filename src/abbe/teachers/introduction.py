@@ -1,0 +1,33 @@
+"""Who is about to teach: what a user should know before the work starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from abbe.targets import Provenance
+
+
+def introduction(provenance: Provenance) -> str:
+    """Name, channels, outputs, licences, and what must not be forgotten; a few lines of text."""
+    prompted = f"; prompts: {provenance.prompt_mode}" if provenance.prompt_mode else ""
+    return "\n".join(
+        [
+            f"teacher: {provenance.teacher}",
+            f"  sees {', '.join(provenance.channels)}; gives {', '.join(provenance.outputs)}"
+            + prompted,
+            f"  licence of its weights: {provenance.weights_licence}",
+            f"  licence of its training data: {provenance.training_data_licence}",
+            *(f"  {mark}" for mark in marks(provenance)),
+        ]
+    )
+
+
+def marks(provenance: Provenance) -> list[str]:
+    """What limits the meaning of its answers, one sentence each."""
+    said = {
+        "STAND-IN: it takes the place of a teacher that could not be had": provenance.stand_in,
+        "SEES LABELS: it was shown the ground truth of the images": provenance.sees_labels,
+        "SIMULATED: the images are simulated": provenance.simulated,
+    }
+    return [sentence for sentence, holds in said.items() if holds]
