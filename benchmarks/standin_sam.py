@@ -1,0 +1,109 @@
+"""Train a small promptable network of SAM's form, to stand in where SAM's weights cannot be had.
+
+    python benchmarks/standin_sam.py OUT.safetensors --cells DATA/dsb2018 [--steps 800]
+    python benchmarks/standin_sam.py OUT.safetensors --folders DATA/polyp_cvc DATA/us_busi …
+
+It is a real network of this package (a ViT of 4 to 6 blocks that sees 256 px), trained on labelled
+objects by boxes and points, and it is far weaker than SAM. --cells trains on the nuclei of that
+folder and on simulated tissue in two channels; --folders on data sets with colour or grey images.
+Images of the split "train" only; scores are those of the split "val" (or "test").
+"""
+
+import argparse
+from pathlib import Path
+from typing import Literal
+
+from safetensors.torch import save_file
+
+from abbe import datasets
+from abbe.datasets import Dataset
+from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
+from abbe.recipes.promptable import prompt_validator, promptable
+from abbe.sam import Layout, build_sam
+from abbe.training.fit import fit
+from abbe.training.log import Log, make_accelerator
+from abbe.training.stage import Schedule
+
+LAYOUTS = {
+    "small": Layout("vit", image_size=256, width=192, depth=6, heads=3, global_layers=(2, 5)),
+    "mobile": Layout("tiny_vit", image_size=256),
+}
+VALIDATED = 40
+"""Images; more would take as long as training."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train a small stand-in for SAM.")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--cells", type=Path)
+    parser.add_argument("--folders", type=Path, nargs="*", default=[])
+    parser.add_argument("--layout", choices=LAYOUTS, default="small")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    layout = LAYOUTS[arguments.layout]
+    sets = [folder_of_pictures(path) for path in arguments.folders]
+    if arguments.cells:
+        sets += cells(arguments.cells)
+    train, val = [], []
+    for dataset in sets:
+        train += pictures(dataset, "train", layout.image_size)
+        held_out = pictures(dataset, "val", layout.image_size)
+        val += held_out[:: max(1, len(held_out) * len(sets) // VALIDATED)]
+    print(f"{len(train)} training and {len(val)} validation images of {len(sets)} sets", flush=True)
+    network = build_sam(layout, arguments.seed)
+    stages = promptable(
+        network,
+        PromptedBatches(
+            train,
+            side=layout.image_size,
+            batch_size=arguments.batch,
+            seed=arguments.seed,
+            gamma=(0.7, 1.4),
+            brightness=0.15,
+            noise=0.03,
+        ),
+        Schedule(arguments.steps, arguments.learning_rate, validate_every=200),
+        validate=prompt_validator(val),
+    )
+    work = arguments.out.with_suffix(".run")
+    work.mkdir(parents=True, exist_ok=True)
+    accelerator = make_accelerator(work, precision="auto", trackers=())
+    log = Log(work / "log.jsonl", accelerator, "stand-in")
+    fit(stages[0], accelerator, log, work / "stage.pt", seed=arguments.seed, resume=True)
+    facts = {
+        "name": f"stand-in SAM ({arguments.layout}, 256 px)",
+        "trained_on": ", ".join(dataset.name for dataset in sets),
+        "stand_in": "true",
+        "weights_licence": "Apache-2.0, but see the training data",
+        "training_data_licence": "; ".join(dict.fromkeys(d.licence for d in sets)),
+        "image_size": str(layout.image_size),
+    }
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, arguments.out, metadata=facts)
+    print(f"{arguments.out}: {prompt_validator(val)(network.eval())}")
+
+
+def folder_of_pictures(path: Path) -> Dataset:
+    dataset = datasets.folder(path)
+    if not any(record.split for record in dataset):
+        dataset = datasets.assign_splits(dataset)
+    return dataset
+
+
+def cells(path: Path) -> list[Dataset]:
+    """The nuclei in a folder, and simulated tissue in the two channels that a teacher may see."""
+    tissue = datasets.simulated_tissue(200, size=256, seed=11, channels=("nucleus", "membrane"))
+    tissue = datasets.assign_splits(tissue, fractions={"train": 0.9, "val": 0.1, "test": 0.0})
+    return [datasets.folder(path).where(kind="fluo"), tissue]
+
+
+def pictures(dataset: Dataset, split: Literal["train", "val"], side: int) -> list[Pictured]:
+    longest = round(side / 0.6)  # as far as training zooms in
+    return picture_records(dataset.split(split).labelled, dataset.channels, longest=longest)
+
+
+if __name__ == "__main__":
+    main()

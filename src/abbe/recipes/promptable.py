@@ -1,0 +1,184 @@
+"""Training a promptable network on labelled objects: masks that answer boxes and points.
+
+Used for the stage that fits SAM's mask decoder to a new encoder (KD SAM), for its twin, and to
+train a small stand-in where no real SAM can be had.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from abbe import losses
+from abbe.datasets.batches import Batch
+from abbe.datasets.prompted import Pictured, PromptedBatches, box_around, fitted, framed, nearest
+from abbe.datasets.prompted import resized as resized_picture
+from abbe.losses import promptable as mask_losses
+from abbe.sam import SAM, Prompts
+from abbe.training.stage import Metrics, Schedule, Stage, Term
+
+OBJECTS_SCORED = 12
+"""Objects of one image that validation asks for."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a promptable network says to a batch.
+
+    Attributes:
+        embedding: (B, 256, h, w).
+        logits: (B · P, M, S, S) masks at the frame's size.
+        iou: (B · P, M) that the network expects of them.
+    """
+
+    embedding: Tensor
+    logits: Tensor
+    iou: Tensor
+
+
+def prompts_of(batch: Batch) -> Prompts:
+    """The prompts of a batch, all images' one after the other."""
+    if "boxes" in batch:
+        return Prompts(boxes=batch["boxes"].flatten(0, 1))
+    return Prompts(
+        points=batch["points"].flatten(0, 1), point_labels=batch["point_labels"].flatten(0, 1)
+    )
+
+
+def ask(network: nn.Module, batch: Batch) -> Answer:
+    """Encode the batch's images and answer its prompts; one point gets three masks, as in SAM."""
+    assert isinstance(network, SAM)
+    embedding = network.encode(batch["image"])
+    ambiguous = "points" in batch and batch["points"].shape[2] == 1
+    logits, iou = network.decode_each(embedding, prompts_of(batch), multimask=ambiguous)
+    size = batch["mask"].shape[-2:]
+    return Answer(embedding, mask_losses.at_size(logits, (size[0], size[1])), iou)
+
+
+def _truth(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Masks (B · P, S, S) and where they are known."""
+    masks = batch["mask"]
+    valid = batch["valid"][:, None].expand(masks.shape)
+    return masks.flatten(0, 1), valid.flatten(0, 1)
+
+
+def dice_term() -> Term:
+    """Dice between each prompt's best mask and its object (KD SAM's second stage)."""
+
+    def loss(answer: Answer, batch: Batch) -> Tensor:
+        return mask_losses.best_of(mask_losses.mask_dice(answer.logits, *_truth(batch)))
+
+    return Term("dice", loss, distils=False)
+
+
+def bce_term() -> Term:
+    """Binary cross-entropy of each prompt's best mask."""
+
+    def loss(answer: Answer, batch: Batch) -> Tensor:
+        return mask_losses.best_of(mask_losses.mask_bce(answer.logits, *_truth(batch)))
+
+    return Term("bce", loss, distils=False)
+
+
+def iou_term() -> Term:
+    """How wrong the network is about its masks; without it, ranking masks means nothing."""
+
+    def loss(answer: Answer, batch: Batch) -> Tensor:
+        return mask_losses.iou_error(answer.iou, answer.logits, *_truth(batch))
+
+    return Term("iou", loss, distils=False)
+
+
+def promptable(
+    network: SAM,
+    batches: PromptedBatches,
+    schedule: Schedule,
+    *,
+    bce: bool = True,
+    validate: Callable[[nn.Module], Metrics] | None = None,
+    name: str = "prompts",
+) -> list[Stage]:
+    """One stage that trains whatever part of ``network`` is not frozen.
+
+    Args:
+        network: of SAM's form.
+        batches: pictures, objects and prompts.
+        schedule: steps and learning rate.
+        bce: add cross-entropy to Dice; it helps from random weights.
+        validate: scores the network; see :func:`prompt_validator`.
+        name: of the stage.
+    """
+    terms = (dice_term(), *((bce_term(),) if bce else ()), iou_term())
+    return [
+        Stage(
+            name,
+            trains=network,
+            batches=batches,
+            terms=terms,
+            weighting=lambda names: losses.FixedWeighting(dict.fromkeys(names, 1.0)),
+            schedule=schedule,
+            validate=validate,
+            watch="dice",
+            answer=ask,
+        )
+    ]
+
+
+def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metrics]:
+    """What a network scores on validation images: mean Dice of objects, by box and by one point."""
+    labelled = [image for image in images if image.label is not None and (image.label > 0).any()]
+
+    @torch.inference_mode()
+    def validate(network: nn.Module) -> Metrics:
+        assert isinstance(network, SAM)
+        device = next(network.parameters()).device
+        network.eval()
+        by_box, by_point = [], []
+        for image in labelled:
+            masks = objects_in_frame(image, network.side)
+            if not len(masks):
+                continue
+            embedding = network.encode(_framed(image, network.side).to(device))
+            boxes = torch.tensor(np.array([box_around(mask) for mask in masks])).float()
+            points = torch.tensor(np.array([_middle(mask) for mask in masks])).float()[:, None]
+            ones = torch.ones(len(masks), 1, dtype=torch.int64)
+            for prompts, scores in (
+                (Prompts(boxes=boxes), by_box),
+                (Prompts(points=points, point_labels=ones), by_point),
+            ):
+                logits, _ = network.decode(embedding, prompts.to(device), multimask=False)
+                logits = mask_losses.at_size(logits, (network.side, network.side))
+                answer = (logits[:, 0] > 0).cpu().numpy()
+                scores.append(np.mean([_dice(a, m) for a, m in zip(answer, masks, strict=True)]))
+        return {"dice": float(np.mean(by_box)), "dice_point": float(np.mean(by_point))}
+
+    return validate
+
+
+def objects_in_frame(image: Pictured, side: int) -> np.ndarray:
+    """Masks (N, S, S) bool of the image's objects in the frame, the largest first."""
+    assert image.label is not None
+    height, width = fitted(image.label.shape, side)
+    label = np.zeros((side, side), np.int32)
+    label[:height, :width] = nearest(image.label, (height, width))
+    areas = np.bincount(label[label > 0])
+    numbers = [n for n in np.argsort(-areas, kind="stable")[:OBJECTS_SCORED] if areas[n]]
+    return label == np.array(numbers)[:, None, None]
+
+
+def _framed(image: Pictured, side: int) -> Tensor:
+    shape = image.picture.shape
+    picture = resized_picture(image.picture, fitted((shape[0], shape[1]), side))
+    return torch.from_numpy(framed(picture, side))[None]
+
+
+def _middle(mask: np.ndarray) -> tuple[float, float]:
+    rows, columns = np.nonzero(mask)
+    nearest_one = ((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2).argmin()
+    return float(columns[nearest_one]) + 0.5, float(rows[nearest_one]) + 0.5
+
+
+def _dice(answer: np.ndarray, truth: np.ndarray) -> float:
+    return float(2 * (answer & truth).sum() / max(1, answer.sum() + truth.sum()))
