@@ -13,11 +13,11 @@ from abbe.errors import InputError
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors, .pt or .pth file of named tensors to the CPU; no pickled code is run.
+    """Read a .safetensors, .pt, .pth or .bin file of tensors to the CPU; no pickled code is run.
 
     A dictionary wrapped once as ``{"state_dict": …}``, ``{"model": …}`` or, as torch-em and
     micro-sam do it, ``{"model_state": …}`` is unwrapped; what else the file holds is left out.
-    Tensors of .pt and .pth files may be mapped from the file: change copies, not them.
+    Tensors that are not of .safetensors files may be mapped from the file: change copies, not them.
 
     Raises:
         InputError: The file is missing, damaged, or holds anything but named tensors.
@@ -26,9 +26,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such file")
     if path.suffix == ".safetensors":
         return read_safetensors(path)[0]
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix in (".pt", ".pth", ".bin"):
         return _read_torch(path)
-    raise InputError(f"{path}: must end in .safetensors, .pt or .pth to be read as weights")
+    raise InputError(
+        f"{path}: must end in .safetensors, .pt or .pth (or .bin) to be read as weights"
+    )
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

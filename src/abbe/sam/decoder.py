@@ -28,6 +28,10 @@ class Attended(NamedTuple):
     iou: Tensor
     size: tuple[int, int]
 
+    def scores(self, multimask: bool) -> Tensor:
+        """The expected IoU (N, M) of the masks that answer."""
+        return self.iou[:, wanted(multimask)]
+
 
 def wanted(multimask: bool) -> slice:
     """Which of the four masks answer: the three of an ambiguous prompt, or the single one."""

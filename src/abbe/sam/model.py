@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
-from abbe.sam.decoder import Attended, MaskDecoder, wanted
+from abbe.sam.decoder import Attended, MaskDecoder
 from abbe.sam.layout import PATCH, Layout
 from abbe.sam.prompts import PromptEncoder, Prompts
 from abbe.sam.tiny_vit import TinyViT
@@ -84,7 +84,7 @@ class SAM(nn.Module):
             InputError: The prompts cannot be shared out equally, or a size does not fit.
         """
         attended = self.attend(self.prepare(embeddings, prompts.masks), prompts)
-        return self.draw(attended, multimask=multimask), attended.iou[:, wanted(multimask)]
+        return self.draw(attended, multimask=multimask), attended.scores(multimask)
 
     def prepare(self, embeddings: Tensor, masks: Tensor | None = None) -> ImageTokens:
         """Compute once what prompts on an image share, for ``attend``.
