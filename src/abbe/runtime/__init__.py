@@ -1,5 +1,44 @@
-"""Running a student: from its probability maps to instances."""
+"""Contract 2: run a package on images of any size; tiles, seams, instances, results.
 
-from abbe.runtime.instances import instances_from_maps
+What is here is imported on first use, because the first mask is wanted soon.
+"""
 
-__all__ = ["instances_from_maps"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from abbe.runtime.engine import Engine, open_engine
+    from abbe.runtime.instances import instances_from_maps
+    from abbe.runtime.package import Package, PackageDescription, read_package, write_description
+    from abbe.runtime.predict import predict
+
+__all__ = [
+    "Engine",
+    "Package",
+    "PackageDescription",
+    "instances_from_maps",
+    "open_engine",
+    "predict",
+    "read_package",
+    "write_description",
+]
+
+_HOME = {
+    "Engine": "engine",
+    "Package": "package",
+    "PackageDescription": "package",
+    "instances_from_maps": "instances",
+    "open_engine": "engine",
+    "predict": "predict",
+    "read_package": "package",
+    "write_description": "package",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'abbe.runtime' has no attribute '{name}'")
+    module = import_module(f"abbe.runtime.{_HOME[name]}")
+    # A module of the same name takes the place of its function once it is imported.
+    globals().update({each: getattr(module, each) for each in _HOME if _HOME[each] == _HOME[name]})
+    return globals()[name]

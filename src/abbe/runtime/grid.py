@@ -1,0 +1,210 @@
+"""Where tiles lie: geometry only, in px of the network's grid and of the image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from abbe.errors import ConfigError, InputError
+from abbe.imaging import Region
+
+# Pixel sizes that differ by less are taken for the same: no image is resampled for nothing.
+SAME_SCALE = 0.05
+# More than this, and it is likelier that one of the pixel sizes is wrong.
+_LARGEST_ENLARGEMENT, _LARGEST_REDUCTION = 8.0, 64.0
+
+
+class Span(NamedTuple):
+    """One tile along one axis, in px: its core, and the window that the network sees."""
+
+    core_start: int
+    core_stop: int
+    start: int
+    stop: int
+
+
+class Tile(NamedTuple):
+    """Row and column of a tile in the grid of tiles."""
+
+    row: int
+    column: int
+
+
+def spans(length: int, tile: int, halo: int) -> list[Span]:
+    """Cover ``length`` px by windows of ``tile`` px; the last is moved back to end with the image.
+
+    Cores are disjoint and cover everything; each lies ``halo`` px inside its window, except at
+    the image's own edges. Where tile, halo and length are multiples of a number, so is the start
+    of every window.
+
+    Raises:
+        ConfigError: The halo leaves nothing of a tile.
+    """
+    if length <= tile:
+        return [Span(0, length, 0, length)]
+    if tile <= 2 * halo:
+        raise ConfigError(f"a halo of {halo} px leaves nothing of a tile of {tile} px: choose less")
+    found, covered = [], 0
+    while covered < length:
+        start = min(max(covered - halo, 0), length - tile)
+        stop = start + tile
+        end = length if stop == length else stop - halo
+        found.append(Span(covered, end, start, stop))
+        covered = end
+    return found
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How an image is cut.
+
+    Attributes:
+        image_shape: (H, W) of the image in px.
+        shape: (h, w) of the image at the network's pixel size, in px of the network.
+        halo: px of the network around a core in which objects are looked for too.
+        rows, columns: spans, in px of the network; windows may reach up to a divisor beyond
+            ``shape``, where the image is continued by mirroring.
+    """
+
+    image_shape: tuple[int, int]
+    shape: tuple[int, int]
+    halo: int
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    @staticmethod
+    def of(
+        image_shape: tuple[int, int], scale: float, divisor: int, tile: int, halo: int
+    ) -> "Grid":
+        """Cut an image.
+
+        Args:
+            image_shape: (H, W) in px.
+            scale: px of the network for each px of the image.
+            divisor: The network's windows are multiples of it.
+            tile: Side of a window, a multiple of ``divisor``.
+            halo: A multiple of ``divisor``, less than half of ``tile``.
+
+        Raises:
+            ConfigError: Tile and halo do not fit each other or the divisor.
+        """
+        if tile % divisor or halo % divisor or tile <= 2 * halo or halo < 1:
+            raise ConfigError(
+                f"tile {tile} and halo {halo} px must be multiples of {divisor} px, and two halos "
+                "less than a tile"
+            )
+        shape = tuple(max(1, round(side * scale)) for side in image_shape)
+        rows, columns = (_inside(spans(-(-n // divisor) * divisor, tile, halo), n) for n in shape)
+        return Grid(image_shape, (shape[0], shape[1]), halo, rows, columns)
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """All tiles, row by row."""
+        return [Tile(row, column) for row in range(len(self.rows)) for column in range(self.width)]
+
+    @property
+    def width(self) -> int:
+        """Tiles in a row."""
+        return len(self.columns)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the network's pixels are others than the image's."""
+        return self.shape != self.image_shape
+
+    def number(self, tile: Tile) -> int:
+        """The tile's place in ``tiles``."""
+        return tile.row * self.width + tile.column
+
+    def window(self, tile: Tile) -> Region:
+        """What the network sees; it may reach beyond ``shape``."""
+        rows, columns = self.rows[tile.row], self.columns[tile.column]
+        return Region(rows.start, columns.start, rows.stop, columns.stop)
+
+    def core(self, tile: Tile) -> Region:
+        """The pixels that the tile answers for."""
+        rows, columns = self.rows[tile.row], self.columns[tile.column]
+        return Region(rows.core_start, columns.core_start, rows.core_stop, columns.core_stop)
+
+    def field(self, tile: Tile) -> Region:
+        """The core and the halo around it, as far as the image goes: where objects are found."""
+        core = self.core(tile)
+        return Region(
+            max(core.top - self.halo, 0),
+            max(core.left - self.halo, 0),
+            min(core.bottom + self.halo, self.shape[0]),
+            min(core.right + self.halo, self.shape[1]),
+        )
+
+    def around(self, tile: Tile) -> Iterator[Tile]:
+        """The tile and its neighbours, corners included: all whose cores its field overlaps."""
+        field = self.field(tile)
+        for row in _overlapping(self.rows, field.top, field.bottom):
+            for column in _overlapping(self.columns, field.left, field.right):
+                yield Tile(row, column)
+
+    @cached_property
+    def sources(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each row and column of the image the network's that its centre lies in."""
+        rows, columns = (
+            np.minimum(((np.arange(full) + 0.5) * (small / full)).astype(np.int64), small - 1)
+            for full, small in zip(self.image_shape, self.shape, strict=True)
+        )
+        return rows, columns
+
+    def image_core(self, tile: Tile) -> Region:
+        """The core in px of the image: the pixels whose centres lie in it. It may be empty."""
+        core = self.core(tile)
+        rows, columns = self.sources
+        return Region(
+            int(np.searchsorted(rows, core.top)),
+            int(np.searchsorted(columns, core.left)),
+            int(np.searchsorted(rows, core.bottom)),
+            int(np.searchsorted(columns, core.right)),
+        )
+
+
+def scale_between(image_size: float, package_size: float, source: str) -> float:
+    """px of the network for each px of the image; 1 where the sizes differ by less than 5 %.
+
+    Args:
+        image_size: µm per px of the image.
+        package_size: µm per px that the network was trained at.
+        source: The image's name, for the message.
+
+    Raises:
+        InputError: They differ so much that one of them must be wrong.
+    """
+    scale = image_size / package_size
+    if abs(scale - 1) <= SAME_SCALE:
+        return 1.0
+    if scale > _LARGEST_ENLARGEMENT or scale < 1 / _LARGEST_REDUCTION:
+        raise InputError(
+            f"{source}: its pixels are {image_size:g} µm wide, the package was trained at "
+            f"{package_size:g} µm. One of the two is likely wrong: give the image's pixel size in "
+            "µm with --pixel-size"
+        )
+    return scale
+
+
+def intersection(a: Region, b: Region) -> Region:
+    """The pixels that lie in both; they must overlap."""
+    return Region(
+        max(a.top, b.top), max(a.left, b.left), min(a.bottom, b.bottom), min(a.right, b.right)
+    )
+
+
+def _overlapping(found: tuple[Span, ...], start: int, stop: int) -> list[int]:
+    """Which cores an interval overlaps."""
+    return [
+        number
+        for number, span in enumerate(found)
+        if span.core_start < stop and start < span.core_stop
+    ]
+
+
+def _inside(found: list[Span], length: int) -> tuple[Span, ...]:
+    """Spans of the padded length, with cores that end with the image."""
+    return tuple(span._replace(core_stop=min(span.core_stop, length)) for span in found)

@@ -1,0 +1,139 @@
+"""From the tiles' own objects to those of the image: matched at seams, numbered in reading order.
+
+Each tile looks for objects in its core and the halo around it. Where two neighbouring tiles look at
+the same pixels, they find the same objects as long as these fit the halo, so the pieces on both
+sides of a seam are known to be one object. An object larger than the halo is matched by the part
+that both see. Every pixel is answered for by one tile, the one in whose core it lies: nothing is
+counted twice and nothing is cut silently.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from abbe.imaging import Region
+from abbe.runtime.grid import intersection
+
+# Two tiles mean the same object if what they see of it agrees to more than this IoU. Above one
+# half, an object has at most one partner.
+SAME_OBJECT = 0.5
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The objects of one tile as far as they lie in its core; index = number in the tile.
+
+    Attributes:
+        area: (n + 1,) px in the core; 0 where an object lies in the halo only.
+        first_row, first_column: (n + 1,) the first pixel of each in reading order, in px of the
+            whole image at the network's pixel size.
+    """
+
+    area: np.ndarray
+    first_row: np.ndarray
+    first_column: np.ndarray
+
+
+def pieces_of(labels: np.ndarray, field: Region, core: Region) -> Pieces:
+    """Measure what of a tile's objects lies in its core.
+
+    Args:
+        labels: (h, w) of the field: the tile's objects, 0 = background.
+        field, core: Where both lie.
+    """
+    inside = crop(labels, field, core)
+    count = int(labels.max(initial=0)) + 1
+    numbers = inside.ravel()
+    pixels = np.flatnonzero(numbers)
+    area = np.bincount(numbers[pixels], minlength=count)
+    first = np.zeros(count, np.int64)
+    first[numbers[pixels[::-1]]] = pixels[::-1]  # the last one written is the first pixel
+    width = core.right - core.left
+    return Pieces(area, first // width + core.top, first % width + core.left)
+
+
+def same_objects(
+    here: np.ndarray, here_field: Region, there: np.ndarray, there_field: Region
+) -> np.ndarray:
+    """Pairs of numbers, (m, 2), by which two tiles mean the same object."""
+    shared = intersection(here_field, there_field)
+    a = crop(here, here_field, shared).ravel().astype(np.int64)
+    b = crop(there, there_field, shared).ravel().astype(np.int64)
+    numbers_b = int(b.max(initial=0)) + 1
+    area_a, area_b = np.bincount(a), np.bincount(b)
+    both = np.flatnonzero((a > 0) & (b > 0))
+    pairs, overlap = np.unique(a[both] * numbers_b + b[both], return_counts=True)
+    first, second = pairs // numbers_b, pairs % numbers_b
+    union = area_a[first] + area_b[second] - overlap
+    same = overlap > SAME_OBJECT * union
+    return np.stack([first[same], second[same]], axis=1)
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The objects of the image.
+
+    Attributes:
+        count: How many there are, numbered 1…count in reading order of their first pixel.
+        of_tile: For each tile, by its place in the grid, the image's number of each of the tile's
+            own; 0 for those that are too small or lie in the halo only.
+        tiles_of: (count + 1,) in how many tiles each object has pixels.
+        last_tile: (count + 1,) the last tile, in row-by-row order, in which it has.
+    """
+
+    count: int
+    of_tile: list[np.ndarray]
+    tiles_of: np.ndarray
+    last_tile: np.ndarray
+
+
+def number_objects(
+    pieces: list[Pieces],
+    matches: Iterable[tuple[int, int, np.ndarray]],
+    minimum_area: int,
+) -> Numbering:
+    """Join pieces to objects, leave out small ones, and number the rest.
+
+    Args:
+        pieces: Of every tile, by its place in the grid.
+        matches: (tile, tile, (m, 2) pairs of numbers) of neighbouring tiles.
+        minimum_area: px; an object with fewer, all its pieces together, is left out.
+    """
+    start = np.concatenate([[0], np.cumsum([len(each.area) for each in pieces])])
+    area = np.concatenate([each.area for each in pieces])
+    rows = np.concatenate([each.first_row for each in pieces])
+    columns = np.concatenate([each.first_column for each in pieces])
+    tile = np.repeat(np.arange(len(pieces)), np.diff(start))
+    edges = [pairs + np.array([start[a], start[b]]) for a, b, pairs in matches]
+    joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
+    joined = joined[(area[joined] > 0).all(axis=1)]
+    graph = coo_array(
+        (np.ones(len(joined), bool), (joined[:, 0], joined[:, 1])), shape=(len(area), len(area))
+    )
+    groups, group = connected_components(graph, directed=False)
+    total = np.bincount(group, area, minlength=groups)
+    wanted = total >= max(minimum_area, 1)
+    used = np.flatnonzero(area > 0)
+    order = used[np.lexsort((columns[used], rows[used]))]
+    first_group, position = np.unique(group[order], return_index=True)
+    ranked = first_group[np.argsort(position)]
+    ranked = ranked[wanted[ranked]]
+    number = np.zeros(groups, np.int32)
+    number[ranked] = np.arange(1, len(ranked) + 1, dtype=np.int32)
+    numbers = np.where(area > 0, number[group], 0).astype(np.int32)
+    tiles_of = np.bincount(numbers, minlength=len(ranked) + 1)
+    last_tile = np.zeros(len(ranked) + 1, np.int64)
+    np.maximum.at(last_tile, numbers, tile)
+    return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile)
+
+
+def crop(array: np.ndarray, region: Region, part: Region) -> np.ndarray:
+    """``part`` of an array (…, h, w) that covers ``region``."""
+    return array[
+        ...,
+        part.top - region.top : part.bottom - region.top,
+        part.left - region.left : part.right - region.left,
+    ]
