@@ -41,10 +41,17 @@ def saved(state: dict[str, Any], path: Path) -> Path:
 def features_of(network: nn.Module, name: str, image: Tensor) -> list[Tensor]:
     """The same features by timm's older way, which runs the stages one after the other."""
     options: dict[str, Any] = {"strict_img_size": False} if name.startswith("swin") else {}
+    if name == "csat-like":
+        maps = [network.get_submodule("stem")(image)]
+        for stage in network.get_submodule("stages").children():
+            maps.append(stage(maps[-1]))
+        return maps
     by_stages = timm.create_model(ENCODERS[name], features_only=True, **options).eval()
     state = network.state_dict()
     if name.startswith("swin"):
         state = {key.replace("layers.", "layers_", 1): value for key, value in state.items()}
+    if name == "convnextv2-atto":
+        state = {re.sub(r"^(stem|stages)\.", r"\1_", key): state[key] for key in state}
     used = {key: value for key, value in state.items() if key in by_stages.state_dict()}
     by_stages.load_state_dict(used)
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from abbe.students import ARCHITECTURES, UNet, build, count
+from abbe.students import UNet, build, build_classifier, count
 
 SMP_NAMES = {
     "unet-swin-tiny": "tu-swin_tiny_patch4_window7_224",
@@ -15,7 +15,8 @@ SMP_NAMES = {
     "unet-efficientnet-b0": "tu-efficientnet_b0",
     "unet-mobilenetv3": "tu-mobilenetv3_small_100",
     "unet-mobilenetv3-large": "tu-mobilenetv3_large_100",
-}
+    "unet-convnextv2-atto": "tu-convnextv2_atto",
+}  # csat-like has a decoder of its own
 
 # Parameters in millions of the network and of its encoder, GMACs at 256 x 256 px; one channel,
 # one output. Measured with segmentation_models_pytorch 0.6.0, timm 1.0.31 and fvcore.
@@ -36,7 +37,7 @@ def unet(architecture: str) -> UNet:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", SMP_NAMES)
 def test_layout_is_that_of_segmentation_models_pytorch(architecture):
     with torch.device("meta"):
         other = smp.Unet(SMP_NAMES[architecture], encoder_weights=None, in_channels=1, classes=1)
@@ -76,3 +77,14 @@ def test_counting_leaves_the_model_alone():
     count(model, 1, 64)
     assert model.training
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+def test_a_classifier_is_its_encoder_and_a_head():
+    with torch.device("meta"):
+        model = build_classifier(
+            "resnet18", in_channels=1, classes=("benign", "malignant"), encoder_weights="random"
+        )
+    size = count(model, 1, 256)
+    assert size.parameters - size.encoder_parameters == 2 * 512 + 2
+    assert size.macs - size.encoder_macs == 2 * 512
+    assert size.encoder_parameters == count(unet("unet-resnet18"), 1, 256).encoder_parameters

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from abbe.students.classifier import Classifier
+from abbe.students.encoder_files import encoder_of
+
 
 class Size(NamedTuple):
     """Parameters and multiply-accumulates (MACs) of a network and of its encoder."""
@@ -24,14 +27,15 @@ def count(model: nn.Module, in_channels: int, size: int | tuple[int, int]) -> Si
     normalisation, activation or interpolation. Nothing is computed, only shapes are followed.
 
     Args:
-        model: A network with a submodule ``encoder``.
+        model: A network with a submodule ``encoder``, or a classifier.
         in_channels: Channels of the image.
         size: Height and width of the image in px, or one number for both.
     """
     height, width = (size, size) if isinstance(size, int) else size
     hollow = copy.deepcopy(model).to("meta").eval()
     image = torch.empty(1, in_channels, height, width, device="meta")
-    encoder = hollow.get_submodule("encoder")
+    classifies = isinstance(hollow, Classifier)
+    encoder = encoder_of(hollow) if classifies else hollow.get_submodule("encoder")
     return Size(
         _parameters(hollow), _macs(hollow, image), _parameters(encoder), _macs(encoder, image)
     )

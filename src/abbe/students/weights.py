@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from abbe.errors import InputError
 from abbe.files import atomic_path
-from abbe.students.tensors import differences, read_safetensors
-from abbe.students.unet import ARCHITECTURES, UNet, build
+from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
+from abbe.tensors import differences, read_safetensors
 
 FORMAT_VERSION = 1
 _KEY = "abbe"
@@ -101,9 +101,9 @@ def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     for field, kind in _FIELDS.items():
         if not isinstance(description.get(field), kind):
             raise InputError(f"{path}: its metadata lacks a proper '{field}'")
-    if description["architecture"] not in ARCHITECTURES:
+    if not is_architecture(description["architecture"]):
         raise InputError(
             f"{path}: architecture '{description['architecture']}' is unknown; this version knows "
-            f"{', '.join(ARCHITECTURES)}"
+            f"{', '.join(ARCHITECTURES)} and networks of timm"
         )
     return description

@@ -1,0 +1,135 @@
+"""Classifiers of whole images: timm's networks, with the same encoders that the U-Nets have."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from abbe.errors import ConfigError
+from abbe.students.encoders import (
+    Encoder,
+    EncoderWeights,
+    create_network,
+    fill,
+    network_of,
+    read_weights,
+)
+
+
+class Classifier(nn.Module):
+    """timm's network as it is, with a classifier for these classes.
+
+    Its encoder is what a U-Net of the same name uses of the network: all that the feature maps
+    need. Its head is what follows the last map: for EfficientNet and csat-like a 1 x 1 convolution
+    and the linear layer, for ResNet the linear layer alone.
+
+    Attributes:
+        architecture: The encoder's name, such as "csat-like".
+        in_channels: Channels of the image.
+        classes: Names of the K classes, in the order of the logits.
+        network: timm's network.
+        encoder_tensors: Names, in ``network``, of the tensors that belong to the encoder.
+    """
+
+    def __init__(
+        self, architecture: str, in_channels: int, classes: Sequence[str], drop_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.in_channels = in_channels
+        self.classes = tuple(classes)
+        self.network = create_network(
+            architecture, in_channels, num_classes=len(self.classes), drop_rate=drop_rate
+        )
+        with torch.device("meta"):
+            encoder = Encoder(architecture, in_channels)
+        self.encoder_tensors = frozenset(network_of(encoder).state_dict())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, K) of normalised images (B, C, H, W).
+
+        Raises:
+            ValueError: C is not `in_channels`.
+        """
+        self._check(image)
+        return self.network(image)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """The encoder's last map averaged over each image, (B, its channels).
+
+        This is what a linear probe looks at: nothing but the encoder's weights shape it.
+        """
+        self._check(image)
+        maps = self.network.forward_intermediates(image, indices=1, intermediates_only=True)  # pyright: ignore[reportCallIssue]
+        return maps[-1].mean((2, 3))
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """What a U-Net of the same name has, too."""
+        return [p for name, p in self.network.named_parameters() if name in self.encoder_tensors]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """What follows the last feature map."""
+        named = self.network.named_parameters()
+        return [p for name, p in named if name not in self.encoder_tensors]
+
+    def _check(self, image: Tensor) -> None:
+        if image.shape[1] != self.in_channels:
+            raise ValueError(
+                f"the image has {image.shape[1]} channels, {self.architecture} was built for "
+                f"{self.in_channels}"
+            )
+
+
+def build_classifier(
+    architecture: str,
+    *,
+    in_channels: int,
+    classes: Sequence[str],
+    encoder_weights: EncoderWeights,
+    drop_rate: float = 0.0,
+) -> Classifier:
+    """Build a classifier.
+
+    The linear layer is always new. What else the head has is filled where the weights have it, as
+    timm's whole networks do, and new where they are those of an encoder alone.
+
+    Args:
+        architecture: An encoder's name, such as "resnet18" or "timm-regnety_004".
+        in_channels: Channels of the image, 1 to any number.
+        classes: Names of the classes, two or more.
+        encoder_weights: ``"random"``, ``"imagenet"`` or a file; see `create_encoder`.
+        drop_rate: Dropout in front of the linear layer, 0 to below 1.
+
+    Raises:
+        ConfigError: An argument is wrong, or ImageNet weights cannot be fetched.
+        InputError: The file of encoder weights is missing, damaged or of another network.
+    """
+    if in_channels < 1:
+        raise ConfigError(f"in_channels {in_channels}: a student sees at least one channel")
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise ConfigError(
+            f"classes {list(classes)}: a classifier tells two or more different classes apart"
+        )
+    model = Classifier(architecture, in_channels, classes, drop_rate)
+    if encoder_weights != "random":
+        origin, state = read_weights(architecture, encoder_weights)
+        load_into(model, origin, state)
+    return model
+
+
+def load_into(model: Classifier, origin: str, state: dict[str, Tensor]) -> None:
+    """Fill a classifier from weights in timm's layout, all but its linear layer.
+
+    Args:
+        model: The classifier.
+        origin: Where the weights are from, for messages.
+        state: Those of the whole network, or of its encoder.
+
+    Raises:
+        InputError: They are those of another network.
+    """
+    linear = model.network.get_classifier()  # pyright: ignore[reportCallIssue]
+    names = {id(module): name for name, module in model.network.named_modules()}
+    own = f"{names[id(linear)]}."
+    state = {key: tensor for key, tensor in state.items() if not key.startswith(own)}
+    fill(model.network, model.architecture, origin, state, model.encoder_tensors)
