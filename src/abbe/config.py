@@ -105,10 +105,12 @@ class Data(Section):
 class Teacher(Section):
     """Where the targets come from."""
 
-    kind: Literal["none", "masks", "onnx", "bioimageio", "torch", "run", "store"] = "none"
-    """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; a target store."""
+    kind: Literal["none", "masks", "onnx", "bioimageio", "torch", "run", "sam", "store"] = "none"
+    """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; SAM's family; a
+    target store."""
     path: Path | None = None
-    """Folder, file, package, run or target store, by kind; for torch, package.module:factory."""
+    """Folder, file, package, run or target store, by kind; for torch, package.module:factory; for
+    sam, a file, a folder or a Hugging Face id."""
     sees: tuple[str, ...] | None = None
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = {}

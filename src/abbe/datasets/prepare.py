@@ -134,7 +134,8 @@ def _read_target(
             f"{targets.path}: the target of '{id}' was made from other pixels than the image has "
             "now. Teach this image again, or give the images that the teacher saw"
         )
-    kind = "instances" if "instances" in targets.kinds(id) else "probability"
+    # Of a teacher that gives both, the soft maps say more.
+    kind = "probability" if "probability" in targets.kinds(id) else "instances"
     target = targets.read(id, kind, raw=True)
     if target.shape[-2:] != image.shape:
         raise StoreError(

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from abbe import config, datasets, teachers
 from abbe.datasets import Dataset
@@ -86,6 +86,9 @@ def build_teacher(teacher: config.Teacher, dataset: Dataset) -> Teacher:
     """
     factory = teachers.TEACHERS[teacher.kind]
     known = list(inspect.signature(factory).parameters)[2:]
+    options: dict[str, Any] = dict(teacher.options)
+    if "labels" in known:  # prompts may come from the labels that the data set has
+        options.setdefault("labels", dataset)
     unknown = [name for name in teacher.options if name not in known]
     if unknown:
         raise ConfigError(
@@ -93,9 +96,9 @@ def build_teacher(teacher: config.Teacher, dataset: Dataset) -> Teacher:
             f"{', '.join(unknown)}; it has: {', '.join(known)}"
         )
     sees = teacher.sees
-    if sees is None and teacher.kind in ("masks", "onnx", "torch"):  # the others know their own
+    if sees is None and teacher.kind in ("masks", "onnx", "torch", "sam"):  # others know their own
         sees = dataset.channels
-    return factory(teacher.path, sees, **teacher.options)
+    return factory(teacher.path, sees, **options)
 
 
 def build_schedule(training: config.Training) -> "Schedule":

@@ -259,7 +259,8 @@ def _target_outputs(
     teacher: Teacher | None, store: TargetStore | None, outputs: Sequence[str]
 ) -> tuple[str, ...]:
     """The teacher's maps by name; instances give every map that a student can have."""
-    if store is not None and any("instances" in store.kinds(id) for id in store.ids):
+    kinds = set().union(*(store.kinds(id) for id in store.ids)) if store is not None else set()
+    if "instances" in kinds and "probability" not in kinds:
         return tuple(outputs)
     source = store if store is not None else teacher
     assert source is not None

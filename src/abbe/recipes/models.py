@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -107,12 +107,20 @@ class StoredModel:
         return record.id in self.store.ids
 
     def predict(self, record: Record) -> Maps:
-        """Read the maps; a store of instances gives a foreground of zeros and ones."""
-        if "instances" in self.store.kinds(record.id):
-            instances = self.store.read(record.id, "instances")
-            return Maps((instances > 0).astype(np.float32), instances=instances)
-        maps = self.store.read(record.id, "probability")
-        return maps_of_outputs(maps, self.store.provenance.outputs)
+        """Read the maps; instances alone give a foreground of zeros and ones."""
+        kinds = self.store.kinds(record.id)
+        instances = self.store.read(record.id, "instances") if "instances" in kinds else None
+        if "probability" in kinds:
+            maps = self.store.read(record.id, "probability")
+            return replace(
+                maps_of_outputs(maps, self.store.provenance.outputs), instances=instances
+            )
+        if instances is None:
+            raise InputError(
+                f"{self.store.path}: holds {', '.join(sorted(kinds))} of '{record.id}', but no "
+                "probability map and no instances, so it cannot be scored as a segmentation"
+            )
+        return Maps((instances > 0).astype(np.float32), instances=instances)
 
 
 def maps_of_outputs(maps: np.ndarray, outputs: Sequence[str]) -> Maps:

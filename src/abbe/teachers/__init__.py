@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 from abbe.teachers.bioimageio import bioimageio
+from abbe.teachers.cellpose import cellpose
+from abbe.teachers.cellsam import cellsam
 from abbe.teachers.equivariance import Agreement, EquivarianceReport, check_equivariance
 from abbe.teachers.introduction import introduction
 from abbe.teachers.masks import masks
 from abbe.teachers.onnx import onnx
 from abbe.teachers.plan import Plan, plan
 from abbe.teachers.run import run
+from abbe.teachers.sam import sam
 from abbe.teachers.teach import TeachReport, provenance_of, teach
 from abbe.teachers.teacher import Prediction, Teacher
 from abbe.teachers.torch_module import torch_module
@@ -19,6 +22,9 @@ TEACHERS: dict[str, Callable[..., Teacher]] = {
     "bioimageio": bioimageio,
     "torch": torch_module,
     "run": run,
+    "cellpose": cellpose,
+    "cellsam": cellsam,
+    "sam": sam,
 }
 """By name: ``factory(source, channels, **options)``; the source is a path or an import path."""
 
@@ -31,6 +37,8 @@ __all__ = [
     "TeachReport",
     "Teacher",
     "bioimageio",
+    "cellpose",
+    "cellsam",
     "check_equivariance",
     "introduction",
     "masks",
@@ -38,6 +46,7 @@ __all__ = [
     "plan",
     "provenance_of",
     "run",
+    "sam",
     "teach",
     "torch_module",
 ]

@@ -1,0 +1,364 @@
+"""The Segment Anything family as teachers: SAM, MobileSAM, MedSAM, micro-sam's models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abbe.errors import ConfigError
+from abbe.hardware import autocast_for
+from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+from abbe.imaging.three_channels import described
+from abbe.teachers.prompts import SEES_LABELS, ImagePrompts, Mode, Prompter, prompter
+from abbe.teachers.soft_union import SoftUnion
+from abbe.teachers.teacher import Prediction, require_channels
+from abbe.teachers.tiles import windows
+
+if TYPE_CHECKING:
+    import torch
+
+    from abbe.datasets import Dataset
+    from abbe.imaging import Image
+    from abbe.sam import SAM, Facts, Frame
+    from abbe.targets import Provenance
+
+Kind = Literal["probability", "instances", "embedding"]
+OUTPUTS = ("foreground", "boundary")
+BOX_MARGIN = 0.2
+"""A soft mask counts within its box enlarged by this share of each side."""
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """How the automatic grid finds and chooses its masks; the defaults are SAM's own.
+
+    Attributes:
+        points_per_side: of the grid, over each tile.
+        minimum_iou: predicted IoU below which a mask is dropped.
+        minimum_stability: IoU of the mask at logits 1 and −1, below which it is dropped.
+        box_nms: IoU of boxes above which the worse of two masks is dropped.
+        largest: share of the tile's area above which a mask is taken for background. Ours.
+    """
+
+    points_per_side: int = 32
+    minimum_iou: float = 0.88
+    minimum_stability: float = 0.95
+    box_nms: float = 0.7
+    largest: float = 0.2
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image that is shown to SAM at once, and the part of it whose objects count."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    core: tuple[int, int, int, int]
+    """top, left, bottom, right in px of the image."""
+
+    def owns(self, centres: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which of the centres (N, 2) x, y lie in the core."""
+        top, left, bottom, right = self.core
+        x, y = centres[:, 0], centres[:, 1]
+        return (x >= left) & (x < right) & (y >= top) & (y < bottom)
+
+
+class SamTeacher:
+    """A promptable network that answers with one soft mask an object, joined into maps."""
+
+    def __init__(
+        self,
+        network: SAM,
+        provenance: Provenance,
+        *,
+        prompts: Prompter | None,
+        rule: str,
+        gives: tuple[Kind, ...],
+        grid: GridSettings,
+        minimum_iou: float,
+        minimum_area: int,
+        tile: int | None,
+        halo: int,
+        memory: int,
+        precision: str,
+    ) -> None:
+        self.network, self.provenance = network, provenance
+        self._prompts, self._rule, self._gives = prompts, rule, gives
+        self._grid, self._minimum_iou, self._minimum_area = grid, minimum_iou, minimum_area
+        self._tile, self._halo, self._memory = tile, halo, memory
+        self._precision = precision
+
+    def predict(self, image: Image, id: str) -> Prediction:
+        """Foreground and boundary (2, H, W), instances (H, W), or the embedding (256, h, w).
+
+        The foreground is the highest of the objects' soft masks; the boundary is that of the
+        instances cut from them. Where there is no prompt, or no mask is kept, it is empty.
+
+        Raises:
+            InputError: the prompts cannot be had or do not fit the image.
+        """
+        picture = three_channels(image.read(channels=self.provenance.channels), self._rule)
+        maps: dict[str, NDArray[Any]] = {}
+        if "embedding" in self._gives:
+            maps["embedding"] = self._encode(picture)[0][0].float().cpu().numpy()
+        if self._gives == ("embedding",):
+            return Prediction(maps)
+        union = SoftUnion(image.shape, self._minimum_area)
+        prompts = None if self._prompts is None else self._prompts(id, image.shape)
+        for tile in self._tiles(image.shape):
+            self._look_at(tile, picture, prompts, union)
+        instances = union.instances()
+        if "probability" in self._gives:
+            from abbe.imaging import outlines
+
+            maps["probability"] = np.stack([union.foreground, outlines(instances)])
+        if "instances" in self._gives:
+            maps["instances"] = instances
+        return Prediction(maps, empty=not bool(instances.any()))
+
+    def _tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
+        side = self._tile or max(shape)
+        for top, first_row, end_row in windows(shape[0], side, self._halo):
+            for left, first_column, end_column in windows(shape[1], side, self._halo):
+                core = (first_row, first_column, end_row, end_column)
+                bottom, right = min(top + side, shape[0]), min(left + side, shape[1])
+                yield Tile(top, left, bottom, right, core)
+
+    def _look_at(
+        self,
+        tile: Tile,
+        picture: NDArray[np.uint8],
+        prompts: ImagePrompts | None,
+        union: SoftUnion,
+    ) -> None:
+        if prompts is not None:
+            prompts = prompts.take(tile.owns(prompts.centres)).moved(-tile.left, -tile.top)
+            if not len(prompts):
+                return
+        embedding, frame = self._encode(picture[tile.top : tile.bottom, tile.left : tile.right])
+        if prompts is None:
+            masks = self._by_grid(embedding, frame, tile)
+        else:
+            masks = self._by_prompts(embedding, frame, prompts)
+        for probability, top, left in masks:
+            union.add(probability, tile.top + top, tile.left + left)
+
+    def _encode(self, picture: NDArray[np.uint8]) -> tuple[torch.Tensor, Frame]:
+        import torch
+
+        from abbe.sam import Frame
+
+        frame = Frame.of(picture.shape[:2], self.network.side)
+        device = next(self.network.parameters()).device
+        with torch.inference_mode(), autocast_for(device, self._precision):
+            return self.network.encode(frame.image(picture)[None].to(device)), frame
+
+    def _by_prompts(
+        self, embedding: torch.Tensor, frame: Frame, prompts: ImagePrompts
+    ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+        """Each kept prompt's soft mask, cut to its surroundings: (h, w), top, left."""
+        import torch
+
+        from abbe.sam import Prompts
+
+        device = embedding.device
+        chunk = prompts_at_once(embedding, frame, self._memory)
+        for start in range(0, len(prompts), chunk):
+            rows = np.zeros(len(prompts), bool)
+            rows[start : start + chunk] = True
+            some = prompts.take(rows)
+            asked = Prompts(
+                boxes=None if some.boxes is None else frame.boxes(some.boxes).to(device),
+                points=None
+                if some.points is None
+                else frame.points(some.points)[:, None].to(device),
+                point_labels=None
+                if some.points is None
+                else torch.ones(len(some), 1, dtype=torch.int64, device=device),
+            )
+            with torch.inference_mode(), autocast_for(device, self._precision):
+                logits, iou = self.network.decode(embedding, asked, multimask=False)
+                soft = frame.masks(logits.float())[:, 0].sigmoid().cpu().numpy()
+            kept = (iou[:, 0].float() >= self._minimum_iou).cpu().numpy()
+            for row in np.flatnonzero(kept):
+                box = None if some.boxes is None else some.boxes[row]
+                yield cut(soft[row], box)
+
+    def _by_grid(
+        self, embedding: torch.Tensor, frame: Frame, tile: Tile
+    ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+        """Each mask of the automatic grid whose middle the tile owns: (h, w), top, left."""
+        from abbe.sam.grid import automatic_masks
+
+        grid = self._grid
+        area = frame.size[0] * frame.size[1]
+        with autocast_for(embedding.device, self._precision):
+            found = automatic_masks(
+                self.network,
+                embedding,
+                frame,
+                points_per_side=grid.points_per_side,
+                minimum_iou=grid.minimum_iou,
+                minimum_stability=grid.minimum_stability,
+                box_nms=grid.box_nms,
+                prompts_at_once=prompts_at_once(embedding, frame, self._memory),
+            )
+        for mask in found:
+            centre = np.array([[tile.left + mask.centre[0], tile.top + mask.centre[1]]])
+            if mask.area <= grid.largest * area and tile.owns(centre).all():
+                yield mask.probability, mask.top, mask.left
+
+
+def prompts_at_once(embedding: torch.Tensor, frame: Frame, memory: int) -> int:
+    """How many prompts to decode together within ``memory`` bytes.
+
+    A prompt needs about 12 times the embedding (the tokens of two attention blocks and the
+    upscaled features) and four masks of the image's size.
+    """
+    tokens = embedding[0].numel() * 4
+    mask = 4 * frame.size[0] * frame.size[1]
+    return int(max(1, min(256, memory // (12 * tokens + 4 * mask))))
+
+
+def cut(
+    probability: NDArray[np.float32], box: NDArray[np.floating] | None
+) -> tuple[NDArray[np.float32], int, int]:
+    """A soft mask within its enlarged box, or where there is none, where it is not zero."""
+    height, width = probability.shape
+    if box is None:
+        return probability, 0, 0
+    x0, y0, x1, y1 = box
+    more_x, more_y = BOX_MARGIN / 2 * (x1 - x0), BOX_MARGIN / 2 * (y1 - y0)
+    left, top = max(0, int(np.floor(x0 - more_x))), max(0, int(np.floor(y0 - more_y)))
+    right, bottom = min(width, int(np.ceil(x1 + more_x))), min(height, int(np.ceil(y1 + more_y)))
+    return probability[top:bottom, left:right], top, left
+
+
+def sam(
+    source: str | os.PathLike[str],
+    channels: Sequence[str] | None = None,
+    *,
+    prompts: Mode = "amg",
+    labels: Dataset | str | os.PathLike[str] | None = None,
+    prompt_file: str | os.PathLike[str] | None = None,
+    inputs: ThreeChannelRule = "auto",
+    gives: str | Sequence[Kind] = ("probability", "instances"),
+    minimum_iou: float = 0.5,
+    minimum_area: int = 16,
+    points_per_side: int = 32,
+    grid_minimum_iou: float = 0.88,
+    grid_minimum_stability: float = 0.95,
+    grid_box_nms: float = 0.7,
+    largest: float = 0.2,
+    tile: int | None = None,
+    halo: int = 128,
+    memory_gb: float = 2.0,
+    layout: str | None = None,
+    name: str | None = None,
+    licence: str | None = None,
+    training_data_licence: str | None = None,
+    stand_in: bool = False,
+    device: str | None = None,
+    precision: str = "auto",
+) -> SamTeacher:
+    """A teacher of the Segment Anything family.
+
+    Args:
+        source: a Hugging Face id (``facebook/sam-vit-huge``), a folder in its layout, or a file:
+            ``sam_vit_h_4b8939.pth``, ``mobile_sam.pt``, MedSAM's, micro-sam's, .safetensors.
+        channels: one to three of the image's channels.
+        prompts: ``amg``, ``oracle_box``, ``box``, ``point`` or ``centroid``;
+            see :data:`abbe.teachers.prompts.MODES`.
+        labels: ground truth for ``oracle_box`` and ``centroid``: a data set or a folder.
+        prompt_file: for ``box`` and ``point``, a .csv file (id, x0, y0, x1, y1 or id, x, y in px);
+            for ``box`` also a folder of another program's masks.
+        inputs: how channels become SAM's three; see :data:`abbe.imaging.three_channels.RULES`.
+        gives: what to store: ``probability``, ``instances``, ``embedding``.
+        minimum_iou: predicted IoU below which a prompted mask is dropped.
+        minimum_area: smaller instances, in px, are left out.
+        points_per_side, grid_minimum_iou, grid_minimum_stability, grid_box_nms, largest: of the
+            automatic grid; see :class:`GridSettings`.
+        tile: longer images (px) are cut into tiles of this side, each seen at SAM's full
+            resolution; None shows every image whole, however much it must be shrunk.
+        halo: px that tiles share; objects up to this size are whole in the tile that owns them.
+        memory_gb: GiB that decoding prompts may use at a time.
+        layout: ``vit_h``, ``vit_l``, ``vit_b`` or ``mobile``; told from the weights where omitted.
+        name: the teacher's name in the store; that of the file and layout where omitted.
+        licence: of the weights, where the file is not one that is known.
+        training_data_licence: of what they were trained on.
+        stand_in: the model stands in for the teacher one would rather use; said everywhere.
+        device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what the hardware computes.
+
+    Raises:
+        InputError: the weights or the prompts cannot be read.
+        ConfigError: the options do not fit together.
+    """
+    import torch
+
+    from abbe.sam import load_sam
+    from abbe.targets import Provenance
+
+    channels = require_channels(channels, str(source))
+    rule = choose_rule(inputs, len(channels))
+    kinds = _kinds(gives)
+    if tile is not None and "embedding" in kinds:
+        raise ConfigError("an embedding is of the whole image: leave tile out, or embedding")
+    prompting = prompter(prompts, labels=labels, source=prompt_file)
+    grid = GridSettings(
+        points_per_side, grid_minimum_iou, grid_minimum_stability, grid_box_nms, largest
+    )
+    network, facts = load_sam(source, layout=layout)
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    thresholds = {"minimum_iou": minimum_iou, "minimum_area": minimum_area}
+    if prompts == "amg":
+        thresholds = {**vars(grid), "minimum_area": minimum_area}
+    provenance = Provenance(
+        teacher=name or facts.name,
+        weights_sha256=facts.sha256,
+        weights_licence=licence or facts.weights_licence,
+        training_data_licence=training_data_licence or facts.training_data_licence,
+        channels=channels,
+        normalisation=f"{described(rule)}; SAM's own mean and deviation",
+        outputs=OUTPUTS,
+        prompt_mode=prompts,
+        thresholds=thresholds | ({"tile": tile, "halo": halo} if tile else {}),
+        sees_labels=prompts in SEES_LABELS,
+        stand_in=stand_in,
+        notes=_notes(facts, prompts),
+    )
+    return SamTeacher(
+        network.eval().requires_grad_(False).to(place),
+        provenance,
+        prompts=prompting,
+        rule=rule,
+        gives=kinds,
+        grid=grid,
+        minimum_iou=minimum_iou,
+        minimum_area=minimum_area,
+        tile=tile,
+        halo=halo,
+        memory=int(memory_gb * 2**30),
+        precision=precision,
+    )
+
+
+def _kinds(gives: str | Sequence[Kind]) -> tuple[Kind, ...]:
+    names = tuple(part.strip() for part in gives.split(",")) if isinstance(gives, str) else gives
+    known = ("probability", "instances", "embedding")
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ConfigError(f"gives: choose from {', '.join(known)}, not {', '.join(unknown) or '∅'}")
+    return tuple(kind for kind in known if kind in names)
+
+
+def _notes(facts: Facts, prompts: Mode) -> tuple[str, ...]:
+    seen = ("prompted with the ground truth of every image",) if prompts in SEES_LABELS else ()
+    return (*facts.notes, *seen)
