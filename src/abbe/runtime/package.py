@@ -197,6 +197,8 @@ class PackageDescription(_Part):
     engine: Engine = Engine()
     parity: dict[Label, Figures] = {}
     """By "engine/precision", such as "openvino/int8": what running it so costs against eager."""
+    timings: dict[Label, Figures] = {}
+    """By "engine/precision, tile, threads": how long a tile took where the package was made."""
     lineage: Lineage
     training: dict[Label, JsonValue] = {}
     """Figures of the run: metrics of student, twin and teacher, gain, retention."""
