@@ -105,7 +105,7 @@ def _enlarge(x: Tensor, layer: nn.Module) -> Tensor:
     assert layer.bias is not None
     weight = layer.weight.permute(2, 3, 1, 0).reshape(-1, layer.in_channels)
     x = F.linear(x, weight, layer.bias.repeat(4))
-    return x.view(len(x), -1, layer.out_channels)
+    return x.unflatten(-1, (4, layer.out_channels)).flatten(1, 2)
 
 
 class MLP(nn.Module):

@@ -131,8 +131,8 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise InputError(
-            f"the image is {image.shape} {image.dtype}; 8-bit (uint8) grey (H, W), RGB (H, W, 3) or "
-            "RGBA (H, W, 4) is needed"
+            f"the image is {image.shape} {image.dtype}; 8-bit (uint8) grey (H, W), RGB (H, W, 3) "
+            "or RGBA (H, W, 4) is needed"
         )
     if image.ndim == 2:
         return np.repeat(image[:, :, None], 3, axis=2)
@@ -152,7 +152,7 @@ def checked_points(coords: ArrayLike, size: tuple[int, int]) -> NDArray[np.float
         raise InputError(f"point_coords has the shape {points.shape}; (P, 2) with P ≥ 1 is needed")
     height, width = size
     # As a negation, so that NaN is outside.
-    outside = ~((points >= 0).all(axis=1) & (points <= (width, height)).all(axis=1))
+    outside = ~((points >= 0).all(axis=1) & (points < (width, height)).all(axis=1))
     if outside.any():
         first = ", ".join(f"{value:g}" for value in points[outside][0])
         raise InputError(

@@ -148,25 +148,17 @@ class Attention(nn.Module):
         return self._spread(scores.reshape(rows, HEADS, tokens, cells), v)
 
     def look(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Few queries (N, T, 256), many keys and values (N, S, 256), to (N, T, 256).
-
-        The keys' bias adds the same to all scores of a query, which softmax ignores; the values'
-        bias is added once, as the weights of a query sum to 1.
-        """
+        """Few queries (N, T, 256), many keys and values (N, S, 256), to (N, T, 256)."""
         query = split(self.q_proj(q)) * self.scale
-        query = query @ _by_head(self.k_proj.weight)
-        weights = (query.flatten(1, 2) @ k.transpose(1, 2)).softmax(-1)
-        seen = (weights @ v).view(query.shape)
-        seen = merge(seen @ _by_head(self.v_proj.weight).transpose(-1, -2)) + self.v_proj.bias
-        return self.out_proj(seen)
+        weights = _scores(query, self.k_proj, k).softmax(-1)
+        seen = (weights @ v).view(*query.shape[:3], WIDTH)
+        seen = merge(seen @ _by_head(self.v_proj.weight).transpose(-1, -2))
+        return self.out_proj(seen + self.v_proj.bias)  # the weights of a query sum to 1
 
     def be_looked_at(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Many queries (N, S, 256), few keys and values (N, T, 256), to (N, S, 256)."""
         key = split(self.k_proj(k)) * self.scale
-        lifted = key @ _by_head(self.q_proj.weight)
-        constant = key @ self.q_proj.bias.view(HEADS, self.depth, 1)
-        scores = torch.baddbmm(constant.flatten(1, 2), lifted.flatten(1, 2), q.transpose(1, 2))
-        return self._spread(scores.view(*key.shape[:3], -1), v)
+        return self._spread(_scores(key, self.q_proj, q).view(*key.shape[:3], -1), v)
 
     def _spread(self, scores: Tensor, v: Tensor) -> Tensor:
         """Give the values (N, T, 256) to the queries by scores (N, 8, T, S): (N, S, 256)."""
@@ -174,6 +166,13 @@ class Attention(nn.Module):
         values = split(self.v_proj(v)) @ _by_head(self.out_proj.weight.T)
         bias = self.out_proj.bias.expand(len(v), 1, WIDTH)
         return torch.baddbmm(bias, weights, values.flatten(1, 2))
+
+
+def _scores(few: Tensor, layer: nn.Linear, many: Tensor) -> Tensor:
+    """Products of ``few`` (N, 8, T, d) with ``layer(many)``, many (N, S, 256): (N, 8 T, S)."""
+    lifted = few @ _by_head(layer.weight)
+    constant = few @ layer.bias.view(HEADS, -1, 1)
+    return torch.baddbmm(constant.flatten(1, 2), lifted.flatten(1, 2), many.transpose(1, 2))
 
 
 def split(x: Tensor) -> Tensor:
