@@ -29,3 +29,7 @@ class MissingExtraError(AbbeError):
             f"{purpose} needs the package '{package}', which is not installed. "
             f"Install it with: pip install 'abbe[{extra}]'"
         )
+
+
+class MissingPackageError(AbbeError):
+    """Another program was asked to teach that is not installed where Abbe runs."""

@@ -1,0 +1,96 @@
+"""Other people's programs as teachers: finding them, and running them where they are installed."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Collection
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abbe.errors import ConfigError, InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+KINDS = ("probability", "instances")
+
+
+def imported(module: str, *, install: str, kind: str) -> ModuleType:
+    """A module of another program.
+
+    Args:
+        module: such as ``cellpose.models``.
+        install: what pip is to install.
+        kind: of teacher, as ``--teacher.kind`` names it.
+
+    Raises:
+        MissingPackageError: the program, or something it needs, is not installed here.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        absent = getattr(error, "name", None) or module
+        raise MissingPackageError(
+            f"a teacher of kind '{kind}' needs the package '{absent}', which is not installed "
+            f"here or cannot be imported ({error}). Install it with: pip install {install}\n"
+            "If it does not get on with what is installed here, give it an environment of its "
+            f"own: make one, pip install abbe {install} there, and run the same 'abbe teach "
+            f"--teacher.kind {kind} --out targets.zarr' in it. Then train here with "
+            "--teacher.kind store --teacher.path targets.zarr."
+        ) from error
+
+
+def kinds_named(gives: str | tuple[str, ...] | list[str], allowed: tuple[str, ...]) -> set[str]:
+    """Which kinds of map to store; a list or names separated by commas.
+
+    Raises:
+        ConfigError: there is none, or one that the teacher does not give.
+    """
+    split = gives.split(",") if isinstance(gives, str) else gives
+    names = {name.strip() for name in split}
+    if not names or not names <= set(allowed):
+        raise ConfigError(f"gives: choose from {', '.join(allowed)}, not {gives!r}")
+    return names
+
+
+def channels_last(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(C, h, w) as (h, w, C), contiguous."""
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def require_all_weights(file: Path, network: nn.Module, besides: Collection[str] = ()) -> None:
+    """Refuse a file that leaves part of a network as it was drawn at random.
+
+    Both programs load whatever fits and pass over what is missing. Only torch is needed for this,
+    as it may be all that there is in another program's environment.
+
+    Args:
+        file: of torch, holding named tensors.
+        network: what it was loaded into.
+        besides: names that may be missing.
+
+    Raises:
+        InputError: the file is damaged, or lacks tensors, or has them in other shapes.
+    """
+    import torch
+
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        shapes = {key.removeprefix("module."): value.shape for key, value in found.items()}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError) as error:
+        raise InputError(f"{file}: damaged, or no file of named tensors ({error})") from error
+    wrong = [
+        key
+        for key, value in network.state_dict().items()
+        if key not in besides and shapes.get(key) != value.shape
+    ]
+    if wrong:
+        raise InputError(
+            f"{file}: not the weights of this network; {len(wrong)} of its tensors are missing or "
+            f"have another shape, such as {', '.join(wrong[:3])}"
+        )
