@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,16 @@ class _Run:
         self.checkpoint, self.seed, self.schedule = checkpoint, seed, stage.schedule
         self.layout = memory_format(accelerator.device, accelerator.mixed_precision)
         stage.trains.to(memory_format=self.layout)
+        only_parts_train(stage.trains, stage.parts)
         loss_of = LossOf(
             stage.trains,
             stage.terms,
             stage.weighting([term.name for term in stage.terms]),
             stage.answer,
         )
-        self.optimizer = torch.optim.AdamW(_parameter_groups(loss_of, self.schedule.weight_decay))
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
+        )
         self.trained, self.optimizer = accelerator.prepare(loss_of, self.optimizer)
         self.loss_of: LossOf = accelerator.unwrap_model(self.trained)
         self.teacher = stage.teacher
@@ -210,7 +213,7 @@ class _Run:
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         rate = learning_rate(self.schedule, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("faster", 1)
+            group["lr"] = rate * group["faster"]
         device = self.accelerator.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         batch["image"] = batch["image"].contiguous(memory_format=self.layout)
@@ -219,7 +222,7 @@ class _Run:
         with self.accelerator.autocast():
             if self.teacher is not None:
                 with torch.inference_mode():
-                    answer = torch.sigmoid(self.teacher(batch["teacher_image"]).float())
+                    answer = self.stage.ask_teacher(self.teacher, batch)
                 batch["target"] = answer.clone()
             loss, terms, weights = self.trained(batch)
         self.accelerator.backward(loss)
@@ -371,16 +374,33 @@ def rest_frozen(network: nn.Module) -> None:
             part.eval()
 
 
-def _parameter_groups(module: LossOf, weight_decay: float) -> list[dict[str, Any]]:
+def only_parts_train(network: nn.Module, parts: Mapping[str, float] | None) -> None:
+    """Freeze every parameter that belongs to none of the parts; None leaves all as they are."""
+    if parts is None:
+        return
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(parts)))
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(f"no parameter belongs to a part that trains: {', '.join(parts)}")
+
+
+def _parameter_groups(
+    module: LossOf, weight_decay: float, parts: Mapping[str, float]
+) -> list[dict[str, Any]]:
     """Decay on matrices and kernels; none on biases, norms and the weighting's variances."""
-    decayed, free = [], []
-    for parameter in module.network.parameters():
-        if parameter.requires_grad:
-            (free if parameter.ndim < 2 else decayed).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for part, rate in parts.items():
+        trained = [
+            parameter
+            for name, parameter in module.network.named_parameters()
+            if parameter.requires_grad and name.startswith(part)
+        ]
+        decayed = [parameter for parameter in trained if parameter.ndim >= 2]
+        free = [parameter for parameter in trained if parameter.ndim < 2]
+        groups += [
+            {"params": decayed, "weight_decay": weight_decay, "faster": rate},
+            {"params": free, "weight_decay": 0.0, "faster": rate},
+        ]
     variances = list(module.weighting.parameters())
     if variances:
         groups.append({"params": variances, "weight_decay": 0.0, "faster": WEIGHTING_RATE})

@@ -1,6 +1,6 @@
 """What a recipe is made of: stages, and the terms of their losses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,6 +26,11 @@ class Batches(Protocol):
 def on_image(network: nn.Module, batch: Batch) -> torch.Tensor:
     """The network's answer to the batch's images alone."""
     return network(batch["image"])
+
+
+def probabilities(teacher: nn.Module, batch: Batch) -> torch.Tensor:
+    """A live teacher's answer to ``teacher_image`` (B, C, H, W): (B, K, H, W) in [0, 1]."""
+    return torch.sigmoid(teacher(batch["teacher_image"]).float())
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,11 @@ class Stage:
         schedule: steps and learning rate.
         validate: scores the network; None where there is nothing to validate on.
         watch: the validation metric that picks the best weights; higher is better.
-        teacher: a frozen network that answers ``batch["teacher_image"]`` with logits, if the
-            teacher runs live.
+        teacher: a frozen network, if the teacher runs live.
         answer: how the network is asked: from it and the batch to what the terms see.
+        ask_teacher: how the live teacher is asked, from it and the batch to ``target``.
+        parts: the parts of the network that train, by the beginning of their parameters' names,
+            each with what its learning rate is multiplied by; all of it at 1 where None.
     """
 
     name: str
@@ -99,6 +106,8 @@ class Stage:
     watch: str = "dice"
     teacher: nn.Module | None = None
     answer: Callable[[nn.Module, Batch], Any] = on_image
+    ask_teacher: Callable[[nn.Module, Batch], torch.Tensor] = probabilities
+    parts: Mapping[str, float] | None = None
 
 
 def twin_of(stage: Stage, network: nn.Module) -> Stage | None:
