@@ -1,8 +1,11 @@
 """Losses: pure functions of logits, a target and where it is known; and how to weigh them."""
 
 from abbe.losses.boundary import boundary_dice, boundary_weighted_bce, edges, sobel_mse
+from abbe.losses.contrastive import nt_xent
+from abbe.losses.hover import hv_maps, hv_mse, turn_hv
 from abbe.losses.label_maps import boundary_of, foreground_of, known_of
 from abbe.losses.probability import logit_mse, probability_mse, soft_bce
+from abbe.losses.response import logits_of, response_bce, temperature_kl
 from abbe.losses.supervised import supervised
 from abbe.losses.uncertainty import FixedWeighting, UncertaintyWeighting
 
@@ -26,9 +29,16 @@ __all__ = [
     "boundary_weighted_bce",
     "edges",
     "foreground_of",
+    "hv_maps",
+    "hv_mse",
     "known_of",
     "logit_mse",
+    "logits_of",
+    "nt_xent",
     "probability_mse",
+    "response_bce",
     "soft_bce",
     "supervised",
+    "temperature_kl",
+    "turn_hv",
 ]
