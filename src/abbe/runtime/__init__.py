@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from abbe.runtime.engine import Engine, open_engine
     from abbe.runtime.instances import instances_from_maps
     from abbe.runtime.package import Package, PackageDescription, read_package, write_description
-    from abbe.runtime.predict import predict
+    from abbe.runtime.prediction import predict
 
 __all__ = [
     "Engine",
@@ -29,7 +29,7 @@ _HOME = {
     "PackageDescription": "package",
     "instances_from_maps": "instances",
     "open_engine": "engine",
-    "predict": "predict",
+    "predict": "prediction",
     "read_package": "package",
     "write_description": "package",
 }
@@ -38,7 +38,4 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'abbe.runtime' has no attribute '{name}'")
-    module = import_module(f"abbe.runtime.{_HOME[name]}")
-    # A module of the same name takes the place of its function once it is imported.
-    globals().update({each: getattr(module, each) for each in _HOME if _HOME[each] == _HOME[name]})
-    return globals()[name]
+    return getattr(import_module(f"abbe.runtime.{_HOME[name]}"), name)

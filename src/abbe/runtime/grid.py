@@ -154,16 +154,21 @@ class Grid:
         )
         return rows, columns
 
+    @cached_property
+    def image_rows(self) -> tuple[tuple[int, int], ...]:
+        """For each row of tiles the image's rows whose centres lie in its cores; maybe none."""
+        return _in_image(self.rows, self.sources[0])
+
+    @cached_property
+    def image_columns(self) -> tuple[tuple[int, int], ...]:
+        """The same for columns."""
+        return _in_image(self.columns, self.sources[1])
+
     def image_core(self, tile: Tile) -> Region:
         """The core in px of the image: the pixels whose centres lie in it. It may be empty."""
-        core = self.core(tile)
-        rows, columns = self.sources
-        return Region(
-            int(np.searchsorted(rows, core.top)),
-            int(np.searchsorted(columns, core.left)),
-            int(np.searchsorted(rows, core.bottom)),
-            int(np.searchsorted(columns, core.right)),
-        )
+        top, bottom = self.image_rows[tile.row]
+        left, right = self.image_columns[tile.column]
+        return Region(top, left, bottom, right)
 
 
 def scale_between(image_size: float, package_size: float, source: str) -> float:
@@ -194,6 +199,11 @@ def intersection(a: Region, b: Region) -> Region:
     return Region(
         max(a.top, b.top), max(a.left, b.left), min(a.bottom, b.bottom), min(a.right, b.right)
     )
+
+
+def _in_image(found: tuple[Span, ...], sources: np.ndarray) -> tuple[tuple[int, int], ...]:
+    edges = np.searchsorted(sources, [[span.core_start, span.core_stop] for span in found])
+    return tuple((int(start), int(stop)) for start, stop in edges)
 
 
 def _overlapping(found: tuple[Span, ...], start: int, stop: int) -> list[int]:

@@ -82,12 +82,14 @@ class Numbering:
             own; 0 for those that are too small or lie in the halo only.
         tiles_of: (count + 1,) in how many tiles each object has pixels.
         last_tile: (count + 1,) the last tile, in row-by-row order, in which it has.
+        first: (count + 1, 2) row and column of its first pixel, at the network's pixel size.
     """
 
     count: int
     of_tile: list[np.ndarray]
     tiles_of: np.ndarray
     last_tile: np.ndarray
+    first: np.ndarray
 
 
 def number_objects(
@@ -127,7 +129,10 @@ def number_objects(
     tiles_of = np.bincount(numbers, minlength=len(ranked) + 1)
     last_tile = np.zeros(len(ranked) + 1, np.int64)
     np.maximum.at(last_tile, numbers, tile)
-    return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile)
+    first = np.zeros((len(ranked) + 1, 2), np.int64)
+    reverse = order[::-1]  # the last one written is the first piece
+    first[numbers[reverse]] = np.stack([rows[reverse], columns[reverse]], axis=1)
+    return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile, first)
 
 
 def crop(array: np.ndarray, region: Region, part: Region) -> np.ndarray:

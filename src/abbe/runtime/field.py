@@ -1,0 +1,115 @@
+"""The objects of an image, in px of the image: read by region, never held as a whole."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from abbe.imaging import Region
+from abbe.runtime.grid import Grid, Tile, intersection
+from abbe.runtime.seams import Numbering, crop
+from abbe.runtime.tiles import labels_name, maps_name
+from abbe.runtime.work import Work
+
+_KEPT = 128 << 20
+"""Bytes of decoded tiles that a field keeps for the next read."""
+
+
+class Field:
+    """Something that is known tile by tile, in px of the image; several threads may read it.
+
+    Attributes:
+        grid: How the image is cut.
+        shape: (H, W) of the image.
+    """
+
+    def __init__(self, grid: Grid, core: Callable[[Tile], np.ndarray]) -> None:
+        """``core`` gives a tile's part of the image, (…, h, w) of ``grid.image_core``."""
+        self.grid = grid
+        self.shape = grid.image_shape
+        self._core = core
+        self._kept: OrderedDict[Tile, np.ndarray] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def core(self, tile: Tile) -> np.ndarray:
+        """The part that one tile answers for; not to be written to."""
+        with self._lock:
+            if tile in self._kept:
+                self._kept.move_to_end(tile)
+                return self._kept[tile]
+        core = self._core(tile)
+        with self._lock:
+            if tile not in self._kept:
+                self._kept[tile] = core
+                self._bytes += core.nbytes
+            while self._bytes > _KEPT and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return core
+
+    def read(self, region: Region | None = None) -> np.ndarray:
+        """A region of the image, (…, h, w); None for all of it."""
+        region = region or Region(0, 0, *self.shape)
+        joined: np.ndarray | None = None
+        for tile in self._tiles_in(region):
+            own = self.grid.image_core(tile)
+            core = self.core(tile)
+            if joined is None:
+                shape = region.bottom - region.top, region.right - region.left
+                joined = np.zeros((*core.shape[:-2], *shape), core.dtype)
+            shared = intersection(own, region)
+            crop(joined, region, shared)[:] = crop(core, own, shared)
+        assert joined is not None  # cores cover the image
+        return joined
+
+    def _tiles_in(self, region: Region) -> list[Tile]:
+        rows, columns = self.grid.image_rows, self.grid.image_columns
+        return [
+            Tile(row, column)
+            for row, (top, bottom) in enumerate(rows)
+            if top < region.bottom and region.top < bottom
+            for column, (left, right) in enumerate(columns)
+            if left < region.right and region.left < right
+        ]
+
+
+class Labels(Field):
+    """Instances, int32: 0 = background, objects 1…count in reading order.
+
+    Attributes:
+        count: How many objects there are.
+        numbering: How tiles make up objects.
+    """
+
+    def __init__(self, grid: Grid, numbering: Numbering, work: Work) -> None:
+        def core(tile: Tile) -> np.ndarray:
+            labels = work.get(labels_name(tile), compressed=True)
+            own = crop(labels, grid.field(tile), grid.core(tile))
+            numbers = numbering.of_tile[grid.number(tile)][own]
+            return _enlarged(numbers, grid, tile)
+
+        super().__init__(grid, core)
+        self.count = numbering.count
+        self.numbering = numbering
+
+
+class Maps(Field):
+    """Probability maps, (K, …) uint8 = round(255 p)."""
+
+    def __init__(self, grid: Grid, work: Work) -> None:
+        def core(tile: Tile) -> np.ndarray:
+            maps = work.get(maps_name(tile), compressed=False)
+            return _enlarged(np.rint(maps * 255).astype(np.uint8), grid, tile)
+
+        super().__init__(grid, core)
+
+
+def _enlarged(core: np.ndarray, grid: Grid, tile: Tile) -> np.ndarray:
+    """From the network's pixels to the image's: each takes the value that its centre lies in."""
+    if not grid.scaled:
+        return core
+    own, region = grid.core(tile), grid.image_core(tile)
+    rows = grid.sources[0][region.top : region.bottom] - own.top
+    columns = grid.sources[1][region.left : region.right] - own.left
+    return core[..., rows[:, None], columns]
