@@ -23,7 +23,7 @@ class FakeNet(nn.Module):
 
 
 def labelled(bright: np.ndarray) -> np.ndarray:
-    return label(bright, connectivity=1)
+    return np.asarray(label(bright, connectivity=1))
 
 
 def fake_cellpose(cache: Path) -> types.ModuleType:

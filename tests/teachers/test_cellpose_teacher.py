@@ -1,7 +1,9 @@
 """The Cellpose adapter, on a FAKE cellpose (fake_programs.py), and its messages."""
 
+import inspect
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -86,6 +88,7 @@ def test_an_object_that_a_tile_cuts_is_no_silent_half(installed):
 
 def test_not_installed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "cellpose", None)
+    monkeypatch.setitem(sys.modules, "cellpose.models", None)
     with pytest.raises(MissingPackageError) as caught:
         cellpose("cpsam_v2", CHANNELS)
     said = str(caught.value)
@@ -99,6 +102,18 @@ def test_another_model_is_not_taken_instead(installed, tmp_path: Path):
     torch.save({"out.weight": FakeNet().out.weight}, tmp_path / "half")
     with pytest.raises(InputError, match=r"half: not the weights.*1 of its tensors.*out\.bias"):
         cellpose(tmp_path / "half", CHANNELS)
+
+
+def test_weights_that_cannot_be_fetched(installed, monkeypatch: pytest.MonkeyPatch):
+    def fetch(*arguments: object, **options: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(installed.CellposeModel, "__init__", fetch)
+    fetch.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
+        [inspect.Parameter("use_bfloat16", inspect.Parameter.KEYWORD_ONLY)]
+    )
+    with pytest.raises(InputError, match=r"cpsam_v2: Cellpose cannot fetch.*no network"):
+        cellpose("cpsam_v2", CHANNELS)
 
 
 def test_wrong_options(installed, monkeypatch: pytest.MonkeyPatch):

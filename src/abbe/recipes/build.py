@@ -96,7 +96,8 @@ def build_teacher(teacher: config.Teacher, dataset: Dataset) -> Teacher:
             f"{', '.join(unknown)}; it has: {', '.join(known)}"
         )
     sees = teacher.sees
-    if sees is None and teacher.kind in ("masks", "onnx", "torch", "sam"):  # others know their own
+    if sees is None and teacher.kind in ("masks", "onnx", "torch", "sam", "cellpose"):
+        # The others know their own, or must be told.
         sees = dataset.channels
     return factory(teacher.path, sees, **options)
 

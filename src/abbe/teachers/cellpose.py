@@ -160,9 +160,15 @@ def cellpose(
     chosen = choose_precision(precision, place)
     if precision == "fp16":
         raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
-    model = models.CellposeModel(
-        pretrained_model=model_name, device=place, use_bfloat16=chosen == "bf16"
-    )
+    try:
+        model = models.CellposeModel(
+            pretrained_model=model_name, device=place, use_bfloat16=chosen == "bf16"
+        )
+    except OSError as error:
+        raise InputError(
+            f"{model_name}: Cellpose cannot fetch or read its weights ({error}). Fetch the file "
+            "by hand and give its path instead of the name"
+        ) from error
     file = Path(model.pretrained_model)
     require_all_weights(file, model.net, besides=("diam_labels", "diam_mean"))
     provenance = Provenance(
