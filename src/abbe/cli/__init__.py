@@ -14,6 +14,7 @@ VERBS = {
     "teach": "run a teacher over images once and keep its answers",
     "distill": "train a student and its twin, score them, report",
     "evaluate": "score a finished run on another data set",
+    "export": "make a package of a finished run, proven to answer alike",
     "report": "write the report of a finished run again",
     "recipes": "list the shipped experiment files, or copy one",
 }
@@ -67,7 +68,7 @@ DISK_TROUBLE = (
 
 TRAIN_PACKAGES = (
     "torch", "torchvision", "timm", "segmentation_models_pytorch", "accelerate", "safetensors",
-    "matplotlib", "jinja2", "pyarrow", "onnxruntime", "tensorboard",
+    "matplotlib", "jinja2", "pyarrow", "onnx", "onnxscript", "onnxruntime", "nncf", "tensorboard",
 )  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+"""``abbe export``: a finished run becomes a package."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from abbe.cli.arguments import parse, say
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Arguments of ``abbe export``."""
+
+    run: tyro.conf.Positional[Path]
+    """The finished run."""
+    out: Path | None = None
+    """The package, a folder to make; RUN/package where omitted."""
+    data_path: Path | None = None
+    """Where the run's images are now, if they were moved."""
+    int8: Literal["auto", "required", "none"] = "auto"
+    """auto: keep an int8 network that stays within the budget; required: fail without one."""
+    budget_dice: float = 0.002
+    """Most mean Dice that an engine may lose (0.002 is 0.2 points)."""
+    budget_pq: float = 0.01
+    """Most mean panoptic quality that an engine may lose."""
+    budget_ms: float | None = None
+    """Most milliseconds of a tile: choose engine, precision, tile and threads that meet it."""
+    tile: tuple[int, ...] = ()
+    """Sides of tiles in px, the halo included; several are tried with --budget-ms."""
+    halo: int | None = None
+    """Margin of a tile in px; the extent of the largest objects where omitted."""
+    threads: int | None = None
+    """Processor threads to run with; all cores where omitted."""
+    images: int = 48
+    """Validation images on which the package is proven."""
+    calibration_images: int = 128
+    """Training images from which the ranges of int8 are measured."""
+
+
+def run(words: list[str]) -> int:
+    """``abbe export``."""
+    description = """Make a package of a finished run's student, and prove that it answers alike.
+
+Writes ONNX, OpenVINO and int8 networks, and compares each with the student on validation images:
+probabilities, masks and instances. What loses more than the budget is not kept.
+
+examples:
+  abbe export runs/a --out nuclei
+  abbe export runs/a --out nuclei --int8 required --budget-dice 0.005
+  abbe export runs/a --out nuclei --budget-ms 20 --tile 512"""
+    arguments = parse(ExportArguments, "export", words, description)
+    from abbe.exporting.parity import Budget
+    from abbe.recipes.export import export_run
+
+    package = export_run(
+        arguments.run,
+        arguments.out,
+        data_path=arguments.data_path,
+        int8=arguments.int8,
+        budget=Budget(arguments.budget_dice, arguments.budget_pq),
+        budget_ms=arguments.budget_ms,
+        tile=arguments.tile,
+        halo=arguments.halo,
+        threads=arguments.threads,
+        images=arguments.images,
+        calibration_images=arguments.calibration_images,
+        say=say,
+    )
+    say(f"\npackage: {package.folder}\nrun it: abbe predict {package.folder} IMAGES…")
+    return 0

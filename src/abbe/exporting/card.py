@@ -1,0 +1,168 @@
+"""The model card: what the package is, what it was made from, how good it is, who may use it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from abbe.runtime.package import PackageDescription
+
+METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
+
+
+def model_card(package: PackageDescription) -> str:
+    """README.md of a package, with the metadata that Hugging Face reads at its head."""
+    parts = [_metadata(package), f"# {package.title}", _summary(package), _marks(package)]
+    parts += [_use(package), _scores(package), _origin(package), _proof(package), _speed(package)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _metadata(package: PackageDescription) -> str:
+    tags = ["microscopy", "openvino", "onnx", "knowledge-distillation"]
+    kind = "image-classification" if package.task == "classification" else "image-segmentation"
+    lines = ["---", "library_name: abbe", f"pipeline_tag: {kind}", "license: other"]
+    lines += ["license_name: see-lineage", "tags:", *(f"- {tag}" for tag in tags), "---"]
+    return "\n".join(lines)
+
+
+def _summary(package: PackageDescription) -> str:
+    size = "as they are" if package.pixel_size is None else f"at {package.pixel_size:g} µm per px"
+    gives = ", ".join(package.outputs or package.classes)
+    return (
+        f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
+        f"{', '.join(package.channels)} {size} (percentiles {package.normalisation.low:g} to "
+        f"{package.normalisation.high:g} of each image and channel become 0 to 1) and gives: "
+        f"{gives}."
+    )
+
+
+def _marks(package: PackageDescription) -> str:
+    """What nobody may overlook."""
+    lineage = package.lineage
+    marks = []
+    if lineage.simulated:
+        marks.append("**Trained on simulated images.** Its scores say nothing about real tissue.")
+    if lineage.stand_in:
+        marks.append(
+            f"**The teacher is a stand-in** ({lineage.teacher}) for a model that was not at hand."
+        )
+    if lineage.sees_labels:
+        marks.append("**The teacher was prompted with the labels**: its scores are no model's.")
+    return "\n".join(f"> {mark}\n>" for mark in marks).removesuffix("\n>")
+
+
+def _use(package: PackageDescription) -> str:
+    return f"""## Use
+
+```
+pip install abbe
+abbe predict {package.name} image.tif --out results
+```
+
+```python
+import abbe
+
+labels = abbe.predict("{package.name}", "image.tif")
+```"""
+
+
+def _scores(package: PackageDescription) -> str:
+    models = package.training.get("models")
+    if not isinstance(models, dict) or not models:
+        return ""
+    data = package.training.get("data")
+    tests = data.get("test") if isinstance(data, dict) else None
+    names = [name for name in ("student", "twin", "teacher") if name in models]
+    rows = [["", *names], ["---"] * (len(names) + 1)]
+    for metric, title in METRICS.items():
+        cells = [_cell(models[name], metric) for name in names]
+        if any(cell != "—" for cell in cells):
+            rows.append([title, *cells])
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    about = f"Means over {tests} test images of {package.lineage.dataset}" if tests else "Means"
+    twin = " The twin is the same student trained without distillation." if "twin" in names else ""
+    return f"## Scores\n\n{about}, with 95 % intervals by bootstrap.{twin}\n\n{text}"
+
+
+def _cell(model: Any, metric: str) -> str:
+    value = model.get("metrics", {}).get(metric) if isinstance(model, dict) else None
+    if not value or value.get("mean") is None:
+        return "—"
+    low, high = value.get("ci95") or (None, None)
+    if low is None or high is None:
+        return f"{value['mean']:.3f}"
+    return f"{value['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _origin(package: PackageDescription) -> str:
+    lineage = package.lineage
+    rows = {
+        "Recipe": lineage.recipe,
+        "Run": lineage.run,
+        "Student trained on": lineage.dataset,
+        "Licence of these images": lineage.dataset_licence,
+        "Teacher": lineage.teacher,
+        "Teacher prompted with": lineage.prompt_mode or "nothing",
+        "Weights that this one learned from, and their licence": lineage.weights_licence,
+        "Licence of what the teacher was trained on": lineage.training_data_licence,
+        "SHA-256 of the teacher's weights": lineage.teacher_weights_sha256 or "unknown",
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    notes = "\n".join(f"- {note}" for note in lineage.notes)
+    table = "\n".join(["| | |", "| --- | --- |", *lines])
+    licence = (
+        "Licences of the teacher's weights and of all training images may bind the student. "
+        "This list says what is known; it is no legal advice."
+    )
+    return "\n\n".join(
+        ["## Lineage and licences", table, licence, *(["\n".join(notes)] * bool(notes))]
+    )
+
+
+def _proof(package: PackageDescription) -> str:
+    rows = [
+        "| engine/precision | kept | max. difference of probabilities | Dice against eager "
+        "| PQ against eager | objects (eager) | Dice lost | PQ lost |",
+        "| --- " * 8 + "|",
+    ]
+    notes = []
+    about: Mapping[str, Any] = {}
+    for name, figures in package.parity.items():
+        if "images" not in figures:
+            notes.append(f"- {name}: {figures.get('reason', 'not measured')}")
+            continue
+        about = figures
+        cells = [
+            name,
+            "yes" if figures.get("kept") else "no",
+            _number(figures.get("max_difference"), ".2g"),
+            _number(figures.get("agreement_dice"), ".4f"),
+            _number(figures.get("agreement_pq"), ".4f"),
+            f"{figures.get('objects')} ({figures.get('objects_eager')})",
+            _number(figures.get("lost_dice"), "+.4f"),
+            _number(figures.get("lost_pq"), "+.4f"),
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+        if figures.get("reason"):
+            notes.append(f"- {name}: {figures['reason']}")
+    text = (
+        f"## Does it answer as the student did?\n\nCompared with the student in eager torch on "
+        f"{about.get('images', 0)} images ({about.get('images_of', 'none')}). Lost: fp32 against "
+        "eager's answers, the others against labels where there are some.\n\n" + "\n".join(rows)
+    )
+    return text + ("\n\n" + "\n".join(notes) if notes else "")
+
+
+def _speed(package: PackageDescription) -> str:
+    if not package.timings:
+        return ""
+    rows = ["| setting | ms per tile | megapixels/s |", "| --- " * 3 + "|"]
+    for name, figures in package.timings.items():
+        speed = _number(figures.get("megapixels_per_s"), ".2f")
+        rows.append(f"| {name} | {_number(figures.get('ms_per_tile'), '.1f')} | {speed} |")
+    return (
+        "## Speed of the network where it was exported\n\nMedian of one tile; megapixels of image "
+        f"after halos of {package.halo} px are taken off.\n\n" + "\n".join(rows)
+    )
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) else "—"

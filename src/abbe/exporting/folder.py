@@ -1,0 +1,52 @@
+"""A folder that appears whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from abbe.errors import ConfigError
+
+
+def check_free(out: Path) -> None:
+    """Refuse a place that is taken or cannot be written, before any work is done.
+
+    Raises:
+        ConfigError: Something stands at ``out``, or the folder around it cannot be written.
+    """
+    if out.is_symlink() or out.exists():
+        raise ConfigError(f"{out}: exists already. Give another --out, or remove it first")
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: cannot be made ({error.strerror}). Give another --out"
+        ) from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"{out}: {parent} cannot be written. Give another --out")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``out``; on success it is synced to disk and takes its place.
+
+    If the block raises, the hidden folder is removed and nothing appears at ``out``.
+
+    Raises:
+        ConfigError: See `check_free`.
+    """
+    check_free(out)
+    out = out.absolute()
+    hidden = out.with_name(f".{out.name}.{os.getpid()}.part")
+    hidden.mkdir()
+    try:
+        yield hidden
+        for path in sorted(hidden.rglob("*")):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    os.fsync(file.fileno())
+        os.rename(hidden, out)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)

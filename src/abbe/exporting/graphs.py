@@ -1,0 +1,58 @@
+"""Which networks a package of each task holds, with their inputs and free sizes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+LARGEST_BATCH = 1 << 16
+LARGEST_SIDE = 1 << 16  # px
+
+
+class Student(Protocol):
+    """What every student says of itself; see `abbe.students`."""
+
+    architecture: str
+    in_channels: int
+    divisor: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One network to write.
+
+    Attributes:
+        name: Stem of its file.
+        module: The network, in evaluation mode on the CPU.
+        inputs: Example tensors by input name, in the order of the network's arguments.
+        outputs: Names of its results.
+        dynamic: By input name, the dimensions whose size is free.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    dynamic: Mapping[str, Mapping[int, Any]]
+
+
+def segmentation_graphs(student: Any) -> list[Graph]:
+    """One network: ``image`` (B, C, H, W) to ``logits`` (B, K, H, W); B, H and W are free.
+
+    H and W are multiples of the student's divisor. The example has more than one window of a Swin
+    in each direction: a single one would be taken for a constant.
+    """
+    divisor = student.divisor
+    batch = Dim("batch", min=1, max=LARGEST_BATCH)
+    rows = Dim("rows", min=1, max=LARGEST_SIDE // divisor)
+    columns = Dim("columns", min=1, max=LARGEST_SIDE // divisor)
+    example = torch.zeros(2, student.in_channels, 8 * divisor, 10 * divisor)
+    sizes = {0: batch, 2: divisor * rows, 3: divisor * columns}
+    return [Graph("model", student, {"image": example}, ("logits",), {"image": sizes})]
+
+
+GRAPHS: dict[str, Callable[[Any], list[Graph]]] = {"segmentation": segmentation_graphs}
+"""By task of the package."""

@@ -1,0 +1,92 @@
+"""Ways to round a network to int8, from the plainest to the most careful.
+
+Post-training quantisation by nncf: activations' ranges come from calibration images, weights are
+rounded a channel at a time, biases corrected. Which way costs a network least is not known
+beforehand, so several are tried and measured (`abbe.exporting.search`).
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from abbe.errors import MissingExtraError
+
+CALIBRATION_SIDE = 256
+"""Calibration images are cut to their middle of at most so many px a side."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to round.
+
+    Attributes:
+        name: For people and for ``package.json``.
+        symmetric: Activations around 0, which is quicker; else negative ones have a range of
+            their own where that helps.
+        ends_exact: The first convolution and the last stay in fp32.
+        half_range: Weights use 7 of 8 bits, so that processors without VNNI, which add products
+            in 16 bits, do not overflow.
+    """
+
+    name: str
+    symmetric: bool = False
+    ends_exact: bool = False
+    half_range: bool = False
+
+
+WAYS = (
+    Way("symmetric", symmetric=True),
+    Way("mixed"),
+    Way("mixed, ends in fp32", ends_exact=True),
+    Way("mixed, 7 bits, ends in fp32", ends_exact=True, half_range=True),
+)
+
+
+def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
+    """Round an ``openvino.Model`` to int8; the given model is left as it is.
+
+    Args:
+        model: The network in fp32.
+        calibration: Arrays (1, C, H, W) float32 as the network sees them.
+        way: How.
+
+    Raises:
+        MissingExtraError: nncf is not installed.
+    """
+    os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use over the network
+    try:
+        import nncf
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("nncf", "train", "An int8 network") from error
+    from nncf.quantization import advanced_parameters as advanced
+
+    nncf.set_log_level(40)  # logging.ERROR
+    preset = nncf.QuantizationPreset
+    exact = _ends(model) if way.ends_exact else []
+    overflow = advanced.OverflowFix
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bars
+        return nncf.quantize(
+            model.clone(),
+            nncf.Dataset(calibration),
+            preset=preset.PERFORMANCE if way.symmetric else preset.MIXED,
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=exact) if exact else None,
+            advanced_parameters=advanced.AdvancedQuantizationParameters(
+                overflow_fix=overflow.ENABLE if way.half_range else overflow.FIRST_LAYER
+            ),
+        )
+
+
+def _ends(model: Any) -> list[str]:
+    """Names of the first and the last convolution."""
+    convolutions = [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in ("Convolution", "GroupConvolution")
+    ]
+    return [convolutions[0], convolutions[-1]] if convolutions else []

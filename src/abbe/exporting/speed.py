@@ -1,0 +1,181 @@
+"""How long a tile takes, by engine, precision, tile and threads; and what meets a time budget."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from abbe.errors import ConfigError
+from abbe.exporting.parity import Comparison
+from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.package import Figures, Package
+
+REPEATS = 9
+"""Times that each setting is timed; the median counts."""
+SAME_LOSS = 5e-4
+"""Losses that differ by less are taken for equal, and the faster setting is chosen."""
+
+
+class Setting(NamedTuple):
+    """One way to run a package."""
+
+    engine: EngineName
+    precision: Precision
+    tile: int
+    threads: int
+
+    @property
+    def run_as(self) -> str:
+        """Engine and precision, as in the package's ``parity``."""
+        return f"{self.engine}/{self.precision}"
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.run_as}, tile {self.tile}, {threads}"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long one tile takes with a setting, and what the setting loses against eager."""
+
+    setting: Setting
+    milliseconds: float
+    lost_dice: float
+    lost_pq: float
+
+    def megapixels_per_second(self, halo: int) -> float:
+        """Of image, halos taken off."""
+        return (self.setting.tile - 2 * halo) ** 2 / 1000 / self.milliseconds
+
+    def figures(self, halo: int, budget_ms: float | None) -> Figures:
+        """For ``package.json``."""
+        figures: Figures = {
+            "ms_per_tile": round(self.milliseconds, 3),
+            "megapixels_per_s": round(self.megapixels_per_second(halo), 4),
+            "lost_dice": self.lost_dice,
+            "lost_pq": self.lost_pq,
+        }
+        if budget_ms is not None:
+            figures["within_budget"] = self.milliseconds <= budget_ms
+        return figures
+
+
+def threads_to_try(asked: int | None = None) -> tuple[int, ...]:
+    """1, 2, 4, … and all cores; or what was asked for."""
+    if asked is not None:
+        return (asked,)
+    cores = os.cpu_count() or 1
+    powers = itertools.takewhile(lambda n: n < cores, (1 << k for k in range(10)))
+    return (*powers, cores)
+
+
+def time_settings(
+    package: Package,
+    compared: Mapping[str, Comparison],
+    *,
+    tiles: Sequence[int],
+    threads: Sequence[int],
+    cache: Path,
+    repeats: int = REPEATS,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Timed]:
+    """Time every engine that kept its budget, in turns, so that a busy moment hits all of them.
+
+    Args:
+        package: With every network that is to be timed.
+        compared: By "engine/precision", what each lost.
+        tiles: Sides in px.
+        threads: Numbers of threads.
+        cache: Folder for compiled networks.
+        repeats: Times that each is timed.
+        advance: Called after each tile size.
+    """
+    found: list[Timed] = []
+    for tile in tiles:
+        settings = [
+            Setting(engine, precision, tile, number)
+            for engine, precision in (_parts(name) for name in compared)
+            for number in threads
+        ]
+        engines = {setting: _open(package, setting, cache) for setting in settings}
+        shape = (1, len(package.description.channels), tile, tile)
+        batch = np.random.default_rng(0).random(shape, np.float32)
+        for setting, seconds in _in_turns(engines, batch, repeats).items():
+            lost = compared[setting.run_as]
+            found.append(Timed(setting, 1000 * seconds, lost.lost_dice, lost.lost_pq))
+        advance()
+    return found
+
+
+def _parts(name: str) -> tuple[EngineName, Precision]:
+    engine, precision = name.split("/")
+    return engine, precision  # pyright: ignore[reportReturnType]
+
+
+def _open(package: Package, setting: Setting, cache: Path) -> Engine:
+    return open_engine(
+        package,
+        engine=setting.engine,
+        precision=setting.precision,
+        threads=setting.threads,
+        cache=cache,
+    )
+
+
+def _in_turns(
+    engines: Mapping[Setting, Engine], batch: np.ndarray, repeats: int
+) -> dict[Setting, float]:
+    """Median seconds of each engine, the first run left out."""
+    seconds: dict[Setting, list[float]] = {setting: [] for setting in engines}
+    for turn in range(repeats + 1):
+        for setting, engine in engines.items():
+            started = time.perf_counter()
+            engine.logits(batch)
+            if turn:
+                seconds[setting].append(time.perf_counter() - started)
+    return {setting: float(np.median(each)) for setting, each in seconds.items()}
+
+
+def fastest(timed: Sequence[Timed]) -> Timed:
+    """The setting with the shortest tile."""
+    return min(timed, key=lambda each: each.milliseconds)
+
+
+def choose(timed: Sequence[Timed], budget_ms: float, halo: int) -> Timed:
+    """Of the settings within the time budget, one that loses least; of equals, the fastest.
+
+    Raises:
+        ConfigError: None meets the budget; the message names the fastest.
+    """
+    within = [each for each in timed if each.milliseconds <= budget_ms]
+    if not within:
+        best = fastest(timed)
+        raise ConfigError(
+            f"--budget-ms {budget_ms:g}: nothing is that fast here; the fastest is "
+            f"{best.setting}, {best.milliseconds:.1f} ms a tile. Allow more time, a smaller --tile "
+            "or more threads, or distil a smaller student"
+        )
+    least = min(_loss(each) for each in within)
+    equals = [each for each in within if _loss(each) <= least + SAME_LOSS]
+    return max(equals, key=lambda each: each.megapixels_per_second(halo))
+
+
+def _loss(each: Timed) -> float:
+    return max(each.lost_dice, 0.0) + max(each.lost_pq, 0.0)
+
+
+def table(timed: Sequence[Timed], halo: int, budget_ms: float | None = None) -> str:
+    """The timings as text, fastest first."""
+    lines = [f"{'setting':44}{'ms/tile':>9}{'MP/s':>8}{'Dice lost':>11}{'PQ lost':>9}"]
+    for each in sorted(timed, key=lambda each: each.milliseconds):
+        mark = "" if budget_ms is None else ("  yes" if each.milliseconds <= budget_ms else "  no")
+        lines.append(
+            f"{each.setting!s:44}{each.milliseconds:9.1f}{each.megapixels_per_second(halo):8.2f}"
+            f"{each.lost_dice:11.4f}{each.lost_pq:9.4f}{mark}"
+        )
+    return "\n".join(lines)
