@@ -18,6 +18,7 @@ def test_the_promised_pages_exist():
         "docs/architecture.md",
         "docs/cmkd.md",
         "docs/targets.md",
+        "docs/teachers.md",
         "docs/simulator.md",
     }
 
@@ -29,7 +30,8 @@ def test_the_python_of_a_page_runs(page, tmp_path):
 
 
 def test_pages_with_code_are_those_expected():
-    assert {page.name for page in WITH_CODE} >= {"cmkd.md", "targets.md", "simulator.md"}
+    expected = {"cmkd.md", "targets.md", "teachers.md", "simulator.md"}
+    assert {page.name for page in WITH_CODE} >= expected
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,5 @@
 """The Cellpose adapter, on a FAKE cellpose (fake_programs.py), and its messages."""
 
-import inspect
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -105,13 +104,11 @@ def test_another_model_is_not_taken_instead(installed, tmp_path: Path):
 
 
 def test_weights_that_cannot_be_fetched(installed, monkeypatch: pytest.MonkeyPatch):
-    def fetch(*arguments: object, **options: object) -> None:
-        raise URLError("no network")
+    class Fetching:
+        def __init__(self, pretrained_model: str, device: object, use_bfloat16: bool) -> None:
+            raise URLError("no network")
 
-    monkeypatch.setattr(installed.CellposeModel, "__init__", fetch)
-    fetch.__signature__ = inspect.Signature(  # pyright: ignore[reportFunctionMemberAccess]
-        [inspect.Parameter("use_bfloat16", inspect.Parameter.KEYWORD_ONLY)]
-    )
+    monkeypatch.setattr(installed, "CellposeModel", Fetching)
     with pytest.raises(InputError, match=r"cpsam_v2: Cellpose cannot fetch.*no network"):
         cellpose("cpsam_v2", CHANNELS)
 
