@@ -154,7 +154,7 @@ def test_a_file_with_half_of_the_encoder_is_refused(tmp_path):
 
 def test_a_file_that_is_no_encoder_of_ours_says_so(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="no encoder saved by Abbe"):
+    with pytest.raises(InputError, match="not an encoder saved by Abbe"):
         encoder_facts(tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"ends in \.safetensors"):
         save_encoder(tmp_path / "encoder.pt", classifier(), {})

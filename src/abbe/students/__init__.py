@@ -10,25 +10,40 @@ from abbe.students.encoder_files import (
 )
 from abbe.students.encoders import EncoderWeights
 from abbe.students.predict import predict
+from abbe.students.promptable import (
+    PROMPTABLE_ARCHITECTURES,
+    PromptableEncoder,
+    build_promptable,
+    copy_decoder,
+    is_promptable,
+)
+from abbe.students.promptable_files import load_promptable, save_promptable
 from abbe.students.size import Size, count
 from abbe.students.unet import ARCHITECTURES, UNet, build
 from abbe.students.weights import load, save
 
 __all__ = [
     "ARCHITECTURES",
+    "PROMPTABLE_ARCHITECTURES",
     "Classifier",
     "EncoderWeights",
+    "PromptableEncoder",
     "Size",
     "UNet",
     "build",
     "build_classifier",
+    "build_promptable",
+    "copy_decoder",
     "count",
     "encoder_facts",
     "encoder_of",
     "encoder_state",
+    "is_promptable",
     "load",
     "load_encoder",
+    "load_promptable",
     "predict",
     "save",
     "save_encoder",
+    "save_promptable",
 ]

@@ -13,25 +13,24 @@ by the same name of the network::
 ``import abbe.students`` makes both know "csat_like", too.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.files import atomic_path
 from abbe.students.classifier import Classifier, load_into
+from abbe.students.described import description_in, write_described
 from abbe.students.encoders import Encoder, fill, network_of, timm_name
 from abbe.students.tensors import read_safetensors, read_tensors
 from abbe.students.unet import UNet, encoder_name_of
 
 FORMAT_VERSION = 1
 _KEY = "abbe-encoder"
+_FIELDS: dict[str, type] = {"encoder": str, "timm": str, "in_channels": int, "facts": dict}
 
 
 def encoder_state(model: UNet | Classifier) -> dict[str, Tensor]:
@@ -73,9 +72,6 @@ def save_encoder(
         ValueError: ``path`` does not end in .safetensors, or ``facts`` holds NaN.
         TypeError: ``facts`` holds what JSON cannot.
     """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path}: an encoder's file ends in .safetensors")
     name = encoder_name(model)
     description = {
         "format_version": FORMAT_VERSION,
@@ -84,10 +80,7 @@ def save_encoder(
         "in_channels": model.in_channels,
         "facts": dict(facts),
     }
-    metadata = {_KEY: json.dumps(description, ensure_ascii=False, allow_nan=False)}
-    tensors = {key: value.cpu().contiguous() for key, value in encoder_state(model).items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    write_described(Path(path), encoder_state(model), _KEY, description)
 
 
 def load_encoder(model: UNet | Classifier, path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -109,7 +102,7 @@ def load_encoder(model: UNet | Classifier, path: str | os.PathLike[str]) -> dict
     if path.suffix == ".safetensors":
         state, metadata = read_safetensors(path)
         if _KEY in metadata:
-            description = _description(path, metadata[_KEY])
+            description = _description(path, metadata)
             facts = description["facts"]
             _require_same(path, description["encoder"], encoder_name(model))
     else:
@@ -129,26 +122,11 @@ def encoder_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     _, metadata = read_safetensors(path)
-    if _KEY not in metadata:
-        raise InputError(f"{path}: no encoder saved by Abbe (no '{_KEY}' in its metadata)")
-    return _description(path, metadata[_KEY])
+    return _description(path, metadata)
 
 
-def _description(path: Path, text: str) -> dict[str, Any]:
-    try:
-        description = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: its '{_KEY}' metadata is damaged ({error})") from error
-    version = description.get("format_version") if isinstance(description, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: format_version {version}; this version of Abbe reads {FORMAT_VERSION}. "
-            "Use the version of Abbe that wrote it."
-        )
-    for field, kind in {"encoder": str, "timm": str, "in_channels": int, "facts": dict}.items():
-        if not isinstance(description.get(field), kind):
-            raise InputError(f"{path}: its metadata lacks a proper '{field}'")
-    return description
+def _description(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return description_in(path, metadata, _KEY, "an encoder", FORMAT_VERSION, _FIELDS)
 
 
 def _require_same(path: Path, found: str, wanted: str) -> None:
