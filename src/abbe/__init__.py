@@ -8,17 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from abbe.recipes.export import export_run as export
     from abbe.recipes.python import distill, teach
     from abbe.recipes.transfer import evaluate_run as evaluate
 
 __version__ = "0.1.0"
 
-__all__ = ["distill", "evaluate", "teach"]
+__all__ = ["distill", "evaluate", "export", "teach"]
 
 _ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
 _VERBS = {
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.recipes.transfer", "evaluate_run"),
+    "export": ("abbe.recipes.export", "export_run"),
     "teach": ("abbe.recipes.python", "teach"),
 }
 

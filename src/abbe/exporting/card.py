@@ -24,11 +24,11 @@ def _metadata(package: PackageDescription) -> str:
 
 
 def _summary(package: PackageDescription) -> str:
-    size = "as they are" if package.pixel_size is None else f"at {package.pixel_size:g} µm per px"
+    size = "at any" if package.pixel_size is None else f"at {package.pixel_size:g} µm per"
     gives = ", ".join(package.outputs or package.classes)
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
-        f"{', '.join(package.channels)} {size} (percentiles {package.normalisation.low:g} to "
+        f"{', '.join(package.channels)} {size} px (percentiles {package.normalisation.low:g} to "
         f"{package.normalisation.high:g} of each image and channel become 0 to 1) and gives: "
         f"{gives}."
     )
@@ -112,9 +112,8 @@ def _origin(package: PackageDescription) -> str:
         "Licences of the teacher's weights and of all training images may bind the student. "
         "This list says what is known; it is no legal advice."
     )
-    return "\n\n".join(
-        ["## Lineage and licences", table, licence, *(["\n".join(notes)] * bool(notes))]
-    )
+    parts = ["## Lineage and licences", table, licence, notes]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _proof(package: PackageDescription) -> str:
