@@ -91,3 +91,13 @@ def test_sampled_windows_fit_any_shape(
     low, high = image_limits(opened)[0]
     assert 0 <= low < 0.2 * np.prod(shape)
     assert 0.8 * np.prod(shape) < high <= np.prod(shape)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("wanted", [(1.0, 99.8), (0.0, 100.0), (0.0, 99.9), (37.3, 50.0)])
+@pytest.mark.parametrize("highest", [0, 3, 255])
+def test_percentiles_from_a_histogram_are_those_of_numpy(dtype, wanted, highest):
+    pixels = np.random.default_rng(0).integers(0, highest + 1, (2, 300, 257)).astype(dtype)
+    pixels *= 1 if dtype == np.uint8 else 257
+    expected = [np.percentile(channel, wanted) for channel in pixels]
+    np.testing.assert_allclose(percentile_limits(pixels, *wanted), expected, rtol=1e-6)
