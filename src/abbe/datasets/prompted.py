@@ -111,7 +111,8 @@ class PromptedBatches:
     A batch holds, for B pictures of side S and P objects in each:
 
     - ``image`` (B, 3, S, S) float32 as SAM reads it;
-    - ``mask`` (B, P, S, S) bool, and ``valid`` (B, S, S) bool, False beyond the picture;
+    - ``mask`` (B, P, s, s) bool, and ``valid`` (B, s, s) bool, False beyond the picture;
+      s is S / ``mask_step``;
     - ``boxes`` (B, P, 4) float32 x0, y0, x1, y1 in px of the frame, or ``points`` (B, P, K, 2)
       with ``point_labels`` (B, P, K), 1 for a point inside. One kind in a batch.
     """
@@ -124,6 +125,7 @@ class PromptedBatches:
         batch_size: int,
         seed: int,
         objects: int = 4,
+        mask_step: int = 1,
         prompts: PromptKind = "mixed",
         jitter: float = 0.02,
         zoom: tuple[float, float] = (0.6, 1.0),
@@ -143,6 +145,8 @@ class PromptedBatches:
             batch_size: pictures in a batch, over all processes.
             seed: seed of everything drawn.
             objects: P; a picture with fewer objects is asked for some of them twice.
+            mask_step: masks are given at every so many px of the frame, which saves time and
+                memory; prompts are not affected.
             prompts: boxes, points (one or three), or now one and now the other.
             jitter: each side of a box moves by up to this share of the frame (0.02: 20 px of
                 1024), but never by more than a quarter of the box.
@@ -152,8 +156,11 @@ class PromptedBatches:
             rank, processes: this process's number and how many share each batch.
 
         Raises:
-            InputError: no image has an object, or the batch cannot be shared out evenly.
+            InputError: no image has an object, the batch cannot be shared out evenly, or
+                ``mask_step`` does not divide the side.
         """
+        if side % mask_step:
+            raise InputError(f"mask_step {mask_step} does not divide the side of {side} px")
         self.images = [each for each in images if each.label is not None and (each.label > 0).any()]
         if not self.images:
             raise InputError(
@@ -167,6 +174,7 @@ class PromptedBatches:
             )
         self.side, self.batch_size, self.seed = side, batch_size, seed
         self.objects, self.prompts, self.jitter = objects, prompts, jitter
+        self.mask_step = mask_step
         self.zoom, self.flips = zoom, flips
         self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
         self.rank, self.processes = rank, processes
@@ -199,8 +207,8 @@ class PromptedBatches:
         changed = change_light(light, random, **self.light).numpy().transpose(1, 2, 0) * 255
         sample = {
             "image": torch.from_numpy(framed(changed, self.side)),
-            "mask": torch.from_numpy(masks),
-            "valid": torch.from_numpy(valid),
+            "mask": torch.from_numpy(self._thinned(masks)),
+            "valid": torch.from_numpy(self._thinned(valid)),
         }
         if boxes:
             asked = [self._box(mask, (height, width), random) for mask in masks]
@@ -210,6 +218,11 @@ class PromptedBatches:
             sample["points"] = torch.tensor(where, dtype=torch.float32)
             sample["point_labels"] = torch.ones(where.shape[:2], dtype=torch.int64)
         return sample
+
+    def _thinned(self, masks: np.ndarray) -> np.ndarray:
+        """The middle px of every step, along both sides."""
+        step, middle = self.mask_step, self.mask_step // 2
+        return np.ascontiguousarray(masks[..., middle::step, middle::step])
 
     def _draw_image(self, count: int) -> int:
         """Every image comes once before any comes again, in an order drawn each time."""
