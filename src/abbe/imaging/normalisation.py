@@ -37,7 +37,7 @@ def percentile_limits(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) 
 
 
 def _percentiles(values: np.ndarray, wanted: tuple[float, float]) -> np.ndarray:
-    """``np.percentile``; of many 8- or 16-bit values from their histogram, in a quarter the time."""
+    """``np.percentile``; of many 8- or 16-bit values by histogram, in a quarter of the time."""
     if values.dtype.kind != "u" or values.dtype.itemsize > 2 or values.size < 1 << 16:
         return np.percentile(values, wanted)
     up_to = np.cumsum(np.bincount(values))
