@@ -26,7 +26,7 @@ ROOMS = {
     "tensors": BELOW,
     "sam": BELOW | {"tensors"},
     "students": BELOW | {"imaging", "sam", "tensors"},
-    "losses": BELOW,
+    "losses": BELOW | {"sam", "tensors"},
     "datasets": BELOW | {"imaging", "targets"},
     "teachers": BELOW | {"imaging", "targets", "runtime"},
     "training": BELOW | {"datasets", "losses", "scoring", "students", "targets"},
