@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from abbe.recipes.export import export_run as export
     from abbe.recipes.python import distill, teach
     from abbe.recipes.transfer import evaluate_run as evaluate
+    from abbe.runtime.prediction import predict
 
 __version__ = "0.1.0"
 
-__all__ = ["distill", "evaluate", "export", "teach"]
+__all__ = ["distill", "evaluate", "export", "predict", "teach"]
 
 _ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
 _VERBS = {
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.recipes.transfer", "evaluate_run"),
+    "predict": ("abbe.runtime.prediction", "predict"),
     "export": ("abbe.recipes.export", "export_run"),
     "teach": ("abbe.recipes.python", "teach"),
 }

@@ -15,6 +15,9 @@ VERBS = {
     "distill": "train a student and its twin, score them, report",
     "evaluate": "score a finished run on another data set",
     "export": "make a package of a finished run, proven to answer alike",
+    "push": "upload a package to a Hugging Face repository",
+    "predict": "run a package on images of any size",
+    "bench": "measure how fast a package runs here",
     "report": "write the report of a finished run again",
     "recipes": "list the shipped experiment files, or copy one",
 }
@@ -69,6 +72,7 @@ DISK_TROUBLE = (
 TRAIN_PACKAGES = (
     "torch", "torchvision", "timm", "segmentation_models_pytorch", "accelerate", "safetensors",
     "matplotlib", "jinja2", "pyarrow", "onnx", "onnxscript", "onnxruntime", "nncf", "tensorboard",
+    "huggingface_hub",
 )  # fmt: skip
 
 

@@ -95,14 +95,19 @@ class Labels(Field):
 
 
 class Maps(Field):
-    """Probability maps, (K, …) uint8 = round(255 p)."""
+    """Probability maps, (K, …) uint8 = round(255 p).
 
-    def __init__(self, grid: Grid, work: Work) -> None:
+    Attributes:
+        outputs: Names of the K maps.
+    """
+
+    def __init__(self, grid: Grid, outputs: tuple[str, ...], work: Work) -> None:
         def core(tile: Tile) -> np.ndarray:
             maps = work.get(maps_name(tile), compressed=False)
             return _enlarged(np.rint(maps * 255).astype(np.uint8), grid, tile)
 
         super().__init__(grid, core)
+        self.outputs = outputs
 
 
 def _enlarged(core: np.ndarray, grid: Grid, tile: Tile) -> np.ndarray:

@@ -1,0 +1,107 @@
+"""``abbe predict``: run a package on images."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from abbe.cli.arguments import parse, say
+from abbe.errors import ConfigError
+
+Result = Literal[
+    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
+]
+
+
+@dataclass(frozen=True)
+class PredictArguments:
+    """Arguments of ``abbe predict``."""
+
+    package: tyro.conf.Positional[Path]
+    """The package that abbe export wrote."""
+    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Images, folders of images, or patterns in quotes."""
+    out: Path
+    """Folder for the results; they are named after the images."""
+    results: tuple[Result, ...] = ("labels",)
+    """Which files to write for each image."""
+    channels: tuple[str, ...] | None = None
+    """Names of all the images' channels in order, where the files do not say."""
+    pixel_size: float | None = None
+    """µm per pixel of the images, where the files do not say or are wrong."""
+    engine: Literal["openvino", "onnxruntime"] | None = None
+    """What runs the network; the package's choice where omitted."""
+    precision: Literal["fp32", "bf16", "int8"] | None = None
+    """How it computes; the package's choice where omitted."""
+    threads: int | None = None
+    """Processor threads for the network; all where omitted."""
+    tile: int | None = None
+    """Side of the network's windows, px; the package's choice where omitted."""
+    workers: int | None = None
+    """Tiles or small images in hand at a time; the number of cores where omitted."""
+    zarr_version: Literal["0.4", "0.5"] = "0.5"
+    """Version of OME-Zarr for the result zarr."""
+
+
+def run(words: list[str]) -> int:
+    """``abbe predict``; exit code 1 where an image failed."""
+    description = """Find the objects of images with a package: PNG to whole slides, without torch.
+
+Results, for an image NAME: labels (NAME.labels.tif, one number an object), zarr (labels as
+OME-Zarr), probability (the maps, 0 to 255), geojson and geojson.gz (outlines for QuPath),
+geoparquet, table (NAME.csv: area, centroid, intensities of each object), overview (a picture).
+
+Images of any size go through in tiles; objects on seams are found whole. A run that was stopped
+goes on where it was. Images that cannot be read are listed; the rest go on.
+
+examples:
+  abbe predict packages/nuclei slide.ome.tiff --out results/
+  abbe predict packages/nuclei images/ --out results/ --results labels table overview
+  abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
+      --pixel-size 0.25"""
+    arguments = parse(PredictArguments, "predict", words, description)
+    from abbe.runtime.many import Job, find_images, predict_many
+    from abbe.runtime.prediction import predictor
+
+    if not arguments.images:
+        raise ConfigError("no image was named: give files, folders or patterns")
+    images = find_images(arguments.images)
+    ready = predictor(
+        arguments.package,
+        engine=arguments.engine,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        tile=arguments.tile,
+        workers=arguments.workers,
+    )
+    say(f"{ready.package.description.title}: {ready.engine}, tile {ready.tile} px")
+    for note in ready.engine.notes:
+        say(note)
+    job = Job(arguments.results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    with _progress(len(images)) as report:
+        outcome = predict_many(ready, images, arguments.out, job, report)
+    say(outcome.summary())
+    return 1 if outcome.failed else 0
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, float], None] | None]:
+    """A bar on the terminal, and what moves it; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("predict", total=total)
+
+        def report(name: str, share: float) -> None:
+            bar.update(task, advance=share, description=name)
+
+        yield report

@@ -1,0 +1,56 @@
+"""A small picture of the whole image with the objects' outlines on it."""
+
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+
+from abbe.imaging import Image, Region, composite, normalise, outlines, write_png
+from abbe.runtime.field import Labels
+from abbe.runtime.outlines import in_order
+
+SIDE = 2048
+"""The longer side of the picture, at most, px."""
+_OUTLINE = np.array([255, 220, 0], np.uint8)
+
+
+def write_overview(
+    path: Path,
+    labels: Labels,
+    image: Image,
+    channels: tuple[str, ...],
+    limits: np.ndarray,
+    pool: Executor,
+    most: int,
+) -> None:
+    """Write a PNG, atomically: every n-th pixel, and where objects end between them.
+
+    Args:
+        path: The picture.
+        labels: The objects.
+        image: The image at full resolution.
+        channels, limits: The channels to show and their percentile limits.
+        pool, most: Threads, and how many bands to have in hand.
+    """
+    height, width = labels.shape
+    step = -(-max(height, width) // SIDE)
+    # Bands of whole steps, about a tile in height and in width: memory stays bounded.
+    side = max(1024 // step, 1) * step
+    picture = np.zeros((-(-height // step), -(-width // step), 3), np.uint8)
+
+    def draw(region: Region) -> None:
+        thinned = image.read(region, channels)[:, ::step, ::step]
+        colours = composite(normalise(thinned, limits), channels)
+        own = labels.read(region)[::step, ::step]
+        colours[outlines(own)] = _OUTLINE
+        top, left = region.top // step, region.left // step
+        picture[top : top + own.shape[0], left : left + own.shape[1]] = colours
+
+    regions = [
+        Region(top, left, min(top + side, height), min(left + side, width))
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    ]
+    for _ in in_order(pool, draw, regions, most):
+        pass
+    write_png(path, picture)

@@ -1,0 +1,262 @@
+"""Run a package on one image: from a file or an array to its objects."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abbe.errors import ConfigError, InputError
+from abbe.imaging import Image, image_limits, open_image
+from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.field import Labels, Maps
+from abbe.runtime.grid import Grid, scale_between
+from abbe.runtime.package import Package, read_package
+from abbe.runtime.timing import Timings
+from abbe.runtime.work import Work
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a package finds in an image.
+
+    Attributes:
+        image: The image.
+        labels: Its objects, read by region.
+        maps: Its probability maps, read by region; None where they were not to be kept.
+        channels: Channels of the image that the network saw, in its order.
+        limits: (C, 2) percentile limits of these.
+        grid: How it was cut.
+        timings: How long each part took.
+    """
+
+    image: Image
+    labels: Labels
+    maps: Maps | None
+    channels: tuple[str, ...]
+    limits: np.ndarray
+    grid: Grid
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A package that is ready to run.
+
+    Attributes:
+        engine: The network.
+        tile: Side of the network's windows, px; a multiple of the package's divisor.
+        workers: How many tiles or small images are in hand at a time.
+    """
+
+    engine: Engine
+    tile: int
+    workers: int
+
+    @property
+    def package(self) -> Package:
+        """The package that the engine runs."""
+        return self.engine.package
+
+    def grid(self, image: Image) -> Grid:
+        """How an image is cut; its pixels are resampled where the package says which size.
+
+        Raises:
+            InputError: The package needs a pixel size and the image has none, or another by far.
+        """
+        description = self.package.description
+        scale = 1.0
+        if description.pixel_size is not None:
+            size = image.require_pixel_size()
+            scale = scale_between(size, description.pixel_size, image.source)
+        halo = description.halo or description.divisor
+        return Grid.of(image.shape, scale, description.divisor, self.tile, halo)
+
+    def run(
+        self,
+        image: Image,
+        pool: Executor,
+        work: Work,
+        *,
+        keep_maps: bool = False,
+        advance: Any = None,
+        timings: Timings | None = None,
+    ) -> Prediction:
+        """Find the objects of one image.
+
+        Args:
+            image: Any size; with the package's channels, or a single one where it sees one.
+            pool: Threads for the image's tiles.
+            work: Where tiles are kept until the results are written.
+            keep_maps: Whether probability maps are wanted too.
+            advance: Told the share of the work that is newly done.
+            timings: Where to add the time of each part.
+
+        Raises:
+            InputError: The image lacks a channel or its pixel size, or cannot be read.
+            PackageError: The network fails.
+        """
+        from abbe.runtime.tiles import Rule, find_objects, network_maps
+
+        description = self.package.description
+        timings = timings or Timings()
+        channels = channels_for(image, description.channels)
+        grid = self.grid(image)
+        with timings.measure("read"):
+            low, high = description.normalisation.low, description.normalisation.high
+            limits = image_limits(image, channels, low, high)
+        numbering = find_objects(
+            grid,
+            network_maps(self.engine, image, channels, limits, grid, timings),
+            Rule(description.outputs, description.thresholds, description.instances),
+            work,
+            pool,
+            workers=self.workers,
+            keep_maps=keep_maps,
+            timings=timings,
+            advance=advance,
+        )
+        labels = Labels(grid, numbering, work)
+        maps = Maps(grid, description.outputs, work) if keep_maps else None
+        return Prediction(image, labels, maps, channels, limits, grid, timings)
+
+
+def predictor(
+    package: Package | str | os.PathLike[str],
+    *,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    tile: int | None = None,
+    workers: int | None = None,
+) -> Predictor:
+    """Make a segmentation package ready to run.
+
+    Args:
+        package: The package or its folder.
+        engine, precision, threads: See `open_engine`.
+        tile: Side of the network's windows, px; None for what the package says.
+        workers: Tiles or small images in hand at a time; None for as many as there are cores.
+
+    Raises:
+        ConfigError: The package is none for segmentation; tile, engine or precision do not fit it.
+        PackageError: It is damaged.
+    """
+    if not isinstance(package, Package):
+        package = read_package(package)
+    description = package.description
+    if description.task != "segmentation":
+        raise ConfigError(
+            f"{package.folder}: this is a {description.task} package; segmentation packages are "
+            "what finds objects"
+        )
+    tile = tile or description.tile
+    halo = description.halo or description.divisor
+    Grid.of((1, 1), 1.0, description.divisor, tile, halo)  # refuses what does not fit
+    workers = workers or os.cpu_count() or 1
+    opened = open_engine(
+        package, engine=engine, precision=precision, threads=threads, streams=workers
+    )
+    return Predictor(opened, tile, workers)
+
+
+def predict(
+    package: Package | Predictor | str | os.PathLike[str],
+    image: Image | np.ndarray | str | os.PathLike[str],
+    *,
+    channels: Sequence[str] | None = None,
+    pixel_size: float | None = None,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    tile: int | None = None,
+    workers: int | None = None,
+) -> np.ndarray:
+    """The objects of one image.
+
+    Args:
+        package: A package, its folder, or a `predictor` (quicker for many images).
+        image: A path, an `abbe.imaging.Image`, or an array (H, W) or (C, H, W).
+        channels: Names of all the image's channels, where it has none or others than the package;
+            an array with as many channels as the package sees has the package's.
+        pixel_size: µm per px, where the image does not say or is wrong.
+        engine, precision, tile, workers: See `predictor`.
+
+    Returns:
+        (H, W) int32: 0 = background, objects 1…n in reading order of their first pixel.
+
+    Raises:
+        InputError: The image cannot be read, or lacks a channel or a pixel size.
+        PackageError: The package is damaged.
+        ConfigError: The options do not fit the package.
+    """
+    ready = (
+        package
+        if isinstance(package, Predictor)
+        else predictor(package, engine=engine, precision=precision, tile=tile, workers=workers)
+    )
+    opened = _opened(image, ready.package.description.channels, channels, pixel_size)
+    with threads_for(ready, opened) as pool, tempfile.TemporaryDirectory() as folder:
+        small = len(ready.grid(opened).tiles) == 1
+        work = Work(None if small else Path(folder) / "work")
+        return ready.run(opened, pool, work).labels.read()
+
+
+def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The image's channels that a package sees; an image of one channel has the only one wanted.
+
+    Raises:
+        InputError: Channels are missing.
+    """
+    missing = [name for name in wanted if name not in image.channels]
+    if not missing:
+        return wanted
+    if len(image.channels) == len(wanted) == 1:
+        return image.channels
+    raise InputError(
+        f"{image.source}: the package sees {', '.join(wanted)}, but the image has "
+        f"{', '.join(image.channels)}. Name all the image's channels in order with --channels (in "
+        "Python: channels=…)"
+    )
+
+
+class Inline(Executor):
+    """Runs each call at once, in the thread that makes it: for images of one tile."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call the function; the future is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@contextmanager
+def threads_for(ready: Predictor, image: Image) -> Iterator[Executor]:
+    """Threads for the tiles of an image; none where it has only one tile."""
+    if len(ready.grid(image).tiles) == 1:
+        yield Inline()
+        return
+    with ThreadPoolExecutor(ready.workers) as pool:
+        yield pool
+
+
+def _opened(
+    image: Image | np.ndarray | str | os.PathLike[str],
+    sees: tuple[str, ...],
+    channels: Sequence[str] | None,
+    pixel_size: float | None,
+) -> Image:
+    if isinstance(image, Image):
+        return image
+    if isinstance(image, np.ndarray):
+        count = 1 if image.ndim == 2 else len(image)
+        names = channels or (sees if count == len(sees) else None)
+        return Image.from_array(image, names, pixel_size)
+    return open_image(image, channels=channels, pixel_size=pixel_size)

@@ -1,0 +1,117 @@
+"""A package made by hand, so that running can be tested without training.
+
+Its network is no student: a 5 × 5 mean of the first channel, cut at half brightness, and where that
+mean changes fast for the boundary. It looks 3 px far, so tiles must give what the whole image gives.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from abbe.runtime.package import (
+    InstanceRule,
+    Lineage,
+    PackageDescription,
+    describe_file,
+    write_description,
+)
+
+LINEAGE = Lineage(
+    teacher="none",
+    weights_licence="none needed",
+    training_data_licence="none needed",
+    dataset="none",
+    dataset_licence="none needed",
+    recipe="made by hand",
+    run="none",
+    stand_in=True,
+)
+
+
+def brightness_network(channels: int = 1, outputs: int = 2) -> onnx.ModelProto:
+    """(B, C, H, W) → logits (B, K, H, W): bright and, with two outputs, where that changes."""
+    mean = np.zeros((1, channels, 5, 5), np.float32)
+    mean[0, 0] = 1 / 25
+    sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32) / 8
+    weights = {
+        "mean": mean,
+        "slopes": np.stack([sobel, sobel.T])[:, None],
+        "gain": np.float32(20),
+        "half": np.float32(0.5),
+        "steep": np.float32(0.12),
+        "axis": np.array([1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "mean"], ["smooth"], pads=[2, 2, 2, 2]),
+        helper.make_node("Sub", ["smooth", "half"], ["above"]),
+        helper.make_node("Mul", ["above", "gain"], ["bright" if outputs == 2 else "logits"]),
+    ]
+    if outputs == 2:
+        nodes += [
+            helper.make_node("Conv", ["smooth", "slopes"], ["gradient"], pads=[1, 1, 1, 1]),
+            helper.make_node("Abs", ["gradient"], ["steepness"]),
+            helper.make_node("ReduceSum", ["steepness", "axis"], ["slope"], keepdims=1),
+            helper.make_node("Sub", ["slope", "steep"], ["edge"]),
+            helper.make_node("Mul", ["edge", "gain"], ["boundary"]),
+            helper.make_node("Concat", ["bright", "boundary"], ["logits"], axis=1),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", channels, "H", "W"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["B", outputs, "H", "W"])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+def make_package(
+    folder: Path,
+    *,
+    channels: tuple[str, ...] = ("nucleus",),
+    outputs: tuple[str, ...] = ("foreground", "boundary"),
+    pixel_size: float | None = None,
+    tile: int = 128,
+    halo: int = 32,
+    network: onnx.ModelProto | None = None,
+    **changes: object,
+) -> Path:
+    """Write a package and give its folder."""
+    folder.mkdir(parents=True)
+    onnx.save(network or brightness_network(len(channels), len(outputs)), folder / "model.onnx")
+    description = PackageDescription(
+        abbe="0.1.0",
+        name="brightness",
+        title="Bright blobs",
+        task="segmentation",
+        architecture="by hand",
+        channels=channels,
+        pixel_size=pixel_size,
+        divisor=16,
+        tile=tile,
+        halo=halo,
+        outputs=outputs,
+        instances=InstanceRule(minimum_area=10),
+        files={"onnx": describe_file(folder, "model.onnx")},
+        lineage=LINEAGE,
+    )
+    write_description(folder, description.model_copy(update=changes))
+    return folder
+
+
+def blobs(height: int, width: int, seed: int = 0, radius: int = 9) -> np.ndarray:
+    """(H, W) uint16: about one bright disc for each 40 × 40 px, some of them touching."""
+    random = np.random.default_rng(seed)
+    image = random.integers(500, 1500, (height, width)).astype(np.uint16)
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    for _ in range(max(1, height * width // 1600)):
+        y, x = random.integers(0, height), random.integers(0, width)
+        disc = np.hypot(rows, columns) <= random.uniform(0.5, 1) * radius
+        inside_y, inside_x = rows[disc] + y, columns[disc] + x
+        kept = (inside_y >= 0) & (inside_y < height) & (inside_x >= 0) & (inside_x < width)
+        image[inside_y[kept], inside_x[kept]] = random.integers(20000, 30000)
+    return image
