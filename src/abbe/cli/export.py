@@ -37,6 +37,14 @@ class ExportArguments:
     """Validation images on which the package is proven."""
     calibration_images: int = 128
     """Training images from which the ranges of int8 are measured."""
+    bioimageio: Path | None = None
+    """Also write a bioimage.io package, a .zip file, and test it."""
+    torchscript: Path | None = None
+    """Also write TorchScript, a .pt file, for QuPath and deepImageJ."""
+    authors: tuple[str, ...] = ("unknown",)
+    """Names for the bioimage.io package."""
+    licence: str | None = None
+    """Its licence, an SPDX name such as MIT."""
 
 
 def run(words: list[str]) -> int:
@@ -49,7 +57,8 @@ probabilities, masks and instances. What loses more than the budget is not kept.
 examples:
   abbe export runs/a --out nuclei
   abbe export runs/a --out nuclei --int8 required --budget-dice 0.005
-  abbe export runs/a --out nuclei --budget-ms 20 --tile 512"""
+  abbe export runs/a --out nuclei --budget-ms 20 --tile 512
+  abbe export runs/a --out nuclei --bioimageio nuclei.zip --torchscript nuclei.pt --licence MIT"""
     arguments = parse(ExportArguments, "export", words, description)
     from abbe.exporting.parity import Budget
     from abbe.recipes.export import export_run
@@ -66,6 +75,10 @@ examples:
         threads=arguments.threads,
         images=arguments.images,
         calibration_images=arguments.calibration_images,
+        bioimageio=arguments.bioimageio,
+        torchscript=arguments.torchscript,
+        authors=arguments.authors,
+        licence=arguments.licence,
         say=say,
     )
     say(f"\npackage: {package.folder}\nrun it: abbe predict {package.folder} IMAGES…")

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Places for results: refused early where taken; a folder that appears whole or not at all."""
 
 import os
 import shutil
@@ -26,6 +26,18 @@ def check_free(out: Path) -> None:
         ) from error
     if not os.access(parent, os.W_OK | os.X_OK):
         raise ConfigError(f"{out}: {parent} cannot be written. Give another --out")
+
+
+def check_new_file(path: Path, suffix: str, option: str) -> None:
+    """Refuse a file that exists, or whose name ends otherwise.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
+    if path.suffix != suffix:
+        raise ConfigError(f"{option} {path}: the name must end in {suffix}")
+    if path.exists():
+        raise ConfigError(f"{option} {path}: exists already. Give another name, or remove it first")
 
 
 @contextmanager

@@ -125,9 +125,14 @@ def references(
 def answer(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np.ndarray:
     """(K, H, W) probabilities of one image, mirrored at its lower and right border to fit."""
     _, height, width = pixels.shape
+    return probabilities(fit(pixels, divisor)[None])[0][:, :height, :width]
+
+
+def fit(pixels: np.ndarray, divisor: int) -> np.ndarray:
+    """(C, H, W) mirrored at the lower and right border up to multiples of the divisor."""
+    _, height, width = pixels.shape
     below, beside = -height % divisor, -width % divisor
-    padded = np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="symmetric")
-    return probabilities(padded[None])[0][:, :height, :width]
+    return np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="symmetric")
 
 
 def compare(

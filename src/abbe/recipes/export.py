@@ -14,10 +14,13 @@ import abbe
 from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.exporting.folder import check_free
+from abbe.exporting.bioimageio import write_bioimageio
+from abbe.exporting.folder import check_free, check_new_file
 from abbe.exporting.int8 import CALIBRATION_SIDE
 from abbe.exporting.parity import LARGEST_SIDE, Budget, ProofImage
-from abbe.exporting.write import Images, Int8, Settings, write_package
+from abbe.exporting.prove import Int8
+from abbe.exporting.torchscript import write_torchscript
+from abbe.exporting.write import Images, Settings, write_package
 from abbe.imaging import normalise, percentile_limits
 from abbe.recipes import build
 from abbe.recipes.run_folder import Run, open_run
@@ -43,6 +46,10 @@ def export_run(
     threads: int | None = None,
     images: int = 48,
     calibration_images: int = 128,
+    bioimageio: Path | None = None,
+    torchscript: Path | None = None,
+    authors: Sequence[str] = ("unknown",),
+    licence: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Package:
     """Export the student of a finished run, and prove that the package answers alike.
@@ -62,6 +69,10 @@ def export_run(
         threads: Threads to run with; None for all cores.
         images: Proof images, evenly taken from the validation images, else from the test images.
         calibration_images: Training images from which int8 ranges are measured.
+        bioimageio: Also write a bioimage.io package, a .zip file.
+        torchscript: Also write TorchScript, a .pt file, and put it into the bioimage.io package.
+        authors: Names for the bioimage.io package.
+        licence: Its SPDX name.
         say: Told of each step, in a line.
 
     Raises:
@@ -72,6 +83,10 @@ def export_run(
     run = run if isinstance(run, Run) else open_run(run)
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
+    if bioimageio is not None:
+        check_new_file(bioimageio, ".zip", "--bioimageio")
+    if torchscript is not None:
+        check_new_file(torchscript, ".pt", "--torchscript")
     network, learned = students.load(run.student)
     experiment = config.load(run.folder / "config.yaml")
     dataset = dataset or _dataset(experiment, run, data_path)
@@ -95,7 +110,7 @@ def export_run(
         "tile": max(TILE, 4 * halo) if not tile else tile[0],
         "halo": halo,
     }
-    return write_package(
+    package = write_package(
         out,
         network,
         run.student,
@@ -109,6 +124,15 @@ def export_run(
         Settings(int8, budget or Budget(), budget_ms, tuple(tile), threads),
         say,
     )
+    if torchscript is not None:
+        write_torchscript(network, torchscript, network.in_channels, network.divisor)
+        say(f"TorchScript: {torchscript}")
+    if bioimageio is not None:
+        write_bioimageio(
+            package, bioimageio, authors=authors, licence=licence, torchscript=torchscript
+        )
+        say(f"bioimage.io package, which passes bioimageio.core's test: {bioimageio}")
+    return package
 
 
 def describe(

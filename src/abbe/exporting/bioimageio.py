@@ -1,0 +1,242 @@
+"""A package as bioimage.io packages are: the same network, its processing in their words."""
+
+import functools
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from abbe.errors import ConfigError, MissingExtraError, PackageError
+from abbe.exporting.folder import check_new_file
+from abbe.exporting.parity import answer
+from abbe.files import atomic_path
+from abbe.imaging import normalise, percentile_limits
+from abbe.runtime.engine import open_engine
+from abbe.runtime.package import Package
+
+URL = "https://github.com/bioimage-io/spec-bioimage-io"
+
+
+def write_bioimageio(
+    package: Package,
+    path: Path,
+    *,
+    authors: Sequence[str] = ("unknown",),
+    licence: str | None = None,
+    torchscript: Path | None = None,
+) -> None:
+    """Convert a segmentation package to a bioimage.io model (format 0.5), and test it.
+
+    The model gives probabilities of the whole image. Instances are not part of it: the
+    description says how Abbe makes them.
+
+    Args:
+        package: The package.
+        path: The .zip file to make.
+        authors: Names of the people to credit.
+        licence: SPDX name of the licence under which the model may be used, such as "MIT"; None
+            where that is not decided (bioimage.io itself then refuses it).
+        torchscript: A TorchScript file of the same student, to be added for Java readers.
+
+    Raises:
+        MissingExtraError: bioimageio.core is not installed.
+        ConfigError: The file exists, has another ending, or the licence is no SPDX name.
+        PackageError: The result does not pass bioimageio.core's own test.
+    """
+    check_new_file(path, ".zip", "--bioimageio")
+    try:
+        from bioimageio.core import test_model
+        from bioimageio.spec import save_bioimageio_package
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("bioimageio.core", "bioimageio", "--bioimageio") from error
+    with tempfile.TemporaryDirectory() as scratch:
+        model = _describe(package, Path(scratch), authors, licence, torchscript)
+        with atomic_path(path) as temporary:
+            zipped = Path(scratch) / "package.zip"  # its ending tells that it is a package
+            save_bioimageio_package(model, output_path=zipped)
+            summary = test_model(zipped)
+            if summary.status != "passed":
+                raise PackageError(
+                    f"{path}: bioimageio.core does not accept the package: {_failures(summary)}"
+                )
+            temporary.write_bytes(zipped.read_bytes())
+
+
+def _describe(
+    package: Package,
+    scratch: Path,
+    authors: Sequence[str],
+    licence: str | None,
+    torchscript: Path | None,
+) -> Any:
+    from bioimageio.spec.model import v0_5 as spec
+    from pydantic import ValidationError
+
+    description = package.description
+    image, expected = _test_arrays(package, scratch)
+    halo = _halo(package, np.load(image).shape[-2:])
+    documentation = scratch / "documentation.md"
+    documentation.write_text(_documentation(package), encoding="utf-8")
+    try:
+        return spec.ModelDescr(
+            name=_plain(description.title),
+            description=f"{description.architecture}, distilled with Abbe {description.abbe}",
+            authors=[spec.Author(name=name) for name in authors],
+            cite=[spec.CiteEntry(text="bioimage.io model format", url=spec.HttpUrl(URL))],
+            license=licence,  # pyright: ignore[reportArgumentType]
+            documentation=spec.FileDescr(source=documentation),
+            tags=["segmentation", "2d", "unet", "abbe", *map(_plain, description.channels)],
+            inputs=[_input(spec, package, image, halo)],
+            outputs=[_output(spec, package, expected, halo)],
+            weights=_weights(spec, package, torchscript),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"--bioimageio: {key}: {first['msg']}. "
+            "Licences are SPDX names, such as MIT or CC-BY-4.0"
+        ) from error
+
+
+def _halo(package: Package, test_shape: tuple[int, ...]) -> int:
+    """The package's halo, or less where its test image is too small for it."""
+    divisor = package.description.divisor
+    most = (min(test_shape) - divisor) // 2 // divisor * divisor
+    return min(package.description.halo, max(most, 0))
+
+
+def _input(spec: Any, package: Package, image: Path, halo: int) -> Any:
+    description = package.description
+    normalisation = description.normalisation
+    smallest = 2 * halo + description.divisor
+    size = spec.ParameterizedSize(min=smallest, step=description.divisor)
+    percentiles = spec.ScaleRangeKwargs(
+        axes=(spec.AxisId("y"), spec.AxisId("x")),
+        min_percentile=normalisation.low,
+        max_percentile=normalisation.high,
+    )
+    return spec.InputTensorDescr(
+        id=spec.TensorId("image"),
+        axes=[
+            spec.BatchAxis(),
+            spec.ChannelAxis(channel_names=[_identifier(name) for name in description.channels]),
+            *(
+                spec.SpaceInputAxis(id=spec.AxisId(name), size=size, **_scale(package))
+                for name in "yx"
+            ),
+        ],
+        test_tensor=spec.FileDescr(source=image),
+        data=spec.IntervalOrRatioDataDescr(type="float32"),
+        preprocessing=[
+            spec.ScaleRangeDescr(kwargs=percentiles),
+            spec.ClipDescr(kwargs=spec.ClipKwargs(min=0.0, max=1.0)),
+        ],
+    )
+
+
+def _output(spec: Any, package: Package, expected: Path, halo: int) -> Any:
+    description = package.description
+    axis = (
+        functools.partial(spec.SpaceOutputAxisWithHalo, halo=halo) if halo else spec.SpaceOutputAxis
+    )
+    image = spec.TensorId("image")
+    return spec.OutputTensorDescr(
+        id=spec.TensorId("probabilities"),
+        axes=[
+            spec.BatchAxis(),
+            spec.ChannelAxis(channel_names=[_identifier(name) for name in description.outputs]),
+            *(
+                axis(
+                    id=spec.AxisId(name),
+                    size=spec.SizeReference(tensor_id=image, axis_id=spec.AxisId(name)),
+                    **_scale(package),
+                )
+                for name in "yx"
+            ),
+        ],
+        test_tensor=spec.FileDescr(source=expected),
+        data=spec.IntervalOrRatioDataDescr(type="float32", range=(0.0, 1.0)),
+        postprocessing=[spec.SigmoidDescr()],
+    )
+
+
+def _scale(package: Package) -> dict[str, Any]:
+    size = package.description.pixel_size
+    return {} if size is None else {"scale": size, "unit": "micrometer"}
+
+
+def _weights(spec: Any, package: Package, torchscript: Path | None) -> Any:
+    import onnx
+
+    path = package.file("onnx")
+    opset = onnx.load(path, load_external_data=False).opset_import[0].version
+    weights = {"onnx": spec.OnnxWeightsDescr(source=path, opset_version=opset)}
+    if torchscript is not None:
+        import torch
+
+        weights["torchscript"] = spec.TorchscriptWeightsDescr(
+            source=torchscript,
+            pytorch_version=spec.Version(torch.__version__.partition("+")[0]),
+            parent="onnx",
+        )
+    return spec.WeightsDescr(**weights)
+
+
+def _test_arrays(package: Package, scratch: Path) -> tuple[Path, Path]:
+    """The package's test image as stored, (1, C, H, W), and the probabilities of it.
+
+    Sides are cut to multiples of the divisor, which is all that other programs will give the
+    network.
+    """
+    description = package.description
+    divisor = description.divisor
+    pixels = tifffile.imread(package.file("test_image")).reshape(
+        len(description.channels), *np.load(package.file("expected"))["instances"].shape
+    )
+    height, width = (side - side % divisor for side in pixels.shape[1:])
+    pixels = pixels[:, :height, :width].astype(np.float32)
+    limits = percentile_limits(
+        pixels, description.normalisation.low, description.normalisation.high
+    )
+    engine = open_engine(package, engine="onnxruntime", precision="fp32", cache=scratch)
+    maps = answer(engine.probabilities, normalise(pixels, limits), divisor)
+    image, expected = scratch / "test_input.npy", scratch / "test_output.npy"
+    np.save(image, pixels[None])
+    np.save(expected, maps[None])
+    return image, expected
+
+
+def _documentation(package: Package) -> str:
+    description = package.description
+    thresholds = description.thresholds
+    lines = [
+        f"# {description.title}",
+        f"Gives probabilities of {', '.join(description.outputs)}. Abbe makes instances of them: "
+        f"pixels of foreground >= {thresholds.foreground:g} are parted where boundary >= "
+        f"{thresholds.boundary:g}, by watershed; objects below {description.instances.minimum_area}"
+        " px are dropped.",
+        package.file("card").read_text(encoding="utf-8").split("---\n", 2)[-1],
+        "## Validation",
+        "Scores on test images stand above, under Scores.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Only what bioimage.io allows in names."""
+    return "".join(c if c.isalnum() or c in "_+- ()" else " " for c in text).strip()
+
+
+def _identifier(text: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in text)
+
+
+def _failures(summary: Any) -> str:
+    problems = [
+        f"{detail.name}: {error.msg}" for detail in summary.details for error in detail.errors
+    ]
+    return "; ".join(problems)[:1500] or summary.status

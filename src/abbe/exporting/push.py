@@ -1,0 +1,123 @@
+"""A package as a repository on Hugging Face."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from abbe.errors import ConfigError, MissingExtraError
+from abbe.runtime.package import (
+    DESCRIPTION,
+    Package,
+    PackageFile,
+    Role,
+    read_package,
+    write_description,
+)
+
+EXAMPLE: tuple[Role, ...] = ("test_image", "expected")
+"""What shows a part of one of the user's images."""
+
+
+class Upload(NamedTuple):
+    """A file that goes to the repository."""
+
+    path: str
+    bytes: int
+
+
+def push(
+    folder: str | os.PathLike[str],
+    repository: str,
+    *,
+    with_example: bool = True,
+    private: bool = False,
+    dry_run: bool = False,
+) -> tuple[list[Upload], str | None]:
+    """Upload a package, every file of it checked first.
+
+    Args:
+        folder: The package.
+        repository: "owner/name"; it is made where it does not exist.
+        with_example: Also upload the test image, a part of one of your images, and its maps.
+        private: Make the repository private, if it is made.
+        dry_run: Only say what would be uploaded.
+
+    Returns:
+        The files, and the address of the commit (None for a dry run).
+
+    Raises:
+        PackageError: The package is damaged.
+        ConfigError: The name is no repository's, nobody is logged in, or the upload is refused.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    package = read_package(folder)
+    for role in package.description.files:
+        package.file(role)
+    with _staged(package, with_example) as staged:
+        files = sorted(path for path in staged.rglob("*") if path.is_file())
+        uploads = [Upload(f.relative_to(staged).as_posix(), f.stat().st_size) for f in files]
+        _check_name(repository)
+        address = None if dry_run else _upload(staged, package, repository, private)
+    return uploads, address
+
+
+@contextmanager
+def _staged(package: Package, with_example: bool) -> Iterator[Path]:
+    """A folder with the declared files alone, the card where repositories look for it."""
+    left_out = () if with_example else EXAMPLE
+    declared = package.description.files
+    kept: dict[Role, PackageFile] = {
+        role: file for role, file in declared.items() if role not in left_out
+    }
+    with tempfile.TemporaryDirectory() as name:
+        staged = Path(name)
+        for role, file in kept.items():
+            target = staged / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package.file(role), target)
+        if with_example:
+            shutil.copyfile(package.folder / DESCRIPTION, staged / DESCRIPTION)
+        else:
+            write_description(staged, package.description.model_copy(update={"files": kept}))
+        yield staged
+
+
+def _check_name(repository: str) -> None:
+    try:
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("huggingface_hub", "train", "abbe push") from error
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise ConfigError(f"{repository}: no name of a repository ({error})") from error
+    if repository.count("/") != 1:
+        raise ConfigError(f"{repository}: give the repository as OWNER/NAME")
+
+
+def _upload(staged: Path, package: Package, repository: str, private: bool) -> str:
+    import httpx
+    import huggingface_hub
+    from huggingface_hub.errors import LocalTokenNotFoundError
+
+    api = huggingface_hub.HfApi()
+    try:
+        api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repository,
+            folder_path=staged,
+            commit_message=f"{package.description.title}, by Abbe {package.description.abbe}",
+        )
+    except LocalTokenNotFoundError as error:
+        raise ConfigError("nobody is logged in to Hugging Face: run 'hf auth login'") from error
+    except httpx.HTTPError as error:
+        raise ConfigError(
+            f"{repository}: the upload failed ({str(error).strip().splitlines()[0]}). Check the "
+            "network, the name, and that your token may write there ('hf auth whoami')"
+        ) from error
+    return str(commit.commit_url)
