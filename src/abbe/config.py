@@ -26,6 +26,13 @@ Architecture = Literal[
     "unet-mobilenetv3",
     "unet-mobilenetv3-large",
     "unet-resnet50",
+    "promptable-resnet50",
+    "promptable-resnet18",
+    "promptable-mobilenetv3-large",
+    "promptable-tiny-vit-5m",
+    "promptable-repvit-m0.9",
+    "promptable-repvit-m1",
+    "promptable-mobilesam",
 ]
 Output = Literal["foreground", "boundary"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -124,8 +131,8 @@ class Teacher(Section):
     def _path_fits_kind(self) -> "Teacher":
         if self.kind != "none" and self.path is None:
             raise ValueError(f"kind '{self.kind}' needs a path: give --teacher.path")
-        if self.live and self.kind not in ("torch", "run"):
-            raise ValueError("live: true works with kind torch or run only")
+        if self.live and self.kind not in ("torch", "run", "sam"):
+            raise ValueError("live: true works with kind torch, run or sam only")
         return self
 
 
@@ -149,6 +156,50 @@ class Student(Section):
             )
         if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs are [foreground] or [foreground, boundary]")
+        return self
+
+
+class Promptable(Section):
+    """How a promptable student is taught: its image encoder first, then the mask decoder."""
+
+    side: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
+    """Side of the square that the student sees, in px; SAM's is 1024."""
+    neck: Literal["default", "nanosam"] = "default"
+    """Layers from the encoder's last map to SAM's embedding."""
+    mse: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the mean squared error between embeddings; 0 for none."""
+    perceptual: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the perceptual loss; 0 for none."""
+    perceptual_mode: Literal["pca3", "triplets", "decoder"] = "pca3"
+    """pca3 and triplets: through a feature network; decoder: through the teacher's own decoder."""
+    features: Literal["vgg16", "vgg19", "resnet50"] = "vgg16"
+    vgg_weights: Literal["imagenet", "random"] | Path = "imagenet"
+    """Of the feature network: imagenet (downloaded by torchvision), a file in its layout, or random
+    (whose features are no measure of likeness)."""
+    decoder_steps: Annotated[int, Field(ge=0)] = 1000
+    """Steps of the second stage; 0 leaves the teacher's decoder as it is."""
+    decoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    bce: bool = False
+    """Add cross-entropy to the decoder's Dice."""
+    train_neck: bool = False
+    """Fit the neck too in the second stage, at a tenth of the rate."""
+    prompts: Literal["box", "point", "mixed"] = "mixed"
+    objects: Annotated[int, Field(ge=1)] = 4
+    """Objects that are asked for in each training picture."""
+    mask_step: Annotated[int, Field(ge=1)] = 4
+    """Masks are compared at every so many px of the square."""
+    jitter: Fraction = 0.02
+    """Sides of training boxes move by up to this share of the square."""
+    zoom: tuple[Fraction, Fraction] = (0.6, 1.0)
+    """Shares of a picture's sides that the second stage shows."""
+    baseline: Path | None = None
+    """Another network of SAM's family, such as mobile_sam.pt, that gets the same second stage and
+    is scored beside the student."""
+
+    @model_validator(mode="after")
+    def _distils(self) -> "Promptable":
+        if self.mse == 0 and self.perceptual == 0:
+            raise ValueError("mse and perceptual are both 0, so nothing is distilled")
         return self
 
 
@@ -231,7 +282,7 @@ class Evaluation(Section):
 class Experiment(Section):
     """One run: data, teacher, student, loss, training and evaluation."""
 
-    recipe: Literal["cmkd", "supervised"]
+    recipe: Literal["cmkd", "kdsam", "supervised"]
     title: str = ""
     out: Path
     """The run folder."""
@@ -242,6 +293,7 @@ class Experiment(Section):
     teacher: Teacher = Teacher()
     student: Student
     loss: Loss = Loss()
+    promptable: Promptable = Promptable()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
@@ -252,6 +304,15 @@ class Experiment(Section):
                 raise ValueError("recipe 'cmkd' needs a teacher: give --teacher.kind and its path")
             if self.loss.probability == "off" and self.loss.boundary == "off":
                 raise ValueError("recipe 'cmkd' with both loss terms off distils nothing")
+        if self.recipe == "kdsam" and self.teacher.kind != "sam":
+            raise ValueError("recipe 'kdsam' needs a teacher of SAM's family: --teacher.kind sam")
+        if self.teacher.live and self.teacher.kind == "sam" and self.recipe != "kdsam":
+            raise ValueError("teacher.live: a teacher of kind sam runs live with recipe kdsam only")
+        if (self.recipe == "kdsam") != self.student.architecture.startswith("promptable-"):
+            raise ValueError(
+                f"student.architecture '{self.student.architecture}' does not go with recipe "
+                f"'{self.recipe}': promptable students are for kdsam, and it takes no others"
+            )
         if self.recipe == "supervised" and self.teacher.kind != "none":
             raise ValueError("recipe 'supervised' has no teacher: remove the teacher section")
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:

@@ -1,6 +1,7 @@
 """From the experiment file to plain objects: data sets, teachers, networks, schedules."""
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,11 @@ def build_weighting(loss: config.Loss) -> "Callable[[list[str]], nn.Module]":
         return losses.FixedWeighting({name: loss.weights.get(name, usual[name]) for name in names})
 
     return fixed
+
+
+def workers(wanted: int | str) -> int:
+    """One process that prepares batches for every two cores, at most eight."""
+    return wanted if isinstance(wanted, int) else min(8, max(1, (os.cpu_count() or 2) // 2))
 
 
 def check_channels(dataset: Dataset, sees: Sequence[str], who: str) -> None:

@@ -1,7 +1,6 @@
 """A whole run: data, targets, student, twin, scores, report."""
 
 import copy
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,12 @@ def distill(
             if accelerator.mixed_precision == "no"
             else accelerator.mixed_precision,
             seed=experiment.seed,
+        )
+    if experiment.recipe == "kdsam":
+        from abbe.recipes.distill_promptable import distill_promptable
+
+        return distill_promptable(
+            experiment, dataset, folder, accelerator, resume=resume, progress=progress
         )
     teacher, store, speed = teach_run(experiment, dataset, folder, accelerator, progress)
     trained = train(
@@ -237,17 +242,12 @@ def _fit_stages(
             log,
             folder / "checkpoints" / f"{name}-{stage.name}.pt",
             seed=experiment.seed,
-            workers=_workers(experiment.training.workers),
+            workers=build.workers(experiment.training.workers),
             resume=resume,
             progress=progress,
         )
         for stage in stages
     ]
-
-
-def _workers(wanted: int | str) -> int:
-    """One process that prepares batches for every two cores, at most eight."""
-    return wanted if isinstance(wanted, int) else min(8, max(1, (os.cpu_count() or 2) // 2))
 
 
 def _encoder_weights(student: config.Student) -> Any:

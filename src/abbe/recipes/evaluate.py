@@ -114,7 +114,9 @@ def score_image(
     return scoring.image_scores(maps.mask(thresholds), objects, truth, tolerance=tolerance)
 
 
-def summarise(scores: Scores, resamples: int) -> dict[str, Any]:
+def summarise(
+    scores: Scores, resamples: int, names: Mapping[str, scoring.Metric] = scoring.METRICS
+) -> dict[str, Any]:
     """Means with intervals by model; gain over the twin; retention of the teacher."""
     groups = {row["image"]: row["group"] for row in scores.rows}
     models: dict[str, Any] = {}
@@ -147,7 +149,7 @@ def summarise(scores: Scores, resamples: int) -> dict[str, Any]:
                 "p": gain.p,
                 "n": gain.n,
             }
-        if {"student", "teacher"} <= set(models) and scoring.METRICS[metric].higher_is_better:
+        if {"student", "teacher"} <= set(models) and names[metric].higher_is_better:
             student, teacher, units = _paired(scores, metric, "student", "teacher", groups)
             kept = scoring.ratio_bootstrap(student, teacher, units, resamples=resamples)
             summary["retention"][metric] = kept.mean

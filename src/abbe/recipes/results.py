@@ -14,7 +14,7 @@ from abbe.datasets import Dataset, Record
 from abbe.files import write_json
 from abbe.recipes.evaluate import Scores, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel
-from abbe.targets import TargetStore
+from abbe.targets import Provenance, TargetStore
 from abbe.training.fit import Fitted
 
 Trained = Mapping[str, tuple[students.UNet, list[Fitted]]]
@@ -114,10 +114,8 @@ def describe_teacher(store: TargetStore | None, asked: Iterable[Record]) -> dict
     if store is None:
         return {"teacher": None, "teacher_sees": [], "targets": None, "stand_in": []}
     known = set(store.ids)
-    provenance = dataclasses.asdict(store.provenance)
-    provenance["thresholds"] = dict(store.provenance.thresholds)
     return {
-        "teacher": provenance,
+        "teacher": describe_provenance(store.provenance),
         "teacher_sees": list(store.provenance.channels),
         "targets": {
             "images": len(store.ids),
@@ -126,6 +124,11 @@ def describe_teacher(store: TargetStore | None, asked: Iterable[Record]) -> dict
         },
         "stand_in": [store.provenance.teacher] if store.provenance.stand_in else [],
     }
+
+
+def describe_provenance(provenance: Provenance) -> dict[str, Any]:
+    """Where targets came from, as plain values."""
+    return {**dataclasses.asdict(provenance), "thresholds": dict(provenance.thresholds)}
 
 
 def describe_network(network: nn.Module, in_channels: int, model: Model) -> dict[str, Any]:
@@ -137,7 +140,7 @@ def describe_network(network: nn.Module, in_channels: int, model: Model) -> dict
     return facts
 
 
-def training_speed(trained: Trained) -> dict[str, float]:
+def training_speed(trained: Mapping[str, tuple[nn.Module, list[Fitted]]]) -> dict[str, float]:
     """Images a second and share of waiting for data, of the student's last stage."""
     fitted = trained["student"][1][-1]
     return {

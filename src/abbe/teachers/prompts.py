@@ -122,6 +122,7 @@ class FromLabels:
         self._read, self._boxes = read, boxes
 
     def __call__(self, id: str, shape: tuple[int, int]) -> ImagePrompts:
+        """See :class:`Prompter`."""
         labels = self._read(id)
         if labels.shape != shape:
             raise InputError(
@@ -170,6 +171,7 @@ class FromTable:
         self._boxes = len(columns) == 4
 
     def __call__(self, id: str, shape: tuple[int, int]) -> ImagePrompts:
+        """See :class:`Prompter`."""
         if id not in self._rows:
             raise InputError(
                 f"{self._path}: no row for the image '{id}'. An image without objects needs a row "

@@ -123,6 +123,10 @@ class SamTeacher:
             maps["instances"] = instances
         return Prediction(maps, empty=not bool(instances.any()))
 
+    def embedding(self, picture: NDArray[np.uint8]) -> torch.Tensor:
+        """The embedding (1, 256, h, w) of a colour picture (H, W, 3)."""
+        return self._encode(picture)[0]
+
     def _tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
         side = self._tile or max(shape)
         for top, first_row, end_row in windows(shape[0], side, self._halo):

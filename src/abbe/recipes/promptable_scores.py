@@ -1,0 +1,153 @@
+"""Scores of promptable networks: masks at the image's own size, by kind of prompt."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from scipy.ndimage import distance_transform_edt
+
+from abbe import scoring
+from abbe.datasets import Record
+from abbe.datasets.prompted import box_around
+from abbe.imaging import choose_rule, three_channels
+from abbe.recipes.evaluate import Scores
+from abbe.recipes.models import Thresholds
+from abbe.sam import SAM, Frame, Prompts
+
+KINDS: dict[str, str] = {
+    "box": "tight box",
+    "1_point": "one point",
+    "3_points": "three points",
+}
+"""How the test asks for an object; names as in the scores and for people."""
+MEASURED = ("dice", "iou", "hd95", "boundary_f1")
+MINIMUM_AREA = 8
+"""Objects below this many px are crumbs of a mask's outline and are not asked for."""
+
+
+def metric_name(metric: str, kind: str) -> str:
+    """The name of a metric by kind of prompt; boxes come first and have the plain name."""
+    return metric if kind == "box" else f"{metric}_{kind}"
+
+
+METRICS: dict[str, scoring.Metric] = {
+    metric_name(metric, kind): scoring.METRICS[metric]._replace(
+        name=f"{scoring.METRICS[metric].name}, {words}"
+    )
+    for kind, words in KINDS.items()
+    for metric in MEASURED
+}
+
+
+@dataclass
+class PromptedModel:
+    """A network, with the time that encoding an image and answering a prompt took."""
+
+    network: SAM
+    channels: tuple[str, ...]
+    seconds_encoding: list[float] = field(default_factory=list)
+    seconds_a_prompt: list[float] = field(default_factory=list)
+
+    @torch.inference_mode()
+    def masks(self, record: Record, objects: np.ndarray) -> dict[str, np.ndarray]:
+        """By kind of prompt, the union of the answers for all objects, (H, W) bool.
+
+        Args:
+            record: the image.
+            objects: (N, H, W) bool, what is asked for.
+        """
+        image = record.image.open()
+        rule = choose_rule("auto", len(self.channels))
+        frame = Frame.of(image.shape, self.network.side)
+        picture = frame.image(three_channels(image.read(channels=self.channels), rule))
+        device = next(self.network.parameters()).device
+        started = time.perf_counter()
+        embedding = self.network.encode(picture[None].to(device))
+        self.seconds_encoding.append(time.perf_counter() - started)
+        union = {kind: np.zeros(image.shape, bool) for kind in KINDS}
+        for kind in KINDS:
+            for mask in objects:
+                started = time.perf_counter()
+                prompts = prompts_for(mask, kind, frame).to(device)
+                logits, _ = self.network.decode(embedding, prompts, multimask=False)
+                union[kind] |= (frame.masks(logits.float())[0, 0] > 0).cpu().numpy()
+                self.seconds_a_prompt.append(time.perf_counter() - started)
+        return union
+
+
+def objects_of(label: np.ndarray) -> np.ndarray:
+    """Masks (N, H, W) bool of the instances in a label (H, W); crumbs are left out."""
+    numbers, areas = np.unique(label[label > 0], return_counts=True)
+    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=MINIMUM_AREA))]
+    return label == kept[:, None, None]
+
+
+def prompts_for(mask: np.ndarray, kind: str, frame: Frame) -> Prompts:
+    """The prompt of one kind for one object, the same at every call."""
+    if kind == "box":
+        return Prompts(boxes=frame.boxes(box_around(mask)[None]))
+    points = deep_points(mask, int(kind[0]))
+    return Prompts(
+        points=frame.points(points)[None],
+        point_labels=torch.ones(1, len(points), dtype=torch.int64),
+    )
+
+
+def deep_points(mask: np.ndarray, count: int) -> np.ndarray:
+    """The point farthest from the mask's edge, then each time the one farthest from those before.
+
+    Returns:
+        (count, 2) x, y in px, all inside the mask; a mask of few pixels repeats some.
+    """
+    depth = np.asarray(distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
+    chosen = [np.unravel_index(int(depth.argmax()), mask.shape)]
+    inside = np.argwhere(mask)
+    # A point on the very edge is no fair click: the outer third of the depth does not count.
+    fair = inside[depth[mask] >= depth.max() / 3]
+    while len(chosen) < count:
+        apart = np.min([((fair - point) ** 2).sum(1) for point in chosen], axis=0)
+        chosen.append(tuple(fair[int(apart.argmax())]))
+    return np.array([(column + 0.5, row + 0.5) for row, column in chosen])
+
+
+def score_prompted(
+    models: Mapping[str, PromptedModel],
+    records: Sequence[Record],
+    *,
+    tolerance: float = 2.0,
+    progress: bool = True,
+) -> Scores:
+    """Score every model on labelled images with objects; the others cannot be asked about."""
+    rows: list[dict[str, Any]] = []
+    for record in track(records, "scoring", disable=not progress):
+        assert record.label is not None  # only labelled records are given
+        label = record.label.read()
+        objects = objects_of(label)
+        if not len(objects):
+            continue
+        for name, model in models.items():
+            for kind, mask in model.masks(record, objects).items():
+                values = scores_of(mask, label, tolerance)
+                rows += [
+                    {
+                        "image": record.id,
+                        "group": record.unit,
+                        "model": name,
+                        "metric": metric_name(metric, kind),
+                        "value": values[metric],
+                    }
+                    for metric in MEASURED
+                ]
+    return Scores(rows, {name: Thresholds() for name in models})
+
+
+def scores_of(mask: np.ndarray, label: np.ndarray, tolerance: float) -> dict[str, float]:
+    """Dice, IoU, HD95 and boundary F1 of a mask with the union of the labelled objects."""
+    truth, valid = label > 0, label >= 0
+    pixel = scoring.pixel_scores(mask, truth, valid)
+    boundary = scoring.boundary_scores(mask, truth, valid, tolerance=tolerance)
+    return {metric: float((pixel | boundary)[metric]) for metric in MEASURED}
