@@ -17,7 +17,7 @@ import pytest
 
 from abbe.datasets import KNOWN_SETS, bbbc038, fetch, known_sets
 from abbe.datasets.archives import unpack
-from abbe.datasets.fetch import Source
+from abbe.datasets.known import Source
 from abbe.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""Known public data sets, and downloading those that may be downloaded.
+"""Downloading known data sets, where that is allowed.
 
 A download is resumed where it stopped, checked against a SHA-256, and takes its final name only
 when it is whole. Archives are unpacked by `abbe.datasets.archives`.
@@ -9,14 +9,11 @@ import http.client
 import os
 import re
 import shutil
-import textwrap
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from rich.progress import (
     BarColumn,
@@ -28,95 +25,11 @@ from rich.progress import (
 )
 
 from abbe.datasets.archives import unpack
+from abbe.datasets.known import KNOWN_SETS, Source
 from abbe.errors import InputError
 from abbe.files import sha256_of_file, write_text
 
 TIMEOUT_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Source:
-    """One zip file: where it is, its SHA-256 if known, and the folder it is unpacked into."""
-
-    url: str
-    folder: str
-    sha256: str | None = None
-
-    @property
-    def file_name(self) -> str:
-        """The last part of the address."""
-        return self.url.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class KnownSet:
-    """A line of ``abbe data list``. Without ``sources``, ``origin`` says how to get the set."""
-
-    name: str
-    what: str
-    licence: str
-    size: str
-    origin: str
-    sources: tuple[Source, ...] = ()
-
-
-_BROAD = "https://data.broadinstitute.org/bbbc/BBBC038"
-
-KNOWN_SETS = MappingProxyType(
-    {
-        known.name: known
-        for known in (
-            KnownSet(
-                name="simulated",
-                what="multiplexed tissue from Abbe's simulator: nucleus, membrane, cytoplasm; "
-                "true instances",
-                licence="made on the spot, no restriction",
-                size="any number of images",
-                origin="abbe.datasets.simulated_tissue; nothing to fetch",
-            ),
-            KnownSet(
-                name="bbbc038",
-                what="nuclei of the 2018 Data Science Bowl, stage 1: 670 labelled images "
-                "(fluorescence and stained tissue) and 65 without masks",
-                licence="CC0 1.0",
-                size="about 90 MB",
-                origin="https://bbbc.broadinstitute.org/BBBC038",
-                sources=(
-                    # The publisher states no checksum. This one is what several independent public
-                    # projects recorded for their downloads of the file.
-                    Source(
-                        f"{_BROAD}/stage1_train.zip",
-                        "stage1_train",
-                        "dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
-                    ),
-                    # No record found: the first download's sum is kept and compared from then on.
-                    Source(f"{_BROAD}/stage1_test.zip", "stage1_test"),
-                ),
-            ),
-            KnownSet(
-                name="tissuenet",
-                what="multiplexed tissue: nucleus and membrane; over a million cells and nuclei",
-                licence="non-commercial, academic use only",
-                size="version 1.1 unpacked: about 15 GB (7,022 images at 4 bytes a value)",
-                origin="https://datasets.deepcell.org (login); "
-                "then give the path of the .npz files",
-            ),
-        )
-    }
-)
-
-
-def known_sets() -> str:
-    """The table of known sets as text: what each is, its licence, size and origin."""
-    blocks: list[str] = []
-    for known in KNOWN_SETS.values():
-        facts = {"licence": known.licence, "size": known.size, "from": known.origin}
-        if known.sources:
-            facts["fetch"] = f"abbe data fetch {known.name} FOLDER"
-        lines = [known.name, *textwrap.wrap(known.what, 90)]
-        lines += [f"{name:<9}{value}" for name, value in facts.items()]
-        blocks.append("\n    ".join(lines))
-    return "\n\n".join(blocks)
 
 
 def fetch(
@@ -159,7 +72,7 @@ def fetch(
             else:
                 part = _download(source.url, archive, bars)
                 _accept(part, archive, source.sha256)
-            if not (root / source.folder).exists():
+            if source.folder is not None and not (root / source.folder).exists():
                 unpack(archive, root / source.folder)
     return root
 

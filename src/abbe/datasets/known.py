@@ -1,0 +1,161 @@
+"""Known public data sets: what each is, its licence, and where it is from."""
+
+import textwrap
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is, its SHA-256 if known, and the folder into which it is unpacked.
+
+    It is a zip file, or, where ``folder`` is None, one that stays as it is.
+    """
+
+    url: str
+    folder: str | None
+    sha256: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A line of ``abbe data list``. Without ``sources``, ``origin`` says how to get the set."""
+
+    name: str
+    what: str
+    licence: str
+    size: str
+    origin: str
+    sources: tuple[Source, ...] = ()
+
+
+_BROAD = "https://data.broadinstitute.org/bbbc/BBBC038"
+_HC18 = "https://zenodo.org/records/1327317/files"
+
+KNOWN_SETS = MappingProxyType(
+    {
+        known.name: known
+        for known in (
+            KnownSet(
+                name="simulated",
+                what="multiplexed tissue from Abbe's simulator: nucleus, membrane, cytoplasm; "
+                "true instances",
+                licence="made on the spot, no restriction",
+                size="any number of images",
+                origin="abbe.datasets.simulated_tissue; nothing to fetch",
+            ),
+            KnownSet(
+                name="bbbc038",
+                what="nuclei of the 2018 Data Science Bowl, stage 1: 670 labelled images "
+                "(fluorescence and stained tissue) and 65 without masks",
+                licence="CC0 1.0",
+                size="about 90 MB",
+                origin="https://bbbc.broadinstitute.org/BBBC038",
+                sources=(
+                    # The publisher states no checksum. This one is what several independent public
+                    # projects recorded for their downloads of the file.
+                    Source(
+                        f"{_BROAD}/stage1_train.zip",
+                        "stage1_train",
+                        "dcb6edc2690f137406638b2309581a71522c4dff19157d118453b448dcddcb68",
+                    ),
+                    # No record found: the first download's sum is kept and compared from then on.
+                    Source(f"{_BROAD}/stage1_test.zip", "stage1_test"),
+                ),
+            ),
+            KnownSet(
+                name="tissuenet",
+                what="multiplexed tissue: nucleus and membrane; over a million cells and nuclei",
+                licence="non-commercial, academic use only",
+                size="version 1.1 unpacked: about 15 GB (7,022 images at 4 bytes a value)",
+                origin="https://datasets.deepcell.org (login); "
+                "then give the path of the .npz files",
+            ),
+            KnownSet(
+                name="kvasir",
+                what="Kvasir-SEG: polyps in 1,000 images of colonoscopy; patients are not known",
+                licence="research and education only; commercial use needs permission",
+                size="46 MB",
+                origin="https://datasets.simula.no/kvasir-seg",
+                sources=(
+                    # The sum that several independent public projects recorded.
+                    Source(
+                        "https://datasets.simula.no/downloads/kvasir-seg.zip",
+                        "Kvasir-SEG",
+                        "03b30e21d584e04facf49397a2576738fd626815771afbbf788f74a7153478f7",
+                    ),
+                ),
+            ),
+            KnownSet(
+                name="isic2017",
+                what="ISIC 2017, task 1: outlines of skin lesions in dermoscopy; 2,000 images for "
+                "training, 150 for validation, 600 for test",
+                licence="CC0 1.0",
+                size="about 12 GB",
+                origin="https://challenge.isic-archive.com/data/#2017 (the archives of Data and "
+                "Part1_GroundTruth); unpack them into one folder and give its path",
+            ),
+            KnownSet(
+                name="hc18",
+                what="HC18: heads of fetuses in ultrasound; 999 images with an ellipse, 335 "
+                "without",
+                licence="CC BY 4.0",
+                size="177 MB",
+                origin="https://doi.org/10.5281/zenodo.1327317",
+                # Zenodo publishes MD5 sums; these were recorded for files that agree with them.
+                sources=(
+                    Source(
+                        f"{_HC18}/training_set.zip",
+                        "training_set",
+                        "fd20d7909df892cfbdc0850de18072dbdad4dc3bc0a57202d4cc818d4715de36",
+                    ),
+                    Source(
+                        f"{_HC18}/training_set_pixel_size_and_HC.csv",
+                        None,
+                        "1c08fa81c374c5f9509f3aa6a6568e4dc6cc5434ff82d0df731db7e4f25816b3",
+                    ),
+                    Source(
+                        f"{_HC18}/test_set.zip",
+                        "test_set",
+                        "6356d1171e5805dabb83af72c13eb2b32fc3d6c0c2015c58eb9ee083521e9bdd",
+                    ),
+                    Source(
+                        f"{_HC18}/test_set_pixel_size.csv",
+                        None,
+                        "215970c7334fcb3794c88d39cbe33fe334f4323cbce8cddeeda04aa5c0faf227",
+                    ),
+                ),
+            ),
+            KnownSet(
+                name="busi",
+                what="BUSI: breast ultrasound, 437 benign, 210 malignant and 133 normal images; "
+                "many images occur twice, and patients are not known",
+                licence="CC BY 4.0 by its paper; the download page states none",
+                size="about 200 MB",
+                origin="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
+                # No sum is published: the first download's is kept and compared from then on.
+                sources=(
+                    Source("https://scholar.cu.edu.eg/Dataset_BUSI.zip", "Dataset_BUSI_with_GT"),
+                ),
+            ),
+        )
+    }
+)
+
+
+def known_sets() -> str:
+    """The table of known sets as text: what each is, its licence, size and origin."""
+    blocks: list[str] = []
+    for known in KNOWN_SETS.values():
+        facts = {"licence": known.licence, "size": known.size, "from": known.origin}
+        if known.sources:
+            facts["fetch"] = f"abbe data fetch {known.name} FOLDER"
+        lines = [known.name, *textwrap.wrap(known.what, 90)]
+        lines += [f"{name:<9}{value}" for name, value in facts.items()]
+        blocks.append("\n    ".join(lines))
+    return "\n\n".join(blocks)
