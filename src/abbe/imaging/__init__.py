@@ -5,11 +5,13 @@ from abbe.imaging.labels import outlines, read_labels, write_labels
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import open_image
 from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
+from abbe.imaging.slide import Slide, open_slide
 from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels
 
 __all__ = [
     "Image",
     "Region",
+    "Slide",
     "ThreeChannelRule",
     "choose_rule",
     "composite",
@@ -18,6 +20,7 @@ __all__ = [
     "image_limits",
     "normalise",
     "open_image",
+    "open_slide",
     "outlines",
     "percentile_limits",
     "read_labels",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from abbe.errors import InputError
+from abbe.errors import AbbeError, InputError
 
 # What one read or one decoded file may hold. It bounds decompression bombs, and it is more than
 # any step downstream keeps at once: larger images are read region by region.
@@ -275,7 +275,7 @@ def decoding(source: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file."""
     try:
         yield
-    except (InputError, MemoryError):
+    except (AbbeError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise InputError(f"{source}: there is no such file any more.") from error

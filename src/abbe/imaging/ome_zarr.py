@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, check_size
+from abbe.imaging.image import ArrayPixels, Contents, Pixels, check_size
 from abbe.imaging.layout import check_2d
 from abbe.imaging.units import length
 
@@ -23,15 +23,7 @@ def open_ome_zarr(path: Path) -> Contents:
     A chunk that is not there is zeros, as zarr says. The scale is a pixel size only where its
     axes have a unit of length. The one image of a bioformats2raw container is opened.
     """
-    group = _group(path)
-    metadata = _metadata(group)
-    if "multiscales" not in metadata and "bioformats2raw.layout" in metadata:
-        images = sorted(name for name, _ in group.groups() if name != "OME")
-        if len(images) != 1:
-            raise InputError(
-                f"{path}: it holds {len(images)} images: {', '.join(images)}. Name one."
-            )
-        return open_ome_zarr(path / images[0])
+    path, metadata = _image_in(path)
     if "plate" in metadata or "well" in metadata:
         raise InputError(
             f"{path}: it is a plate or a well, not an image. Name a field of view, such as A/1/0."
@@ -53,6 +45,31 @@ def open_ome_zarr(path: Path) -> Contents:
         channels=_labels(metadata),
         pixel_size=_pixel_size(multiscale, level, axes),
     )
+
+
+def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
+    """Shape (H, W) and loader of each level below the finest."""
+    path, metadata = _image_in(path)
+    multiscale = _multiscale(path, metadata)
+    axes = "".join(_letter(axis) for axis in multiscale["axes"])
+    found = []
+    for level in multiscale["datasets"][1:]:
+        array = _array(path, level["path"])
+        size = dict(zip(axes, array.shape, strict=True))
+        found.append(((size["Y"], size["X"]), partial(_load, path, str(level["path"]), axes)))
+    return found
+
+
+def _image_in(path: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The group of the image, which may lie in a bioformats2raw container, and its metadata."""
+    group = _group(path)
+    metadata = _metadata(group)
+    if "multiscales" in metadata or "bioformats2raw.layout" not in metadata:
+        return path, metadata
+    images = sorted(name for name, _ in group.groups() if name != "OME")
+    if len(images) != 1:
+        raise InputError(f"{path}: it holds {len(images)} images: {', '.join(images)}. Name one.")
+    return _image_in(path / images[0])
 
 
 def _group(path: Path) -> zarr.Group:

@@ -1,4 +1,4 @@
-"""Open an image of any supported kind: by its first bytes, not by its name."""
+"""Open an image of any supported kind: by its first bytes, and only some slides by their names."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,10 @@ from abbe.errors import InputError
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
 from abbe.imaging.units import square
 
-SUPPORTED = "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz"
+SUPPORTED = (
+    "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
+    "MRXS and the other formats of OpenSlide"
+)
 
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "png",
@@ -22,6 +25,10 @@ _SIGNATURES = {
     b"PK\x05\x06": "npz",
 }
 
+# Read through OpenSlide. NDPI starts as a TIFF and MRXS as a JPEG, but reading them as such would
+# give a part of the slide or a small overview of it.
+_SLIDES = (".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
+
 
 def open_image(
     path: str | os.PathLike[str],
@@ -31,9 +38,10 @@ def open_image(
 ) -> Image:
     """Open a 2-D image; pixels are read later, by region where the format allows.
 
-    PNG, JPEG and npz are decoded whole at the first read; TIFF, OME-Zarr and npy are read by
-    region. Channel names come from the user, else from the file, else they are "grey" for one
-    channel, "red", "green", "blue" for RGB, and "channel-0", "channel-1", … for anything else.
+    PNG, JPEG and npz are decoded whole at the first read; TIFF, OME-Zarr, npy and slides are read
+    by region. Of a pyramid this is the finest level; `open_slide` gives the others. Channel names
+    come from the user, else from the file, else they are "grey" for one channel, "red", "green",
+    "blue" for RGB, and "channel-0", "channel-1", … for anything else.
     Alpha channels are left out; ``notes`` of the image says so.
 
     Args:
@@ -45,6 +53,7 @@ def open_image(
         InputError: The file is missing, unreadable, damaged, truncated, of an unsupported kind,
             a stack or a time series, too large to be decoded whole; its pixels are not square;
             the number of names is wrong. The message names the file and says what to do.
+        MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
     path = Path(path)
     source = str(path)
@@ -83,6 +92,10 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
             from abbe.imaging.numpy_files import open_npy
 
             contents = open_npy(path, channels)
+        elif kind == "openslide":
+            from abbe.imaging.openslide_files import open_openslide
+
+            contents = open_openslide(path)
         else:
             from abbe.imaging.numpy_files import open_npz
 
@@ -93,7 +106,7 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
 
 
 def kind_of(path: Path) -> str:
-    """png, jpeg, tiff, zarr, npy or npz.
+    """png, jpeg, tiff, zarr, npy, npz or openslide.
 
     Raises:
         InputError: There is nothing at the path, it cannot be read, or it is something else.
@@ -111,6 +124,8 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: it cannot be read ({error.strerror}).") from error
     if not start:
         raise InputError(f"{path}: the file is empty (0 bytes). Copy or export it again.")
+    if path.suffix.lower() in _SLIDES:
+        return "openslide"
     for signature, kind in _SIGNATURES.items():
         # Word and Excel files are zip archives as well.
         if start.startswith(signature) and (kind != "npz" or path.suffix.lower() == ".npz"):

@@ -54,11 +54,33 @@ def open_tiff(path: Path, channels: Sequence[str] | None) -> Contents:
             shape=(size["Y"], size["X"]),
             channel_count=count,
             dtype=np.dtype(series.dtype),
-            load=partial(_load, path, axes),
+            load=partial(_load, path, axes, 0),
             channels=names_in_tiff(tif, series, count),
             pixel_size=pixel_size_in_tiff(tif, page),
             notes=notes,
         )
+
+
+def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
+    """Shape (H, W) and loader of each level below the finest of a pyramidal TIFF.
+
+    Raises:
+        InputError: A level is truncated, or of another form than the finest.
+    """
+    with tifffile.TiffFile(path) as tif:
+        full = tif.series[0]
+        axes = _axes(full, None, str(path))
+        found = []
+        for number, level in enumerate(full.levels[1:], start=1):
+            if level.axes != full.axes or level.dtype != full.dtype:
+                raise InputError(
+                    f"{path}: level {number} of the pyramid has axes {level.axes} and type "
+                    f"{level.dtype}, the finest {full.axes} and {full.dtype}. Export it again."
+                )
+            _check_segments(tif, level, path)
+            size = dict(zip(axes, level.shape, strict=True))
+            found.append(((size["Y"], size["X"]), partial(_load, path, axes, number)))
+        return found
 
 
 def _axes(series: tifffile.TiffPageSeries, channels: Sequence[str] | None, source: str) -> str:
@@ -110,7 +132,13 @@ def _check_whole(tif: tifffile.TiffFile, path: Path) -> None:
     following = struct.unpack(tif.tiff.offsetformat, link)[0] if len(link) > 3 else length
     if following >= length:
         raise _truncated(path, following, length)
-    for page in tif.series[0].pages:
+    _check_segments(tif, tif.series[0], path)
+
+
+def _check_segments(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse pages that are not there, or whose strips or tiles reach beyond the file's end."""
+    length = tif.filehandle.size
+    for page in series.pages:
         if page is None:
             raise InputError(
                 f"{path}: pages that its metadata name are missing, or are in files that are not "
@@ -130,9 +158,9 @@ def _truncated(path: Path, end: int, length: int) -> InputError:
     )
 
 
-def _load(path: Path, axes: str) -> Pixels:
+def _load(path: Path, axes: str, level: int) -> Pixels:
     with tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
+        series = tif.series[0].levels[level]
         page = series.keyframe
         if series.dataoffset is not None and not page.is_tiled and series.dtype is not None:
             return _map(path, tif.byteorder, series, axes)
