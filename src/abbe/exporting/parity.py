@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe import scoring
-from abbe.runtime.engine import Engine
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import Figures, InstanceRule, Thresholds
 
@@ -136,7 +135,13 @@ def fit(pixels: np.ndarray, divisor: int) -> np.ndarray:
 
 
 def compare(
-    engine: Engine, references: Sequence[Reference], cuts: Cuts, *, strict: bool, images_of: str
+    probabilities: Probabilities,
+    references: Sequence[Reference],
+    cuts: Cuts,
+    divisor: int,
+    *,
+    strict: bool,
+    images_of: str,
 ) -> Comparison:
     """Hold an engine against eager torch.
 
@@ -146,16 +151,16 @@ def compare(
     the margin, but not worse.
 
     Args:
-        engine: What is compared.
-        references: Eager's answers.
+        probabilities: The engine.
+        references: Eager's answers, at least one.
         cuts: How maps become instances.
+        divisor: Sides of what the engine sees are multiples of it.
         strict: The engine computes in fp32 too, and must agree.
         images_of: Split that the images are from, for the figures.
     """
-    divisor = engine.package.description.divisor
     rows = []
     for reference in references:
-        maps = answer(engine.probabilities, reference.image.pixels, divisor)
+        maps = answer(probabilities, reference.image.pixels, divisor)
         rows.append(_compare_image(maps, reference, cuts))
     labelled = [place for place, row in enumerate(rows) if "lost_dice" in row]
     against_labels = bool(labelled) and not strict

@@ -10,7 +10,7 @@ from abbe.exporting import openvino_files
 from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
 from abbe.exporting.parity import Budget, Comparison, Cuts, Reference, compare, fit
-from abbe.runtime.engine import open_engine
+from abbe.runtime.engine import EngineName, Precision, open_engine
 
 Int8 = Literal["auto", "required", "none"]
 Say = Callable[[str], None]
@@ -37,10 +37,8 @@ def prove(
     Raises:
         PackageError: A network in fp32 loses more than the budget.
     """
-    package = making.package()
     for engine in ("onnxruntime", "openvino"):
-        opened = open_engine(package, engine=engine, precision="fp32", cache=making.cache)
-        compared = compare(opened, known, cuts, strict=True, images_of=images_of)
+        compared = _compare(making, engine, "fp32", known, cuts, images_of)
         say(in_words(f"{engine}/fp32", compared))
         if excess := compared.excess(budget):
             raise PackageError(f"{engine}/fp32 does not answer as the student does: {excess}")
@@ -50,8 +48,7 @@ def prove(
         making.parity["openvino/bf16"] = {"kept": False, "reason": reason}
         say(f"openvino/bf16: {reason}")
         return
-    opened = open_engine(package, engine="openvino", precision="bf16", cache=making.cache)
-    compared = compare(opened, known, cuts, strict=False, images_of=images_of)
+    compared = _compare(making, "openvino", "bf16", known, cuts, images_of)
     say(in_words("openvino/bf16", compared))
     if excess := compared.excess(budget):
         _leave_out(making, "openvino/bf16", compared, excess, say)
@@ -92,9 +89,7 @@ def add_int8(
         openvino_files.save(quantise(model, batches, way), making.folder / "model-int8.xml")
         making.add("int8_xml", "model-int8.xml")
         making.add("int8_bin", "model-int8.bin")
-        package = making.package()
-        opened = open_engine(package, engine="openvino", precision="int8", cache=making.cache)
-        compared = compare(opened, known, cuts, strict=False, images_of=images_of)
+        compared = _compare(making, "openvino", "int8", known, cuts, images_of)
         say(f"{in_words('openvino/int8', compared)} ({way.name})")
         if compared.excess(budget) is None:
             _keep(making, "openvino/int8", compared)
@@ -110,6 +105,25 @@ def add_int8(
             "and --budget-pq, give more --calibration-images, or leave --int8 required out"
         )
     _leave_out(making, "openvino/int8", best, reason, say)
+
+
+def _compare(
+    making: Making,
+    engine: EngineName,
+    precision: Precision,
+    known: Sequence[Reference],
+    cuts: Cuts,
+    images_of: str,
+) -> Comparison:
+    opened = open_engine(making.package(), engine=engine, precision=precision, cache=making.cache)
+    return compare(
+        opened.probabilities,
+        known,
+        cuts,
+        making.facts["divisor"],
+        strict=precision == "fp32",
+        images_of=images_of,
+    )
 
 
 def computes_bf16() -> bool:

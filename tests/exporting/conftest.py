@@ -1,0 +1,26 @@
+"""One package, exported once, that several tests look at."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from small_students import FACTS, Blobs, images, weights_of
+
+from abbe.exporting.write import Settings, write_package
+from abbe.runtime.package import Package
+
+
+class Exported(NamedTuple):
+    package: Package
+    said: list[str]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("exported")
+    said: list[str] = []
+    weights = weights_of(Blobs(), folder / "weights.safetensors")
+    package = write_package(
+        folder / "blobs", Blobs(), weights, FACTS, images(), Settings(), said.append
+    )
+    return Exported(package, said)

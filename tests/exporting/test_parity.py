@@ -1,0 +1,94 @@
+"""Comparing engines with eager: what is measured, and what is held against the budget."""
+
+import numpy as np
+import pytest
+from small_students import CUTS, Blobs, proof_images
+
+from abbe import scoring
+from abbe.exporting.eager import eager_probabilities
+from abbe.exporting.parity import Budget, answer, compare, references
+
+EAGER = eager_probabilities(Blobs())
+
+
+def known(count: int = 3):
+    return references(EAGER, proof_images(count), CUTS, 16)
+
+
+def shifted(batch: np.ndarray) -> np.ndarray:
+    """A rougher engine: some logits are lower."""
+    return eager_probabilities(Blobs(shift=-4))(batch)
+
+
+def test_the_same_engine_loses_nothing():
+    compared = compare(EAGER, known(), CUTS, 16, strict=True, images_of="val")
+    assert compared.lost_dice == compared.lost_pq == 0
+    assert compared.excess(Budget(0, 0)) is None
+    figures = compared.figures
+    assert (figures["images"], figures["images_of"]) == (3, "val")
+    assert figures["max_difference"] == 0
+    assert figures["objects"] == figures["objects_eager"] > 5
+    assert figures["area"] == figures["area_eager"] > 500
+
+
+def test_a_rougher_engine_is_measured_against_eager_where_strict():
+    images = known()
+    compared = compare(shifted, images, CUTS, 16, strict=True, images_of="val")
+    losses = []
+    for each in images:
+        maps = shifted(each.image.pixels[None])[0]
+        scores = scoring.instance_scores(CUTS.objects(maps), each.objects)
+        dice = scoring.pixel_scores(maps[0] >= 0.5, each.maps[0] >= 0.5)["dice"]
+        losses.append((1 - dice, 1 - scores["pq"]))
+    assert compared.figures["measured_against"] == "eager"
+    np.testing.assert_allclose([compared.lost_dice, compared.lost_pq], np.mean(losses, axis=0))
+    assert compared.worst == f"image-{np.argmax(np.sum(losses, axis=1))}"
+    assert compared.figures["max_difference"] > 0.1
+
+
+def test_rounded_engines_are_measured_against_labels():
+    images = known()
+    compared = compare(shifted, images, CUTS, 16, strict=False, images_of="val")
+    falls = []
+    for each in images:
+        label = each.image.label
+        assert label is not None
+        masks = [maps[0] >= 0.5 for maps in (each.maps, shifted(each.image.pixels[None])[0])]
+        exact, rough = (scoring.pixel_scores(mask, label > 0)["dice"] for mask in masks)
+        falls.append(exact - rough)
+    assert compared.figures["measured_against"] == "labels"
+    assert compared.lost_dice == pytest.approx(np.mean(falls))
+    assert compared.lost_dice > 0.01
+
+
+def test_without_labels_rounded_engines_are_measured_against_eager():
+    images = [type(each)(each.id, each.pixels) for each in proof_images()]
+    compared = compare(
+        shifted, references(EAGER, images, CUTS, 16), CUTS, 16, strict=False, images_of="test"
+    )
+    assert compared.figures["measured_against"] == "eager"
+    assert compared.lost_dice > 0
+
+
+def test_what_exceeds_the_budget_is_named_with_the_worst_image():
+    compared = compare(shifted, known(), CUTS, 16, strict=True, images_of="val")
+    excess = compared.excess(Budget(dice=0.001, pq=1.0))
+    assert excess is not None
+    assert "Dice" in excess
+    assert "at most 0.0010 allowed" in excess
+    assert "PQ" not in excess
+    assert f"worst image: {compared.worst}" in excess
+    assert compared.excess(Budget(dice=1.0, pq=1.0)) is None
+
+
+def test_images_of_any_size_are_padded_and_cut_back():
+    pixels = np.random.default_rng(0).random((1, 37, 50), np.float32)
+    seen = []
+
+    def spy(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch)
+        return batch
+
+    np.testing.assert_array_equal(answer(spy, pixels, 16), pixels)
+    assert seen[0].shape == (1, 1, 48, 64)
+    np.testing.assert_array_equal(seen[0][0, 0, 37], np.pad(pixels, ((0,), (0,), (14,)), "symmetric")[0, 36, 14:])
