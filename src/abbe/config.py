@@ -26,6 +26,8 @@ Architecture = Literal[
     "unet-mobilenetv3",
     "unet-mobilenetv3-large",
     "unet-resnet50",
+    "unet-convnextv2-atto",
+    "unet-csat-like",
     "promptable-resnet50",
     "promptable-resnet18",
     "promptable-mobilenetv3-large",
