@@ -19,7 +19,8 @@ from abbe import datasets
 from abbe.datasets import Dataset
 from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
 from abbe.recipes.promptable import prompt_validator, promptable
-from abbe.sam import Layout, build_sam
+from abbe.sam import SAM, Layout, build_sam
+from abbe.sam.two_way import Attention
 from abbe.training.fit import fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Schedule
@@ -54,6 +55,7 @@ def main() -> None:
         val += held_out[:: max(1, len(held_out) * len(sets) // VALIDATED)]
     print(f"{len(train)} training and {len(val)} validation images of {len(sets)} sets", flush=True)
     network = build_sam(layout, arguments.seed)
+    attract(network)
     stages = promptable(
         network,
         PromptedBatches(
@@ -87,6 +89,18 @@ def main() -> None:
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     save_file(weights, arguments.out, metadata=facts)
     print(f"{arguments.out}: {prompt_validator(val)(network.eval())}")
+
+
+def attract(network: SAM) -> None:
+    """Let prompts and places of the image attend to what lies near from the very first step.
+
+    With equal queries and keys the attention between them starts out as a likeness of positions.
+    From independent ones a decoder needs thousands of steps to find out where its prompts are.
+    """
+    for name, part in network.mask_decoder.transformer.named_modules():
+        if isinstance(part, Attention) and "self_attn" not in name:
+            part.q_proj.weight.data *= 2.5
+            part.k_proj.weight.data.copy_(part.q_proj.weight.data)
 
 
 def folder_of_pictures(path: Path) -> Dataset:

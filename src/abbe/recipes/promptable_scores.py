@@ -82,7 +82,7 @@ class PromptedModel:
 def objects_of(label: np.ndarray) -> np.ndarray:
     """Masks (N, H, W) bool of the instances in a label (H, W); crumbs are left out."""
     numbers, areas = np.unique(label[label > 0], return_counts=True)
-    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=MINIMUM_AREA))]
+    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=0))]
     return label == kept[:, None, None]
 
 

@@ -199,8 +199,13 @@ def missing_answers(summary: Mapping[str, Any]) -> list[str]:
     return [f"The teacher gave no answer for {missing} images."] if missing else []
 
 
-def table(summary: Mapping[str, Any], metrics: Sequence[str] = ("dice", "f1@0.5", "pq")) -> str:
+SHOWN = ("dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq")
+"""Metrics of the short table, as far as a run has them."""
+
+
+def table(summary: Mapping[str, Any], metrics: Sequence[str] | None = None) -> str:
     """The main table as plain text: one line a model, then gain and retention."""
+    metrics = metrics or [metric for metric in SHOWN if metric in summary["metric_names"]]
     lines = [f"{'':10}" + "".join(f"{metric:>24}" for metric in metrics)]
     for name, model in summary["models"].items():
         cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
