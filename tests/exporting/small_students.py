@@ -30,7 +30,9 @@ class Blobs(nn.Module):
         with torch.no_grad():
             self.mean.weight.fill_(1 / 25)
             self.slopes.weight.copy_(kernels)
-            self.head.weight.copy_(torch.tensor([[20.0, 0, 0, 0, 0], [0, 20, 20, 20, 20]])[..., None, None])
+            self.head.weight.copy_(
+                torch.tensor([[20.0, 0, 0, 0, 0], [0, 20, 20, 20, 20]])[..., None, None]
+            )
             self.head.bias.copy_(torch.tensor([-10.0 + shift, -3.0]))
             for layer in (self.mean, self.slopes):
                 layer.bias.zero_()

@@ -91,4 +91,6 @@ def test_images_of_any_size_are_padded_and_cut_back():
 
     np.testing.assert_array_equal(answer(spy, pixels, 16), pixels)
     assert seen[0].shape == (1, 1, 48, 64)
-    np.testing.assert_array_equal(seen[0][0, 0, 37], np.pad(pixels, ((0,), (0,), (14,)), "symmetric")[0, 36, 14:])
+    np.testing.assert_array_equal(
+        seen[0][0, 0, 37], np.pad(pixels, ((0,), (0,), (14,)), "symmetric")[0, 36, 14:]
+    )

@@ -1,0 +1,56 @@
+"""Places for results: refused before any work, where they are taken or cannot be made."""
+
+import pytest
+from small_students import FACTS, Blobs, images
+
+from abbe.errors import ConfigError
+from abbe.exporting.folder import check_new_file, new_folder
+from abbe.exporting.write import Settings, check_tiles, write_package
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with new_folder(tmp_path / "deep" / "out") as folder:
+        (folder / "a").write_text("a")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    assert (tmp_path / "deep" / "out" / "a").read_text() == "a"
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no"), new_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("a")
+        raise ValueError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_taken_place_is_refused_and_untouched(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        write_package(out, Blobs(), tmp_path / "no-weights", FACTS, images(), Settings())
+    assert (out / "mine").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made"), new_folder(tmp_path / "file" / "out"):
+        pass
+
+
+def test_files_are_new_and_end_as_they_should(tmp_path):
+    check_new_file(tmp_path / "a.zip", ".zip", "--x")
+    with pytest.raises(ConfigError, match=r"--x .*must end in \.zip"):
+        check_new_file(tmp_path / "a.tar", ".zip", "--x")
+    (tmp_path / "a.zip").write_text("")
+    with pytest.raises(ConfigError, match="exists already"):
+        check_new_file(tmp_path / "a.zip", ".zip", "--x")
+
+
+@pytest.mark.parametrize(
+    ("tiles", "halo", "key"), [((100,), 32, "--tile 100"), ((64,), 32, "--tile 64"), ((128,), 20, "--halo 20")]
+)  # fmt: skip
+def test_tiles_fit_divisor_and_halo(tiles, halo, key):
+    check_tiles((128, 256), 32, 16)
+    with pytest.raises(ConfigError, match=key):
+        check_tiles(tiles, halo, 16)

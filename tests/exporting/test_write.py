@@ -1,0 +1,194 @@
+"""A package appears whole and proven, or not at all."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from small_students import CUTS, FACTS, Blobs, images, weights_of
+
+from abbe.errors import ConfigError, PackageError
+from abbe.exporting import prove, write
+from abbe.exporting.eager import eager_probabilities
+from abbe.exporting.parity import Budget
+from abbe.exporting.write import Settings, write_package
+from abbe.imaging import normalise, open_image, percentile_limits
+from abbe.runtime.engine import open_engine
+from abbe.runtime.package import read_package
+
+pytestmark = pytest.mark.slow  # torch's exporter and nncf take seconds to load
+
+DESCRIPTION = "package.json"
+
+
+def make(tmp_path: Path, settings: Settings | None = None, student: Blobs | None = None):
+    student = student or Blobs()
+    said: list[str] = []
+    weights = weights_of(student, tmp_path / "weights.safetensors")
+    settings = settings or Settings(int8="none")
+    write_package(tmp_path / "out", student, weights, FACTS, images(), settings, said.append)
+    return said
+
+
+def nothing_is_left(tmp_path: Path) -> bool:
+    return [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_every_engine_answers_as_eager_does(exported, tmp_path):
+    eager = eager_probabilities(Blobs())
+    for sides in ((2, 64, 96), (1, 16, 16), (3, 128, 48)):
+        batch = np.random.default_rng(0).random((sides[0], 1, *sides[1:]), np.float32)
+        for engine in ("openvino", "onnxruntime"):
+            opened = open_engine(exported.package, engine=engine, precision="fp32", cache=tmp_path)
+            np.testing.assert_allclose(opened.probabilities(batch), eager(batch), atol=1e-4)
+
+
+def test_the_description_tells_the_proof_the_timings_and_the_lineage(exported):
+    description = exported.package.description
+    assert description.parity["openvino/fp32"]["kept"] is True
+    assert description.parity["openvino/fp32"]["max_difference"] < 1e-4
+    assert description.parity["openvino/fp32"]["agreement_pq"] == 1
+    assert description.parity["onnxruntime/fp32"]["objects"] > 5
+    int8 = description.parity["openvino/int8"]
+    assert int8["kept"] is exported.package.has("int8_xml")
+    assert any(name.startswith("openvino/fp32, tile 128") for name in description.timings)
+    assert description.engine.engine == "openvino"
+    assert description.lineage.stand_in
+    assert set(description.files) >= {"onnx", "weights", "test_image", "expected", "card"}
+
+
+def test_the_test_image_gives_what_is_expected_of_it(exported, tmp_path):
+    package = exported.package
+    image = open_image(package.file("test_image"))
+    assert image.channels == ("nucleus",)
+    assert image.pixel_size == 0.5
+    pixels = image.read()
+    assert pixels.dtype == np.uint16
+    engine = open_engine(package, precision="fp32", cache=tmp_path)
+    maps = engine.probabilities(normalise(pixels, percentile_limits(pixels))[None])[0]
+    expected = np.load(package.file("expected"), allow_pickle=False)
+    np.testing.assert_allclose(maps, expected["probabilities"], atol=1e-4)
+    np.testing.assert_array_equal(CUTS.objects(maps), expected["instances"])
+    assert expected["instances"].max() > 1
+
+
+def test_nothing_of_this_machine_is_in_the_files(exported):
+    here = str(Path(__file__).parents[2]).encode()
+    for path in exported.package.folder.iterdir():
+        content = path.read_bytes()
+        assert here not in content, path
+        assert b"small_students" not in content, path
+    graph = onnx.load(exported.package.file("onnx")).graph
+    sizes = [size.dim_param or size.dim_value for size in graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == ["batch", 1, "height", "width"]
+
+
+def test_the_card_carries_licences_marks_scores_and_figures(exported):
+    card = exported.package.file("card").read_text("utf-8")
+    for line in (
+        "CC-BY-NC-4.0", "unknown to us", "CC0-1.0", "simulated images", "stand-in",
+        "| Dice | 0.900 [0.850, 0.950] | 0.800 |", "- a note", "| openvino/fp32 | yes |",
+        "7 test images",
+    ):  # fmt: skip
+        assert line in card
+    assert card.startswith("---\nlibrary_name: abbe\n")
+
+
+def test_int8_is_smaller_and_close(exported, tmp_path):
+    package = exported.package
+    assert package.has("int8_xml"), exported.said
+    eager = eager_probabilities(Blobs())
+    batch = images().proof[0].pixels[None]
+    rounded = open_engine(package, precision="int8", cache=tmp_path).probabilities(batch)
+    difference = np.abs(rounded - eager(batch))
+    assert 1e-6 < difference.mean() < 0.05  # it is another network, and a close one
+
+
+def wrong_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the exporter write another student than the one that was trained."""
+    exact = write._write_networks
+    monkeypatch.setattr(
+        write, "_write_networks", lambda making, student: exact(making, Blobs(shift=-3))
+    )
+
+
+def test_an_export_that_answers_otherwise_fails_and_says_where(tmp_path, monkeypatch):
+    wrong_network(monkeypatch)
+    with pytest.raises(PackageError, match=r"onnxruntime/fp32.*Dice.*worst image: image-\d"):
+        make(tmp_path)
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_budget_lets_it_pass(tmp_path, monkeypatch):
+    wrong_network(monkeypatch)
+    make(tmp_path, Settings(int8="none", budget=Budget(dice=1.0, pq=1.0)))
+    figures = read_package(tmp_path / "out").description.parity["openvino/fp32"]
+    assert figures["lost_dice"] > 0.01
+
+
+@pytest.fixture
+def bad_rounding(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    """Rounding that costs more than any budget."""
+    from abbe.exporting import openvino_files
+    from abbe.exporting.graphs import segmentation_graphs
+    from abbe.exporting.onnx_files import write_onnx
+
+    path = tmp_path_factory.mktemp("bad") / "bad.onnx"
+    write_onnx(segmentation_graphs(Blobs(shift=-9))[0], path)
+    bad = openvino_files.convert(path)
+    monkeypatch.setattr(prove, "quantise", lambda model, batches, way: bad)
+
+
+@pytest.mark.usefixtures("bad_rounding")
+def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path):
+    said = make(tmp_path, Settings(int8="auto"))
+    package = read_package(tmp_path / "out")
+    assert not package.has("int8_xml")
+    assert not list(package.folder.glob("*int8*"))
+    figures = package.description.parity["openvino/int8"]
+    assert figures["kept"] is False
+    assert "Dice" in str(figures["reason"])
+    assert any("openvino/int8 is left out: Dice" in line for line in said)
+    assert package.description.engine.precision == "fp32"
+    assert str(figures["reason"]) in package.file("card").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("bad_rounding")
+def test_int8_beyond_the_budget_fails_where_it_is_required(tmp_path):
+    with pytest.raises(PackageError, match="int8 loses more than the budget"):
+        make(tmp_path, Settings(int8="required"))
+    assert nothing_is_left(tmp_path)
+
+
+def test_a_time_budget_chooses_tile_and_threads_and_stores_the_table(tmp_path):
+    said = make(tmp_path, Settings(int8="none", budget_ms=1e6, tiles=(96, 128), threads=1))
+    description = read_package(tmp_path / "out").description
+    assert description.tile in (96, 128)
+    assert description.engine.threads == 1
+    assert len(description.timings) == 4  # two engines, two tiles
+    assert all(each["within_budget"] for each in description.timings.values())
+    assert any("ms/tile" in line for line in said)
+
+
+def test_a_time_budget_that_nothing_meets(tmp_path):
+    with pytest.raises(ConfigError, match="nothing is that fast here"):
+        make(tmp_path, Settings(int8="none", budget_ms=1e-6))
+    assert nothing_is_left(tmp_path)
+
+
+def test_whatever_stops_the_export_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "model_card", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path)
+    assert nothing_is_left(tmp_path)
+
+
+def test_json_holds_no_special_numbers(exported):
+    text = (exported.package.folder / DESCRIPTION).read_text("utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert not re.search(r"\bNaN\b|Infinity", text)
