@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from abbe.datasets.collection import Dataset, Record
-from abbe.datasets.photographs import GREY, FilledOutline, GreyFile
+from abbe.datasets.photographs import GREY, FilledEllipse, GreyFile
 from abbe.errors import InputError
 
 LICENCE = "CC BY 4.0 (HC18, doi 10.5281/zenodo.1327317)"
@@ -66,7 +66,7 @@ def hc18(path: str | os.PathLike[str]) -> Dataset:
                 Record(
                     id=f"{subset}-{file.stem}",
                     image=GreyFile(file, pixel_size),
-                    label=FilledOutline(annotation) if annotation.is_file() else None,
+                    label=FilledEllipse(annotation) if annotation.is_file() else None,
                     group=f"{subset}-{name[1]}",
                     columns={"subset": subset, **columns},
                 )

@@ -1,0 +1,67 @@
+"""Prompts to evaluate with: one box, one point or several for an object, the same at every call."""
+
+import edt
+import numpy as np
+from numpy.typing import NDArray
+
+from abbe.errors import InputError
+
+RIM = 1 / 3
+"""Share of the largest depth that further points keep from the object's edge."""
+
+
+def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The smallest box around an object.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (4,) left, top, right and bottom in px; the far edges, so that one pixel gives a box of one.
+
+    Raises:
+        InputError: The mask is empty, or not such an array.
+    """
+    _check(mask)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def inner_points(mask: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
+    """Points inside an object, spread out.
+
+    The first is the one farthest from the edge, where a person would click: unlike the centre of
+    mass it lies inside of any object. Each further one is the farthest from those before, among the
+    pixels that are at least a third as deep as the deepest. Of equals the first by rows is taken.
+
+    Args:
+        mask: (H, W) bool; outside the image counts as outside the object.
+        count: how many, at least 1.
+
+    Returns:
+        (count, 2) x and y in px, of the pixels' middles (a half more than their index). An object
+        of fewer such pixels than ``count`` repeats some.
+
+    Raises:
+        InputError: The mask is empty, not such an array, or ``count`` is below 1.
+    """
+    _check(mask)
+    if count < 1:
+        raise InputError(f"{count} points cannot be asked for: at least 1 is needed")
+    left, top, right, bottom = tight_box(mask).astype(int)
+    window = np.ascontiguousarray(mask[top:bottom, left:right])
+    depth = edt.edt(np.pad(window, 1))[1:-1, 1:-1]
+    fair = np.argwhere(depth >= RIM * depth.max())
+    chosen = [np.array(np.unravel_index(int(depth.argmax()), depth.shape))]
+    apart = np.full(len(fair), np.inf)
+    for _ in range(count - 1):
+        apart = np.minimum(apart, ((fair - chosen[-1]) ** 2).sum(axis=1))
+        chosen.append(fair[int(apart.argmax())])
+    return np.array(chosen)[:, ::-1] + (left, top) + 0.5
+
+
+def _check(mask: NDArray[np.bool_]) -> None:
+    if mask.ndim != 2 or mask.dtype != bool:
+        raise InputError(f"a mask is (H, W) bool, not {mask.shape} {mask.dtype}")
+    if not mask.any():
+        raise InputError("the mask is empty: there is no object to point at")
