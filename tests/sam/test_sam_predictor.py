@@ -1,5 +1,7 @@
 """The familiar calls, against segment-anything's predictor."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -111,12 +113,13 @@ def test_images_that_are_none_are_refused(pair):
     ours = PromptablePredictor(pair[0].sam)
     with pytest.raises(InputError, match="no image has been set"):
         ours.predict(box=[0, 0, 5, 5])
-    for image, says in (
+    images: list[tuple[Any, str]] = [
         (np.zeros((8, 8, 3)), "8-bit"),
         (np.zeros((8, 8, 2), np.uint8), "has 2 channels"),
         (np.zeros((0, 8, 3), np.uint8), "nothing to segment"),
         (np.zeros((1, 2, 8, 8), np.uint8), "8-bit"),
-    ):
+    ]
+    for image, says in images:
         with pytest.raises(InputError, match=says):
             ours.set_image(image)
     ours.set_image(np.zeros((8, 8), np.uint8))

@@ -104,7 +104,7 @@ def folder(tmp_path_factory):
     )
     config = SamConfig(
         vision_config=vision,
-        prompt_encoder_config=PromptConfig(image_size=256, image_embedding_size=16),
+        prompt_encoder_config=PromptConfig(image_size=256),
         mask_decoder_config=SamMaskDecoderConfig(layer_norm_eps=1e-5),  # as SAM's own code
     )
     torch.manual_seed(3)
