@@ -1,7 +1,8 @@
 """A package made by hand, so that running can be tested without training.
 
-Its network is no student: a 5 × 5 mean of the first channel, cut at half brightness, and where that
-mean changes fast for the boundary. It looks 3 px far, so tiles must give what the whole image gives.
+Its network is no student: a 5 × 5 mean of the first channel, cut at half brightness, and where
+that mean changes fast for the boundary. It looks 3 px far, so tiles must give what the whole image
+gives.
 """
 
 from pathlib import Path

@@ -102,9 +102,9 @@ def without_seams(edges: Edges) -> Edges:
 def rings_of(edges: Edges) -> Rings:
     """Join the edges of whole objects to rings.
 
-    Where two pixels of an object touch at a corner only, its outline is drawn as if they were
-    joined there: the gap beside them becomes a hole that touches the outer ring, which is a valid
-    polygon. If that would make a ring meet itself, the ring is parted there.
+    Where two pixels of an object touch at a corner only, its outline follows each of them. If a
+    ring meets itself there, it is parted: the gap that it encloses becomes a hole that touches the
+    outer ring, which is a valid polygon, where a ring that touches itself is none.
     """
     if not len(edges.number):
         none = np.zeros(0, np.int64)
@@ -128,19 +128,20 @@ def _linked(edges: Edges) -> tuple[np.ndarray, np.ndarray]:
     leaving = np.full(4 * count, -1, np.int32)
     leaving[4 * begin + edges.direction] = np.arange(len(begin), dtype=np.int32)
     follower = np.full(len(begin), -1, np.int32)
-    for turn in (1, 0, 3):  # right, straight, left: the last that fits wins
+    for turn in (3, 0, 1):  # left, straight, right: the last that fits wins
         candidate = leaving[4 * end + ((edges.direction + turn) & 3)]
         fits = (candidate >= 0) & (edges.number[candidate] == edges.number)
         np.copyto(follower, candidate, where=fits)
-    pairs = _opposite_starts(edges, begin, leaving)
-    while True:
-        ring = connected_components(_graph(follower), directed=False)[1]
-        first, second = _meeting_itself(pairs, ring)
-        if not len(first):
-            return follower, ring
-        before = np.empty_like(follower)
-        before[follower] = np.arange(len(follower))
-        follower[before[first]], follower[before[second]] = second, first
+    ring = _cycles(follower)
+    first, second = _opposite_starts(edges, begin, leaving)
+    itself = ring[first] == ring[second]
+    if not itself.any():
+        return follower, ring
+    # A ring does not cross itself, so its meetings are nested, and all can be parted at once.
+    first, second = first[itself], second[itself]
+    before = _inverse(follower)
+    follower[before[first]], follower[before[second]] = second, first
+    return follower, _cycles(follower)
 
 
 def _corner_numbers(edges: Edges) -> tuple[np.ndarray, np.ndarray, int]:
@@ -168,11 +169,16 @@ def _opposite_starts(edges: Edges, begin: np.ndarray, leaving: np.ndarray) -> np
     return np.concatenate(found, axis=1)
 
 
-def _meeting_itself(pairs: np.ndarray, ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the pairs that lie in one ring; at most one a ring."""
-    first, second = pairs[:, ring[pairs[0]] == ring[pairs[1]]]
-    one = np.unique(ring[first], return_index=True)[1]
-    return first[one], second[one]
+def _cycles(follower: np.ndarray) -> np.ndarray:
+    """For each edge the number of its ring."""
+    return connected_components(_graph(follower), directed=False)[1]
+
+
+def _inverse(follower: np.ndarray) -> np.ndarray:
+    """For each edge the one that it follows."""
+    before = np.empty_like(follower)
+    before[follower] = np.arange(len(follower))
+    return before
 
 
 def _graph(follower: np.ndarray) -> csr_array:
@@ -183,10 +189,10 @@ def _graph(follower: np.ndarray) -> csr_array:
 
 def _one_after_another(follower: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """All edges, ring after ring, each from its beginning along the ring."""
-    before = np.empty_like(follower)
-    before[follower] = np.arange(len(follower))
     path = follower.copy()
-    path[before[begins]] = np.roll(begins, -1)  # the last edge of a ring leads to the next ring
+    path[_inverse(follower)[begins]] = np.roll(
+        begins, -1
+    )  # the last edge of a ring leads to the next ring
     return breadth_first_order(_graph(path), begins[0], return_predecessors=False)
 
 

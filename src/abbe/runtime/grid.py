@@ -140,10 +140,17 @@ class Grid:
 
     def around(self, tile: Tile) -> Iterator[Tile]:
         """The tile and its neighbours, corners included: all whose cores its field overlaps."""
-        field = self.field(tile)
-        for row in _overlapping(self.rows, field.top, field.bottom):
-            for column in _overlapping(self.columns, field.left, field.right):
+        for row in self._near_rows[tile.row]:
+            for column in self._near_columns[tile.column]:
                 yield Tile(row, column)
+
+    @cached_property
+    def _near_rows(self) -> list[list[int]]:
+        return _near(self.rows, self.halo)
+
+    @cached_property
+    def _near_columns(self) -> list[list[int]]:
+        return _near(self.columns, self.halo)
 
     @cached_property
     def sources(self) -> tuple[np.ndarray, np.ndarray]:
@@ -206,13 +213,13 @@ def _in_image(found: tuple[Span, ...], sources: np.ndarray) -> tuple[tuple[int, 
     return tuple((int(start), int(stop)) for start, stop in edges)
 
 
-def _overlapping(found: tuple[Span, ...], start: int, stop: int) -> list[int]:
-    """Which cores an interval overlaps."""
-    return [
-        number
-        for number, span in enumerate(found)
-        if span.core_start < stop and start < span.core_stop
-    ]
+def _near(found: tuple[Span, ...], halo: int) -> list[list[int]]:
+    """For each core those that it or the halo around it overlaps."""
+    starts = np.array([span.core_start for span in found])
+    stops = np.array([span.core_stop for span in found])
+    first = np.searchsorted(stops, starts - halo, side="right")
+    last = np.searchsorted(starts, stops + halo, side="left")
+    return [list(range(a, b)) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
 
 
 def _inside(found: list[Span], length: int) -> tuple[Span, ...]:

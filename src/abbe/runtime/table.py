@@ -60,7 +60,7 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Write a CSV file, atomically."""
-    formats = ["%d" if values.dtype.kind == "i" else "%.6g" for values in columns.values()]
+    formats = ["%d" if values.dtype.kind == "i" else "%.8g" for values in columns.values()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow(columns)
         line = ",".join(formats)

@@ -102,7 +102,7 @@ class Work:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, EOFError):
             path.unlink()  # left short by a power cut
             return None
 

@@ -1,0 +1,114 @@
+import numpy as np
+import onnx
+import pytest
+from made_packages import brightness_network, make_package
+from onnx import TensorProto, helper
+
+from abbe.errors import ConfigError, PackageError
+from abbe.runtime.engine import open_engine
+from abbe.runtime.package import describe_file, read_package, write_description
+
+
+@pytest.fixture
+def package(tmp_path):
+    return read_package(make_package(tmp_path / "package"))
+
+
+def network_of(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """A network from ``image`` to ``logits``."""
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 1, "H", "W"])
+        for name in ("image", "logits")
+    ]
+    graph = helper.make_graph(list(nodes), "made", ports[:1], ports[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_engines_agree_with_the_definition(package, tmp_path):
+    batch = np.random.default_rng(0).random((2, 1, 48, 32), np.float32)
+    ours = open_engine(package, cache=tmp_path / "cache").probabilities(batch)
+    other = open_engine(package, engine="onnxruntime").probabilities(batch)
+    np.testing.assert_allclose(ours, other, atol=1e-5)
+    mean = np.lib.stride_tricks.sliding_window_view(batch[0, 0], (5, 5)).mean(axis=(2, 3))
+    expected = 1 / (1 + np.exp(-20 * (mean - 0.5)))
+    np.testing.assert_allclose(ours[0, 0, 2:-2, 2:-2], expected, atol=1e-5)
+
+
+def test_sides_may_change_from_call_to_call(package, tmp_path):
+    engine = open_engine(package, cache=tmp_path / "cache", streams=2)
+    for shape in ((1, 1, 16, 16), (3, 1, 32, 64), (1, 1, 128, 16)):
+        assert engine.probabilities(np.zeros(shape, np.float32)).shape == (shape[0], 2, *shape[2:])
+
+
+def test_extreme_logits_do_not_overflow(tmp_path):
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [1e6])
+    model = network_of(helper.make_node("Mul", ["image", "scale"], ["logits"]))
+    model.graph.initializer.append(scale)
+    folder = make_package(tmp_path / "package", outputs=("foreground",), network=model)
+    engine = open_engine(read_package(folder), cache=tmp_path / "cache")
+    with np.errstate(all="raise"):
+        values = engine.probabilities(np.array([[[[-1, 1], [0, 0]]]], np.float32))
+    np.testing.assert_allclose(values, [[[[0, 1], [0.5, 0.5]]]], atol=1e-30)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_garbage_is_no_network(package, engine, tmp_path):
+    (package.folder / "model.onnx").write_bytes(b"no network at all" * 10)
+    files = {"onnx": describe_file(package.folder, "model.onnx")}
+    write_description(package.folder, package.description.model_copy(update={"files": files}))
+    with pytest.raises(PackageError, match=r"model\.onnx: cannot be read as a network"):
+        open_engine(read_package(package.folder), engine=engine, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_weights_in_another_file_are_not_followed(tmp_path, engine):
+    model = brightness_network()
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+    tensor.ClearField("raw_data")
+    folder = make_package(tmp_path / "package", network=model)
+    with pytest.raises(PackageError, match="stored in another file"):
+        open_engine(read_package(folder), engine=engine, cache=tmp_path / "cache")
+
+
+def test_an_answer_of_another_shape_is_refused(tmp_path):
+    folder = make_package(tmp_path / "package", network=brightness_network(outputs=1))
+    engine = open_engine(read_package(folder), cache=tmp_path / "cache")
+    with pytest.raises(PackageError, match=r"shape \(1, 1, 16, 16\), but package.json promises"):
+        engine.probabilities(np.zeros((1, 1, 16, 16), np.float32))
+
+
+def test_nan_is_an_error_and_no_empty_mask(tmp_path):
+    model = network_of(helper.make_node("Log", ["image"], ["logits"]))
+    folder = make_package(tmp_path / "package", outputs=("foreground",), network=model)
+    engine = open_engine(read_package(folder), cache=tmp_path / "cache")
+    with pytest.raises(PackageError, match="NaN or infinity"):
+        engine.probabilities(np.zeros((1, 1, 16, 16), np.float32))
+
+
+def test_wrong_channels_are_the_networks_failure(package, tmp_path):
+    engine = open_engine(package, cache=tmp_path / "cache")
+    with pytest.raises(PackageError, match="fails on an input of shape"):
+        engine.probabilities(np.zeros((1, 3, 16, 16), np.float32))
+
+
+def test_what_the_package_lacks_is_said(package):
+    with pytest.raises(ConfigError, match="no int8 network"):
+        open_engine(package, precision="int8")
+    with pytest.raises(ConfigError, match="onnxruntime runs packages in fp32"):
+        open_engine(package, engine="onnxruntime", precision="bf16")
+
+
+def test_a_start_from_the_cache_answers_alike(package, tmp_path):
+    batch = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
+    first = open_engine(package, cache=tmp_path / "cache").logits(batch)
+    assert list((tmp_path / "cache").rglob("*.blob"))
+    second = open_engine(package, cache=tmp_path / "cache").logits(batch)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(package, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    engine = open_engine(package, cache=tmp_path / "file" / "cache")
+    assert engine.logits(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 2, 16, 16)
