@@ -2,6 +2,7 @@
 
     python benchmarks/teach.py busy [--images 200] [--size 512] [--width 24] [--threads 2]
     python benchmarks/teach.py large [--size 8192]
+    python benchmarks/teach.py encoder grid busy-sam [--layout vit_h] [--points 32] [--repeats 1]
 
 busy   A torch teacher of about 50 to 100 ms an image (a plain network of random weights; --width
        sets how wide) teaches simulated two-channel images from 16-bit TIFF files. Measured is the
@@ -11,6 +12,11 @@ busy   A torch teacher of about 50 to 100 ms an image (a plain network of random
 large  The same teacher on one image of --size² px, two channels of 16 bits, as tiled TIFF: the peak
        of resident memory above that of the loaded teacher, beside the sizes of the image and of its
        map.
+
+encoder, grid, busy-sam
+       SAM's family beside `segment-anything` as shipped, with the same random weights: one 1024²
+       image through an encoder (--layout vit_h), a grid of --points² prompts, and the share of the
+       wall time inside the network with --layout. See teach_sam.py.
 
 Each arm runs in a process of its own, so that peaks do not mix.
 """
@@ -129,7 +135,7 @@ def measure_large(size: int, width: int) -> Row:
             rows = np.random.default_rng(top).integers(0, 4000, (2, min(512, size - top), size))
             large[:, top : top + 512] = rows
         large.flush()
-        del large, rows
+        del large
         teacher, watch = make_teacher(width)
         dataset = datasets.folder(place, channels=list(CHANNELS))
         before = resident_mb()
@@ -162,13 +168,24 @@ def peak_mb() -> float:
 ARMS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "busy": lambda given: measure_busy(given.images, given.size or 512, given.width),
     "large": lambda given: measure_large(given.size or 8192, given.width),
+    "encoder": lambda given: _sam().measure_encoder(given.layout, given.repeats),
+    "grid": lambda given: _sam().measure_grid(given.points, given.repeats),
+    "busy-sam": lambda given: _sam().measure_busy(given.layout, given.images, given.size or 512),
 }
-"""By name; further arms (SAM against its own packages) are one line and one function each."""
+"""By name; further arms are one line and one function each."""
+
+
+def _sam() -> Any:
+    import teach_sam
+
+    return teach_sam
 
 
 def run_apart(arm: str, given: argparse.Namespace) -> Row:
     """One arm in a fresh process."""
     words = [arm, "--child", "--width", str(given.width), "--images", str(given.images)]
+    words += ["--layout", given.layout, "--points", str(given.points)]
+    words += ["--repeats", str(given.repeats)]
     words += ["--size", str(given.size)] if given.size else []
     here = Path(__file__).resolve()
     paths = [str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -199,6 +216,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", type=int, help="side of an image in px")
     parser.add_argument("--width", type=int, default=24, help="channels of the network")
+    parser.add_argument("--layout", default="vit_h", help="of SAM: vit_h, vit_l, vit_b, mobile")
+    parser.add_argument("--points", type=int, default=32, help="of the grid, along a side")
+    parser.add_argument("--repeats", type=int, default=1, help="of the arms that take turns")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
