@@ -67,8 +67,11 @@ class Section(BaseModel, metaclass=_SectionType):
 class Data(Section):
     """Which images, which labels, and how they are split."""
 
-    kind: Literal["folder", "tissuenet", "bbbc038", "simulated", "given"] = "folder"
-    """folder: images/, labels/, index.csv; simulated: made up by Abbe; given: from Python."""
+    kind: Literal[
+        "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given"
+    ] = "folder"
+    """folder: images/, labels/, index.csv; simulated: made up by Abbe; given: from Python; else
+    the original layout of a public set (`abbe data list`)."""
     path: Path | None = None
     """The data set's folder (or .npz file for tissuenet)."""
     channels: tuple[str, ...] | None = None
@@ -100,7 +103,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "Data":
-        if self.kind in ("folder", "tissuenet", "bbbc038") and self.path is None:
+        if self.kind not in ("simulated", "given") and self.path is None:
             raise ValueError(f"kind '{self.kind}' needs a path: give --data.path FOLDER")
         if self.kind == "simulated" and self.path is not None:
             raise ValueError("kind 'simulated' reads no files: leave path out, or set kind: folder")

@@ -33,7 +33,7 @@ def picture(path: Path, seed: int = 0, mode: str = "RGB") -> Path:
 
 def save(path: Path, image: PIL.Image.Image) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, **({"quality": 90} if path.suffix == ".jpg" else {}))
+    image.save(path, quality=90)  # of JPEG; PNG has none
     return path
 
 

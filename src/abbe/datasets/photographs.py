@@ -146,7 +146,8 @@ def _conic_at(
     """A conic's value at points, and how steeply it changes there."""
     a, b, c, d, e, f = conic
     value = a * x * x + b * x * y + c * y * y + d * x + e * y + f
-    return value, np.hypot(2 * a * x + b * y + d, b * x + 2 * c * y + e)
+    slope = np.sqrt((2 * a * x + b * y + d) ** 2 + (b * x + 2 * c * y + e) ** 2)
+    return value, slope
 
 
 def read_mask(file: Path) -> NDArray[np.bool_]:

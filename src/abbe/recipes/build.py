@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from abbe.training.stage import Schedule
 
 
+PUBLISHED = {
+    "kvasir": datasets.kvasir,
+    "isic2017": datasets.isic2017,
+    "hc18": datasets.hc18,
+    "busi": datasets.busi,
+}
+"""Sets whose layout and channels are fixed, by ``data.kind``."""
+
+
 def build_dataset(data: config.Data) -> Dataset:
     """The data set with its splits, and with labels on the chosen training images only.
 
@@ -45,6 +54,13 @@ def collect(data: config.Data) -> Dataset:
         dataset = datasets.tissuenet(data.path, label=data.objects, group=data.group)
     elif data.kind == "bbbc038":
         dataset = datasets.bbbc038(data.path, channels=data.channels)
+    elif data.kind in PUBLISHED:
+        dataset = PUBLISHED[data.kind](data.path)
+        if data.channels not in (None, dataset.channels):
+            raise ConfigError(
+                f"data.channels: '{data.kind}' has the channels {', '.join(dataset.channels)}; "
+                "leave the key out"
+            )
     else:
         dataset = datasets.folder(
             data.path,
