@@ -248,6 +248,16 @@ def test_through_the_decoder_only_the_student_learns():
     assert value.item() == pytest.approx(expected.sum().item(), rel=1e-4)
 
 
+def test_embeddings_of_a_smaller_square_go_through_the_decoder_too():
+    teacher = build_sam(SAM_LAYOUT, seed=0)
+    torch.manual_seed(0)
+    theirs, ours = torch.randn(1, 256, 2, 2), torch.randn(1, 256, 2, 2)
+    prompts = Prompts(boxes=torch.tensor([[4.0, 4, 20, 30]]))
+    assert DecoderLoss(teacher, side=32)(ours, theirs, prompts) > 1e-3
+    with pytest.raises(InputError, match=r"this network's are \(B, 256, 4, 4\)"):
+        DecoderLoss(teacher)(ours, theirs, prompts)
+
+
 def test_random_features_depend_on_the_seed_alone():
     def first(seed: int) -> Tensor:
         return next(feature_network("vgg16", weights="random", seed=seed).parameters())

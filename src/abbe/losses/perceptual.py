@@ -194,11 +194,13 @@ class DecoderLoss(nn.Module):
 
     Args:
         teacher: Whose prompt encoder and mask decoder are copied.
+        side: Of the square that the compared embeddings see, in px, where it is not the teacher's;
+            prompts are in its pixels.
     """
 
-    def __init__(self, teacher: SAM) -> None:
+    def __init__(self, teacher: SAM, side: int | None = None) -> None:
         super().__init__()
-        self.decoder = SAM(nn.Identity(), teacher.side)
+        self.decoder = SAM(nn.Identity(), side or teacher.side)
         for part in ("prompt_encoder", "mask_decoder"):
             state = teacher.get_submodule(part).state_dict()
             self.decoder.get_submodule(part).load_state_dict(state)
