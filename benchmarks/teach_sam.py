@@ -21,7 +21,7 @@ from abbe.sam import SAM, Frame, Layout, Prompts, build_sam, named_layout
 from abbe.sam.grid import automatic_masks, grid_points
 
 CPU = torch.device("cpu")
-NMS = 0.99
+NMS = 1.0
 """Random networks answer alike everywhere; the usual 0.7 would leave one mask to compare."""
 
 
@@ -37,7 +37,9 @@ def pair(layout: Layout) -> tuple[SAM, Any]:
     ours = build_sam(layout, seed=0).eval()
     for head in ours.mask_decoder.output_hypernetworks_mlps:
         head.get_submodule("layers.2").weight.data *= 100  # pyright: ignore
-    ours.mask_decoder.iou_prediction_head.get_submodule("layers.2").weight.data *= 10  # pyright: ignore
+    ratings: Any = ours.mask_decoder.iou_prediction_head.get_submodule("layers.2")
+    ratings.weight.data *= 10
+    ratings.bias.data += 3  # segment-anything applies positive thresholds only
     theirs = their_network(layout)
     theirs.load_state_dict(ours.state_dict(), strict=False)
     return ours, theirs.eval()
