@@ -3,6 +3,7 @@
 from abbe.datasets.bbbc038 import bbbc038
 from abbe.datasets.busi import busi
 from abbe.datasets.check import CheckReport, check
+from abbe.datasets.classes import class_folder, class_numbers, require_classes
 from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
 from abbe.datasets.fetch import fetch
 from abbe.datasets.folder import folder
@@ -10,6 +11,9 @@ from abbe.datasets.hc18 import hc18
 from abbe.datasets.isic2017 import isic2017
 from abbe.datasets.known import KNOWN_SETS, known_sets
 from abbe.datasets.kvasir import kvasir
+from abbe.datasets.pathology_classes import bach, breakhis, chaoyang, nct_crc
+from abbe.datasets.pathology_nuclei import monuseg, nucls, pannuke
+from abbe.datasets.pathology_regions import bcss, glas
 from abbe.datasets.simulated import simulated_tissue
 from abbe.datasets.splits import (
     assign_splits,
@@ -18,6 +22,7 @@ from abbe.datasets.splits import (
     require_whole_groups,
     split_groups,
 )
+from abbe.datasets.tiles import TileIndex, draw_tiles, index_tiles, slide_tiles
 from abbe.datasets.tissuenet import tissuenet
 
 __all__ = [
@@ -27,20 +32,36 @@ __all__ = [
     "ImageSource",
     "LabelSource",
     "Record",
+    "TileIndex",
     "assign_splits",
+    "bach",
     "bbbc038",
+    "bcss",
+    "breakhis",
     "busi",
+    "chaoyang",
     "check",
     "choose_labelled",
+    "class_folder",
+    "class_numbers",
+    "draw_tiles",
     "fetch",
     "folder",
+    "glas",
     "hc18",
+    "index_tiles",
     "isic2017",
     "known_sets",
     "kvasir",
+    "monuseg",
+    "nct_crc",
+    "nucls",
+    "pannuke",
+    "require_classes",
     "require_split",
     "require_whole_groups",
     "simulated_tissue",
+    "slide_tiles",
     "split_groups",
     "tissuenet",
 ]

@@ -62,7 +62,10 @@ class Record:
 
     ``label`` is None where the image is unlabelled, ``split`` is None before splits are assigned.
     ``group`` names what must stay on one side of a split (a patient, slide or video); None means
-    that the image stands alone. ``columns`` holds every column of the data set's own table.
+    that the image stands alone. ``columns`` holds every column of the data set's own table; an
+    image's class is in the column ``class``. ``types`` is a second label of the same size that says
+    of each pixel which of the data set's classes it is: 1, 2, … in their order, 0 for none, −1 for
+    unknown.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Record:
     split: str | None = None
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    types: LabelSource | None = None
 
     @property
     def unit(self) -> str:
@@ -83,10 +87,12 @@ class Dataset:
     """A named, ordered collection of records that share their channels.
 
     ``notes`` are worth knowing; ``problems`` are what was amiss when the records were listed
-    (`check` reports them, with what only reading the pixels shows).
+    (`check` reports them, with what only reading the pixels shows). ``classes`` are the values that
+    the column ``class`` may have, or what the numbers in ``types`` mean, in order.
 
     Raises:
-        InputError: Two records have the same id, or a split is not train, val or test.
+        InputError: Two records have the same id, a split is not train, val or test, or a class is
+            none of ``classes``.
     """
 
     name: str
@@ -96,6 +102,7 @@ class Dataset:
     licence: str = "not stated"
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -106,6 +113,12 @@ class Dataset:
                 raise InputError(
                     f"data set '{self.name}': image '{record.id}' has the split "
                     f"'{record.split}'; allowed are {', '.join(SPLITS)}"
+                )
+            own = record.columns.get("class", "")
+            if self.classes and own and own not in self.classes:
+                raise InputError(
+                    f"data set '{self.name}': image '{record.id}' has the class '{own}', which is "
+                    f"not in the list of classes: {', '.join(self.classes)}"
                 )
             seen.add(record.id)
 

@@ -12,7 +12,7 @@ from abbe.errors import InputError
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
     ".ome.tiff", ".ome.tif", ".ome.zarr", ".zarr", ".tiff", ".tif", ".png", ".jpg", ".jpeg",
-    ".npy", ".npz", ".svs", ".qptiff",
+    ".npy", ".npz", ".svs", ".qptiff", ".ndpi", ".mrxs",
 )  # fmt: skip
 LABEL_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 ID_COLUMNS = ("id", "image", "name")

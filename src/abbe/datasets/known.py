@@ -143,6 +143,77 @@ KNOWN_SETS = MappingProxyType(
                     Source("https://scholar.cu.edu.eg/Dataset_BUSI.zip", "Dataset_BUSI_with_GT"),
                 ),
             ),
+            KnownSet(
+                name="nct-crc",
+                what="NCT-CRC-HE-100K and CRC-VAL-HE-7K: H&E tiles of colon in nine tissues, "
+                "100,000 for training (patients not published) and 7,180 of other patients",
+                licence="CC BY 4.0",
+                size="11.7 GB and 0.8 GB",
+                origin="https://zenodo.org/records/1214456; unpack both archives into one folder",
+            ),
+            KnownSet(
+                name="bach",
+                what="BACH (ICIAR 2018), part A: 400 H&E images of breast: normal, benign, in "
+                "situ, invasive; patients are not in the names",
+                licence="CC BY-NC-ND 4.0",
+                size="10.4 GB",
+                origin="https://zenodo.org/records/3632035",
+            ),
+            KnownSet(
+                name="breakhis",
+                what="BreakHis: 7,909 H&E images of breast tumours of 82 patients, eight types, at "
+                "four magnifications",
+                licence="CC BY 4.0",
+                size="4 GB",
+                origin="https://web.inf.ufpr.br/vri/databases (BreaKHis_v1)",
+            ),
+            KnownSet(
+                name="chaoyang",
+                what="Chaoyang: 6,160 H&E tiles of colon: normal, serrated, adenocarcinoma, "
+                "adenoma; labels of the training part are noisy; patients not published",
+                licence="non-commercial; not to be passed on",
+                size="not stated",
+                origin="https://bupt-ai-cz.github.io/HSA-NRL (on request)",
+            ),
+            KnownSet(
+                name="glas",
+                what="GlaS: glands in 165 H&E images of colon of 16 patients, benign and malignant",
+                licence="research only, no commercial use",
+                size="about 170 MB",
+                origin="https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest",
+            ),
+            KnownSet(
+                name="bcss",
+                what="BCSS: tissue regions (21 codes, read as five classes) in 151 H&E images of "
+                "breast cancer from TCGA",
+                licence="CC0 1.0",
+                size="about 5 GB",
+                origin="https://github.com/PathologyDataScience/BCSS",
+            ),
+            KnownSet(
+                name="pannuke",
+                what="PanNuke: nuclei of five types in 7,904 H&E tiles of 19 organs, in three "
+                "folds",
+                licence="CC BY-NC-SA 4.0",
+                size="not stated",
+                origin="https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke",
+            ),
+            KnownSet(
+                name="monuseg",
+                what="MoNuSeg 2018: outlines of nuclei in 37 training and 14 test H&E images from "
+                "TCGA",
+                licence="CC BY-NC-SA 4.0",
+                size="not stated",
+                origin="https://monuseg.grand-challenge.org/Data",
+            ),
+            KnownSet(
+                name="nucls",
+                what="NuCLS: over 220,000 nuclei of breast cancer from TCGA, in part outlined, in "
+                "part boxed, with types",
+                licence="CC0 1.0",
+                size="not stated",
+                origin="https://sites.google.com/view/nucls",
+            ),
         )
     }
 )

@@ -125,7 +125,8 @@ def choose_labelled(dataset: Dataset, amount: int | float, seed: int = 0) -> Dat
         )
     kept = set(sorted(labelled.ids, key=lambda id: _drawn(seed, id))[:count])
     return dataset.having(
-        replace(record, label=None) if record.split == "train" and record.id not in kept else record
+        replace(record, label=None, types=None)
+        if record.split == "train" and record.id not in kept else record
         for record in dataset
     )
 

@@ -8,7 +8,6 @@ import cc3d
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
-from skimage.filters import threshold_otsu
 
 OPTICAL_DENSITY_RANGE = (0.05, 0.15)
 SATURATION_RANGE = (0.05, 0.15)
@@ -102,6 +101,8 @@ def sharpness(rgb: NDArray[np.uint8]) -> float:
 
 
 def _otsu(values: NDArray[np.floating], bounds: tuple[float, float]) -> float:
+    from skimage.filters import threshold_otsu  # slow to import
+
     return float(np.clip(threshold_otsu(values), *bounds))
 
 

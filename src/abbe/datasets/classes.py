@@ -1,0 +1,112 @@
+"""Images with a class each: folders of them, and whether anything can be learned from them."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channels_of
+from abbe.datasets.folder import listing
+from abbe.datasets.splits import require_whole_groups
+from abbe.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def class_folder(
+    path: str | os.PathLike[str],
+    *,
+    classes: Sequence[str] | None = None,
+    pixel_size: float | None = None,
+) -> Dataset:
+    """A folder with one folder of images a class, perhaps inside ``train``, ``val`` and ``test``.
+
+    Args:
+        path: The folder.
+        classes: Names of the classes, in order; the names of the folders where omitted.
+        pixel_size: In µm, where the files do not say.
+
+    Raises:
+        InputError: There is no image, or a folder whose name is no class.
+    """
+    root = Path(path)
+    parts = [(name, root / name) for name in SPLITS if (root / name).is_dir()]
+    records: list[Record] = []
+    for split, directory in parts or [(None, root)]:
+        for label, file in class_files(directory):
+            prefix = f"{split}/" if split else ""
+            records.append(
+                Record(
+                    f"{prefix}{label}/{file.stem}",
+                    FileImage(file, None, pixel_size),
+                    split=split,
+                    columns={"class": label},
+                )
+            )
+    if not records:
+        raise InputError(
+            f"{root} holds no images in folders of classes; expected is <class>/<image>, or "
+            f"train/<class>/<image> and so on ({', '.join(SUFFIXES)})"
+        )
+    found = tuple(sorted({record.columns["class"] for record in records}))
+    return Dataset(
+        root.resolve().name,
+        tuple(records),
+        channels_of(records),
+        classes=found if classes is None else tuple(classes),
+    )
+
+
+def class_files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """The class and path of every image in a folder of classes, by name."""
+    if not directory.is_dir():
+        return
+    for folder in sorted(child for child in directory.iterdir() if child.is_dir()):
+        if folder.name.startswith((".", "__")):
+            continue
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
+                yield folder.name, file
+
+
+def class_numbers(dataset: Dataset) -> dict[str, int]:
+    """The number of each record's class, by id; images without a class are left out."""
+    numbers = {name: number for number, name in enumerate(dataset.classes)}
+    return {
+        record.id: numbers[record.columns["class"]]
+        for record in dataset
+        if record.columns.get("class")
+    }
+
+
+def require_classes(dataset: Dataset, *, minimum: int = 2) -> None:
+    """Refuse a data set from which no classifier can be trained and tested.
+
+    Args:
+        dataset: With splits, if it is to have any.
+        minimum: Least number of training images of each class; where there are no splits, of all.
+
+    Raises:
+        InputError: It has no classes; there are images of one class only; a class has fewer images
+            than ``minimum``, or none in training; a group is in two splits.
+    """
+    name = f"data set '{dataset.name}'"
+    if not dataset.classes:
+        raise InputError(f"{name} has no classes: give its images a column 'class'")
+    require_whole_groups(dataset)
+    present = Counter(r.columns["class"] for r in dataset if r.columns.get("class"))
+    if len(present) < 2:
+        only = listing(present) or "none"
+        raise InputError(
+            f"{name} has images of one class only ({only}): there is nothing to tell apart"
+        )
+    split = any(record.split for record in dataset)
+    training = dataset.split("train") if split else dataset
+    counts = Counter(r.columns["class"] for r in training if r.columns.get("class"))
+    few = [f"{label} ({counts[label]})" for label in present if counts[label] < minimum]
+    if few:
+        where = "training images" if split else "images"
+        raise InputError(
+            f"{name}: {minimum} {where} of each class are needed, but there are fewer of "
+            f"{listing(few)}: leave these classes out, join them with others, or draw other splits"
+        )
