@@ -25,8 +25,8 @@ from abbe.errors import InputError
 from abbe.students.classifier import Classifier, load_into
 from abbe.students.described import description_in, write_described
 from abbe.students.encoders import Encoder, fill, network_of, timm_name
-from abbe.students.tensors import read_safetensors, read_tensors
 from abbe.students.unet import UNet, encoder_name_of
+from abbe.tensors import read_safetensors, read_tensors
 
 FORMAT_VERSION = 1
 _KEY = "abbe-encoder"
