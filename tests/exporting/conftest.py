@@ -1,6 +1,5 @@
 """One package, exported once, that several tests look at."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest

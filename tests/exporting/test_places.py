@@ -17,9 +17,13 @@ def test_a_folder_appears_whole(tmp_path):
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="no"), new_folder(tmp_path / "out") as folder:
-        (folder / "a").write_text("a")
-        raise ValueError("no")
+    def fail() -> None:
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "a").write_text("a")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     assert not list(tmp_path.iterdir())
 
 
@@ -48,8 +52,9 @@ def test_files_are_new_and_end_as_they_should(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tiles", "halo", "key"), [((100,), 32, "--tile 100"), ((64,), 32, "--tile 64"), ((128,), 20, "--halo 20")]
-)  # fmt: skip
+    ("tiles", "halo", "key"),
+    [((100,), 32, "--tile 100"), ((64,), 32, "--tile 64"), ((128,), 20, "--halo 20")],
+)
 def test_tiles_fit_divisor_and_halo(tiles, halo, key):
     check_tiles((128, 256), 32, 16)
     with pytest.raises(ConfigError, match=key):

@@ -101,11 +101,13 @@ def _check_name(repository: str) -> None:
 
 
 def _upload(staged: Path, package: Package, repository: str, private: bool) -> str:
-    import httpx
     import huggingface_hub
-    from huggingface_hub.errors import LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     api = huggingface_hub.HfApi()
+    # The hub's library has changed the library that it talks through, and with it the errors of a
+    # network that fails; its own error of a refused request is always derived from these.
+    network_error = HfHubHTTPError.__mro__[1]
     try:
         api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
         commit = api.upload_folder(
@@ -115,7 +117,7 @@ def _upload(staged: Path, package: Package, repository: str, private: bool) -> s
         )
     except LocalTokenNotFoundError as error:
         raise ConfigError("nobody is logged in to Hugging Face: run 'hf auth login'") from error
-    except httpx.HTTPError as error:
+    except (network_error, OSError) as error:
         raise ConfigError(
             f"{repository}: the upload failed ({str(error).strip().splitlines()[0]}). Check the "
             "network, the name, and that your token may write there ('hf auth whoami')"

@@ -1,0 +1,163 @@
+"""``abbe export`` on a run that was really trained, through the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import TINY, TISSUE, abbe
+
+import abbe as package_of_abbe
+from abbe.recipes.run_folder import open_run
+from abbe.runtime.package import read_package
+
+pytestmark = pytest.mark.slow
+
+FEW = ["--images", 2, "--calibration-images", 3]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A supervised student of a few steps."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    sees = ["--student.sees", "nucleus", "--training.steps", 12, "--training.validate-every", 12]
+    assert abbe("distill", "supervised", *TISSUE, *TINY, *sees, "--out", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def package(run: Path) -> Path:
+    """The budget is wide: what is tested is the way from the run to the package."""
+    wide = ["--budget-dice", 1, "--budget-pq", 1]
+    assert abbe("export", run, "--out", run.parent / "nuclei", *FEW, *wide) == 0
+    return run.parent / "nuclei"
+
+
+def test_the_package_tells_what_the_run_knows(run, package):
+    summary = open_run(run).summary
+    description = read_package(package).description
+    assert description.name == "nuclei"
+    assert description.title == summary["title"]
+    assert description.architecture == "unet-mobilenetv3"
+    assert description.channels == ("nucleus",)
+    assert description.outputs == ("foreground", "boundary")
+    assert description.thresholds.mask == summary["thresholds"]["student"]["mask"]
+    assert description.thresholds.chosen_on == "validation"
+    assert description.instances.minimum_area == 16
+    assert description.pixel_size == 0.5
+    assert description.lineage.simulated
+    assert description.lineage.teacher == "none"
+    assert description.lineage.run == "run"
+    assert description.training["models"]["student"] == summary["models"]["student"]
+    assert "**Trained on simulated images.**" in (package / "README.md").read_text("utf-8")
+
+
+def test_its_networks_are_proven_on_validation_images(package):
+    parity = read_package(package).description.parity
+    for engine in ("onnxruntime/fp32", "openvino/fp32"):
+        assert parity[engine]["images_of"] == "val"
+        assert parity[engine]["images"] == 2
+        assert parity[engine]["agreement_dice"] > 0.999
+        assert parity[engine]["max_difference"] < 1e-3
+    assert parity["openvino/int8"]["measured_against"] == "labels"
+    assert parity["openvino/int8"]["kept"] is True
+
+
+def test_the_package_runs_without_the_run(package):
+    folder = read_package(package)
+    expected = np.load(folder.file("expected"), allow_pickle=False)["instances"]
+    labels = package_of_abbe.predict(package, folder.file("test_image"), precision="fp32")
+    assert np.mean((np.asarray(labels) > 0) == (expected > 0)) > 0.999
+
+
+def test_three_lines_of_python(run, tmp_path):
+    image = np.zeros((40, 56), np.uint16)
+    image[10:30, 12:40] = 900
+
+    package = package_of_abbe.export(run, tmp_path / "out", int8="none", images=1)
+    labels = package_of_abbe.predict(package, image, pixel_size=0.5)
+
+    assert labels.shape == image.shape
+    assert package.folder == tmp_path / "out"
+
+
+def test_a_place_that_is_taken_is_refused(run, package, capsys):
+    assert abbe("export", run, "--out", package) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_refused(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
+    assert "holds no finished run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_are_named(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "student.safetensors").unlink()
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
+    assert "student.safetensors: no such file" in capsys.readouterr().err
+
+
+def change_config(run: Path, **data: object) -> None:
+    import yaml
+
+    path = run / "config.yaml"
+    values = yaml.safe_load(path.read_text("utf-8"))
+    values["data"].update(data)
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def test_images_that_are_gone_are_asked_for(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "gone"))
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "gone") in said
+    assert "--data-path" in said
+
+
+def test_a_run_from_python_needs_its_images_again(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    change_config(tmp_path / "run", kind="given")
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
+    assert "cannot be found any more" in capsys.readouterr().err
+
+
+def test_images_without_the_students_channel_are_refused(run, tmp_path, capsys):
+    from abbe.imaging import write_png
+
+    images = tmp_path / "grey" / "images"
+    images.mkdir(parents=True)
+    for number in range(6):
+        write_png(images / f"{number}.png", np.full((64, 64), 9 * number, np.uint8))
+    shutil.copytree(run, tmp_path / "run")
+    change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "grey"), channels=["red"])
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
+    assert "the student is to see nucleus" in capsys.readouterr().err
+
+
+def test_without_validation_images_test_images_prove_it(run):
+    from abbe import config
+    from abbe.recipes.build import build_dataset
+    from abbe.recipes.export import _proof_records
+
+    dataset = build_dataset(config.load(run / "config.yaml").data)
+    split, records = _proof_records(dataset, 2)
+    assert (split, len(records)) == ("val", 2)
+    tests = dataset.having(r for r in dataset if r.split != "val")
+    assert _proof_records(tests, 100)[0] == "test"
+
+
+def test_a_tile_that_does_not_fit_is_refused_at_once(run, tmp_path, capsys):
+    assert abbe("export", run, "--out", tmp_path / "out", "--tile", 100) == 1
+    assert "--tile 100" in capsys.readouterr().err
+
+
+def test_json_of_the_package_is_plain(package):
+    json.loads(
+        (package / "package.json").read_text("utf-8"), parse_constant=lambda name: pytest.fail(name)
+    )
