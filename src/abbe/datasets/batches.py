@@ -11,6 +11,7 @@ import torch
 
 from abbe.datasets.augment import Geometry, change_light, draw_geometry
 from abbe.datasets.prepare import Prepared
+from abbe.datasets.stain import COLOURS, change_colours, change_stains, draw_stain_change
 from abbe.errors import InputError
 from abbe.imaging import Region
 
@@ -18,7 +19,8 @@ Batch = dict[str, torch.Tensor]
 """A batch, with B samples of side S:
 
 - ``image`` (B, C, S, S) float32 in [0, 1], the student's channels; ``teacher_image`` likewise
-  for a live teacher, with geometry but no photometry;
+  for a live teacher, with geometry but no photometry; ``second_image`` likewise, another crop of
+  the same image with a photometry of its own, for contrastive terms;
 - ``label`` (B, S, S) int64 instances, −1 unknown; ``has_label`` (B,) bool;
 - ``target`` (B, K, S, S) float32 in [0, 1], or ``target_instances`` (B, S, S) int64;
   ``has_target`` (B,) bool;
@@ -45,6 +47,9 @@ class Batches:
         brightness: float = 0.0,
         noise: float = 0.0,
         blur: float = 0.0,
+        stain: float = 0.0,
+        colour: float = 0.0,
+        second_view: bool = False,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
@@ -59,6 +64,9 @@ class Batches:
             labelled_share: share of a batch drawn from labelled images where both kinds exist.
             teacher_sees: channels of a live teacher, delivered as ``teacher_image``.
             scale, flips, gamma, brightness, noise, blur: see :mod:`abbe.datasets.augment`.
+            stain, colour: strength of the changes in :mod:`abbe.datasets.stain`; the student must
+                see red, green and blue.
+            second_view: whether to deliver ``second_image``.
             rank, processes: this process's number and how many share each batch.
 
         Raises:
@@ -67,6 +75,11 @@ class Batches:
         """
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
+        if (stain or colour) and tuple(sees) != COLOURS:
+            raise InputError(
+                f"stain and colour change red, green and blue, but the student sees "
+                f"{', '.join(sees)}: set both to 0"
+            )
         if batch_size % processes:
             raise InputError(
                 f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
@@ -76,6 +89,7 @@ class Batches:
         self.batch_size, self.crop, self.seed = batch_size, crop, seed
         self.scale, self.flips = scale, flips
         self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.stain, self.colour, self.second_view = stain, colour, second_view
         self.rank, self.processes = rank, processes
         self.teaches_live = teacher_sees is not None
         self._student = [images[0].channels.index(name) for name in sees]
@@ -118,7 +132,7 @@ class Batches:
         inside = _inside(geometry.box, image.shape)
         pixels = geometry.intensities(_pad(image.crop(inside), geometry.box, inside, 0))
         sample = {
-            "image": change_light(pixels[self._student], random, **self.light),
+            "image": self._photometry(pixels, random),
             "valid": geometry.labels(
                 _pad(np.ones(_size(inside), bool), geometry.box, inside, False)
             ).bool(),
@@ -127,7 +141,24 @@ class Batches:
         }
         if self.teaches_live:
             sample["teacher_image"] = pixels[self._teacher]
+        if self.second_view:
+            sample["second_image"] = self._second_view(image, random)
         return sample
+
+    def _photometry(self, pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        """The student's channels, with other stain, colour and light."""
+        seen = pixels[self._student]
+        if self.stain:
+            seen = change_stains(seen, *draw_stain_change(random, self.stain))
+        if self.colour:
+            seen = change_colours(seen, random, self.colour)
+        return change_light(seen, random, **self.light)
+
+    def _second_view(self, image: Prepared, random: np.random.Generator) -> torch.Tensor:
+        geometry = draw_geometry(random, image.shape, self.crop, scale=self.scale, flips=self.flips)
+        inside = _inside(geometry.box, image.shape)
+        pixels = geometry.intensities(_pad(image.crop(inside), geometry.box, inside, 0))
+        return self._photometry(pixels, random)
 
     def _draw_image(self, step: int, position: int) -> int:
         """Every image of a pool comes once before any comes again, in an order drawn each time."""
