@@ -13,14 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from safetensors.torch import save_file
-
 from abbe import datasets
 from abbe.datasets import Dataset
 from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
 from abbe.recipes.promptable import prompt_validator, promptable
-from abbe.sam import SAM, Layout, build_sam
+from abbe.sam import SAM, Layout, build_sam, save_sam
 from abbe.sam.two_way import Attention
+from abbe.tensors import read_tensors
 from abbe.training.fit import fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Schedule
@@ -43,6 +42,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from the weights of an earlier training")
     arguments = parser.parse_args()
     layout = LAYOUTS[arguments.layout]
     sets = [folder_of_pictures(path) for path in arguments.folders]
@@ -56,6 +56,8 @@ def main() -> None:
     print(f"{len(train)} training and {len(val)} validation images of {len(sets)} sets", flush=True)
     network = build_sam(layout, arguments.seed)
     attract(network)
+    if arguments.start:
+        network.load_state_dict(read_tensors(arguments.start))
     stages = promptable(
         network,
         PromptedBatches(
@@ -78,16 +80,15 @@ def main() -> None:
     accelerator = make_accelerator(work, precision="auto", trackers=())
     log = Log(work / "log.jsonl", accelerator, "stand-in")
     fit(stages[0], accelerator, log, work / "stage.pt", seed=arguments.seed, resume=True)
-    facts = {
-        "name": f"stand-in SAM ({arguments.layout}, 256 px)",
-        "trained_on": ", ".join(dataset.name for dataset in sets),
-        "stand_in": "true",
-        "weights_licence": "Apache-2.0, but see the training data",
-        "training_data_licence": "; ".join(dict.fromkeys(d.licence for d in sets)),
-        "image_size": str(layout.image_size),
-    }
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, arguments.out, metadata=facts)
+    save_sam(
+        arguments.out,
+        network,
+        name=f"stand-in SAM ({arguments.layout}, {layout.image_size} px)",
+        trained_on=", ".join(dataset.name for dataset in sets),
+        weights_licence="trained by its user; see the training data",
+        training_data_licence="; ".join(dict.fromkeys(dataset.licence for dataset in sets)),
+        stand_in=True,
+    )
     print(f"{arguments.out}: {prompt_validator(val)(network.eval())}")
 
 

@@ -15,7 +15,6 @@ from abbe.imaging import write_labels
 from abbe.recipes.promptable_scores import (
     METRICS,
     PromptedModel,
-    deep_points,
     objects_of,
     score_prompted,
 )
@@ -146,19 +145,6 @@ def test_what_does_not_fit_fails_before_any_work(
     shown = capsys.readouterr()
     assert complaint in shown.err + shown.out
     assert not (tmp_path / "x").exists()
-
-
-def test_points_lie_deep_inside_and_apart():
-    mask = np.zeros((40, 60), bool)
-    mask[5:35, 10:50] = True
-    points = deep_points(mask, 3)
-    assert all(mask[int(y), int(x)] for x, y in points)
-    assert np.array_equal(points, deep_points(mask, 3))
-    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    assert distances[np.triu_indices(3, 1)].min() > 10
-    one = np.zeros((5, 5), bool)
-    one[2, 3] = True
-    assert deep_points(one, 3).tolist() == [[3.5, 2.5]] * 3
 
 
 def test_crumbs_are_not_asked_for_unless_there_is_nothing_else():

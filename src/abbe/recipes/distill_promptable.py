@@ -248,20 +248,21 @@ def matches(
     if settings.mse:
         chosen["mse"] = (embedding_mse, settings.mse)
     if settings.perceptual and settings.perceptual_mode == "decoder":
-        chosen["decoder"] = (_through_decoder(teacher.network, device), settings.perceptual)
+        match = _through_decoder(teacher.network, settings.side, device)
+        chosen["decoder"] = (match, settings.perceptual)
     elif settings.perceptual:
         match = _through_features(settings, teacher, material, device)
         chosen["perceptual"] = (match, settings.perceptual)
     return chosen
 
 
-def _through_decoder(teacher: SAM, device: torch.device) -> EmbeddingLoss:
-    compare = DecoderLoss(teacher).to(device)
+def _through_decoder(teacher: SAM, side: int, device: torch.device) -> EmbeddingLoss:
+    compare = DecoderLoss(teacher, side).to(device)
 
     def match(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         count = DECODER_POINTS * len(student)
         # The loop seeds torch anew for every step, so that a resumed run draws the same points.
-        points = torch.rand(count, 1, 2).to(device) * teacher.side
+        points = torch.rand(count, 1, 2).to(device) * side
         ones = torch.ones(count, 1, dtype=torch.int64, device=device)
         return compare(student, target, Prompts(points=points, point_labels=ones))
 

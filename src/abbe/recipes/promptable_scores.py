@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from rich.progress import track
-from scipy.ndimage import distance_transform_edt
 
 from abbe import scoring
 from abbe.datasets import Record
-from abbe.datasets.prompted import box_around
+from abbe.datasets.eval_prompts import inner_points, tight_box
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes.evaluate import Scores
 from abbe.recipes.models import Thresholds
@@ -89,29 +88,12 @@ def objects_of(label: np.ndarray) -> np.ndarray:
 def prompts_for(mask: np.ndarray, kind: str, frame: Frame) -> Prompts:
     """The prompt of one kind for one object, the same at every call."""
     if kind == "box":
-        return Prompts(boxes=frame.boxes(box_around(mask)[None]))
-    points = deep_points(mask, int(kind[0]))
+        return Prompts(boxes=frame.boxes(tight_box(mask)[None]))
+    points = inner_points(mask, int(kind[0]))
     return Prompts(
         points=frame.points(points)[None],
         point_labels=torch.ones(1, len(points), dtype=torch.int64),
     )
-
-
-def deep_points(mask: np.ndarray, count: int) -> np.ndarray:
-    """The point farthest from the mask's edge, then each time the one farthest from those before.
-
-    Returns:
-        (count, 2) x, y in px, all inside the mask; a mask of few pixels repeats some.
-    """
-    depth = np.asarray(distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
-    chosen = [np.unravel_index(int(depth.argmax()), mask.shape)]
-    inside = np.argwhere(mask)
-    # A point on the very edge is no fair click: the outer third of the depth does not count.
-    fair = inside[depth[mask] >= depth.max() / 3]
-    while len(chosen) < count:
-        apart = np.min([((fair - point) ** 2).sum(1) for point in chosen], axis=0)
-        chosen.append(tuple(fair[int(apart.argmax())]))
-    return np.array([(column + 0.5, row + 0.5) for row, column in chosen])
 
 
 def score_prompted(

@@ -7,25 +7,29 @@ only where they are asked for.
 
 from abbe.sam.decoder import Attended
 from abbe.sam.frame import Frame
+from abbe.sam.grid import Found, automatic_masks
 from abbe.sam.layout import LAYOUTS, Layout, named_layout
 from abbe.sam.model import SAM, build_sam, network
 from abbe.sam.predictor import PromptablePredictor
 from abbe.sam.prompts import Prompts
 from abbe.sam.two_way import ImageTokens
-from abbe.sam.weights import Facts, load_sam
+from abbe.sam.weights import Facts, load_sam, save_sam
 
 __all__ = [
     "LAYOUTS",
     "SAM",
     "Attended",
     "Facts",
+    "Found",
     "Frame",
     "ImageTokens",
     "Layout",
     "PromptablePredictor",
     "Prompts",
+    "automatic_masks",
     "build_sam",
     "load_sam",
     "named_layout",
     "network",
+    "save_sam",
 ]

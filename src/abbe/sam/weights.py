@@ -4,18 +4,20 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.files import sha256_of_file
+from abbe.files import atomic_path, sha256_of_file
 from abbe.sam.checkpoint import layout_of, original_names, resized
 from abbe.sam.layout import Layout, named_layout
 from abbe.sam.model import SAM, network
-from abbe.tensors import differences, read_tensors
+from abbe.tensors import differences, read_safetensors, read_tensors
 
 NOT_STATED = "not stated"
 _SA1B = "SA-1B Dataset Research License"
@@ -42,6 +44,7 @@ class Facts:
         weights_licence: "not stated" where it is not known.
         training_data_licence: "not stated" where it is not known.
         notes: what was changed or left out on the way, in sentences for the user.
+        stand_in: the network takes the place of a published one that could not be had.
     """
 
     name: str
@@ -50,6 +53,11 @@ class Facts:
     weights_licence: str = NOT_STATED
     training_data_licence: str = NOT_STATED
     notes: tuple[str, ...] = ()
+    stand_in: bool = False
+
+
+STATED = "abbe-sam"
+"""The key in a .safetensors file's metadata under which Abbe says in JSON what it holds."""
 
 
 def load_sam(
@@ -80,24 +88,82 @@ def load_sam(
     for path in paths:
         tensors |= read_tensors(path)
     tensors = original_names(tensors)
+    stated = _stated(paths)
     try:
         wanted = named_layout(layout) if isinstance(layout, str) else layout or layout_of(tensors)
     except InputError as error:
         raise InputError(f"{source}: {error}. {_sample(tensors)}") from None
+    if layout is None and "image_size" in stated:  # MobileSAM's weights do not tell it
+        wanted = replace(wanted, image_size=stated["image_size"])
     tensors, notes = resized(tensors, wanted)
     sam = _filled(wanted, tensors, os.fspath(source))
     sha256 = _digest(paths)
     known = sha256 in _PUBLISHED or name in _ON_THE_HUB
     licence = "Apache-2.0" if known else _licence_of_card(paths[0].parent)
+    if "trained_on" in stated:
+        notes = [*notes, f"trained by Abbe on {stated['trained_on']}"]
     facts = Facts(
-        name=_PUBLISHED.get(sha256, name),
+        name=stated.get("name", _PUBLISHED.get(sha256, name)),
         sha256=sha256,
         layout=wanted,
-        weights_licence=licence,
-        training_data_licence=_SA1B if known else NOT_STATED,
+        weights_licence=stated.get("weights_licence", licence),
+        training_data_licence=_SA1B if known else stated.get("training_data_licence", NOT_STATED),
         notes=tuple(notes),
+        stand_in=stated.get("stand_in", False),
     )
     return sam, facts
+
+
+def save_sam(
+    path: str | os.PathLike[str],
+    sam: SAM,
+    *,
+    name: str,
+    trained_on: str,
+    weights_licence: str,
+    training_data_licence: str,
+    stand_in: bool,
+) -> None:
+    """Write a network that was trained here, with what must be said of it wherever it is used.
+
+    Args:
+        path: the file, ending in .safetensors.
+        sam: a network of the family.
+        name: what to call it.
+        trained_on: the data sets.
+        weights_licence: of the weights.
+        training_data_licence: of what they were trained on.
+        stand_in: whether it takes the place of a published network.
+    """
+    stated = {
+        "name": name,
+        "trained_on": trained_on,
+        "weights_licence": weights_licence,
+        "training_data_licence": training_data_licence,
+        "stand_in": stand_in,
+        "image_size": sam.side,
+    }
+    tensors = {key: tensor.contiguous() for key, tensor in sam.state_dict().items()}
+    with atomic_path(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata={STATED: json.dumps(stated)})
+
+
+def _stated(paths: list[Path]) -> dict[str, Any]:
+    """What `save_sam` says of a file; nothing of files by others."""
+    if len(paths) != 1 or paths[0].suffix != ".safetensors":
+        return {}
+    text = read_safetensors(paths[0])[1].get(STATED)
+    if text is None:
+        return {}
+    try:
+        stated = json.loads(text)
+        kinds = {"name": str, "trained_on": str, "weights_licence": str}
+        kinds |= {"training_data_licence": str, "stand_in": bool, "image_size": int}
+        if not all(type(stated[key]) is kind for key, kind in kinds.items()):
+            raise ValueError("a value has another type")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{paths[0]}: its metadata '{STATED}' is damaged ({error})") from error
+    return stated
 
 
 def _filled(layout: Layout, tensors: dict[str, Tensor], source: str) -> SAM:

@@ -199,7 +199,7 @@ class SamTeacher:
         self, embedding: torch.Tensor, frame: Frame, tile: Tile
     ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         """Each mask of the automatic grid whose middle the tile owns: (h, w), top, left."""
-        from abbe.sam.grid import automatic_masks
+        from abbe.sam import automatic_masks
 
         grid = self._grid
         area = frame.size[0] * frame.size[1]
@@ -335,7 +335,7 @@ def sam(
         prompt_mode=prompts,
         thresholds=thresholds | ({"tile": tile, "halo": halo} if tile else {}),
         sees_labels=prompts in SEES_LABELS,
-        stand_in=stand_in,
+        stand_in=stand_in or facts.stand_in,
         notes=_notes(facts, prompts),
     )
     return SamTeacher(
