@@ -1,16 +1,17 @@
 """A student that needs no training: bright discs and their edges, by fixed convolutions."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from scipy import ndimage
 from torch import Tensor, nn
 
 from abbe.exporting.parity import Cuts, ProofImage
 from abbe.exporting.write import Images
-from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Thresholds
+from abbe.runtime.flood import components_of
+from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
 
 OUTPUTS = ("foreground", "boundary")
 
@@ -33,8 +34,10 @@ class Blobs(nn.Module):
             self.head.weight.copy_(
                 torch.tensor([[20.0, 0, 0, 0, 0], [0, 20, 20, 20, 20]])[..., None, None]
             )
+            assert self.head.bias is not None
             self.head.bias.copy_(torch.tensor([-10.0 + shift, -3.0]))
             for layer in (self.mean, self.slopes):
+                assert layer.bias is not None
                 layer.bias.zero_()
         self.eval()
 
@@ -49,10 +52,11 @@ def discs(seed: int, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.mgrid[:side, :side]
     bright = np.zeros((side, side), bool)
     for _ in range(side * side // 700):
-        y, x, radius = *random.uniform(0, side, 2), random.uniform(4, 8)
+        y, x = random.uniform(0, side, 2)
+        radius = random.uniform(4, 8)
         bright |= np.hypot(rows - y, columns - x) <= radius
     image = np.where(bright, 0.85, 0.1) + random.normal(0, 0.05, bright.shape)
-    return image.clip(0, 1).astype(np.float32)[None], ndimage.label(bright)[0]
+    return image.clip(0, 1).astype(np.float32)[None], components_of(bright)
 
 
 def proof_images(count: int = 3, side: int = 64) -> list[ProofImage]:
@@ -70,7 +74,14 @@ def weights_of(student: nn.Module, path: Path) -> Path:
     return path
 
 
-FACTS = {
+def number(figures: Figures, name: str) -> float:
+    """A figure that must be a number."""
+    value = figures[name]
+    assert isinstance(value, int | float)
+    return value
+
+
+FACTS: dict[str, Any] = {
     "abbe": "0.1.0",
     "name": "blobs",
     "title": "Bright discs",

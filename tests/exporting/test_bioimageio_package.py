@@ -74,5 +74,5 @@ def test_a_package_that_fails_its_test_is_not_written(exported, tmp_path, monkey
 
 
 def test_a_licence_that_is_none_is_named(exported, tmp_path):
-    with pytest.raises(ConfigError, match=r"license.*SPDX"):
+    with pytest.raises(ConfigError, match="--licence mine alone: is no SPDX name"):
         write_bioimageio(exported.package, tmp_path / "blobs.zip", licence="mine alone")

@@ -14,9 +14,16 @@ from small_students import FACTS
 from abbe.cli import main
 from abbe.errors import ConfigError, PackageError
 from abbe.exporting.push import push
-from abbe.runtime.package import PackageDescription, describe_file, read_package, write_description
+from abbe.runtime.package import (
+    PackageDescription,
+    PackageFile,
+    Role,
+    describe_file,
+    read_package,
+    write_description,
+)
 
-FILES = {
+FILES: dict[Role, str] = {
     "onnx": "model.onnx",
     "weights": "model.safetensors",
     "test_image": "test_image.tif",
@@ -62,7 +69,9 @@ def package(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in FILES.values():
         (folder / name).write_text(name)
-    files = {role: describe_file(folder, name) for role, name in FILES.items()}
+    files: dict[Role, PackageFile] = {
+        role: describe_file(folder, name) for role, name in FILES.items()
+    }
     write_description(folder, PackageDescription(**FACTS, files=files))
     (folder / "private notes.txt").write_text("patient 7")
     return folder

@@ -1,5 +1,6 @@
 """A package as bioimage.io packages are: the same network, its processing in their words."""
 
+import contextlib
 import functools
 import tempfile
 from collections.abc import Sequence
@@ -46,12 +47,10 @@ def write_bioimageio(
         ConfigError: The file exists, has another ending, or the licence is no SPDX name.
         PackageError: The result does not pass bioimageio.core's own test.
     """
-    check_new_file(path, ".zip", "--bioimageio")
-    try:
-        from bioimageio.core import test_model
-        from bioimageio.spec import save_bioimageio_package
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("bioimageio.core", "bioimageio", "--bioimageio") from error
+    check_request(path, licence)
+    from bioimageio.core import test_model
+    from bioimageio.spec import save_bioimageio_package
+
     with tempfile.TemporaryDirectory() as scratch:
         model = _describe(package, Path(scratch), authors, licence, torchscript)
         with atomic_path(path) as temporary:
@@ -65,6 +64,31 @@ def write_bioimageio(
             temporary.write_bytes(zipped.read_bytes())
 
 
+def check_request(path: Path, licence: str | None) -> None:
+    """Refuse what could not be written, before any work.
+
+    Raises:
+        MissingExtraError: bioimageio.core is not installed.
+        ConfigError: The file exists or has another ending, or the licence is no SPDX name.
+    """
+    check_new_file(path, ".zip", "--bioimageio")
+    try:
+        import bioimageio.core  # noqa: F401
+        from bioimageio.spec.model.v0_5 import DeprecatedLicenseId, LicenseId
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("bioimageio.core", "bioimageio", "--bioimageio") from error
+    if licence is None:
+        return
+    for kind in (LicenseId, DeprecatedLicenseId):
+        with contextlib.suppress(ValueError):
+            kind(licence)
+            return
+    raise ConfigError(
+        f"--licence {licence}: is no SPDX name; such are MIT, Apache-2.0, CC-BY-4.0, CC0-1.0 "
+        "(https://spdx.org/licenses)"
+    )
+
+
 def _describe(
     package: Package,
     scratch: Path,
@@ -73,33 +97,24 @@ def _describe(
     torchscript: Path | None,
 ) -> Any:
     from bioimageio.spec.model import v0_5 as spec
-    from pydantic import ValidationError
 
     description = package.description
     image, expected = _test_arrays(package, scratch)
     halo = _halo(package, np.load(image).shape[-2:])
     documentation = scratch / "documentation.md"
     documentation.write_text(_documentation(package), encoding="utf-8")
-    try:
-        return spec.ModelDescr(
-            name=_plain(description.title),
-            description=f"{description.architecture}, distilled with Abbe {description.abbe}",
-            authors=[spec.Author(name=name) for name in authors],
-            cite=[spec.CiteEntry(text="bioimage.io model format", url=spec.HttpUrl(URL))],
-            license=licence,  # pyright: ignore[reportArgumentType]
-            documentation=spec.FileDescr(source=documentation),
-            tags=["segmentation", "2d", "unet", "abbe", *map(_plain, description.channels)],
-            inputs=[_input(spec, package, image, halo)],
-            outputs=[_output(spec, package, expected, halo)],
-            weights=_weights(spec, package, torchscript),
-        )
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"--bioimageio: {key}: {first['msg']}. "
-            "Licences are SPDX names, such as MIT or CC-BY-4.0"
-        ) from error
+    return spec.ModelDescr(
+        name=_plain(description.title),
+        description=f"{description.architecture}, distilled with Abbe {description.abbe}",
+        authors=[spec.Author(name=name) for name in authors],
+        cite=[spec.CiteEntry(text="bioimage.io model format", url=spec.HttpUrl(URL))],
+        license=licence,  # pyright: ignore[reportArgumentType]
+        documentation=spec.FileDescr(source=documentation),
+        tags=["segmentation", "2d", "unet", "abbe", *map(_plain, description.channels)],
+        inputs=[_input(spec, package, image, halo)],
+        outputs=[_output(spec, package, expected, halo)],
+        weights=_weights(spec, package, torchscript),
+    )
 
 
 def _halo(package: Package, test_shape: tuple[int, ...]) -> int:

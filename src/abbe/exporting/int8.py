@@ -6,9 +6,10 @@ beforehand, so several are tried and measured (`abbe.exporting.search`).
 """
 
 import contextlib
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,17 +60,18 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
         MissingExtraError: nncf is not installed.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use over the network
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     try:
         import nncf
     except ModuleNotFoundError as error:
         raise MissingExtraError("nncf", "train", "An int8 network") from error
     from nncf.quantization import advanced_parameters as advanced
 
-    nncf.set_log_level(40)  # logging.ERROR
+    nncf.set_log_level(logging.ERROR)
     preset = nncf.QuantizationPreset
     exact = _ends(model) if way.ends_exact else []
     overflow = advanced.OverflowFix
-    with contextlib.redirect_stdout(sys.stderr):  # its progress bars
+    with _progress_on_stderr():
         return nncf.quantize(
             model.clone(),
             nncf.Dataset(calibration),
@@ -80,6 +82,17 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
                 overflow_fix=overflow.ENABLE if way.half_range else overflow.FIRST_LAYER
             ),
         )
+
+
+@contextlib.contextmanager
+def _progress_on_stderr() -> Iterator[None]:
+    """Move nncf's bars from standard output to where somebody watches, if anybody does."""
+    if sys.stderr.isatty():
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _ends(model: Any) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe import scoring
+from abbe.exporting.progress import watched
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import Figures, InstanceRule, Thresholds
 
@@ -115,7 +116,7 @@ def references(
 ) -> list[Reference]:
     """What every engine is compared with."""
     found = []
-    for image in images:
+    for image in watched(images, "the student's own answers"):
         maps = answer(eager, image.pixels, divisor)
         found.append(Reference(image, maps, cuts.objects(maps), cuts.mask(maps)))
     return found
@@ -159,7 +160,7 @@ def compare(
         images_of: Split that the images are from, for the figures.
     """
     rows = []
-    for reference in references:
+    for reference in watched(references, "comparing"):
         maps = answer(probabilities, reference.image.pixels, divisor)
         rows.append(_compare_image(maps, reference, cuts))
     labelled = [place for place, row in enumerate(rows) if "lost_dice" in row]

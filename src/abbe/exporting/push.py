@@ -107,7 +107,7 @@ def _upload(staged: Path, package: Package, repository: str, private: bool) -> s
     api = huggingface_hub.HfApi()
     # The hub's library has changed the library that it talks through, and with it the errors of a
     # network that fails; its own error of a refused request is always derived from these.
-    network_error = HfHubHTTPError.__mro__[1]
+    network_error: type[Exception] = HfHubHTTPError.__mro__[1]  # pyright: ignore
     try:
         api.create_repo(repository, repo_type="model", private=private, exist_ok=True)
         commit = api.upload_folder(

@@ -14,7 +14,7 @@ import abbe
 from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.exporting.bioimageio import write_bioimageio
+from abbe.exporting.bioimageio import check_request, write_bioimageio
 from abbe.exporting.folder import check_free, check_new_file
 from abbe.exporting.int8 import CALIBRATION_SIDE
 from abbe.exporting.parity import LARGEST_SIDE, Budget, ProofImage
@@ -84,9 +84,12 @@ def export_run(
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
     if bioimageio is not None:
-        check_new_file(bioimageio, ".zip", "--bioimageio")
+        check_request(bioimageio, licence)
     if torchscript is not None:
         check_new_file(torchscript, ".pt", "--torchscript")
+    for option, value in (("images", images), ("calibration-images", calibration_images)):
+        if value < 1:
+            raise ConfigError(f"--{option} {value}: at least one image is needed")
     network, learned = students.load(run.student)
     experiment = config.load(run.folder / "config.yaml")
     dataset = dataset or _dataset(experiment, run, data_path)
