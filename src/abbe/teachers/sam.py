@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["probability", "instances", "embedding"]
 OUTPUTS = ("foreground", "boundary")
+FULL_TOKENS = 256 * 64 * 64 * 4
+"""Bytes of SAM's own embedding in float32."""
 BOX_MARGIN = 0.2
 """A soft mask counts within its box enlarged by this share of each side."""
 
@@ -228,7 +230,9 @@ def prompts_at_once(embedding: torch.Tensor, frame: Frame, memory: int) -> int:
     """
     tokens = embedding[0].numel() * 4
     mask = 4 * frame.size[0] * frame.size[1]
-    return int(max(1, min(256, memory // (12 * tokens + 4 * mask))))
+    # On a CPU eight prompts of SAM's size still fit its caches, and more only go slower.
+    limit = 256 if embedding.is_cuda else max(8, 8 * FULL_TOKENS // tokens)
+    return int(max(1, min(limit, memory // (12 * tokens + 4 * mask))))
 
 
 def cut(
