@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,6 @@ from torch.export import Dim
 
 LARGEST_BATCH = 1 << 16
 LARGEST_SIDE = 1 << 16  # px
-
-
-class Student(Protocol):
-    """What every student says of itself; see `abbe.students`."""
-
-    architecture: str
-    in_channels: int
-    divisor: int
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,11 @@ class Graph:
 def segmentation_graphs(student: Any) -> list[Graph]:
     """One network: ``image`` (B, C, H, W) to ``logits`` (B, K, H, W); B, H and W are free.
 
-    H and W are multiples of the student's divisor. The example has more than one window of a Swin
-    in each direction: a single one would be taken for a constant.
+    H and W are multiples of the divisor. The example has more than one window of a Swin in each
+    direction: a single one would be taken for a constant.
+
+    Args:
+        student: Any network with ``in_channels`` and ``divisor``.
     """
     divisor = student.divisor
     batch = Dim("batch", min=1, max=LARGEST_BATCH)
