@@ -1,5 +1,7 @@
 """Run a package on many images: each one lands whole, bad ones are listed, the rest go on."""
 
+from __future__ import annotations
+
 import glob
 import hashlib
 import json
@@ -9,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
-from abbe.runtime.label_files import ZarrVersion
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.prediction import Inline, Predictor, channels_for
 from abbe.runtime.results import SUFFIXES, Result, write_results
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
+
+if TYPE_CHECKING:
+    from abbe.runtime.label_files import ZarrVersion
 
 LOG = "predicted.jsonl"
 """One line for each finished image, in the folder of the results."""

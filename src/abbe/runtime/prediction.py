@@ -1,24 +1,30 @@
 """Run a package on one image: from a file or an array to its objects."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, image_limits, open_image
 from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
-from abbe.runtime.field import Labels, Maps
 from abbe.runtime.grid import Grid, scale_between
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
+
+if TYPE_CHECKING:
+    from abbe.runtime.field import Labels, Maps
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class Predictor:
             InputError: The image lacks a channel or its pixel size, or cannot be read.
             PackageError: The network fails.
         """
+        from abbe.runtime.field import Labels, Maps
         from abbe.runtime.tiles import Rule, find_objects, network_maps
 
         description = self.package.description
@@ -159,9 +166,13 @@ def predictor(
     halo = description.halo or description.divisor
     Grid.of((1, 1), 1.0, description.divisor, tile, halo)  # refuses what does not fit
     workers = workers or os.cpu_count() or 1
+    # What finds objects takes as long to import as the network to compile: both at once.
+    importing = Thread(target=import_module, args=("abbe.runtime.field",))
+    importing.start()
     opened = open_engine(
         package, engine=engine, precision=precision, threads=threads, streams=workers
     )
+    importing.join()
     return Predictor(opened, tile, workers)
 
 

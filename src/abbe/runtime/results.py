@@ -1,12 +1,16 @@
 """The files that a prediction is written to."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from abbe.runtime.label_files import ZarrVersion
 from abbe.runtime.prediction import Prediction
+
+if TYPE_CHECKING:
+    from abbe.runtime.label_files import ZarrVersion
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"

@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from abbe.imaging import Region
 from abbe.runtime.grid import intersection
@@ -112,10 +110,7 @@ def number_objects(
     edges = [pairs + np.array([start[a], start[b]]) for a, b, pairs in matches]
     joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
     joined = joined[(area[joined] > 0).all(axis=1)]
-    graph = coo_array(
-        (np.ones(len(joined), bool), (joined[:, 0], joined[:, 1])), shape=(len(area), len(area))
-    )
-    groups, group = connected_components(graph, directed=False)
+    groups, group = _groups(joined, len(area))
     total = np.bincount(group, area, minlength=groups)
     wanted = total >= max(minimum_area, 1)
     used = np.flatnonzero(area > 0)
@@ -133,6 +128,18 @@ def number_objects(
     reverse = order[::-1]  # the last one written is the first piece
     first[numbers[reverse]] = np.stack([rows[reverse], columns[reverse]], axis=1)
     return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile, first)
+
+
+def _groups(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
+    """How many groups the pairs make of ``count`` things, and the group of each."""
+    if not len(pairs):
+        return count, np.arange(count)
+    # Imported when needed: a single tile has no seams, and its mask is wanted soon.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])
+    return connected_components(coo_array(links, shape=(count, count)), directed=False)
 
 
 def crop(array: np.ndarray, region: Region, part: Region) -> np.ndarray:
