@@ -77,7 +77,7 @@ on() { # on RUN NAME ARGUMENTS…: evaluate a run on another set unless that is 
 
 ablation() {
     python benchmarks/ablation.py "$out/codex-data" \
-        "$data/codex_2ch/labels/DeepCell-0.9.0_membrane" "$out/ablation" --steps 400
+        "$data/codex_2ch/labels/DeepCell-0.9.0_membrane" "$out/ablation" --steps 200
 }
 
 for part in ${parts[*]}; do "$part"; done
