@@ -185,3 +185,15 @@ def test_real_folders(data_root: Path):
         folder(data_root / "codex_2ch")
     polyps = folder(data_root / "polyp_cvc", group="sequence")
     assert len({record.group for record in polyps}) == 24
+
+
+def test_types_number_the_classes_of_pixels(make_folder):
+    root = make_folder()
+    write_labels(root / "types" / "a.png", np.eye(32, 40, dtype=np.int32) * 2)
+    dataset = folder(root, types="types", classes=("tumour", "lymphocyte"))
+    assert dataset["b"].types is None
+    assert dataset["a"].types is not None
+    np.testing.assert_array_equal(dataset["a"].types.read(), np.eye(32, 40) * 2)  # not renumbered
+    write_labels(root / "types" / "a.png", np.eye(32, 40, dtype=np.int32) * 3)
+    with pytest.raises(InputError, match=r"0 to 3 are not in the list of classes, 0 \(none\) to 2"):
+        dataset["a"].types.read()

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
+from abbe.imaging import open_image
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
@@ -30,6 +34,8 @@ def folder(
     labels: str | os.PathLike[str] | None = "labels",
     pixel_size: float | None = None,
     group: str | None = None,
+    types: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] = (),
 ) -> Dataset:
     """The data set in a folder. Only names, the table and one image's header are read.
 
@@ -39,6 +45,9 @@ def folder(
         labels: Folder of the labels inside ``path``, such as "labels/expert1"; None for no labels.
         pixel_size: µm per px, where the files do not say.
         group: Column of ``index.csv`` that names the patient, slide or video ("group" if there).
+        types: Folder inside ``path`` of pictures that number the class of each pixel, named like
+            the images; see `Record`.
+        classes: What these numbers mean, from 1, or the values of the column ``class``.
 
     Raises:
         InputError: The layout or the table is not as expected; the message says what is.
@@ -46,6 +55,7 @@ def folder(
     root = Path(path)
     images, problems = _images(root)
     label_files, label_problems, notes = _labels(root, labels, images.keys())
+    type_files = {} if types is None else _labels(root, types, images.keys())[0]
     table = _read_table(root / "index.csv", images)
     names = None if channels is None else tuple(channels)
     records = tuple(
@@ -56,6 +66,7 @@ def folder(
             split=table.split_of(id),
             group=table.group_of(id, group),
             columns=table.rows.get(id, {}),
+            types=TypesFile(type_files[id], tuple(classes)) if id in type_files else None,
         )
         for id, file in images.items()
     )
@@ -65,7 +76,32 @@ def folder(
         channels=channels_of(records),
         notes=notes,
         problems=(*problems, *label_problems, *table.problems),
+        classes=tuple(classes),
     )
+
+
+@dataclass(frozen=True)
+class TypesFile:
+    """A picture whose values number classes, −1 for unknown."""
+
+    path: Path
+    classes: tuple[str, ...] = ()
+
+    def read(self) -> NDArray[np.int32]:
+        """The classes, (H, W).
+
+        Raises:
+            InputError: The file has more than one plane, or a number is outside the list of
+                classes.
+        """
+        image = open_image(self.path, channels=("types",))
+        values = image.read()[0].astype(np.int32)
+        if values.min() < -1 or (self.classes and values.max() > len(self.classes)):
+            raise InputError(
+                f"{self.path}: the numbers {values.min()} to {values.max()} are not in the list of "
+                f"classes, 0 (none) to {len(self.classes)} ({', '.join(self.classes)}), or −1"
+            )
+        return values
 
 
 def listing(names: Iterable[str], limit: int = 5) -> str:
