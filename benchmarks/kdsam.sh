@@ -30,7 +30,7 @@ polyps() {
 }
 
 busi() {
-    run busi-resnet18 --data.path "$data/us_busi" --student.sees gray \
+    run busi-resnet18 --data.path "$data/us_busi" --student.sees grey \
         --student.architecture promptable-resnet18
 }
 
