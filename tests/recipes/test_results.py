@@ -162,7 +162,9 @@ def test_examples_are_the_best_the_median_and_the_worst_once_each(tmp_path):
     data = tissue()
     images = datasets.simulated_tissue(4, size=32).records
     assert images[0].image.open().shape == (32, 32)
-    evaluate.save_examples(models, data, scores, tmp_path / "examples", minimum_area=0)
+    evaluate.save_examples(
+        scores, tmp_path / "examples", lambda id: evaluate.outlined(models, data[id], scores, 0)
+    )
     written = sorted(path.name for path in (tmp_path / "examples").iterdir())
     assert written == ["0-best-b.npz", "1-best-c.npz"]  # two images, none shown twice
 

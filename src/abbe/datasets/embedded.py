@@ -12,7 +12,7 @@ import torch
 
 from abbe.datasets.augment import change_light
 from abbe.datasets.batches import Batch
-from abbe.datasets.prompted import Pictured, fitted, framed, resized
+from abbe.datasets.prompted import Pictured, fitted, framed, in_turn, resized
 from abbe.errors import InputError
 from abbe.targets import TargetStore
 
@@ -86,7 +86,7 @@ class EmbeddedBatches:
 
     def _sample(self, step: int, position: int) -> Batch:
         random = np.random.default_rng([self.seed, step, position])
-        image = self.images[self._draw_image(step * self.batch_size + position)]
+        image = self.images[in_turn(self.seed, step * self.batch_size + position, len(self.images))]
         picture = image.picture
         if self.embeddings is None and self.flips and random.random() < 0.5:
             picture = picture[:, ::-1]
@@ -99,12 +99,6 @@ class EmbeddedBatches:
             stored = self.embeddings.read(image.id, "embedding")
             sample["target"] = torch.from_numpy(np.asarray(stored, np.float32))
         return sample
-
-    def _draw_image(self, count: int) -> int:
-        """Every image comes once before any comes again, in an order drawn each time."""
-        epoch, place = divmod(count, len(self.images))
-        order = np.random.default_rng([self.seed, 1 << 20, epoch]).permutation(len(self.images))
-        return int(order[place])
 
 
 def _frame(picture: np.ndarray, side: int) -> torch.Tensor:

@@ -105,6 +105,12 @@ def framed(picture: np.ndarray, side: int) -> np.ndarray:
     return frame
 
 
+def in_turn(seed: int, count: int, images: int) -> int:
+    """Which of so many images is the ``count``-th: each comes once before any comes again."""
+    epoch, place = divmod(count, images)
+    return int(np.random.default_rng([seed, 1 << 20, epoch]).permutation(images)[place])
+
+
 class PromptedBatches:
     """Random parts of pictures with prompts; ``batches[k]`` is the batch of step ``k``.
 
@@ -194,7 +200,7 @@ class PromptedBatches:
 
     def _sample(self, step: int, position: int, boxes: bool, points: int) -> Batch:
         random = np.random.default_rng([self.seed, step, position])
-        image = self.images[self._draw_image(step * self.batch_size + position)]
+        image = self.images[in_turn(self.seed, step * self.batch_size + position, len(self.images))]
         assert image.label is not None  # images without one are left out
         picture, label = self._part(image.picture, image.label, random)
         numbers = self._draw_objects(label, random)
@@ -223,12 +229,6 @@ class PromptedBatches:
         """The middle px of every step, along both sides."""
         step, middle = self.mask_step, self.mask_step // 2
         return np.ascontiguousarray(masks[..., middle::step, middle::step])
-
-    def _draw_image(self, count: int) -> int:
-        """Every image comes once before any comes again, in an order drawn each time."""
-        epoch, place = divmod(count, len(self.images))
-        order = np.random.default_rng([self.seed, 1 << 20, epoch]).permutation(len(self.images))
-        return int(order[place])
 
     def _part(
         self, picture: np.ndarray, label: np.ndarray, random: np.random.Generator

@@ -9,28 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
-import abbe
-from abbe import config, report, students, teachers
-from abbe.datasets import Dataset, Record
+from abbe import config, students, teachers
+from abbe.datasets import Dataset
 from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
-from abbe.errors import InputError
-from abbe.files import atomic_path, write_json
-from abbe.imaging import choose_rule, three_channels
+from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
 from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse, fit_projection
-from abbe.recipes import build, results, run_folder
-from abbe.recipes.evaluate import EXAMPLES, Scores, save_scores, summarise
+from abbe.recipes import build, run_folder
 from abbe.recipes.kdsam import EmbeddingLoss, decoder_stage, kdsam, kdsam_twin
 from abbe.recipes.promptable import prompt_validator
-from abbe.recipes.promptable_scores import (
-    METRICS,
-    PromptedModel,
-    objects_of,
-    score_prompted,
-)
+from abbe.recipes.promptable_results import write_results
 from abbe.recipes.run_folder import Run
 from abbe.sam import SAM, Prompts, load_sam
 from abbe.targets import TargetStore
@@ -311,131 +301,3 @@ def facts(experiment: config.Experiment, dataset: Dataset, teacher: SamTeacher) 
         "weights_licence": f"mask decoder: {source.weights_licence}; encoder: trained by its user",
         "encoder_weights": str(experiment.student.encoder_weights),
     }
-
-
-def write_results(
-    experiment: config.Experiment,
-    dataset: Dataset,
-    folder: Path,
-    teacher: SamTeacher,
-    trained: Trained,
-    speed: dict[str, float],
-    progress: bool,
-) -> None:
-    """Score teacher, student, twin and baseline by kind of prompt; write what the report needs."""
-    sees = experiment.student.sees
-    networks = {"teacher": (teacher.network.to("cpu"), teacher.provenance.channels)}
-    networks |= {name: (network, sees) for name, (network, _) in trained.items()}
-    models = {name: PromptedModel(network, tuple(c)) for name, (network, c) in networks.items()}
-    tests = list(dataset.split("test").labelled)
-    scores = score_prompted(
-        models, tests, tolerance=experiment.evaluation.tolerance, progress=progress
-    )
-    if not scores.rows:
-        raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
-    save_scores(scores, folder / "scores.parquet")
-    save_examples(models, dataset, scores, folder / "examples")
-    store = folder / "targets.zarr"
-    provenance = results.describe_provenance(teacher.provenance)
-    taught = TargetStore(store) if store.exists() else None
-    summary: dict[str, Any] = {
-        "abbe": abbe.__version__,
-        "recipe": experiment.recipe,
-        "title": experiment.title or f"{experiment.recipe} on {dataset.name}",
-        "task": "promptable segmentation",
-        "data": results.describe_data(dataset),
-        "student_sees": list(sees),
-        "encoder_weights": str(experiment.student.encoder_weights),
-        "teacher": provenance,
-        "teacher_sees": list(teacher.provenance.channels),
-        "targets": {"images": len(taught.ids), "empty": 0, "missing": 0} if taught else None,
-        "stand_in": [provenance["teacher"]] if provenance["stand_in"] else [],
-        **summarise(scores, experiment.evaluation.resamples, METRICS),
-        "metric_names": {metric: METRICS[metric].name for metric in scores.metrics},
-        "speed": {**speed, **results.training_speed(trained)},
-        "seed": experiment.seed,
-        "thresholds": {},
-        "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",
-    }
-    for name, model in models.items():
-        summary["models"][name] |= describe_network(model)
-    summary["warnings"] = warnings(summary, experiment)
-    write_json(folder / "summary.json", summary)
-    report.write_report(folder)
-
-
-def describe_network(model: PromptedModel) -> dict[str, Any]:
-    """Parameters, MACs of one image, and the time an image and a prompt took in this process."""
-    network = model.network
-    size = students.count(_EncoderAlone(network.image_encoder), 3, network.side)
-    return {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "macs": size.macs,
-        "macs_image_size": network.side,
-        "encoder_parameters": size.parameters,
-        "encoder_macs": size.macs,
-        "ms_per_image": 1000 * float(np.median(model.seconds_encoding)),
-        "ms_per_prompt": 1000 * float(np.median(model.seconds_a_prompt)),
-    }
-
-
-class _EncoderAlone(nn.Module):
-    """An image encoder in the place where its size is counted."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.encoder(images)
-
-
-def warnings(summary: dict[str, Any], experiment: config.Experiment) -> list[str]:
-    """What a reader should doubt."""
-    said = [
-        "Objects are asked for with prompts made from the labels, as is usual for promptable "
-        "networks: scores say how well a shown object is outlined, not whether it is found."
-    ]
-    settings = experiment.promptable
-    seen = settings.perceptual and settings.perceptual_mode != "decoder"
-    if seen and settings.vgg_weights == "random":
-        said.append("The perceptual loss saw through a network with random weights.")
-    return said + results.warnings(summary)
-
-
-def save_examples(
-    models: dict[str, PromptedModel], dataset: Dataset, scores: Scores, folder: Path
-) -> None:
-    """Keep the best, median and worst test images by the student's Dice, asked by boxes."""
-    order = sorted(scores.values("student", "dice").items(), key=lambda item: -item[1])
-    middle = max(0, len(order) // 2 - EXAMPLES // 2)
-    chosen = {
-        "best": order[:EXAMPLES],
-        "median": order[middle : middle + EXAMPLES],
-        "worst": order[-EXAMPLES:],
-    }
-    folder.mkdir(exist_ok=True)
-    seen: set[str] = set()
-    for kind, images in chosen.items():
-        for rank, (id, _) in enumerate(images):
-            if id in seen:
-                continue
-            seen.add(id)
-            arrays = _example(models, dataset[id])
-            name = "".join(c if c.isalnum() or c in "-_." else "_" for c in id)
-            path = folder / f"{rank}-{kind}-{name}.npz"
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays, allow_pickle=False)
-
-
-def _example(models: dict[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
-    assert record.label is not None  # only labelled images are scored
-    label = record.label.read()
-    image = record.image.open()
-    channels = models["student"].channels
-    picture = three_channels(image.read(channels=channels), choose_rule("auto", len(channels)))
-    arrays = {"id": np.array(record.id), "image": picture, "truth": label}
-    for name, model in models.items():
-        if name in ("teacher", "student", "twin"):
-            arrays[name] = model.masks(record, objects_of(label))["box"].astype(np.int32)
-    return arrays

@@ -175,15 +175,20 @@ def save_scores(scores: Scores, path: Path) -> None:
 
 
 def save_examples(
-    models: Mapping[str, Model],
-    dataset: Dataset,
     scores: Scores,
     folder: Path,
+    example: Callable[[str], dict[str, np.ndarray]],
     *,
-    minimum_area: int,
     by: str = "student",
 ) -> None:
-    """Keep the best, median and worst test images by the student's Dice, with every outline."""
+    """Keep the best, median and worst test images by one model's Dice.
+
+    Args:
+        scores: of the test images.
+        folder: where the files go, made if it is not there.
+        example: the arrays to keep of an image, by its id: the picture and every outline.
+        by: the model whose Dice counts.
+    """
     order = sorted(scores.values(by, "dice").items(), key=lambda item: -item[1])
     middle = max(0, len(order) // 2 - EXAMPLES // 2)
     chosen = {
@@ -198,16 +203,16 @@ def save_examples(
             if id in seen:
                 continue
             seen.add(id)
-            arrays = _example(models, dataset[id], scores, minimum_area)
             name = "".join(c if c.isalnum() or c in "-_." else "_" for c in id)
             path = folder / f"{rank}-{kind}-{name}.npz"
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays, allow_pickle=False)
+                np.savez_compressed(file, **example(id), allow_pickle=False)
 
 
-def _example(
+def outlined(
     models: Mapping[str, Model], record: Record, scores: Scores, minimum_area: int
 ) -> dict[str, np.ndarray]:
+    """An image with its true objects and those of every model that answers it."""
     image = record.image.open()
     pixels = image.read()
     arrays = {

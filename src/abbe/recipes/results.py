@@ -12,7 +12,7 @@ import abbe
 from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.files import write_json
-from abbe.recipes.evaluate import Scores, save_examples, save_scores, score, summarise
+from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.targets import Provenance, TargetStore
 from abbe.training.fit import Fitted
@@ -47,7 +47,11 @@ def write_results(
     )
     save_scores(scores, folder / "scores.parquet")
     save_thresholds(folder, scores, trained)
-    save_examples(models, dataset, scores, folder / "examples", minimum_area=settings.minimum_area)
+    save_examples(
+        scores,
+        folder / "examples",
+        lambda id: outlined(models, dataset[id], scores, settings.minimum_area),
+    )
     summary = {
         "abbe": abbe.__version__,
         "recipe": experiment.recipe,

@@ -11,7 +11,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
 from abbe.recipes import build
 from abbe.recipes.distill import distill
-from abbe.recipes.evaluate import save_examples, save_scores, score, summarise
+from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel, Thresholds
 from abbe.recipes.results import (
     describe_data,
@@ -160,7 +160,11 @@ def _write(
         minimum_area=settings.minimum_area,
     )
     save_scores(scores, out / "scores.parquet")
-    save_examples(models, dataset, scores, out / "examples", minimum_area=settings.minimum_area)
+    save_examples(
+        scores,
+        out / "examples",
+        lambda id: outlined(models, dataset[id], scores, settings.minimum_area),
+    )
     config.save(experiment, out / "config.yaml")
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,

@@ -1,0 +1,126 @@
+"""What a run of KD SAM leaves behind: scores by kind of prompt, summary, examples, report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import abbe
+from abbe import config, report, students
+from abbe.datasets import Dataset, Record
+from abbe.errors import InputError
+from abbe.files import write_json
+from abbe.imaging import choose_rule, three_channels
+from abbe.recipes import results
+from abbe.recipes.evaluate import save_examples, save_scores, summarise
+from abbe.recipes.promptable_scores import METRICS, PromptedModel, objects_of, score_prompted
+from abbe.sam import SAM
+from abbe.targets import TargetStore
+from abbe.teachers.sam import SamTeacher
+from abbe.training.fit import Fitted
+
+
+def write_results(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    teacher: SamTeacher,
+    trained: Mapping[str, tuple[SAM, list[Fitted]]],
+    speed: dict[str, float],
+    progress: bool,
+) -> None:
+    """Score teacher, student, twin and baseline by kind of prompt; write what the report needs."""
+    sees = experiment.student.sees
+    networks = {"teacher": (teacher.network.to("cpu"), teacher.provenance.channels)}
+    networks |= {name: (network, sees) for name, (network, _) in trained.items()}
+    models = {name: PromptedModel(network, tuple(c)) for name, (network, c) in networks.items()}
+    tests = list(dataset.split("test").labelled)
+    scores = score_prompted(
+        models, tests, tolerance=experiment.evaluation.tolerance, progress=progress
+    )
+    if not scores.rows:
+        raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
+    save_scores(scores, folder / "scores.parquet")
+    save_examples(scores, folder / "examples", lambda id: _example(models, dataset[id]))
+    store = folder / "targets.zarr"
+    provenance = results.describe_provenance(teacher.provenance)
+    taught = TargetStore(store) if store.exists() else None
+    summary: dict[str, Any] = {
+        "abbe": abbe.__version__,
+        "recipe": experiment.recipe,
+        "title": experiment.title or f"{experiment.recipe} on {dataset.name}",
+        "task": "promptable segmentation",
+        "data": results.describe_data(dataset),
+        "student_sees": list(sees),
+        "encoder_weights": str(experiment.student.encoder_weights),
+        "teacher": provenance,
+        "teacher_sees": list(teacher.provenance.channels),
+        "targets": {"images": len(taught.ids), "empty": 0, "missing": 0} if taught else None,
+        "stand_in": [provenance["teacher"]] if provenance["stand_in"] else [],
+        **summarise(scores, experiment.evaluation.resamples, METRICS),
+        "metric_names": {metric: METRICS[metric].name for metric in scores.metrics},
+        "speed": {**speed, **results.training_speed(trained)},
+        "seed": experiment.seed,
+        "thresholds": {},
+        "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",
+    }
+    for name, model in models.items():
+        summary["models"][name] |= describe_network(model)
+    summary["warnings"] = warnings(summary, experiment)
+    write_json(folder / "summary.json", summary)
+    report.write_report(folder)
+
+
+def describe_network(model: PromptedModel) -> dict[str, Any]:
+    """Parameters, MACs of one image, and the time an image and a prompt took in this process."""
+    network = model.network
+    size = students.count(_EncoderAlone(network.image_encoder), 3, network.side)
+    return {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "macs": size.macs,
+        "macs_image_size": network.side,
+        "encoder_parameters": size.parameters,
+        "encoder_macs": size.macs,
+        "ms_per_image": 1000 * float(np.median(model.seconds_encoding)),
+        "ms_per_prompt": 1000 * float(np.median(model.seconds_a_prompt)),
+    }
+
+
+class _EncoderAlone(nn.Module):
+    """An image encoder in the place where its size is counted."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.encoder(images)
+
+
+def warnings(summary: dict[str, Any], experiment: config.Experiment) -> list[str]:
+    """What a reader should doubt."""
+    said = [
+        "Objects are asked for with prompts made from the labels, as is usual for promptable "
+        "networks: scores say how well a shown object is outlined, not whether it is found."
+    ]
+    settings = experiment.promptable
+    seen = settings.perceptual and settings.perceptual_mode != "decoder"
+    if seen and settings.vgg_weights == "random":
+        said.append("The perceptual loss saw through a network with random weights.")
+    return said + results.warnings(summary)
+
+
+def _example(models: Mapping[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
+    assert record.label is not None  # only labelled images are scored
+    label = record.label.read()
+    image = record.image.open()
+    channels = models["student"].channels
+    picture = three_channels(image.read(channels=channels), choose_rule("auto", len(channels)))
+    arrays = {"id": np.array(record.id), "image": picture, "truth": label}
+    for name, model in models.items():
+        if name in ("teacher", "student", "twin"):
+            arrays[name] = model.masks(record, objects_of(label))["box"].astype(np.int32)
+    return arrays
