@@ -132,6 +132,9 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
         row[f"{arm} s"] = round(each, 2)
         if arm != "segment-anything":
             row[f"{arm} ratio"] = round(seconds["segment-anything"] / each, 2)
+            wanted = answers["segment-anything"]
+            error = (answers[arm] - wanted).abs().max() / wanted.abs().max()
+            row[f"{arm} error"] = f"{float(error):.1e}"
             overlap = (masks[arm] & masks["segment-anything"]).sum((-2, -1))
             union = (masks[arm] | masks["segment-anything"]).sum((-2, -1)).clamp(min=1)
             row[f"{arm} mask IoU"] = round(float((overlap / union).mean()), 5)
