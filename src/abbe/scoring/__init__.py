@@ -1,10 +1,12 @@
 """Metrics of one image, statistics over images, thresholds. Arrays in, plain numbers out."""
 
 from abbe.scoring.boundary import boundary_scores
+from abbe.scoring.classification import CLASSIFICATION_METRICS, classification_scores
 from abbe.scoring.image import image_scores
 from abbe.scoring.instance import instance_scores
 from abbe.scoring.names import METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
+from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
 from abbe.scoring.statistics import (
     Difference,
     Interval,
@@ -17,9 +19,12 @@ from abbe.scoring.threshold import (
     choose_instance_thresholds,
     choose_threshold,
 )
+from abbe.scoring.whole import draw_counts, whole_difference, whole_interval
 
 __all__ = [
+    "CLASSIFICATION_METRICS",
     "METRICS",
+    "REGION_METRICS",
     "Difference",
     "InstanceThresholds",
     "Interval",
@@ -28,9 +33,15 @@ __all__ = [
     "boundary_scores",
     "choose_instance_thresholds",
     "choose_threshold",
+    "classification_scores",
+    "confusion",
+    "draw_counts",
     "image_scores",
     "instance_scores",
     "paired_bootstrap",
     "pixel_scores",
     "ratio_bootstrap",
+    "region_scores",
+    "whole_difference",
+    "whole_interval",
 ]

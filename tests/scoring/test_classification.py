@@ -1,0 +1,94 @@
+"""Scores of classified images and of regions: against scikit-learn, and by hand."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from abbe.errors import InputError
+from abbe.scoring import (
+    classification_scores,
+    confusion,
+    draw_counts,
+    region_scores,
+    whole_difference,
+    whole_interval,
+)
+
+
+def answers(classes, seed=0, size=60):
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, classes, size)
+    logits = random.normal(size=(size, classes)).round(1) + 1.2 * np.eye(classes)[truth]
+    return truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_all_four_agree_with_scikit_learn(classes):
+    truth, probabilities = answers(classes)
+    probabilities[::7] = 1 / classes  # ties
+    scores = classification_scores(truth, probabilities)
+    said = probabilities.argmax(1)
+    shown = probabilities[:, 1] if classes == 2 else probabilities
+    expected = {
+        "accuracy": metrics.accuracy_score(truth, said),
+        "balanced_accuracy": metrics.balanced_accuracy_score(truth, said),
+        "macro_f1": metrics.f1_score(truth, said, average="macro"),
+        "auroc": metrics.roc_auc_score(truth, shown, multi_class="ovr"),
+    }
+    assert {name: values.tolist() for name, values in scores.items()} == {
+        name: [pytest.approx(value)] for name, value in expected.items()
+    }
+
+
+def test_a_resample_is_scored_as_the_set_it_stands_for():
+    truth, probabilities = answers(3, seed=1, size=20)
+    counts = draw_counts(range(20), resamples=5, seed=2)
+    scores = classification_scores(truth, probabilities, counts)
+    for row, count in enumerate(counts):
+        drawn = np.repeat(np.arange(20), count.astype(int))
+        alone = classification_scores(truth[drawn], probabilities[drawn])
+        for name, values in scores.items():
+            assert values[row] == pytest.approx(alone[name][0]), name
+
+
+def test_groups_are_drawn_as_a_whole_and_one_alone_says_nothing_of_the_spread():
+    counts = draw_counts(["a", "a", "b", "c"], resamples=50)
+    assert (counts[:, 0] == counts[:, 1]).all()
+    assert ((counts[:, 0] + counts[:, 2:].sum(1)) == 3).all()
+    assert draw_counts(["a", "a"], resamples=50).shape == (0, 2)
+    assert np.isnan(whole_interval(0.5, np.empty(0), 2).low)
+
+
+def test_a_class_that_is_absent_has_no_auroc_and_does_not_spoil_the_others():
+    truth, probabilities = np.array([0, 0, 1]), np.array([[0.8, 0.1, 0.1]] * 2 + [[0.1, 0.8, 0.1]])
+    assert classification_scores(truth, probabilities)["auroc"] == [1.0]
+    assert np.isnan(classification_scores(truth[:2], probabilities[:2])["auroc"][0])
+
+
+def test_a_difference_is_paired():
+    first, second = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.8, 0.7, 0.6, 0.5])
+    difference = whole_difference(0.75, 0.65, first, second, 4)
+    assert (difference.low, difference.high) == pytest.approx((0.1, 0.1))
+    assert difference.p == pytest.approx(2 / 5)
+
+
+def test_regions_agree_with_scikit_learn_and_unknown_pixels_do_not_count():
+    random = np.random.default_rng(3)
+    truth, prediction = random.integers(-1, 3, (2, 9, 8)), random.integers(0, 3, (2, 9, 8))
+    tables = np.stack([confusion(p, t, 3) for p, t in zip(prediction, truth, strict=True)])
+    scores = region_scores(tables)
+    known = truth >= 0
+    iou = metrics.jaccard_score(truth[known], prediction[known], average="macro")
+    assert scores["mean_iou"] == pytest.approx(iou)
+    dice = metrics.f1_score(truth[known], prediction[known], average="macro")
+    assert scores["mean_dice"] == pytest.approx(dice)
+    assert region_scores(tables, np.array([[0.0, 2.0]]))["mean_iou"] == pytest.approx(
+        region_scores(tables[1:])["mean_iou"]
+    )
+
+
+def test_what_is_no_class_is_refused():
+    with pytest.raises(InputError, match="holds the class 2"):
+        classification_scores(np.array([0, 2]), np.ones((2, 2)) / 2)
+    with pytest.raises(InputError, match="class number 3"):
+        confusion(np.zeros((2, 2), int), np.full((2, 2), 3), 3)
