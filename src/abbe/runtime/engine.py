@@ -58,7 +58,7 @@ class Engine:
         except Exception as error:  # each engine has errors of its own
             raise PackageError(
                 f"{self.package.folder}: its network fails on an input of shape {batch.shape} "
-                f"({_first_line(error)})"
+                f"({first_line(error)})"
             ) from error
         if logits.shape != expected:
             raise PackageError(
@@ -156,12 +156,12 @@ def _openvino(
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
     }
-    if kept := _cache_folder(cache, package, model):
+    if kept := cache_folder(cache, package, model):
         options["CACHE_DIR"] = str(kept)
     try:
         compiled = core.compile_model(str(package.file(model)), "CPU", options)
     except RuntimeError as error:
-        raise _unreadable(package, model, error) from error
+        raise unreadable(package, model, error) from error
     _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
     idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(streams):
@@ -190,7 +190,7 @@ def _model_file(package: Package, precision: Precision) -> Role:
     elif package.has("openvino_xml"):
         xml, weights = "openvino_xml", "openvino_bin"
     else:
-        _refuse_external_data(package.file("onnx"))
+        refuse_external_data(package.file("onnx"))
         return "onnx"
     beside = package.file(xml).with_suffix(".bin")
     if package.file(weights) != beside:
@@ -198,7 +198,7 @@ def _model_file(package: Package, precision: Precision) -> Role:
     return xml
 
 
-def _cache_folder(cache: Path, package: Package, model: Role) -> Path | None:
+def cache_folder(cache: Path, package: Package, model: Role) -> Path | None:
     """A folder of the network's own, named by its contents; None where none can be written."""
     files = package.description.files
     parts = [each.sha256 for role, each in files.items() if role in (model, _weights_of(model))]
@@ -220,7 +220,7 @@ def _onnxruntime(package: Package, threads: int) -> Callable[[np.ndarray], np.nd
     except ModuleNotFoundError as error:
         raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
     path = package.file("onnx")
-    _refuse_external_data(path)
+    refuse_external_data(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -229,13 +229,18 @@ def _onnxruntime(package: Package, threads: int) -> Callable[[np.ndarray], np.nd
             str(path), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # its errors have no common base
-        raise _unreadable(package, "onnx", error) from error
+        raise unreadable(package, "onnx", error) from error
     _check_ports(package, "onnx", len(session.get_inputs()), len(session.get_outputs()))
     name = session.get_inputs()[0].name
     return lambda batch: np.asarray(session.run(None, {name: batch})[0], np.float32)
 
 
-def _refuse_external_data(path: Path) -> None:
+def refuse_external_data(path: Path) -> None:
+    """Refuse an ONNX file whose weights lie in another file.
+
+    Raises:
+        PackageError: They do.
+    """
     if _EXTERNAL_DATA in path.read_bytes():
         raise PackageError(
             f"{path}: its weights are stored in another file, which a package does not allow. "
@@ -251,15 +256,17 @@ def _check_ports(package: Package, model: Role, inputs: int, outputs: int) -> No
         )
 
 
-def _unreadable(package: Package, model: Role, error: Exception) -> PackageError:
+def unreadable(package: Package, model: Role, error: Exception) -> PackageError:
+    """What to raise where an engine cannot read a file of the package."""
     path = package.folder / package.description.files[model].path
     return PackageError(
-        f"{path}: cannot be read as a network ({_first_line(error)}). "
+        f"{path}: cannot be read as a network ({first_line(error)}). "
         "Copy or export the package again"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an engine's error says, short enough for a message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:200]
 

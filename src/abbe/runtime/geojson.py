@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
 from abbe.files import atomic_path
 from abbe.runtime.contours import Rings
 from abbe.runtime.polygons import objects_of
@@ -69,10 +71,14 @@ def write_geojson(
 
 
 def _ring_texts(rings: Rings) -> list[str]:
-    """Each ring as ``[[x,y],…]``."""
-    points = rings.points.tolist()
-    first = rings.first.tolist()
-    return [str(points[begin:end]).replace(" ", "") for begin, end in pairwise(first)]
+    """Each ring as ``[[x,y],…]``; the texts of coordinates are made once and looked up."""
+    if not len(rings.points):
+        return []
+    (left, top), (right, bottom) = rings.points.min(axis=0), rings.points.max(axis=0)
+    columns = np.array([f"[{x}," for x in range(left, right + 1)], object)
+    rows = np.array([f"{y}]" for y in range(top, bottom + 1)], object)
+    points = (columns[rings.points[:, 0] - left] + rows[rings.points[:, 1] - top]).tolist()
+    return [f"[{','.join(points[begin:end])}]" for begin, end in pairwise(rings.first.tolist())]
 
 
 def _geometry(polygons: list[list[str]]) -> str:

@@ -115,7 +115,7 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> dict[Path, Path]:
             found |= {Path(match): Path(Path(match).name) for match in matching}
     stems: dict[Path, Path] = {}
     for image, below in found.items():
-        stem = _stem(below)
+        stem = stem_of(below)
         if other := stems.get(stem):
             raise ConfigError(
                 f"{other} and {image} would both be written to '{stem}…': run them one after the "
@@ -163,7 +163,7 @@ def predict_many(
         tell = report or (lambda name, share: None)
         try:
             for path, below in images.items():
-                stem = out / _stem(below)
+                stem = out / stem_of(below)
                 try:
                     image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
                     channels_for(image, ready.package.description.channels)
@@ -281,7 +281,7 @@ def _written(stem: Path, results: Sequence[Result]) -> bool:
     return all(stem.with_name(stem.name + SUFFIXES[result]).exists() for result in results)
 
 
-def _stem(below: Path) -> Path:
+def stem_of(below: Path) -> Path:
     """The image's name without what says its kind."""
     name = below.name
     for suffix in (".ome.tif", ".ome.tiff", ".ome.zarr"):

@@ -178,6 +178,8 @@ class PackageDescription(_Part):
     task: Literal["segmentation", "classification", "promptable"]
     architecture: Label
     channels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=256)]
+    three_channels: Literal["fill_last", "grey", "colour"] | None = None
+    """How the channels become the colour picture that a promptable network sees."""
     pixel_size: Positive | None
     """µm per px that the student was trained at; images are resampled to it. None: used as is."""
     normalisation: Normalisation = Normalisation()
@@ -235,6 +237,8 @@ class PackageDescription(_Part):
             raise ValueError("outputs, classes: names must differ")
         if self.task == "classification" and len(self.classes) < 2:
             raise ValueError("classes: a classification package names at least two")
+        if self.task == "promptable" and self.image_size is None:
+            raise ValueError("image_size: a promptable package needs one")
         needed = ("encoder_onnx", "decoder_onnx") if self.task == "promptable" else ("onnx",)
         for role in needed:
             if role not in self.files:

@@ -1,0 +1,235 @@
+"""The two networks of a promptable package, ready to run."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from abbe.errors import ConfigError, MissingExtraError, PackageError
+from abbe.runtime.engine import (
+    EngineName,
+    cache_folder,
+    default_cache,
+    first_line,
+    refuse_external_data,
+    unreadable,
+)
+from abbe.runtime.package import Package, Role
+
+EMBEDDING = 256
+"""Channels of the embedding."""
+PATCH = 16
+"""px of the square a side of one cell of the embedding."""
+MASKS = 4
+"""Masks a prompt: the single answer first, then whole, part and subpart."""
+
+ENCODER_INPUTS = ("image",)
+DECODER_INPUTS = (
+    "image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input",
+)  # fmt: skip
+"""Names of the inputs, those that SAM's own export gives its decoder."""
+
+Arrays = Mapping[str, NDArray[np.float32]]
+_Run = Callable[[Arrays], list[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class PromptableNetworks:
+    """Encoder and decoder of a package.
+
+    Attributes:
+        package: The package.
+        side: Of the square that the encoder sees, px.
+        engine: What runs them, in fp32.
+    """
+
+    package: Package
+    side: int
+    engine: EngineName
+    _encoder: _Run
+    _decoder: _Run
+
+    @property
+    def grid(self) -> int:
+        """Cells a side of the embedding."""
+        return self.side // PATCH
+
+    def encode(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embed images (B, 3, side, side): (B, 256, side / 16, side / 16).
+
+        Raises:
+            PackageError: The network fails, or answers with another shape or with NaN.
+        """
+        (embedding,) = self._answers(
+            "encoder", self._encoder, {"image": image}, [(len(image), EMBEDDING, *[self.grid] * 2)]
+        )
+        return embedding
+
+    def decode(self, inputs: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Answer one prompt: logits (1, 4, side / 4, side / 4) and expected IoU (1, 4).
+
+        Args:
+            inputs: By the names in `DECODER_INPUTS`.
+
+        Raises:
+            PackageError: The network fails, or answers with another shape or with NaN.
+        """
+        shapes = [(1, MASKS, *[4 * self.grid] * 2), (1, MASKS)]
+        low, scores = self._answers("decoder", self._decoder, inputs, shapes)
+        return low, scores
+
+    def _answers(
+        self, name: str, run: _Run, inputs: Arrays, shapes: list[tuple[int, ...]]
+    ) -> list[NDArray[np.float32]]:
+        try:
+            answers = run(inputs)
+        except Exception as error:  # each engine has errors of its own
+            raise PackageError(
+                f"{self.package.folder}: its {name} fails ({first_line(error)})"
+            ) from error
+        for answer, shape in zip(answers, shapes, strict=True):
+            if answer.shape != shape:
+                raise PackageError(
+                    f"{self.package.folder}: its {name} answers with an array of shape "
+                    f"{answer.shape}, but the package promises {shape}"
+                )
+            if not np.isfinite(answer.sum(dtype=np.float64)):
+                raise PackageError(
+                    f"{self.package.folder}: its {name} answers with NaN or infinity; a mask made "
+                    "of that would be wrong"
+                )
+        return answers
+
+
+def open_networks(
+    package: Package,
+    *,
+    engine: EngineName | None = None,
+    threads: int | None = None,
+    cache: Path | None = None,
+) -> PromptableNetworks:
+    """Load and compile both networks of a promptable package.
+
+    Args:
+        package: The package.
+        engine: None for what the package says.
+        threads: None for what the package says, or else all cores.
+        cache: Folder in which compiled networks are kept for the next start; None for
+            ``default_cache()``.
+
+    Raises:
+        ConfigError: The package is no promptable one.
+        PackageError: A network is missing or damaged, or has other inputs or outputs.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    description = package.description
+    if description.task != "promptable":
+        raise ConfigError(
+            f"{package.folder}: this is a {description.task} package, which takes no prompts: run "
+            "it with abbe.predict"
+        )
+    size = description.image_size
+    if size is None or size[0] != size[1] or size[0] % PATCH:
+        raise PackageError(
+            f"{package.folder}/package.json: image_size is {size}; a promptable package needs a "
+            f"square whose side is a multiple of {PATCH} px"
+        )
+    chosen = engine or description.engine.engine
+    threads = threads or description.engine.threads or os.cpu_count() or 1
+    opened = [
+        _open(package, part, inputs, outputs, chosen, threads, cache or default_cache())
+        for part, inputs, outputs in (
+            ("encoder", ENCODER_INPUTS, 1),
+            ("decoder", DECODER_INPUTS, 2),
+        )
+    ]
+    return PromptableNetworks(package, size[0], chosen, *opened)
+
+
+def _open(
+    package: Package,
+    part: Literal["encoder", "decoder"],
+    inputs: tuple[str, ...],
+    outputs: int,
+    engine: EngineName,
+    threads: int,
+    cache: Path,
+) -> _Run:
+    onnx, xml, weights = _ROLES[part]
+    if engine == "onnxruntime":
+        run, found, answers = _onnxruntime(package, onnx, threads)
+    else:
+        role = xml if package.has(xml) else onnx
+        if role == onnx:
+            refuse_external_data(package.file(onnx))
+        elif package.file(weights) != package.file(xml).with_suffix(".bin"):
+            raise PackageError(f"{package.folder}: {xml} and {weights} must differ in suffix only")
+        run, found, answers = _openvino(package, role, threads, cache)
+    if found != set(inputs) or answers != outputs:
+        raise PackageError(
+            f"{package.folder}: its {part} takes {', '.join(sorted(found))} and gives {answers} "
+            f"arrays; {', '.join(inputs)} and {outputs} are expected"
+        )
+    return run
+
+
+_ROLES: Mapping[str, tuple[Role, Role, Role]] = {
+    "encoder": ("encoder_onnx", "encoder_xml", "encoder_bin"),
+    "decoder": ("decoder_onnx", "decoder_xml", "decoder_bin"),
+}
+
+
+def _openvino(
+    package: Package, role: Role, threads: int, cache: Path
+) -> tuple[_Run, set[str], int]:
+    import openvino
+
+    options: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
+    if kept := cache_folder(cache, package, role):
+        options["CACHE_DIR"] = str(kept)
+    try:
+        compiled = openvino.Core().compile_model(str(package.file(role)), "CPU", options)
+    except RuntimeError as error:
+        raise unreadable(package, role, error) from error
+    names = {port.get_any_name() for port in compiled.inputs}
+    outputs = len(compiled.outputs)
+    request = compiled.create_infer_request()
+
+    def run(inputs: Arrays) -> list[NDArray[np.float32]]:
+        request.infer(dict(inputs))
+        return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(outputs)]
+
+    return run, names, outputs
+
+
+def _onnxruntime(package: Package, role: Role, threads: int) -> tuple[_Run, set[str], int]:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
+    path = package.file(role)
+    refuse_external_data(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no common base
+        raise unreadable(package, role, error) from error
+    names = {port.name for port in session.get_inputs()}
+    outputs = [port.name for port in session.get_outputs()]
+
+    def run(inputs: Arrays) -> list[NDArray[np.float32]]:
+        return [np.asarray(each, np.float32) for each in session.run(outputs, dict(inputs))]
+
+    return run, names, len(outputs)
