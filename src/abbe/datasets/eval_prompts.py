@@ -57,7 +57,7 @@ def inner_points(mask: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
     for _ in range(count - 1):
         apart = np.minimum(apart, ((fair - chosen[-1]) ** 2).sum(axis=1))
         chosen.append(fair[int(apart.argmax())])
-    return np.array(chosen)[:, ::-1] + (left, top) + 0.5
+    return (np.array(chosen)[:, ::-1] + (left, top) + 0.5).astype(np.float64)
 
 
 def _check(mask: NDArray[np.bool_]) -> None:
