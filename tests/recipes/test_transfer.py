@@ -168,3 +168,15 @@ def test_finished_answers_cannot_teach_elsewhere(teacher_run, capsys):
     words = ["--name", "never", *TISSUE, "--distil"]
     assert abbe("evaluate", teacher_run, *words) == 1
     assert "a teacher of kind 'none' has no answers for other images" in capsys.readouterr().err
+
+
+def test_the_run_s_own_answers_count_where_only_the_labels_are_others(run):
+    made = datasets.simulated_tissue(16, size=64, seed=5)
+    same = made.with_splits(dict.fromkeys(made.ids, "test"))
+    store = transfer._own_answers(run, same)
+    assert store is not None
+    assert store.path == run.folder / "targets.zarr"
+    other = datasets.simulated_tissue(4, size=64, seed=6)
+    assert transfer._own_answers(run, other.with_splits(dict.fromkeys(other.ids, "test"))) is None
+    fewer = datasets.simulated_tissue(16, size=64, seed=5, channels=("membrane",))
+    assert transfer._own_answers(run, fewer.with_splits(dict.fromkeys(fewer.ids, "test"))) is None
