@@ -24,14 +24,14 @@ ROOMS = {
     "scoring": BELOW | {"runtime"},
     "config": BELOW,
     "tensors": BELOW,
-    "sam": BELOW | {"tensors"},
+    "sam": BELOW | {"imaging", "tensors"},
     "students": BELOW | {"imaging", "sam", "tensors"},
     "losses": BELOW | {"sam", "tensors"},
     "datasets": BELOW | {"imaging", "targets"},
     "teachers": BELOW | {"imaging", "targets", "runtime"},
     "training": BELOW | {"datasets", "losses", "scoring", "students", "targets"},
     "report": BELOW | {"imaging", "scoring"},
-    "exporting": BELOW | {"imaging", "runtime", "scoring"},
+    "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
 ABOVE = {"recipes", "cli", "__init__", "__main__"}

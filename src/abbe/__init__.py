@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from abbe.recipes.python import distill, teach
     from abbe.recipes.transfer import evaluate_run as evaluate
     from abbe.runtime.prediction import predict
+    from abbe.runtime.promptable import PromptablePredictor
 
 __version__ = "0.1.0"
 
-__all__ = ["distill", "evaluate", "export", "predict", "teach"]
+__all__ = ["PromptablePredictor", "distill", "evaluate", "export", "predict", "teach"]
 
 _ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
 _VERBS = {
+    "PromptablePredictor": ("abbe.runtime.promptable", "PromptablePredictor"),
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.recipes.transfer", "evaluate_run"),
     "predict": ("abbe.runtime.prediction", "predict"),

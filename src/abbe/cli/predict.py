@@ -27,6 +27,8 @@ class PredictArguments:
     """Images, folders of images, or patterns in quotes."""
     out: Path
     """Folder for the results; they are named after the images."""
+    prompts: Path | None = None
+    """For a promptable package: a .csv file of boxes or points, or a folder of masks."""
     results: tuple[Result, ...] = ("labels",)
     """Which files to write for each image."""
     channels: tuple[str, ...] | None = None
@@ -58,18 +60,28 @@ geoparquet, table (NAME.csv: area, centroid, intensities of each object), overvi
 Images of any size go through in tiles; objects on seams are found whole. A run that was stopped
 goes on where it was. Images that cannot be read are listed; the rest go on.
 
+A promptable package is asked for each object with a prompt: FILE.csv has the columns id, x0, y0,
+x1, y1 (boxes) or id, x, y[, positive] (points); rows that share a value in the column object are
+one object. Of a folder of masks the boxes of their objects are taken.
+
 examples:
   abbe predict packages/nuclei slide.ome.tiff --out results/
   abbe predict packages/nuclei images/ --out results/ --results labels table overview
+  abbe predict packages/polyps images/ --prompts boxes.csv --out results/
   abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
       --pixel-size 0.25"""
     arguments = parse(PredictArguments, "predict", words, description)
     from abbe.runtime.many import Job, find_images, predict_many
+    from abbe.runtime.package import read_package
     from abbe.runtime.prediction import predictor
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
     images = find_images(arguments.images)
+    if read_package(arguments.package).description.task == "promptable":
+        return _run_prompted(arguments, images)
+    if arguments.prompts is not None:
+        raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
     ready = predictor(
         arguments.package,
         engine=arguments.engine,
@@ -84,6 +96,35 @@ examples:
     job = Job(arguments.results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
     with _progress(len(images)) as report:
         outcome = predict_many(ready, images, arguments.out, job, report)
+    say(outcome.summary())
+    return 1 if outcome.failed else 0
+
+
+def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
+    from abbe.runtime.many import Job
+    from abbe.runtime.prompt_files import read_prompts
+    from abbe.runtime.promptable import PromptablePredictor
+    from abbe.runtime.prompted import predict_prompted
+
+    if arguments.prompts is None:
+        raise ConfigError(
+            f"{arguments.package}: a promptable package must be shown each object: give --prompts "
+            "FILE.csv or a folder of masks"
+        )
+    unfit = {"--tile": arguments.tile, "--workers": arguments.workers}
+    for option, value in unfit.items():
+        if value is not None:
+            raise ConfigError(f"{option}: a promptable package sees each image whole; leave it out")
+    if arguments.precision not in (None, "fp32"):
+        raise ConfigError(f"--precision {arguments.precision}: promptable packages run in fp32")
+    prompts = read_prompts(arguments.prompts)
+    ready = PromptablePredictor(
+        arguments.package, engine=arguments.engine, threads=arguments.threads
+    )
+    say(f"{ready.package.description.title}: {ready.networks.engine}, fp32")
+    job = Job(arguments.results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    with _progress(len(images)) as report:
+        outcome = predict_prompted(ready, images, prompts, arguments.out, job, report)
     say(outcome.summary())
     return 1 if outcome.failed else 0
 

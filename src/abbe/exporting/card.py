@@ -3,21 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+from abbe.exporting import promptable_card as promptable
 from abbe.runtime.package import PackageDescription
 
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
+METRICS |= {"dice_1_point": "Dice, one point", "dice_3_points": "Dice, three points"}
 
 
 def model_card(package: PackageDescription) -> str:
     """README.md of a package, with the metadata that Hugging Face reads at its head."""
-    parts = [_metadata(package), f"# {package.title}", _summary(package), _marks(package)]
-    parts += [_use(package), _scores(package), _origin(package), _proof(package), _speed(package)]
+    parts = [_metadata(package), f"# {package.title}"]
+    if package.task == "promptable":
+        parts += [promptable.summary(package), _marks(package), promptable.use(package)]
+        parts += [_scores(package), _origin(package), promptable.proof(package)]
+    else:
+        parts += [_summary(package), _marks(package), _use(package), _scores(package)]
+        parts += [_origin(package), _proof(package), _speed(package)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _metadata(package: PackageDescription) -> str:
     tags = ["microscopy", "openvino", "onnx", "knowledge-distillation"]
-    kind = "image-classification" if package.task == "classification" else "image-segmentation"
+    kinds = {"classification": "image-classification", "promptable": "mask-generation"}
+    kind = kinds.get(package.task, "image-segmentation")
     lines = ["---", "library_name: abbe", f"pipeline_tag: {kind}", "license: other"]
     lines += ["license_name: see-lineage", "tags:", *(f"- {tag}" for tag in tags), "---"]
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from abbe.exporting.torchscript import write_torchscript
 from abbe.exporting.write import Images, Settings, write_package
 from abbe.imaging import normalise, percentile_limits
 from abbe.recipes import build
+from abbe.recipes.export_promptable import RECIPE, export_promptable
 from abbe.recipes.run_folder import Run, open_run
 from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package, Thresholds
 
@@ -90,8 +91,13 @@ def export_run(
     for option, value in (("images", images), ("calibration-images", calibration_images)):
         if value < 1:
             raise ConfigError(f"--{option} {value}: at least one image is needed")
-    network, learned = students.load(run.student)
     experiment = config.load(run.folder / "config.yaml")
+    if run.summary["recipe"] == RECIPE:
+        _refuse_for_promptable(int8, budget_ms, tile, halo, bioimageio, torchscript)
+        dataset = dataset or _dataset(experiment, run, data_path)
+        split, proof = _proof_records(dataset, images)
+        return export_promptable(run, out, proof, split, lineage, threads, say)
+    network, learned = students.load(run.student)
     dataset = dataset or _dataset(experiment, run, data_path)
     build.check_channels(dataset, learned["channels"], "the student")
     split, proof = _proof_records(dataset, images)
@@ -136,6 +142,31 @@ def export_run(
         )
         say(f"bioimage.io package, which passes bioimageio.core's test: {bioimageio}")
     return package
+
+
+def _refuse_for_promptable(
+    int8: Int8,
+    budget_ms: float | None,
+    tile: Sequence[int],
+    halo: int | None,
+    bioimageio: Path | None,
+    torchscript: Path | None,
+) -> None:
+    """Refuse what a promptable package does not have."""
+    asked = {
+        "--int8 required": int8 == "required",
+        "--budget-ms": budget_ms is not None,
+        "--tile": bool(tile),
+        "--halo": halo is not None,
+        "--bioimageio": bioimageio is not None,
+        "--torchscript": torchscript is not None,
+    }
+    for option, given in asked.items():
+        if given:
+            raise ConfigError(
+                f"{option}: not for a promptable package, which is fp32 and sees each image whole. "
+                "Leave it out"
+            )
 
 
 def describe(

@@ -33,8 +33,13 @@ class Attended(NamedTuple):
         return self.iou[:, wanted(multimask)]
 
 
-def wanted(multimask: bool) -> slice:
-    """Which of the four masks answer: the three of an ambiguous prompt, or the single one."""
+def wanted(multimask: bool | None) -> slice:
+    """Which of the four masks answer: the three of an ambiguous prompt, or the single one.
+
+    None stands for all four, the single one first.
+    """
+    if multimask is None:
+        return slice(0, MASKS)
     return slice(1, MASKS) if multimask else slice(0, 1)
 
 
@@ -75,8 +80,8 @@ class MaskDecoder(nn.Module):
             cells, tokens[:, 1 : 1 + MASKS], self.iou_prediction_head(tokens[:, 0]), size
         )
 
-    def draw(self, attended: Attended, multimask: bool) -> Tensor:
-        """Draw the masks: logits (N, 3 or 1, 4h, 4w)."""
+    def draw(self, attended: Attended, multimask: bool | None) -> Tensor:
+        """Draw the masks: logits (N, 3 or 1, 4h, 4w), or (N, 4, 4h, 4w) for None."""
         masks = range(MASKS)[wanted(multimask)]
         kernels = [self.output_hypernetworks_mlps[i](attended.masks[:, i]) for i in masks]
         pixels = self._upscale(attended.image)

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from abbe.errors import InputError
+from abbe.imaging.pointing import as_rgb, checked_box, checked_labels, checked_points
 from abbe.sam.frame import THRESHOLD, Frame
 from abbe.sam.model import SAM
 from abbe.sam.prompts import Prompts
@@ -114,81 +115,13 @@ class PromptablePredictor:
         if (coords is None) != (labels is None):
             raise InputError("point_coords and point_labels must be given together")
         points = None if coords is None else frame.points(checked_points(coords, frame.size))[None]
-        meanings = None if labels is None else checked_labels(labels)[None]
+        meanings = None
+        if coords is not None and labels is not None:
+            count = len(np.asarray(coords))
+            meanings = torch.from_numpy(checked_labels(labels, count))[None]
         boxes = None if box is None else frame.boxes(checked_box(box, frame.size))[None]
         masks = None
         if mask is not None:
             masks = torch.from_numpy(np.asarray(mask, dtype=np.float32))
             masks = masks[None, None] if masks.ndim == 2 else masks[None]
         return Prompts(points, meanings, boxes, masks).to(self.device)
-
-
-def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring a grey (H, W) or RGBA (H, W, 4) image to RGB (H, W, 3).
-
-    Raises:
-        InputError: The image is none of these, or not 8-bit.
-    """
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise InputError(
-            f"the image is {image.shape} {image.dtype}; 8-bit (uint8) grey (H, W), RGB (H, W, 3) "
-            "or RGBA (H, W, 4) is needed"
-        )
-    if image.ndim == 2:
-        return np.repeat(image[:, :, None], 3, axis=2)
-    if image.shape[2] not in (3, 4):
-        raise InputError(f"the image has {image.shape[2]} channels on its last axis, not 3 or 4")
-    return np.ascontiguousarray(image[:, :, :3])
-
-
-def checked_points(coords: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Points (P, 2), x and y, of which there are some, all on an image of this (height, width).
-
-    Raises:
-        InputError: They are not.
-    """
-    points = np.asarray(coords, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
-        raise InputError(f"point_coords has the shape {points.shape}; (P, 2) with P ≥ 1 is needed")
-    height, width = size
-    # As a negation, so that NaN is outside.
-    outside = ~((points >= 0).all(axis=1) & (points < (width, height)).all(axis=1))
-    if outside.any():
-        first = ", ".join(f"{value:g}" for value in points[outside][0])
-        raise InputError(
-            f"{outside.sum()} of {len(points)} points lie outside the image of {width} × {height} "
-            f"pixels, the first at (x, y) = ({first})"
-        )
-    return points
-
-
-def checked_labels(labels: ArrayLike) -> Tensor:
-    """Labels (P,) of points: 1 inside, 0 outside, −1 no point.
-
-    Raises:
-        InputError: They are not.
-    """
-    values = np.asarray(labels)
-    if values.ndim != 1 or not np.isin(values, (-1, 0, 1)).all():
-        raise InputError(f"point_labels is {values.tolist()}; one 1 or 0 a point is needed")
-    return torch.from_numpy(values.astype(np.int64))
-
-
-def checked_box(box: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:
-    """A box (4,): left, top, right, bottom, with an area, on an image of this (height, width).
-
-    Raises:
-        InputError: It is not.
-    """
-    corners = np.asarray(box, dtype=np.float64)
-    if corners.size != 4:
-        raise InputError(f"box has the shape {corners.shape}; left, top, right, bottom are needed")
-    corners = corners.reshape(4)
-    left, top, right, bottom = corners
-    height, width = size
-    shown = f"box ({left:g}, {top:g}, {right:g}, {bottom:g})"
-    if not (left < right and top < bottom):
-        raise InputError(f"{shown} has no area: left < right and top < bottom are needed")
-    if not (left >= 0 and top >= 0 and right <= width and bottom <= height):
-        raise InputError(f"{shown} reaches outside the image of {width} × {height} pixels")
-    return corners

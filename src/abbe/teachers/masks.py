@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
+from abbe.runtime.prompt_files import MASK_SUFFIXES, mask_files
 from abbe.teachers.teacher import Prediction, require_channels
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
     from abbe.targets import Provenance
-
-SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 
 
 class MaskTeacher:
@@ -35,7 +34,7 @@ class MaskTeacher:
         if id not in self._files:
             raise InputError(
                 f"{self._folder}: no mask for the image '{id}'; a file with that name and one of "
-                f"{', '.join(SUFFIXES)} is needed"
+                f"{', '.join(MASK_SUFFIXES)} is needed"
             )
         labels = read_labels(self._files[id])
         if labels.shape != image.shape:
@@ -95,28 +94,3 @@ def masks(
             notes=(f"masks of another program, from the folder '{folder.resolve().name}'",),
         ),
     )
-
-
-def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
-    """The label images or masks in a folder, by the id of the image they belong to.
-
-    Raises:
-        InputError: there is no such folder, no mask in it, or two for one image.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder of masks")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
-        stem = path.name if ending is None else path.name[: -len(ending)]
-        if ending is None or path.name.startswith(".") or not stem.endswith(suffix):
-            continue
-        id = stem.removesuffix(suffix)
-        if id in files:
-            raise InputError(f"{folder}: two masks for '{id}': {files[id].name} and {path.name}")
-        files[id] = path
-    if not files:
-        raise InputError(
-            f"{folder}: no mask named …{suffix} with one of the endings {', '.join(SUFFIXES)}"
-        )
-    return files

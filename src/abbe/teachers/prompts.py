@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import read_labels
+from abbe.runtime.prompt_files import boxes_of, mask_files, read_table
 
 if TYPE_CHECKING:
     from abbe.datasets import Dataset
@@ -134,15 +134,6 @@ class FromLabels:
         return ImagePrompts(points=points_of(labels))
 
 
-def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Tight boxes x0, y0, x1, y1 (px, the last pixel's far edge) of the instances, (N, 4)."""
-    from scipy.ndimage import find_objects
-
-    found = [each for each in find_objects(np.maximum(labels, 0)) if each is not None]
-    corners = [(x.start, y.start, x.stop, y.stop) for y, x in found]
-    return np.array(corners, float).reshape(-1, 4)
-
-
 def points_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """x, y (px) of the pixel of each instance that is nearest to its centroid, (N, 2).
 
@@ -192,28 +183,11 @@ class FromTable:
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as a .csv file of prompts ({error})") from error
-    wanted = ["id", *columns]
-    if not rows or any(name not in rows[0] for name in wanted):
-        has = ", ".join(rows[0]) if rows else "nothing"
-        raise InputError(f"{path}: needs the columns {', '.join(wanted)}; it has {has}")
     found: dict[str, list[list[float]]] = {}
-    for line, row in enumerate(rows, start=2):
-        prompts = found.setdefault(row["id"], [])
-        cells = [(row[name] or "").strip() for name in columns]
-        if not any(cells):
-            continue
-        try:
-            values = [float(cell) for cell in cells]
-        except ValueError:
-            values = [float("nan")]
-        if not np.isfinite(values).all():
-            raise InputError(f"{path}: line {line}: {', '.join(columns)} must be numbers")
-        prompts.append(values)
+    for row in read_table(path, columns):
+        prompts = found.setdefault(row.id, [])
+        if row.values:
+            prompts.append(row.values)
     return found
 
 
@@ -236,8 +210,6 @@ def _reader(
 
 
 def _folder_reader(folder: Path) -> Callable[[str], NDArray[np.integer]]:
-    from abbe.teachers.masks import mask_files
-
     files = mask_files(folder)
 
     def read(id: str) -> NDArray[np.integer]:

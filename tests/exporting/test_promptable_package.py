@@ -1,0 +1,252 @@
+"""A promptable student as a package, and the package's answers against eager torch.
+
+Its weights are random: what is tested is that nothing is lost on the way. torch takes a while to
+export it, so that there is one package for all tests.
+"""
+
+import shutil
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from commands import abbe as command
+from PIL import Image as Picture
+from small_students import FACTS
+
+import abbe
+from abbe import sam, students
+from abbe.errors import InputError, PackageError
+from abbe.exporting import promptable_parity
+from abbe.exporting.promptable_parity import ProofPicture, compare, iou, references
+from abbe.exporting.promptable_write import write_promptable_package
+from abbe.imaging import read_labels
+from abbe.runtime.package import Package
+
+pytestmark = pytest.mark.slow
+
+SIDE = 64
+CLICKS = {"point_coords": [[12.5, 30], [40, 9]], "point_labels": [1, 0]}
+BOX = {"box": [3, 4, 40, 44.5]}
+MASK = {"mask_input": np.random.default_rng(8).normal(0, 5, (1, 16, 16)).astype(np.float32)}
+
+
+class Exported(NamedTuple):
+    package: Package
+    student: sam.SAM
+    said: list[str]
+
+
+def pictures(count: int) -> list[ProofPicture]:
+    random = np.random.default_rng(0)
+    prompts: tuple[dict[str, Any], ...] = ({"box": [5, 6, 40, 44]}, CLICKS)
+    return [
+        ProofPicture(f"picture-{n}", random.integers(0, 256, (50, 70, 3), np.uint8), prompts)
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("promptable")
+    torch.manual_seed(3)
+    student = students.build_promptable(
+        "promptable-resnet18", side=SIDE, encoder_weights="random"
+    ).eval()
+    students.save_promptable(folder / "student.safetensors", student, {})
+    other = {"outputs", "thresholds", "instances", "normalisation"}
+    facts = {key: value for key, value in FACTS.items() if key not in other} | {
+        "task": "promptable",
+        "channels": ("red", "green", "blue"),
+        "three_channels": "colour",
+        "image_size": (SIDE, SIDE),
+        "pixel_size": None,
+        "tile": SIDE,
+        "halo": 0,
+    }
+    said: list[str] = []
+    weights = folder / "student.safetensors"
+    package = write_promptable_package(
+        folder / "clicks", student, weights, facts, pictures(2), "val", said.append
+    )
+    return Exported(package, student, said)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(
+    "prompt", [CLICKS, BOX, CLICKS | BOX, CLICKS | MASK, CLICKS | BOX | MASK], ids=str
+)
+def test_the_package_answers_as_eager_torch(exported, engine, prompt):
+    ours = abbe.PromptablePredictor(exported.package, engine=engine, threads=1)
+    theirs = sam.PromptablePredictor(exported.student)
+    picture = np.random.default_rng(1).integers(0, 256, (90, 61, 3), dtype=np.uint8)
+    for predictor in (ours, theirs):
+        predictor.set_image(picture)
+    embedding = theirs.get_image_embedding().numpy()
+    assert np.abs(ours.get_image_embedding() - embedding).max() < 1e-4 * np.abs(embedding).max()
+    for multimask in (True, False):
+        answers = [
+            p.predict(**prompt, multimask_output=multimask, return_logits=True)
+            for p in (ours, theirs)
+        ]
+        for mine, other in zip(*answers, strict=True):
+            assert mine.shape == other.shape
+            assert np.abs(mine - other).max() < 1e-3 * np.abs(other).max()
+        mask = ours.predict(**prompt, multimask_output=multimask)[0]
+        assert mask.dtype == bool
+        assert np.array_equal(mask, answers[0][0] > 0)
+
+
+def test_the_package_says_what_it_is_and_holds_its_proof(exported):
+    package = exported.package
+    roles = {f"{part}_{kind}" for part in ("encoder", "decoder") for kind in ("onnx", "xml", "bin")}
+    files = set(package.description.files)
+    assert files == roles | {"weights", "test_image", "expected", "card"}
+    for figures in package.description.parity.values():
+        assert (figures["images"], figures["prompts"], figures["images_of"]) == (2, 4, "val")
+    assert set(package.description.parity) == {"onnxruntime/fp32", "openvino/fp32"}
+    card = package.file("card").read_text("utf-8")
+    assert "**The teacher is a stand-in**" in card
+    assert "abbe.PromptablePredictor" in card
+    expected = np.load(package.file("expected"), allow_pickle=False)
+    predictor = abbe.PromptablePredictor(package)
+    predictor.set_image(np.asarray(Picture.open(package.file("test_image"))))
+    mask, _, _ = predictor.predict(box=expected["boxes"][0], multimask_output=False)
+    assert iou(mask[0], expected["masks"][0]) > 0.99
+    loaded, _ = students.load_promptable(package.file("weights"))
+    ours, theirs = loaded.state_dict(), exported.student.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_the_decoder_has_the_inputs_of_sams_own_export(exported):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(exported.package.file("decoder_onnx")))
+    shapes = {port.name: port.shape for port in session.get_inputs()}
+    assert shapes == {
+        "image_embeddings": [1, 256, 4, 4],
+        "point_coords": [1, "points", 2],
+        "point_labels": [1, "points"],
+        "mask_input": [1, 1, 16, 16],
+        "has_mask_input": [1],
+    }
+    assert [port.name for port in session.get_outputs()] == ["low_res_masks", "iou_predictions"]
+
+
+def test_a_package_that_answers_otherwise_is_found_out(exported):
+    other = students.build_promptable(
+        "promptable-resnet18", side=SIDE, encoder_weights="random"
+    ).eval()
+    known = references(sam.PromptablePredictor(other), pictures(2))
+    ours = abbe.PromptablePredictor(exported.package, threads=1)
+    assert "the embedding of 'picture-" in compare(ours, known, "val")[1]
+    other.image_encoder = exported.student.image_encoder  # now only the decoder differs
+    known = references(sam.PromptablePredictor(other), pictures(2))
+    assert "masks agree with eager torch to a mean IoU of" in compare(ours, known, "val")[1]
+
+
+PICTURE = np.zeros((20, 30, 3), np.uint8)
+BAD_PROMPTS: dict[str, dict[str, Any]] = {
+    "no prompt was given": {},
+    "must be given together": {"point_coords": [[1, 1]]},
+    "P ≥ 1 is needed": {"point_coords": np.zeros((0, 2)), "point_labels": []},
+    "points lie outside": {"point_coords": [[30, 5]], "point_labels": [1]},
+    "1 of 1 points": {"point_coords": [[float("nan"), 5]], "point_labels": [1]},
+    "for each of 1 points": {"point_coords": [[3, 5]], "point_labels": [1, 1]},
+    "has no area": {"box": [5, 5, 5, 9]},
+    "reaches outside": {"box": [5, 5, 31, 9]},
+    "mask_input has the shape": {"mask_input": np.zeros((1, 8, 8))},
+}
+
+
+@pytest.mark.parametrize("message", BAD_PROMPTS)
+def test_prompts_that_mean_nothing_are_refused(exported, message):
+    predictor = abbe.PromptablePredictor(exported.package, threads=1)
+    predictor.set_image(PICTURE)
+    with pytest.raises(InputError, match=message):
+        predictor.predict(**BAD_PROMPTS[message])
+    predictor.reset_image()
+    with pytest.raises(InputError, match="set_image"):
+        predictor.predict(**BOX)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 20_000), (7, 5, 4), (3000, 2)])
+def test_images_of_any_form_are_answered_at_their_size(exported, shape):
+    predictor = abbe.PromptablePredictor(exported.package, threads=1)
+    predictor.set_image(np.full(shape, 90, np.uint8))
+    masks, scores, low = predictor.predict(box=[0, 0, shape[1], shape[0]])
+    assert masks.shape == (3, *shape[:2])
+    assert scores.shape == (3,)
+    assert low.shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 2), np.uint8),
+     np.zeros((2, 20_001), np.uint8)],
+)  # fmt: skip
+def test_other_images_are_refused(exported, image):
+    with pytest.raises(InputError):
+        abbe.PromptablePredictor(exported.package, threads=1).set_image(image)
+
+
+def test_a_damaged_network_is_refused(exported, tmp_path):
+    shutil.copytree(exported.package.folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "decoder.xml"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(PackageError, match="not the file that was packed"):
+        abbe.PromptablePredictor(tmp_path / "copy")
+
+
+def test_the_limit_is_the_one_that_is_stated(exported, monkeypatch):
+    monkeypatch.setattr(promptable_parity, "LARGEST_ERROR", 0.0)
+    known = references(sam.PromptablePredictor(exported.student), pictures(1))
+    ours = abbe.PromptablePredictor(exported.package, threads=1)
+    assert "at most 0 is allowed" in compare(ours, known, "val")[1]
+
+
+def test_predict_asks_for_each_object_of_each_image(exported, tmp_path, capsys):
+    random = np.random.default_rng(4)
+    for name in ("a", "b", "c", "d"):
+        picture = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Picture.fromarray(picture).save(tmp_path / "images" / f"{name}.png")
+    table = tmp_path / "prompts.csv"
+    table.write_text("id,x0,y0,x1,y1\na,2,3,30,30\na,31,5,60,40\nb,,,,\nc,0,0,61,10\n")
+    words = ["predict", exported.package.folder, tmp_path / "images"]
+    results = ["--results", "labels", "table", "geojson", "overview"]
+    out = ["--out", tmp_path / "out", *results, "--threads", 1]
+    assert command(*words, "--prompts", table, *out) == 1
+    said = capsys.readouterr().out
+    assert "line 5: box (0, 0, 61, 10) reaches outside the image" in said
+    assert "no row for the image 'd'" in said
+    labels = read_labels(tmp_path / "out" / "a.labels.tif")
+    assert not read_labels(tmp_path / "out" / "b.labels.tif").any()
+    assert not (tmp_path / "out" / "c.labels.tif").exists()
+    predictor = abbe.PromptablePredictor(exported.package, threads=1)
+    predictor.set_image(np.asarray(Picture.open(tmp_path / "images" / "a.png")))
+    boxes = [[2, 3, 30, 30], [31, 5, 60, 40]]
+    masks = [predictor.predict(box=box, multimask_output=False)[0][0] for box in boxes]
+    assert np.array_equal(labels > 0, masks[0] | masks[1])
+    assert (labels[masks[0] & ~masks[1]] == 1).all()
+    assert (labels[masks[1] & ~masks[0]] == 2).all()
+    rows = (tmp_path / "out" / "a.csv").read_text().splitlines()[1:]
+    areas = [int(row.split(",")[3]) for row in rows]
+    assert areas == [n for n in np.bincount(labels.ravel(), minlength=3)[1:] if n]
+    assert (tmp_path / "out" / "a.geojson").exists()
+    assert (tmp_path / "out" / "a.overview.png").exists()
+
+
+def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp_path, capsys):
+    Picture.fromarray(PICTURE).save(tmp_path / "a.png")
+    words = ["predict", exported.package.folder, tmp_path / "a.png", "--out", tmp_path / "out"]
+    assert command(*words) == 1
+    assert "give --prompts" in capsys.readouterr().err
+    (tmp_path / "p.csv").write_text("id,x,y\na,3,3\n")
+    for option, complaint in (
+        (["--tile", 64], "sees each image whole"),
+        (["--precision", "int8"], "run in fp32"),
+        (["--results", "probability"], "gives masks"),
+    ):
+        assert command(*words, "--prompts", tmp_path / "p.csv", *option) == 1
+        assert complaint in capsys.readouterr().err

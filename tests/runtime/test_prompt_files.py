@@ -1,0 +1,61 @@
+"""Tables of boxes and points, several rows an object, and folders of masks."""
+
+import numpy as np
+import pytest
+
+from abbe.errors import InputError
+from abbe.imaging import write_labels
+from abbe.runtime.prompt_files import read_prompts
+
+
+def read(tmp_path, text):
+    (tmp_path / "prompts.csv").write_text(text)
+    return read_prompts(tmp_path / "prompts.csv")
+
+
+def test_each_box_is_an_object(tmp_path):
+    prompts = read(tmp_path, "id,x0,y0,x1,y1\na,1,2,3,4\na,0,0,9,9\nb,,,,\n")
+    assert [prompt.box for prompt in prompts("a", (9, 9))] == [(1, 2, 3, 4), (0, 0, 9, 9)]
+    assert prompts("b", (9, 9)) == []
+    with pytest.raises(InputError, match="no row for the image 'c'"):
+        prompts("c", (9, 9))
+
+
+def test_points_that_share_an_object_are_one_prompt(tmp_path):
+    text = "id,object,x,y,positive\na,first,1,2,1\na,second,5,5,\na,first,3,4.5,0\n"
+    first, second = read(tmp_path, text)("a", (9, 9))
+    assert (first.name, first.points, first.labels) == ("first", [(1, 2), (3, 4.5)], [1, 0])
+    assert (second.points, second.labels) == ([(5, 5)], [1])
+
+
+def test_points_without_an_object_are_one_each(tmp_path):
+    prompts = read(tmp_path, "id,x,y\na,1,2\na,3,4\n")("a", (9, 9))
+    assert [prompt.points for prompt in prompts] == [[(1, 2)], [(3, 4)]]
+
+
+def test_masks_give_the_boxes_of_their_objects(tmp_path):
+    labels = np.zeros((12, 16), np.int32)
+    labels[2:5, 3:9], labels[6:, 0] = 1, 2
+    write_labels(tmp_path / "a.tif", labels)
+    prompts = read_prompts(tmp_path)
+    assert [prompt.box for prompt in prompts("a", (12, 16))] == [(3, 2, 9, 5), (0, 6, 1, 12)]
+    with pytest.raises(InputError, match="12 × 16 px, but the image has 12 × 15"):
+        prompts("a", (12, 15))
+    with pytest.raises(InputError, match="no mask for the image 'b'"):
+        prompts("b", (12, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("id,x\na,1\n", "needs the columns id and x0, y0, x1, y1, or id and x, y"),
+        ("", "it has nothing"),
+        ("x,y\n1,2\n", "needs the columns id, x, y"),
+        ("id,x,y\na,1,z\n", "line 2: x, y must be numbers"),
+        ("id,x,y,positive\na,1,2,yes\n", "line 2: positive is 'yes'"),
+        ("id,object,x0,y0,x1,y1\na,o,1,2,3,4\na,o,1,2,3,4\n", "has a box already"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read(tmp_path, text)
