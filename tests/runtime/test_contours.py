@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage import measure
 
 from abbe.runtime.contours import Edges, edges_of, rings_of, without_seams
 from abbe.runtime.polygons import objects_of
@@ -18,7 +19,7 @@ def random_labels(seed: int, height: int, width: int, kind: int) -> np.ndarray:
         mask = random.random((height, width)) < random.uniform(0.3, 0.9)
     else:
         mask = ndimage.gaussian_filter(random.random((height, width)), 1.5) > 0.5
-    return ndimage.label(mask)[0].astype(np.int32)
+    return np.asarray(measure.label(mask, connectivity=1), np.int32)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

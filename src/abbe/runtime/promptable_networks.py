@@ -140,14 +140,10 @@ def open_networks(
         )
     chosen = engine or description.engine.engine
     threads = threads or description.engine.threads or os.cpu_count() or 1
-    opened = [
-        _open(package, part, inputs, outputs, chosen, threads, cache or default_cache())
-        for part, inputs, outputs in (
-            ("encoder", ENCODER_INPUTS, 1),
-            ("decoder", DECODER_INPUTS, 2),
-        )
-    ]
-    return PromptableNetworks(package, size[0], chosen, *opened)
+    common = (chosen, threads, cache or default_cache())
+    encoder = _open(package, "encoder", ENCODER_INPUTS, 1, *common)
+    decoder = _open(package, "decoder", DECODER_INPUTS, 2, *common)
+    return PromptableNetworks(package, size[0], chosen, encoder, decoder)
 
 
 def _open(
