@@ -26,9 +26,11 @@ from abbe.runtime.package import Package
 pytestmark = pytest.mark.slow
 
 SIDE = 64
-CLICKS = {"point_coords": [[12.5, 30], [40, 9]], "point_labels": [1, 0]}
-BOX = {"box": [3, 4, 40, 44.5]}
-MASK = {"mask_input": np.random.default_rng(8).normal(0, 5, (1, 16, 16)).astype(np.float32)}
+CLICKS: dict[str, Any] = {"point_coords": [[12.5, 30], [40, 9]], "point_labels": [1, 0]}
+BOX: dict[str, Any] = {"box": [3, 4, 40, 44.5]}
+MASK: dict[str, Any] = {
+    "mask_input": np.random.default_rng(8).normal(0, 5, (1, 16, 16)).astype(np.float32)
+}
 
 
 class Exported(NamedTuple):
