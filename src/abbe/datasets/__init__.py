@@ -20,6 +20,7 @@ from abbe.datasets.splits import (
     choose_labelled,
     require_split,
     require_whole_groups,
+    shuffled,
     split_groups,
 )
 from abbe.datasets.tiles import TileIndex, draw_tiles, index_tiles, slide_tiles
@@ -60,6 +61,7 @@ __all__ = [
     "require_classes",
     "require_split",
     "require_whole_groups",
+    "shuffled",
     "simulated_tissue",
     "slide_tiles",
     "split_groups",

@@ -24,6 +24,7 @@ Batch = dict[str, torch.Tensor]
 - ``label`` (B, S, S) int64 instances, −1 unknown; ``has_label`` (B,) bool;
 - ``target`` (B, K, S, S) float32 in [0, 1], or ``target_instances`` (B, S, S) int64;
   ``has_target`` (B,) bool;
+- ``category`` (B,) int64, the image's class, where images have one;
 - ``valid`` (B, S, S) bool, False beyond the image's edge.
 """
 
@@ -141,6 +142,8 @@ class Batches:
         }
         if self.teaches_live:
             sample["teacher_image"] = pixels[self._teacher]
+        if image.category >= 0:
+            sample["category"] = torch.tensor(image.category)
         if self.second_view:
             sample["second_image"] = self._second_view(image, random)
         return sample

@@ -29,6 +29,7 @@ class Prepared:
         label: (H, W) instances, −1 where unknown; None without a label.
         probability: (K, H, W) uint8 target; None without one.
         instances: (H, W) int32 target instances, where the teacher gives those instead.
+        category: number of the image's class; −1 without one.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Prepared:
     label: np.ndarray | None = None
     probability: np.ndarray | None = None
     instances: np.ndarray | None = None
+    category: int = -1
 
     @property
     def has_target(self) -> bool:

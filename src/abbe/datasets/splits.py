@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -123,12 +123,18 @@ def choose_labelled(dataset: Dataset, amount: int | float, seed: int = 0) -> Dat
             f"{count} labelled training images were asked for, "
             f"but data set '{dataset.name}' has {len(labelled)}"
         )
-    kept = set(sorted(labelled.ids, key=lambda id: _drawn(seed, id))[:count])
+    kept = set(shuffled(labelled.ids, seed)[:count])
     return dataset.having(
         replace(record, label=None, types=None)
-        if record.split == "train" and record.id not in kept else record
+        if record.split == "train" and record.id not in kept
+        else record
         for record in dataset
     )
+
+
+def shuffled(ids: Iterable[str], seed: int) -> list[str]:
+    """Ids in an order that depends on the seed and each id only, the same on any machine."""
+    return sorted(ids, key=lambda id: _drawn(seed, id))
 
 
 def _drawn(seed: int, name: str) -> str:

@@ -5,6 +5,7 @@ from abbe.losses.contrastive import nt_xent
 from abbe.losses.hover import hv_maps, hv_mse, turn_hv
 from abbe.losses.label_maps import boundary_of, foreground_of, known_of
 from abbe.losses.probability import logit_mse, probability_mse, soft_bce
+from abbe.losses.regions import region_loss
 from abbe.losses.response import logits_of, response_bce, temperature_kl
 from abbe.losses.supervised import supervised
 from abbe.losses.uncertainty import FixedWeighting, UncertaintyWeighting
@@ -36,6 +37,7 @@ __all__ = [
     "logits_of",
     "nt_xent",
     "probability_mse",
+    "region_loss",
     "response_bce",
     "soft_bce",
     "supervised",

@@ -1,6 +1,7 @@
 """Students: the small networks that learn, their size, their files, and their predictions."""
 
 from abbe.students.classifier import Classifier, build_classifier
+from abbe.students.classifier_files import load_classifier, save_classifier
 from abbe.students.encoder_files import (
     encoder_facts,
     encoder_of,
@@ -10,6 +11,7 @@ from abbe.students.encoder_files import (
 )
 from abbe.students.encoders import EncoderWeights
 from abbe.students.predict import predict
+from abbe.students.probe import LinearProbe
 from abbe.students.promptable import (
     PROMPTABLE_ARCHITECTURES,
     PromptableEncoder,
@@ -18,6 +20,7 @@ from abbe.students.promptable import (
     is_promptable,
 )
 from abbe.students.promptable_files import load_promptable, save_promptable
+from abbe.students.response import ResponseNetwork
 from abbe.students.size import Size, count
 from abbe.students.unet import ARCHITECTURES, UNet, build
 from abbe.students.weights import load, save
@@ -27,7 +30,9 @@ __all__ = [
     "PROMPTABLE_ARCHITECTURES",
     "Classifier",
     "EncoderWeights",
+    "LinearProbe",
     "PromptableEncoder",
+    "ResponseNetwork",
     "Size",
     "UNet",
     "build",
@@ -40,10 +45,12 @@ __all__ = [
     "encoder_state",
     "is_promptable",
     "load",
+    "load_classifier",
     "load_encoder",
     "load_promptable",
     "predict",
     "save",
+    "save_classifier",
     "save_encoder",
     "save_promptable",
 ]

@@ -59,7 +59,11 @@ class UNet(nn.Module):
             ValueError: H or W is no multiple of `divisor`, or C is not `in_channels`.
         """
         self._check(image)
-        features = self.encoder(image)
+        return self.decode(self.encoder(image))
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Logits (B, K, H, W) from the encoder's maps of an image, the finest first."""
+        features = list(features)
         x = features.pop()
         for block in self.decoder:
             height, width = 2 * x.shape[-2], 2 * x.shape[-1]
