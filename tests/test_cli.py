@@ -271,7 +271,7 @@ def test_another_teacher_is_refused_and_the_store_is_kept(tissue, masks, capsys)
         (["--teacher.path", "nowhere"], "nowhere: there is no such folder"),
         (["--teacher.kind", "none"], "teacher.kind: choose from masks, onnx"),
         (["--teacher.kind", "store"], "teacher.kind: choose from masks, onnx"),
-        (["--teacher.live"], "live: true works with kind torch or run only"),
+        (["--teacher.live"], "live: true works with kind torch, run or sam only"),
         (["--data.where", "kind", "fluo"], "no column 'kind'"),
     ],
 )

@@ -37,6 +37,11 @@ Architecture = Literal[
     "promptable-mobilesam",
 ]
 Output = Literal["foreground", "boundary"]
+DataKind = Literal[
+    "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given",
+    "classes", "slides", "nct_crc", "bach", "breakhis", "chaoyang", "glas", "bcss", "pannuke",
+    "monuseg", "nucls",
+]  # fmt: skip
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Switch = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare off as false."""
@@ -67,11 +72,10 @@ class Section(BaseModel, metaclass=_SectionType):
 class Data(Section):
     """Which images, which labels, and how they are split."""
 
-    kind: Literal[
-        "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given"
-    ] = "folder"
-    """folder: images/, labels/, index.csv; simulated: made up by Abbe; given: from Python; else
-    the original layout of a public set (`abbe data list`)."""
+    kind: DataKind = "folder"
+    """folder: images/, labels/, index.csv; classes: a folder of images a class; slides: the tiles
+    of whole slides; simulated: made up by Abbe; given: from Python; else the original layout of a
+    public set (`abbe data list`)."""
     path: Path | None = None
     """The data set's folder (or .npz file for tissuenet)."""
     channels: tuple[str, ...] | None = None
@@ -81,7 +85,9 @@ class Data(Section):
     objects: Literal["cell", "nucleus"] = "cell"
     """What is labelled, where a set offers both (tissuenet, simulated)."""
     pixel_size: Annotated[float, Field(gt=0)] | None = None
-    """µm per pixel, where the files do not say or are wrong."""
+    """µm per pixel, where the files do not say or are wrong; of slides, at their finest level."""
+    tile_pixel_size: Annotated[float, Field(gt=0)] = 0.5
+    """µm per pixel of the tiles (slides only)."""
     where: dict[str, str] = {}
     """Keep only the images with these values in index.csv, for example kind: fluo."""
     group: str | None = None
@@ -97,7 +103,7 @@ class Data(Section):
     count: Annotated[int, Field(ge=3)] = 200
     """Number of images (simulated only)."""
     size: Annotated[int, Field(ge=64)] = 256
-    """Side of an image in px (simulated only)."""
+    """Side of an image in px (simulated, and the tiles of slides)."""
     seed: int = 0
     """Seed of the simulator (simulated only)."""
 
@@ -112,6 +118,13 @@ class Data(Section):
         if abs(sum(self.fractions) - 1) > 1e-6:
             raise ValueError(f"fractions must add up to 1, not {sum(self.fractions):g}")
         return self
+
+
+class PretrainData(Data):
+    """Where tiles to pretrain on come from; no label of theirs is looked at."""
+
+    kind: DataKind = "given"
+    """As in data; given: the training images of data."""
 
 
 class Teacher(Section):
@@ -208,6 +221,60 @@ class Promptable(Section):
         return self
 
 
+class Pretraining(Section):
+    """How an encoder learns from tiles without labels, before the task (recipe rckd)."""
+
+    method: Literal["none", "contrastive", "rckd", "rckd+contrastive"] = "rckd"
+    """rckd: the teacher's response to the tiles; contrastive: two views of a tile are alike
+    (SimCLR); none: straight to the task, from student.encoder_weights."""
+    steps: Annotated[int, Field(ge=1)] = 5000
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Over all processes."""
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] = 224
+    """Side of a training crop in px."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    response: Literal["soft_bce", "kl"] = "soft_bce"
+    """soft_bce: maps that do not exclude each other; kl: classes that do, at a temperature."""
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    """Of kl."""
+    hv: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the horizontal and vertical maps, where the teacher gives instances; 0 for none."""
+    contrastive: Annotated[float, Field(gt=0)] = 0.1
+    """Weight of the contrastive term beside the response."""
+    contrastive_temperature: Annotated[float, Field(gt=0)] = 0.1
+    stain: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """How far the stains change (HED); for red, green and blue only."""
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """How far brightness, contrast and saturation change; for red, green and blue only."""
+
+
+class FineTuning(Section):
+    """The task that the student is for in the end (recipe rckd); its schedule is training."""
+
+    task: Literal["classification", "segmentation"] = "classification"
+    """Of images, by their column class; of pixels, by their types or else the foreground."""
+    trains: Literal["all", "linear"] = "all"
+    """linear: a linear probe on the frozen encoder (classification only)."""
+    encoder_rate: Annotated[float, Field(gt=0)] = 1.0
+    """The encoder learns at so many times training.learning_rate."""
+    head_rate: Annotated[float, Field(gt=0)] = 5.0
+    """What is new learns at so many times training.learning_rate."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Classification only."""
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """balanced: rare classes count as much as frequent ones (classification only)."""
+    stain: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """As in pretraining, for student and twin alike."""
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _probe_classifies(self) -> "FineTuning":
+        if self.trains == "linear" and self.task != "classification":
+            raise ValueError("trains: linear goes with task: classification only")
+        return self
+
+
 class Loss(Section):
     """The terms of the loss; a switched-off term is not computed."""
 
@@ -287,7 +354,7 @@ class Evaluation(Section):
 class Experiment(Section):
     """One run: data, teacher, student, loss, training and evaluation."""
 
-    recipe: Literal["cmkd", "kdsam", "supervised"]
+    recipe: Literal["cmkd", "kdsam", "rckd", "supervised"]
     title: str = ""
     out: Path
     """The run folder."""
@@ -299,6 +366,9 @@ class Experiment(Section):
     student: Student
     loss: Loss = Loss()
     promptable: Promptable = Promptable()
+    pretrain_data: PretrainData = PretrainData()
+    pretraining: Pretraining = Pretraining()
+    fine_tuning: FineTuning = FineTuning()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
@@ -311,6 +381,16 @@ class Experiment(Section):
                 raise ValueError("recipe 'cmkd' with both loss terms off distils nothing")
         if self.recipe == "kdsam" and self.teacher.kind != "sam":
             raise ValueError("recipe 'kdsam' needs a teacher of SAM's family: --teacher.kind sam")
+        if self.recipe == "rckd":
+            if "rckd" in self.pretraining.method and self.teacher.kind == "none":
+                raise ValueError(
+                    f"recipe 'rckd' with pretraining.method '{self.pretraining.method}' needs a "
+                    "teacher: give --teacher.kind and its path"
+                )
+            if self.teacher.live:
+                raise ValueError("teacher.live: recipe 'rckd' learns from stored answers")
+            if "contrastive" in self.pretraining.method and self.pretraining.batch_size < 2:
+                raise ValueError("pretraining.batch_size: a contrastive term needs 2 or more")
         if self.teacher.live and self.teacher.kind == "sam" and self.recipe != "kdsam":
             raise ValueError("teacher.live: a teacher of kind sam runs live with recipe kdsam only")
         if (self.recipe == "kdsam") != self.student.architecture.startswith("promptable-"):

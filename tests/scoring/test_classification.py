@@ -81,7 +81,7 @@ def test_regions_agree_with_scikit_learn_and_unknown_pixels_do_not_count():
     iou = metrics.jaccard_score(truth[known], prediction[known], average="macro")
     assert scores["mean_iou"] == pytest.approx(iou)
     dice = metrics.f1_score(truth[known], prediction[known], average="macro")
-    assert scores["mean_dice"] == pytest.approx(dice)
+    assert scores["dice"] == pytest.approx(dice)
     assert region_scores(tables, np.array([[0.0, 2.0]]))["mean_iou"] == pytest.approx(
         region_scores(tables[1:])["mean_iou"]
     )

@@ -24,6 +24,15 @@ PUBLISHED = {
     "isic2017": datasets.isic2017,
     "hc18": datasets.hc18,
     "busi": datasets.busi,
+    "nct_crc": datasets.nct_crc,
+    "bach": datasets.bach,
+    "breakhis": datasets.breakhis,
+    "chaoyang": datasets.chaoyang,
+    "glas": datasets.glas,
+    "bcss": datasets.bcss,
+    "pannuke": datasets.pannuke,
+    "monuseg": datasets.monuseg,
+    "nucls": datasets.nucls,
 }
 """Sets whose layout and channels are fixed, by ``data.kind``."""
 
@@ -54,6 +63,15 @@ def collect(data: config.Data) -> Dataset:
         dataset = datasets.tissuenet(data.path, label=data.objects, group=data.group)
     elif data.kind == "bbbc038":
         dataset = datasets.bbbc038(data.path, channels=data.channels)
+    elif data.kind == "classes":
+        dataset = datasets.class_folder(data.path, pixel_size=data.pixel_size)
+    elif data.kind == "slides":
+        dataset = datasets.slide_tiles(
+            data.path,
+            tile=data.size,
+            pixel_size=data.tile_pixel_size,
+            slide_pixel_size=data.pixel_size,
+        )
     elif data.kind in PUBLISHED:
         dataset = PUBLISHED[data.kind](data.path)
         if data.channels not in (None, dataset.channels):

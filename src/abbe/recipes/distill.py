@@ -43,9 +43,16 @@ def distill(
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
-    if dataset is None:
-        dataset = build.build_dataset(experiment.data)
-    check(experiment, dataset)
+    if experiment.recipe == "rckd":
+        from abbe.recipes import task_data
+
+        if dataset is None:
+            dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
+        task_data.check(experiment, dataset)
+    else:
+        if dataset is None:
+            dataset = build.build_dataset(experiment.data)
+        check(experiment, dataset)
     folder = run_folder.start(experiment, resume=resume)
     training = experiment.training
     accelerator = make_accelerator(folder, precision=training.precision, trackers=training.trackers)
@@ -63,6 +70,12 @@ def distill(
 
         return distill_promptable(
             experiment, dataset, folder, accelerator, resume=resume, progress=progress
+        )
+    if experiment.recipe == "rckd":
+        from abbe.recipes.distill_rckd import Session, distill_rckd
+
+        return distill_rckd(
+            experiment, dataset, Session(folder, accelerator, resume=resume, progress=progress)
         )
     teacher, store, speed = teach_run(experiment, dataset, folder, accelerator, progress)
     trained = train(

@@ -203,7 +203,10 @@ def missing_answers(summary: Mapping[str, Any]) -> list[str]:
     return [f"The teacher gave no answer for {missing} images."] if missing else []
 
 
-SHOWN = ("dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq")
+SHOWN = (
+    "dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq", "balanced_accuracy", "accuracy",
+    "macro_f1", "auroc", "mean_iou",
+)  # fmt: skip
 """Metrics of the short table, as far as a run has them."""
 
 

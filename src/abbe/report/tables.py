@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from abbe import scoring
 from abbe.report.numbers import (
     bounds_of,
     decimal,
@@ -15,14 +16,17 @@ from abbe.report.numbers import (
     quantity,
     significant,
 )
-from abbe.scoring import METRICS
 
 Summary = Mapping[str, Any]
+METRICS = {**scoring.CLASSIFICATION_METRICS, **scoring.REGION_METRICS, **scoring.METRICS}
+"""All that this version knows, by key."""
 
 _FAMILY = {
     **dict.fromkeys(("dice", "iou", "precision", "recall"), "Pixels"),
     **dict.fromkeys(("boundary_f1", "nsd", "hd95"), "Boundaries"),
     **dict.fromkeys(("mean_ap", "pq", "sq", "rq", "aji"), "Instances"),
+    **dict.fromkeys(scoring.CLASSIFICATION_METRICS, "Classes"),
+    **dict.fromkeys(("mean_iou", "pixel_accuracy"), "Regions"),
 }
 _IN_PIXELS = {"hd95"}
 

@@ -9,7 +9,7 @@ from abbe.scoring.names import Metric
 
 REGION_METRICS: dict[str, Metric] = {
     "mean_iou": Metric("IoU, mean over classes", True),
-    "mean_dice": Metric("Dice, mean over classes", True),
+    "dice": Metric("Dice, mean over classes", True),
     "pixel_accuracy": Metric("Accuracy of pixels", True),
 }
 
@@ -48,7 +48,7 @@ def confusion(
 def region_scores(confusions: NDArray[np.int64], counts: Floats | None = None) -> dict[str, Floats]:
     """The scores of a set of images, all pixels taken together, and of R resamples at once.
 
-    ``mean_iou`` = mean of TP / (TP + FP + FN) and ``mean_dice`` = mean of 2 TP / (2 TP + FP + FN),
+    ``mean_iou`` = mean of TP / (TP + FP + FN) and ``dice`` = mean of 2 TP / (2 TP + FP + FN),
     over the classes that occur in the truth or the answers; ``pixel_accuracy``.
 
     Args:
@@ -66,6 +66,6 @@ def region_scores(confusions: NDArray[np.int64], counts: Floats | None = None) -
     either = table.sum(1) + table.sum(2)
     return {
         "mean_iou": mean_of_defined(ratio(right, either - right)),
-        "mean_dice": mean_of_defined(ratio(2 * right, either)),
+        "dice": mean_of_defined(ratio(2 * right, either)),
         "pixel_accuracy": ratio(right.sum(1), table.sum((1, 2))),
     }

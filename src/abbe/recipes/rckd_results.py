@@ -1,0 +1,156 @@
+"""What a run of RCKD leaves behind: scores of the task, summary, examples, report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import abbe
+from abbe import config, report, students
+from abbe.datasets import Dataset
+from abbe.datasets.prepare import Prepared
+from abbe.files import write_json
+from abbe.imaging import choose_rule, three_channels
+from abbe.recipes import results, task_data
+from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
+from abbe.recipes.evaluate import Scores, save_examples, save_scores
+from abbe.recipes.task_scores import METRICS, Answers, answer, score, summarise
+from abbe.students import LinearProbe
+from abbe.targets import TargetStore
+
+
+def write_results(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    store: TargetStore | None,
+    pretrained: Pretrained | None,
+    trained: Trained,
+    speed: dict[str, float],
+    progress: bool,
+) -> None:
+    """Score student and twin on the test images and write everything the report needs."""
+    task, sees = experiment.fine_tuning.task, experiment.student.sees
+    classes = task_data.classes_of(dataset, task)
+    images = task_images(dataset, dataset.split("test").records, sees, task)
+    groups = [dataset[image.id].unit for image in images]
+    answers = {
+        name: answer(network, images, sees, len(classes)) for name, (network, _) in trained.items()
+    }
+    scores = Scores(rows(task, answers, images, groups), {})
+    save_scores(scores, folder / "scores.parquet")
+    if task == "segmentation":
+        save_task_examples(scores, answers, images, folder)
+    summary: dict[str, Any] = {
+        "abbe": abbe.__version__,
+        "recipe": experiment.recipe,
+        "title": experiment.title or f"{experiment.recipe} on {dataset.name}",
+        "task": task,
+        "classes": list(classes),
+        "data": describe_data(experiment, dataset, len(images)),
+        "pretraining": experiment.pretraining.method,
+        "student_sees": list(sees),
+        "encoder_weights": str(experiment.student.encoder_weights),
+        **results.describe_teacher(store, ()),
+        **summarise(task, answers, images, groups, experiment.evaluation.resamples),
+        "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
+        "speed": {**speed, **training_speed(pretrained, trained)},
+        "seed": experiment.seed,
+        "thresholds": {},
+        "thresholds_chosen_on": "nothing: the answer is the most probable class",
+    }
+    for name, (network, _) in trained.items():
+        base = network.classifier if isinstance(network, LinearProbe) else network
+        size = students.count(base, len(sees), 256)
+        summary["models"][name] |= {
+            **size._asdict(),
+            "macs_image_size": 256,
+            "ms_per_image": 1000 * float(np.median(answers[name].seconds)),
+        }
+    summary["warnings"] = warnings(summary)
+    write_json(folder / "summary.json", summary)
+    report.write_report(folder)
+
+
+def rows(
+    task: str, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row an image, model and metric; of a classified image, whether it is right."""
+    found = []
+    for name, each in answers.items():
+        if task == "segmentation":
+            values = score(task, each, images, np.eye(len(images)))
+        else:
+            truth = np.array([image.category for image in images])
+            values = {"accuracy": (each.table.argmax(1) == truth).astype(float)}
+        found += [
+            {"image": image.id, "group": group, "model": name, "metric": metric, "value": value}
+            for metric, column in values.items()
+            for image, group, value in zip(images, groups, column.tolist(), strict=True)
+        ]
+    return found
+
+
+def save_task_examples(
+    scores: Scores, answers: Mapping[str, Answers], images: Sequence[Prepared], folder: Path
+) -> None:
+    """Keep the best, median and worst segmented images, by their mean Dice."""
+    number = {image.id: index for index, image in enumerate(images)}
+
+    def example(id: str) -> dict[str, np.ndarray]:
+        image = images[number[id]]
+        assert image.label is not None  # only labelled images are scored
+        pixels = image.whole()
+        arrays = {
+            "id": np.array(id),
+            "image": three_channels(pixels, choose_rule("auto", len(pixels))),
+            "truth": image.label.astype(np.int32),
+        }
+        return arrays | {name: each.maps[number[id]] for name, each in answers.items()}
+
+    save_examples(scores, folder / "examples", example)
+
+
+def describe_data(experiment: config.Experiment, dataset: Dataset, tests: int) -> dict[str, Any]:
+    """Counts of the data set by split, for the task."""
+    task = experiment.fine_tuning.task
+    train = dataset.split("train")
+    known = len(task_data.labelled(train, task))
+    return {
+        "name": dataset.name,
+        "licence": dataset.licence,
+        "simulated": dataset.simulated,
+        "channels": list(dataset.channels),
+        "train_labelled": known,
+        "train_unlabelled": len(train) - known,
+        "validation": len(task_data.labelled(dataset.split("val"), task)),
+        "test": tests,
+    }
+
+
+def training_speed(pretrained: Pretrained | None, trained: Trained) -> dict[str, float]:
+    """Images a second and share of waiting for data, of the task and of pretraining."""
+    speed = results.training_speed(trained)
+    if pretrained is not None:
+        speed["pretrain_images_per_s"] = pretrained.fitted.images_per_second
+        speed["pretrain_share_waiting_for_data"] = pretrained.fitted.share_waiting
+    return speed
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader should doubt."""
+    said, data = [], summary["data"]
+    if data["simulated"]:
+        said.append("The images are simulated: figures say nothing about real tissue.")
+    if summary["encoder_weights"] == "random":
+        said.append("The encoder began with random weights, as chosen, not with ImageNet's.")
+    if not summary["gain"]:
+        said.append("There is no twin ('twin: true', after pretraining), so no gain is known.")
+    if data["validation"] == 0:
+        said.append("No validation image has a label: the last weights were taken.")
+    if data["test"] < 100:
+        said.append(f"{data['test']} test images are few: look at the intervals, not the means.")
+    if summary["targets"] and summary["targets"]["empty"]:
+        said.append(f"The teacher found nothing in {summary['targets']['empty']} tiles.")
+    return said

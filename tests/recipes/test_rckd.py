@@ -1,0 +1,248 @@
+"""RCKD through the command line, on drawn tiles: few discs are one class, many the other."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+import torch
+from commands import abbe
+from PIL import Image as Picture
+
+from abbe import config, students
+from abbe.datasets import class_folder
+from abbe.imaging import write_labels
+from abbe.recipes import task_data
+from abbe.recipes.distill_rckd import class_weights
+from abbe.recipes.rckd import parts_of
+from abbe.students.classifier import Classifier
+from abbe.students.encoders import ENCODERS
+from abbe.students.unet import encoder_name_of
+from abbe.tensors import read_tensors
+
+TINY = shlex.split(
+    "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
+    "--student.sees red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
+    "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
+    "--training.validate-every 2 --training.workers 0 --training.ema 0 --evaluation.resamples 100"
+)
+
+
+def draw(random, discs):
+    grid, label = np.mgrid[:64, :64], np.zeros((64, 64), np.int32)
+    for number in range(discs):
+        centre = random.integers(6, 58, 2)
+        label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 5] = number + 1
+    pink = np.array([230, 170, 200]) - random.integers(0, 20, (64, 64, 1))
+    return np.where(label[..., None] > 0, np.array([110, 70, 140]), pink).astype(np.uint8), label
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """Tiles in folders of classes; tiles with labels that cannot be read; masks of a teacher."""
+    root, random = tmp_path_factory.mktemp("tiles"), np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", 2), ("test", 3)):
+        for name, discs in (("dense", 12), ("sparse", 3)):
+            folder = root / "classes" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture, _ = draw(random, discs)
+                Picture.fromarray(picture).save(folder / f"{number}.png")
+    rows = ["id,split"]
+    for folder in ("tiles/images", "tiles/labels", "masks", "regions/images"):
+        (root / folder).mkdir(parents=True)
+    for number in range(6):
+        picture, label = draw(random, 5 + number)
+        Picture.fromarray(picture).save(root / "tiles/images" / f"t{number}.png")
+        Picture.fromarray(picture).save(root / "regions/images" / f"t{number}.png")
+        (root / "tiles/labels" / f"t{number}.png").write_bytes(b"whoever reads this fails")
+        write_labels(root / "regions/labels" / f"t{number}.png", label)
+        write_labels(root / "masks" / f"t{number}.png", label)
+        rows.append(f"t{number},{('train', 'val', 'test')[number // 2]}")
+    (root / "regions/index.csv").write_text("\n".join(rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def base(tiles):
+    return [
+        "distill", "rckd", *TINY, "--data.path", str(tiles / "classes"),
+        "--pretrain-data.kind", "folder", "--pretrain-data.path", str(tiles / "tiles"),
+        "--teacher.kind", "masks", "--teacher.path", str(tiles / "masks"),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(base, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "rckd"
+    arguments = ["--pretraining.method", "rckd+contrastive", "--out", out]
+    assert abbe(*base, *arguments) == 0
+    return out
+
+
+def lines_of(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return {(line["model"], line["stage"]): set(line["terms"]) for line in lines if "terms" in line}
+
+
+@pytest.mark.slow
+def test_a_run_pretrains_fine_tunes_and_scores_student_and_twin(run):
+    summary = json.loads((run / "summary.json").read_text())
+    assert set(summary["models"]) == {"student", "twin"}
+    for model in summary["models"].values():
+        assert set(model["metrics"]) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc"}
+        assert model["metrics"]["accuracy"]["n"] == 6
+        assert 0 <= model["metrics"]["auroc"]["mean"] <= 1
+    assert summary["gain"]["balanced_accuracy"]["n"] == 6
+    assert summary["data"]["train_labelled"] == 6
+    assert summary["pretraining"] == "rckd+contrastive"
+    page = (run / "report.html").read_text()
+    assert "Balanced accuracy" in page
+
+
+@pytest.mark.slow
+def test_pretraining_reads_no_label_and_the_twin_gets_the_task_alone(run):
+    # The tiles' label files are no images: the run would have ended at the first one.
+    assert lines_of(run) == {
+        ("student", "pretrain"): {"response", "hv", "contrastive"},
+        ("student", "task"): {"class"},
+        ("twin", "task"): {"class"},
+    }
+
+
+def test_no_label_goes_with_the_tiles(tiles):
+    dataset = class_folder(tiles / "classes")
+    values = {
+        "recipe": "rckd", "out": "x", "data": {"kind": "classes", "path": "x"},
+        "pretrain_data": {"kind": "classes", "path": str(tiles / "classes")},
+        "teacher": {"kind": "masks", "path": "x"}, "student": {"encoder_weights": "random"},
+    }  # fmt: skip
+    found = task_data.tiles_of(config.parse(values, "test"), dataset)
+    assert len(found) == 6  # those of val and test stay out
+    assert all(record.id.startswith("train/") for record in found)
+    for record in found:
+        assert record.label is None
+        assert record.types is None
+        assert "class" not in record.columns
+
+
+@pytest.mark.slow
+def test_the_encoder_is_written_with_facts_and_was_changed_by_pretraining(run):
+    facts = students.encoder_facts(run / "encoder.safetensors")
+    assert facts["encoder"] == "mobilenetv3"
+    assert facts["facts"]["pretraining"] == "rckd+contrastive"
+    assert facts["facts"]["tiles"] == 6
+    model = students.build_classifier(
+        "mobilenetv3", in_channels=3, classes=("a", "b"), encoder_weights="random"
+    )
+    students.load_encoder(model, run / "encoder.safetensors")
+    loaded, stored = read_tensors(run / "encoder.safetensors"), students.encoder_state(model)
+    assert all(torch.equal(loaded[name], value) for name, value in stored.items())
+    student, facts = students.load_classifier(run / "student.safetensors")
+    assert facts["classes"] == ["dense", "sparse"]
+    assert student(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
+@pytest.mark.slow
+def test_a_linear_probe_leaves_the_encoder_alone(base, tmp_path):
+    arguments = ["--fine-tuning.trains", "linear", "--pretraining.method", "contrastive"]
+    assert abbe(*base, *arguments, "--out", tmp_path / "probe") == 0
+    encoder = read_tensors(tmp_path / "probe/encoder.safetensors")
+    probe, _ = students.load_classifier(tmp_path / "probe/student.safetensors")
+    assert isinstance(probe, students.LinearProbe)
+    after = students.encoder_state(probe.classifier)
+    assert all(torch.equal(encoder[name], value) for name, value in after.items())
+    assert lines_of(tmp_path / "probe")[("student", "pretrain")] == {"contrastive"}
+    assert not (tmp_path / "probe/targets.zarr").exists()
+
+
+@pytest.mark.slow
+def test_regions_are_segmented_from_the_pretrained_decoder_too(base, tiles, tmp_path):
+    arguments = [
+        "--data.kind", "folder", "--data.path", tiles / "regions",
+        "--fine-tuning.task", "segmentation", "--out", tmp_path / "regions",
+    ]  # fmt: skip
+    assert abbe(*base, *arguments) == 0
+    summary = json.loads((tmp_path / "regions/summary.json").read_text())
+    assert summary["classes"] == ["background", "foreground"]
+    assert set(summary["models"]["twin"]["metrics"]) == {"mean_iou", "dice", "pixel_accuracy"}
+    assert summary["gain"]["mean_iou"]["n"] == 2
+    network, _ = students.load(tmp_path / "regions/student.safetensors")
+    assert network.outputs == ("background", "foreground")
+    assert list((tmp_path / "regions/examples").glob("*.npz"))
+
+
+@pytest.mark.slow
+def test_without_pretraining_there_is_no_twin_and_a_resumed_run_is_the_same(base, tmp_path):
+    arguments = ["--pretraining.method", "none", "--data.labelled", "4", "--out", tmp_path / "none"]
+    assert abbe(*base, *arguments) == 0
+    first = json.loads((tmp_path / "none/summary.json").read_text())
+    assert set(first["models"]) == {"student"}
+    assert first["data"]["train_labelled"] == 4
+    assert abbe(*base, *arguments, "--resume") == 0
+    second = json.loads((tmp_path / "none/summary.json").read_text())
+    assert second["models"]["student"]["metrics"] == first["models"]["student"]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--teacher.kind", "none"], "needs a teacher"),
+        (["--fine-tuning.trains", "linear", "--fine-tuning.task", "segmentation"], "linear"),
+        (
+            ["--pretraining.method", "contrastive", "--pretraining.batch-size", "7"],
+            "there are 6 tiles only",
+        ),
+        (["--student.architecture", "promptable-resnet18"], "does not go with recipe 'rckd'"),
+        (["--student.sees", "nucleus"], "the student is to see nucleus"),
+        (["--fine-tuning.task", "segmentation"], "no train image with a label"),
+    ],
+)
+def test_what_does_not_fit_fails_before_any_work(base, tmp_path, capsys, arguments, complaint):
+    assert abbe(*base, "--out", tmp_path / "x", *arguments) in (1, 2)
+    shown = capsys.readouterr()
+    assert complaint in " ".join((shown.err + shown.out).split())
+    assert not (tmp_path / "x/log.jsonl").exists()
+
+
+def test_a_class_with_one_sample_is_refused(base, tiles, tmp_path, capsys):
+    for split in ("train", "test"):
+        for name in ("dense", "sparse"):
+            folder = tmp_path / "few" / split / name
+            folder.mkdir(parents=True)
+            for number in range(1 if name == "sparse" else 2):
+                source = tiles / "classes" / split / name / f"{number}.png"
+                (folder / f"{number}.png").write_bytes(source.read_bytes())
+    assert abbe(*base, "--data.path", tmp_path / "few", "--out", tmp_path / "x") == 1
+    assert "fewer of sparse (1)" in capsys.readouterr().err
+
+
+def test_shares_of_labels_contain_each_other_and_lose_no_class(tiles):
+    dataset = class_folder(tiles / "classes")
+
+    def kept(amount):
+        few = task_data.keep_labels(dataset, amount, "classification", seed=1)
+        return {r.id for r in task_data.labelled(few.split("train"), "classification")}
+
+    assert kept(0.01) < kept(0.5) < kept(1.0)
+    assert {id.split("/")[1] for id in kept(0.01)} == {"dense", "sparse"}
+    few = task_data.keep_labels(dataset, 0.01, "classification", seed=1)
+    assert len(task_data.labelled(few.split("test"), "classification")) == 6
+
+
+def test_rare_classes_weigh_as_much_as_frequent_ones():
+    images = [type("Image", (), {"category": number})() for number in (0, 0, 0, 1)]
+    assert class_weights(images, 3) == pytest.approx([4 / 9, 4 / 3, 1.0])
+
+
+@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"swin-tiny"}))
+def test_each_weight_has_the_rate_of_its_part(name):
+    with torch.device("meta"):
+        model = Classifier(name, 3, ("a", "b"))
+    rates = parts_of(model, 1.0, 5.0)
+    head = {id(parameter) for parameter in model.head_parameters()}
+    assert head
+    for key, parameter in model.named_parameters():
+        matching = [rate for part, rate in rates.items() if key.startswith(part)]
+        assert matching == [5.0 if id(parameter) in head else 1.0], key
+    assert encoder_name_of(f"unet-{name}") == name
