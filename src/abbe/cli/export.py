@@ -54,8 +54,8 @@ def run(words: list[str]) -> int:
 Writes ONNX, OpenVINO and int8 networks, and compares each with the student on validation images:
 probabilities, masks and instances. What loses more than the budget is not kept.
 
-A run of KD SAM becomes a promptable package: encoder and decoder in fp32, compared on embeddings and
-on masks. Options of tiles, time and int8 are not for it.
+A run of KD SAM becomes a promptable package: encoder and decoder in fp32, compared on embeddings
+and on masks. Options of tiles, time and int8 are not for it.
 
 examples:
   abbe export runs/a --out nuclei
