@@ -173,3 +173,24 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     scores = score_prompted({"teacher": model}, [record], progress=False)
     assert 0 <= scores.values("teacher", "dice")["2"] <= 1
     assert Frame.of((50, 70), SIDE).resized == (46, 64)
+
+
+@pytest.mark.slow
+def test_a_run_becomes_a_promptable_package(run, pictures, tmp_path, capsys):
+    from abbe.runtime.package import read_package
+
+    out = tmp_path / "discs"
+    assert abbe("export", run, "--out", out, "--tile", 64) == 1
+    assert "--tile: not for a promptable package" in capsys.readouterr().err
+    assert abbe("export", run, "--out", out, "--images", 2) == 0
+    package = read_package(out)
+    description = package.description
+    assert (description.task, description.image_size) == ("promptable", (SIDE, SIDE))
+    assert description.three_channels == "colour"
+    assert description.lineage.stand_in
+    assert description.lineage.teacher == "tiny_random"
+    assert description.parity["openvino/fp32"]["images_of"] == "val"
+    assert "**The teacher is a stand-in** (tiny_random)" in package.file("card").read_text("utf-8")
+    words = ["predict", out, pictures / "images" / "4.png", "--prompts", pictures / "labels"]
+    assert abbe(*words, "--out", tmp_path / "found") == 0
+    assert (tmp_path / "found" / "4.labels.tif").exists()
