@@ -91,7 +91,7 @@ def test_any_size_gets_masks_of_its_size(size, pair):
         ({}, "no prompt was given"),
         ({"point_coords": np.zeros((0, 2)), "point_labels": []}, r"P ≥ 1 is needed"),
         ({"point_coords": [[1, 2]]}, "point_coords and point_labels must be given together"),
-        ({"point_coords": [[1, 2]], "point_labels": [1, 0]}, "differ in their first axes"),
+        ({"point_coords": [[1, 2]], "point_labels": [1, 0]}, "for each of"),
         ({"point_coords": [[1, 2]], "point_labels": [4]}, r"point_labels is \[4\]"),
         ({"point_coords": [[130, 5]], "point_labels": [1]}, "1 of 1 points lie outside the image"),
         ({"point_coords": [[-1, 5], [2, 2]], "point_labels": [1, 1]}, r"\(x, y\) = \(-1, 5\)"),

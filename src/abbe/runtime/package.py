@@ -237,12 +237,12 @@ class PackageDescription(_Part):
             raise ValueError("outputs, classes: names must differ")
         if self.task == "classification" and len(self.classes) < 2:
             raise ValueError("classes: a classification package names at least two")
-        if self.task == "promptable" and self.image_size is None:
-            raise ValueError("image_size: a promptable package needs one")
         needed = ("encoder_onnx", "decoder_onnx") if self.task == "promptable" else ("onnx",)
         for role in needed:
             if role not in self.files:
                 raise ValueError(f"files.{role}: a {self.task} package needs it")
+        if self.task == "promptable" and self.image_size is None:
+            raise ValueError("image_size: a promptable package needs one")
         for xml in [role for role in self.files if role.endswith("_xml")]:
             if xml.removesuffix("_xml") + "_bin" not in self.files:
                 raise ValueError(f"files.{xml}: its weights (_bin) are missing")
