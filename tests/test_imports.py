@@ -31,6 +31,7 @@ ROOMS = {
     "teachers": BELOW | {"imaging", "targets", "runtime"},
     "training": BELOW | {"datasets", "losses", "scoring", "students", "targets"},
     "report": BELOW | {"imaging", "scoring"},
+    "serve": BELOW | {"imaging"},
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""

@@ -17,6 +17,7 @@ VERBS = {
     "export": "make a package of a finished run, proven to answer alike",
     "push": "upload a package to a Hugging Face repository",
     "predict": "run a package on images of any size",
+    "serve": "try a promptable network in the browser, on this machine",
     "bench": "measure how fast a package runs here",
     "report": "write the report of a finished run again",
     "recipes": "list the shipped experiment files, or copy one",

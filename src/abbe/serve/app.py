@@ -1,0 +1,158 @@
+"""The page's server: what each address answers."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from abbe.errors import AbbeError
+from abbe.serve.coco import Object
+from abbe.serve.guard import Guard
+from abbe.serve.session import Prompt, Session, UnknownImageError
+
+STATIC = Path(__file__).parent / "static"
+LARGEST_BODY = 64 << 20
+"""Bytes of a request."""
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Asked(_Body):
+    points: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = []
+    labels: list[Literal[0, 1]] = []
+    box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)] | None = None
+
+
+class _Kept(_Body):
+    counts: list[Annotated[int, Field(ge=0)]]
+    score: FiniteFloat
+
+
+class _Saved(_Body):
+    objects: list[_Kept]
+
+
+def application(session: Session) -> Starlette:
+    """The page and its requests, for `uvicorn` or a test.
+
+    Problems are answered as {"error": words}: 400 for a request that is none, 403 for other
+    hosts and origins, 404 for an unknown image or page, 413 for one too large, 422 for what
+    `Session` refuses.
+    """
+
+    async def page(request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def overview(request: Request) -> Response:
+        saved = await run_in_threadpool(session.saved)
+        images = [{"name": name, "saved": len(saved.get(name, []))} for name in session.names]
+        return JSONResponse({"title": session.title, "out": str(session.out), "images": images})
+
+    async def image(request: Request) -> Response:
+        number = _number(request)
+        height, width = await run_in_threadpool(session.shape, number)
+        saved = await run_in_threadpool(session.saved)
+        objects = [_shown(each) for each in saved.get(session.names[number], [])]
+        return JSONResponse({"width": width, "height": height, "objects": objects})
+
+    async def picture(request: Request) -> Response:
+        content = await run_in_threadpool(session.picture, _number(request))
+        return Response(content, media_type="image/png")
+
+    async def encode(request: Request) -> Response:
+        await run_in_threadpool(session.encode, _number(request))
+        return JSONResponse({})
+
+    async def masks(request: Request) -> Response:
+        number, asked = _number(request), _Asked.model_validate(await _json(request))
+        prompt = Prompt(
+            tuple((x, y) for x, y in asked.points),
+            tuple(asked.labels),
+            None if asked.box is None else _corners(*asked.box),
+        )
+        answers = await run_in_threadpool(session.masks, number, prompt)
+        return JSONResponse({"masks": [_shown(each) for each in answers]})
+
+    async def save(request: Request) -> Response:
+        number, body = _number(request), _Saved.model_validate(await _json(request))
+        objects = [Object(tuple(each.counts), each.score) for each in body.objects]
+        files = await run_in_threadpool(session.save, number, objects)
+        return JSONResponse({"files": [str(file) for file in files]})
+
+    one = "/api/images/{number:int}"
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/api/session", overview),
+            Route(one, image),
+            Route(f"{one}/picture", picture),
+            Route(f"{one}/encode", encode, methods=["POST"]),
+            Route(f"{one}/masks", masks, methods=["POST"]),
+            Route(f"{one}/objects", save, methods=["PUT"]),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[Middleware(Guard)],
+        exception_handlers={
+            AbbeError: _refused,
+            UnknownImageError: _unknown,
+            ValidationError: _malformed,
+            HTTPException: _http,
+        },
+    )
+
+
+def _number(request: Request) -> int:
+    return request.path_params["number"]
+
+
+def _corners(
+    left: float, top: float, right: float, bottom: float
+) -> tuple[float, float, float, float]:
+    return left, top, right, bottom
+
+
+def _shown(each: Object) -> dict[str, Any]:
+    return {"counts": each.counts, "score": each.score}
+
+
+async def _json(request: Request) -> Any:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST_BODY:
+            raise HTTPException(413, f"a request has at most {LARGEST_BODY >> 20} MiB")
+    try:
+        return json.loads(bytes(body))
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the request is no JSON ({error})") from error
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 422)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 404)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationError)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"])) or "the request"
+    return JSONResponse({"error": f"{place}: {first['msg']}"}, 400)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code)

@@ -1,0 +1,50 @@
+"""Listening on this machine only."""
+
+import errno
+import socket
+import threading
+import webbrowser
+
+import uvicorn
+from starlette.applications import Starlette
+
+from abbe.errors import ConfigError
+
+ADDRESS = "127.0.0.1"
+
+
+def listen(port: int = 0) -> socket.socket:
+    """A socket on the loopback address; port 0 takes any that is free.
+
+    Raises:
+        ConfigError: The port is taken, or may not be used.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port}: a port is 0 (any that is free) to 65535")
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((ADDRESS, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise ConfigError(
+            f"port {port}: {error.strerror}. Give another --port, or none to take a free one"
+        ) from error
+    return listening
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address to open in a browser."""
+    return f"http://{ADDRESS}:{listening.getsockname()[1]}/"
+
+
+def run(app: Starlette, listening: socket.socket, *, open_browser: bool = False) -> None:
+    """Answer until interrupted."""
+    if open_browser:
+        # The socket listens already: a browser that is early waits a moment.
+        threading.Thread(target=webbrowser.open, args=[address_of(listening)], daemon=True).start()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
+    server.run(sockets=[listening])

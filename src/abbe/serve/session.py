@@ -1,0 +1,212 @@
+"""What the page works on: images, a network with SAM's calls, and where masks are saved."""
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from abbe.errors import InputError
+from abbe.imaging import choose_rule, open_image, three_channels, write_labels
+from abbe.imaging.pointing import checked_box, checked_labels, checked_points
+from abbe.serve.coco import AnnotationFile, Object, counts_of, mask_of
+
+LARGEST_SHOWN = 1600
+"""Longest side of the picture that the page gets, px; prompts and masks keep the image's own."""
+
+IMAGES_KEPT = 4
+"""Images whose embedding is remembered, so that going back to one costs nothing."""
+
+ANNOTATIONS = "annotations.json"
+
+
+class MaskPredictor(Protocol):
+    """SAM's calls, as `abbe.sam.predictor` and packages have them."""
+
+    def set_image(self, image: NDArray[np.uint8]) -> None:
+        """Embed an image (H, W, 3)."""
+        ...
+
+    def predict(
+        self,
+        point_coords: Any = None,
+        point_labels: Any = None,
+        box: Any = None,
+        *,
+        multimask_output: bool = True,
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Masks (M, H, W) bool, the IoU expected of each (M,), and low logits, for one prompt."""
+        ...
+
+
+class UnknownImageError(InputError):
+    """The page asked for an image that is not among those served."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Points (x, y) with 1 inside and 0 outside, and a box, in px of the image."""
+
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """See that it can be asked of an image (H, W).
+
+        Raises:
+            InputError: There is no prompt; a point or the box lies outside or has no area.
+        """
+        if not self.points and self.box is None:
+            raise InputError("give at least one point or a box")
+        if self.points:
+            checked_points(self.points, shape)
+        checked_labels(self.labels, len(self.points))
+        if self.box is not None:
+            checked_box(self.box, shape)
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether SAM is asked for three masks: a single point may mean a part or the whole."""
+        return len(self.points) == 1 and self.box is None
+
+
+class Session:
+    """Images and a network for one page. Calls may come from several threads.
+
+    Args:
+        title: What the page calls the network.
+        images: File → its path below the served folder, by which results are named.
+        new_predictor: Makes a predictor for one image; all may share one network, as they are
+            asked one after the other.
+        out: Folder for what is saved.
+        channels: Names of up to three channels to look at; None where an image has no more.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        images: Mapping[Path, Path],
+        new_predictor: Callable[[], MaskPredictor],
+        out: Path,
+        channels: Sequence[str] | None = None,
+    ) -> None:
+        self.title = title
+        self.out = out
+        self.names = [below.as_posix() for below in images.values()]
+        self._files = list(images)
+        self._new_predictor = new_predictor
+        self._channels = channels
+        self._saved = AnnotationFile(out / ANNOTATIONS)
+        self._embedded: OrderedDict[int, MaskPredictor] = OrderedDict()
+        self._shapes: dict[int, tuple[int, int]] = {}
+        self._network = Lock()
+        self._writing = Lock()
+
+    def shape(self, number: int) -> tuple[int, int]:
+        """(height, width) of an image, px.
+
+        Raises:
+            UnknownImageError: There is no such number.
+            InputError: The file cannot be read.
+        """
+        if number not in self._shapes:
+            self._shapes[number] = open_image(self._file(number)).shape
+        return self._shapes[number]
+
+    def picture(self, number: int) -> bytes:
+        """The image as a PNG of at most `LARGEST_SHOWN` px a side; all that `shape` raises."""
+        picture = PIL.Image.fromarray(self._pixels(number))
+        if max(picture.size) > LARGEST_SHOWN:
+            picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), reducing_gap=2.0)
+        file = io.BytesIO()
+        picture.save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+    def encode(self, number: int) -> None:
+        """Embed an image, unless it is remembered; all that `shape` raises."""
+        self._file(number)
+        with self._network:
+            self._predictor(number)
+
+    def masks(self, number: int, prompt: Prompt) -> list[Object]:
+        """The network's answers, one or three, each with a mask of the image's own size.
+
+        Raises:
+            InputError: The prompt does not go with the image, and all that `shape` raises.
+        """
+        prompt.check(self.shape(number))
+        points = np.array(prompt.points, np.float64) if prompt.points else None
+        labels = np.array(prompt.labels, np.int64) if prompt.points else None
+        box = None if prompt.box is None else np.array(prompt.box, np.float64)
+        with self._network:
+            masks, scores, _ = self._predictor(number).predict(
+                points, labels, box, multimask_output=prompt.ambiguous
+            )
+        return [
+            Object(tuple(counts_of(mask)), float(score))
+            for mask, score in zip(masks, scores, strict=True)
+        ]
+
+    def saved(self) -> dict[str, list[Object]]:
+        """Objects saved so far, by name of the image."""
+        return self._saved.objects()
+
+    def save(self, number: int, objects: Sequence[Object]) -> list[Path]:
+        """Write an image's objects: a label image, and COCO annotations beside other images'.
+
+        Where objects overlap, the label image gives the pixel to the later one; COCO keeps all.
+
+        Returns:
+            The files written.
+
+        Raises:
+            InputError: A mask is empty or of another size, there are more than 65,535, the
+                annotations that are there are damaged, and all that `shape` raises.
+        """
+        shape = self.shape(number)
+        labels = np.zeros(shape, np.int32)
+        for value, each in enumerate(objects, 1):
+            labels[mask_of(each.counts, shape)] = value
+        name = self.names[number]
+        picture = self.out / Path(name).with_suffix(".labels.png")
+        with self._writing:
+            self._saved.replace(name, shape, objects)
+            write_labels(picture, labels)
+        return [picture, self._saved.path]
+
+    def _file(self, number: int) -> Path:
+        if not 0 <= number < len(self._files):
+            raise UnknownImageError(
+                f"there is no image {number}: there are 0 to {len(self._files) - 1}"
+            )
+        return self._files[number]
+
+    def _pixels(self, number: int) -> NDArray[np.uint8]:
+        image = open_image(self._file(number))
+        channels = self._channels or image.channels
+        if len(channels) > 3:
+            raise InputError(
+                f"{image.source}: has the channels {', '.join(channels)}; choose up to three with "
+                "--channels"
+            )
+        pixels = image.read(channels=channels)
+        return three_channels(pixels, choose_rule("auto", len(channels)))
+
+    def _predictor(self, number: int) -> MaskPredictor:
+        """The predictor that holds the image. Only with the network's lock held."""
+        predictor = self._embedded.get(number)
+        if predictor is None:
+            predictor = self._new_predictor()
+            predictor.set_image(self._pixels(number))
+            self._embedded[number] = predictor
+            if len(self._embedded) > IMAGES_KEPT:
+                self._embedded.popitem(last=False)
+        self._embedded.move_to_end(number)
+        return predictor

@@ -1,0 +1,169 @@
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+from serving import HEIGHT, WIDTH, FakePredictor, folder_of_images, session_of
+from starlette.testclient import TestClient
+
+from abbe.imaging import read_labels, write_png
+from abbe.serve import application
+from abbe.serve.coco import mask_of
+from abbe.serve.session import IMAGES_KEPT, LARGEST_SHOWN
+
+
+@pytest.fixture
+def client(tmp_path):
+    session = session_of(folder_of_images(tmp_path / "images"), tmp_path / "out")
+    return TestClient(application(session), base_url="http://127.0.0.1:5000")
+
+
+def masks(client, number=0, **prompt):
+    return client.post(f"/api/images/{number}/masks", json=prompt)
+
+
+def test_the_page_and_its_parts_load_nothing_from_elsewhere(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("main.js", "view.js", "masks.js", "work.js", "requests.js", "style.css"):
+        part = client.get(f"/static/{name}")
+        assert part.status_code == 200
+        assert "http" not in part.text
+
+
+def test_the_session_lists_the_images(client):
+    names = [each["name"] for each in client.get("/api/session").json()["images"]]
+    assert names == ["first.png", "more/second.png"]
+
+
+def test_a_point_gets_three_masks_and_a_box_one_of_the_images_size(client):
+    assert client.get("/api/images/0").json() == {"width": WIDTH, "height": HEIGHT, "objects": []}
+    assert client.post("/api/images/0/encode", json={}).status_code == 200
+    answers = masks(client, points=[[60, 50]], labels=[1]).json()["masks"]
+    areas = [mask_of(each["counts"], (HEIGHT, WIDTH)).sum() for each in answers]
+    assert areas == pytest.approx([np.pi * 4**2, np.pi * 8**2, np.pi * 16**2], rel=0.1)
+    [box] = masks(client, box=[10, 20, 40, 30]).json()["masks"]
+    assert mask_of(box["counts"], (HEIGHT, WIDTH)).sum() == 300
+
+
+def test_an_image_is_encoded_once_while_it_is_remembered(tmp_path):
+    for number in range(IMAGES_KEPT + 1):
+        write_png(tmp_path / "images" / f"{number}.png", np.zeros((4, 4), np.uint8))
+    session = session_of(tmp_path / "images", tmp_path / "out")
+    before = FakePredictor.encoded
+    for number in (0, 0, *range(IMAGES_KEPT), 0):
+        session.encode(number)
+    assert FakePredictor.encoded - before == IMAGES_KEPT
+    session.encode(IMAGES_KEPT)  # pushes out 1, which was asked for longest ago
+    session.encode(0)
+    assert FakePredictor.encoded - before == IMAGES_KEPT + 1
+    session.encode(1)
+    assert FakePredictor.encoded - before == IMAGES_KEPT + 2
+
+
+def test_a_large_image_is_shown_smaller_and_keeps_its_pixels(tmp_path):
+    write_png(tmp_path / "images" / "long.png", np.zeros((10, 2 * LARGEST_SHOWN), np.uint8))
+    session = session_of(tmp_path / "images", tmp_path / "out")
+    assert PIL.Image.open(io.BytesIO(session.picture(0))).size == (LARGEST_SHOWN, 5)
+    client = TestClient(application(session), base_url="http://localhost")
+    [mask] = masks(client, box=[3000, 0, 3100, 10]).json()["masks"]
+    assert mask_of(mask["counts"], (10, 2 * LARGEST_SHOWN)).sum() == 1000
+
+
+def test_objects_are_saved_as_label_image_and_annotations_and_found_again(client, tmp_path):
+    objects = [
+        *masks(client, 1, box=[10, 20, 40, 30]).json()["masks"],
+        *masks(client, 1, box=[30, 20, 50, 30]).json()["masks"],
+    ]
+    done = client.put("/api/images/1/objects", json={"objects": objects})
+    assert done.status_code == 200, done.text
+    labels = read_labels(tmp_path / "out" / "more" / "second.labels.png")
+    assert [(labels == value).sum() for value in (1, 2)] == [200, 200]  # the later lies above
+    written = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [each["area"] for each in written["annotations"]] == [300, 200]
+    assert [each["bbox"] for each in written["annotations"]] == [[10, 20, 30, 10], [30, 20, 20, 10]]
+    again = client.get("/api/images/1").json()["objects"]
+    assert [each["counts"] for each in again] == [each["counts"] for each in objects]
+    assert client.get("/api/session").json()["images"][1]["saved"] == 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ({"points": [[WIDTH, 5]], "labels": [1]}, "outside the image of 160 × 120"),
+        ({"points": [[-1, 5]], "labels": [1]}, "outside"),
+        ({"points": [[5, 5]], "labels": []}, "label"),
+        ({"box": [10, 10, 10, 20]}, "no area"),
+        ({"box": [10, 10, 400, 20]}, "outside"),
+        ({}, "at least one point"),
+    ],
+)
+def test_prompts_without_a_meaning_are_refused_in_words(client, prompt, words):
+    answer = masks(client, **prompt)
+    assert answer.status_code == 422
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[" * 5000, "[]", '{"points": "a"}', '{"points": [[1]]}', '{"box": [NaN,1,2,3]}',
+             '{"points": [[1, 1]], "labels": [2]}', '{"more": 1}', b"\xff"]
+)  # fmt: skip
+def test_what_is_no_request_is_refused_in_words(client, body):
+    headers = {"content-type": "application/json"}
+    answer = client.post("/api/images/0/masks", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("number", ["2", "99999999999999999999", "-1", "x"])
+def test_an_unknown_image_is_refused(client, number):
+    assert client.get(f"/api/images/{number}").status_code == 404
+    assert client.get(f"/api/images/{number}/picture").status_code == 404
+    assert client.post(f"/api/images/{number}/encode", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd",
+     "/api/images/..%2f..%2fsecret/picture", "/api/images/0/../../../secret"],
+)  # fmt: skip
+def test_no_address_leads_out_of_the_folders(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_a_mask_of_another_size_is_not_saved(client, tmp_path):
+    for counts in ([5, 5], [WIDTH * HEIGHT], []):
+        body = {"objects": [{"counts": counts, "score": 0.5}]}
+        assert client.put("/api/images/0/objects", json=body).status_code == 422
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_hosts_and_origins_are_refused(client):
+    post = {"content": "{}", "headers": {"content-type": "application/json"}}
+    for host in ("evil.example", "127.0.0.1.evil.example:5000", ""):
+        answer = client.get("/api/session", headers={"host": host})
+        assert answer.status_code == 403
+        assert "answers under" in answer.json()["error"]
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
+        headers = post["headers"] | {"origin": origin}
+        answer = client.post("/api/images/0/encode", content="{}", headers=headers)
+        assert answer.status_code == 403
+    own = post["headers"] | {"origin": "http://127.0.0.1:5000"}
+    assert client.post("/api/images/0/encode", content="{}", headers=own).status_code == 200
+    form = {"content-type": "text/plain"}
+    assert client.post("/api/images/0/encode", content="{}", headers=form).status_code == 403
+
+
+def test_an_image_that_cannot_be_read_is_told_and_the_rest_goes_on(tmp_path):
+    folder = folder_of_images(tmp_path / "images")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    client = TestClient(
+        application(session_of(folder, tmp_path / "out")), base_url="http://127.0.0.1"
+    )
+    for path in ("", "/picture"):
+        answer = client.get(f"/api/images/0{path}")
+        assert answer.status_code == 422
+        assert "broken.png" in answer.json()["error"]
+    assert client.get("/api/images/1/picture").status_code == 200
