@@ -11,13 +11,15 @@ from PIL import Image as Picture
 
 from abbe import config, students
 from abbe.datasets import class_folder
+from abbe.errors import InputError
 from abbe.imaging import write_labels
 from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import class_weights
-from abbe.recipes.rckd import parts_of
+from abbe.recipes.rckd import Answer, parts_of, response_term
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
+from abbe.teachers import TEACHERS
 from abbe.tensors import read_tensors
 
 TINY = shlex.split(
@@ -217,6 +219,23 @@ def test_a_class_with_one_sample_is_refused(base, tiles, tmp_path, capsys):
     assert "fewer of sparse (1)" in capsys.readouterr().err
 
 
+def test_what_expects_maps_of_objects_refuses_a_run_that_tells_classes_apart(tmp_path, capsys):
+    (tmp_path / "summary.json").write_text('{"recipe": "rckd"}')
+    for words in (
+        ["evaluate", tmp_path, "--data.path", tmp_path, "--name", "x"],
+        ["export", tmp_path],
+    ):
+        assert abbe(*words) == 1
+        assert "is a run of recipe 'rckd'" in capsys.readouterr().err
+    network = students.build(
+        "unet-mobilenetv3", in_channels=3, outputs=("background", "a"), encoder_weights="random"
+    )
+    facts = {"channels": ["red", "green", "blue"], "recipe": "rckd"}
+    students.save(tmp_path / "student.safetensors", network, facts)
+    with pytest.raises(InputError, match="tells classes apart"):
+        TEACHERS["run"](tmp_path, None)
+
+
 def test_shares_of_labels_contain_each_other_and_lose_no_class(tiles):
     dataset = class_folder(tiles / "classes")
 
@@ -228,6 +247,29 @@ def test_shares_of_labels_contain_each_other_and_lose_no_class(tiles):
     assert {id.split("/")[1] for id in kept(0.01)} == {"dense", "sparse"}
     few = task_data.keep_labels(dataset, 0.01, "classification", seed=1)
     assert len(task_data.labelled(few.split("test"), "classification")) == 6
+
+
+def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
+    random = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(2, 3, 4, 4, generator=random).softmax(1)
+    batch = {
+        "target": probabilities,
+        "valid": torch.ones(2, 4, 4, dtype=torch.bool),
+        "has_target": torch.tensor([True, False]),
+    }
+    term = response_term(3, "kl", 2.0)
+    learned = term.loss(Answer(maps=probabilities.log()), batch)
+    assert learned is not None
+    assert learned.item() == pytest.approx(0, abs=1e-6)
+    other = probabilities.flip(1).log()
+    other[1] = 99.0  # the teacher has not spoken of this tile
+    first = {key: value[:1] for key, value in batch.items()}
+    alone = term.loss(Answer(maps=other[:1]), first)
+    assert alone is not None
+    assert term.loss(Answer(maps=other), batch) == pytest.approx(alone.item(), rel=1e-5)
+    assert alone > 0
+    batch["has_target"] = torch.tensor([False, False])
+    assert term.loss(Answer(maps=other), batch) is None
 
 
 def test_rare_classes_weigh_as_much_as_frequent_ones():

@@ -24,7 +24,7 @@ from abbe.exporting.write import Images, Settings, write_package
 from abbe.imaging import normalise, percentile_limits
 from abbe.recipes import build
 from abbe.recipes.export_promptable import RECIPE, export_promptable
-from abbe.recipes.run_folder import Run, open_run
+from abbe.recipes.run_folder import Run, open_run, require_maps
 from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package, Thresholds
 
 TILE = 512
@@ -82,6 +82,7 @@ def export_run(
         PackageError: The package would lose more than the budget.
     """
     run = run if isinstance(run, Run) else open_run(run)
+    require_maps(run)
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
     if bioimageio is not None:

@@ -20,7 +20,7 @@ from abbe.recipes.results import (
     metric_names,
     missing_answers,
 )
-from abbe.recipes.run_folder import Run, open_run
+from abbe.recipes.run_folder import Run, open_run, require_maps
 from abbe.report import write_report
 from abbe.targets import TargetStore
 
@@ -56,6 +56,7 @@ def evaluate_run(
         ConfigError: the evaluation exists already, or the teacher cannot answer for other images.
     """
     run = open_run(folder)
+    require_maps(run)
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")

@@ -128,6 +128,11 @@ def run(
             f"{file}: there is no such trained network; give the folder of a finished run"
         )
     network, facts = load(file)
+    if facts.get("recipe") == "rckd":
+        raise InputError(
+            f"{file}: tells classes apart (recipe 'rckd'), which is no map of objects to teach; "
+            "give a run of another recipe"
+        )
     trained_on = _channels(facts, file)
     shown = trained_on if channels is None else tuple(channels)
     if len(shown) != len(trained_on):
