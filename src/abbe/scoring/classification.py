@@ -12,10 +12,10 @@ from abbe.scoring.names import Metric
 Floats = NDArray[np.float64]
 
 CLASSIFICATION_METRICS: dict[str, Metric] = {
-    "balanced_accuracy": Metric("Balanced accuracy (mean recall of the classes)", True),
+    "balanced_accuracy": Metric("Balanced accuracy", True),
     "accuracy": Metric("Accuracy", True),
-    "macro_f1": Metric("F1, mean over classes", True),
-    "auroc": Metric("AUROC, each class against the rest, mean over classes", True),
+    "macro_f1": Metric("Macro F1", True),
+    "auroc": Metric("AUROC, one against the rest", True),
 }
 
 _CELLS = 1 << 23
