@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image as Picture
 
 from abbe import config, students
 from abbe.datasets import class_folder
+from abbe.datasets.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import write_labels
 from abbe.recipes import task_data
@@ -273,7 +275,8 @@ def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
 
 
 def test_rare_classes_weigh_as_much_as_frequent_ones():
-    images = [type("Image", (), {"category": number})() for number in (0, 0, 0, 1)]
+    image = Prepared("a", np.zeros((1, 2, 2)), ("red",), np.zeros((1, 2)), (2, 2))
+    images = [replace(image, category=number) for number in (0, 0, 0, 1)]
     assert class_weights(images, 3) == pytest.approx([4 / 9, 4 / 3, 1.0])
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,8 +94,8 @@ def prepare(
             shape=image.shape,
             pixel_size=image.pixel_size,
             label=_read_label(record, image.shape),
-            **_read_target(record.id, image, targets),
         )
+        item = replace(item, **_read_target(record.id, image, targets))
         held += pixels.nbytes if item.pixels is pixels else 0
         prepared.append(item)
     if targets is not None:
