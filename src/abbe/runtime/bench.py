@@ -244,18 +244,28 @@ def _in_child(
         "precision": precision,
         "out": str(folder / f"{engine}-{precision}"),
     }
-    with tempfile.TemporaryFile("w+") as output:
-        command = [sys.executable, "-c", _CHILD, json.dumps(task)]
-        process = subprocess.Popen(command, stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read()
-    if process.returncode:
-        raise ConfigError(f"{package.folder}: the job with {engine}/{precision} failed: {text}")
-    figures = json.loads(text.splitlines()[-1])
-    kibibytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return WholeJob(**figures, peak_mib=kibibytes / 1024)
+    command = [sys.executable, "-c", _CHILD, json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(
+            f"{package.folder}: the job with {engine}/{precision} failed: {done.stdout}"
+        )
+    return WholeJob(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB.
+
+    On Linux of this program alone; what getrusage(2) tells includes the process it came from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def job_in_child(task: str) -> None:
@@ -280,6 +290,7 @@ def job_in_child(task: str) -> None:
         "images": len(outcome.done),
         "objects": sum(outcome.done.values()),
         "parts": dict(outcome.timings.seconds),
+        "peak_mib": peak_mib(),
     }
     print(json.dumps(figures))
 
