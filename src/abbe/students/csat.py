@@ -57,7 +57,7 @@ class CsatLike(nn.Module):
 
     Every stage halves the map in its first block. The output of its last block is multiplied by a
     gate that a transformer layer computes over a grid of fixed size (14 x 14, in the last two
-    stages 7 x 7), whatever the size of the image: cost and memory grow linearly with the image's area.
+    stages 7 x 7), whatever the size of the image: cost and memory grow linearly with its area.
 
     Attributes:
         num_classes: Classes of the head; 0 for none.
