@@ -128,6 +128,18 @@ def test_a_live_teacher_a_baseline_and_no_second_stage(pictures, sam_file, tmp_p
     assert not (tmp_path / "live/targets.zarr").exists()
 
 
+def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
+    arguments = [
+        "--data.path", pictures, "--teacher.path", run / "student.safetensors",
+        "--out", tmp_path / "second", *TINY[:-3],
+        "--student.architecture", "promptable-mobilenetv3-large", "--no-twin",
+    ]  # fmt: skip
+    assert abbe("distill", "kdsam", *arguments) == 0
+    summary = json.loads((tmp_path / "second/summary.json").read_text())
+    # The first student's teacher was a stand-in, and so is what came of it.
+    assert summary["stand_in"] == ["promptable-resnet18 at 64 px"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -40,7 +40,7 @@ class Facts:
     Args:
         name: of the published network, the hub's id, or the file's name.
         sha256: of the file; of the parts' digests, one after the other, where there are several.
-        layout: of the network.
+        layout: of the network; None for an image encoder of another kind.
         weights_licence: "not stated" where it is not known.
         training_data_licence: "not stated" where it is not known.
         notes: what was changed or left out on the way, in sentences for the user.
@@ -49,7 +49,7 @@ class Facts:
 
     name: str
     sha256: str
-    layout: Layout
+    layout: Layout | None
     weights_licence: str = NOT_STATED
     training_data_licence: str = NOT_STATED
     notes: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from abbe.students.promptable import (
     copy_decoder,
     is_promptable,
 )
-from abbe.students.promptable_files import load_promptable, save_promptable
+from abbe.students.promptable_files import is_promptable_file, load_promptable, save_promptable
 from abbe.students.response import ResponseNetwork
 from abbe.students.size import Size, count
 from abbe.students.unet import ARCHITECTURES, UNet, build
@@ -44,6 +44,7 @@ __all__ = [
     "encoder_of",
     "encoder_state",
     "is_promptable",
+    "is_promptable_file",
     "load",
     "load_classifier",
     "load_encoder",

@@ -11,7 +11,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.sam import SAM
 from abbe.students.described import read_described, write_described
 from abbe.students.promptable import architecture_of, build_promptable
-from abbe.tensors import differences
+from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
 _KEY = "abbe-promptable"
@@ -40,6 +40,18 @@ def save_promptable(path: str | os.PathLike[str], model: SAM, facts: Mapping[str
         "facts": dict(facts),
     }
     write_described(Path(path), model.state_dict(), _KEY, description)
+
+
+def is_promptable_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one that `save_promptable` wrote.
+
+    Raises:
+        InputError: It ends in .safetensors and is damaged.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    return _KEY in read_metadata(path)
 
 
 def load_promptable(path: str | os.PathLike[str]) -> tuple[SAM, dict[str, Any]]:

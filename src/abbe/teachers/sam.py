@@ -15,6 +15,7 @@ from abbe.hardware import autocast_for
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
 from abbe.teachers.prompts import SEES_LABELS, ImagePrompts, Mode, Prompter, prompter
+from abbe.teachers.sam_source import load_network
 from abbe.teachers.soft_union import SoftUnion
 from abbe.teachers.teacher import Prediction, require_channels
 from abbe.teachers.tiles import windows
@@ -280,7 +281,8 @@ def sam(
 
     Args:
         source: a Hugging Face id (``facebook/sam-vit-huge``), a folder in its layout, or a file:
-            ``sam_vit_h_4b8939.pth``, ``mobile_sam.pt``, MedSAM's, micro-sam's, .safetensors.
+            ``sam_vit_h_4b8939.pth``, ``mobile_sam.pt``, MedSAM's, micro-sam's, .safetensors; or
+            the file of a promptable student.
         channels: one to three of the image's channels.
         prompts: ``amg``, ``oracle_box``, ``box``, ``point`` or ``centroid``;
             see :data:`abbe.teachers.prompts.MODES`.
@@ -311,7 +313,6 @@ def sam(
     """
     import torch
 
-    from abbe.sam import load_sam
     from abbe.targets import Provenance
 
     channels = require_channels(channels, str(source))
@@ -323,7 +324,7 @@ def sam(
     grid = GridSettings(
         points_per_side, grid_minimum_iou, grid_minimum_stability, grid_box_nms, largest
     )
-    network, facts = load_sam(source, layout=layout)
+    network, facts = load_network(source, layout)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     thresholds = {"minimum_iou": minimum_iou, "minimum_area": minimum_area}
     if prompts == "amg":
