@@ -252,3 +252,9 @@ def test_a_draft_may_lack_what_the_command_line_gives():
     assert drafted.data.path is None
     assert drafted.student.encoder_weights == "choose"
     assert not hasattr(drafted, "out")  # the command line must ask for it
+
+
+@pytest.mark.parametrize("name", ["unet-timm-regnety_004", "unet-timm-mobilenetv2_100.ra_in1k"])
+def test_any_encoder_of_timms_may_be_named(name):
+    values = good(student={"encoder_weights": "random", "architecture": name})
+    assert config.parse(values, "x").student.architecture == name

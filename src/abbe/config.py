@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from abbe.errors import ConfigError
 from abbe.files import write_text
 
-Architecture = Literal[
+NamedArchitecture = Literal[
     "unet-swin-tiny",
     "unet-resnet18",
     "unet-efficientnet-b0",
@@ -36,6 +36,8 @@ Architecture = Literal[
     "promptable-repvit-m1",
     "promptable-mobilesam",
 ]
+TimmArchitecture = Annotated[str, Field(pattern=r"^(unet|promptable)-timm-\w[\w.]*$")]
+"""On any encoder of timm's with the usual strides, such as unet-timm-regnety_004."""
 Output = Literal["foreground", "boundary"]
 DataKind = Literal[
     "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given",
@@ -157,7 +159,8 @@ class Teacher(Section):
 class Student(Section):
     """The network that is trained."""
 
-    architecture: Architecture = "unet-resnet18"
+    architecture: NamedArchitecture | TimmArchitecture = "unet-resnet18"
+    """One of those named, or unet-timm-NAME or promptable-timm-NAME for an encoder of timm's."""
     sees: Annotated[tuple[str, ...], Field(min_length=1)] = ("nucleus",)
     """Channels the student reads."""
     outputs: tuple[Output, ...] = ("foreground", "boundary")
