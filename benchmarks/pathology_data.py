@@ -29,6 +29,8 @@ from abbe.imaging import read_labels, write_labels
 TILE, NUCLEUS = 256, 64
 SLIDE_PIXEL_SIZE = 0.5
 VALIDATED = ("train_9", "train_10")
+HELD_OUT = {"he_miccai2015": (2, 2), "he_tcga_glioma": (0, 1)}
+"""Cases to validate and to test on."""
 CLASSES = {1: "type_1", 2: "type_2"}
 """he_nucls15 numbers its two types and does not name them."""
 
@@ -49,16 +51,17 @@ def main() -> None:
 
 
 def nuclei(data: Path, folder: Path) -> Iterator[dict[str, str]]:
-    for name in ("he_miccai2015", "he_tcga_glioma"):
+    for name, (validated, tested) in HELD_OUT.items():
         files = sorted((data / name / "images").iterdir())
         cases = sorted({case(file) for file in files})
+        trained = len(cases) - validated - tested
+        parts = ["train"] * trained + ["val"] * validated + ["test"] * tested
         for file in files:
             identifier = f"{name}_{file.stem}".replace(".", "_")
             shutil.copy(file, folder / "images" / f"{identifier}.png")
             label = read_labels(data / name / "labels" / f"{file.stem}.png")
             write_labels(folder / "labels" / f"{identifier}.png", label)
-            part = ("test", "val", "train", "train", "train")[cases.index(case(file)) % 5]
-            yield {"id": identifier, "split": part}
+            yield {"id": identifier, "split": parts[cases.index(case(file))]}
 
 
 def case(file: Path) -> str:
@@ -83,7 +86,7 @@ def tiles(data: Path, folder: Path) -> Iterator[dict[str, str]]:
 
 
 def unlabelled_pictures(data: Path) -> Iterator[Path]:
-    for name in ("he_miccai2015", "he_tcga_glioma"):
+    for name in HELD_OUT:
         yield from sorted((data / name / "images").iterdir())
     yield from sorted((data / "he_nucls15" / "images").glob("train_*"))
     stained = datasets.folder(data / "dsb2018").where(kind="colour").split("train")
