@@ -5,6 +5,7 @@
 #
 # STAND_IN is what benchmarks/standin_sam.py --folders writes: a network of SAM's form that sees
 # 256 px. Encoders begin with random weights and the schedules are short, so that two cores do it.
+# Embeddings are learned from all training images, masks from the 32 that keep their labels.
 # A finished run is not done again.
 set -euo pipefail
 teacher=$1 data=$2 out=$3
@@ -13,9 +14,9 @@ parts=("${@:-polyps busi mobilesam ablation}")
 
 common=(--teacher.path "$teacher" --student.encoder-weights random --promptable.side 256
         --promptable.perceptual-mode decoder --promptable.objects 2 --promptable.mask-step 2
-        --training.batch-size 4 --training.learning-rate 0.001 --training.validate-every 75
-        --training.steps 150 --promptable.decoder-steps 100
-        --promptable.decoder-learning-rate 0.0003)
+        --training.batch-size 4 --training.learning-rate 0.001 --training.validate-every 100
+        --training.steps 300 --promptable.decoder-steps 100
+        --promptable.decoder-learning-rate 0.0003 --data.labelled 32)
 
 run() { # run NAME ARGUMENTS…
     local name=$1
