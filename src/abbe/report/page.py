@@ -11,6 +11,15 @@ from abbe import __version__
 from abbe.report import figures, tables, words
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
+from abbe.report.facts import (
+    DATA_NAMES,
+    MACHINE_NAMES,
+    TEACHER_NAMES,
+    Fact,
+    duration,
+    facts_of,
+    text_of,
+)
 from abbe.report.numbers import (
     bounds_of,
     decimal,
@@ -25,37 +34,6 @@ from abbe.report.pictures import Picture, picture_of
 from abbe.report.run_folder import Run
 
 _HERE = Path(__file__).parent
-# Keys of the run's files in the words of its readers.
-_DATA_NAMES = {
-    "name": "Data set",
-    "train_labelled": "Training images with labels",
-    "train_unlabelled": "Training images without labels",
-    "validation": "Validation images",
-    "val": "Validation images",
-    "test": "Test images",
-    "licence": "Licence of the data set",
-    "simulated": "Simulated",
-}
-_TEACHER_NAMES = {
-    "teacher": "Teacher",
-    "weights_sha256": "SHA-256 of its weights",
-    "weights_licence": "Licence of its weights",
-    "training_data_licence": "Licence of its training data",
-    "channels": "Channels it sees",
-    "normalisation": "Normalisation",
-    "outputs": "Outputs",
-    "prompt_mode": "Prompts",
-    "thresholds": "Its thresholds",
-    "sees_labels": "Sees the labels",
-}
-_MACHINE_NAMES = {
-    "abbe": "Abbe",
-    "python": "Python",
-    "torch": "PyTorch",
-    "numpy": "NumPy",
-    "cpu": "CPU",
-    "started": "Started",
-}
 
 
 class Figure(NamedTuple):
@@ -63,13 +41,6 @@ class Figure(NamedTuple):
 
     title: str
     svg: Markup
-
-
-class Fact(NamedTuple):
-    """A line of a list of facts."""
-
-    name: str
-    value: str
 
 
 def render_page(run: Run) -> str:
@@ -108,18 +79,18 @@ def render_page(run: Run) -> str:
         trained=sorted({str(entry["model"]) for entry in run.log if "model" in entry}),
         cost_rows=tables.cost_rows(summary),
         speed=_speed(summary),
-        data=_facts(summary.get("data") or {}, _DATA_NAMES, others=True),
-        sees=_facts(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
-        teacher=_facts(summary.get("teacher") or {}, _TEACHER_NAMES),
+        data=facts_of(summary.get("data") or {}, DATA_NAMES, others=True),
+        sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
+        teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
         targets=summary.get("targets"),
         thresholds=summary.get("thresholds") or {},
         thresholds_chosen_on=summary.get("thresholds_chosen_on"),
-        machine=_facts(
+        machine=facts_of(
             {k: v for k, v in run.environment.items() if k not in ("command", "seconds")},
-            _MACHINE_NAMES,
+            MACHINE_NAMES,
             others=True,
         ),
-        duration=_duration(run.environment.get("seconds")),
+        duration=duration(run.environment.get("seconds")),
         command=run.environment.get("command"),
         config=run.config,
         glossary=[
@@ -131,7 +102,7 @@ def render_page(run: Run) -> str:
             )
         ],
         decimal=decimal,
-        text=_text,
+        text=text_of,
     )
 
 
@@ -267,36 +238,3 @@ def _speed(summary: Mapping[str, Any]) -> list[Fact]:
     if is_number(waiting):
         facts.append(Fact("Share of training time spent waiting for data", percent(waiting, 1)))
     return facts
-
-
-def _facts(
-    values: Mapping[str, Any], names: Mapping[str, str], *, others: bool = False
-) -> list[Fact]:
-    """Named values in the order of ``names``; then, if ``others``, all the rest there is."""
-    order = dict(names)
-    if others:
-        order |= {k: str(k).replace("_", " ").capitalize() for k in values if k not in names}
-    given = {key: name for key, name in order.items() if values.get(key) not in (None, "", [], {})}
-    return [Fact(name, _text(values[key])) for key, name in given.items()]
-
-
-def _text(value: Any) -> str:
-    """Any value of a JSON file in words."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_text(part) for part in value)
-    return str(value)
-
-
-def _duration(seconds: Any) -> str:
-    if not is_number(seconds):
-        return ""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,79 @@
+"""Lists of facts: values of the run's files under names that readers know."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from abbe.report.numbers import is_number
+
+# Keys of the run's files in the words of its readers.
+DATA_NAMES = {
+    "name": "Data set",
+    "train_labelled": "Training images with labels",
+    "train_unlabelled": "Training images without labels",
+    "validation": "Validation images",
+    "val": "Validation images",
+    "test": "Test images",
+    "licence": "Licence of the data set",
+    "simulated": "Simulated",
+}
+TEACHER_NAMES = {
+    "teacher": "Teacher",
+    "weights_sha256": "SHA-256 of its weights",
+    "weights_licence": "Licence of its weights",
+    "training_data_licence": "Licence of its training data",
+    "channels": "Channels it sees",
+    "normalisation": "Normalisation",
+    "outputs": "Outputs",
+    "prompt_mode": "Prompts",
+    "thresholds": "Its thresholds",
+    "sees_labels": "Sees the labels",
+}
+MACHINE_NAMES = {
+    "abbe": "Abbe",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "cpu": "CPU",
+    "started": "Started",
+}
+
+
+class Fact(NamedTuple):
+    """A line of a list of facts."""
+
+    name: str
+    value: str
+
+
+def facts_of(
+    values: Mapping[str, Any], names: Mapping[str, str], *, others: bool = False
+) -> list[Fact]:
+    """Named values in the order of ``names``; then, if ``others``, all the rest there is."""
+    order = dict(names)
+    if others:
+        order |= {k: str(k).replace("_", " ").capitalize() for k in values if k not in names}
+    given = {key: name for key, name in order.items() if values.get(key) not in (None, "", [], {})}
+    return [Fact(name, text_of(values[key])) for key, name in given.items()]
+
+
+def text_of(value: Any) -> str:
+    """Any value of a JSON file in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {text_of(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(text_of(part) for part in value)
+    return str(value)
+
+
+def duration(seconds: Any) -> str:
+    """200 → ``3 min``; nothing where it is unknown."""
+    if not is_number(seconds):
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
