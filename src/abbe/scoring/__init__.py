@@ -7,6 +7,7 @@ from abbe.scoring.instance import instance_scores
 from abbe.scoring.names import METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
 from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
+from abbe.scoring.seeds import draw_seeds, mean_over_seeds
 from abbe.scoring.statistics import (
     Difference,
     Interval,
@@ -36,8 +37,10 @@ __all__ = [
     "classification_scores",
     "confusion",
     "draw_counts",
+    "draw_seeds",
     "image_scores",
     "instance_scores",
+    "mean_over_seeds",
     "paired_bootstrap",
     "pixel_scores",
     "ratio_bootstrap",
