@@ -50,7 +50,7 @@ def keep_labels(dataset: Dataset, amount: int | float | str, task: str, seed: in
         count = math.ceil(share * len(own) - 1e-9)
         kept.update(datasets.shuffled(own, seed)[:count])
     drop = {record.id for record in training} - kept
-    return dataset.having(_without_labels(r) if r.id in drop else r for r in dataset)
+    return dataset.having(without_labels(r) if r.id in drop else r for r in dataset)
 
 
 def labelled(records: Iterable[Record], task: str) -> list[Record]:
@@ -96,7 +96,7 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
             f"data set '{tiles.name}' leaves no tile to pretrain on: all of them are validated or "
             "tested on. Give pretrain_data.path a folder of other tiles"
         )
-    bare = [replace(_without_labels(record), split="train") for record in records]
+    bare = [replace(without_labels(record), split="train") for record in records]
     return replace(tiles, records=tuple(bare), classes=())
 
 
@@ -132,6 +132,7 @@ def check(experiment: config.Experiment, dataset: Dataset) -> None:
         )
 
 
-def _without_labels(record: Record) -> Record:
+def without_labels(record: Record) -> Record:
+    """The record with its label, its pixels' types and its class taken off."""
     columns = {key: value for key, value in record.columns.items() if key != "class"}
     return replace(record, label=None, types=None, columns=columns)
