@@ -5,10 +5,19 @@ from collections.abc import Iterable
 # Blue, vermilion and green of Okabe & Ito's palette, which colour-blind readers tell apart; the
 # twin's lines are dashed too, so that a grey print still shows which is which.
 _KNOWN = {"truth": "#8a8f98", "teacher": "#009e73", "student": "#1a7fd4", "twin": "#d55e00"}
+# What networks of a label-efficiency curve begin with.
+_INITIALISATIONS = {
+    "random": "#7a7a7a",
+    "given": "#a07d00",
+    "contrastive": "#d55e00",
+    "rckd": "#1a7fd4",
+    "rckd+contrastive": "#009e73",
+}
 _OTHERS = ("#b0609c", "#a07d00", "#4a5f9e", "#7a7a7a")
 
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:
     """A colour ("#rrggbb") for the truth and for each of ``models``."""
-    others = [model for model in models if model not in _KNOWN]
-    return _KNOWN | {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
+    known = _KNOWN | _INITIALISATIONS
+    others = [model for model in models if model not in known]
+    return known | {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}

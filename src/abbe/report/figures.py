@@ -23,7 +23,7 @@ _WIDTH = 3.1  # inches
 _INK, _RULE = "#010203", "#040506"
 _MANY_POINTS = 1500  # beyond this, dots are drawn as one picture inside the SVG
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names come from the user: a $ in one is a $
     "font.size": 9,
@@ -48,12 +48,12 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def training_curves(
     curves: Mapping[str, Curve], colours: Mapping[str, str], *, label: str
 ) -> Markup:
     """One logged value over training steps, the models overlaid; the twin's line is dashed."""
-    figure, axes = _panel(height=1.7)
+    figure, axes = panel(height=1.7)
     for model, (steps, values) in curves.items():
         axes.plot(
             steps,
@@ -68,10 +68,10 @@ def training_curves(
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.02)
-    return _svg(figure, label)
+    return to_svg(figure, label)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def score_intervals(
     rows: Sequence[tuple[str, Mapping[str, tuple[float, float, float]]]],
     colours: Mapping[str, str],
@@ -81,7 +81,7 @@ def score_intervals(
     """Means with 95 % intervals: ``rows`` are (metric, model → (mean, low, high))."""
     models = list(dict.fromkeys(model for _, scores in rows for model in scores))
     height = 0.45 + len(rows) * (0.12 + 0.1 * len(models))
-    figure, axes = _panel(height=height)
+    figure, axes = panel(height=height)
     for row, (_, scores) in enumerate(rows):
         for model, (mean, low, high) in scores.items():
             y = row + 0.6 * ((models.index(model) + 0.5) / len(models) - 0.5)
@@ -93,10 +93,10 @@ def score_intervals(
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    return _svg(figure, label)
+    return to_svg(figure, label)
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def paired_scatter(
     first: Sequence[float],
     second: Sequence[float],
@@ -105,7 +105,7 @@ def paired_scatter(
 ) -> Markup:
     """One dot an image: the first model's score upwards, the second's to the right."""
     up, right = np.asarray(first), np.asarray(second)
-    figure, axes = _panel(height=2.6)
+    figure, axes = panel(height=2.6)
     low, high = min(up.min(), right.min()), max(up.max(), right.max())
     room = 0.04 * (high - low) or 0.02
     ends = (low - room, high + room)
@@ -126,10 +126,10 @@ def paired_scatter(
     axes.set_box_aspect(1)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    return _svg(figure, f"{names[0]} against {names[1]}, a dot an image")
+    return to_svg(figure, f"{names[0]} against {names[1]}, a dot an image")
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def difference_strip(
     differences: Sequence[float],
     colours: tuple[str, str],
@@ -140,7 +140,7 @@ def difference_strip(
     """Every image's difference, sorted; the mean as a line, its 95 % interval as a band."""
     values = np.sort(np.asarray(differences))
     ranks = np.arange(1, len(values) + 1)
-    figure, axes = _panel(height=2.6)
+    figure, axes = panel(height=2.6)
     # One filled outline for all bars: a thousand images stay a small drawing.
     for sign, colour in ((1, colours[0]), (-1, colours[1])):
         axes.fill_between(
@@ -158,16 +158,16 @@ def difference_strip(
     axes.set_xlim(0.5, len(values) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    return _svg(figure, label)
+    return to_svg(figure, label)
 
 
-def _panel(*, height: float) -> tuple[Figure, Axes]:
-    """An empty panel, ``height`` in inches."""
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+def panel(*, height: float, width: float = _WIDTH) -> tuple[Figure, Axes]:
+    """An empty panel, ``height`` and ``width`` in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _svg(figure: Figure, label: str) -> Markup:
+def to_svg(figure: Figure, label: str) -> Markup:
     """A figure as an SVG that can stand inside a page beside others; labels must differ."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -12,7 +12,8 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     """Render ``run_folder/report.html`` from the files of the run, and return its path.
 
     Only ``summary.json`` must be there. A part whose file is absent is left out of the page with
-    a sentence that says so; a damaged part is listed among the page's warnings.
+    a sentence that says so; a damaged part is listed among the page's warnings. The folder of a
+    label-efficiency curve gets a page of its own, and ``curve.png`` and ``curve.svg``.
 
     Raises:
         InputError: if the folder or its ``summary.json`` is missing or cannot be read.
@@ -21,10 +22,15 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     for package in ("jinja2", "matplotlib", "pyarrow"):
         if find_spec(package) is None:
             raise MissingExtraError(package, extra="train", purpose="The report")
+    from abbe.report.curve_page import render_curve_page, save_pictures
     from abbe.report.page import render_page
     from abbe.report.run_folder import read_run
 
     run = read_run(Path(run_folder))
     path = run.path / "report.html"
+    if run.summary.get("kind") == "curve":
+        save_pictures(run.path, run.summary)
+        write_text(path, render_curve_page(run.path, run.summary))
+        return path
     write_text(path, render_page(run))
     return path

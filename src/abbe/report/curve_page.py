@@ -1,0 +1,219 @@
+"""The page of a label-efficiency curve, and its pictures as files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from abbe import __version__
+from abbe.report import curve_words, words
+from abbe.report.colours import colours_of
+from abbe.report.facts import DATA_NAMES, MACHINE_NAMES, TEACHER_NAMES, Fact, duration, facts_of
+from abbe.report.label_curves import label_curves, lines_of, save_label_curves
+from abbe.report.numbers import bounds_of, decimal, interval, p_value, significant
+from abbe.report.tables import full_name, higher_is_better, is_fraction, verdict_of
+
+_HERE = Path(__file__).parent
+
+
+class Cell(NamedTuple):
+    """A score or a difference, as text; a verdict for differences alone."""
+
+    mean: str
+    interval: str
+    p: str = ""
+    verdict: str = ""
+
+
+class Row(NamedTuple):
+    """One share of the labels."""
+
+    labelled: str
+    share: str
+    cells: tuple[Cell, ...]
+
+
+class MetricPart(NamedTuple):
+    """Everything of one metric: its name, a drawing, scores, differences."""
+
+    name: str
+    arrow: str
+    figure: Markup
+    scores: list[Row]
+    differences: list[Row]
+
+
+def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
+    """The whole report as one HTML text that needs no other file and no network."""
+    files = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    metric = summary["metric"]
+    others = [name for name in summary["metric_names"] if name != metric]
+    environment = _read(folder / "environment.json")
+    config = folder / "config.yaml"
+    return files.get_template("curve.html").render(
+        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+        title=summary["title"],
+        recipe=summary["recipe"],
+        task=f"{summary['task']}, {summary['architecture']}",
+        started=str(environment.get("started") or "")[:10],
+        version=summary.get("abbe") or __version__,
+        headline=curve_words.headline(summary),
+        banners=words.banners(summary),
+        cover=curve_words.what_intervals_cover(summary),
+        caveats=curve_words.caveats(summary),
+        compared=summary["compared"],
+        compared_as=summary["compared_as"],
+        reference=summary["reference"],
+        against=[name for name in summary["compared"] if name in summary["differences"]],
+        colours=colours_of(summary["compared"]),
+        teacher_scored=metric in (summary.get("teacher_scores") or {}),
+        main=_part(summary, metric, wide=True),
+        parts=[_part(summary, name, wide=False) for name in others],
+        levels=len(summary["levels"]),
+        seeds=", ".join(map(str, summary["seeds"])),
+        data=facts_of(_data(summary["data"]), DATA_NAMES, others=True),
+        sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
+        beginnings=_beginnings(summary),
+        teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
+        targets=summary.get("targets"),
+        times=_times(summary),
+        machine=facts_of(
+            {key: value for key, value in environment.items() if key != "command"},
+            MACHINE_NAMES,
+            others=True,
+        ),
+        command=environment.get("command"),
+        config=config.read_text(encoding="utf-8") if config.exists() else None,
+    )
+
+
+def save_pictures(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write curve.png and curve.svg, the main metric with a legend."""
+    metric = summary["metric"]
+    for name in ("curve.png", "curve.svg"):
+        save_label_curves(
+            folder / name,
+            lines_of(summary, metric),
+            colours_of(summary["compared"]),
+            title=summary["title"],
+            score=full_name(summary, metric),
+            teacher=_teacher_score(summary, metric),
+        )
+
+
+def _part(summary: Mapping[str, Any], metric: str, *, wide: bool) -> MetricPart:
+    name = full_name(summary, metric)
+    upwards = higher_is_better(metric)
+    return MetricPart(
+        name,
+        {True: "↑", False: "↓", None: ""}[upwards],
+        label_curves(
+            lines_of(summary, metric),
+            colours_of(summary["compared"]),
+            label=f"{name} over labelled training images",
+            wide=wide,
+            teacher=_teacher_score(summary, metric),
+        ),
+        [
+            Row(*_names_of(level), tuple(
+                _score(metric, summary["scores"][arm][number]["metrics"][metric])
+                for arm in summary["compared"]
+            ))
+            for number, level in enumerate(summary["levels"])
+        ],
+        _differences(summary, metric),
+    )  # fmt: skip
+
+
+def _differences(summary: Mapping[str, Any], metric: str) -> list[Row]:
+    """One row a share, then their mean over all."""
+    found = summary["differences"]
+    if not found:
+        return []
+    rows = [
+        Row(*_names_of(level), tuple(
+            _difference(metric, each["levels"][number]["metrics"][metric])
+            for each in found.values()
+        ))
+        for number, level in enumerate(summary["levels"])
+    ]  # fmt: skip
+    if len(rows) > 1:
+        cells = tuple(_difference(metric, each["all"][metric]) for each in found.values())
+        rows.append(Row("mean over all", "", cells))
+    return rows
+
+
+def _names_of(level: Mapping[str, Any]) -> tuple[str, str]:
+    return str(level["labelled"]), f"{100 * level['fraction']:g} %"
+
+
+def _score(metric: str, value: Mapping[str, Any]) -> Cell:
+    digits = 3 if is_fraction(metric) else 2
+    return Cell(decimal(value["mean"], digits), interval(bounds_of(value), digits))
+
+
+def _difference(metric: str, value: Mapping[str, Any]) -> Cell:
+    digits = 3 if is_fraction(metric) else 2
+    bounds = bounds_of(value)
+    return Cell(
+        decimal(value["mean"], digits, signed=True),
+        interval(bounds, digits),
+        p_value(value["p"]),
+        verdict_of(metric, bounds),
+    )
+
+
+def _teacher_score(summary: Mapping[str, Any], metric: str) -> float | None:
+    found = (summary.get("teacher_scores") or {}).get(metric)
+    return found["mean"] if found else None
+
+
+def _data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a curve, the images without labels are those that never had any."""
+    return {key: value for key, value in data.items() if key != "train_unlabelled" or value}
+
+
+def _beginnings(summary: Mapping[str, Any]) -> list[Fact]:
+    """What each initialisation is, in words."""
+    given = summary["encoder_weights"]
+    meanings = {
+        "random": "random weights",
+        "given": f"the weights that were given ({given}), without pretraining",
+        "contrastive": f"from {given}, two views of a tile made alike (SimCLR)",
+        "rckd": f"from {given}, the teacher’s response to the tiles learned",
+        "rckd+contrastive": f"from {given}, both at once",
+        "student": "learns from labels and from the teacher",
+        "twin": "learns from the same labels alone",
+    }
+    return [Fact(name, meanings[name]) for name in summary["compared"]]
+
+
+def _times(summary: Mapping[str, Any]) -> list[Fact]:
+    """How long everything took, validation and scoring left out."""
+    facts = [
+        Fact(f"Trainings of {name}", duration(seconds))
+        for name, seconds in summary["seconds"].items()
+    ]
+    for name, each in (summary.get("pretraining") or {}).items():
+        speed = significant(each["images_per_second"])
+        facts.append(
+            Fact(
+                f"Pretraining {name}",
+                f"{duration(each['seconds'])}: {each['steps']} steps, {speed} images a second, "
+                f"{each['tiles']} tiles",
+            )
+        )
+    return facts
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,143 @@
+"""The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from abbe.report.numbers import bounds_of, decimal, interval, is_number
+from abbe.report.tables import full_name, is_fraction, verdict_of
+from abbe.report.words import short_name
+
+Summary = Mapping[str, Any]
+_FEW_IMAGES = 100
+_FEW_SEEDS = 5
+
+
+def headline(summary: Summary) -> str:
+    """What the curve shows, over all shares of the labels and at the smallest."""
+    metric, reference = summary["metric"], summary["reference"]
+    name = main_arm(summary)
+    if name is None:
+        return (
+            f"{full_name(summary, metric)} of {reference} over the number of labelled images; "
+            "nothing stands beside it to compare with."
+        )
+    found = summary["differences"][name]
+    whole = found["all"][metric]
+    where = " on simulated images" if (summary.get("data") or {}).get("simulated") else ""
+    shares = len(summary["levels"])
+    over = f"Over all {shares} shares of the labels" if shares > 1 else "At this share of labels"
+    verdict = verdict_of(metric, bounds_of(whole))
+    if verdict == "unclear":
+        start = (
+            f"{over}{where}, no difference between {name} and {reference} is shown: "
+            f"{points(summary, whole)}"
+        )
+    else:
+        start = f"{over}{where}, {name} scored {points(summary, whole)} against {reference}"
+    if shares == 1:
+        return f"{start}."
+    first = found["levels"][0]
+    least = first["metrics"][metric]
+    count = first["labelled"]
+    images = "1 labelled image" if count == 1 else f"{count} labelled images"
+    small = f"{points(summary, least)}" if is_number(least["mean"]) else "undefined"
+    return f"{start}. With {images} the difference is {small}."
+
+
+def main_arm(summary: Summary) -> str | None:
+    """What the headline is about: the student, or the initialisation that RCKD proposes."""
+    differences = summary["differences"]
+    preferred = ("student", "rckd", "rckd+contrastive", "contrastive", "given")
+    return next((name for name in preferred if name in differences), None)
+
+
+def points(summary: Summary, difference: Mapping[str, Any]) -> str:
+    """``+3.2 points of balanced accuracy [1.1, 5.0]``."""
+    metric = summary["metric"]
+    scale, digits = (100, 1) if is_fraction(metric) else (1, 2)
+    mean = difference["mean"]
+    amount = decimal(scale * mean if is_number(mean) else None, digits, signed=True)
+    unit = "points of " if is_fraction(metric) else "px of "
+    bounds = interval(bounds_of(difference), digits, scale=scale)
+    return f"{amount} {unit}{short_name(summary, metric)} {bounds}".strip()
+
+
+def what_intervals_cover(summary: Summary) -> str:
+    """Exactly what was drawn again, and what was not."""
+    seeds, tests = len(summary["seeds"]), summary["data"]["test"]
+    drawn = (
+        "whole groups of test images (patients, slides) are drawn again"
+        if summary["grouped"]
+        else "the test images are drawn again"
+    )
+    text = (
+        f"95 % intervals are percentiles of {summary['resamples']:,} bootstrap resamples. In each, "
+        f"{drawn} ({tests} images), the same for every training"
+    )
+    if seeds > 1:
+        text += (
+            f"; and {seeds - 1} of the {seeds} seeds are drawn again, with replacement, the same "
+            "for all that is compared (one fewer than there are, so that the spread is not "
+            "understated). A seed decides which labels are kept, how new layers begin, and the "
+            "batches; differences are paired by test image and by seed."
+        )
+    else:
+        text += (
+            ". There is one seed only: which labels were kept, how new layers began and the "
+            "batches are not covered. Differences are paired by test image."
+        )
+    if summary.get("pretraining"):
+        text += (
+            " Pretraining was done anew for each seed, and its luck is covered alike."
+            if summary.get("pretrain_per_seed")
+            else " Each initialisation was pretrained once for all seeds: the luck of pretraining "
+            "is not covered."
+        )
+    return f"{text} The division into training, validation and test images is not covered either."
+
+
+def caveats(summary: Summary) -> list[str]:
+    """What a careful reader should hold against the curve."""
+    data, seeds = summary["data"], len(summary["seeds"])
+    found = []
+    if summary["finished"] < summary["planned"]:
+        found.append(
+            f"Unfinished: {summary['finished']} of {summary['planned']} trainings are done. Shown "
+            f"are the seeds of which all are: {', '.join(map(str, summary['seeds']))}."
+        )
+    if seeds < _FEW_SEEDS:
+        found.append(
+            f"{seeds} seed{'s' * (seeds > 1)}: at the smallest shares, which images happen to be "
+            "labelled can matter more than how the network began. Look at the seeds' own marks."
+        )
+    if data["test"] < _FEW_IMAGES:
+        found.append(
+            f"{data['test']} test images are few: look at the intervals, and take them as rough."
+        )
+    if data.get("validation"):
+        found.append(
+            f"All {data['validation']} validation images keep their labels at every share: they "
+            "choose the best weights, so the labels needed are more than the axis says."
+        )
+    else:
+        found.append("There are no labelled validation images: the last weights were taken.")
+    found.append(
+        f"Every training takes up to {summary['steps']} steps, however few its labels: a schedule "
+        "chosen for one share may not be the best for another."
+    )
+    if len(summary["levels"]) > 1 and summary["differences"]:
+        found.append(
+            "Each share, metric and initialisation has its own interval, uncorrected for their "
+            "number: the mean over all shares of the metric you chose beforehand is one test."
+        )
+    for level in summary["levels"]:
+        if level["merged"]:
+            shares = ", ".join(f"{100 * each:g} %" for each in level["merged"])
+            found.append(
+                f"{shares}: keeps the same {level['labelled']} images as "
+                f"{100 * level['fraction']:g} %, so it was not trained again."
+            )
+    if (summary.get("targets") or {}).get("empty"):
+        found.append(f"The teacher found nothing in {summary['targets']['empty']} images.")
+    found += [str(note) for note in (summary.get("teacher") or {}).get("notes") or ()]
+    return found
