@@ -132,7 +132,7 @@ def teacher_of(tmp_path: Path):
 
 
 def test_rooms_and_verbs_are_there_by_name():
-    verbs = {"distill", "evaluate", "export", "predict", "teach"}
+    verbs = {"curve", "distill", "evaluate", "export", "predict", "teach"}
     assert set(abbe.__all__) == verbs | {"PromptablePredictor"}
     for verb in abbe.__all__:
         assert callable(getattr(abbe, verb))

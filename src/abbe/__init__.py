@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from abbe.recipes.export import export_run as export
-    from abbe.recipes.python import distill, teach
+    from abbe.recipes.python import curve, distill, teach
     from abbe.recipes.transfer import evaluate_run as evaluate
     from abbe.runtime.prediction import predict
     from abbe.runtime.promptable import PromptablePredictor
 
 __version__ = "0.1.0"
 
-__all__ = ["PromptablePredictor", "distill", "evaluate", "export", "predict", "teach"]
+__all__ = ["PromptablePredictor", "curve", "distill", "evaluate", "export", "predict", "teach"]
 
 _ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
 _VERBS = {
     "PromptablePredictor": ("abbe.runtime.promptable", "PromptablePredictor"),
+    "curve": ("abbe.recipes.python", "curve"),
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.recipes.transfer", "evaluate_run"),
     "predict": ("abbe.runtime.prediction", "predict"),

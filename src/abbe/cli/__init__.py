@@ -13,6 +13,7 @@ VERBS = {
     "data": "list, fetch and check data sets",
     "teach": "run a teacher over images once and keep its answers",
     "distill": "train a student and its twin, score them, report",
+    "curve": "train at growing shares of the labels, and plot what they buy",
     "evaluate": "score a finished run on another data set",
     "export": "make a package of a finished run, proven to answer alike",
     "push": "upload a package to a Hugging Face repository",

@@ -131,8 +131,11 @@ def pretrain_encoder(
     store: TargetStore | None,
     model: TaskModel,
     session: Session,
+    name: str = "student",
 ) -> Pretrained:
     """Train the encoder that ``model`` begins with on the tiles, and write encoder.safetensors.
+
+    ``name`` is what the log and the progress bar call it.
 
     Raises:
         InputError: the store has nothing for the tiles, or what it has does not go with the
@@ -173,7 +176,7 @@ def pretrain_encoder(
         contrastive=settings.contrastive,
         contrastive_temperature=settings.contrastive_temperature,
     )
-    fitted = _fit(experiment, stage, "student", session)
+    fitted = _fit(experiment, stage, name, session)
     network.to("cpu").eval()
     path = session.folder / "encoder.safetensors"
     if session.accelerator.is_main_process:

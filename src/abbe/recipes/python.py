@@ -1,9 +1,8 @@
-"""The verbs as Python calls: ``abbe.teach`` and ``abbe.distill``."""
+"""The verbs as Python calls: ``abbe.teach``, ``abbe.distill`` and ``abbe.curve``."""
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abbe import config, teachers
 from abbe.datasets import Dataset
@@ -12,6 +11,9 @@ from abbe.recipes.run_folder import Run
 from abbe.recipes.shipped import recipe_path
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
+
+if TYPE_CHECKING:
+    from abbe.recipes.curve import Curve
 
 
 def teach(
@@ -71,21 +73,100 @@ def distill(
     """
     from abbe.recipes.distill import distill as carry_out
 
-    source = recipe_path(recipe)
-    values = config.read_values(source)
-    store = targets.path if isinstance(targets, TargetStore) else Path(targets)
-    own: dict[str, Any] = {
-        "teacher": {"kind": "store", "path": str(store)},
+    own = _sections(targets, student, sees, encoder_weights)
+    values = _merged(config.read_values(recipe_path(recipe)), own, changes, out)
+    experiment = config.parse(values, f"{recipe} from Python")
+    return carry_out(experiment, dataset=dataset, resume=resume, progress=progress)
+
+
+def curve(
+    recipe: str,
+    dataset: Dataset,
+    targets: TargetStore | str | os.PathLike[str] | None,
+    *,
+    student: str,
+    sees: Sequence[str],
+    encoder_weights: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    fractions: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    initialisations: Sequence[str] | None = None,
+    pretrain_per_seed: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> "Curve":
+    """Train at growing shares of the labels and plot what they buy, as ``abbe curve`` does.
+
+    Args:
+        recipe: 'rckd' (initialisations are compared), 'cmkd' (student and twin), or an experiment
+            file of either.
+        dataset: with splits (see :func:`abbe.datasets.assign_splits`) and all its labels.
+        targets: a target store; None where no initialisation has a teacher.
+        student: architecture, such as 'unet-resnet18'.
+        sees: the student's channels.
+        encoder_weights: 'imagenet', 'random', or the path of a weight file.
+        out: the folder of the curve.
+        fractions: shares of the training labels; 0.01 to 1 where None.
+        seeds: each draws its own labels, new layers and batches; 0, 1 and 2 where None.
+        initialisations: of 'rckd': random, given, contrastive, rckd, rckd+contrastive; all that
+            targets and weights allow where None.
+        pretrain_per_seed: pretrain anew for each seed.
+        changes: further keys of the experiment file.
+        resume: finish a curve that was interrupted, or add to it.
+        progress: show progress.
+
+    Returns:
+        The curve, with ``summary`` and the paths of table, picture and report.
+
+    Raises:
+        AbbeError: whatever the user can mend; see :mod:`abbe.errors`.
+    """
+    from abbe.recipes.curve import curve as carry_out
+    from abbe.recipes.curve_plan import for_curve
+
+    own = _sections(targets, student, sees, encoder_weights)
+    values = for_curve(config.read_values(recipe_path(recipe)))
+    experiment = config.parse(_merged(values, own, changes, out), f"{recipe} from Python")
+    return carry_out(
+        experiment,
+        fractions=fractions,
+        seeds=seeds,
+        initialisations=initialisations,
+        pretrain_per_seed=pretrain_per_seed,
+        dataset=dataset,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def _sections(
+    targets: TargetStore | str | os.PathLike[str] | None,
+    student: str,
+    sees: Sequence[str],
+    encoder_weights: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """What is given as arguments, as the experiment file has it."""
+    store = targets.path if isinstance(targets, TargetStore) else targets
+    return {
+        "teacher": {"kind": "none"} if store is None else {"kind": "store", "path": str(store)},
         "student": {
             "architecture": student,
             "sees": list(sees),
             "encoder_weights": str(encoder_weights),
         },
     }
+
+
+def _merged(
+    values: dict[str, Any],
+    own: Mapping[str, Any],
+    changes: Mapping[str, Any] | None,
+    out: str | os.PathLike[str],
+) -> dict[str, Any]:
+    """The recipe's values, then the arguments, then the changes."""
     for section in (own, changes or {}):
         for key, inner in section.items():
             merged = isinstance(inner, Mapping)
             values[key] = {**values.get(key, {}), **inner} if merged else inner
-    values |= {"out": str(out), "data": {"kind": "given"}}
-    experiment = config.parse(values, f"{recipe} from Python")
-    return carry_out(experiment, dataset=dataset, resume=resume, progress=progress)
+    return values | {"out": str(out), "data": {"kind": "given"}}

@@ -75,7 +75,13 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
             f"{folder}: holds no finished run (summary.json is missing). "
             "Give a run folder, or finish it with 'abbe distill FOLDER/config.yaml --resume'"
         )
-    return Run(Path(folder), json.loads(path.read_text(encoding="utf-8")))
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    if summary.get("kind") == "curve":
+        raise InputError(
+            f"{folder}: holds a label-efficiency curve, not a run. Its networks are in trainings/; "
+            "give the folder of a run"
+        )
+    return Run(Path(folder), summary)
 
 
 def require_maps(run: Run) -> None:
@@ -129,7 +135,8 @@ def start(experiment: config.Experiment, *, resume: bool) -> Path:
 
 def _has_trained(folder: Path) -> bool:
     """Whether there is more to lose than a config.yaml: a wrong path is mended by trying again."""
-    return any((folder / name).exists() for name in ("log.jsonl", "checkpoints", "summary.json"))
+    names = ("log.jsonl", "checkpoints", "summary.json", "pretraining", "trainings")
+    return any((folder / name).exists() for name in names)
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -1,0 +1,78 @@
+"""``abbe curve``: how many labels it takes."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from abbe import config
+from abbe.cli.arguments import Unprefixed, parse, say
+
+
+@dataclass(frozen=True)
+class CurveArguments:
+    """Arguments of ``abbe curve`` after the recipe."""
+
+    experiment: Annotated[config.Experiment, Unprefixed]
+    fractions: tuple[float, ...] | None = None
+    """Shares of the training labels; 0.01 0.05 0.1 0.25 0.5 1 where omitted."""
+    seeds: tuple[int, ...] | None = None
+    """Each draws its own labels, new layers and batches; 0 1 2 where omitted."""
+    initialisations: tuple[str, ...] | None = None
+    """Of recipe rckd: random, given (student.encoder-weights as they are), contrastive (SimCLR),
+    rckd, rckd+contrastive; where omitted, all that teacher and weights allow."""
+    pretrain_per_seed: bool = False
+    """Pretrain anew for each seed, so that intervals cover the luck of pretraining, too."""
+    resume: bool = False
+    """Finish a curve that was interrupted, or add shares, seeds or initialisations to it."""
+
+
+CURVE_HELP = """Train at growing shares of the labels, over seeds, and plot what the labels buy.
+
+usage: abbe curve RECIPE|FILE.yaml [--fractions …] [--seeds …] [--resume] [--KEY VALUE …]
+
+RECIPE is rckd (initialisations are compared: random, given, contrastive, rckd, rckd+contrastive)
+or cmkd (the student with its twin). The teacher answers once, an initialisation is pretrained once,
+and all shares begin with it. At one seed, all that is compared keeps the same labels, and every
+share contains the smaller ones. Every key of the experiment file can be set, too.
+
+examples:
+  abbe curve rckd --data.path tiles_by_class/ --pretrain-data.kind slides \\
+      --pretrain-data.path slides/ --teacher.kind run --teacher.path runs/nuclei \\
+      --student.encoder-weights random --fractions 0.01 0.05 0.1 0.25 0.5 1 --seeds 0 1 2 \\
+      --initialisations random contrastive rckd --out curves/tiles
+  abbe curve cmkd --data.path tissue/ --data.channels nucleus membrane \\
+      --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out curves/a
+  abbe curve curves/tiles/config.yaml --resume
+  abbe curve curves/tiles/config.yaml --resume --seeds 0 1 2 3 4
+
+In --out come curve.csv (a row a training), curve.png and curve.svg, summary.json, scores.parquet
+(by test image), labels.csv (which images keep their labels when) and report.html.
+'abbe curve rckd --help' lists every key with its meaning and default."""
+
+
+def run(words: list[str]) -> int:
+    """``abbe curve``."""
+    if not words or words[0].startswith("-"):
+        say(CURVE_HELP)
+        return 0 if words and words[0] in ("-h", "--help") else 2
+    from abbe.recipes.curve_plan import for_curve
+    from abbe.recipes.shipped import recipe_path
+
+    source = recipe_path(words[0])
+    drafted = config.draft(for_curve(config.read_values(source)), str(source))
+    default = CurveArguments(experiment=drafted)
+    arguments = parse(CurveArguments, f"curve {words[0]}", words[1:], CURVE_HELP, default=default)
+    from abbe.recipes.curve import curve
+    from abbe.recipes.curve_results import table
+
+    made = curve(
+        arguments.experiment,
+        fractions=arguments.fractions,
+        seeds=arguments.seeds,
+        initialisations=arguments.initialisations,
+        pretrain_per_seed=arguments.pretrain_per_seed,
+        resume=arguments.resume,
+    )
+    if os.environ.get("RANK", "0") == "0":
+        say(f"\n{table(made.summary)}\n\nreport: {made.report}")
+    return 0

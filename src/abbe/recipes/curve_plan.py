@@ -1,0 +1,199 @@
+"""What a curve goes through: shares, seeds, initialisations; how much work that is."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from abbe import config
+from abbe.errors import ConfigError, InputError
+from abbe.recipes.label_subsets import Level, require_distinct, require_shares
+from abbe.report.facts import duration
+
+FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+SEEDS = (0, 1, 2)
+PLAN = "curve.json"
+"""File of the plan in the curve's folder."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a curve goes through; see `abbe.recipes.curve.curve`."""
+
+    fractions: tuple[float, ...]
+    seeds: tuple[int, ...]
+    initialisations: tuple[str, ...] | None
+    pretrain_per_seed: bool
+
+
+def for_curve(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of an experiment file without the one initialisation that it names."""
+    if values.get("recipe") != "rckd":
+        return dict(values)
+    return {**values, "pretraining": {**values.get("pretraining", {}), "method": "none"}}
+
+
+def make_plan(
+    experiment: config.Experiment,
+    *,
+    fractions: Sequence[float] | None,
+    seeds: Sequence[int] | None,
+    initialisations: Sequence[str] | None,
+    pretrain_per_seed: bool,
+    resume: bool,
+) -> Plan:
+    """The plan; what is not given is as it was in a curve that is resumed, else the default.
+
+    Raises:
+        ConfigError: the recipe has no curve, the experiment names what the curve varies, shares or
+            seeds are wrong, or a resumed curve was pretrained in another way.
+    """
+    _require_curve(experiment)
+    before = read_plan(experiment.out) if resume else None
+    if before is not None and pretrain_per_seed and not before.pretrain_per_seed:
+        raise ConfigError(
+            f"pretrain_per_seed: {experiment.out} was begun with one pretraining for all seeds. "
+            "Leave the switch out, or give another --out"
+        )
+    standard = before or Plan(FRACTIONS, SEEDS, None, False)
+    plan = Plan(
+        standard.fractions if fractions is None else tuple(fractions),
+        standard.seeds if seeds is None else tuple(seeds),
+        standard.initialisations if initialisations is None else tuple(initialisations),
+        pretrain_per_seed or standard.pretrain_per_seed,
+    )
+    require_shares(plan.fractions)
+    if not plan.seeds:
+        raise ConfigError("seeds: name at least one, such as 0")
+    if min(plan.seeds) < 0:
+        raise ConfigError(f"seeds: {min(plan.seeds)} is negative; seeds are 0, 1, 2 …")
+    require_distinct(plan.seeds, "seeds")
+    if experiment.recipe == "cmkd" and plan.initialisations is not None:
+        raise ConfigError(
+            "initialisations: belong to recipe 'rckd'; a curve of 'cmkd' compares the student with "
+            "its twin. Leave them out"
+        )
+    return plan
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """The plan of a curve that was begun in this folder; None where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / PLAN
+    if not path.exists():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        chosen = values["initialisations"]
+        return Plan(
+            tuple(values["fractions"]),
+            tuple(values["seeds"]),
+            None if chosen is None else tuple(chosen),
+            bool(values["pretrain_per_seed"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}). Delete it and name fractions, seeds and initialisations "
+            "again; finished trainings are kept"
+        ) from error
+
+
+def values_of(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values."""
+    return asdict(plan)
+
+
+def describe_plan(
+    experiment: config.Experiment,
+    plan: Plan,
+    levels: Sequence[Level],
+    records: int,
+    compared: Sequence[str],
+    *,
+    waiting: int,
+    done: int,
+    pretrainings: Sequence[str],
+) -> str:
+    """What will be done, in a few lines.
+
+    Args:
+        experiment: of the curve.
+        plan: of the curve.
+        levels: shares of the labels.
+        records: how many labelled training images there are.
+        compared: what is compared.
+        waiting, done: trainings that are to be done, and that are done already.
+        pretrainings: names of those to be done.
+    """
+    shares = ", ".join(f"{each.labelled} ({100 * each.fraction:g} %)" for each in levels)
+    lines = [
+        f"curve: {', '.join(compared)}; seeds {', '.join(map(str, plan.seeds))}",
+        f"  labelled images: {shares} of {records}",
+    ]
+    lines += [
+        f"  {percents(each.merged)} keep{'s' if len(each.merged) == 1 else ''} the same images as "
+        f"{100 * each.fraction:g} %: trained once"
+        for each in levels
+        if each.merged
+    ]
+    steps = waiting * experiment.training.steps
+    parts = []
+    if pretrainings:
+        steps += len(pretrainings) * experiment.pretraining.steps
+        parts.append(f"{len(pretrainings)} pretrainings of {experiment.pretraining.steps} steps")
+    parts.append(f"{waiting} trainings of {experiment.training.steps} steps at most")
+    lines.append(f"  to do: {', '.join(parts)}; {steps} steps in all")
+    if done:
+        lines.append(f"  done already: {done} trainings")
+    return "\n".join(lines)
+
+
+def percents(fractions: Sequence[float]) -> str:
+    """0.01, 0.05 → ``1 % and 5 %``."""
+    words = [f"{100 * each:g} %" for each in fractions]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+class Clock:
+    """Guesses the time that is left from the work that is done; work is counted in pixels."""
+
+    def __init__(self, experiment: config.Experiment, waiting: int, pretrainings: int) -> None:
+        """Start with so many trainings and pretrainings to do."""
+        training, pretraining = experiment.training, experiment.pretraining
+        self._training = training.steps * training.batch_size * training.crop**2
+        self._pretraining = pretraining.steps * pretraining.batch_size * pretraining.crop**2
+        self._work = self._of(waiting, pretrainings)
+        self._started = time.perf_counter()
+
+    def report(self, waiting: int, pretrainings: int) -> str:
+        """``3 min, about 20 min left``, with so much still to do."""
+        passed, left = time.perf_counter() - self._started, self._of(waiting, pretrainings)
+        if not left:
+            return duration(passed)
+        seconds = passed * left / (self._work - left)
+        return f"{duration(passed)}, about {duration(seconds)} left"
+
+    def _of(self, waiting: int, pretrainings: int) -> float:
+        return waiting * self._training + pretrainings * self._pretraining
+
+
+def _require_curve(experiment: config.Experiment) -> None:
+    if experiment.recipe not in ("rckd", "cmkd"):
+        raise ConfigError(
+            f"recipe '{experiment.recipe}' has no label-efficiency curve; 'rckd' and 'cmkd' have"
+        )
+    if experiment.data.labelled != "all":
+        raise ConfigError(
+            f"data.labelled is {experiment.data.labelled}, but the fractions say how many labels "
+            "are kept: leave the key out"
+        )
+    if experiment.recipe == "rckd" and experiment.pretraining.method != "none":
+        raise ConfigError(
+            f"pretraining.method is '{experiment.pretraining.method}', but a curve compares "
+            "several: name them with --initialisations"
+        )

@@ -1,0 +1,264 @@
+"""Trainings of a curve of recipe 'rckd': initialisations of the same network, tuned alike."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abbe import config, students
+from abbe.datasets import Dataset, Record
+from abbe.datasets.prepare import Prepared
+from abbe.errors import ConfigError
+from abbe.files import write_json
+from abbe.recipes import label_subsets, results, task_data
+from abbe.recipes.curve_trainings import (
+    Outcome,
+    Training,
+    path_of,
+    save_outcome,
+    seconds_of,
+    sha256_of_ids,
+)
+from abbe.recipes.distill_rckd import (
+    Pretrained,
+    Session,
+    encoder_facts,
+    initial_model,
+    pretrain_encoder,
+    take_over,
+    task_images,
+    teach,
+    tune,
+)
+from abbe.recipes.rckd_results import describe_data
+from abbe.recipes.task_scores import METRICS, WATCHED, answer
+from abbe.targets import TargetStore
+from abbe.training.fit import Fitted
+
+INITIALISATIONS = ("random", "given", "contrastive", "rckd", "rckd+contrastive")
+"""What a network can begin with, in the order of tables."""
+PRETRAINED = ("contrastive", "rckd", "rckd+contrastive")
+
+
+def choose_initialisations(
+    wanted: Sequence[str] | None, experiment: config.Experiment
+) -> tuple[str, ...]:
+    """The initialisations in the order of tables; all that the experiment allows where None.
+
+    Raises:
+        ConfigError: one is unknown, named twice, or lacks its teacher or its weights.
+    """
+    weights_given = experiment.student.encoder_weights != "random"
+    if wanted is None:
+        taught = experiment.teacher.kind != "none"
+        return tuple(
+            name
+            for name in INITIALISATIONS
+            if (weights_given or name != "given") and (taught or "rckd" not in name)
+        )
+    if not wanted:
+        raise ConfigError(f"initialisations: name at least one of {', '.join(INITIALISATIONS)}")
+    for name in wanted:
+        if name not in INITIALISATIONS:
+            raise ConfigError(
+                f"initialisations: there is no '{name}'; choose from {', '.join(INITIALISATIONS)}"
+            )
+    label_subsets.require_distinct(wanted, "initialisations")
+    if "given" in wanted and not weights_given:
+        raise ConfigError(
+            "initialisations: 'given' begins with the weights of student.encoder_weights, which "
+            "are random here: name imagenet or a file there, or leave 'given' out"
+        )
+    chosen = tuple(name for name in INITIALISATIONS if name in wanted)
+    for name in chosen:
+        with_initialisation(experiment, name, experiment.seed)
+    return chosen
+
+
+def with_initialisation(
+    experiment: config.Experiment, initialisation: str, seed: int
+) -> config.Experiment:
+    """The experiment that begins so.
+
+    Raises:
+        ConfigError: it needs a teacher, and there is none.
+    """
+    values = experiment.model_dump()
+    values["seed"] = seed
+    values["pretraining"]["method"] = initialisation if initialisation in PRETRAINED else "none"
+    if initialisation == "random":
+        values["student"]["encoder_weights"] = "random"
+    return config.parse(values, f"initialisation '{initialisation}'")
+
+
+def check(experiment: config.Experiment, dataset: Dataset, initialisations: Sequence[str]) -> None:
+    """Refuse what cannot end well before any work starts; see `task_data.check`."""
+    # The later ones demand all that the earlier ones do.
+    task_data.check(with_initialisation(experiment, initialisations[-1], 0), dataset)
+
+
+class RckdTrainer:
+    """Pretrains each initialisation once, and tunes it for the task at each share of the labels."""
+
+    def __init__(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        session: Session,
+        *,
+        initialisations: tuple[str, ...],
+        pretrain_per_seed: bool,
+    ) -> None:
+        """Prepare to train; nothing is computed yet.
+
+        Args:
+            experiment: of recipe 'rckd'; its seed is that of pretraining.
+            dataset: with splits and all its labels.
+            session: its folder is that of the curve.
+            initialisations: what is compared.
+            pretrain_per_seed: pretrain anew for each seed, not once for all.
+        """
+        self.compared, self.compared_as = initialisations, "initialisation"
+        task = experiment.fine_tuning.task
+        self.metric = WATCHED[task]
+        self.records: Sequence[Record] = task_data.labelled(dataset.split("train"), task)
+        self.by_class = task == "classification"
+        self._experiment, self._dataset, self._session = experiment, dataset, session
+        self._per_seed = pretrain_per_seed
+        self._pretrained: dict[str, Pretrained] = {}
+
+    def train(self, training: Training) -> None:
+        """Tune one network, score it on the test images, and write its file."""
+        experiment = with_initialisation(self._experiment, training.compared, training.seed)
+        kept = label_subsets.choose(
+            self.records, training.level.fraction, seed=training.seed, by_class=self.by_class
+        )
+        among = [record.id for record in self.records]
+        dataset = label_subsets.keep(self._dataset, among, kept)
+        model = initial_model(experiment, dataset)
+        if training.compared in PRETRAINED:
+            take_over(model, self._pretrain(training))
+        session = replace(self._session, folder=self._session.folder / "trainings")
+        fitted = tune(experiment, dataset, model, training.name, session)
+        if session.accelerator.is_main_process:
+            task, sees = experiment.fine_tuning.task, experiment.student.sees
+            classes = task_data.classes_of(dataset, task)
+            arrays = {"table": answer(model, self._tests, sees, len(classes)).table}
+            if task == "classification":
+                arrays["truth"] = np.array([image.category for image in self._tests])
+            save_outcome(
+                path_of(self._session.folder, training.name),
+                Outcome(
+                    steps=fitted.steps,
+                    best_step=None if fitted.best is None else fitted.best[1],
+                    seconds=seconds_of(fitted, experiment.training.batch_size),
+                    labels_sha256=sha256_of_ids(kept),
+                    images=[image.id for image in self._tests],
+                    groups=[self._dataset[image.id].unit for image in self._tests],
+                    arrays=arrays,
+                ),
+            )
+            checkpoint = session.folder / "checkpoints" / f"{training.name}-task.pt"
+            checkpoint.unlink(missing_ok=True)
+        session.accelerator.wait_for_everyone()
+
+    def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:
+        """Names of the pretrainings that these trainings still wait for."""
+        names = dict.fromkeys(
+            self._pretraining_of(each) for each in trainings if each.compared in PRETRAINED
+        )
+        return [name for name in names if not self._done(name).exists()]
+
+    def describe(self) -> dict[str, Any]:
+        """What the summary says of task, data, teacher and pretraining."""
+        experiment, folder = self._experiment, self._session.folder
+        task = experiment.fine_tuning.task
+        found = sorted((folder / "pretraining").glob("*/done.json"))
+        store = self._stored_targets()
+        return {
+            "task": task,
+            "classes": list(task_data.classes_of(self._dataset, task)),
+            "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
+            "data": describe_data(experiment, self._dataset, len(self._tests)),
+            **results.describe_teacher(store, ()),
+            "pretraining": {
+                path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found
+            },
+            "pretrain_per_seed": self._per_seed,
+        }
+
+    def teacher(self) -> Outcome | None:
+        """None: the teacher's task is another."""
+        return None
+
+    @cached_property
+    def _tests(self) -> list[Prepared]:
+        sees, task = self._experiment.student.sees, self._experiment.fine_tuning.task
+        return task_images(self._dataset, self._dataset.split("test").records, sees, task)
+
+    @cached_property
+    def _tiles(self) -> Dataset:
+        return task_data.tiles_of(self._experiment, self._dataset)
+
+    def _stored_targets(self) -> TargetStore | None:
+        settings, taught = self._experiment.teacher, self._session.folder / "targets.zarr"
+        if settings.kind == "store" and settings.path is not None:
+            return TargetStore(settings.path)
+        return TargetStore(taught) if taught.exists() else None
+
+    def _pretraining_of(self, training: Training) -> str:
+        return f"{training.compared}-seed-{training.seed}" if self._per_seed else training.compared
+
+    def _done(self, name: str) -> Path:
+        return self._session.folder / "pretraining" / name / "done.json"
+
+    def _pretrain(self, training: Training) -> Pretrained:
+        name = self._pretraining_of(training)
+        if name not in self._pretrained:
+            done = self._done(name).exists()
+            self._pretrained[name] = self._load(name) if done else self._pretrain_now(training)
+        return self._pretrained[name]
+
+    def _pretrain_now(self, training: Training) -> Pretrained:
+        name = self._pretraining_of(training)
+        seed = training.seed if self._per_seed else self._experiment.seed
+        experiment = with_initialisation(self._experiment, training.compared, seed)
+        session = replace(self._session, folder=self._session.folder / "pretraining" / name)
+        session.folder.mkdir(parents=True, exist_ok=True)
+        store, speed = teach(experiment, self._tiles, self._session)
+        model = initial_model(experiment, self._dataset)
+        pretrained = pretrain_encoder(experiment, self._tiles, store, model, session, name)
+        if session.accelerator.is_main_process:
+            facts = encoder_facts(experiment, self._tiles, store, len(self._tiles))
+            students.save(session.folder / "network.safetensors", pretrained.unet, facts)
+            fitted = pretrained.fitted
+            write_json(
+                self._done(name),
+                {
+                    "steps": fitted.steps,
+                    "seconds": seconds_of(fitted, experiment.pretraining.batch_size),
+                    "images_per_second": fitted.images_per_second,
+                    "share_waiting": fitted.share_waiting,
+                    "responds": pretrained.responds,
+                    "tiles": len(self._tiles),
+                    "began_with": str(experiment.student.encoder_weights),
+                    "seed": seed,
+                    **speed,
+                },
+            )
+            for checkpoint in (session.folder / "checkpoints").glob("*.pt"):
+                checkpoint.unlink()
+        session.accelerator.wait_for_everyone()
+        return pretrained
+
+    def _load(self, name: str) -> Pretrained:
+        """A finished pretraining, without doing anything of it again."""
+        folder = self._done(name).parent
+        facts = json.loads(self._done(name).read_text(encoding="utf-8"))
+        unet, _ = students.load(folder / "network.safetensors")
+        fitted = Fitted(facts["steps"], None, facts["images_per_second"], facts["share_waiting"])
+        return Pretrained(folder / "encoder.safetensors", unet, fitted, facts["responds"])
