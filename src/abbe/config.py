@@ -84,6 +84,10 @@ class Data(Section):
     """Names of the image's channels in order; taken from the files' metadata where omitted."""
     labels: str = "labels"
     """Folder of the labels, relative to the data set's folder."""
+    types: str | None = None
+    """Folder of pictures that number the class of each pixel, for a task of regions."""
+    classes: tuple[str, ...] = ()
+    """What these numbers mean, from 1; or the order of the values in index.csv's column class."""
     objects: Literal["cell", "nucleus"] = "cell"
     """What is labelled, where a set offers both (tissuenet, simulated)."""
     pixel_size: Annotated[float, Field(gt=0)] | None = None

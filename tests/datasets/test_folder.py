@@ -197,3 +197,10 @@ def test_types_number_the_classes_of_pixels(make_folder):
     write_labels(root / "types" / "a.png", np.eye(32, 40, dtype=np.int32) * 3)
     with pytest.raises(InputError, match=r"0 to 3 are not in the list of classes, 0 \(none\) to 2"):
         dataset["a"].types.read()
+
+
+def test_the_column_class_names_the_classes(make_folder):
+    root = make_folder({"a": None, "b": None, "c": None})
+    (root / "index.csv").write_text("id,class\na,tumour\nb,\nc,stroma\n")
+    assert folder(root).classes == ("stroma", "tumour")
+    assert folder(root, classes=("tumour", "stroma")).classes == ("tumour", "stroma")

@@ -47,7 +47,8 @@ def folder(
         group: Column of ``index.csv`` that names the patient, slide or video ("group" if there).
         types: Folder inside ``path`` of pictures that number the class of each pixel, named like
             the images; see `Record`.
-        classes: What these numbers mean, from 1, or the values of the column ``class``.
+        classes: What these numbers mean, from 1, or the values of the column ``class``, which are
+            taken in order where omitted.
 
     Raises:
         InputError: The layout or the table is not as expected; the message says what is.
@@ -58,6 +59,10 @@ def folder(
     type_files = {} if types is None else _labels(root, types, images.keys())[0]
     table = _read_table(root / "index.csv", images)
     names = None if channels is None else tuple(channels)
+    if types is None:
+        classes = classes or sorted(
+            {row["class"] for row in table.rows.values() if row.get("class")}
+        )
     records = tuple(
         Record(
             id=id,

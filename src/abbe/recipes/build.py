@@ -84,6 +84,8 @@ def collect(data: config.Data) -> Dataset:
             data.path,
             channels=data.channels,
             labels=data.labels,
+            types=data.types,
+            classes=data.classes,
             pixel_size=data.pixel_size,
             group=data.group,
         )
