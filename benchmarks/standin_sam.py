@@ -25,6 +25,7 @@ from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
 from abbe.recipes.promptable import prompt_validator, promptable
 from abbe.sam import SAM, Layout, build_sam, save_sam
 from abbe.sam.two_way import Attention
+from abbe.teachers.sam_source import load_network
 from abbe.tensors import read_tensors
 from abbe.training.fit import fit
 from abbe.training.log import Log, make_accelerator
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--folders", type=Path, nargs="*", default=[])
     parser.add_argument("--network", default="small", help=f"{', '.join(LAYOUTS)}, promptable-…")
     parser.add_argument("--encoder-weights", type=Path, help="of a promptable-… network")
+    parser.add_argument("--decoder", type=Path, help="of an earlier stand-in, to begin with")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=4e-4)
@@ -62,6 +64,8 @@ def main() -> None:
         val += held_out[:: max(1, len(held_out) * len(sets) // VALIDATED)]
     print(f"{len(train)} training and {len(val)} validation images of {len(sets)} sets", flush=True)
     network = build(arguments.network, arguments.encoder_weights, arguments.seed)
+    if arguments.decoder:  # which knows what prompts mean, so that the encoder alone must learn
+        students.copy_decoder(network, load_network(arguments.decoder)[0])
     if arguments.start:
         network.load_state_dict(read_tensors(arguments.start))
     stages = promptable(

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# RCKD on H&E pictures: the runs of docs/rckd.md.
+#
+#   python benchmarks/pathology_data.py DATA LAID_OUT
+#   bash benchmarks/rckd.sh LAID_OUT IMAGENET.pt OUT [teacher pretrain types colour …]
+#
+# IMAGENET.pt are MobileNetV2's weights in timm's layout, with which the teacher's encoder begins.
+# Encoders of the students begin with random weights; schedules are short, so that two cores do it.
+# A finished run is not done again.
+set -euo pipefail
+laid=$1 imagenet=$2 out=$3
+shift 3
+parts=("${@:-teacher types colour lesions efficientnet}")
+
+taught=(--teacher.path "$out/teacher" --student.encoder-weights random
+        --pretrain-data.kind folder --pretrain-data.path "$laid/tiles"
+        --pretraining.steps 400 --pretraining.batch-size 16 --pretraining.crop 96)
+
+curve() { # curve NAME ARGUMENTS…
+    local name=$1
+    shift
+    [ -f "$out/$name/summary.json" ] ||
+        abbe curve rckd "${taught[@]}" "$@" --out "$out/$name" --resume
+}
+
+teacher() { # a U-Net on labelled nuclei
+    [ -f "$out/teacher/summary.json" ] ||
+        abbe distill supervised --data.path "$laid/nuclei" --student.sees red green blue \
+            --student.architecture unet-timm-mobilenetv2_100 --student.encoder-weights "$imagenet" \
+            --training.steps 300 --training.batch-size 4 --training.learning-rate 0.001 \
+            --training.validate-every 100 --out "$out/teacher" --resume
+}
+
+types() { # which of two types a nucleus has
+    curve types --data.kind folder --data.path "$laid/types" --data.group picture \
+        --training.steps 120 --training.batch-size 16 --training.crop 64 \
+        --training.learning-rate 0.0005 --training.validate-every 40 \
+        --fractions 0.05 0.1 0.25 1 --seeds 0 1 2 \
+        --initialisations random contrastive rckd rckd+contrastive
+}
+
+for part in ${parts[*]}; do "$part"; done
