@@ -6,6 +6,7 @@ gives.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from abbe.runtime.package import (
     InstanceRule,
     Lineage,
+    Normalisation,
     PackageDescription,
     describe_file,
     write_description,
@@ -70,6 +72,63 @@ def brightness_network(channels: int = 1, outputs: int = 2) -> onnx.ModelProto:
     return model
 
 
+def _one_convolution(weight: np.ndarray, bias: np.ndarray, pool: bool) -> onnx.ModelProto:
+    """(B, C, H, W) → logits (B, K, H, W) by a convolution, or (B, K): their mean."""
+    weights = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+    pad, (count, channels) = weight.shape[-1] // 2, weight.shape[:2]
+    maps = "maps" if pool else "logits"
+    nodes = [helper.make_node("Conv", ["image", "weight", "bias"], [maps], pads=[pad] * 4)]
+    if pool:
+        nodes += [
+            helper.make_node("GlobalAveragePool", ["maps"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["logits"]),
+        ]
+    sizes = ["B", count] if pool else ["B", count, "H", "W"]
+    graph = helper.make_graph(
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", channels, "H", "W"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, sizes)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+REGIONS = ("background", "grey", "bright")
+_LEVELS = np.array([0.0, 0.45, 1.0])
+
+
+def region_network() -> onnx.ModelProto:
+    """The class of each pixel is the level that its 5 × 5 mean is nearest to."""
+    weight = np.full((3, 1, 5, 5), 1 / 25) * (60 * 2 * _LEVELS)[:, None, None, None]
+    return _one_convolution(weight, -60 * _LEVELS**2, pool=False)
+
+
+def make_region_package(folder: Path, **changes: Any) -> Path:
+    """A package of three classes by brightness."""
+    values: dict[str, Any] = {
+        "format": 2, "task": "regions", "outputs": (), "classes": REGIONS,
+        "instances": InstanceRule(rule="components", minimum_area=1),
+    }  # fmt: skip
+    return make_package(folder, network=region_network(), **(values | changes))
+
+
+CLASSES = ("mostly dark", "mostly bright")
+
+
+def make_class_package(folder: Path, **changes: Any) -> Path:
+    """A package that tells dark tiles from bright ones."""
+    weight = np.array([-30.0, 30.0])[:, None, None, None]
+    network = _one_convolution(weight, np.array([12.0, -12.0]), pool=True)
+    values: dict[str, Any] = {
+        "format": 2, "task": "classification", "outputs": (), "classes": CLASSES, "halo": 0,
+        "tile": 64, "divisor": 1, "normalisation": Normalisation(kind="tile_percentile"),
+    }  # fmt: skip
+    return make_package(folder, network=network, **(values | changes))
+
+
 def make_package(
     folder: Path,
     *,
@@ -93,14 +152,15 @@ def make_package(
         channels=channels,
         pixel_size=pixel_size,
         divisor=16,
-        tile=tile,
-        halo=halo,
-        outputs=outputs,
+        tile=128,
+        halo=32,
+        outputs=("foreground",),
         instances=InstanceRule(minimum_area=10),
         files={"onnx": describe_file(folder, "model.onnx")},
         lineage=LINEAGE,
     )
-    write_description(folder, description.model_copy(update=changes))
+    values = {"outputs": outputs, "tile": tile, "halo": halo} | changes
+    write_description(folder, description.model_copy(update=values))
     return folder
 
 

@@ -39,10 +39,10 @@ def test_a_folder_without_a_description_is_no_package(tmp_path):
         read_package(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, None, [1]])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None, [1]])
 def test_another_format_is_refused_with_its_number(folder, version):
     change(folder, format=version)
-    with pytest.raises(PackageError, match="this version of Abbe reads format 1"):
+    with pytest.raises(PackageError, match="this version of Abbe reads format 1 and 2"):
         read_package(folder)
 
 
@@ -66,6 +66,11 @@ def test_another_format_is_refused_with_its_number(folder, version):
         ({"files": {}}, "files.onnx: a segmentation package needs it"),
         ({"task": "classification"}, "names at least two"),
         ({"task": "promptable"}, "encoder_onnx"),
+        ({"task": "regions", "outputs": [], "classes": ["a"]}, "names at least two"),
+        ({"task": "regions", "classes": ["a", "b"]}, "no maps but classes"),
+        ({"task": "regions", "outputs": [], "classes": ["a", "b"]}, r"instances\.rule"),
+        ({"instances": {"rule": "components"}}, r"instances\.rule"),
+        ({"format": 2, "normalisation": {"kind": "tile_percentile"}}, "with classification only"),
     ],
 )
 def test_impossible_values_are_refused_by_their_key(folder, values, message):

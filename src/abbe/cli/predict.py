@@ -29,8 +29,8 @@ class PredictArguments:
     """Folder for the results; they are named after the images."""
     prompts: Path | None = None
     """For a promptable package: a .csv file of boxes or points, or a folder of masks."""
-    results: tuple[Result, ...] = ("labels",)
-    """Which files to write for each image."""
+    results: tuple[Result, ...] = ()
+    """Which files to write for each image; labels where omitted, a table of classes."""
     channels: tuple[str, ...] | None = None
     """Names of all the images' channels in order, where the files do not say."""
     pixel_size: float | None = None
@@ -57,6 +57,11 @@ Results, for an image NAME: labels (NAME.labels.tif, one number an object), zarr
 OME-Zarr), probability (the maps, 0 to 255), geojson and geojson.gz (outlines for QuPath),
 geoparquet, table (NAME.csv: area, centroid, intensities of each object), overview (a picture).
 
+A package of regions writes the class of each pixel as labels, its probabilities, outlines with the
+names of classes, a table of areas by class, and an overview with a legend. A package that
+classifies writes classes.csv, a row an image; of an image larger than its tile also a table of
+tiles (NAME.csv), their squares for QuPath, and an overview coloured by class.
+
 Images of any size go through in tiles; objects on seams are found whole. A run that was stopped
 goes on where it was. Images that cannot be read are listed; the rest go on.
 
@@ -67,23 +72,26 @@ one object. Of a folder of masks the boxes of their objects are taken.
 examples:
   abbe predict packages/nuclei slide.ome.tiff --out results/
   abbe predict packages/nuclei images/ --out results/ --results labels table overview
+  abbe predict packages/tissue-types tiles/ --out results/
+  abbe predict packages/tissue-types slide.svs --out results/ --results table geojson overview
   abbe predict packages/polyps images/ --prompts boxes.csv --out results/
   abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
       --pixel-size 0.25"""
     arguments = parse(PredictArguments, "predict", words, description)
     from abbe.runtime.many import Job, find_images, predict_many
     from abbe.runtime.package import read_package
-    from abbe.runtime.prediction import predictor
+    from abbe.runtime.tasks import ready_for
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
     images = find_images(arguments.images)
-    if read_package(arguments.package).description.task == "promptable":
+    package = read_package(arguments.package)
+    if package.description.task == "promptable":
         return _run_prompted(arguments, images)
     if arguments.prompts is not None:
         raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
-    ready = predictor(
-        arguments.package,
+    ready = ready_for(
+        package,
         engine=arguments.engine,
         precision=arguments.precision,
         threads=arguments.threads,
@@ -93,7 +101,8 @@ examples:
     say(f"{ready.package.description.title}: {ready.engine}, tile {ready.tile} px")
     for note in ready.engine.notes:
         say(note)
-    job = Job(arguments.results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    results = arguments.results or ready.results[:1]
+    job = Job(results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
     with _progress(len(images)) as report:
         outcome = predict_many(ready, images, arguments.out, job, report)
     say(outcome.summary())
@@ -122,7 +131,8 @@ def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
         arguments.package, engine=arguments.engine, threads=arguments.threads
     )
     say(f"{ready.package.description.title}: {ready.networks.engine}, fp32")
-    job = Job(arguments.results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    results = arguments.results or ("labels",)
+    job = Job(results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
     with _progress(len(images)) as report:
         outcome = predict_prompted(ready, images, prompts, arguments.out, job, report)
     say(outcome.summary())

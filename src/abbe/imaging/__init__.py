@@ -2,6 +2,7 @@
 
 from abbe.imaging.image import Image, Region
 from abbe.imaging.labels import outlines, read_labels, write_labels
+from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import open_image
 from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
@@ -14,6 +15,7 @@ __all__ = [
     "Slide",
     "ThreeChannelRule",
     "choose_rule",
+    "class_colour",
     "composite",
     "contact_sheet",
     "draw_outlines",
@@ -25,6 +27,7 @@ __all__ = [
     "percentile_limits",
     "read_labels",
     "three_channels",
+    "with_legend",
     "write_labels",
     "write_png",
 ]

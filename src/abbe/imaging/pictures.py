@@ -128,7 +128,7 @@ def contact_sheet(
     columns = min(columns or math.ceil(math.sqrt(len(tiles))), len(tiles))
     rows = math.ceil(len(tiles) / columns)
     font = PIL.ImageFont.load_default(size=max(11, tile_size // 18))
-    texts = [_wrapped(_spelled(caption), font, tile_size) for caption in captions]
+    texts = [_wrapped(spelled(caption), font, tile_size) for caption in captions]
     line = math.ceil(font.getbbox("Äg|")[3] * 1.15)
     pictures = [_fitted(tile, tile_size) for tile in tiles]
     margin = max(6, tile_size // 24)
@@ -203,7 +203,8 @@ def _fitted(tile: np.ndarray, size: int) -> PIL.Image.Image:
     return picture.resize((width, height), method)
 
 
-def _spelled(text: str) -> str:
+def spelled(text: str) -> str:
+    """The text in letters that Pillow's own font has."""
     letters = unicodedata.normalize("NFKD", text.replace("…", "...")).translate(_SPELLED)
     return "".join(
         letter if letter.isascii() or letter in _KNOWN else "?"

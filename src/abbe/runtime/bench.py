@@ -34,11 +34,12 @@ _COLD_SIDE = 512
 
 @dataclass(frozen=True)
 class WholeJob:
-    """Images to labels on disk, in a process of its own.
+    """Images to labels (or tables of classes) on disk, in a process of its own.
 
     Attributes:
         seconds: Wall time, the start of the process left out.
-        megapixels, images, objects: How much was done.
+        megapixels, images, objects: How much was done; where tiles are classified or regions
+            segmented, objects are tiles.
         parts: Seconds over all threads that went into read, network, instances and write.
         peak_mib: The most memory that the process held.
     """
@@ -106,7 +107,7 @@ class Bench:
                 f"{job.peak_mib:7.0f}{shares}"
             )
         if self.cold_start:
-            lines += ["", "cold start to the first mask of 512 × 512 px:"]
+            lines += ["", "cold start to the first result of 512 × 512 px:"]
             lines += [f"  {name:24}{value:9.2f} s" for name, value in self.cold_start.items()]
         lines += [f"{name}: not measured ({why})" for name, why in self.left_out.items()]
         return "\n".join(lines)
@@ -122,7 +123,7 @@ def bench(
     compare: bool = False,
     cold: bool = True,
 ) -> Bench:
-    """Measure a segmentation package by every engine and precision that it has.
+    """Measure a package that needs no prompts, by every engine and precision that it has.
 
     Args:
         package: The package.
@@ -185,7 +186,9 @@ def _eager(package: Package, threads: int | None) -> Run:
 
     from abbe import students
 
-    student = students.load(package.file("weights"))[0]
+    classifies = package.description.task == "classification"
+    load = students.load_classifier if classifies else students.load
+    student = load(package.file("weights"))[0]
 
     def run(batch: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()
@@ -271,16 +274,16 @@ def peak_mib() -> float:
 def job_in_child(task: str) -> None:
     """Run the whole job that `bench` describes, and print its figures as JSON."""
     from abbe.runtime.many import Job, find_images, predict_many
-    from abbe.runtime.prediction import predictor
+    from abbe.runtime.tasks import ready_for
 
     told = json.loads(task)
-    ready = predictor(told["package"], engine=told["engine"], precision=told["precision"])
+    ready = ready_for(told["package"], engine=told["engine"], precision=told["precision"])
     description = ready.package.description
     images = find_images(told["images"])
     names, size = None, None
     if all(path.name == "mosaic.npy" for path in images):
         names, size = description.channels, description.pixel_size
-    outcome = predict_many(ready, images, Path(told["out"]), Job(("labels",), names, size))
+    outcome = predict_many(ready, images, Path(told["out"]), Job(ready.results[:1], names, size))
     if outcome.failed:
         print(outcome.summary())
         raise SystemExit(1)

@@ -50,9 +50,8 @@ class Engine:
             PackageError: The network fails, or its answer has another shape or is not finite.
         """
         description = self.package.description
-        segments = description.task == "segmentation"
-        names = description.outputs if segments else description.classes
-        expected = (len(batch), len(names), *(batch.shape[2:] if segments else ()))
+        sides = batch.shape[2:] if description.of_pixels else ()
+        expected = (len(batch), len(description.answers), *sides)
         try:
             logits = self._run(np.ascontiguousarray(batch, np.float32))
         except Exception as error:  # each engine has errors of its own
@@ -73,15 +72,17 @@ class Engine:
         return logits
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
-        """Sigmoids of the logits of a segmentation, softmax of those of a classification.
+        """Sigmoids of the logits of a segmentation's maps; softmax over classes.
 
         Args and errors are those of `logits`; values lie in [0, 1].
         """
         logits = self.logits(batch)
-        if self.package.description.task == "classification":
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            return powers / powers.sum(axis=1, keepdims=True)
-        return _sigmoid(logits)
+        if self.package.description.task == "segmentation":
+            return _sigmoid(logits)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.precision}, {self.threads} threads"
@@ -96,7 +97,7 @@ def open_engine(
     streams: int = 1,
     cache: Path | None = None,
 ) -> Engine:
-    """Load and compile the network of a segmentation or classification package.
+    """Load and compile the network of a package; a promptable one has two, and none of this kind.
 
     Args:
         package: The package.

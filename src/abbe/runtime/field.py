@@ -9,7 +9,7 @@ import numpy as np
 from abbe.imaging import Region
 from abbe.runtime.grid import Grid, Tile, intersection
 from abbe.runtime.seams import Numbering, crop
-from abbe.runtime.tiles import labels_name, maps_name
+from abbe.runtime.tiles import classes_name, labels_name, maps_name
 from abbe.runtime.work import Work
 
 _KEPT = 128 << 20
@@ -108,6 +108,22 @@ class Maps(Field):
 
         super().__init__(grid, core)
         self.outputs = outputs
+
+
+class ClassMap(Field):
+    """The number of each pixel's class, uint8.
+
+    Attributes:
+        names: Of the classes, in the order of their numbers from 0.
+    """
+
+    def __init__(self, grid: Grid, names: tuple[str, ...], work: Work) -> None:
+        def core(tile: Tile) -> np.ndarray:
+            return _enlarged(work.get(classes_name(tile), compressed=True), grid, tile)
+
+        super().__init__(grid, core)
+        self.names = names
+        self.work = work
 
 
 def _enlarged(core: np.ndarray, grid: Grid, tile: Tile) -> np.ndarray:

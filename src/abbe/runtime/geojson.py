@@ -3,17 +3,31 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from abbe.files import atomic_path
 from abbe.runtime.contours import Rings
 from abbe.runtime.polygons import objects_of
+
+
+class Told(NamedTuple):
+    """What is said of one object.
+
+    Attributes:
+        classification: Name of its class.
+        colour: Of the class: red, green, blue, 0 to 255.
+        measurements: By name.
+    """
+
+    classification: str
+    colour: tuple[int, int, int]
+    measurements: Mapping[str, float] = {}
 
 
 def write_geojson(
@@ -23,6 +37,7 @@ def write_geojson(
     pixel_size: float | None = None,
     kind: str = "detection",
     classification: str | None = None,
+    tell: Callable[[int], Told] | None = None,
 ) -> int:
     """Write a FeatureCollection, atomically.
 
@@ -34,8 +49,9 @@ def write_geojson(
         path: .geojson, or .geojson.gz to have it compressed.
         outlines: Rings of whole objects.
         pixel_size: In µm; adds areas in µm².
-        kind: QuPath's objectType: "detection" or "annotation".
+        kind: QuPath's objectType: "detection", "annotation" or "tile".
         classification: A class for all objects.
+        tell: What else is said of an object, by its number.
 
     Returns:
         How many objects were written.
@@ -57,10 +73,11 @@ def write_geojson(
             for number, polygons, area in objects_of(rings):
                 geometry = _geometry([[texts[ring] for ring in polygon] for polygon in polygons])
                 values = area if pixel_size is None else (area, area * pixel_size**2)
+                own, more = _told(tell(number)) if tell is not None else ("", "")
                 features.append(
                     f'{{"type":"Feature","id":"{prefix}{number:012d}","geometry":{geometry},'
-                    f'"properties":{{{properties},"name":"{number}",'
-                    f'"measurements":{{{measure % values}}}}}}}'
+                    f'"properties":{{{properties}{own},"name":"{number}",'
+                    f'"measurements":{{{measure % values}{more}}}}}}}'
                 )
             if features:
                 file.write(",\n" if count else "\n")
@@ -68,6 +85,15 @@ def write_geojson(
             count += len(features)
         file.write("\n]}\n")
     return count
+
+
+def _told(told: Told) -> tuple[str, str]:
+    """What is added to an object's properties, and to its measurements."""
+    red, green, blue = told.colour
+    name = _quoted(told.classification)
+    own = f',"classification":{{"name":{name},"color":[{red},{green},{blue}]}}'
+    more = [f",{_quoted(key)}:{value:.6g}" for key, value in told.measurements.items()]
+    return own, "".join(more)
 
 
 def _ring_texts(rings: Rings) -> list[str]:

@@ -11,18 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
+from abbe.runtime.job import Job, Ready, Tools, Written
 from abbe.runtime.package import DESCRIPTION
-from abbe.runtime.prediction import Inline, Predictor, channels_for
-from abbe.runtime.results import SUFFIXES, Result, write_results
+from abbe.runtime.prediction import Inline
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
-
-if TYPE_CHECKING:
-    from abbe.runtime.label_files import ZarrVersion
 
 LOG = "predicted.jsonl"
 """One line for each finished image, in the folder of the results."""
@@ -34,33 +31,18 @@ IMAGE_SUFFIXES = (
 """What is taken from a folder; a file that is named is opened whatever it is called."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to do with every image.
-
-    Attributes:
-        results: Which files to write.
-        channels, pixel_size: Given by the user for all images; None for what each says.
-        zarr_version: Version of OME-Zarr.
-    """
-
-    results: tuple[Result, ...] = ("labels",)
-    channels: tuple[str, ...] | None = None
-    pixel_size: float | None = None
-    zarr_version: ZarrVersion = "0.5"
-
-
 @dataclass
 class Outcome:
     """What became of the images.
 
     Attributes:
-        done: By image, the number of its objects.
+        done: By image, the number of its objects, or of whatever is counted.
         kept: Images whose results an earlier run of the same job has written.
         failed: By image, what is wrong with it.
         megapixels: Of all images done.
         seconds: Wall time.
         timings: How long each part took.
+        counts: What is counted.
     """
 
     done: dict[str, int] = field(default_factory=dict)
@@ -69,12 +51,13 @@ class Outcome:
     megapixels: float = 0.0
     seconds: float = 0.0
     timings: Timings = field(default_factory=Timings)
+    counts: str = "objects"
 
     def summary(self) -> str:
         """A line on what was done, and one for each image that failed."""
         speed = self.megapixels / self.seconds if self.seconds else 0.0
         lines = [
-            f"{len(self.done)} images, {sum(self.done.values()):,} objects, "
+            f"{len(self.done)} images, {sum(self.done.values()):,} {self.counts}, "
             f"{self.megapixels:.1f} megapixels in {self.seconds:.1f} s ({speed:.2f} MP/s)"
         ]
         if self.kept:
@@ -126,33 +109,37 @@ def find_images(inputs: Sequence[str | os.PathLike[str]]) -> dict[Path, Path]:
 
 
 def predict_many(
-    ready: Predictor, images: dict[Path, Path], out: Path, job: Job, report: Report | None = None
+    ready: Ready, images: dict[Path, Path], out: Path, job: Job, report: Report | None = None
 ) -> Outcome:
-    """Find the objects of every image and write the results.
+    """Run a package on every image and write the results.
 
     Small images go several at a time; large ones one after the other, their tiles at the same
     time. An image that cannot be read is noted in the outcome. Run again after an interrupt, what
     is finished is left out and a large image goes on at its next tile.
 
     Raises:
+        ConfigError: A result is asked for that the package does not give.
         PackageError: The network fails.
         OSError: The disk is full or cannot be written to.
     """
+    _check_results(ready, job)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    outcome = Outcome()
+    outcome = Outcome(counts=ready.counts)
+    answers: dict[str, Any] = {}
     log = _Log(out / LOG)
-    running: dict[Future[int], tuple[Path, dict[str, Any]]] = {}
+    running: dict[Future[Written], tuple[Path, dict[str, Any]]] = {}
 
-    def finish(image: Path, task: dict[str, Any], ask: Callable[[], int]) -> None:
+    def finish(image: Path, task: dict[str, Any], ask: Callable[[], Written]) -> None:
         try:
-            objects = ask()
+            written = ask()
         except InputError as error:
             outcome.failed[str(image)] = str(error)
         else:
-            outcome.done[str(image)] = objects
+            outcome.done[str(image)] = written.count
             outcome.megapixels += task["megapixels"]
-            log.add(task, objects)
+            answers[images[image].as_posix()] = written.answer
+            log.add(task, ready.counts, written)
 
     def drain(most: int) -> None:
         while len(running) > most:
@@ -166,15 +153,16 @@ def predict_many(
                 stem = out / stem_of(below)
                 try:
                     image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
-                    channels_for(image, ready.package.description.channels)
-                    small = len(ready.grid(image).tiles) == 1
+                    small = ready.tiles(image) == 1
                 except InputError as error:
                     outcome.failed[str(path)] = str(error)
                     tell(path.name, 1.0)
                     continue
                 task = _task(ready, job, path, image)
-                if log.has(task) and _written(stem, job.results):
+                earlier = log.find(task)
+                if earlier is not None and _written(stem, ready.files(image, job.results)):
                     outcome.kept.append(str(path))
+                    answers[below.as_posix()] = earlier.get("answer")
                     tell(path.name, 1.0)
                 elif small:
                     arguments = ready, job, image, stem, task, Inline(), tell, outcome.timings
@@ -192,12 +180,23 @@ def predict_many(
         finally:
             for future in running:
                 future.cancel()
+    names = [below.as_posix() for below in images.values()]
+    ready.conclude(out, {name: answers[name] for name in names if name in answers})
     outcome.seconds = time.perf_counter() - started
     return outcome
 
 
+def _check_results(ready: Ready, job: Job) -> None:
+    for result in job.results:
+        if result not in ready.results:
+            raise ConfigError(
+                f"--results {result}: a {ready.package.description.task} package gives "
+                f"{', '.join(ready.results)}"
+            )
+
+
 def _one(
-    ready: Predictor,
+    ready: Ready,
     job: Job,
     image: Image,
     stem: Path,
@@ -205,33 +204,17 @@ def _one(
     pool: Any,
     tell: Report,
     timings: Timings,
-) -> int:
-    """One image, from its pixels to its files; the number of its objects."""
+) -> Written:
+    """One image, from its pixels to its files."""
     large = not isinstance(pool, Inline)
     work = Work(stem.with_name(f".{stem.name}.abbe") if large else None, task)
-    prediction = ready.run(
-        image,
-        pool,
-        work,
-        keep_maps="probability" in job.results,
-        advance=lambda share: tell(image.name, share),
-        timings=timings,
-    )
-    classes = ready.package.description.classes
-    write_results(
-        prediction,
-        stem,
-        job.results,
-        pool,
-        2 * ready.workers,
-        classification=classes[0] if len(classes) == 1 else None,
-        zarr_version=job.zarr_version,
-    )
+    tools = Tools(pool, work, timings, lambda share: tell(image.name, share))
+    written = ready.write(image, stem, job, tools)
     work.remove()
-    return prediction.labels.count
+    return written
 
 
-def _task(ready: Predictor, job: Job, path: Path, image: Image) -> dict[str, Any]:
+def _task(ready: Ready, job: Job, path: Path, image: Image) -> dict[str, Any]:
     """All that the results of an image depend on; a result of another task is not kept."""
     status = path.stat()
     package = ready.package.folder / DESCRIPTION
@@ -256,29 +239,37 @@ class _Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.finished: list[dict[str, Any]] = []
+        self.finished: dict[str, dict[str, Any]] = {}
         text = path.read_text("utf-8") if path.exists() else ""
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
             os.truncate(path, len(whole.encode()))
         for number, line in enumerate(whole.splitlines(), 1):
             try:
-                self.finished.append(json.loads(line)["task"])
+                found = json.loads(line)
+                self.finished[_key(found["task"])] = found
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{path}: line {number} is damaged. Remove the file to start again"
                 ) from error
 
-    def has(self, task: dict[str, Any]) -> bool:
-        return task in self.finished
+    def find(self, task: dict[str, Any]) -> dict[str, Any] | None:
+        return self.finished.get(_key(task))
 
-    def add(self, task: dict[str, Any], objects: int) -> None:
+    def add(self, task: dict[str, Any], counts: str, written: Written) -> None:
+        line: dict[str, Any] = {counts: written.count, "task": task}
+        if written.answer is not None:
+            line["answer"] = written.answer
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"objects": objects, "task": task}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _written(stem: Path, results: Sequence[Result]) -> bool:
-    return all(stem.with_name(stem.name + SUFFIXES[result]).exists() for result in results)
+def _key(task: dict[str, Any]) -> str:
+    return json.dumps(task, sort_keys=True)
+
+
+def _written(stem: Path, suffixes: Sequence[str]) -> bool:
+    return all(stem.with_name(stem.name + suffix).exists() for suffix in suffixes)
 
 
 def stem_of(below: Path) -> Path:

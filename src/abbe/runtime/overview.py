@@ -1,5 +1,6 @@
-"""A small picture of the whole image with the objects' outlines on it."""
+"""A small picture of the whole image, with the objects' outlines on it or whatever was found."""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from abbe.runtime.outlines import in_order
 SIDE = 2048
 """The longer side of the picture, at most, px."""
 _OUTLINE = np.array([255, 220, 0], np.uint8)
+
+
+Paint = Callable[[Region, int, np.ndarray], None]
+"""Draws on a part of the picture, (h, w, 3) uint8: every n-th pixel of a region of the image."""
 
 
 def write_overview(
@@ -32,7 +37,30 @@ def write_overview(
         channels, limits: The channels to show and their percentile limits.
         pool, most: Threads, and how many bands to have in hand.
     """
-    height, width = labels.shape
+
+    def outline(region: Region, step: int, colours: np.ndarray) -> None:
+        colours[outlines(labels.read(region)[::step, ::step])] = _OUTLINE
+
+    write_png(path, overview(image, channels, limits, outline, pool, most))
+
+
+def overview(
+    image: Image,
+    channels: tuple[str, ...],
+    limits: np.ndarray,
+    paint: Paint,
+    pool: Executor,
+    most: int,
+) -> np.ndarray:
+    """Every n-th pixel of an image, painted on, (H, W, 3) uint8, at most `SIDE` px a side.
+
+    Args:
+        image: The image at full resolution.
+        channels, limits: The channels to show and their percentile limits.
+        paint: What to draw.
+        pool, most: Threads, and how many bands to have in hand.
+    """
+    height, width = image.shape
     step = -(-max(height, width) // SIDE)
     # Bands of whole steps, about a tile in height and in width: memory stays bounded.
     side = max(1024 // step, 1) * step
@@ -41,10 +69,9 @@ def write_overview(
     def draw(region: Region) -> None:
         thinned = image.read(region, channels)[:, ::step, ::step]
         colours = composite(normalise(thinned, limits), channels)
-        own = labels.read(region)[::step, ::step]
-        colours[outlines(own)] = _OUTLINE
+        paint(region, step, colours)
         top, left = region.top // step, region.left // step
-        picture[top : top + own.shape[0], left : left + own.shape[1]] = colours
+        picture[top : top + colours.shape[0], left : left + colours.shape[1]] = colours
 
     regions = [
         Region(top, left, min(top + side, height), min(left + side, width))
@@ -53,4 +80,4 @@ def write_overview(
     ]
     for _ in in_order(pool, draw, regions, most):
         pass
-    write_png(path, picture)
+    return picture

@@ -25,12 +25,16 @@ from pydantic import (
 from abbe.errors import PackageError
 from abbe.files import sha256_of_file, write_json
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""Those that are read. A package states the least that knows all it says."""
 DESCRIPTION = "package.json"
 
 LARGEST_DESCRIPTION = 1 << 20
 LARGEST_FILE = 4 << 30
 """Bytes; a package that declares more is refused before anything is read."""
+
+MOST_REGION_CLASSES = 255
+"""Class numbers of pixels are kept as uint8."""
 
 Role = Literal[
     "onnx",
@@ -96,10 +100,11 @@ class PackageFile(_Part):
 class Normalisation(_Part):
     """What the network sees of a pixel: 0 at the lower, 1 at the upper percentile, clipped.
 
-    Percentiles (0 to 100) are those of the whole image as stored, each channel by itself.
+    Percentiles (0 to 100) are those of the whole image as stored, each channel by itself; of kind
+    ``tile_percentile``, those of each tile, as though it were an image of its own.
     """
 
-    kind: Literal["percentile"] = "percentile"
+    kind: Literal["percentile", "tile_percentile"] = "percentile"
     low: Annotated[float, Field(ge=0, le=100)] = 1.0
     high: Annotated[float, Field(ge=0, le=100)] = 99.8
 
@@ -117,9 +122,12 @@ class Thresholds(_Part):
 
 
 class InstanceRule(_Part):
-    """From probability maps to instances: `abbe.runtime.instances.instances_from_maps`."""
+    """What is outlined: instances in maps, or the connected areas of each class.
 
-    rule: Literal["watershed"] = "watershed"
+    See `abbe.runtime.instances.instances_from_maps` and `abbe.runtime.areas.find_areas`.
+    """
+
+    rule: Literal["watershed", "components"] = "watershed"
     minimum_area: Annotated[int, Field(ge=1, le=1 << 30)] = 15
     """px of the package's pixel size; smaller objects are removed."""
 
@@ -166,16 +174,16 @@ class PackageDescription(_Part):
 
     Networks take ``image`` (B, C, H, W) float32, normalised, the channels in the order of
     ``channels``, H and W multiples of ``divisor``. They give logits: (B, K, H, W) one map for each
-    of ``outputs`` (segmentation), or (B, K) one for each of ``classes`` (classification). A
-    promptable package has an encoder and a decoder of its own.
+    of ``outputs`` (segmentation) or of ``classes`` (regions), or (B, K) one for each of ``classes``
+    (classification). A promptable package has an encoder and a decoder of its own.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1, 2] = 1
     abbe: Label
     """Version of Abbe that wrote the package."""
     name: Name
     title: Text
-    task: Literal["segmentation", "classification", "promptable"]
+    task: Literal["segmentation", "classification", "promptable", "regions"]
     architecture: Label
     channels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=256)]
     three_channels: Literal["fill_last", "grey", "colour"] | None = None
@@ -205,6 +213,16 @@ class PackageDescription(_Part):
     training: dict[Label, JsonValue] = {}
     """Figures of the run: metrics of student, twin and teacher, gain, retention."""
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the K logits stand for: names of maps, or of classes that exclude each other."""
+        return self.outputs if self.task == "segmentation" else self.classes
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether the network answers for each pixel; else for its input as a whole."""
+        return self.task in ("segmentation", "regions")
+
     @model_validator(mode="after")
     def _consistent(self) -> "PackageDescription":
         if len(set(self.channels)) != len(self.channels):
@@ -226,6 +244,7 @@ class PackageDescription(_Part):
         if len(set(paths)) != len(paths):
             raise ValueError("files: one path stands for two roles")
         self._check_task()
+        self._check_format()
         return self
 
     def _check_task(self) -> None:
@@ -235,8 +254,15 @@ class PackageDescription(_Part):
             self.classes
         ):
             raise ValueError("outputs, classes: names must differ")
-        if self.task == "classification" and len(self.classes) < 2:
-            raise ValueError("classes: a classification package names at least two")
+        if self.task in ("classification", "regions") and len(self.classes) < 2:
+            raise ValueError(f"classes: a {self.task} package names at least two")
+        if self.task == "regions" and (self.outputs or len(self.classes) > MOST_REGION_CLASSES):
+            raise ValueError(
+                f"outputs, classes: a regions package gives no maps but classes, at most "
+                f"{MOST_REGION_CLASSES}"
+            )
+        if (self.instances.rule == "components") != (self.task == "regions"):
+            raise ValueError("instances.rule: components goes with regions, and they with it")
         needed = ("encoder_onnx", "decoder_onnx") if self.task == "promptable" else ("onnx",)
         for role in needed:
             if role not in self.files:
@@ -246,6 +272,13 @@ class PackageDescription(_Part):
         for xml in [role for role in self.files if role.endswith("_xml")]:
             if xml.removesuffix("_xml") + "_bin" not in self.files:
                 raise ValueError(f"files.{xml}: its weights (_bin) are missing")
+
+    def _check_format(self) -> None:
+        by_tile = self.normalisation.kind == "tile_percentile"
+        if by_tile and self.task != "classification":
+            raise ValueError("normalisation.kind: tile_percentile goes with classification only")
+        if self.format == 1 and (by_tile or self.task == "regions"):
+            raise ValueError("format: 1 knows neither regions nor tile_percentile; 2 does")
 
 
 @dataclass(frozen=True)
@@ -304,10 +337,11 @@ def read_package(folder: str | os.PathLike[str]) -> Package:
     value = _read_json(path)
     if not isinstance(value, dict) or "format" not in value:
         raise PackageError(f"{path}: not the description of a package (no 'format' in it)")
-    if value["format"] != FORMAT or isinstance(value["format"], bool):
+    if value["format"] not in FORMATS or isinstance(value["format"], bool):
         raise PackageError(
             f"{path}: format {str(value['format'])[:20]}; this version of Abbe reads format "
-            f"{FORMAT}. Use the version of Abbe that wrote it, or export the run again"
+            f"{' and '.join(map(str, FORMATS))}. Use the version of Abbe that wrote it, or export "
+            "the run again"
         )
     try:
         description = PackageDescription.model_validate_json(json.dumps(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, image_limits, open_image
 from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
 from abbe.runtime.grid import Grid, scale_between
-from abbe.runtime.package import Package, read_package
+from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
+from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 
@@ -65,23 +66,63 @@ class Predictor:
     workers: int
 
     @property
+    def results(self) -> tuple[Result, ...]:
+        """What it can write; the usual one first."""
+        return tuple(SUFFIXES)
+
+    @property
+    def counts(self) -> str:
+        """What it counts."""
+        return "objects"
+
+    @property
     def package(self) -> Package:
         """The package that the engine runs."""
         return self.engine.package
 
     def grid(self, image: Image) -> Grid:
-        """How an image is cut; its pixels are resampled where the package says which size.
+        """How an image is cut: see `grid_of`."""
+        return grid_of(image, self.package.description, self.tile)
 
-        Raises:
-            InputError: The package needs a pixel size and the image has none, or another by far.
-        """
-        description = self.package.description
-        scale = 1.0
-        if description.pixel_size is not None:
-            size = image.require_pixel_size()
-            scale = scale_between(size, description.pixel_size, image.source)
-        halo = description.halo or description.divisor
-        return Grid.of(image.shape, scale, description.divisor, self.tile, halo)
+    def tiles(self, image: Image) -> int:
+        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        channels_for(image, self.package.description.channels)
+        return len(self.grid(image).tiles)
+
+    def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
+        """One image, from its pixels to its files; how many objects it has."""
+        from abbe.runtime.results import write_results
+
+        prediction = self.run(
+            image,
+            tools.pool,
+            tools.work,
+            keep_maps="probability" in job.results,
+            advance=tools.advance,
+            timings=tools.timings,
+        )
+        classes = self.package.description.classes
+        write_results(
+            prediction,
+            stem,
+            job.results,
+            tools.pool,
+            2 * self.workers,
+            classification=classes[0] if len(classes) == 1 else None,
+            zarr_version=job.zarr_version,
+        )
+        return Written(prediction.labels.count)
+
+    def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
+        """Suffixes of the files that ``write`` leaves."""
+        return tuple(SUFFIXES[result] for result in results)
+
+    def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
+        """Each image's files tell all there is."""
+
+    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+        """The objects of an image, (H, W) int32."""
+        return self.run(image, tools.pool, tools.work).labels.read()
 
     def run(
         self,
@@ -162,10 +203,7 @@ def predictor(
             f"{package.folder}: this is a {description.task} package; segmentation packages are "
             "what finds objects"
         )
-    tile = tile or description.tile
-    halo = description.halo or description.divisor
-    Grid.of((1, 1), 1.0, description.divisor, tile, halo)  # refuses what does not fit
-    workers = workers or os.cpu_count() or 1
+    tile, workers = checked(description, tile, workers)
     # What finds objects takes as long to import as the network to compile: both at once.
     importing = Thread(target=import_module, args=("abbe.runtime.field",))
     importing.start()
@@ -177,7 +215,7 @@ def predictor(
 
 
 def predict(
-    package: Package | Predictor | str | os.PathLike[str],
+    package: Package | Ready | str | os.PathLike[str],
     image: Image | np.ndarray | str | os.PathLike[str],
     *,
     channels: Sequence[str] | None = None,
@@ -187,10 +225,11 @@ def predict(
     tile: int | None = None,
     workers: int | None = None,
 ) -> np.ndarray:
-    """The objects of one image.
+    """What a package says of one image.
 
     Args:
-        package: A package, its folder, or a `predictor` (quicker for many images).
+        package: A package, its folder, or one made ready by `predictor` or
+            `abbe.runtime.tasks.ready_for` (quicker for many images).
         image: A path, an `abbe.imaging.Image`, or an array (H, W) or (C, H, W).
         channels: Names of all the image's channels, where it has none or others than the package;
             an array with as many channels as the package sees has the package's.
@@ -198,23 +237,59 @@ def predict(
         engine, precision, tile, workers: See `predictor`.
 
     Returns:
-        (H, W) int32: 0 = background, objects 1…n in reading order of their first pixel.
+        Of a segmentation package (H, W) int32: 0 = background, objects 1…n in reading order of
+        their first pixel. Of a regions package (H, W) int32: the number of each pixel's class. Of a
+        classification package (K,) float32: the probability of each class, for an image of several
+        tiles the mean of theirs.
 
     Raises:
         InputError: The image cannot be read, or lacks a channel or a pixel size.
         PackageError: The package is damaged.
-        ConfigError: The options do not fit the package.
+        ConfigError: The options do not fit the package, or it needs prompts.
     """
-    ready = (
-        package
-        if isinstance(package, Predictor)
-        else predictor(package, engine=engine, precision=precision, tile=tile, workers=workers)
-    )
-    opened = _opened(image, ready.package.description.channels, channels, pixel_size)
-    with threads_for(ready, opened) as pool, tempfile.TemporaryDirectory() as folder:
-        small = len(ready.grid(opened).tiles) == 1
-        work = Work(None if small else Path(folder) / "work")
-        return ready.run(opened, pool, work).labels.read()
+    from abbe.runtime.tasks import ready_for
+
+    if isinstance(package, Package | str | os.PathLike):
+        package = ready_for(package, engine=engine, precision=precision, tile=tile, workers=workers)
+    opened = _opened(image, package.package.description.channels, channels, pixel_size)
+    with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
+        work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
+        return package.answer(opened, Tools(pool, work, Timings(), lambda share: None))
+
+
+def grid_of(image: Image, description: PackageDescription, tile: int) -> Grid:
+    """How an image is cut; its pixels are resampled where the package says which size.
+
+    Raises:
+        InputError: The package needs a pixel size and the image has none, or another by far.
+    """
+    halo = description.halo or description.divisor
+    return Grid.of(image.shape, scale_for(image, description), description.divisor, tile, halo)
+
+
+def scale_for(image: Image, description: PackageDescription) -> float:
+    """px of the network for each px of the image.
+
+    Raises:
+        InputError: The package needs a pixel size and the image has none, or another by far.
+    """
+    if description.pixel_size is None:
+        return 1.0
+    return scale_between(image.require_pixel_size(), description.pixel_size, image.source)
+
+
+def checked(
+    description: PackageDescription, tile: int | None, workers: int | None
+) -> tuple[int, int]:
+    """Side of the tiles of a package that answers for pixels, and number of workers.
+
+    Raises:
+        ConfigError: The tile does not fit the package.
+    """
+    tile = tile or description.tile
+    halo = description.halo or description.divisor
+    Grid.of((1, 1), 1.0, description.divisor, tile, halo)  # refuses what does not fit
+    return tile, workers or os.cpu_count() or 1
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -249,9 +324,9 @@ class Inline(Executor):
 
 
 @contextmanager
-def threads_for(ready: Predictor, image: Image) -> Iterator[Executor]:
+def threads_for(ready: Ready, image: Image) -> Iterator[Executor]:
     """Threads for the tiles of an image; none where it has only one tile."""
-    if len(ready.grid(image).tiles) == 1:
+    if ready.tiles(image) == 1:
         yield Inline()
         return
     with ThreadPoolExecutor(ready.workers) as pool:

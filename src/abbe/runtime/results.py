@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from abbe.runtime.job import SUFFIXES, Result
 from abbe.runtime.prediction import Prediction
 
 if TYPE_CHECKING:
     from abbe.runtime.label_files import ZarrVersion
-
-Result = Literal[
-    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
-]
-SUFFIXES: Mapping[Result, str] = {
-    "labels": ".labels.tif",
-    "zarr": ".labels.zarr",
-    "probability": ".probability.tif",
-    "geojson": ".geojson",
-    "geojson.gz": ".geojson.gz",
-    "geoparquet": ".geo.parquet",
-    "table": ".csv",
-    "overview": ".overview.png",
-}
-"""What each adds to the image's name."""
 
 
 def write_results(

@@ -227,3 +227,8 @@ def maps_name(tile: Tile) -> str:
 def labels_name(tile: Tile) -> str:
     """Under which name the work keeps a tile's labels."""
     return f"labels-{tile.row}-{tile.column}"
+
+
+def classes_name(tile: Tile) -> str:
+    """Under which name the work keeps the class of each pixel of a tile's core."""
+    return f"classes-{tile.row}-{tile.column}"

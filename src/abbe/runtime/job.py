@@ -1,0 +1,141 @@
+"""What is asked for every image, and what a package of any task does with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from abbe.imaging import Image
+    from abbe.runtime.engine import Engine
+    from abbe.runtime.label_files import ZarrVersion
+    from abbe.runtime.package import Package
+    from abbe.runtime.timing import Timings
+    from abbe.runtime.work import Work
+
+Result = Literal[
+    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
+]
+SUFFIXES: Mapping[Result, str] = {
+    "labels": ".labels.tif",
+    "zarr": ".labels.zarr",
+    "probability": ".probability.tif",
+    "geojson": ".geojson",
+    "geojson.gz": ".geojson.gz",
+    "geoparquet": ".geo.parquet",
+    "table": ".csv",
+    "overview": ".overview.png",
+}
+"""What each adds to the image's name."""
+
+Advance = Callable[[float], None]
+"""Told the share of the work that is newly done."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with every image.
+
+    Attributes:
+        results: Which files to write.
+        channels, pixel_size: Given by the user for all images; None for what each says.
+        zarr_version: Version of OME-Zarr.
+    """
+
+    results: tuple[Result, ...] = ("labels",)
+    channels: tuple[str, ...] | None = None
+    pixel_size: float | None = None
+    zarr_version: ZarrVersion = "0.5"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What one image is worked on with.
+
+    Attributes:
+        pool: Threads for its tiles.
+        work: Where tiles are kept until the results are written.
+        timings: Where to add the time of each part.
+        advance: Told of progress.
+    """
+
+    pool: Executor
+    work: Work
+    timings: Timings
+    advance: Advance
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an image: how much was found, and what the table of all images says of it."""
+
+    count: int
+    answer: Any = None
+
+
+class Ready(Protocol):
+    """A package that is ready to run, whatever its task."""
+
+    @property
+    def package(self) -> Package:
+        """What is run."""
+        ...
+
+    @property
+    def engine(self) -> Engine:
+        """Its network."""
+        ...
+
+    @property
+    def tile(self) -> int:
+        """Side of the network's windows, px."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many tiles or small images are in hand at a time."""
+        ...
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What it can write; the usual one first."""
+        ...
+
+    @property
+    def counts(self) -> str:
+        """What it counts: objects, or tiles."""
+        ...
+
+    def tiles(self, image: Image) -> int:
+        """How many tiles an image has.
+
+        Raises:
+            InputError: It lacks a channel or its pixel size.
+        """
+        ...
+
+    def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
+        """From an image's pixels to its files, named ``stem`` and a suffix.
+
+        Raises:
+            InputError: The image cannot be read.
+            PackageError: The network fails.
+        """
+        ...
+
+    def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
+        """Suffixes of the files that ``write`` leaves."""
+        ...
+
+    def answer(self, image: Image, tools: Tools) -> NDArray[Any]:
+        """What `abbe.predict` gives of an image."""
+        ...
+
+    def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
+        """Write to the folder of results what is told of all images together."""
+        ...

@@ -1,0 +1,181 @@
+"""Run a package whose network says of each pixel which class it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abbe.errors import ConfigError
+from abbe.imaging import Image, image_limits
+from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.field import ClassMap, Maps
+from abbe.runtime.grid import Grid, Tile
+from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
+from abbe.runtime.outlines import in_order
+from abbe.runtime.package import Package, read_package
+from abbe.runtime.prediction import channels_for, checked, grid_of
+from abbe.runtime.seams import crop
+from abbe.runtime.tiles import classes_name, maps_name, network_maps
+
+
+@dataclass(frozen=True)
+class RegionPrediction:
+    """What a package finds in an image.
+
+    Attributes:
+        image: The image.
+        classes: The class of each pixel, read by region.
+        maps: The probability of each class, read by region; None where not to be kept.
+        channels: Channels of the image that the network saw, in its order.
+        limits: (C, 2) percentile limits of these.
+        grid: How it was cut.
+        background: Number of the class that is called so, which is not outlined; None without one.
+    """
+
+    image: Image
+    classes: ClassMap
+    maps: Maps | None
+    channels: tuple[str, ...]
+    limits: np.ndarray
+    grid: Grid
+    background: int | None
+
+
+@dataclass(frozen=True)
+class RegionPredictor:
+    """A regions package that is ready to run.
+
+    Attributes:
+        engine: The network.
+        tile: Side of the network's windows, px; a multiple of the package's divisor.
+        workers: How many tiles or small images are in hand at a time.
+    """
+
+    engine: Engine
+    tile: int
+    workers: int
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What it can write; the usual one first."""
+        return ("labels", "zarr", "probability", "geojson", "geojson.gz", "table", "overview")
+
+    @property
+    def counts(self) -> str:
+        """What it counts."""
+        return "tiles"
+
+    @property
+    def package(self) -> Package:
+        """The package that the engine runs."""
+        return self.engine.package
+
+    def grid(self, image: Image) -> Grid:
+        """How an image is cut; see `abbe.runtime.prediction.grid_of`."""
+        return grid_of(image, self.package.description, self.tile)
+
+    def tiles(self, image: Image) -> int:
+        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        channels_for(image, self.package.description.channels)
+        return len(self.grid(image).tiles)
+
+    def run(self, image: Image, tools: Tools, *, keep_maps: bool = False) -> RegionPrediction:
+        """Find the class of each pixel: the one with the highest probability.
+
+        Args:
+            image: Any size; with the package's channels, or a single one where it sees one.
+            tools: Threads, and where tiles are kept.
+            keep_maps: Whether probabilities are wanted too.
+
+        Raises:
+            InputError: The image lacks a channel or its pixel size, or cannot be read.
+            PackageError: The network fails.
+        """
+        description = self.package.description
+        channels = channels_for(image, description.channels)
+        grid = self.grid(image)
+        with tools.timings.measure("read"):
+            low, high = description.normalisation.low, description.normalisation.high
+            limits = image_limits(image, channels, low, high)
+        maps_of = network_maps(self.engine, image, channels, limits, grid, tools.timings)
+        work = tools.work
+
+        def compute(tile: Tile) -> None:
+            maps = crop(maps_of(tile), grid.window(tile), grid.core(tile))
+            if keep_maps:  # first, so that a tile whose classes are kept has them
+                work.put(maps_name(tile), np.ascontiguousarray(maps), compress=False)
+            work.put(classes_name(tile), maps.argmax(0).astype(np.uint8), compress=True)
+
+        step = 1 / len(grid.tiles)
+        waiting = [tile for tile in grid.tiles if not work.has(classes_name(tile), compressed=True)]
+        tools.advance(step * (len(grid.tiles) - len(waiting)))
+        for _ in in_order(tools.pool, compute, waiting, 2 * self.workers):
+            tools.advance(step)
+        names = description.classes
+        classes = ClassMap(grid, names, work)
+        maps = Maps(grid, names, work) if keep_maps else None
+        background = names.index("background") if "background" in names else None
+        return RegionPrediction(image, classes, maps, channels, limits, grid, background)
+
+    def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
+        """One image, from its pixels to its files; of how many tiles it is."""
+        from abbe.runtime.region_results import write_region_results
+
+        prediction = self.run(image, tools, keep_maps="probability" in job.results)
+        write_region_results(
+            prediction, stem, job, tools, 2 * self.workers,
+            minimum_area=self.package.description.instances.minimum_area,
+        )  # fmt: skip
+        return Written(len(prediction.grid.tiles))
+
+    def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
+        """Suffixes of the files that ``write`` leaves."""
+        return tuple(SUFFIXES[result] for result in results)
+
+    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+        """The number of each pixel's class, (H, W) int32."""
+        return self.run(image, tools).classes.read().astype(np.int32)
+
+    def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
+        """Each image's files tell all there is."""
+
+
+def region_predictor(
+    package: Package | str | os.PathLike[str],
+    *,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    tile: int | None = None,
+    workers: int | None = None,
+) -> RegionPredictor:
+    """Make a regions package ready to run.
+
+    Args:
+        package: The package or its folder.
+        engine, precision, threads: See `open_engine`.
+        tile: Side of the network's windows, px; None for what the package says.
+        workers: Tiles or small images in hand at a time; None for as many as there are cores.
+
+    Raises:
+        ConfigError: The package is of another task; tile, engine or precision do not fit it.
+        PackageError: It is damaged.
+    """
+    if not isinstance(package, Package):
+        package = read_package(package)
+    description = package.description
+    if description.task != "regions":
+        raise ConfigError(
+            f"{package.folder}: this is a {description.task} package; regions packages are what "
+            "tells the classes of pixels apart"
+        )
+    tile, workers = checked(description, tile, workers)
+    opened = open_engine(
+        package, engine=engine, precision=precision, threads=threads, streams=workers
+    )
+    return RegionPredictor(opened, tile, workers)
