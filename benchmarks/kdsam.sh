@@ -14,8 +14,8 @@ parts=("${@:-polyps busi mobilesam ablation}")
 
 common=(--teacher.path "$teacher" --student.encoder-weights random --promptable.side 256
         --promptable.perceptual-mode decoder --promptable.objects 2 --promptable.mask-step 2
-        --training.batch-size 4 --training.learning-rate 0.001 --training.validate-every 100
-        --training.steps 300 --promptable.decoder-steps 100
+        --training.batch-size 4 --training.learning-rate 0.001 --training.validate-every 80
+        --training.steps 240 --promptable.decoder-steps 80
         --promptable.decoder-learning-rate 0.0003 --data.labelled 32)
 
 run() { # run NAME ARGUMENTS…
