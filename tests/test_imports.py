@@ -32,12 +32,14 @@ ROOMS = {
     "training": BELOW | {"datasets", "losses", "scoring", "students", "targets"},
     "report": BELOW | {"imaging", "scoring"},
     "serve": BELOW | {"imaging"},
+    "napari": BELOW | {"imaging", "runtime"},
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
 ABOVE = {"recipes", "cli", "__init__", "__main__"}
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli", "datasets", "teachers", "report",
+    "napari",
 )  # fmt: skip
 
 

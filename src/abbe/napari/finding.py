@@ -1,0 +1,176 @@
+"""Find the objects in slices of layers, as ``abbe predict`` finds them in files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abbe.errors import ConfigError, InputError
+from abbe.imaging.image import LARGEST_READ
+from abbe.napari.channels import Channel
+from abbe.napari.reader import PACKAGE, LayerData, features
+from abbe.napari.slices import Position, placement, slice_image
+from abbe.runtime.engine import Precision
+from abbe.runtime.package import Package
+from abbe.runtime.prediction import Predictor, predictor, threads_for
+from abbe.runtime.table import measure
+from abbe.runtime.work import Work
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that is to be done.
+
+    Attributes:
+        package: A package for segmentation.
+        channels: A channel for each that the package sees, in its order, all of one size.
+        positions: The slices to search: one, or all of the stack in order.
+        pixel_size: µm; None where it is not known.
+        precision: None for what the package says.
+        threads: Processor threads; None for all.
+        keep_maps: Whether probability maps are wanted too.
+    """
+
+    package: Package
+    channels: tuple[Channel, ...]
+    positions: tuple[Position, ...]
+    pixel_size: float | None = None
+    precision: Precision | None = None
+    threads: int | None = None
+    keep_maps: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result: that of the stack, with one entry on its axes for one slice."""
+        stack = self.channels[0].shape
+        return stack if len(self.positions) > 1 else (*(1 for _ in stack[:-2]), *stack[-2:])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        labels: (…, H, W) int32: 0 = background; no number stands in two slices.
+        table: Measurements, one value an object; for a stack also the object's slice.
+        maps: By name of the package's output, (…, H, W) uint8: 255 = certain.
+    """
+
+    labels: np.ndarray
+    table: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray]
+
+
+def check(search: Search) -> None:
+    """Refuse what would fail later.
+
+    Raises:
+        ConfigError: The package is for another task; a channel was chosen twice.
+        InputError: The pixel size is needed and not known, or the result is too large for memory.
+    """
+    description = search.package.description
+    if description.task != "segmentation":
+        raise ConfigError(
+            f"{search.package.folder}: this is a {description.task} package; only segmentation "
+            "packages find objects by themselves"
+        )
+    layer = search.channels[0].layer
+    if len(set(search.channels)) < len(search.channels):
+        raise ConfigError(f"{layer.name}: a channel was chosen twice. Choose another for each")
+    if description.pixel_size is not None and search.pixel_size is None:
+        raise InputError(
+            f"{layer.name}: its pixel size is not known, and the package needs it "
+            f"(it was trained at {description.pixel_size:g} µm). Enter the layer's in µm"
+        )
+    each = 4 + (len(description.outputs) if search.keep_maps else 0)
+    if (size := int(np.prod(search.shape, dtype=float)) * each) > LARGEST_READ:
+        raise InputError(
+            f"{layer.name}: the result would fill {size / 2**30:.0f} GiB of memory, and the limit "
+            f"is {LARGEST_READ >> 30}. Use 'abbe predict' for the file, which needs little"
+        )
+
+
+def find(search: Search, advance: Callable[[float], None]) -> Found:
+    """Search every slice by itself.
+
+    Args:
+        search: What to do.
+        advance: Told the share of the work that is newly done; what it raises ends the search.
+
+    Raises:
+        AbbeError: All that `abbe.runtime.prediction.predictor` and `Predictor.run` raise.
+    """
+    ready = predictor(
+        search.package,
+        precision=search.precision,
+        threads=search.threads,
+        workers=search.threads,
+    )
+    labels = np.zeros(search.shape, np.int32)
+    outputs = search.package.description.outputs if search.keep_maps else ()
+    maps = {output: np.zeros(search.shape, np.uint8) for output in outputs}
+    tables, count = [], 0
+    for number, position in enumerate(search.positions):
+        place = np.unravel_index(number, search.shape[:-2])
+        found = _find_in(
+            ready, search, position, lambda share: advance(share / len(search.positions))
+        )
+        labels[place] = np.where(found.labels, found.labels + count, 0)
+        for output, values in found.maps.items():
+            maps[output][place] = values
+        tables.append(_of_stack(found.table, count, search, position))
+        count += int(found.labels.max(initial=0))
+    table = {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
+    return Found(labels, table, maps)
+
+
+def layers_of(search: Search, found: Found) -> list[LayerData]:
+    """What was found as layers over the image: its objects, then maps if there are any."""
+    layer, name = search.channels[0].layer, search.package.description.name
+    common = placement(search.channels[0], search.positions[0]) | {
+        "metadata": {PACKAGE: str(search.package.folder)}
+    }
+    objects = {"name": f"{layer.name} {name}", "features": features(found.table)}
+    layers: list[LayerData] = [(found.labels, objects | common, "labels")]
+    for output, values in found.maps.items():
+        shown: dict[str, Any] = {
+            "name": f"{layer.name} {name} {output}",
+            "contrast_limits": (0, 255),
+            "colormap": "magma",
+            "blending": "additive",
+        }
+        layers.append((values, shown | common, "image"))
+    return layers
+
+
+def _find_in(
+    ready: Predictor, search: Search, position: Position, advance: Callable[[float], None]
+) -> Found:
+    names = search.package.description.channels
+    image = slice_image(names, search.channels, position, search.pixel_size)
+    with threads_for(ready, image) as pool, tempfile.TemporaryDirectory() as folder:
+        small = len(ready.grid(image).tiles) == 1
+        work = Work(None if small else Path(folder) / "work")
+        prediction = ready.run(image, pool, work, keep_maps=search.keep_maps, advance=advance)
+        table = measure(prediction.labels, image, pool, 2 * ready.workers)
+        maps = prediction.maps
+        values = {} if maps is None else dict(zip(maps.outputs, maps.read(), strict=True))
+        return Found(prediction.labels.read(), table, values)
+
+
+def _of_stack(
+    table: dict[str, np.ndarray], count: int, search: Search, position: Position
+) -> dict[str, np.ndarray]:
+    """A slice's table as a part of the stack's: numbers go on, and the slice is told."""
+    labels = table["label"] + count
+    channel = search.channels[0]
+    names = [channel.layer.axis_labels[axis] for axis in channel.axes[:-2]]
+    slices = {
+        f"slice {name}": np.full_like(labels, at) for name, at in zip(names, position, strict=True)
+    }
+    return table | {"label": labels} | slices

@@ -1,0 +1,189 @@
+"""The form, used as a person would use it: choose, press, look at the layers."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from abbe.runtime.prediction import predict
+
+pytestmark = pytest.mark.usefixtures("application")
+
+
+@pytest.fixture
+def form(application, viewer) -> Any:
+    from abbe.napari.form import FindObjects
+
+    return FindObjects(viewer)
+
+
+@pytest.fixture
+def shown() -> list[str]:
+    """What napari has told the user since the test began."""
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+    return notification_manager.records  # type: ignore[return-value]
+
+
+def wait_for(application, condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        application.processEvents()
+        time.sleep(0.005)
+
+
+def press(application, form) -> None:
+    """Press the button, and wait until the search is over."""
+    form.start.native.click()
+    wait_for(application, lambda: form.start.enabled)
+
+
+def test_objects_come_as_a_layer_equal_to_what_predict_finds(
+    application, form, viewer, package, blobs
+):
+    image = viewer.add_image(blobs(300, 420), name="cells", scale=(0.5, 0.5), units=("um", "um"))
+    form.package.value = package
+    assert form.about.value == "Bright blobs: sees nucleus"
+    assert form.image.value is image
+    assert form.pixel_size.value == "0.5"
+    form.maps.value = True
+    press(application, form)
+    objects, foreground, boundary = list(viewer.layers)[1:]
+    assert isinstance(objects, Labels)
+    np.testing.assert_array_equal(objects.data, predict(package, image.data))
+    assert (objects.name, foreground.name) == ("cells brightness", "cells brightness foreground")
+    assert "area_um2" in objects.features
+    assert form.message.value == f"{np.asarray(objects.data).max()} objects"
+    assert np.max(boundary.data) > 128
+
+
+def test_an_opened_package_is_remembered(
+    application, form, viewer, package, with_test_image, blobs
+):
+    with_test_image(package, blobs(64, 64)[None])
+    viewer.open(str(package), plugin="abbe")
+    assert form.package.value == package
+    press(application, form)
+    _, expected, found = viewer.layers
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
+def test_a_package_opened_before_the_form_is_remembered_too(
+    application, viewer, package, with_test_image, blobs
+):
+    from abbe.napari.form import FindObjects
+
+    with_test_image(package, blobs(64, 64)[None])
+    viewer.open(str(package), plugin="abbe")
+    assert FindObjects(viewer).package.value == package
+
+
+def test_channels_are_offered_for_each_that_the_package_sees(
+    application, form, viewer, tmp_path, make_package, blobs
+):
+    two = make_package(tmp_path / "two", channels=("nucleus", "membrane"))
+    pixels = np.stack([blobs(64, 80), blobs(64, 80, 1), blobs(64, 80, 2)])
+    viewer.add_image(pixels, name="cells")
+    form.package.value = two
+    form.axis.value = 0
+    nucleus, membrane = form.channels
+    assert nucleus.label == "nucleus"
+    assert nucleus.value is None  # three channels, two wanted, no names: not for us to say
+    nucleus.value = next(each for each in nucleus.choices if each and each.index == 2)
+    membrane.value = next(each for each in membrane.choices if each and each.index == 0)
+    press(application, form)
+    expected = predict(two, pixels[[2, 0]])
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+    assert nucleus.value.index == 2  # the choice outlives the layer that came
+
+
+def test_a_wrong_number_of_channels_is_told(form, viewer, tmp_path, make_package, blobs, shown):
+    form.package.value = make_package(tmp_path / "two", channels=("nucleus", "membrane"))
+    viewer.add_image(blobs(64, 80), name="cells")
+    form.start.native.click()
+    told = (
+        "cells: the package sees 2 channels (nucleus, membrane), and this layer has 1. Choose "
+        "which is nucleus and which is membrane; it may be another layer of the same size"
+    )
+    assert form.message.value == told
+    assert [record.message for record in shown] == [told]
+    assert len(viewer.layers) == 1
+
+
+def test_the_slice_shown_or_all_slices(application, form, viewer, package, blobs):
+    pixels = np.stack([blobs(64, 80, seed) for seed in range(3)])
+    form.package.value = package
+    viewer.add_image(pixels, name="stack", scale=(2, 1, 1))
+    viewer.dims.set_current_step(0, 1)
+    press(application, form)
+    one = viewer.layers[-1]
+    np.testing.assert_array_equal(one.data[0], predict(package, pixels[1]))
+    assert tuple(one.translate) == (2, 0, 0)
+    form.slices.value = form.slices.choices[1]
+    press(application, form)
+    assert viewer.layers[-1].data.shape == pixels.shape
+
+
+def test_errors_while_searching_are_shown(application, form, viewer, package, blobs, shown):
+    viewer.add_image(blobs(64, 80))
+    form.package.value = package
+    (package / "model.onnx").write_bytes(b"no network")
+    press(application, form)
+    assert "not the file that was packed" in form.message.value
+    assert "not the file that was packed" in shown[-1].message
+    assert len(viewer.layers) == 1
+    assert not form.cancel.enabled
+
+
+def test_a_search_can_be_stopped(application, form, viewer, package, blobs):
+    viewer.add_image(blobs(1500, 1500), name="large")
+    form.package.value = package
+    form.threads.value = 1
+    form.start.native.click()
+    wait_for(application, lambda: form.progress.value >= 2)
+    assert form.cancel.enabled
+    assert not form.start.enabled
+    form.cancel.native.click()
+    wait_for(application, lambda: form.start.enabled)
+    assert form.message.value == "stopped; nothing was added"
+    assert len(viewer.layers) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("half", "'half' is no number"), ("-1", "must be above 0"), ("", "Enter")]
+)
+def test_a_pixel_size_must_be_one(
+    application, form, viewer, tmp_path, make_package, blobs, text, told
+):
+    form.package.value = make_package(tmp_path / "sized", pixel_size=0.5)
+    viewer.add_image(blobs(64, 80))
+    form.pixel_size.value = text
+    press(application, form)
+    assert told in form.message.value
+    assert len(viewer.layers) == 1
+
+
+def test_a_form_that_lacks_something_says_what(form, tmp_path, package, shown):
+    form.start.native.click()
+    assert "Choose a package" in form.message.value
+    form.package.value = package
+    form.start.native.click()
+    assert "Choose an image layer" in form.message.value
+    form.package.value = tmp_path
+    assert "holds no package" in form.message.value
+    assert len(shown) == 3
+
+
+def test_the_choice_follows_the_layers(form, viewer, blobs):
+    assert form.image.value is None
+    first = viewer.add_image(blobs(20, 20), scale=(0.5, 0.5), units=("um", "um"))
+    second = viewer.add_image(blobs(20, 20))
+    assert form.image.value is first
+    viewer.layers.remove(first)
+    assert form.image.value is second
+    assert form.pixel_size.value == ""
