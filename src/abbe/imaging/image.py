@@ -16,6 +16,9 @@ from abbe.errors import AbbeError, InputError
 # any step downstream keeps at once: larger images are read region by region.
 LARGEST_READ = 4 << 30
 
+MOST_CHANNELS = 1 << 16
+"""Spectra have thousands; what has more is a damaged header."""
+
 # Hashing goes in bands of rows of about this many bytes, so that its memory is bounded.
 _HASH_BAND = 64 << 20
 
@@ -37,13 +40,18 @@ class Pixels(Protocol):
         ...
 
 
+Levels = list[tuple[tuple[int, int], Callable[[], Pixels]]]
+"""Shape (H, W) and loader of each level below the finest of a pyramid, the finer ones first."""
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a reader found in a file before decoding pixels.
 
     ``load`` is picklable and opens the pixels afresh in whatever process calls it. ``channels``
     are the names that the file gives ("" where it gives none), or None. ``pixel_size`` is
-    (vertical, horizontal) in µm.
+    (vertical, horizontal) in µm. ``coarser``, picklable too, looks for the levels of a pyramid;
+    most images have none. ``empty`` means that no pixel is stored, so that all are 0.
     """
 
     shape: tuple[int, int]
@@ -53,6 +61,8 @@ class Contents:
     channels: tuple[str, ...] | None = None
     pixel_size: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    coarser: Callable[[], Levels] = list
+    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,7 @@ class Image:
         dtype: Type of the pixels that ``read`` returns, in native byte order.
         pixel_size: Side of a pixel in µm, or None where it is not known.
         notes: What was left out or taken for granted while opening, in sentences for people.
+        coarser: Looks for the coarser levels of its pyramid; `slide_of` makes images of them.
     """
 
     def __init__(
@@ -120,6 +131,7 @@ class Image:
         self.dtype = pixel_dtype(contents.dtype, source or name)
         self.pixel_size = pixel_size
         self.notes = contents.notes
+        self.coarser = contents.coarser
         self.source = source or name
         self._load = contents.load
         self._pixels: tuple[int, Pixels] | None = None
@@ -176,6 +188,11 @@ class Image:
         check_size(len(indices) * height * width * self.dtype.itemsize, self.source)
         with decoding(self.source):
             pixels = self._opened().read(region, indices)
+        if pixels.shape != (len(indices), height, width):
+            raise InputError(
+                f"{self.source}: it should hold {height} × {width} px, but its decoder gave "
+                f"{pixels.shape}: the file is damaged. Copy or export it again."
+            )
         pixels = np.ascontiguousarray(pixels, self.dtype)
         self._check_finite(pixels, indices)
         return pixels
@@ -320,8 +337,14 @@ def channel_names(
     twice gets "-2", "-3" … from its second time on.
 
     Raises:
-        InputError: The user gave another number of names, an empty one or one twice.
+        InputError: There are too many channels; the user gave another number of names, an empty
+            one or one twice.
     """
+    if count > MOST_CHANNELS:
+        raise InputError(
+            f"{source}: it should have {count:,} channels, and {MOST_CHANNELS:,} are the most that "
+            "are read: it is damaged, or its axes are named wrongly. Export it again."
+        )
     default = ("grey",) if count == 1 else tuple(f"channel-{i}" for i in range(count))
     if found is not None and len(found) == count:
         default = _unique([name.strip() or default[i] for i, name in enumerate(found)])
@@ -347,13 +370,14 @@ def positive_size(pixel_size: float | None, source: str) -> float | None:
 
 
 def _unique(names: Sequence[str]) -> tuple[str, ...]:
-    unique: list[str] = []
+    unique: dict[str, None] = {}
+    copies: dict[str, int] = {}
     for name in names:
-        candidate, copy = name, 1
+        candidate = name
         while candidate in unique:
-            copy += 1
-            candidate = f"{name}-{copy}"
-        unique.append(candidate)
+            copies[name] = copies.get(name, 1) + 1
+            candidate = f"{name}-{copies[name]}"
+        unique[candidate] = None
     return tuple(unique)
 
 

@@ -1,8 +1,11 @@
 """OME-Zarr 0.4 (zarr v2) and 0.5 (zarr v3): the full resolution of a multiscale image."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,12 @@ import numpy as np
 import zarr
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, Pixels, check_size
+from abbe.imaging.image import ArrayPixels, Contents, Levels, check_size
 from abbe.imaging.layout import check_2d
 from abbe.imaging.units import length
 
 VERSIONS = ("0.4", "0.5")
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 
 def open_ome_zarr(path: Path) -> Contents:
@@ -44,10 +48,12 @@ def open_ome_zarr(path: Path) -> Contents:
         load=partial(_load, path, str(level["path"]), axes),
         channels=_labels(metadata),
         pixel_size=_pixel_size(multiscale, level, axes),
+        coarser=partial(coarser_levels, path),
+        empty=not _stores_chunks(path / str(level["path"]), array),
     )
 
 
-def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
+def coarser_levels(path: Path) -> Levels:
     """Shape (H, W) and loader of each level below the finest."""
     path, metadata = _image_in(path)
     multiscale = _multiscale(path, metadata)
@@ -87,6 +93,31 @@ def _array(path: Path, level: str) -> zarr.Array[Any]:
     if not isinstance(node, zarr.Array):
         raise InputError(f"{path}: '{level}' should be an array of pixels, but is a group.")
     return node
+
+
+def _stores_chunks(folder: Path, array: zarr.Array[Any]) -> bool:
+    """Whether one of the first files in the array's folder has the name of one of its chunks.
+
+    Chunks that are not there are read as zeros, so that a wrong word in the metadata could turn
+    the whole image into zeros.
+    """
+    files = (file for file in _files_in(folder) if file.name not in _METADATA)
+    for file in islice(files, 100):
+        key = file.relative_to(folder).as_posix()
+        numbers = tuple(int(number) for number in re.findall(r"\d+", key))[-array.ndim :]
+        if len(numbers) == array.ndim and array.metadata.encode_chunk_key(numbers) == key:
+            return True
+    return False
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """All files below a folder, without listing the whole of it: it may have millions."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files_in(Path(entry.path))
+            else:
+                yield Path(entry.path)
 
 
 def _load(path: Path, level: str, axes: str) -> ArrayPixels:

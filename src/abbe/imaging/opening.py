@@ -51,13 +51,19 @@ def open_image(
 
     Raises:
         InputError: The file is missing, unreadable, damaged, truncated, of an unsupported kind,
-            a stack or a time series, too large to be decoded whole; its pixels are not square;
-            the number of names is wrong. The message names the file and says what to do.
+            without a single stored pixel, a stack or a time series, too large to be decoded
+            whole; its pixels are not square; the number of names is wrong. The message names the
+            file and says what to do.
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
     path = Path(path)
     source = str(path)
     contents = contents_of(path, channels, npz_keys=("image", "images", "X"))
+    if contents.empty:
+        raise InputError(
+            f"{path}: none of its pixels is stored, so that all would be 0: it was never written, "
+            "or is damaged. Copy or export it again."
+        )
     return Image(
         path.name,
         channel_names(source, contents.channel_count, contents.channels, channels),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abbe.errors import InputError, MissingExtraError
-from abbe.imaging.image import Contents, Pixels, Region
+from abbe.imaging.image import Contents, Levels, Region
 from abbe.imaging.raster import RGB
 from abbe.imaging.units import length
 
@@ -40,10 +40,11 @@ def open_openslide(path: Path) -> Contents:
         load=partial(OpenSlidePixels, path, 0),
         channels=RGB,
         pixel_size=None if vertical is None or horizontal is None else (vertical, horizontal),
+        coarser=partial(coarser_levels, path),
     )
 
 
-def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
+def coarser_levels(path: Path) -> Levels:
     """Shape (H, W) and loader of each level below the finest."""
     sizes = _open(path).level_dimensions[1:]
     return [

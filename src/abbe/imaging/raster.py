@@ -1,9 +1,11 @@
 """PNG and JPEG: decoded whole, with checks that the libraries leave out."""
 
 import struct
+import zlib
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -20,6 +22,8 @@ _PNG_SAMPLES = {0: (1, False), 2: (3, False), 3: (3, False), 4: (2, True), 6: (4
 _ORIENTATION = 0x0112
 # Markers that start a frame: SOF0 … SOF15 without DHT, JPG and DAC.
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Huffman's shortest code is one bit, and each block of 8 × 8 px has at least one.
+_PIXELS_PER_BYTE = 8 * 64
 
 
 def open_png(path: Path) -> Contents:
@@ -79,8 +83,10 @@ def _decode_png(path: Path, kept: int) -> ArrayPixels:
 
 def _png_pixel_size(start: bytes) -> tuple[float, float] | None:
     at = start.find(b"pHYs")
-    if at < 0 or len(start) < at + 13:
+    if at < 0 or len(start) < at + 17:
         return None
+    if zlib.crc32(start[at : at + 13]) != int.from_bytes(start[at + 13 : at + 17], "big"):
+        return None  # damaged, or no chunk at all but pixels that look like its name
     horizontal, vertical, unit = struct.unpack(">IIB", start[at + 4 : at + 13])
     if unit != 1 or not horizontal or not vertical:  # 1: px per metre
         return None
@@ -93,9 +99,15 @@ def open_jpeg(path: Path) -> Contents:
     The pixels stay as stored: an EXIF orientation is not applied, and a note says so. Density
     tags are print sizes and never taken for a pixel size.
     """
-    bits, height, width, components, orientation = _jpeg_header(path, path.read_bytes())
+    data = path.read_bytes()
+    (bits, height, width, components, huffman), orientation = _jpeg_header(path, data)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     check_size(width * height * components * dtype.itemsize, str(path))
+    if huffman and width * height > _PIXELS_PER_BYTE * len(data):
+        raise InputError(
+            f"{path}: the JPEG should have {height} × {width} px, for which its {len(data):,} "
+            "bytes are too few: it is damaged. Copy or export it again."
+        )
     if components not in (1, 3, 4) or (components == 4 and bits != 8):
         raise InputError(
             f"{path}: a JPEG of {components} components and {bits} bits is not supported. "
@@ -116,13 +128,23 @@ def open_jpeg(path: Path) -> Contents:
     )
 
 
-def _jpeg_header(path: Path, data: bytes) -> tuple[int, int, int, int, int]:
-    """Bits, height, width, components and EXIF orientation, once the file is known to be whole.
+class _Frame(NamedTuple):
+    """What a JPEG's frame header states."""
+
+    bits: int
+    height: int
+    width: int
+    components: int
+    huffman: bool
+
+
+def _jpeg_header(path: Path, data: bytes) -> tuple[_Frame, int]:
+    """The frame's header and the EXIF orientation, once the file is known to be whole.
 
     libjpeg fills what is missing with grey, so the end is checked here: an end marker must follow
     the start of the pixels (inside them, the byte 0xFF never stands before 0xD9).
     """
-    frame: tuple[int, int, int, int] | None = None
+    frame: _Frame | None = None
     orientation = 1
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -132,13 +154,13 @@ def _jpeg_header(path: Path, data: bytes) -> tuple[int, int, int, int, int]:
             at += 1
             continue
         if marker in _JPEG_FRAMES and len(payload) >= 6:
-            frame = struct.unpack(">BHHB", payload[:6])
+            frame = _Frame(*struct.unpack(">BHHB", payload[:6]), huffman=marker < 0xC8)
         elif marker == 0xE1 and payload.startswith(b"Exif"):
             exif = PIL.Image.Exif()
             exif.load(payload)
             orientation = exif.get(_ORIENTATION, 1)
         elif marker == 0xDA and frame and data.find(b"\xff\xd9", at) > 0:
-            return (*frame, orientation)
+            return frame, orientation
         elif marker == 0xDA:
             break
         at += 2 + size

@@ -9,14 +9,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 
 from abbe.errors import InputError
-from abbe.imaging.image import Contents, Image, Pixels, Region
-from abbe.imaging.opening import kind_of, open_image
+from abbe.imaging.image import Contents, Image, Region, decoding
+from abbe.imaging.opening import open_image
 
 SIZE_TOLERANCE = 0.01
 """Pixel sizes that differ by no more than this share are taken for the same."""
@@ -49,6 +48,21 @@ class Slide:
     def pixel_size(self) -> float | None:
         """Of the finest level, in µm; None where it is not known."""
         return self.levels[0].pixel_size
+
+    def level_for(self, shape: tuple[int, int]) -> Image:
+        """The coarsest level of at least this (height, width) in px, else the finest.
+
+        A level that lacks no more than 1 % of either side is taken, too.
+        """
+        fitting = [
+            level
+            for level in self.levels
+            if all(
+                have >= need * (1 - SIZE_TOLERANCE)
+                for have, need in zip(level.shape, shape, strict=True)
+            )
+        ]
+        return fitting[-1] if fitting else self.levels[0]
 
     def at(self, pixel_size: float) -> Image:
         """The whole slide at a pixel size, as an image that is read by region.
@@ -107,25 +121,34 @@ def open_slide(
         InputError: As for `open_image`; or the levels of a pyramid do not fit each other.
         MissingExtraError: The format needs ``abbe[wsi]``.
     """
-    path = Path(path)
-    full = open_image(path, channels=channels, pixel_size=pixel_size)
-    levels = [full]
-    for number, (shape, load) in enumerate(_coarser(path, full), start=1):
-        factors = [a / b for a, b in zip(full.shape, shape, strict=True)]
-        if abs(factors[0] - factors[1]) > 0.05 * factors[0] or min(factors) <= 1:
+    return slide_of(open_image(path, channels=channels, pixel_size=pixel_size))
+
+
+def slide_of(image: Image) -> Slide:
+    """An open image with the coarser levels of its pyramid, if it has one.
+
+    Raises:
+        InputError: The levels are damaged or do not fit each other.
+    """
+    levels = [image]
+    with decoding(image.source):
+        found = image.coarser()
+    for number, (shape, load) in enumerate(found, start=1):
+        factors = [a / max(b, 1) for a, b in zip(image.shape, shape, strict=True)]
+        if abs(factors[0] - factors[1]) > 0.05 * factors[0] or min(factors) <= 1 or 0 in shape:
             raise InputError(
-                f"{path}: level {number} of the pyramid is {shape[0]} × {shape[1]} px, which does "
-                f"not fit {full.shape[0]} × {full.shape[1]} px. Export the slide again."
+                f"{image.source}: level {number} of the pyramid is {shape[0]} × {shape[1]} px, "
+                f"which does not fit {image.shape[0]} × {image.shape[1]} px. Export the slide "
+                "again."
             )
-        contents = Contents(shape, len(full.channels), full.dtype, load)
-        own = full.pixel_size
+        own = image.pixel_size
         levels.append(
             Image(
-                full.name,
-                full.channels,
-                contents,
+                image.name,
+                image.channels,
+                Contents(shape, len(image.channels), image.dtype, load),
                 pixel_size=None if own is None else own * (factors[0] + factors[1]) / 2,
-                source=f"{path} (level {number} of its pyramid)",
+                source=f"{image.source} (level {number} of its pyramid)",
             )
         )
     return Slide(tuple(levels))
@@ -181,17 +204,3 @@ def _resized(
     picture = PIL.Image.fromarray(plane.astype(np.float32)).resize(size, method, box)
     values = np.asarray(picture)
     return values.round().astype(plane.dtype) if plane.dtype.kind in "ui" else values
-
-
-def _coarser(path: Path, full: Image) -> list[tuple[tuple[int, int], partial[Pixels]]]:
-    """Shape and loader of each level below the finest."""
-    kind = kind_of(path)
-    if kind == "tiff":
-        from abbe.imaging.tiff import coarser_levels
-    elif kind == "zarr":
-        from abbe.imaging.ome_zarr import coarser_levels
-    elif kind == "openslide":
-        from abbe.imaging.openslide_files import coarser_levels
-    else:
-        return []
-    return coarser_levels(path)

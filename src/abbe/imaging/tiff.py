@@ -1,5 +1,6 @@
 """TIFF, OME-TIFF, ImageJ TIFF, SVS, QPTIFF: only the strips or tiles that a region touches."""
 
+import math
 import os
 import struct
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import tifffile
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, Pixels, Region, check_size
+from abbe.imaging.image import ArrayPixels, Contents, Levels, Pixels, Region, check_size
 from abbe.imaging.layout import axes_of_array, check_2d
 from abbe.imaging.tiff_metadata import names_in_tiff, pixel_size_in_tiff
 
@@ -58,10 +59,12 @@ def open_tiff(path: Path, channels: Sequence[str] | None) -> Contents:
             channels=names_in_tiff(tif, series, count),
             pixel_size=pixel_size_in_tiff(tif, page),
             notes=notes,
+            coarser=partial(coarser_levels, path, axes),
+            empty=not any(p is not None and any(p.databytecounts) for p in series.pages),
         )
 
 
-def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
+def coarser_levels(path: Path, axes: str) -> Levels:
     """Shape (H, W) and loader of each level below the finest of a pyramidal TIFF.
 
     Raises:
@@ -69,8 +72,7 @@ def coarser_levels(path: Path) -> list[tuple[tuple[int, int], partial[Pixels]]]:
     """
     with tifffile.TiffFile(path) as tif:
         full = tif.series[0]
-        axes = _axes(full, None, str(path))
-        found = []
+        found: Levels = []
         for number, level in enumerate(full.levels[1:], start=1):
             if level.axes != full.axes or level.dtype != full.dtype:
                 raise InputError(
@@ -144,7 +146,14 @@ def _check_segments(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pat
                 f"{path}: pages that its metadata name are missing, or are in files that are not "
                 "here. Put all files of the set side by side, or export the image as one file."
             )
-        if page.parent is tif and len(page.dataoffsets):
+        if page.parent is not tif:
+            continue
+        if len(page.dataoffsets) < (needed := math.prod(page.chunked)):
+            raise InputError(
+                f"{path}: the TIFF is damaged: its table has {len(page.dataoffsets):,} strips or "
+                f"tiles, but {needed:,} make up the image. Copy or export it again."
+            )
+        if needed:
             offsets = np.asarray(page.dataoffsets, np.uint64)
             counts = np.asarray(page.databytecounts, np.uint64)
             if (end := int((offsets + counts).max())) > length:
@@ -262,8 +271,13 @@ class TiffSegments:
 
     def _bytes(self, file: Any, plane: _Plane, number: int) -> bytes | None:
         offset, count = int(plane.offsets[number]), int(plane.counts[number])
-        if not offset or not count:
+        if not count:
             return None
+        if not offset:
+            raise InputError(
+                f"{self.path}: the TIFF is damaged: tile {number} has {count:,} bytes, but no "
+                "place. Copy or export it again."
+            )
         file.seek(offset)
         data = file.read(count)
         if len(data) < count:

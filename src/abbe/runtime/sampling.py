@@ -5,8 +5,18 @@ import math
 import numpy as np
 import PIL.Image
 
-from abbe.imaging import Image, Region, normalise
+from abbe.imaging import Image, Region, normalise, slide_of
 from abbe.runtime.grid import Grid
+
+
+def level_to_read(image: Image, grid: Grid) -> Image:
+    """The image, or the coarsest level of its pyramid that is as fine as the network's pixels.
+
+    Raises:
+        InputError: The levels of the pyramid are damaged or do not fit each other.
+    """
+    reduced = grid.shape[0] < image.shape[0] or grid.shape[1] < image.shape[1]
+    return slide_of(image).level_for(grid.shape) if reduced else image
 
 
 def read_window(
@@ -20,7 +30,7 @@ def read_window(
     repeated.
 
     Args:
-        image: The image.
+        image: The image, or a level of its pyramid.
         channels: Channels to read, in order.
         limits: (C, 2) percentile limits of these.
         grid: How the image is cut.
@@ -35,10 +45,10 @@ def read_window(
     inside = Region(
         window.top, window.left, min(window.bottom, grid.shape[0]), min(window.right, grid.shape[1])
     )
-    if grid.scaled:
-        pixels = _resampled(image, channels, limits, grid, inside)
-    else:
+    if image.shape == grid.shape:
         pixels = normalise(image.read(inside, channels), limits)
+    else:
+        pixels = _resampled(image, channels, limits, grid, inside)
     below, beside = window.bottom - inside.bottom, window.right - inside.right
     if below or beside:
         # "symmetric" goes back and forth where the image is smaller than its padding.
@@ -49,8 +59,8 @@ def read_window(
 def _resampled(
     image: Image, channels: tuple[str, ...], limits: np.ndarray, grid: Grid, inside: Region
 ) -> np.ndarray:
-    top, bottom, first_row, last_row = _source(inside.top, inside.bottom, grid, 0)
-    left, right, first_column, last_column = _source(inside.left, inside.right, grid, 1)
+    top, bottom, first_row, last_row = _source(inside.top, inside.bottom, image, grid, 0)
+    left, right, first_column, last_column = _source(inside.left, inside.right, image, grid, 1)
     source = Region(first_row, first_column, last_row, last_column)
     pixels = normalise(image.read(source, channels), limits)
     size = inside.right - inside.left, inside.bottom - inside.top
@@ -62,9 +72,11 @@ def _resampled(
     return np.clip(np.stack(planes), 0, 1)
 
 
-def _source(start: int, stop: int, grid: Grid, axis: int) -> tuple[float, float, int, int]:
+def _source(
+    start: int, stop: int, image: Image, grid: Grid, axis: int
+) -> tuple[float, float, int, int]:
     """Where an interval lies in the image, and the whole px of it that its values depend on."""
-    full = grid.image_shape[axis]
+    full = image.shape[axis]
     ratio = full / grid.shape[axis]
     first, last = start * ratio, min(stop * ratio, full)
     reach = math.ceil(max(ratio, 1.0)) + 1

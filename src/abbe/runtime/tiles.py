@@ -17,7 +17,7 @@ from abbe.runtime.engine import Engine
 from abbe.runtime.grid import Grid, Tile, intersection
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import InstanceRule, Thresholds
-from abbe.runtime.sampling import read_window
+from abbe.runtime.sampling import level_to_read, read_window
 from abbe.runtime.seams import Numbering, Pieces, crop, number_objects, pieces_of, same_objects
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
@@ -57,11 +57,18 @@ def network_maps(
     grid: Grid,
     timings: Timings,
 ) -> MapsOf:
-    """The maps of a tile by the network, read from the image when asked for."""
+    """The maps of a tile by the network, whose window is read when asked for.
+
+    Of an image with a pyramid the coarsest level that is fine enough is read.
+
+    Raises:
+        InputError: The levels of the pyramid are damaged or do not fit each other.
+    """
+    source = level_to_read(image, grid)
 
     def maps(tile: Tile) -> np.ndarray:
         with timings.measure("read"):
-            window = read_window(image, channels, limits, grid, grid.window(tile))
+            window = read_window(source, channels, limits, grid, grid.window(tile))
         with timings.measure("network"):
             return engine.probabilities(window[None])[0]
 
