@@ -193,7 +193,7 @@ def test_pixel_size_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_given_pixel_size_overrides_the_file(tmp_path: Path) -> None:
-    path = write_ome_zarr(tmp_path, np.zeros((1, 8, 8), np.uint8))
+    path = write_ome_zarr(tmp_path, np.ones((1, 8, 8), np.uint8))
     assert open_image(path).pixel_size == 0.5
     assert open_image(path, pixel_size=0.3).pixel_size == 0.3
 
@@ -278,3 +278,9 @@ def test_kind_comes_from_the_content_not_the_name(tmp_path: Path) -> None:
 def test_repr_says_what_one_wants_to_know() -> None:
     text = repr(Image.from_array(np.zeros((2, 4, 6), np.uint8), ("a", "b"), 0.5, "x"))
     assert text == "Image('x', 4 × 6 px, uint8, channels: a, b; pixel size: 0.5 µm)"
+
+
+def test_too_many_channels_are_a_damaged_header() -> None:
+    array = np.broadcast_to(np.uint8(1), (1 << 20, 2, 2))
+    with pytest.raises(InputError, match=r"cells: it should have 1,048,576 channels"):
+        Image.from_array(array, name="cells")

@@ -150,3 +150,31 @@ def test_truncated_chunk(tmp_path: Path, pixels: np.ndarray, fmt: Any) -> None:
     chunk.write_bytes(chunk.read_bytes()[:500])
     with pytest.raises(InputError, match=r"a\.zarr: the file is damaged"):
         open_image(path).read()
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=["0.4", "0.5"])
+def test_an_image_of_which_nothing_is_stored_is_not_an_image_of_zeros(
+    tmp_path: Path, pixels: np.ndarray, fmt: Any
+) -> None:
+    path = write(tmp_path / "a.zarr", np.zeros_like(pixels), "cyx", fmt)
+    with pytest.raises(InputError, match=r"a\.zarr: none of its pixels is stored"):
+        open_image(path)
+    labels = write(tmp_path / "b.zarr", np.zeros_like(pixels[0], np.int32), "yx", fmt)
+    assert not read_labels(labels).any()  # an image without objects has such labels
+
+
+@pytest.mark.parametrize("fmt", FORMATS, ids=["0.4", "0.5"])
+def test_chunks_under_other_names_are_not_taken_for_zeros(
+    tmp_path: Path, pixels: np.ndarray, fmt: Any
+) -> None:
+    path = write(tmp_path / "a.zarr", pixels, "cyx", fmt)
+    words = {2: ('"dimension_separator": "/"', '"dimension_separator": "."')}
+    words[3] = ('"separator": "/"', '"separator": "."')
+    before, after = words[fmt.zarr_format]
+    level = next(folder for folder in sorted(path.iterdir()) if folder.is_dir())
+    file = level / (".zarray" if fmt.zarr_format == 2 else "zarr.json")
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+    with pytest.raises(InputError, match=r"a\.zarr: none of its pixels is stored"):
+        open_image(path)

@@ -192,3 +192,48 @@ def test_jpeg_orientation_is_not_applied_and_said(tmp_path: Path, colours: np.nd
     opened = open_image(path)
     assert opened.shape == (40, 30)
     assert "orientation 6 is not applied" in opened.notes[0]
+
+
+def test_a_jpeg_that_claims_more_pixels_than_its_bytes_can_hold(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """libjpeg would fill the missing part with grey, 900 megapixels of it."""
+    picture = PIL.Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+    path = save(tmp_path / "wide.jpg", picture, quality=90)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", 30000, 30000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"wide\.jpg: the JPEG should have 30000 × 30000 px"):
+        open_image(path)
+
+
+def test_the_plainest_jpegs_hold_as_many_pixels_as_they_claim(tmp_path: Path) -> None:
+    picture = PIL.Image.new("RGB", (3000, 2000), (200, 150, 170))
+    for options in ({}, {"optimize": True}, {"progressive": True, "optimize": True}):
+        opened = open_image(save(tmp_path / "plain.jpg", picture, quality=10, **options))
+        assert opened.shape == (2000, 3000)
+        assert np.ptp(opened.read()[0]) == 0
+
+
+def test_a_resolution_whose_checksum_is_wrong_is_not_believed(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", PIL.Image.new("L", (9, 9), 7), dpi=(25400, 25400))
+    assert open_image(path).pixel_size == pytest.approx(1.0, rel=1e-3)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"pHYs") + 7] ^= 8
+    path.write_bytes(data)
+    assert open_image(path).pixel_size is None
+
+
+def test_a_jpeg_with_a_broken_table_is_not_read_as_nothing(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """The decoder gives an array without pixels then, and raises nothing."""
+    picture = PIL.Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+    path = save(tmp_path / "odd.jpg", picture, quality=90)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc4") + 5
+    data[at : at + 16] = b"\xff" * 16
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"odd\.jpg"):
+        open_image(path).read()

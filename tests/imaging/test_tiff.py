@@ -1,5 +1,6 @@
 """TIFF in its many forms: layouts, metadata, lazy segments, damage."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import tifffile
 
 from abbe.errors import InputError
-from abbe.imaging import Region, open_image, tiff
+from abbe.imaging import Region, open_image, read_labels, tiff
 
 
 @pytest.fixture
@@ -332,3 +333,44 @@ def test_sparse_tiles_are_zeros(tmp_path: Path) -> None:
     options: dict[str, Any] = {"shape": (32, 32), "dtype": "u1", "tile": (16, 16)}
     tifffile.imwrite(path, tiles, compression="zlib", photometric="minisblack", **options)
     assert open_image(path).read().sum() == 2 * 256
+
+
+def table_of(path: Path, name: str) -> tuple[int, int, str]:
+    """Where a table of the first page stands, how long it is, and the type of its entries."""
+    with tifffile.TiffFile(path) as tif:
+        tag = tif.pages.first.tags[name]
+        return tag.valueoffset, tag.count, {3: "H", 4: "I"}[int(tag.dtype)]
+
+
+def test_tiles_with_bytes_but_no_place_are_not_zeros(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write(tmp_path / "a.tif", pixels[0], tile=(32, 32), compression="zlib")
+    at, count, kind = table_of(path, "TileOffsets")
+    data = bytearray(path.read_bytes())
+    struct.pack_into(f"<{count}{kind}", data, at, *([0] * count))
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: the TIFF is damaged: tile 0 has .* no place"):
+        open_image(path).read()
+
+
+def test_an_image_of_which_no_tile_is_stored(tmp_path: Path) -> None:
+    ones = np.ones((64, 64), np.uint8)
+    path = write(tmp_path / "a.tif", ones, tile=(16, 16), compression="zlib")
+    at, count, kind = table_of(path, "TileByteCounts")
+    data = bytearray(path.read_bytes())
+    struct.pack_into(f"<{count}{kind}", data, at, *([0] * count))
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: none of its pixels is stored"):
+        open_image(path)
+    assert not read_labels(path).any()
+
+
+@pytest.mark.parametrize("layout", [{"tile": (16, 16)}, {"rowsperstrip": 10}])
+def test_a_table_that_is_too_short(tmp_path: Path, pixels: np.ndarray, layout: Any) -> None:
+    path = write(tmp_path / "a.tif", pixels[0], compression="zlib", **layout)
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages.first.tags["ImageLength"].valueoffset
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, at, 5000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: the TIFF is damaged: its table has"):
+        open_image(path)
