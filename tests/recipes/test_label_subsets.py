@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from abbe.datasets import Dataset, Record
@@ -36,6 +36,8 @@ def records_of(classes, groups):
     ]  # fmt: skip
 
 
+# A busy machine is no fault of what is tested.
+patiently = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CLASSES = st.lists(st.sampled_from("abc"), min_size=1, max_size=40)
 SHARES = st.floats(0.001, 1.0)
 
@@ -48,6 +50,7 @@ def sets_of_records(draw):
     return records_of(classes, groups)
 
 
+@patiently
 @given(sets_of_records(), SHARES, SHARES, st.integers(0, 99), st.booleans())
 def test_a_share_contains_every_smaller_one(records, one, other, seed, by_class):
     few, many = sorted((one, other))
@@ -59,6 +62,7 @@ def test_a_share_contains_every_smaller_one(records, one, other, seed, by_class)
     assert everything == {record.id for record in records}
 
 
+@patiently
 @given(sets_of_records(), SHARES, st.integers(0, 99))
 def test_each_class_keeps_its_share_and_at_least_one(records, share, seed):
     kept = label_subsets.choose(records, share, seed=seed, by_class=True)
@@ -70,6 +74,7 @@ def test_each_class_keeps_its_share_and_at_least_one(records, share, seed):
         assert left[name] >= math.floor(share * count)
 
 
+@patiently
 @given(sets_of_records(), SHARES, st.integers(0, 99), st.randoms())
 def test_the_order_of_the_records_does_not_matter(records, share, seed, random):
     shuffled = list(records)
@@ -80,6 +85,7 @@ def test_the_order_of_the_records_does_not_matter(records, share, seed, random):
     assert first == second
 
 
+@patiently
 @given(sets_of_records(), SHARES, st.integers(0, 99))
 def test_a_group_is_used_up_before_the_next_is_begun(records, share, seed):
     kept = label_subsets.choose(records, share, seed=seed, by_class=True)
@@ -107,6 +113,7 @@ def test_shares_are_exact_where_floats_are_not():
     assert label_subsets.share_of(1e-6, 3) == 1
 
 
+@patiently
 @given(sets_of_records(), st.lists(SHARES, min_size=1, max_size=6, unique=True))
 def test_levels_differ_and_lose_no_share(records, fractions):
     levels = label_subsets.levels_of(records, fractions, by_class=True)
@@ -148,6 +155,7 @@ def test_the_others_lose_every_label_and_stay_as_images():
     assert kept["test"] == dataset["test"]
 
 
+@patiently
 @given(sets_of_records(), st.integers(0, 9))
 def test_the_smallest_share_of_an_image_is_the_first_that_has_it(records, seed):
     levels = label_subsets.levels_of(records, (0.1, 0.3, 0.7), by_class=True)
