@@ -52,7 +52,7 @@ class FindObjects(Container):
         self.package = FileEdit(
             label="package", mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True
         )
-        self.about = Label(label="")
+        self.about = _words()
         self.image = ComboBox(label="image", choices=self._image_layers)
         self.axis = ComboBox(label="channels along", choices=self._axes)
         self.channels: Container[ComboBox] = Container(label="", layout="vertical")
@@ -65,10 +65,11 @@ class FindObjects(Container):
         self.start = PushButton(text="Find objects")
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(label="", min=0, max=100, value=0)
-        self.message = Label(label="")
+        self.message = _words()
         buttons = Container(widgets=[self.start, self.cancel], layout="horizontal", label="")
-        super().__init__(
-            widgets=[
+        super().__init__()
+        self.extend(  # after the beginning: only then are labels made equally wide
+            [
                 self.package, self.about, self.image, self.axis, self.channels, self.pixel_size,
                 self.slices, self.precision, self.threads, self.maps, buttons, self.progress,
                 self.message,
@@ -274,6 +275,13 @@ class FindObjects(Container):
         folder = layer.metadata.get(PACKAGE)
         if folder and Path(folder) != self.package.value:
             self.package.value = Path(folder)
+
+
+def _words() -> Label:
+    """Text that takes as many lines as it needs, and does not widen the form."""
+    label = Label(label="")
+    label.native.setWordWrap(True)
+    return label
 
 
 def _about(package: Package) -> str:
