@@ -209,6 +209,9 @@ class Promptable(Section):
     train_neck: bool = False
     """Fit the neck too in the second stage, at a tenth of the rate."""
     prompts: Literal["box", "point", "mixed"] = "mixed"
+    rounds: Annotated[int, Field(ge=1)] = 1
+    """Times an object is asked for in the second stage; each after the first with one point more,
+    drawn from where the answer was wrong."""
     objects: Annotated[int, Field(ge=1)] = 4
     """Objects that are asked for in each training picture."""
     mask_step: Annotated[int, Field(ge=1)] = 4

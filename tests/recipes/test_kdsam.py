@@ -25,8 +25,9 @@ SIDE = 64
 TINY = shlex.split(
     "--student.architecture promptable-resnet18 --student.encoder-weights random "
     "--promptable.side 64 --promptable.decoder-steps 2 --promptable.objects 1 "
-    "--promptable.perceptual-mode decoder --training.steps 2 --training.batch-size 2 "
-    "--training.validate-every 2 --training.workers 0 --training.ema 0 --evaluation.resamples 100 "
+    "--promptable.perceptual-mode decoder --promptable.rounds 2 --training.steps 2 "
+    "--training.batch-size 2 --training.validate-every 2 --training.workers 0 --training.ema 0 "
+    "--evaluation.resamples 100 "
     "--teacher.options stand_in true"
 )
 

@@ -147,6 +147,7 @@ def train(
         matches=matches(experiment, teacher, material, accelerator.device),
         bce=settings.bce,
         train_neck=settings.train_neck,
+        rounds=settings.rounds,
         teacher=teacher.network if experiment.teacher.live else None,
         validate=validate,
     )
@@ -160,12 +161,20 @@ def train(
             encoder_schedule,
             decoder_schedule,
             bce=settings.bce,
+            rounds=settings.rounds,
             validate=validate,
         )
         plans["twin"] = (twin, masks)
     if settings.baseline is not None:
         other, _ = load_sam(settings.baseline)
-        stage = decoder_stage(other, prompted, decoder_schedule, settings.bce, validate=validate)
+        stage = decoder_stage(
+            other,
+            prompted,
+            decoder_schedule,
+            bce=settings.bce,
+            rounds=settings.rounds,
+            validate=validate,
+        )
         plans["baseline"] = (other, [stage])
     trained: Trained = {}
     for name, (network, its_stages) in plans.items():

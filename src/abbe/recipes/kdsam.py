@@ -62,6 +62,7 @@ def kdsam(
     matches: dict[str, tuple[EmbeddingLoss, float]],
     bce: bool = False,
     train_neck: bool = False,
+    rounds: int = 1,
     teacher: SAM | None = None,
     validate: Callable[[nn.Module], Metrics] | None = None,
 ) -> list[Stage]:
@@ -75,6 +76,7 @@ def kdsam(
         matches: by name, how embeddings are compared, and with what weight.
         bce: add cross-entropy to the decoder's Dice.
         train_neck: fit the encoder's neck too in the second stage, at a tenth of the rate.
+        rounds: how often an object is asked for in the second stage.
         teacher: a live teacher, if there are no stored embeddings.
         validate: scores masks through the decoder: a low feature loss is not yet a good mask.
     """
@@ -92,19 +94,32 @@ def kdsam(
         ask_teacher=embed_for,
         parts={"image_encoder": 1.0},
     )
-    return [encoder, decoder_stage(student, prompted, decoder_schedule, bce, train_neck, validate)]
+    decoder = decoder_stage(
+        student,
+        prompted,
+        decoder_schedule,
+        bce=bce,
+        train_neck=train_neck,
+        rounds=rounds,
+        validate=validate,
+    )
+    return [encoder, decoder]
 
 
 def decoder_stage(
     network: SAM,
     prompted: PromptedBatches,
     schedule: Schedule,
+    *,
     bce: bool = False,
     train_neck: bool = False,
+    rounds: int = 1,
     validate: Callable[[nn.Module], Metrics] | None = None,
 ) -> Stage:
     """Fit the mask decoder to an encoder; also what a MobileSAM gets before it is compared."""
-    (stage,) = promptable(network, prompted, schedule, bce=bce, validate=validate, name="decoder")
+    (stage,) = promptable(
+        network, prompted, schedule, bce=bce, rounds=rounds, validate=validate, name="decoder"
+    )
     neck = {"image_encoder.neck": NECK_RATE} if train_neck else {}
     return replace(stage, parts={"mask_decoder": 1.0, **neck})
 
@@ -116,6 +131,7 @@ def kdsam_twin(
     decoder_schedule: Schedule,
     *,
     bce: bool = False,
+    rounds: int = 1,
     validate: Callable[[nn.Module], Metrics] | None = None,
 ) -> list[Stage]:
     """The same network without a teacher's embeddings: encoder and decoder by masks alone.
@@ -125,5 +141,7 @@ def kdsam_twin(
     """
     steps = encoder_schedule.steps + decoder_schedule.steps
     schedule = replace(encoder_schedule, steps=steps)
-    (stage,) = promptable(twin, prompted, schedule, bce=bce, validate=validate, name="masks")
+    (stage,) = promptable(
+        twin, prompted, schedule, bce=bce, rounds=rounds, validate=validate, name="masks"
+    )
     return [replace(stage, parts={"image_encoder": 1.0, "mask_decoder": 1.0})]

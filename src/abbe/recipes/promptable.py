@@ -5,7 +5,7 @@ train a small stand-in where no real SAM can be had.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from abbe.datasets.batches import Batch
 from abbe.datasets.prompted import Pictured, PromptedBatches, box_around, fitted, framed, nearest
 from abbe.datasets.prompted import resized as resized_picture
 from abbe.losses import promptable as mask_losses
+from abbe.recipes.asking import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
@@ -23,72 +24,46 @@ OBJECTS_SCORED = 12
 """Objects of one image that validation asks for."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a promptable network says to a batch.
-
-    Attributes:
-        embedding: (B, 256, h, w).
-        logits: (B · P, M, S, S) masks at the frame's size.
-        iou: (B · P, M) that the network expects of them.
-    """
-
-    embedding: Tensor
-    logits: Tensor
-    iou: Tensor
+MaskLoss = Callable[[Answer, Tensor, Tensor], Tensor]
+"""From an answer, the objects' masks and where they are known to a scalar."""
 
 
-def prompts_of(batch: Batch) -> Prompts:
-    """The prompts of a batch, all images' one after the other."""
-    if "boxes" in batch:
-        return Prompts(boxes=batch["boxes"].flatten(0, 1))
-    return Prompts(
-        points=batch["points"].flatten(0, 1), point_labels=batch["point_labels"].flatten(0, 1)
-    )
+def mask_term(name: str, loss: MaskLoss) -> Term:
+    """A loss of answers to prompts: its mean over the rounds."""
 
+    def mean(answers: list[Answer], batch: Batch) -> Tensor:
+        truth, valid = truth_of(batch)
+        return torch.stack([loss(answer, truth, valid) for answer in answers]).mean()
 
-def ask(network: nn.Module, batch: Batch) -> Answer:
-    """Encode the batch's images and answer its prompts; one point gets three masks, as in SAM."""
-    assert isinstance(network, SAM)
-    embedding = network.encode(batch["image"])
-    ambiguous = "points" in batch and batch["points"].shape[2] == 1
-    logits, iou = network.decode_each(embedding, prompts_of(batch), multimask=ambiguous)
-    size = batch["mask"].shape[-2:]
-    return Answer(embedding, mask_losses.at_size(logits, (size[0], size[1])), iou)
-
-
-def _truth(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Masks (B · P, S, S) and where they are known."""
-    masks = batch["mask"]
-    valid = batch["valid"][:, None].expand(masks.shape)
-    return masks.flatten(0, 1), valid.flatten(0, 1)
+    return Term(name, mean, distils=False)
 
 
 def dice_term() -> Term:
     """Dice between each prompt's best mask and its object (KD SAM's second stage)."""
-
-    def loss(answer: Answer, batch: Batch) -> Tensor:
-        return mask_losses.best_of(mask_losses.mask_dice(answer.logits, *_truth(batch)))
-
-    return Term("dice", loss, distils=False)
+    return mask_term(
+        "dice",
+        lambda answer, truth, valid: mask_losses.best_of(
+            mask_losses.mask_dice(answer.logits, truth, valid)
+        ),
+    )
 
 
 def bce_term() -> Term:
     """Binary cross-entropy of each prompt's best mask."""
-
-    def loss(answer: Answer, batch: Batch) -> Tensor:
-        return mask_losses.best_of(mask_losses.mask_bce(answer.logits, *_truth(batch)))
-
-    return Term("bce", loss, distils=False)
+    return mask_term(
+        "bce",
+        lambda answer, truth, valid: mask_losses.best_of(
+            mask_losses.mask_bce(answer.logits, truth, valid)
+        ),
+    )
 
 
 def iou_term() -> Term:
     """How wrong the network is about its masks; without it, ranking masks means nothing."""
-
-    def loss(answer: Answer, batch: Batch) -> Tensor:
-        return mask_losses.iou_error(answer.iou, answer.logits, *_truth(batch))
-
-    return Term("iou", loss, distils=False)
+    return mask_term(
+        "iou",
+        lambda answer, truth, valid: mask_losses.iou_error(answer.iou, answer.logits, truth, valid),
+    )
 
 
 def promptable(
@@ -97,6 +72,7 @@ def promptable(
     schedule: Schedule,
     *,
     bce: bool = True,
+    rounds: int = 1,
     validate: Callable[[nn.Module], Metrics] | None = None,
     name: str = "prompts",
 ) -> list[Stage]:
@@ -107,6 +83,7 @@ def promptable(
         batches: pictures, objects and prompts.
         schedule: steps and learning rate.
         bce: add cross-entropy to Dice; it helps from random weights.
+        rounds: how often an object is asked for; see `abbe.recipes.asking`.
         validate: scores the network; see :func:`prompt_validator`.
         name: of the stage.
     """
@@ -121,7 +98,7 @@ def promptable(
             schedule=schedule,
             validate=validate,
             watch="dice",
-            answer=ask,
+            answer=partial(ask, rounds=rounds),
         )
     ]
 
