@@ -2,7 +2,7 @@
 
     python benchmarks/pathology_data.py DATA OUT
 
-Makes four folders in OUT:
+Makes five folders in OUT:
 
 nuclei   he_miccai2015 and he_tcga_glioma in one set, split by picture (by case in glioma): what the
          teacher of nuclei learns from.
@@ -11,6 +11,7 @@ tiles    256 px tiles of every H&E picture that no task tests on, and of the sli
 types    nuclei of he_nucls15, cut out as 64 px pictures: index.csv says the class of each and the
          picture it comes from. The pictures test_1 to test_5 stay for the test.
 colour   the stained pictures of dsb2018, with its own splits.
+lesions  us_busi at 192 px, its grey three times: index.csv says benign, malignant or normal.
 """
 
 import csv
@@ -26,7 +27,7 @@ from PIL import Image as Picture
 from abbe import datasets
 from abbe.imaging import read_labels, write_labels
 
-TILE, NUCLEUS = 256, 64
+TILE, NUCLEUS, LESION = 256, 64, 192
 SLIDE_PIXEL_SIZE = 0.5
 VALIDATED = ("train_9", "train_10")
 HELD_OUT = {"he_miccai2015": (2, 2), "he_tcga_glioma": (0, 1)}
@@ -37,7 +38,7 @@ CLASSES = {1: "type_1", 2: "type_2"}
 
 def main() -> None:
     data, out = Path(sys.argv[1]), Path(sys.argv[2])
-    for make in (nuclei, tiles, types, colour):
+    for make in (nuclei, tiles, types, colour, lesions):
         folder = out / make.__name__
         if folder.exists():
             shutil.rmtree(folder)
@@ -118,6 +119,15 @@ def colour(data: Path, folder: Path) -> Iterator[dict[str, str]]:
         label = read_labels(source / "labels" / f"{record.id}.png")
         write_labels(folder / "labels" / f"{record.id}.png", label)
         yield {**saved(folder, record.id, pixels), "split": record.split or ""}
+
+
+def lesions(data: Path, folder: Path) -> Iterator[dict[str, str]]:
+    source = data / "us_busi"
+    for record in datasets.folder(source):
+        picture = Picture.open(source / "images" / f"{record.id}.png").convert("RGB")
+        picture.thumbnail((LESION, LESION))
+        row = saved(folder, record.id, np.asarray(picture))
+        yield {**row, "class": record.columns["class"], "split": record.split or ""}
 
 
 def saved(folder: Path, name: str, pixels: NDArray[np.uint8]) -> dict[str, str]:

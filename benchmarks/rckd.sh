@@ -20,7 +20,7 @@ curve() { # curve NAME ARGUMENTS…
     local name=$1
     shift
     [ -f "$out/$name/summary.json" ] ||
-        abbe curve rckd "${taught[@]}" "$@" --out "$out/$name" --resume
+        abbe curve rckd "$@" --out "$out/$name" --resume
 }
 
 teacher() { # a U-Net on labelled nuclei
@@ -32,11 +32,36 @@ teacher() { # a U-Net on labelled nuclei
 }
 
 types() { # which of two types a nucleus has
-    curve types --data.kind folder --data.path "$laid/types" --data.group picture \
+    curve types "${taught[@]}" --data.kind folder --data.path "$laid/types" --data.group picture \
         --training.steps 120 --training.batch-size 16 --training.crop 64 \
         --training.learning-rate 0.0005 --training.validate-every 40 \
         --fractions 0.05 0.1 0.25 1 --seeds 0 1 2 \
         --initialisations random contrastive rckd rckd+contrastive
+}
+
+# What the encoders that the nuclei's types were told apart by know of other tasks.
+known=(--student.encoder-weights "$out/types/pretraining/rckd/encoder.safetensors"
+       --teacher.kind none --initialisations random given --seeds 0 1)
+
+colour() { # nuclei in stained pictures: segmentation
+    curve colour "${known[@]}" --data.kind folder --data.path "$laid/colour" \
+        --fine-tuning.task segmentation --training.steps 100 --training.batch-size 8 \
+        --training.crop 128 --training.learning-rate 0.001 --training.validate-every 50 \
+        --fractions 0.1 1
+}
+
+lesions() { # ultrasound: far from what was pretrained on
+    curve lesions "${known[@]}" --data.kind folder --data.path "$laid/lesions" \
+        --training.steps 120 --training.batch-size 16 --training.crop 128 \
+        --training.learning-rate 0.0005 --training.validate-every 40 --fractions 0.1 0.25 1
+}
+
+efficientnet() { # the same on EfficientNet-B0
+    curve efficientnet "${taught[@]}" --student.architecture unet-efficientnet-b0 \
+        --data.kind folder --data.path "$laid/types" --data.group picture \
+        --training.steps 120 --training.batch-size 16 --training.crop 64 \
+        --training.learning-rate 0.0005 --training.validate-every 40 \
+        --fractions 0.1 1 --seeds 0 1 --initialisations random rckd
 }
 
 for part in ${parts[*]}; do "$part"; done
