@@ -255,7 +255,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(package, tmp_path, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.labels.tif")
 
     with monkeypatch.context() as patch:
-        patch.setattr(label_files, "_write_tiff", full)
+        patch.setattr(label_files, "write_tiff", full)
         assert abbe(*words) == 1
     assert not (tmp_path / "out" / "a.labels.tif").exists()
     kept = list((tmp_path / "out" / ".a.abbe").glob("labels-*"))
