@@ -16,6 +16,7 @@ from typing import Any
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
 from abbe.runtime.job import Job, Ready, Tools, Written
+from abbe.runtime.leftovers import Leftovers
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.prediction import Inline
 from abbe.runtime.timing import Timings
@@ -128,6 +129,7 @@ def predict_many(
     outcome = Outcome(counts=ready.counts)
     answers: dict[str, Any] = {}
     log = _Log(out / LOG)
+    leftovers = Leftovers(out / stem_of(below) for below in images.values())
     running: dict[Future[Written], tuple[Path, dict[str, Any]]] = {}
 
     def finish(image: Path, task: dict[str, Any], ask: Callable[[], Written]) -> None:
@@ -164,7 +166,9 @@ def predict_many(
                     outcome.kept.append(str(path))
                     answers[below.as_posix()] = earlier.get("answer")
                     tell(path.name, 1.0)
-                elif small:
+                    continue
+                leftovers.remove(stem, ready.files(image, ready.results))
+                if small:
                     arguments = ready, job, image, stem, task, Inline(), tell, outcome.timings
                     running[pool.submit(_one, *arguments)] = path, task
                     drain(2 * ready.workers)

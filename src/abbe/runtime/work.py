@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
 from abbe.files import write_json
@@ -48,9 +49,9 @@ class Work:
         if self.folder is None and not compress:
             self._arrays[name] = array
             return
-        data = _encode(array) if compress else None
+        data: bytes | memoryview | None = _encode(array) if compress else None
         if self.folder is None:
-            assert data is not None
+            assert isinstance(data, bytes)
             self._arrays[name] = data
             return
         path = self._path(name, compress)
@@ -58,9 +59,13 @@ class Work:
         try:
             with open(temporary, "wb") as file:
                 if data is None:
-                    np.save(file, array, allow_pickle=False)
-                else:
-                    file.write(data)
+                    # np.save would write behind Python's back: of a full disk it says but that
+                    # too little was written.
+                    array = np.ascontiguousarray(array)
+                    header = npy_format.header_data_from_array_1_0(array)
+                    npy_format.write_array_header_1_0(file, header)
+                    data = array.data
+                file.write(data)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
