@@ -374,3 +374,14 @@ def test_a_table_that_is_too_short(tmp_path: Path, pixels: np.ndarray, layout: A
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.tif: the TIFF is damaged: its table has"):
         open_image(path)
+
+
+def test_tables_of_another_type_are_not_read_as_zeros(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write(tmp_path / "a.tif", pixels[0], rowsperstrip=10)
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages.first.tags["StripByteCounts"].offset + 2
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, at, 11)  # as floats, these are close to 0
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: the TIFF is damaged: places and sizes"):
+        open_image(path)

@@ -154,8 +154,13 @@ def _check_segments(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pat
                 f"tiles, but {needed:,} make up the image. Copy or export it again."
             )
         if needed:
-            offsets = np.asarray(page.dataoffsets, np.uint64)
-            counts = np.asarray(page.databytecounts, np.uint64)
+            offsets, counts = np.asarray(page.dataoffsets), np.asarray(page.databytecounts)
+            if offsets.dtype.kind not in "ui" or counts.dtype.kind not in "ui":
+                raise InputError(
+                    f"{path}: the TIFF is damaged: places and sizes of its strips or tiles are no "
+                    "whole numbers. Copy or export it again."
+                )
+            offsets, counts = offsets.astype(np.uint64), counts.astype(np.uint64)
             if (end := int((offsets + counts).max())) > length:
                 raise _truncated(path, end, length)
 
