@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from abbe.exporting.parity import Cuts, ProofImage
-from abbe.exporting.write import Images
+from abbe.exporting.comparison import Images, ProofImage
+from abbe.exporting.parity import Cuts
 from abbe.runtime.flood import components_of
 from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
 

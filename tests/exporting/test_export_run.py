@@ -141,13 +141,13 @@ def test_images_without_the_students_channel_are_refused(run, tmp_path, capsys):
 def test_without_validation_images_test_images_prove_it(run):
     from abbe import config
     from abbe.recipes.build import build_dataset
-    from abbe.recipes.export import _proof_records
+    from abbe.recipes.export_common import proof_records
 
     dataset = build_dataset(config.load(run / "config.yaml").data)
-    split, records = _proof_records(dataset, 2)
+    split, records = proof_records(dataset, 2, list)
     assert (split, len(records)) == ("val", 2)
     tests = dataset.having(r for r in dataset if r.split != "val")
-    assert _proof_records(tests, 100)[0] == "test"
+    assert proof_records(tests, 100, list)[0] == "test"
 
 
 def test_no_proof_images_are_refused(run, tmp_path, capsys):

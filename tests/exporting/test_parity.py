@@ -5,8 +5,9 @@ import pytest
 from small_students import CUTS, Blobs, number, proof_images
 
 from abbe import scoring
+from abbe.exporting.comparison import Budget, answer
 from abbe.exporting.eager import eager_probabilities
-from abbe.exporting.parity import Budget, answer, compare, references
+from abbe.exporting.parity import compare, references
 
 EAGER = eager_probabilities(Blobs())
 
@@ -22,7 +23,7 @@ def shifted(batch: np.ndarray) -> np.ndarray:
 
 def test_the_same_engine_loses_nothing():
     compared = compare(EAGER, known(), CUTS, 16, strict=True, images_of="val")
-    assert compared.lost_dice == compared.lost_pq == 0
+    assert compared.lost == {"dice": 0, "pq": 0}
     assert compared.excess(Budget(0, 0)) is None
     figures = compared.figures
     assert (figures["images"], figures["images_of"]) == (3, "val")
@@ -41,7 +42,7 @@ def test_a_rougher_engine_is_measured_against_eager_where_strict():
         dice = scoring.pixel_scores(maps[0] >= 0.5, each.maps[0] >= 0.5)["dice"]
         losses.append((1 - dice, 1 - scores["pq"]))
     assert compared.figures["measured_against"] == "eager"
-    np.testing.assert_allclose([compared.lost_dice, compared.lost_pq], np.mean(losses, axis=0))
+    np.testing.assert_allclose(list(compared.lost.values()), np.mean(losses, axis=0))
     assert compared.worst == f"image-{np.argmax(np.sum(losses, axis=1))}"
     assert number(compared.figures, "max_difference") > 0.1
 
@@ -57,8 +58,8 @@ def test_rounded_engines_are_measured_against_labels():
         exact, rough = (scoring.pixel_scores(mask, label > 0)["dice"] for mask in masks)
         falls.append(exact - rough)
     assert compared.figures["measured_against"] == "labels"
-    assert compared.lost_dice == pytest.approx(np.mean(falls))
-    assert compared.lost_dice > 0.01
+    assert compared.lost["dice"] == pytest.approx(np.mean(falls))
+    assert compared.lost["dice"] > 0.01
 
 
 def test_without_labels_rounded_engines_are_measured_against_eager():
@@ -67,7 +68,7 @@ def test_without_labels_rounded_engines_are_measured_against_eager():
         shifted, references(EAGER, images, CUTS, 16), CUTS, 16, strict=False, images_of="test"
     )
     assert compared.figures["measured_against"] == "eager"
-    assert compared.lost_dice > 0
+    assert compared.lost["dice"] > 0
 
 
 def test_what_exceeds_the_budget_is_named_with_the_worst_image():

@@ -7,10 +7,10 @@ import pytest
 from abbe.errors import ConfigError
 from abbe.exporting.speed import Setting, Timed, choose, fastest, table, threads_to_try
 
-EXACT = Timed(Setting("openvino", "fp32", 512, 2), 40.0, 0.0, 0.0)
-EXACT_ORT = Timed(Setting("onnxruntime", "fp32", 512, 2), 30.0, 0.0, 0.0)
-ROUNDED = Timed(Setting("openvino", "int8", 512, 2), 15.0, 0.0015, 0.004)
-ROUNDED_SMALL = Timed(Setting("openvino", "int8", 256, 2), 5.0, 0.0015, 0.004)
+EXACT = Timed(Setting("openvino", "fp32", 512, 2), 40.0, {"dice": 0.0, "pq": 0.0})
+EXACT_ORT = Timed(Setting("onnxruntime", "fp32", 512, 2), 30.0, {"dice": 0.0, "pq": 0.0})
+ROUNDED = Timed(Setting("openvino", "int8", 512, 2), 15.0, {"dice": 0.0015, "pq": 0.004})
+ROUNDED_SMALL = Timed(Setting("openvino", "int8", 256, 2), 5.0, {"dice": 0.0015, "pq": 0.004})
 ALL = [EXACT, EXACT_ORT, ROUNDED, ROUNDED_SMALL]
 
 
@@ -22,12 +22,12 @@ def test_the_least_loss_within_the_budget_is_chosen():
 
 
 def test_losses_that_hardly_differ_are_equal():
-    nearly = Timed(Setting("openvino", "int8", 512, 2), 10.0, 0.0002, 0.0001)
+    nearly = Timed(Setting("openvino", "int8", 512, 2), 10.0, {"dice": 0.0002, "pq": 0.0001})
     assert choose([EXACT, nearly], 50, halo=64) is nearly
 
 
 def test_a_gain_by_chance_is_no_reason():
-    lucky = Timed(Setting("openvino", "int8", 512, 2), 45.0, -0.01, -0.02)
+    lucky = Timed(Setting("openvino", "int8", 512, 2), 45.0, {"dice": -0.01, "pq": -0.02})
     assert choose([EXACT, lucky], 50, halo=64) is EXACT
 
 

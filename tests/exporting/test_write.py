@@ -11,8 +11,8 @@ from small_students import CUTS, FACTS, Blobs, images, number, weights_of
 
 from abbe.errors import ConfigError, PackageError
 from abbe.exporting import prove, write
+from abbe.exporting.comparison import Budget
 from abbe.exporting.eager import eager_probabilities
-from abbe.exporting.parity import Budget
 from abbe.exporting.write import Settings, write_package
 from abbe.imaging import normalise, open_image, percentile_limits
 from abbe.runtime.engine import open_engine

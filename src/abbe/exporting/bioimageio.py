@@ -11,8 +11,8 @@ import numpy as np
 import tifffile
 
 from abbe.errors import ConfigError, MissingExtraError, PackageError
+from abbe.exporting.comparison import answer
 from abbe.exporting.folder import check_new_file
-from abbe.exporting.parity import answer
 from abbe.files import atomic_path
 from abbe.imaging import normalise, percentile_limits
 from abbe.runtime.engine import open_engine

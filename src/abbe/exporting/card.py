@@ -3,22 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from abbe.exporting import promptable_card as promptable
+from abbe.exporting import class_card, promptable_card
 from abbe.runtime.package import PackageDescription
 
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
 METRICS |= {"dice_1_point": "Dice, one point", "dice_3_points": "Dice, three points"}
+METRICS |= {"balanced_accuracy": "Balanced accuracy", "accuracy": "Accuracy"}
+METRICS |= {"macro_f1": "Macro F1", "auroc": "AUROC", "mean_iou": "IoU, mean over classes"}
+METRICS |= {"pixel_accuracy": "Accuracy of pixels"}
 
 
 def model_card(package: PackageDescription) -> str:
     """README.md of a package, with the metadata that Hugging Face reads at its head."""
     parts = [_metadata(package), f"# {package.title}"]
     if package.task == "promptable":
-        parts += [promptable.summary(package), _marks(package), promptable.use(package)]
-        parts += [_scores(package), _origin(package), promptable.proof(package)]
+        parts += [promptable_card.summary(package), _marks(package), promptable_card.use(package)]
+        parts += [_scores(package), _origin(package), promptable_card.proof(package)]
     else:
-        parts += [_summary(package), _marks(package), _use(package), _scores(package)]
-        parts += [_origin(package), _proof(package), _speed(package)]
+        of_objects = package.task == "segmentation"
+        use, proof = (_use, _proof) if of_objects else (class_card.use, class_card.proof)
+        parts += [_summary(package), _marks(package), use(package), _scores(package)]
+        parts += [_origin(package), proof(package), _speed(package)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -33,11 +38,12 @@ def _metadata(package: PackageDescription) -> str:
 
 def _summary(package: PackageDescription) -> str:
     size = "at any" if package.pixel_size is None else f"at {package.pixel_size:g} µm per"
-    gives = ", ".join(package.outputs or package.classes)
+    gives = ", ".join(package.answers)
+    part = "tile" if package.normalisation.kind == "tile_percentile" else "image"
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
         f"{', '.join(package.channels)} {size} px (percentiles {package.normalisation.low:g} to "
-        f"{package.normalisation.high:g} of each image and channel become 0 to 1) and gives: "
+        f"{package.normalisation.high:g} of each {part} and channel become 0 to 1) and gives: "
         f"{gives}."
     )
 

@@ -7,36 +7,31 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from abbe.exporting.parity import Cuts, Probabilities, answer
 from abbe.imaging import normalise, percentile_limits
 
 IMAGE = "test_image.tif"
 EXPECTED = "expected.npz"
 
 
+def normalised(pixels: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
+    """What the network sees of the test image, (C, H, W) float32, by its own percentiles."""
+    normalisation = facts["normalisation"]
+    limits = percentile_limits(pixels, normalisation.low, normalisation.high)
+    return normalise(pixels, limits)
+
+
 def write_example(
-    folder: Path, pixels: np.ndarray, facts: Mapping[str, Any], eager: Probabilities, cuts: Cuts
+    folder: Path, pixels: np.ndarray, facts: Mapping[str, Any], **expected: np.ndarray
 ) -> None:
     """Write the test image as OME-TIFF, and beside it the answer of the student in eager torch.
-
-    ``expected.npz`` holds ``probabilities`` (K, H, W) float32 and ``instances`` (H, W) int32.
 
     Args:
         folder: Of the package.
         pixels: (C, H, W), as stored in the image they were cut from.
         facts: Keys of the package's description.
-        eager: The student.
-        cuts: How maps become instances.
+        expected: The arrays of ``expected.npz``, by name.
     """
-    normalisation = facts["normalisation"]
-    limits = percentile_limits(pixels, normalisation.low, normalisation.high)
-    maps = answer(eager, normalise(pixels, limits), facts["divisor"])
-    np.savez_compressed(
-        folder / EXPECTED,
-        probabilities=maps,
-        instances=cuts.objects(maps).astype(np.int32),
-        allow_pickle=False,
-    )
+    np.savez_compressed(folder / EXPECTED, allow_pickle=False, **expected)
     metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": list(facts["channels"])}}
     if facts["pixel_size"] is not None:
         for axis in "XY":

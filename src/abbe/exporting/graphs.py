@@ -10,6 +10,8 @@ from torch.export import Dim
 
 LARGEST_BATCH = 1 << 16
 LARGEST_SIDE = 1 << 16  # px
+LEAST_SIDE = 32
+"""px of what a classifier sees: the stride of the encoders' last map."""
 
 
 @dataclass(frozen=True)
@@ -49,5 +51,30 @@ def segmentation_graphs(student: Any) -> list[Graph]:
     return [Graph("model", student, {"image": example}, ("logits",), {"image": sizes})]
 
 
-GRAPHS: dict[str, Callable[[Any], list[Graph]]] = {"segmentation": segmentation_graphs}
-"""By task of the package."""
+def classification_graphs(student: nn.Module, channels: int, divisor: int) -> list[Graph]:
+    """One network: ``image`` (B, C, H, W) to ``logits`` (B, K); B, H and W are free.
+
+    Args:
+        student: The network.
+        channels: C.
+        divisor: H and W are multiples of it; most classifiers take any size.
+    """
+    batch = Dim("batch", min=1, max=LARGEST_BATCH)
+    rows, columns = (
+        Dim(name, min=LEAST_SIDE // divisor, max=LARGEST_SIDE // divisor)
+        for name in ("rows", "columns")
+    )
+    example = torch.zeros(2, channels, 256, 320)
+    free = (rows, columns) if divisor == 1 else (divisor * rows, divisor * columns)
+    sizes = {0: batch, 2: free[0], 3: free[1]}
+    return [Graph("model", student, {"image": example}, ("logits",), {"image": sizes})]
+
+
+GRAPHS: dict[str, Callable[[Any, Mapping[str, Any]], list[Graph]]] = {
+    "segmentation": lambda student, facts: segmentation_graphs(student),
+    "regions": lambda student, facts: segmentation_graphs(student),
+    "classification": lambda student, facts: classification_graphs(
+        student, len(facts["channels"]), facts["divisor"]
+    ),
+}
+"""By task of the package; from the student and the keys of the package's description."""

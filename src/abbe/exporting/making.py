@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from abbe.exporting.parity import Comparison
+from abbe.exporting.comparison import Comparison
 from abbe.runtime.package import (
     Figures,
     Package,

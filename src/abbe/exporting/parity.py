@@ -1,40 +1,18 @@
-"""Does a package answer as the student did? Compared on probabilities and on what comes of them."""
+"""Does a package find what the student did? Compared on probabilities, masks and instances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from abbe import scoring
+from abbe.exporting.comparison import Comparison, Probabilities, ProofImage, answer
 from abbe.exporting.progress import watched
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import Figures, InstanceRule, Thresholds
 
 LARGEST_SIDE = 1024
 """Proof images are cut to their middle of at most so many px a side."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much may be lost, as mean over the proof images; 0.002 is 0.2 points."""
-
-    dice: float = 0.002
-    pq: float = 0.01
-
-
-@dataclass(frozen=True)
-class ProofImage:
-    """An image on which engines are compared.
-
-    Attributes:
-        id: Its name in the data set.
-        pixels: (C, H, W) float32, normalised, at most `LARGEST_SIDE` px a side.
-        label: (H, W) int instances, 0 = background, −1 = unknown; None where there is none.
-    """
-
-    id: str
-    pixels: np.ndarray
-    label: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +42,6 @@ class Cuts:
         return dict(zip(self.outputs, maps, strict=True))
 
 
-Probabilities = Callable[[np.ndarray], np.ndarray]
-"""(B, C, H, W) float32 → (B, K, H, W) probabilities."""
-
-
 @dataclass(frozen=True)
 class Reference:
     """What the student itself, in eager torch fp32, says of a proof image."""
@@ -76,39 +50,6 @@ class Reference:
     maps: np.ndarray
     objects: np.ndarray
     mask: np.ndarray
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One engine against eager: figures, and what it lost of the budget.
-
-    Attributes:
-        figures: For ``package.json``.
-        lost_dice, lost_pq: What is held against the budget.
-        worst: Image that lost most.
-    """
-
-    figures: Figures
-    lost_dice: float
-    lost_pq: float
-    worst: str
-
-    def excess(self, budget: Budget) -> str | None:
-        """What was lost beyond the budget, in words, or None."""
-        over = [
-            f"{name} {lost:.4f} lost, at most {allowed:.4f} allowed"
-            for name, lost, allowed in (
-                ("Dice", self.lost_dice, budget.dice),
-                ("PQ", self.lost_pq, budget.pq),
-            )
-            if lost > allowed
-        ]
-        if not over:
-            return None
-        return (
-            f"{' and '.join(over)} (mean of {self.figures['images']} images, measured against "
-            f"{self.figures['measured_against']}); worst image: {self.worst}"
-        )
 
 
 def references(
@@ -120,19 +61,6 @@ def references(
         maps = answer(eager, image.pixels, divisor)
         found.append(Reference(image, maps, cuts.objects(maps), cuts.mask(maps)))
     return found
-
-
-def answer(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np.ndarray:
-    """(K, H, W) probabilities of one image, mirrored at its lower and right border to fit."""
-    _, height, width = pixels.shape
-    return probabilities(fit(pixels, divisor)[None])[0][:, :height, :width]
-
-
-def fit(pixels: np.ndarray, divisor: int) -> np.ndarray:
-    """(C, H, W) mirrored at the lower and right border up to multiples of the divisor."""
-    _, height, width = pixels.shape
-    below, beside = -height % divisor, -width % divisor
-    return np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="symmetric")
 
 
 def compare(
@@ -196,7 +124,17 @@ def compare(
             for name in ("objects", "objects_eager", "area", "area_eager")
         },
     }
-    return Comparison(figures, lost_dice, lost_pq, worst_image)
+    lost_of = {"dice": lost_dice, "pq": lost_pq}
+    return Comparison(figures, lost_of, worst_image, _in_words(figures))
+
+
+def _in_words(figures: Figures) -> str:
+    return (
+        f"Dice {figures['agreement_dice']:.4f}, PQ {figures['agreement_pq']:.4f}, "
+        f"{figures['objects']} of {figures['objects_eager']} objects, probabilities within "
+        f"{figures['max_difference']:.1g}; against {figures['measured_against']}: "
+        f"{figures['lost_dice']:.4f} Dice, {figures['lost_pq']:.4f} PQ lost"
+    )
 
 
 def _compare_image(maps: np.ndarray, reference: Reference, cuts: Cuts) -> dict[str, float]:

@@ -7,30 +7,21 @@ import numpy as np
 
 from abbe.errors import PackageError
 from abbe.exporting import openvino_files
+from abbe.exporting.comparison import Budget, Comparison, Proof, fit
 from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
-from abbe.exporting.parity import Budget, Comparison, Cuts, Reference, compare, fit
 from abbe.runtime.engine import EngineName, Precision, open_engine
 
 Int8 = Literal["auto", "required", "none"]
 Say = Callable[[str], None]
 
 
-def prove(
-    making: Making,
-    known: Sequence[Reference],
-    cuts: Cuts,
-    images_of: str,
-    budget: Budget,
-    say: Say,
-) -> None:
+def prove(making: Making, proof: Proof, budget: Budget, say: Say) -> None:
     """Hold the fp32 networks, and bf16 where this processor has it, against eager torch.
 
     Args:
         making: With ONNX and OpenVINO networks.
-        known: Eager's answers.
-        cuts: How maps become instances.
-        images_of: Split of the images.
+        proof: What they are held against.
         budget: What may be lost.
         say: Told of each comparison.
 
@@ -38,7 +29,7 @@ def prove(
         PackageError: A network in fp32 loses more than the budget.
     """
     for engine in ("onnxruntime", "openvino"):
-        compared = _compare(making, engine, "fp32", known, cuts, images_of)
+        compared = _compare(making, engine, "fp32", proof)
         say(in_words(f"{engine}/fp32", compared))
         if excess := compared.excess(budget):
             raise PackageError(f"{engine}/fp32 does not answer as the student does: {excess}")
@@ -48,7 +39,7 @@ def prove(
         making.parity["openvino/bf16"] = {"kept": False, "reason": reason}
         say(f"openvino/bf16: {reason}")
         return
-    compared = _compare(making, "openvino", "bf16", known, cuts, images_of)
+    compared = _compare(making, "openvino", "bf16", proof)
     say(in_words("openvino/bf16", compared))
     if excess := compared.excess(budget):
         _leave_out(making, "openvino/bf16", compared, excess, say)
@@ -58,10 +49,8 @@ def prove(
 
 def add_int8(
     making: Making,
-    known: Sequence[Reference],
-    cuts: Cuts,
+    proof: Proof,
     calibration: Sequence[np.ndarray],
-    images_of: str,
     budget: Budget,
     say: Say,
     *,
@@ -71,10 +60,8 @@ def add_int8(
 
     Args:
         making: With an ONNX network.
-        known: Eager's answers.
-        cuts: How maps become instances.
+        proof: What they are held against.
         calibration: (C, H, W) float32, normalised.
-        images_of: Split of the images.
         budget: What may be lost.
         say: Told of each comparison.
         required: Fail where no way is within the budget, else leave int8 out and say why.
@@ -89,7 +76,7 @@ def add_int8(
         openvino_files.save(quantise(model, batches, way), making.folder / "model-int8.xml")
         making.add("int8_xml", "model-int8.xml")
         making.add("int8_bin", "model-int8.bin")
-        compared = _compare(making, "openvino", "int8", known, cuts, images_of)
+        compared = _compare(making, "openvino", "int8", proof)
         say(f"{in_words('openvino/int8', compared)} ({way.name})")
         if compared.excess(budget) is None:
             _keep(making, "openvino/int8", compared)
@@ -97,33 +84,20 @@ def add_int8(
             return
         tried.append((way.name, compared))
     making.remove("int8_xml", "int8_bin")
-    name, best = min(tried, key=lambda each: each[1].lost_dice + each[1].lost_pq)
+    name, best = min(tried, key=lambda each: sum(each[1].lost.values()))
     reason = f"{best.excess(budget)}; of {len(WAYS)} ways this was the best: {name}"
     if required:
+        options = " and ".join(f"--budget-{name.replace('_', '-')}" for name in best.lost)
         raise PackageError(
-            f"openvino/int8 loses more than the budget: {reason}. Allow more with --budget-dice "
-            "and --budget-pq, give more --calibration-images, or leave --int8 required out"
+            f"openvino/int8 loses more than the budget: {reason}. Allow more with {options}, give "
+            "more --calibration-images, or leave --int8 required out"
         )
     _leave_out(making, "openvino/int8", best, reason, say)
 
 
-def _compare(
-    making: Making,
-    engine: EngineName,
-    precision: Precision,
-    known: Sequence[Reference],
-    cuts: Cuts,
-    images_of: str,
-) -> Comparison:
+def _compare(making: Making, engine: EngineName, precision: Precision, proof: Proof) -> Comparison:
     opened = open_engine(making.package(), engine=engine, precision=precision, cache=making.cache)
-    return compare(
-        opened.probabilities,
-        known,
-        cuts,
-        making.facts["divisor"],
-        strict=precision == "fp32",
-        images_of=images_of,
-    )
+    return proof.compare(opened.probabilities, strict=precision == "fp32")
 
 
 def computes_bf16() -> bool:
@@ -135,14 +109,7 @@ def computes_bf16() -> bool:
 
 def in_words(name: str, compared: Comparison) -> str:
     """A comparison in a line."""
-    figures = compared.figures
-    return (
-        f"{name:17} against eager: Dice {figures['agreement_dice']:.4f}, "
-        f"PQ {figures['agreement_pq']:.4f}, {figures['objects']} of {figures['objects_eager']} "
-        f"objects, probabilities within {figures['max_difference']:.1g}; against "
-        f"{figures['measured_against']}: {compared.lost_dice:.4f} Dice, "
-        f"{compared.lost_pq:.4f} PQ lost"
-    )
+    return f"{name:17} against eager: {compared.words}"
 
 
 def _keep(making: Making, name: str, compared: Comparison) -> None:

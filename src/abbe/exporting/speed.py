@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from abbe.errors import ConfigError
-from abbe.exporting.parity import Comparison
+from abbe.exporting.comparison import NAMES, Comparison
 from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
 from abbe.runtime.package import Figures, Package
 
@@ -41,12 +41,11 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Timed:
-    """How long one tile takes with a setting, and what the setting loses against eager."""
+    """How long one tile takes with a setting, and what it loses, by fields of `Budget`."""
 
     setting: Setting
     milliseconds: float
-    lost_dice: float
-    lost_pq: float
+    lost: Mapping[str, float]
 
     def megapixels_per_second(self, halo: int) -> float:
         """Of image, halos taken off."""
@@ -57,8 +56,7 @@ class Timed:
         figures: Figures = {
             "ms_per_tile": round(self.milliseconds, 3),
             "megapixels_per_s": round(self.megapixels_per_second(halo), 4),
-            "lost_dice": self.lost_dice,
-            "lost_pq": self.lost_pq,
+            **{f"lost_{name}": lost for name, lost in self.lost.items()},
         }
         if budget_ms is not None:
             figures["within_budget"] = self.milliseconds <= budget_ms
@@ -104,8 +102,7 @@ def time_settings(
         shape = (1, len(package.description.channels), tile, tile)
         batch = np.random.default_rng(0).random(shape, np.float32)
         for setting, seconds in _in_turns(engines, batch, repeats).items():
-            lost = compared[setting.run_as]
-            found.append(Timed(setting, 1000 * seconds, lost.lost_dice, lost.lost_pq))
+            found.append(Timed(setting, 1000 * seconds, compared[setting.run_as].lost))
     return found
 
 
@@ -169,16 +166,17 @@ def choose(timed: Sequence[Timed], budget_ms: float, halo: int) -> Timed:
 
 
 def _loss(each: Timed) -> float:
-    return max(each.lost_dice, 0.0) + max(each.lost_pq, 0.0)
+    return sum(max(lost, 0.0) for lost in each.lost.values())
 
 
 def table(timed: Sequence[Timed], halo: int, budget_ms: float | None = None) -> str:
     """The timings as text, fastest first."""
-    lines = [f"{'setting':44}{'ms/tile':>9}{'MP/s':>8}{'Dice lost':>11}{'PQ lost':>9}"]
+    lost = "".join(f"{f'{NAMES[name]} lost':>16}" for name in timed[0].lost)
+    lines = [f"{'setting':44}{'ms/tile':>9}{'MP/s':>8}{lost}"]
     for each in sorted(timed, key=lambda each: each.milliseconds):
         mark = "" if budget_ms is None else ("  yes" if each.milliseconds <= budget_ms else "  no")
         lines.append(
             f"{each.setting!s:44}{each.milliseconds:9.1f}{each.megapixels_per_second(halo):8.2f}"
-            f"{each.lost_dice:11.4f}{each.lost_pq:9.4f}{mark}"
+            f"{''.join(f'{value:16.4f}' for value in each.lost.values())}{mark}"
         )
     return "\n".join(lines)

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from abbe.errors import ConfigError
 from abbe.exporting import example, openvino_files
 from abbe.exporting.card import model_card
-from abbe.exporting.eager import eager_probabilities
+from abbe.exporting.comparison import Budget, Images
 from abbe.exporting.folder import new_folder
 from abbe.exporting.graphs import GRAPHS
 from abbe.exporting.making import Making
 from abbe.exporting.onnx_files import write_onnx
-from abbe.exporting.parity import Budget, Cuts, ProofImage, references
+from abbe.exporting.proofs import PROOFS
 from abbe.exporting.prove import Int8, Say, add_int8, prove
 from abbe.exporting.speed import (
     Setting,
@@ -52,22 +51,6 @@ class Settings:
     threads: int | None = None
 
 
-@dataclass(frozen=True)
-class Images:
-    """What the export looks at.
-
-    Attributes:
-        proof: Images on which engines are compared, from the split ``proof_split``.
-        calibration: (C, H, W) float32, normalised, from training images.
-        example: (C, H, W) as stored, a small part of an image: the package's test image.
-    """
-
-    proof: Sequence[ProofImage]
-    proof_split: str
-    calibration: Sequence[np.ndarray]
-    example: np.ndarray
-
-
 def write_package(
     out: Path,
     student: nn.Module,
@@ -77,7 +60,7 @@ def write_package(
     settings: Settings,
     say: Say = print,
 ) -> Package:
-    """Export a segmentation student, prove it, and put the package at ``out``.
+    """Export a student, prove it, and put the package at ``out``.
 
     Args:
         out: The folder to make.
@@ -96,26 +79,16 @@ def write_package(
     check_tiles(settings.tiles or (facts["tile"],), facts["halo"], facts["divisor"])
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as cache:
         making = Making(folder, Path(cache), facts)
-        cuts = Cuts(facts["outputs"], facts["thresholds"], facts["instances"])
         shutil.copyfile(weights, folder / "model.safetensors")
         making.add("weights", "model.safetensors")
         say("writing ONNX and OpenVINO networks")
         _write_networks(making, student)
-        eager = eager_probabilities(student)
-        known = references(eager, images.proof, cuts, facts["divisor"])
-        prove(making, known, cuts, images.proof_split, settings.budget, say)
+        proof = PROOFS[facts["task"]](student, images, facts)
+        prove(making, proof, settings.budget, say)
         if settings.int8 != "none":
-            add_int8(
-                making,
-                known,
-                cuts,
-                images.calibration,
-                images.proof_split,
-                settings.budget,
-                say,
-                required=settings.int8 == "required",
-            )
-        example.write_example(folder, images.example, facts, eager, cuts)
+            required = settings.int8 == "required"
+            add_int8(making, proof, images.calibration, settings.budget, say, required=required)
+        proof.write_example(folder)
         making.add("test_image", example.IMAGE)
         making.add("expected", example.EXPECTED)
         _finish(making, settings, say)
@@ -139,7 +112,7 @@ def check_tiles(tiles: Sequence[int], halo: int, divisor: int) -> None:
 
 
 def _write_networks(making: Making, student: nn.Module) -> None:
-    for graph in GRAPHS[making.facts["task"]](student):
+    for graph in GRAPHS[making.facts["task"]](student, making.facts):
         onnx = making.folder / f"{graph.name}.onnx"
         write_onnx(graph, onnx)
         making.add("onnx", onnx.name)
