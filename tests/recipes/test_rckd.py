@@ -221,14 +221,7 @@ def test_a_class_with_one_sample_is_refused(base, tiles, tmp_path, capsys):
     assert "fewer of sparse (1)" in capsys.readouterr().err
 
 
-def test_what_expects_maps_of_objects_refuses_a_run_that_tells_classes_apart(tmp_path, capsys):
-    (tmp_path / "summary.json").write_text('{"recipe": "rckd"}')
-    for words in (
-        ["evaluate", tmp_path, "--data.path", tmp_path, "--name", "x"],
-        ["export", tmp_path],
-    ):
-        assert abbe(*words) == 1
-        assert "is a run of recipe 'rckd'" in capsys.readouterr().err
+def test_a_student_that_tells_classes_apart_is_no_teacher_of_objects(tmp_path):
     network = students.build(
         "unet-mobilenetv3", in_channels=3, outputs=("background", "a"), encoder_weights="random"
     )

@@ -30,11 +30,14 @@ def run(words: list[str]) -> int:
     """``abbe evaluate``."""
     description = """Score a finished run on another data set, as it is.
 
-With --distil, a student distilled there from the same frozen teacher stands beside it.
+With --distil, a student distilled there from the same frozen teacher stands beside it. Runs of RCKD
+are scored for their task, the classes found by name, and those of KD SAM by kind of prompt; neither
+needs its teacher.
 
 examples:
   abbe evaluate runs/a --name expert2 --data.path codex/ --data.labels labels/expert2
-  abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil"""
+  abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil
+  abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
     from abbe.recipes.results import table
     from abbe.recipes.transfer import evaluate_run

@@ -25,6 +25,12 @@ class ExportArguments:
     """Most mean Dice that an engine may lose (0.002 is 0.2 points)."""
     budget_pq: float = 0.01
     """Most mean panoptic quality that an engine may lose."""
+    budget_mean_iou: float = 0.005
+    """Of regions: most IoU, mean over classes, that an engine may lose."""
+    budget_accuracy: float = 0.005
+    """Of a classification: most accuracy that an engine may lose."""
+    budget_probability: float = 0.02
+    """Of a classification: how far an image's probabilities may move, as mean over the images."""
     budget_ms: float | None = None
     """Most milliseconds of a tile: choose engine, precision, tile and threads that meet it."""
     tile: tuple[int, ...] = ()
@@ -33,8 +39,8 @@ class ExportArguments:
     """Margin of a tile in px; the extent of the largest objects where omitted."""
     threads: int | None = None
     """Processor threads to run with; all cores where omitted."""
-    images: int = 48
-    """Validation images on which the package is proven."""
+    images: int | None = None
+    """Validation images on which the package is proven; 48, or 500 of a classification."""
     calibration_images: int = 128
     """Training images from which the ranges of int8 are measured."""
     bioimageio: Path | None = None
@@ -54,6 +60,9 @@ def run(words: list[str]) -> int:
 Writes ONNX, OpenVINO and int8 networks, and compares each with the student on validation images:
 probabilities, masks and instances. What loses more than the budget is not kept.
 
+A run of RCKD becomes a package that classifies images, compared on probabilities and accuracy, or
+one that segments regions, compared on IoU and Dice over the classes.
+
 A run of KD SAM becomes a promptable package: encoder and decoder in fp32, compared on embeddings
 and on masks. Options of tiles, time and int8 are not for it.
 
@@ -63,7 +72,7 @@ examples:
   abbe export runs/a --out nuclei --budget-ms 20 --tile 512
   abbe export runs/a --out nuclei --bioimageio nuclei.zip --torchscript nuclei.pt --licence MIT"""
     arguments = parse(ExportArguments, "export", words, description)
-    from abbe.exporting.parity import Budget
+    from abbe.exporting.comparison import Budget
     from abbe.recipes.export import export_run
 
     package = export_run(
@@ -71,7 +80,13 @@ examples:
         arguments.out,
         data_path=arguments.data_path,
         int8=arguments.int8,
-        budget=Budget(arguments.budget_dice, arguments.budget_pq),
+        budget=Budget(
+            arguments.budget_dice,
+            arguments.budget_pq,
+            arguments.budget_mean_iou,
+            arguments.budget_accuracy,
+            arguments.budget_probability,
+        ),
         budget_ms=arguments.budget_ms,
         tile=arguments.tile,
         halo=arguments.halo,

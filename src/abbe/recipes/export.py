@@ -2,31 +2,40 @@
 
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-import abbe
 from abbe import config, students
 from abbe.datasets import Dataset, Record
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError
 from abbe.exporting.bioimageio import check_request, write_bioimageio
+from abbe.exporting.comparison import Budget, Images, ProofImage
 from abbe.exporting.folder import check_free, check_new_file
-from abbe.exporting.int8 import CALIBRATION_SIDE
-from abbe.exporting.parity import LARGEST_SIDE, Budget, ProofImage
+from abbe.exporting.parity import LARGEST_SIDE
 from abbe.exporting.prove import Int8
 from abbe.exporting.torchscript import write_torchscript
-from abbe.exporting.write import Images, Settings, write_package
-from abbe.imaging import normalise, percentile_limits
-from abbe.recipes import build
+from abbe.exporting.write import write_package
+from abbe.recipes import build, task_data
+from abbe.recipes.export_common import (
+    Request,
+    calibration_pixels,
+    dataset_of,
+    lineage,
+    middle,
+    origin,
+    pixels_of,
+    proof_records,
+)
 from abbe.recipes.export_promptable import RECIPE, export_promptable
-from abbe.recipes.run_folder import Run, open_run, require_maps
-from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package, Thresholds
+from abbe.recipes.run_folder import Run, open_run
+from abbe.runtime.package import InstanceRule, Normalisation, Package, Thresholds
 
+IMAGES = 48
+"""Proof images, where nothing else is said."""
 TILE = 512
 SMALLEST_HALO = 64
 EXAMPLE_SIDE = 256
@@ -45,7 +54,7 @@ def export_run(
     tile: Sequence[int] = (),
     halo: int | None = None,
     threads: int | None = None,
-    images: int = 48,
+    images: int | None = None,
     calibration_images: int = 128,
     bioimageio: Path | None = None,
     torchscript: Path | None = None,
@@ -62,13 +71,14 @@ def export_run(
         data_path: Where the images are now, if they were moved.
         int8: "auto" keeps an int8 network that stays within the budget, "required" fails without
             one, "none" tries none.
-        budget: How much Dice and PQ may be lost.
+        budget: How much may be lost.
         budget_ms: Most milliseconds of a tile: engine, precision, tile and threads are chosen to
             meet it with the least loss.
         tile: Sides of tiles to time, px; the package's tile.
         halo: Margin of a tile, px; None for the extent of the largest objects.
         threads: Threads to run with; None for all cores.
-        images: Proof images, evenly taken from the validation images, else from the test images.
+        images: Proof images, evenly taken from the validation images, else from the test images;
+            None for 48, or 500 of a classification.
         calibration_images: Training images from which int8 ranges are measured.
         bioimageio: Also write a bioimage.io package, a .zip file.
         torchscript: Also write TorchScript, a .pt file, and put it into the bioimage.io package.
@@ -78,62 +88,41 @@ def export_run(
 
     Raises:
         InputError: The run is not finished, its weights or images are missing.
-        ConfigError: ``out`` is taken, or nothing meets the time budget.
+        ConfigError: ``out`` is taken, an option does not fit the run, or nothing meets the time
+            budget.
         PackageError: The package would lose more than the budget.
     """
     run = run if isinstance(run, Run) else open_run(run)
-    require_maps(run)
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
+    for option, value in (("images", images), ("calibration-images", calibration_images)):
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option} {value}: at least one image is needed")
+    request = Request(
+        int8, budget or Budget(), budget_ms, tuple(tile), halo, threads, images, calibration_images
+    )
+    experiment = config.load(run.folder / "config.yaml")
+    if run.summary["recipe"] == RECIPE:
+        _refuse_for_promptable(request, bioimageio, torchscript)
+        dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
+        split, proof = proof_records(dataset, images or IMAGES, _labelled)
+        return export_promptable(run, out, proof, split, lineage, threads, say)
+    if run.summary["recipe"] == "rckd":
+        from abbe.recipes.export_task import export_task
+
+        _refuse_for_classes(bioimageio, torchscript)
+        task = experiment.fine_tuning.task
+        dataset = dataset or dataset_of(
+            experiment.data, run, data_path, lambda data: task_data.task_dataset(data, task)
+        )
+        return export_task(run, out, experiment, dataset, request, say)
     if bioimageio is not None:
         check_request(bioimageio, licence)
     if torchscript is not None:
         check_new_file(torchscript, ".pt", "--torchscript")
-    for option, value in (("images", images), ("calibration-images", calibration_images)):
-        if value < 1:
-            raise ConfigError(f"--{option} {value}: at least one image is needed")
-    experiment = config.load(run.folder / "config.yaml")
-    if run.summary["recipe"] == RECIPE:
-        _refuse_for_promptable(int8, budget_ms, tile, halo, bioimageio, torchscript)
-        dataset = dataset or _dataset(experiment, run, data_path)
-        split, proof = _proof_records(dataset, images)
-        return export_promptable(run, out, proof, split, lineage, threads, say)
     network, learned = students.load(run.student)
-    dataset = dataset or _dataset(experiment, run, data_path)
-    build.check_channels(dataset, learned["channels"], "the student")
-    split, proof = _proof_records(dataset, images)
-    calibration = _spread(list(dataset.split("train")), calibration_images)
-    if not calibration and int8 != "none":
-        raise InputError(
-            f"data set '{dataset.name}' has no training image left, from which int8 ranges could "
-            "be measured. Give --data-path, or --int8 none"
-        )
-    channels = learned["channels"]
-    proof_images = [_proof_image(record, channels) for record in proof]
-    halo = halo if halo is not None else _halo(proof_images, network.divisor)
-    facts = {
-        **describe(run, experiment, learned, out.name),
-        "architecture": network.architecture,
-        "channels": tuple(channels),
-        "divisor": network.divisor,
-        "outputs": network.outputs,
-        "tile": max(TILE, 4 * halo) if not tile else tile[0],
-        "halo": halo,
-    }
-    package = write_package(
-        out,
-        network,
-        run.student,
-        facts,
-        Images(
-            proof_images,
-            split,
-            [_pixels(record, channels, CALIBRATION_SIDE) for record in calibration],
-            _example(proof, channels),
-        ),
-        Settings(int8, budget or Budget(), budget_ms, tuple(tile), threads),
-        say,
-    )
+    dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
+    package = _export_objects(run, out, experiment, network, learned, dataset, request, say)
     if torchscript is not None:
         write_torchscript(network, torchscript, network.in_channels, network.divisor)
         say(f"TorchScript: {torchscript}")
@@ -145,20 +134,55 @@ def export_run(
     return package
 
 
+def _export_objects(
+    run: Run,
+    out: Path,
+    experiment: config.Experiment,
+    network: students.UNet,
+    learned: dict[str, Any],
+    dataset: Dataset,
+    request: Request,
+    say: Callable[[str], None],
+) -> Package:
+    """Export a student that finds objects by foreground and boundary."""
+    channels = learned["channels"]
+    build.check_channels(dataset, channels, "the student")
+    split, proof = proof_records(dataset, request.images or IMAGES, _labelled)
+    calibration = calibration_pixels(dataset, channels, request)
+    proof_images = [_proof_image(record, channels) for record in proof]
+    halo = request.halo if request.halo is not None else _halo(proof_images, network.divisor)
+    thresholds = run.summary["thresholds"]["student"]
+    facts = {
+        **origin(run, learned, out.name),
+        "task": "segmentation",
+        "architecture": network.architecture,
+        "channels": tuple(channels),
+        "pixel_size": learned["pixel_size"],
+        "normalisation": Normalisation(),
+        "divisor": network.divisor,
+        "outputs": network.outputs,
+        "thresholds": Thresholds(**thresholds),
+        "instances": InstanceRule(minimum_area=max(1, experiment.evaluation.minimum_area)),
+        "tile": request.tile[0] if request.tile else max(TILE, 4 * halo),
+        "halo": halo,
+    }
+    images = Images(proof_images, split, calibration, _example(proof, channels))
+    return write_package(out, network, run.student, facts, images, request.settings, say)
+
+
+def _labelled(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.label is not None]
+
+
 def _refuse_for_promptable(
-    int8: Int8,
-    budget_ms: float | None,
-    tile: Sequence[int],
-    halo: int | None,
-    bioimageio: Path | None,
-    torchscript: Path | None,
+    request: Request, bioimageio: Path | None, torchscript: Path | None
 ) -> None:
     """Refuse what a promptable package does not have."""
     asked = {
-        "--int8 required": int8 == "required",
-        "--budget-ms": budget_ms is not None,
-        "--tile": bool(tile),
-        "--halo": halo is not None,
+        "--int8 required": request.int8 == "required",
+        "--budget-ms": request.budget_ms is not None,
+        "--tile": bool(request.tile),
+        "--halo": request.halo is not None,
         "--bioimageio": bioimageio is not None,
         "--torchscript": torchscript is not None,
     }
@@ -170,109 +194,21 @@ def _refuse_for_promptable(
             )
 
 
-def describe(
-    run: Run, experiment: config.Experiment, learned: Mapping[str, Any], name: str
-) -> dict[str, Any]:
-    """What the package says of its origin, and how its maps are cut."""
-    summary = run.summary
-    thresholds = summary["thresholds"]["student"]
-    kept = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
-    return {
-        "abbe": abbe.__version__,
-        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "package",
-        "title": summary["title"],
-        "task": "segmentation",
-        "pixel_size": learned["pixel_size"],
-        "normalisation": Normalisation(),
-        "thresholds": Thresholds(**thresholds),
-        "instances": InstanceRule(minimum_area=max(1, experiment.evaluation.minimum_area)),
-        "lineage": lineage(run, learned),
-        "training": {key: summary[key] for key in kept if key in summary},
-    }
-
-
-def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
-    """Where the student comes from, with every licence that is known."""
-    summary = run.summary
-    teacher = summary["teacher"] or {}
-    licences = []
-    if teacher:
-        licences.append(f"teacher {teacher['teacher']}: {teacher['weights_licence']}")
-    encoder = learned["encoder_weights"]
-    if encoder == "imagenet":
-        licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
-    elif encoder != "random":
-        licences.append(f"encoder: {Path(encoder).name}, licence not stated")
-    return Lineage(
-        teacher=teacher.get("teacher", "none"),
-        teacher_weights_sha256=_sha256(teacher.get("weights_sha256")),
-        weights_licence="; ".join(licences) or "none: trained from scratch without a teacher",
-        training_data_licence=teacher.get("training_data_licence", "none"),
-        dataset=learned["trained_on"],
-        dataset_licence=learned["data_licence"],
-        recipe=learned["recipe"],
-        run=run.folder.resolve().name,
-        prompt_mode=teacher.get("prompt_mode"),
-        sees_labels=bool(teacher.get("sees_labels")),
-        stand_in=bool(teacher.get("stand_in")),
-        simulated=bool(learned["simulated"] or teacher.get("simulated")),
-        notes=tuple(teacher.get("notes", ())),
-    )
-
-
-def _sha256(value: str | None) -> str | None:
-    return value if value and re.fullmatch("[0-9a-f]{64}", value) else None
-
-
-def _dataset(experiment: config.Experiment, run: Run, moved_to: Path | None) -> Dataset:
-    data = experiment.data
-    if moved_to is not None:
-        data = data.model_copy(update={"path": moved_to})
-    try:
-        return build.build_dataset(data)
-    except (InputError, ConfigError) as error:
-        raise InputError(
-            f"{run.folder}: the images of this run cannot be found any more, and a package is "
-            f"proven on them. {error}\nSay where they are with --data-path"
-        ) from error
-
-
-def _proof_records(dataset: Dataset, most: int) -> tuple[str, list[Record]]:
-    for split in ("val", "test"):
-        records = list(dataset.split(split))
-        if records:
-            labelled = [record for record in records if record.label is not None]
-            return split, _spread(labelled or records, most)
-    raise InputError(
-        f"data set '{dataset.name}' has neither validation nor test images, on which the package "
-        "could be proven. Give --data-path"
-    )
-
-
-def _spread(records: Sequence[Record], most: int) -> list[Record]:
-    """At most so many of them, evenly spaced."""
-    if len(records) <= most:
-        return list(records)
-    return [records[round(place)] for place in np.linspace(0, len(records) - 1, most)]
+def _refuse_for_classes(bioimageio: Path | None, torchscript: Path | None) -> None:
+    """Refuse what is written for students that find objects only."""
+    for option, path in (("--bioimageio", bioimageio), ("--torchscript", torchscript)):
+        if path is not None:
+            raise ConfigError(
+                f"{option}: is written for students that find objects; this one tells classes "
+                "apart. Leave it out: the package's model.onnx is what other programs read"
+            )
 
 
 def _proof_image(record: Record, channels: Sequence[str]) -> ProofImage:
-    pixels = _pixels(record, channels, LARGEST_SIDE)
+    pixels = pixels_of(record, channels, LARGEST_SIDE)
     if record.label is None:
         return ProofImage(record.id, pixels)
-    return ProofImage(record.id, pixels, _middle(record.label.read(), LARGEST_SIDE))
-
-
-def _pixels(record: Record, channels: Sequence[str], side: int) -> np.ndarray:
-    """The middle of an image, normalised by the percentiles of the whole of it."""
-    pixels = record.image.open().read(channels=tuple(channels))
-    return normalise(_middle(pixels, side), percentile_limits(pixels))
-
-
-def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
-    height, width = pixels.shape[-2:]
-    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-    return pixels[..., top : top + side, left : left + side]
+    return ProofImage(record.id, pixels, middle(record.label.read(), LARGEST_SIDE))
 
 
 def _example(records: Sequence[Record], channels: Sequence[str]) -> np.ndarray:
@@ -281,10 +217,10 @@ def _example(records: Sequence[Record], channels: Sequence[str]) -> np.ndarray:
     def labelled(record: Record) -> int:
         if record.label is None:
             return 0
-        return int(np.count_nonzero(_middle(record.label.read(), EXAMPLE_SIDE) > 0))
+        return int(np.count_nonzero(middle(record.label.read(), EXAMPLE_SIDE) > 0))
 
     record = max(records, key=labelled)
-    return _middle(record.image.open().read(channels=tuple(channels)), EXAMPLE_SIDE)
+    return middle(record.image.open().read(channels=tuple(channels)), EXAMPLE_SIDE)
 
 
 def _halo(images: Sequence[ProofImage], divisor: int) -> int:

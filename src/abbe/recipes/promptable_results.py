@@ -44,7 +44,7 @@ def write_results(
     if not scores.rows:
         raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
     save_scores(scores, folder / "scores.parquet")
-    save_examples(scores, folder / "examples", lambda id: _example(models, dataset[id]))
+    save_examples(scores, folder / "examples", lambda id: outlined(models, dataset[id]))
     store = folder / "targets.zarr"
     provenance = results.describe_provenance(teacher.provenance)
     taught = TargetStore(store) if store.exists() else None
@@ -113,7 +113,8 @@ def warnings(summary: dict[str, Any], experiment: config.Experiment) -> list[str
     return said + results.warnings(summary)
 
 
-def _example(models: Mapping[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
+def outlined(models: Mapping[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
+    """An image with its true objects and what teacher, student and twin answer to boxes."""
     assert record.label is not None  # only labelled images are scored
     label = record.label.read()
     image = record.image.open()

@@ -15,6 +15,7 @@ from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, task_data
 from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
+from abbe.recipes.rckd import TaskModel
 from abbe.recipes.task_scores import METRICS, Answers, answer, score, summarise
 from abbe.students import LinearProbe
 from abbe.targets import TargetStore
@@ -60,17 +61,27 @@ def write_results(
         "thresholds": {},
         "thresholds_chosen_on": "nothing: the answer is the most probable class",
     }
-    for name, (network, _) in trained.items():
-        base = network.classifier if isinstance(network, LinearProbe) else network
-        size = students.count(base, len(sees), 256)
-        summary["models"][name] |= {
-            **size._asdict(),
-            "macs_image_size": 256,
-            "ms_per_image": 1000 * float(np.median(answers[name].seconds)),
-        }
+    networks = {name: network for name, (network, _) in trained.items()}
+    for name, facts in describe_networks(networks, answers, len(sees)).items():
+        summary["models"][name] |= facts
     summary["warnings"] = warnings(summary)
     write_json(folder / "summary.json", summary)
     report.write_report(folder)
+
+
+def describe_networks(
+    networks: Mapping[str, TaskModel], answers: Mapping[str, Answers], channels: int
+) -> dict[str, dict[str, Any]]:
+    """Parameters, MACs of one 256 x 256 image, and the time an image took, by model."""
+    found = {}
+    for name, network in networks.items():
+        base = network.classifier if isinstance(network, LinearProbe) else network
+        found[name] = {
+            **students.count(base, channels, 256)._asdict(),
+            "macs_image_size": 256,
+            "ms_per_image": 1000 * float(np.median(answers[name].seconds)),
+        }
+    return found
 
 
 def rows(

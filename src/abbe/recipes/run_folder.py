@@ -84,20 +84,6 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     return Run(Path(folder), summary)
 
 
-def require_maps(run: Run) -> None:
-    """Refuse a run whose student tells classes apart, where maps of objects are expected.
-
-    Raises:
-        InputError: it is a run of recipe 'rckd'.
-    """
-    if run.summary.get("recipe") == "rckd":
-        raise InputError(
-            f"{run.folder}: is a run of recipe 'rckd', whose student tells classes apart; this "
-            "works with students that segment objects. Its encoder, encoder.safetensors, can start "
-            "one of those: --student.encoder-weights"
-        )
-
-
 def start(experiment: config.Experiment, *, resume: bool) -> Path:
     """Make the run folder and write config.yaml into it, or check that a resumed one is the same.
 

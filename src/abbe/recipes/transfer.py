@@ -20,7 +20,7 @@ from abbe.recipes.results import (
     metric_names,
     missing_answers,
 )
-from abbe.recipes.run_folder import Run, open_run, require_maps
+from abbe.recipes.run_folder import Run, open_run
 from abbe.report import write_report
 from abbe.targets import TargetStore
 
@@ -39,6 +39,8 @@ def evaluate_run(
 ) -> Run:
     """Score a run's student and twin on another data set with the thresholds they came with.
 
+    A run of RCKD is scored for its task, one of KD SAM by kind of prompt; both without a teacher.
+
     Without splits of its own, all of the other set is tested on, unless ``distil`` needs a part.
 
     Args:
@@ -53,17 +55,27 @@ def evaluate_run(
 
     Raises:
         InputError: the run is not finished, or channels are missing.
-        ConfigError: the evaluation exists already, or the teacher cannot answer for other images.
+        ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
+            an option does not fit the recipe.
     """
     run = open_run(folder)
-    require_maps(run)
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
     experiment = config.load(run.folder / "config.yaml")
+    if experiment.recipe in ("rckd", "kdsam"):
+        _refuse_teacher(experiment.recipe, distil, teacher_sees)
     dataset = _test_set(data, distil)
     sees = student_sees or experiment.student.sees
     build.check_channels(dataset, sees, "the student")
+    if experiment.recipe == "rckd":
+        from abbe.recipes.transfer_task import evaluate_task
+
+        return evaluate_task(run, experiment, dataset, out, sees)
+    if experiment.recipe == "kdsam":
+        from abbe.recipes.transfer_promptable import evaluate_promptable
+
+        return evaluate_promptable(run, experiment, dataset, out, sees)
     out.mkdir(parents=True, exist_ok=True)
 
     models, thresholds = _trained_models(run, sees)
@@ -87,6 +99,16 @@ def evaluate_run(
         if "teacher" in run.summary["thresholds"]:
             thresholds["teacher"] = Thresholds(**run.summary["thresholds"]["teacher"])
     return _write(run, experiment, dataset, out, models, thresholds, store, sees)
+
+
+def _refuse_teacher(recipe: str, distil: bool, teacher_sees: tuple[str, ...] | None) -> None:
+    """Refuse what only runs with a teacher of the same task have."""
+    for option, given in (("--distil", distil), ("--teacher-sees", teacher_sees is not None)):
+        if given:
+            raise ConfigError(
+                f"{option}: a run of recipe '{recipe}' is evaluated as it is, without its teacher. "
+                "Leave it out"
+            )
 
 
 def _test_set(data: config.Data, distil: bool) -> Dataset:

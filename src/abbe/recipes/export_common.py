@@ -1,0 +1,174 @@
+"""What exports of every task share: where the student comes from, and images to prove it on."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import abbe
+from abbe import config
+from abbe.datasets import Dataset, Record
+from abbe.errors import ConfigError, InputError
+from abbe.exporting.comparison import Budget
+from abbe.exporting.int8 import CALIBRATION_SIDE
+from abbe.exporting.prove import Int8
+from abbe.exporting.write import Settings
+from abbe.imaging import normalise, percentile_limits
+from abbe.recipes.run_folder import Run
+from abbe.runtime.package import Lineage
+
+_KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an export, beside the run and where it goes.
+
+    Attributes:
+        int8: "auto" keeps an int8 network that stays within the budget, "required" fails without
+            one, "none" tries none.
+        budget: How much may be lost.
+        budget_ms: Most milliseconds of a tile; None: no time is asked for.
+        tile: Sides of tiles to time, px; empty: the package's own.
+        halo: Margin of a tile, px; None for what suits the task.
+        threads: Threads to run with; None for all cores.
+        images: Proof images, at most; None for what suits the task.
+        calibration_images: Training images from which int8 ranges are measured.
+    """
+
+    int8: Int8 = "auto"
+    budget: Budget = field(default_factory=Budget)
+    budget_ms: float | None = None
+    tile: tuple[int, ...] = ()
+    halo: int | None = None
+    threads: int | None = None
+    images: int | None = None
+    calibration_images: int = 128
+
+    @property
+    def settings(self) -> Settings:
+        """What of it the writer of packages is told."""
+        return Settings(self.int8, self.budget, self.budget_ms, self.tile, self.threads)
+
+
+def origin(run: Run, learned: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a package of any task says of itself and of where it comes from."""
+    return {
+        "abbe": abbe.__version__,
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "package",
+        "title": run.summary["title"],
+        "lineage": lineage(run, learned),
+        "training": {key: run.summary[key] for key in _KEPT if key in run.summary},
+    }
+
+
+def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
+    """Where the student comes from, with every licence that is known."""
+    summary = run.summary
+    teacher = summary["teacher"] or {}
+    licences = []
+    if teacher:
+        licences.append(f"teacher {teacher['teacher']}: {teacher['weights_licence']}")
+    encoder = learned["encoder_weights"]
+    if encoder == "imagenet":
+        licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
+    elif encoder != "random":
+        licences.append(f"encoder: {Path(encoder).name}, licence not stated")
+    return Lineage(
+        teacher=teacher.get("teacher", "none"),
+        teacher_weights_sha256=_sha256(teacher.get("weights_sha256")),
+        weights_licence="; ".join(licences) or "none: trained from scratch without a teacher",
+        training_data_licence=teacher.get("training_data_licence", "none"),
+        dataset=learned["trained_on"],
+        dataset_licence=learned["data_licence"],
+        recipe=learned["recipe"],
+        run=run.folder.resolve().name,
+        prompt_mode=teacher.get("prompt_mode"),
+        sees_labels=bool(teacher.get("sees_labels")),
+        stand_in=bool(teacher.get("stand_in")),
+        simulated=bool(learned["simulated"] or teacher.get("simulated")),
+        notes=tuple(teacher.get("notes", ())),
+    )
+
+
+def _sha256(value: str | None) -> str | None:
+    return value if value and re.fullmatch("[0-9a-f]{64}", value) else None
+
+
+def dataset_of(
+    data: config.Data, run: Run, moved_to: Path | None, build: Callable[[config.Data], Dataset]
+) -> Dataset:
+    """The images of a run, wherever they are now.
+
+    Raises:
+        InputError: They cannot be found.
+    """
+    if moved_to is not None:
+        data = data.model_copy(update={"path": moved_to})
+    try:
+        return build(data)
+    except (InputError, ConfigError) as error:
+        raise InputError(
+            f"{run.folder}: the images of this run cannot be found any more, and a package is "
+            f"proven on them. {error}\nSay where they are with --data-path"
+        ) from error
+
+
+def proof_records(
+    dataset: Dataset, most: int, labelled: Callable[[Iterable[Record]], list[Record]]
+) -> tuple[str, list[Record]]:
+    """The split that a package is proven on, and at most so many of its images.
+
+    Those with a label where there are some, of the validation images, else of the test images.
+
+    Raises:
+        InputError: There are none.
+    """
+    for split in ("val", "test"):
+        records = list(dataset.split(split))
+        if records:
+            return split, spread(labelled(records) or records, most)
+    raise InputError(
+        f"data set '{dataset.name}' has neither validation nor test images, on which the package "
+        "could be proven. Give --data-path"
+    )
+
+
+def calibration_pixels(
+    dataset: Dataset, channels: Sequence[str], request: Request
+) -> list[np.ndarray]:
+    """The middle of training images, (C, H, W) float32, from which int8 ranges are measured.
+
+    Raises:
+        InputError: There is no training image, and an int8 network may be wanted.
+    """
+    records = spread(list(dataset.split("train")), request.calibration_images)
+    if not records and request.int8 != "none":
+        raise InputError(
+            f"data set '{dataset.name}' has no training image left, from which int8 ranges could "
+            "be measured. Give --data-path, or --int8 none"
+        )
+    return [pixels_of(record, channels, CALIBRATION_SIDE) for record in records]
+
+
+def spread(records: Sequence[Record], most: int) -> list[Record]:
+    """At most so many of them, evenly spaced."""
+    if len(records) <= most:
+        return list(records)
+    return [records[round(place)] for place in np.linspace(0, len(records) - 1, most)]
+
+
+def pixels_of(record: Record, channels: Sequence[str], side: int) -> np.ndarray:
+    """The middle of an image, normalised by the percentiles of the whole of it."""
+    pixels = record.image.open().read(channels=tuple(channels))
+    return normalise(middle(pixels, side), percentile_limits(pixels))
+
+
+def middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an array (…, H, W), at most so many px a side."""
+    height, width = pixels.shape[-2:]
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    return pixels[..., top : top + side, left : left + side]

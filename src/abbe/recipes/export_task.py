@@ -1,0 +1,234 @@
+"""A finished run of RCKD becomes a package that tells classes of images or of pixels apart."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from abbe import config, students
+from abbe.datasets import Dataset, Record, class_numbers
+from abbe.errors import ConfigError
+from abbe.exporting.comparison import Images, ProofImage
+from abbe.exporting.region_parity import LARGEST_SIDE
+from abbe.exporting.write import write_package
+from abbe.imaging import normalise, percentile_limits
+from abbe.recipes import build, task_data
+from abbe.recipes.export_common import (
+    Request,
+    calibration_pixels,
+    middle,
+    origin,
+    pixels_of,
+    proof_records,
+    spread,
+)
+from abbe.recipes.run_folder import Run
+from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package
+
+CLASSIFIED, SEGMENTED = 500, 48
+"""Proof images, where nothing else is said: of a classified one little is seen."""
+STRIDE = 32
+"""px; tiles of classifiers are multiples of it."""
+LARGEST_TILE = 2048
+"""px; training images that are larger are classified in tiles of this side."""
+TILE, HALO = 512, 64
+"""px, of regions."""
+EXAMPLE_SIDE = 256
+"""px of the test image of regions."""
+_LOOKED_AT = 256
+"""Training images whose size and pixel size are looked at."""
+
+
+def export_task(
+    run: Run,
+    out: Path,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    request: Request,
+    say: Callable[[str], None],
+) -> Package:
+    """Export the student of a run of RCKD, and prove that the package answers alike.
+
+    Args:
+        run: The run.
+        out: The folder to make.
+        experiment: The run's own.
+        dataset: Its images.
+        request: What is asked for.
+        say: Told of each step, in a line.
+
+    Raises:
+        InputError: Weights or images are missing, or torch cannot export the network.
+        ConfigError: ``out`` is taken, tiles do not fit, or nothing meets the time budget.
+        PackageError: An engine loses more than the budget.
+    """
+    export = {"classification": _export_classes, "segmentation": _export_regions}
+    return export[experiment.fine_tuning.task](run, out, experiment, dataset, request, say)
+
+
+def _export_classes(
+    run: Run,
+    out: Path,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    request: Request,
+    say: Callable[[str], None],
+) -> Package:
+    if request.halo is not None:
+        raise ConfigError("--halo: tiles that are classified have none; leave it out")
+    network, learned = students.load_classifier(run.student)
+    classifier = network.classifier if isinstance(network, students.LinearProbe) else network
+    probe = ", linear probe" if classifier is not network else ""
+    train = _training(dataset, "classification")
+    tile = request.tile[0] if request.tile else _tile(train)
+    facts = {
+        **_facts(run, learned, out.name, train),
+        "task": "classification",
+        "architecture": f"{classifier.architecture}{probe}",
+        "normalisation": Normalisation(kind="tile_percentile"),
+        "divisor": divisor_of(classifier.architecture),
+        "classes": classifier.classes,
+        "tile": tile,
+        "halo": 0,
+    }
+    numbers = class_numbers(dataset)
+    named = partial(task_data.labelled, task="classification")
+    split, proof = _proof(dataset, learned, request.images or CLASSIFIED, named)
+    images = [
+        ProofImage(record.id, _own_pixels(record, learned, tile), category=numbers.get(record.id))
+        for record in proof
+    ]
+    return _write(run, out, network, facts, dataset, request, images, split,
+                  _stored(proof[0], learned, tile), say)  # fmt: skip
+
+
+def _export_regions(
+    run: Run,
+    out: Path,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    request: Request,
+    say: Callable[[str], None],
+) -> Package:
+    network, learned = students.load(run.student)
+    halo = HALO if request.halo is None else request.halo
+    least = max(1, experiment.evaluation.minimum_area)
+    facts = {
+        **_facts(run, learned, out.name, _training(dataset, "segmentation")),
+        "task": "regions",
+        "architecture": network.architecture,
+        "normalisation": Normalisation(),
+        "divisor": network.divisor,
+        "classes": network.outputs,
+        "instances": InstanceRule(rule="components", minimum_area=least),
+        "tile": request.tile[0] if request.tile else max(TILE, 4 * halo),
+        "halo": halo,
+    }
+    named = partial(task_data.labelled, task="segmentation")
+    split, proof = _proof(dataset, learned, request.images or SEGMENTED, named)
+    one = network.outputs[-1] == task_data.FOREGROUND
+    images = [_region_image(record, learned["channels"], one) for record in proof]
+    return _write(run, out, network, facts, dataset, request, images, split,
+                  _stored(proof[0], learned, EXAMPLE_SIDE), say)  # fmt: skip
+
+
+def _write(
+    run: Run,
+    out: Path,
+    network: nn.Module,
+    facts: Mapping[str, Any],
+    dataset: Dataset,
+    request: Request,
+    images: Sequence[ProofImage],
+    split: str,
+    example: np.ndarray,
+    say: Callable[[str], None],
+) -> Package:
+    calibration = calibration_pixels(dataset, facts["channels"], request)
+    seen = Images(images, split, calibration, example)
+    return write_package(out, network, run.student, facts, seen, request.settings, say)
+
+
+def _facts(
+    run: Run, learned: Mapping[str, Any], name: str, train: Sequence[Record]
+) -> dict[str, Any]:
+    """What packages of both tasks say of themselves."""
+    sizes = {record.image.open().pixel_size for record in train}
+    facts = origin(run, learned, name)
+    return facts | {
+        "format": 2,
+        "lineage": _with_pretraining(facts["lineage"], run),
+        "channels": tuple(learned["channels"]),
+        "pixel_size": sizes.pop() if len(sizes) == 1 else None,
+    }
+
+
+def _with_pretraining(lineage: Lineage, run: Run) -> Lineage:
+    """The lineage with the tiles that the encoder was pretrained on, and their licence."""
+    path = run.folder / "encoder.safetensors"
+    if not path.exists():
+        return lineage
+    facts = students.encoder_facts(path)["facts"]
+    tiles = f"{facts['trained_on']} (pretraining)"
+    note = f"The encoder was pretrained ({facts['pretraining']}) on {facts['tiles']:,} tiles."
+    return lineage.model_copy(
+        update={
+            "dataset": f"{lineage.dataset}; {tiles}",
+            "dataset_licence": f"{lineage.dataset_licence}; {tiles}: {facts['data_licence']}",
+            "simulated": lineage.simulated or facts["simulated"],
+            "notes": (*lineage.notes, note),
+        }
+    )
+
+
+def divisor_of(architecture: str) -> int:
+    """px that the sides of what a classifier sees are multiples of.
+
+    torch exports convolutions for any size; of Swin's windows it needs to know how many there are.
+    """
+    return STRIDE if "swin" in architecture else 1
+
+
+def _training(dataset: Dataset, task: str) -> list[Record]:
+    """Some of the labelled training images, evenly spaced."""
+    return spread(task_data.labelled(dataset.split("train"), task), _LOOKED_AT)
+
+
+def _tile(train: Sequence[Record]) -> int:
+    """Side of the largest training image, in whole strides: each is one tile."""
+    side = max((max(record.image.open().shape) for record in train), default=TILE)
+    return min(math.ceil(side / STRIDE) * STRIDE, LARGEST_TILE)
+
+
+def _proof(
+    dataset: Dataset,
+    learned: Mapping[str, Any],
+    most: int,
+    labelled: Callable[..., list[Record]],
+) -> tuple[str, list[Record]]:
+    build.check_channels(dataset, learned["channels"], "the student")
+    return proof_records(dataset, most, labelled)
+
+
+def _stored(record: Record, learned: Mapping[str, Any], side: int) -> np.ndarray:
+    """The middle of an image as stored."""
+    return middle(record.image.open().read(channels=tuple(learned["channels"])), side)
+
+
+def _own_pixels(record: Record, learned: Mapping[str, Any], side: int) -> np.ndarray:
+    """The same as a classifier sees it, normalised by its own percentiles."""
+    pixels = _stored(record, learned, side)
+    return normalise(pixels, percentile_limits(pixels))
+
+
+def _region_image(record: Record, channels: Sequence[str], one: bool) -> ProofImage:
+    """An image with the class of each pixel; ``one``: whatever is labelled is of one class."""
+    pixels = pixels_of(record, channels, LARGEST_SIDE)
+    if record.label is None:
+        return ProofImage(record.id, pixels)
+    label = middle(record.label.read(), LARGEST_SIDE)
+    return ProofImage(record.id, pixels, np.minimum(label, 1) if one else label)
