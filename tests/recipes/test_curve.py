@@ -279,7 +279,8 @@ def test_regions_over_groups_with_a_pretraining_a_seed(base, tiles, tmp_path):
     for seed in ("seed 3", "seed 4"):  # of three and two images, one group comes first
         assert len({row["group"] for row in labels if row[seed] == "0.4"}) == 1
     page = (out / "report.html").read_text()
-    assert "whole groups of test images" in page
+    assert "whole groups of test images (patients, slides) are drawn again (2 groups, 3 im" in page
+    assert "The test images come from 2 groups only" in page
     assert "Pretraining was done anew for each seed" in page
     assert "no labelled validation images" in page
     scores = pyarrow.parquet.read_table(out / "scores.parquet").to_pylist()

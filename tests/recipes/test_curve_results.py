@@ -187,7 +187,7 @@ def test_the_page_says_what_was_found_and_no_more(tmp_path):
     assert "Unfinished: 8 of 12 trainings are done" in page
     assert "&lt;tissue&gt;" in page
     assert "Simulated." in page
-    assert "found nothing in 1 images" in page
+    assert "found nothing in 1 image." in page
     assert summary["differences"]["student"]["all"]["hd95"]["mean"] is None or np.isnan(
         summary["differences"]["student"]["all"]["hd95"]["mean"]
     )

@@ -99,6 +99,7 @@ def write_results(
     if not seeds:
         return {}
     _write_image_scores(folder / "scores.parquet", facts["compared_as"], outcomes)
+    first = next(iter(outcomes.values()))
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
         "kind": "curve",
@@ -120,7 +121,8 @@ def write_results(
         "encoder_weights": str(experiment.student.encoder_weights),
         "steps": experiment.training.steps,
         "resamples": experiment.evaluation.resamples,
-        "grouped": any(list(each.images) != list(each.groups) for each in outcomes.values()),
+        "grouped": list(first.images) != list(first.groups),
+        "test_groups": len(set(first.groups)),
         **summarise(outcomes, levels, compared, seeds, experiment.evaluation.resamples),
         "seconds": {
             name: sum(o.seconds for t, o in outcomes.items() if t.compared == name)

@@ -10,6 +10,7 @@ from abbe.report.words import short_name
 Summary = Mapping[str, Any]
 _FEW_IMAGES = 100
 _FEW_SEEDS = 5
+_FEW_GROUPS = 20
 
 
 def headline(summary: Summary) -> str:
@@ -66,13 +67,13 @@ def what_intervals_cover(summary: Summary) -> str:
     """Exactly what was drawn again, and what was not."""
     seeds, tests = len(summary["seeds"]), summary["data"]["test"]
     drawn = (
-        "whole groups of test images (patients, slides) are drawn again"
+        f"whole groups of test images (patients, slides) are drawn again ({_groups(summary)}"
         if summary["grouped"]
-        else "the test images are drawn again"
+        else "the test images are drawn again ("
     )
     text = (
         f"95 % intervals are percentiles of {summary['resamples']:,} bootstrap resamples. In each, "
-        f"{drawn} ({tests} images), the same for every training"
+        f"{drawn}{tests} images), the same for every training"
     )
     if seeds > 1:
         text += (
@@ -96,6 +97,11 @@ def what_intervals_cover(summary: Summary) -> str:
     return f"{text} The division into training, validation and test images is not covered either."
 
 
+def _groups(summary: Summary) -> str:
+    count = summary.get("test_groups")
+    return f"{count} groups, " if count else ""
+
+
 def caveats(summary: Summary) -> list[str]:
     """What a careful reader should hold against the curve."""
     data, seeds = summary["data"], len(summary["seeds"])
@@ -108,7 +114,14 @@ def caveats(summary: Summary) -> list[str]:
     if seeds < _FEW_SEEDS:
         found.append(
             f"{seeds} seed{'s' * (seeds > 1)}: at the smallest shares, which images happen to be "
-            "labelled can matter more than how the network began. Look at the seeds' own marks."
+            "labelled can matter more than how the network began, and intervals from so few are "
+            "rather too narrow. Look at the seeds' own marks."
+        )
+    groups = summary.get("test_groups")
+    if summary["grouped"] and groups and groups < _FEW_GROUPS:
+        found.append(
+            f"The test images come from {groups} groups only: an interval from so few is itself "
+            "uncertain, and rather too narrow."
         )
     if data["test"] < _FEW_IMAGES:
         found.append(
@@ -138,6 +151,7 @@ def caveats(summary: Summary) -> list[str]:
                 f"{100 * level['fraction']:g} %, so it was not trained again."
             )
     if (summary.get("targets") or {}).get("empty"):
-        found.append(f"The teacher found nothing in {summary['targets']['empty']} images.")
+        empty = summary["targets"]["empty"]
+        found.append(f"The teacher found nothing in {empty} image{'s' * (empty > 1)}.")
     found += [str(note) for note in (summary.get("teacher") or {}).get("notes") or ()]
     return found
