@@ -323,7 +323,7 @@ def test_one_initialisation_and_one_seed_are_a_curve_without_differences(base, t
         (["--pretraining.method", "rckd"], "name them with --initialisations"),
         (["--data.labelled", "0.5"], "data.labelled is 0.5, but the fractions say"),
         (
-            ["--initialisations", "contrastive", "--pretraining.batch-size", "9"],
+            ["--initialisations", "contrastive", "rckd", "--pretraining.batch-size", "9"],
             "there are 8 tiles only",
         ),
         (["--student.encoder-weights", "choose"], "encoder_weights must be chosen"),

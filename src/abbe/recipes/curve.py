@@ -118,9 +118,10 @@ def curve(
     for whole in _train(folder, experiment, trainer, trainings, shown):
         if accelerator.is_main_process:
             outcomes = load_outcomes(folder, trainings)
-            write_table(folder, trainer.compared_as, outcomes)
             if whole:
                 _results(folder, experiment, trainer, outcomes, levels, len(trainings))
+            else:
+                write_table(folder, trainer.compared_as, outcomes)
     summary: dict[str, Any] = {}
     if accelerator.is_main_process:
         outcomes = load_outcomes(folder, trainings)

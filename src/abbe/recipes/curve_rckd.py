@@ -97,8 +97,10 @@ def with_initialisation(
 
 def check(experiment: config.Experiment, dataset: Dataset, initialisations: Sequence[str]) -> None:
     """Refuse what cannot end well before any work starts; see `task_data.check`."""
-    # The later ones demand all that the earlier ones do.
-    task_data.check(with_initialisation(experiment, initialisations[-1], 0), dataset)
+    # A contrastive term demands something of the tiles beside all that the others do.
+    contrasting = [name for name in initialisations if "contrastive" in name]
+    strictest = (contrasting or initialisations)[-1]
+    task_data.check(with_initialisation(experiment, strictest, experiment.seed), dataset)
 
 
 class RckdTrainer:
