@@ -5,17 +5,20 @@ import hashlib
 import http.server
 import io
 import re
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from abbe.datasets import KNOWN_SETS, bbbc038, fetch, known_sets
+from abbe import config
+from abbe.datasets import KNOWN_SETS, bach, bbbc038, breakhis, fetch, known_sets, nct_crc
 from abbe.datasets.archives import unpack
 from abbe.datasets.known import Source
 from abbe.errors import InputError
@@ -34,6 +37,16 @@ def zipped(members: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    return out.getvalue()
+
+
+def tarred(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
@@ -105,6 +118,13 @@ def server() -> Iterator[Server]:
 
 def get(server: Server, folder: Path, sha256: str | None = None) -> Path:
     return fetch("bbbc038", folder, sources=[server.source(sha256)], progress=False)
+
+
+def fetch_from(
+    server: Server, name: str, folder: Path, file: str, inside: str, md5: str | None = None
+) -> Path:
+    source = Source(f"{server.address}/{file}", inside, md5=md5)
+    return fetch(name, folder, sources=[source], progress=False)
 
 
 def test_the_official_addresses():
@@ -179,6 +199,35 @@ def test_a_wrong_checksum_leaves_nothing_behind(server: Server, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_published_md5_is_compared(server: Server, tmp_path: Path):
+    right = hashlib.md5(WHOLE).hexdigest()
+    with pytest.raises(InputError, match=r"has the MD5 .* but 0{32} was expected"):
+        fetch_from(server, "bbbc038", tmp_path, "a.zip", "stage1_train", md5="0" * 32)
+    assert list(tmp_path.iterdir()) == []
+    fetch_from(server, "bbbc038", tmp_path, "a.zip", "stage1_train", md5=right)
+    assert (tmp_path / "stage1_train" / "aa").is_dir()
+    (tmp_path / "a.zip").write_bytes(WHOLE + b"x")
+    with pytest.raises(InputError, match="has the MD5"):
+        fetch_from(server, "bbbc038", tmp_path, "a.zip", "stage1_train", md5=right)
+
+
+def test_what_is_fetched_is_what_the_readers_of_pathology_sets_read(server: Server, tmp_path: Path):
+    server.content = zipped({"ICIAR2018_BACH_Challenge/Photos/Benign/b001.tif": png()})
+    fetch_from(server, "bach", tmp_path / "bach", "a.zip", "ICIAR2018_BACH_Challenge")
+    assert bach(tmp_path / "bach").ids == ("b001",)
+    server.content = zipped({"NCT-CRC-HE-100K/ADI/ADI-A.tif": png()})
+    fetch_from(server, "nct-crc", tmp_path / "nct", "NCT-CRC-HE-100K.zip", "NCT-CRC-HE-100K")
+    assert nct_crc(tmp_path / "nct").ids == ("train/ADI-A",)
+    inside = "BreaKHis_v1/histology_slides/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/"
+    image = "SOB_B_A-14-22549AB-40-001"
+    server.content = tarred({f"{inside}{image}.png": png(), f"{inside}._{image}.png": b"a Mac's"})
+    fetch_from(server, "breakhis", tmp_path / "breakhis", "BreaKHis_v1.tar.gz", "BreaKHis_v1")
+    found = breakhis(tmp_path / "breakhis")
+    assert found.ids == (image,)
+    assert found.problems == ()
+    assert (tmp_path / "breakhis" / "BreaKHis_v1" / "histology_slides").is_dir()
+
+
 def test_the_sum_of_the_first_download_is_remembered(server: Server, tmp_path: Path):
     get(server, tmp_path)
     archive = tmp_path / "stage1_train.zip"
@@ -225,8 +274,45 @@ def test_other_kinds_of_address(tmp_path: Path, url: str):
 def test_sets_that_cannot_be_fetched(tmp_path: Path):
     with pytest.raises(InputError, match=r"no known set 'x'; known are: .*bbbc038"):
         fetch("x", tmp_path)
-    with pytest.raises(InputError, match=r"'tissuenet' cannot be fetched: https.*login"):
+    with pytest.raises(InputError, match=r"'tissuenet' cannot be fetched by Abbe. Log in at"):
         fetch("tissuenet", tmp_path)
+
+
+BY_HAND = sorted(name for name, known in KNOWN_SETS.items() if not known.sources)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_sets_to_be_got_by_hand_say_where_and_how(tmp_path: Path, name: str):
+    known = KNOWN_SETS[name]
+    with pytest.raises(InputError) as caught:
+        fetch(name, tmp_path)
+    said = str(caught.value)
+    assert known.by_hand in said
+    assert known.origin in said
+    kind = re.search(r"--data\.kind (\w+)", said)
+    assert kind is not None
+    assert kind[1] in get_args(config.DataKind)
+    assert kind[1] == name.replace("-", "_")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["nct-crc", "bach", "breakhis", "pannuke"])
+def test_addresses_of_pathology_sets_are_their_publishers(name: str):
+    known = KNOWN_SETS[name]
+    hosts = {
+        "nct-crc": "https://zenodo.org/records/1214456/files/",
+        "bach": "https://zenodo.org/records/3632035/files/",
+        "breakhis": "https://www.inf.ufpr.br/vri/databases/",
+        "pannuke": "https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke/fold_",
+    }
+    assert known.sources
+    for source in known.sources:
+        assert source.url.startswith(hosts[name])
+        assert source.md5 is None or re.fullmatch("[0-9a-f]{32}", source.md5)
+        assert source.sha256 is None or re.fullmatch("[0-9a-f]{64}", source.sha256)
+        assert source.file_name.endswith((".zip", ".tar.gz"))
+    sums = [source.sha256 or source.md5 for source in known.sources]
+    assert name == "breakhis" or (None not in sums and len(set(sums)) == len(sums))
 
 
 def test_too_little_space(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -271,8 +357,50 @@ def test_links_are_refused(tmp_path: Path):
         link = zipfile.ZipInfo("link")
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "/etc/hosts")
-    with pytest.raises(InputError, match="'link' is encrypted or a link"):
+    with pytest.raises(InputError, match="'link' is encrypted, a link or a device"):
         unpack(file, tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "C:/evil"])
+def test_a_tar_cannot_leave_its_folder(tmp_path: Path, name: str):
+    archive = tmp_path / "set.tar.gz"
+    archive.write_bytes(tarred({"good": b"1", name: b"2"}))
+    with pytest.raises(InputError, match=r"unsafe: .*evil' would leave its folder"):
+        unpack(archive, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+def test_a_tar_with_links_or_devices_is_refused(tmp_path: Path, kind: bytes):
+    archive = tmp_path / "set.tar.gz"
+    with tarfile.open(archive, "w:gz") as opened:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = kind, "/etc/hosts"
+        opened.addfile(member)
+    with pytest.raises(InputError, match="'link' is encrypted, a link or a device"):
+        unpack(archive, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
+def test_a_tar_is_held_to_the_same_limits(tmp_path: Path):
+    archive = tmp_path / "set.tar.gz"
+    archive.write_bytes(tarred({"a": bytes(10_000), "b": b""}))
+    with pytest.raises(InputError, match="would unpack to 0 MB; at most 0 MB"):
+        unpack(archive, tmp_path / "set", max_bytes=9_999)
+    with pytest.raises(InputError, match="holds 2 files; at most 1 are unpacked"):
+        unpack(archive, tmp_path / "set", max_members=1)
+    unpack(archive, tmp_path / "set", max_bytes=10_000)
+    assert (tmp_path / "set" / "a").stat().st_size == 10_000
+
+
+@pytest.mark.parametrize("length", [0, 30, 400, -9])
+def test_a_torn_tar_leaves_no_half_folder(tmp_path: Path, length: int):
+    archive = tmp_path / "set.tar.gz"
+    noise = np.random.default_rng(0).bytes(2000)
+    archive.write_bytes(tarred({"first": noise, "second": noise})[:length])
+    with pytest.raises(InputError, match=r"set\.tar\.gz is damaged"):
+        unpack(archive, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
 
 
 def test_bombs_are_refused(tmp_path: Path):

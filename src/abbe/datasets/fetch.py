@@ -1,10 +1,11 @@
 """Downloading known data sets, where that is allowed.
 
-A download is resumed where it stopped, checked against a SHA-256, and takes its final name only
+A download is resumed where it stopped, checked against its checksum, and takes its final name only
 when it is whole. Archives are unpacked by `abbe.datasets.archives`.
 """
 
 import errno
+import hashlib
 import http.client
 import os
 import re
@@ -27,7 +28,7 @@ from rich.progress import (
 from abbe.datasets.archives import unpack
 from abbe.datasets.known import KNOWN_SETS, Source
 from abbe.errors import InputError
-from abbe.files import sha256_of_file, write_text
+from abbe.files import write_text
 
 TIMEOUT_SECONDS = 60
 
@@ -61,19 +62,21 @@ def fetch(
         raise InputError(f"there is no known set '{name}'; known are: {', '.join(KNOWN_SETS)}")
     known = KNOWN_SETS[name]
     if not known.sources:
-        raise InputError(f"'{name}' cannot be fetched: {known.origin}")
+        raise InputError(
+            f"'{name}' cannot be fetched by Abbe. {known.by_hand}. (Official page: {known.origin})"
+        )
     root = Path(destination)
     with _disk_errors(root), _bars(progress) as bars:
         root.mkdir(parents=True, exist_ok=True)
         for source in known.sources if sources is None else sources:
             archive = root / source.file_name
             if archive.exists():
-                _verify(archive, archive, source.sha256)
+                _verify(archive, archive, source)
             else:
                 part = _download(source.url, archive, bars)
-                _accept(part, archive, source.sha256)
+                _accept(part, archive, source)
             if source.folder is not None and not (root / source.folder).exists():
-                unpack(archive, root / source.folder)
+                unpack(archive, root / source.folder, max_bytes=source.largest)
     return root
 
 
@@ -204,10 +207,10 @@ def _require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def _accept(part: Path, archive: Path, published: str | None) -> None:
+def _accept(part: Path, archive: Path, source: Source) -> None:
     """Give a whole and right download its name; throw a wrong one away."""
     try:
-        _verify(part, archive, published)
+        _verify(part, archive, source)
     except InputError:
         part.unlink()
         raise
@@ -216,17 +219,33 @@ def _accept(part: Path, archive: Path, published: str | None) -> None:
     os.replace(part, archive)
 
 
-def _verify(file: Path, archive: Path, published: str | None) -> None:
-    """Compare with the published sum, or with the one recorded at the first download."""
+def _verify(file: Path, archive: Path, source: Source) -> None:
+    """Compare with the published sums, or with the one recorded at the first download."""
     record = archive.with_name(archive.name + ".sha256")
     recorded = record.read_text(encoding="utf-8").split()[0] if record.exists() else None
-    expected = published or recorded
-    found = sha256_of_file(file)
-    if expected is not None and found != expected:
-        origin = "expected" if published else f"recorded in {record.name} at the first download"
-        raise InputError(
-            f"{archive} has the SHA-256 {found}, but {expected} was {origin}: the file is damaged "
-            f"or the publisher has changed it; delete it and {record.name} and fetch again"
-        )
+    found, found_md5 = _sums(file)
+    expected = [
+        ("SHA-256", found, source.sha256, "expected"),
+        ("MD5", found_md5, source.md5, "expected"),
+    ]
+    if source.sha256 is None:
+        origin = f"recorded in {record.name} at the first download"
+        expected.append(("SHA-256", found, recorded, origin))
+    for kind, has, wanted, origin in expected:
+        if wanted is not None and has != wanted:
+            raise InputError(
+                f"{archive} has the {kind} {has}, but {wanted} was {origin}: the file is damaged "
+                f"or the publisher has changed it; delete it and {record.name} and fetch again"
+            )
     if recorded != found:
         write_text(record, f"{found}  {archive.name}\n")
+
+
+def _sums(file: Path) -> tuple[str, str]:
+    """SHA-256 and MD5; the second is what some publishers state, and no protection."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with open(file, "rb") as opened:
+        while block := opened.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+    return sha256.hexdigest(), md5.hexdigest()

@@ -7,14 +7,17 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Source:
-    """One file: where it is, its SHA-256 if known, and the folder into which it is unpacked.
+    """One file: where it is, its checksums if known, and the folder into which it is unpacked.
 
-    It is a zip file, or, where ``folder`` is None, one that stays as it is.
+    It is a zip or tar.gz file, or, where ``folder`` is None, one that stays as it is. An archive
+    that unpacks to more than ``largest`` bytes is refused.
     """
 
     url: str
     folder: str | None
     sha256: str | None = None
+    md5: str | None = None
+    largest: int = 4 << 30
 
     @property
     def file_name(self) -> str:
@@ -24,7 +27,10 @@ class Source:
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A line of ``abbe data list``. Without ``sources``, ``origin`` says how to get the set."""
+    """A line of ``abbe data list``: ``origin`` is the official page, or who makes the set.
+
+    Without ``sources``, ``by_hand`` says what to do there, and how Abbe is told of the files.
+    """
 
     name: str
     what: str
@@ -32,10 +38,13 @@ class KnownSet:
     size: str
     origin: str
     sources: tuple[Source, ...] = ()
+    by_hand: str = ""
 
 
 _BROAD = "https://data.broadinstitute.org/bbbc/BBBC038"
 _HC18 = "https://zenodo.org/records/1327317/files"
+_NCT_CRC = "https://zenodo.org/records/1214456/files"
+_PANNUKE = "https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke"
 
 KNOWN_SETS = MappingProxyType(
     {
@@ -47,7 +56,9 @@ KNOWN_SETS = MappingProxyType(
                 "true instances",
                 licence="made on the spot, no restriction",
                 size="any number of images",
-                origin="abbe.datasets.simulated_tissue; nothing to fetch",
+                origin="Abbe itself",
+                by_hand="There is nothing to fetch: abbe.datasets.simulated_tissue makes it, and "
+                "so does --data.kind simulated",
             ),
             KnownSet(
                 name="bbbc038",
@@ -73,8 +84,10 @@ KNOWN_SETS = MappingProxyType(
                 what="multiplexed tissue: nucleus and membrane; over a million cells and nuclei",
                 licence="non-commercial, academic use only",
                 size="version 1.1 unpacked: about 15 GB (7,022 images at 4 bytes a value)",
-                origin="https://datasets.deepcell.org (login); "
-                "then give the path of the .npz files",
+                origin="https://datasets.deepcell.org",
+                by_hand="Log in at datasets.deepcell.org, accept the licence and download the "
+                "version 1.1 archive; unpack it and give the path of its .npz files: "
+                "--data.kind tissuenet --data.path FILE.npz",
             ),
             KnownSet(
                 name="kvasir",
@@ -97,8 +110,9 @@ KNOWN_SETS = MappingProxyType(
                 "training, 150 for validation, 600 for test",
                 licence="CC0 1.0",
                 size="about 12 GB",
-                origin="https://challenge.isic-archive.com/data/#2017 (the archives of Data and "
-                "Part1_GroundTruth); unpack them into one folder and give its path",
+                origin="https://challenge.isic-archive.com/data/#2017",
+                by_hand="Download the archives of Data and of Part1_GroundTruth and unpack them "
+                "into one folder: --data.kind isic2017 --data.path FOLDER",
             ),
             KnownSet(
                 name="hc18",
@@ -148,8 +162,22 @@ KNOWN_SETS = MappingProxyType(
                 what="NCT-CRC-HE-100K and CRC-VAL-HE-7K: H&E tiles of colon in nine tissues, "
                 "100,000 for training (patients not published) and 7,180 of other patients",
                 licence="CC BY 4.0",
-                size="11.7 GB and 0.8 GB",
-                origin="https://zenodo.org/records/1214456; unpack both archives into one folder",
+                size="11.7 GB and 0.8 GB; unpacked 15 GB and 1.1 GB",
+                origin="https://zenodo.org/records/1214456",
+                sources=(
+                    # The MD5 sums that Zenodo states for these files.
+                    Source(
+                        f"{_NCT_CRC}/NCT-CRC-HE-100K.zip",
+                        "NCT-CRC-HE-100K",
+                        md5="6fd702d11df6292bc054397ae038a464",
+                        largest=20 << 30,
+                    ),
+                    Source(
+                        f"{_NCT_CRC}/CRC-VAL-HE-7K.zip",
+                        "CRC-VAL-HE-7K",
+                        md5="2fd1651b4f94ebd818ebf90ad2b6ce06",
+                    ),
+                ),
             ),
             KnownSet(
                 name="bach",
@@ -158,14 +186,32 @@ KNOWN_SETS = MappingProxyType(
                 licence="CC BY-NC-ND 4.0",
                 size="10.4 GB",
                 origin="https://zenodo.org/records/3632035",
+                sources=(
+                    # The MD5 sum that Zenodo states.
+                    Source(
+                        "https://zenodo.org/records/3632035/files/ICIAR2018_BACH_Challenge.zip",
+                        "ICIAR2018_BACH_Challenge",
+                        md5="8ae1801334aa943c44627c1eef3631b2",
+                        largest=40 << 30,  # part B, whole slides, is in the archive, too
+                    ),
+                ),
             ),
             KnownSet(
                 name="breakhis",
                 what="BreakHis: 7,909 H&E images of breast tumours of 82 patients, eight types, at "
                 "four magnifications",
                 licence="CC BY 4.0",
-                size="4 GB",
-                origin="https://web.inf.ufpr.br/vri/databases (BreaKHis_v1)",
+                size="4.3 GB",
+                origin="https://web.inf.ufpr.br/vri/databases/"
+                "breast-cancer-histopathological-database-breakhis",
+                # No sum is published: the first download's is kept and compared from then on.
+                sources=(
+                    Source(
+                        "https://www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz",
+                        "BreaKHis_v1",
+                        largest=8 << 30,
+                    ),
+                ),
             ),
             KnownSet(
                 name="chaoyang",
@@ -173,7 +219,9 @@ KNOWN_SETS = MappingProxyType(
                 "adenoma; labels of the training part are noisy; patients not published",
                 licence="non-commercial; not to be passed on",
                 size="not stated",
-                origin="https://bupt-ai-cz.github.io/HSA-NRL (on request)",
+                origin="https://bupt-ai-cz.github.io/HSA-NRL",
+                by_hand="Ask the authors for it, as the page says; unpack it and give the folder "
+                "of train.json and test.json: --data.kind chaoyang --data.path FOLDER",
             ),
             KnownSet(
                 name="glas",
@@ -181,6 +229,9 @@ KNOWN_SETS = MappingProxyType(
                 licence="research only, no commercial use",
                 size="about 170 MB",
                 origin="https://warwick.ac.uk/fac/cross_fac/tia/data/glascontest",
+                by_hand="Download warwick_qu_dataset_released_2016_07_08.zip from the page, which "
+                "may ask you to register or sign in; unpack it and give the folder of Grade.csv: "
+                "--data.kind glas --data.path FOLDER",
             ),
             KnownSet(
                 name="bcss",
@@ -189,14 +240,30 @@ KNOWN_SETS = MappingProxyType(
                 licence="CC0 1.0",
                 size="about 5 GB",
                 origin="https://github.com/PathologyDataScience/BCSS",
+                by_hand="The page links the masks and the colour-normalised images at 0.25 µm "
+                "(Google Drive), and holds a script that downloads them; put both folders, masks "
+                "and rgbs_colorNormalized, into one: --data.kind bcss --data.path FOLDER",
             ),
             KnownSet(
                 name="pannuke",
                 what="PanNuke: nuclei of five types in 7,904 H&E tiles of 19 organs, in three "
                 "folds",
                 licence="CC BY-NC-SA 4.0",
-                size="not stated",
+                size="2.1 GB; unpacked 37 GB",
                 origin="https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke",
+                # The publisher states no sums. These are what several independent public projects
+                # recorded for their downloads.
+                sources=tuple(
+                    Source(f"{_PANNUKE}/fold_{fold}.zip", f"fold_{fold}", sha256, largest=16 << 30)
+                    for fold, sha256 in enumerate(
+                        (
+                            "6e19ad380300e8ce9480f9ab6a14cc91fa4b6a511609b40e3d70bdf9c881ed0b",
+                            "5bc540cc509f64b5f5a274d6e5a245527dbd3e6d3155d43555115c5d54709b07",
+                            "c14d372981c42f611ebc80afad01702b89cad8c1b3089daa31931cf5a4b1a39d",
+                        ),
+                        start=1,
+                    )
+                ),
             ),
             KnownSet(
                 name="monuseg",
@@ -205,6 +272,9 @@ KNOWN_SETS = MappingProxyType(
                 licence="CC BY-NC-SA 4.0",
                 size="not stated",
                 origin="https://monuseg.grand-challenge.org/Data",
+                by_hand="Download the training and the test data that the page links (Google "
+                "Drive; the test data may need an account there); unpack both into one folder: "
+                "--data.kind monuseg --data.path FOLDER",
             ),
             KnownSet(
                 name="nucls",
@@ -213,6 +283,9 @@ KNOWN_SETS = MappingProxyType(
                 licence="CC0 1.0",
                 size="not stated",
                 origin="https://sites.google.com/view/nucls",
+                by_hand="Download a folder of the single-rater or multi-rater data that the page "
+                "links (Google Drive), with its parts rgb and csv: "
+                "--data.kind nucls --data.path FOLDER",
             ),
         )
     }
@@ -226,6 +299,8 @@ def known_sets() -> str:
         facts = {"licence": known.licence, "size": known.size, "from": known.origin}
         if known.sources:
             facts["fetch"] = f"abbe data fetch {known.name} FOLDER"
+        elif known.by_hand:
+            facts["by hand"] = ("\n" + " " * 13).join(textwrap.wrap(known.by_hand, 80))
         lines = [known.name, *textwrap.wrap(known.what, 90)]
         lines += [f"{name:<9}{value}" for name, value in facts.items()]
         blocks.append("\n    ".join(lines))

@@ -88,13 +88,14 @@ def bach(path: str | os.PathLike[str]) -> Dataset:
     ``Normal/n001.tif``, as ``ICIAR2018_BACH_Challenge.zip`` unpacks. 2048 x 1536 px at 0.42 µm.
 
     Args:
-        path: The folder ``ICIAR2018_BACH_Challenge``, or its ``Photos``.
+        path: The folder ``ICIAR2018_BACH_Challenge``, its ``Photos``, or the folder above both.
 
     Raises:
         InputError: The layout is another, or a class is unknown.
     """
     root = Path(path)
-    photos = root / "Photos" if (root / "Photos").is_dir() else root
+    inside = root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"
+    photos = next((folder for folder in inside if folder.is_dir()), root)
     records = [
         Record(file.stem, FileImage(file, COLOURS, 0.42), columns={"class": label})
         for label, file in class_files(photos)
