@@ -160,7 +160,7 @@ class _Level:
         if self.halve is not None:
             part = self.number + 1, plane, region.top // 2, region.left // 2
             self.waiting.put(part, self.halve(pixels))
-        return imagecodecs.zlib_encode(_whole_tile(pixels), level=_EFFORT)
+        return bytes(imagecodecs.zlib_encode(_whole_tile(pixels).tobytes(), level=_EFFORT))
 
     def _joined(self, plane: int, region: Region) -> np.ndarray:
         """A tile from the parts that up to four tiles of the level before have put aside."""
