@@ -109,10 +109,10 @@ def region_network() -> onnx.ModelProto:
 def make_region_package(folder: Path, **changes: Any) -> Path:
     """A package of three classes by brightness."""
     values: dict[str, Any] = {
-        "format": 2, "task": "regions", "outputs": (), "classes": REGIONS,
-        "instances": InstanceRule(rule="components", minimum_area=1),
+        "network": region_network(), "format": 2, "task": "regions", "outputs": (),
+        "classes": REGIONS, "instances": InstanceRule(rule="components", minimum_area=1),
     }  # fmt: skip
-    return make_package(folder, network=region_network(), **(values | changes))
+    return make_package(folder, **(values | changes))
 
 
 CLASSES = ("mostly dark", "mostly bright")
@@ -123,10 +123,11 @@ def make_class_package(folder: Path, **changes: Any) -> Path:
     weight = np.array([-30.0, 30.0])[:, None, None, None]
     network = _one_convolution(weight, np.array([12.0, -12.0]), pool=True)
     values: dict[str, Any] = {
-        "format": 2, "task": "classification", "outputs": (), "classes": CLASSES, "halo": 0,
-        "tile": 64, "divisor": 1, "normalisation": Normalisation(kind="tile_percentile"),
+        "network": network, "format": 2, "task": "classification", "outputs": (),
+        "classes": CLASSES, "halo": 0, "tile": 64, "divisor": 1,
+        "normalisation": Normalisation(kind="tile_percentile"),
     }  # fmt: skip
-    return make_package(folder, network=network, **(values | changes))
+    return make_package(folder, **(values | changes))
 
 
 def make_package(

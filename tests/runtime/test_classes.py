@@ -10,6 +10,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import onnx
 import pytest
 import tifffile
 from commands import abbe
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_packages import CLASSES, blobs, make_class_package, make_region_package
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError, InputError, PackageError
 from abbe.imaging import normalise, open_image, percentile_limits
 from abbe.runtime import class_results
 from abbe.runtime.classification import Tiles, class_predictor
@@ -214,6 +215,23 @@ def test_a_slide_goes_on_at_its_next_row_of_tiles(package, tmp_path, monkeypatch
     assert abbe(*words) == 0
     assert not work.exists()
     assert len(table(tmp_path / "out" / "slide.csv")) == 16
+
+
+@pytest.mark.parametrize("make", [make_class_package, make_region_package])
+def test_a_network_of_another_task_or_without_numbers_is_refused(tmp_path, make):
+    from onnx import numpy_helper
+
+    other = make_region_package if make is make_class_package else make_class_package
+    network = onnx.load(other(tmp_path / "other") / "model.onnx")
+    with pytest.raises(PackageError, match="answers with an array of shape"):
+        predict(make(tmp_path / "shape", network=network), checks(64, 64))
+    network = onnx.load(make(tmp_path / "exact") / "model.onnx")
+    for tensor in network.graph.initializer:
+        if tensor.name == "bias":
+            broken = numpy_helper.to_array(tensor) * np.float32("nan")
+            tensor.CopyFrom(numpy_helper.from_array(broken, "bias"))
+    with pytest.raises(PackageError, match="NaN or infinity"):
+        predict(make(tmp_path / "nan", network=network), checks(64, 64))
 
 
 def test_what_such_a_package_does_not_give_is_refused(package, tmp_path, capsys):

@@ -31,6 +31,8 @@ from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package
 
 CLASSIFIED, SEGMENTED = 500, 48
 """Proof images, where nothing else is said: of a classified one little is seen."""
+_MEMORY, _FEWEST = 1 << 30, 16
+"""Bytes of proof images of a classification, all held at once; of large ones there are fewer."""
 STRIDE = 32
 """px; tiles of classifiers are multiples of it."""
 LARGEST_TILE = 2048
@@ -97,7 +99,7 @@ def _export_classes(
     }
     numbers = class_numbers(dataset)
     named = partial(task_data.labelled, task="classification")
-    split, proof = _proof(dataset, learned, request.images or CLASSIFIED, named)
+    split, proof = _proof(dataset, learned, request.images or _affordable(facts), named)
     images = [
         ProofImage(record.id, _own_pixels(record, learned, tile), category=numbers.get(record.id))
         for record in proof
@@ -191,6 +193,12 @@ def divisor_of(architecture: str) -> int:
     torch exports convolutions for any size; of Swin's windows it needs to know how many there are.
     """
     return STRIDE if "swin" in architecture else 1
+
+
+def _affordable(facts: Mapping[str, Any]) -> int:
+    """How many images are classified in the proof."""
+    each = 4 * len(facts["channels"]) * facts["tile"] ** 2
+    return min(CLASSIFIED, max(_FEWEST, _MEMORY // each))
 
 
 def _training(dataset: Dataset, task: str) -> list[Record]:
