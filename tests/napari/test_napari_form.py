@@ -1,5 +1,7 @@
 """The form, used as a person would use it: choose, press, look at the layers."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +17,13 @@ pytestmark = pytest.mark.usefixtures("application")
 
 @pytest.fixture
 def form(application, viewer) -> Any:
+    """The form as napari makes it: plugins see the viewer through a proxy."""
+    from napari.utils._proxies import PublicOnlyProxy
+
     from abbe.napari.form import FindObjects
 
-    return FindObjects(viewer)
+    proxy: Any = PublicOnlyProxy(viewer)
+    return FindObjects(proxy)
 
 
 @pytest.fixture
@@ -187,3 +193,23 @@ def test_the_choice_follows_the_layers(form, viewer, blobs):
     viewer.layers.remove(first)
     assert form.image.value is second
     assert form.pixel_size.value == ""
+
+
+IN_A_WINDOW = """
+import sys, napari
+viewer = napari.Viewer(show=False)
+_, form = viewer.window.add_plugin_dock_widget("abbe", "Find objects")
+form.package.value = sys.argv[1]
+form.start.native.click()
+print(form.about.value, form.message.value, sep="; ")
+viewer.close()
+"""
+
+
+@pytest.mark.slow
+def test_napari_docks_the_form_in_its_window(package):
+    """Layers are left out: drawing them needs OpenGL, which there is none of without a screen."""
+    command = [sys.executable, "-c", IN_A_WINDOW, str(package)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    told = "Bright blobs: sees nucleus; Choose an image layer; open an image first if there is none"
+    assert told in done.stdout, done.stderr
