@@ -1,6 +1,7 @@
 """Slides: levels of every pyramid, any pixel size, regions that fit each other."""
 
 import pickle
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -207,11 +208,29 @@ def test_a_level_that_reaches_beyond_the_file_is_refused(tmp_path, pixels):
         open_slide(path)
 
 
+@pytest.mark.parametrize("kind", ["tif", "zarr"])
+def test_a_level_of_which_nothing_is_stored_is_refused(tmp_path, pixels, kind):
+    if kind == "tif":
+        path = write_tiff(tmp_path / "slide.tif", pixels, "pages")
+        with tifffile.TiffFile(path) as tif:
+            tag = tif.series[0].levels[2].keyframe.tags["TileByteCounts"]
+            at, size = tag.valueoffset, tag.count * (2 if tag.dtype == 3 else 4)
+        with open(path, "rb+") as file:
+            file.seek(at)
+            file.write(bytes(size))
+    else:
+        path = write_zarr(tmp_path / "slide.ome.zarr", pixels)
+        shutil.rmtree(path / "2" / "c")
+    assert open_image(path).read().any()
+    with pytest.raises(InputError, match=r"none of the pixels of .*level.* is stored"):
+        open_slide(path)
+
+
 def test_levels_that_do_not_fit_each_other_are_refused(tmp_path, pixels):
     path = write_zarr(tmp_path / "slide.ome.zarr", pixels)
     group = zarr.open_group(path, mode="r+")
     array = group.create_array("odd", shape=(3, 100, 20), chunks=(1, 64, 64), dtype="uint8")
-    array[:] = 0
+    array[:] = 1
     ome: Any = group.attrs["ome"]
     ome["multiscales"][0]["datasets"][1]["path"] = "odd"
     group.attrs["ome"] = ome

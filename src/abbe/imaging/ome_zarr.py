@@ -61,6 +61,11 @@ def coarser_levels(path: Path) -> Levels:
     found = []
     for level in multiscale["datasets"][1:]:
         array = _array(path, level["path"])
+        if not _stores_chunks(path / str(level["path"]), array):
+            raise InputError(
+                f"{path}: none of the pixels of the level '{level['path']}' is stored, so that all "
+                "would be 0. Copy or export it again."
+            )
         size = dict(zip(axes, array.shape, strict=True))
         found.append(((size["Y"], size["X"]), partial(_load, path, str(level["path"]), axes)))
     return found

@@ -60,7 +60,7 @@ def open_tiff(path: Path, channels: Sequence[str] | None) -> Contents:
             pixel_size=pixel_size_in_tiff(tif, page),
             notes=notes,
             coarser=partial(coarser_levels, path, axes),
-            empty=not any(p is not None and any(p.databytecounts) for p in series.pages),
+            empty=_is_empty(series),
         )
 
 
@@ -68,7 +68,8 @@ def coarser_levels(path: Path, axes: str) -> Levels:
     """Shape (H, W) and loader of each level below the finest of a pyramidal TIFF.
 
     Raises:
-        InputError: A level is truncated, or of another form than the finest.
+        InputError: A level is truncated, without a stored pixel, or of another form than the
+            finest.
     """
     with tifffile.TiffFile(path) as tif:
         full = tif.series[0]
@@ -80,9 +81,19 @@ def coarser_levels(path: Path, axes: str) -> Levels:
                     f"{level.dtype}, the finest {full.axes} and {full.dtype}. Export it again."
                 )
             _check_segments(tif, level, path)
+            if _is_empty(level):
+                raise InputError(
+                    f"{path}: none of the pixels of level {number} of the pyramid is stored, so "
+                    "that all would be 0. Copy or export it again."
+                )
             size = dict(zip(axes, level.shape, strict=True))
             found.append(((size["Y"], size["X"]), partial(_load, path, axes, number)))
         return found
+
+
+def _is_empty(series: tifffile.TiffPageSeries) -> bool:
+    """Whether no strip or tile has any bytes, which would be read as zeros."""
+    return not any(page is not None and any(page.databytecounts) for page in series.pages)
 
 
 def _axes(series: tifffile.TiffPageSeries, channels: Sequence[str] | None, source: str) -> str:
