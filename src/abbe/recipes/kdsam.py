@@ -136,12 +136,13 @@ def kdsam_twin(
 ) -> list[Stage]:
     """The same network without a teacher's embeddings: encoder and decoder by masks alone.
 
-    It has the student's initial weights, decoder included, its labels, and as many steps as both of
-    the student's stages together.
+    It has the student's initial weights, decoder included, its labels, its rate for each part, and
+    as many steps as both of the student's stages together.
     """
     steps = encoder_schedule.steps + decoder_schedule.steps
     schedule = replace(encoder_schedule, steps=steps)
     (stage,) = promptable(
         twin, prompted, schedule, bce=bce, rounds=rounds, validate=validate, name="masks"
     )
-    return [replace(stage, parts={"image_encoder": 1.0, "mask_decoder": 1.0})]
+    decoder_rate = decoder_schedule.learning_rate / encoder_schedule.learning_rate
+    return [replace(stage, parts={"image_encoder": 1.0, "mask_decoder": decoder_rate})]
