@@ -5,6 +5,8 @@ export it, so that there is one package for all tests.
 """
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +19,16 @@ from small_students import FACTS
 import abbe
 from abbe import sam, students
 from abbe.errors import InputError, PackageError
-from abbe.exporting import promptable_parity
-from abbe.exporting.promptable_parity import ProofPicture, compare, iou, references
+from abbe.exporting import promptable_int8, promptable_parity
+from abbe.exporting.making import Making
+from abbe.exporting.promptable_int8 import add_int8_encoder
+from abbe.exporting.promptable_parity import (
+    ProofPicture,
+    Reference,
+    compare,
+    iou,
+    references,
+)
 from abbe.exporting.promptable_write import write_promptable_package
 from abbe.imaging import read_labels
 from abbe.runtime.package import Package
@@ -239,6 +249,67 @@ def test_predict_asks_for_each_object_of_each_image(exported, tmp_path, capsys):
     assert (tmp_path / "out" / "a.overview.png").exists()
 
 
+def making_of(exported: Exported, folder: Path) -> Making:
+    """The exported package, as if its making were not finished."""
+    shutil.copytree(exported.package.folder, folder)
+    description = exported.package.description
+    facts = {
+        key: getattr(description, key)
+        for key in type(description).model_fields
+        if key not in ("files", "parity", "timings")
+    }
+    return Making(folder, folder.parent / "cache", facts, dict(description.files))
+
+
+def proof(exported: Exported) -> tuple[list[Reference], list[np.ndarray]]:
+    known = references(sam.PromptablePredictor(exported.student), pictures(2))
+    return known, [picture.picture for picture in pictures(3)]
+
+
+def test_an_int8_encoder_within_the_budget_is_kept_and_runs(exported, tmp_path):
+    making = making_of(exported, tmp_path / "rounded")
+    known, calibration = proof(exported)
+    said: list[str] = []
+    add_int8_encoder(making, known, "val", calibration, 1.0, said.append)
+    figures = making.parity["openvino/int8"]
+    assert (figures["kept"], figures["measured_against"]) == (True, "eager")
+    assert "symmetric" in said[0]
+    package = making.package()
+    rounded = abbe.PromptablePredictor(package, precision="int8", threads=1)
+    exact = abbe.PromptablePredictor(package, threads=1)
+    assert (rounded.networks.precision, exact.networks.precision) == ("int8", "fp32")
+    for predictor in (rounded, exact):
+        predictor.set_image(calibration[0])
+    error = promptable_parity.relative_error(
+        rounded.get_image_embedding(), exact.get_image_embedding()
+    )
+    assert 0 < error < 0.5
+
+
+def test_int8_that_loses_too_much_is_left_out_or_fails(exported, tmp_path):
+    making = making_of(exported, tmp_path / "rounded")
+    known, calibration = proof(exported)
+    said: list[str] = []
+    assert not add_int8_encoder(making, known, "val", calibration, -1.0, said.append)
+    assert "encoder_int8_xml" not in making.files
+    assert not (making.folder / "encoder-int8.xml").exists()
+    assert "at most -1.0000 allowed" in said[-1]
+    with pytest.raises(PackageError, match=r"Allow more with --budget-dice"):
+        add_int8_encoder(making, known, "val", calibration, -1.0, said.append, required=True)
+
+
+def test_what_rounding_costs_is_measured_against_the_labels_where_there_are_some(exported):
+    (reference, _), _ = proof(exported)
+    right = Reference(
+        replace(reference.picture, truths=reference.masks), reference.embedding, reference.masks
+    )
+    exact = sam.PromptablePredictor(exported.student)
+    figures, lost = promptable_int8.compare(exact, [right], "val")
+    assert (figures["measured_against"], lost) == ("labels", 0.0)
+    wrong = replace(right, picture=replace(right.picture, truths=tuple(~m for m in right.masks)))
+    assert promptable_int8.compare(exact, [wrong], "val")[1] == 0.0  # the student was as wrong
+
+
 def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp_path, capsys):
     Picture.fromarray(PICTURE).save(tmp_path / "a.png")
     words = ["predict", exported.package.folder, tmp_path / "a.png", "--out", tmp_path / "out"]
@@ -247,7 +318,8 @@ def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp
     (tmp_path / "p.csv").write_text("id,x,y\na,3,3\n")
     for option, complaint in (
         (["--tile", 64], "sees each image whole"),
-        (["--precision", "int8"], "run in fp32"),
+        (["--precision", "int8"], "has no int8 encoder"),
+        (["--precision", "bf16"], "does not run in bf16"),
         (["--results", "probability"], "gives masks"),
     ):
         assert command(*words, "--prompts", tmp_path / "p.csv", *option) == 1

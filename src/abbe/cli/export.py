@@ -63,8 +63,9 @@ probabilities, masks and instances. What loses more than the budget is not kept.
 A run of RCKD becomes a package that classifies images, compared on probabilities and accuracy, or
 one that segments regions, compared on IoU and Dice over the classes.
 
-A run of KD SAM becomes a promptable package: encoder and decoder in fp32, compared on embeddings
-and on masks. Options of tiles, time and int8 are not for it.
+A run of KD SAM becomes a promptable package: encoder and decoder, compared on embeddings and on
+masks; the encoder in int8, too, if its masks lose no more Dice than the budget. Options of tiles
+and time are not for it.
 
 examples:
   abbe export runs/a --out nuclei

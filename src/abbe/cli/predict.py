@@ -124,13 +124,15 @@ def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
     for option, value in unfit.items():
         if value is not None:
             raise ConfigError(f"{option}: a promptable package sees each image whole; leave it out")
-    if arguments.precision not in (None, "fp32"):
-        raise ConfigError(f"--precision {arguments.precision}: promptable packages run in fp32")
     prompts = read_prompts(arguments.prompts)
     ready = PromptablePredictor(
-        arguments.package, engine=arguments.engine, threads=arguments.threads
+        arguments.package,
+        engine=arguments.engine,
+        precision=arguments.precision,
+        threads=arguments.threads,
     )
-    say(f"{ready.package.description.title}: {ready.networks.engine}, fp32")
+    networks = ready.networks
+    say(f"{ready.package.description.title}: {networks.engine}, encoder in {networks.precision}")
     results = arguments.results or ("labels",)
     job = Job(results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
     with _progress(len(images)) as report:

@@ -23,11 +23,13 @@ class ProofPicture:
         id: Its name in the data set.
         picture: (H, W, 3) uint8, as the network is shown it.
         prompts: Arguments of ``predict``: boxes and points.
+        truths: (H, W) bool, the object that each prompt asks for; empty where nothing is labelled.
     """
 
     id: str
     picture: np.ndarray
     prompts: tuple[dict[str, Any], ...]
+    truths: tuple[np.ndarray, ...] = ()
 
 
 class Answers(Protocol):
@@ -57,7 +59,9 @@ class Reference:
 
 def references(eager: Answers, pictures: Sequence[ProofPicture]) -> list[Reference]:
     """Ask the student itself."""
-    return [Reference(picture, *_answers(eager, picture)) for picture in watched(pictures, "eager")]
+    return [
+        Reference(picture, *answers_of(eager, picture)) for picture in watched(pictures, "eager")
+    ]
 
 
 def compare(package: Answers, known: Sequence[Reference], images_of: str) -> tuple[Figures, str]:
@@ -70,7 +74,7 @@ def compare(package: Answers, known: Sequence[Reference], images_of: str) -> tup
     agreement: list[tuple[float, str]] = []
     for reference in watched(known, "comparing"):
         id = reference.picture.id
-        embedding, masks = _answers(package, reference.picture)
+        embedding, masks = answers_of(package, reference.picture)
         errors[id] = relative_error(embedding, reference.embedding)
         agreement += [
             (iou(mask, theirs), id) for mask, theirs in zip(masks, reference.masks, strict=True)
@@ -110,7 +114,10 @@ def iou(ours: np.ndarray, theirs: np.ndarray) -> float:
     return np.count_nonzero(ours & theirs) / union if union else 1.0
 
 
-def _answers(network: Answers, picture: ProofPicture) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+def answers_of(
+    network: Answers, picture: ProofPicture
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The embedding of a picture, and a mask (H, W) for each of its prompts."""
     network.set_image(picture.picture)
     embedding = np.asarray(network.get_image_embedding(), np.float32)
     masks = tuple(

@@ -16,7 +16,9 @@ from abbe.exporting.folder import new_folder
 from abbe.exporting.making import Making
 from abbe.exporting.onnx_files import write_onnx
 from abbe.exporting.promptable_graphs import promptable_graphs
+from abbe.exporting.promptable_int8 import add_int8_encoder
 from abbe.exporting.promptable_parity import ProofPicture, compare, references
+from abbe.exporting.prove import Int8
 from abbe.imaging import write_png
 from abbe.runtime.engine import EngineName
 from abbe.runtime.package import Package, Role, read_package
@@ -38,6 +40,10 @@ def write_promptable_package(
     pictures: Sequence[ProofPicture],
     pictures_of: str,
     say: Callable[[str], None] = print,
+    *,
+    int8: Int8 = "none",
+    calibration: Sequence[np.ndarray] = (),
+    most_lost: float = 0.002,
 ) -> Package:
     """Export a promptable student, prove it, and put the package at ``out``.
 
@@ -49,6 +55,10 @@ def write_promptable_package(
         pictures: What engines are compared on; the first becomes the test image.
         pictures_of: Their split.
         say: Told of each step, in a line.
+        int8: "auto" keeps an int8 encoder that stays within the budget, "required" fails without
+            one, "none" tries none.
+        calibration: Training pictures (H, W, 3) uint8, from which int8 ranges are measured.
+        most_lost: Dice that int8 may lose.
 
     Raises:
         ConfigError: ``out`` is taken.
@@ -73,11 +83,17 @@ def write_promptable_package(
             if problem:
                 raise PackageError(f"{out}: is not made: with {engine}, {problem}")
             making.parity[f"{engine}/fp32"] = {**figures, "kept": True}
+        engine = dict(making.facts.get("engine", {}))
+        if int8 != "none" and add_int8_encoder(
+            making, known, pictures_of, calibration, most_lost, say, required=int8 == "required"
+        ):
+            engine["precision"] = "int8"
+            say("runs its encoder in int8")
         _write_example(making, pictures[0], known[0].masks)
-        card = model_card(making.package().description)
+        card = model_card(making.package(engine=engine).description)
         (folder / "README.md").write_text(card, encoding="utf-8")
         making.add("card", "README.md")
-        making.package()
+        making.package(engine=engine)
     return read_package(out)
 
 

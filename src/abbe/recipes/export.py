@@ -23,6 +23,7 @@ from abbe.recipes import build, task_data
 from abbe.recipes.export_common import (
     Request,
     calibration_pixels,
+    calibration_records,
     dataset_of,
     lineage,
     middle,
@@ -106,7 +107,8 @@ def export_run(
         _refuse_for_promptable(request, bioimageio, torchscript)
         dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
         split, proof = proof_records(dataset, images or IMAGES, _labelled)
-        return export_promptable(run, out, proof, split, lineage, threads, say)
+        calibration = calibration_records(dataset, request)
+        return export_promptable(run, out, proof, split, lineage, request, say, calibration)
     if run.summary["recipe"] == "rckd":
         from abbe.recipes.export_task import export_task
 
@@ -179,7 +181,6 @@ def _refuse_for_promptable(
 ) -> None:
     """Refuse what a promptable package does not have."""
     asked = {
-        "--int8 required": request.int8 == "required",
         "--budget-ms": request.budget_ms is not None,
         "--tile": bool(request.tile),
         "--halo": request.halo is not None,
@@ -189,8 +190,7 @@ def _refuse_for_promptable(
     for option, given in asked.items():
         if given:
             raise ConfigError(
-                f"{option}: not for a promptable package, which is fp32 and sees each image whole. "
-                "Leave it out"
+                f"{option}: not for a promptable package, which sees each image whole. Leave it out"
             )
 
 

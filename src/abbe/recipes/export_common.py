@@ -137,13 +137,11 @@ def proof_records(
     )
 
 
-def calibration_pixels(
-    dataset: Dataset, channels: Sequence[str], request: Request
-) -> list[np.ndarray]:
-    """The middle of training images, (C, H, W) float32, from which int8 ranges are measured.
+def calibration_records(dataset: Dataset, request: Request) -> list[Record]:
+    """Training images, from which int8 ranges are measured.
 
     Raises:
-        InputError: There is no training image, and an int8 network may be wanted.
+        InputError: There is none, and an int8 network may be wanted.
     """
     records = spread(list(dataset.split("train")), request.calibration_images)
     if not records and request.int8 != "none":
@@ -151,6 +149,18 @@ def calibration_pixels(
             f"data set '{dataset.name}' has no training image left, from which int8 ranges could "
             "be measured. Give --data-path, or --int8 none"
         )
+    return records
+
+
+def calibration_pixels(
+    dataset: Dataset, channels: Sequence[str], request: Request
+) -> list[np.ndarray]:
+    """The middle of training images, (C, H, W) float32, from which int8 ranges are measured.
+
+    Raises:
+        InputError: There is none, and an int8 network may be wanted.
+    """
+    records = calibration_records(dataset, request)
     return [pixels_of(record, channels, CALIBRATION_SIDE) for record in records]
 
 

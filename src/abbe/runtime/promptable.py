@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from abbe.errors import InputError
 from abbe.imaging import choose_rule, three_channels
 from abbe.imaging.pointing import as_rgb, checked_box, checked_labels, checked_points
-from abbe.runtime.engine import EngineName
+from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.promptable_networks import open_networks
 from abbe.runtime.square import Square
@@ -35,11 +35,12 @@ class PromptablePredictor:
     Args:
         package: A promptable package or its folder.
         engine: What runs its networks; None for what the package says.
+        precision: Of the encoder, fp32 or int8; None for what the package says.
         threads: Processor threads; None for what the package says, or else all cores.
         cache: Folder in which compiled networks are kept for the next start; None for the usual.
 
     Raises:
-        ConfigError: The package is for another task.
+        ConfigError: The package is for another task, or the engine does not compute so.
         PackageError: It is damaged.
     """
 
@@ -48,13 +49,16 @@ class PromptablePredictor:
         package: Package | str | os.PathLike[str],
         *,
         engine: EngineName | None = None,
+        precision: Precision | None = None,
         threads: int | None = None,
         cache: Path | None = None,
     ) -> None:
         if not isinstance(package, Package):
             package = read_package(package)
         self.package = package
-        self.networks = open_networks(package, engine=engine, threads=threads, cache=cache)
+        self.networks = open_networks(
+            package, engine=engine, precision=precision, threads=threads, cache=cache
+        )
         self._image: tuple[Square, NDArray[np.float32]] | None = None
 
     def set_image(self, image: NDArray[np.generic]) -> None:

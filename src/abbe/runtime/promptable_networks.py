@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, MissingExtraError, PackageError
 from abbe.runtime.engine import (
     EngineName,
+    Precision,
     cache_folder,
     default_cache,
     first_line,
@@ -44,12 +45,14 @@ class PromptableNetworks:
     Attributes:
         package: The package.
         side: Of the square that the encoder sees, px.
-        engine: What runs them, in fp32.
+        engine: What runs them.
+        precision: Of the encoder; the decoder computes in fp32.
     """
 
     package: Package
     side: int
     engine: EngineName
+    precision: Precision
     _encoder: _Run
     _decoder: _Run
 
@@ -109,6 +112,7 @@ def open_networks(
     package: Package,
     *,
     engine: EngineName | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
     cache: Path | None = None,
 ) -> PromptableNetworks:
@@ -117,12 +121,13 @@ def open_networks(
     Args:
         package: The package.
         engine: None for what the package says.
+        precision: Of the encoder, fp32 or int8; None for what the package says.
         threads: None for what the package says, or else all cores.
         cache: Folder in which compiled networks are kept for the next start; None for
             ``default_cache()``.
 
     Raises:
-        ConfigError: The package is no promptable one.
+        ConfigError: The package is no promptable one, or the engine does not compute so.
         PackageError: A network is missing or damaged, or has other inputs or outputs.
         MissingExtraError: ONNX Runtime is not installed.
     """
@@ -139,16 +144,21 @@ def open_networks(
             f"square whose side is a multiple of {PATCH} px"
         )
     chosen = engine or description.engine.engine
+    told = description.engine.precision if chosen == description.engine.engine else "fp32"
+    wanted = precision or told
+    if wanted == "bf16" or (wanted == "int8" and chosen == "onnxruntime"):
+        raise ConfigError(f"a promptable package does not run in {wanted} with {chosen}: use fp32")
     threads = threads or description.engine.threads or os.cpu_count() or 1
     common = (chosen, threads, cache or default_cache())
-    encoder = _open(package, "encoder", ENCODER_INPUTS, 1, *common)
+    part = "encoder_int8" if wanted == "int8" else "encoder"
+    encoder = _open(package, part, ENCODER_INPUTS, 1, *common)
     decoder = _open(package, "decoder", DECODER_INPUTS, 2, *common)
-    return PromptableNetworks(package, size[0], chosen, encoder, decoder)
+    return PromptableNetworks(package, size[0], chosen, wanted, encoder, decoder)
 
 
 def _open(
     package: Package,
-    part: Literal["encoder", "decoder"],
+    part: Literal["encoder", "encoder_int8", "decoder"],
     inputs: tuple[str, ...],
     outputs: int,
     engine: EngineName,
@@ -156,6 +166,11 @@ def _open(
     cache: Path,
 ) -> _Run:
     onnx, xml, weights = _ROLES[part]
+    if part == "encoder_int8" and not package.has(xml):
+        raise PackageError(
+            f"{package.folder}: the package has no int8 encoder. Export it with --int8, or run it "
+            "in fp32"
+        )
     if engine == "onnxruntime":
         run, found, answers = _onnxruntime(package, onnx, threads)
     else:
@@ -175,6 +190,7 @@ def _open(
 
 _ROLES: Mapping[str, tuple[Role, Role, Role]] = {
     "encoder": ("encoder_onnx", "encoder_xml", "encoder_bin"),
+    "encoder_int8": ("encoder_onnx", "encoder_int8_xml", "encoder_int8_bin"),
     "decoder": ("decoder_onnx", "decoder_xml", "decoder_bin"),
 }
 
