@@ -6,8 +6,8 @@ IMAGES is a folder of H&E pictures; they are mirrored and laid side by side to a
 SIDE × SIDE px at 0.25 µm, stored as tiled TIFF with three coarser levels, as scanners write them.
 For each pixel size that a network may have been trained at, all its windows (1024 px, halo 64) are
 read: from the finest level, and from the level that `abbe predict` takes. Both take turns; the best
-of two counts.
-Prints a table and, last, one line of JSON.
+of two counts, in seconds of computing, which other programs on the machine do not change. Prints a
+table and, last, one line of JSON.
 """
 
 import argparse
@@ -57,10 +57,10 @@ def measure(image: Image, pixel_size: float) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for _ in range(2):
         for name, source in (("finest", image), ("level", level)):
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in windows(source, grid):
                 pass
-            taken = time.perf_counter() - started
+            taken = time.process_time() - started
             seconds[name] = min(taken, seconds.get(name, taken))
     difference = [
         float(np.abs(a - b).mean())
