@@ -145,8 +145,11 @@ def describe_plan(
     parts = []
     if pretrainings:
         steps += len(pretrainings) * experiment.pretraining.steps
-        parts.append(f"{len(pretrainings)} pretrainings of {experiment.pretraining.steps} steps")
-    parts.append(f"{waiting} trainings of {experiment.training.steps} steps at most")
+        number, steps_each = len(pretrainings), experiment.pretraining.steps
+        parts.append(f"{number} pretraining{'s' * (number > 1)} of {steps_each} steps")
+    parts.append(
+        f"{waiting} training{'s' * (waiting != 1)} of {experiment.training.steps} steps at most"
+    )
     lines.append(f"  to do: {', '.join(parts)}; {steps} steps in all")
     if done:
         lines.append(f"  done already: {done} trainings")
