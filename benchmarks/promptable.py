@@ -4,7 +4,7 @@
     python benchmarks/promptable.py --packages runs/a/package
     python benchmarks/promptable.py promptable-resnet18 --side 128 --repeats 2    (a quick try)
 
-Encoders take turns on one image of side × side px, so that a busy machine slows all of them. SAM's
+Encoders, in fp32 and in int8, take turns on one image of side × side px, so that a busy machine slows all of them. SAM's
 ViT-B and MobileSAM's TinyViT are the code of the packages segment_anything and mobile_sam. Weights
 are random: speed does not depend on them. MobileSAM's code is written for 1024 px and is left out
 at other sides. A click is a whole call of PromptablePredictor.predict on a set image of side × side
@@ -29,6 +29,7 @@ import abbe
 from abbe import students
 from abbe.exporting.promptable_parity import ProofPicture
 from abbe.exporting.promptable_write import write_promptable_package
+from abbe.runtime.engine import Precision
 from abbe.runtime.package import Lineage, Package, read_package
 
 SAM, MOBILE_SAM = "SAM ViT-B, eager torch", "MobileSAM TinyViT, eager torch"
@@ -55,10 +56,15 @@ def main() -> None:
             out = Path(folder) / architecture
             packages[architecture] = made_package(architecture, arguments.side, out)
         predictors = {
-            name: abbe.PromptablePredictor(
-                package, threads=arguments.threads, cache=Path(folder) / "cache"
+            f"{name}, {precision}": abbe.PromptablePredictor(
+                package,
+                engine="openvino",
+                precision=precision,
+                threads=arguments.threads,
+                cache=Path(folder) / "cache",
             )
             for name, package in packages.items()
+            for precision in precisions_of(package)
         }
         for name, predictor in predictors.items():
             if predictor.networks.side != arguments.side:
@@ -74,6 +80,10 @@ def main() -> None:
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
     if arguments.json:
         arguments.json.write_text(json.dumps(lines, indent=1) + "\n")
+
+
+def precisions_of(package: Package) -> tuple[Precision, ...]:
+    return ("fp32", "int8") if package.has("encoder_int8_xml") else ("fp32",)
 
 
 def made_package(architecture: str, side: int, out: Path) -> Package:
@@ -93,7 +103,11 @@ def made_package(architecture: str, side: int, out: Path) -> Package:
     }  # fmt: skip
     box = [side / 4, side / 4, 3 * side / 4, 3 * side / 4]
     proof = ProofPicture("noise", noise(side), ({"box": box},))
-    return write_promptable_package(out, student, weights, facts, [proof], "noise")
+    # Whatever int8 loses is allowed: of random weights it says nothing.
+    return write_promptable_package(
+        out, student, weights, facts, [proof], "noise",
+        int8="required", calibration=[noise(side)], most_lost=1.0,
+    )  # fmt: skip
 
 
 def eager_encoders(side: int) -> dict[str, Callable[[np.ndarray], Any]]:

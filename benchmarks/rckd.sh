@@ -35,23 +35,19 @@ types() { # which of two types a nucleus has
     curve types "${taught[@]}" --data.kind folder --data.path "$laid/types" --data.group picture \
         --training.steps 120 --training.batch-size 16 --training.crop 64 \
         --training.learning-rate 0.0005 --training.validate-every 40 \
-        --fractions 0.05 0.1 0.25 1 --seeds 0 1 2 \
-        --initialisations random contrastive rckd rckd+contrastive
+        --fractions 0.05 0.1 0.25 1 --seeds 0 --initialisations random contrastive rckd rckd+contrastive
 }
-
-# What the encoders that the nuclei's types were told apart by know of other tasks.
-known=(--student.encoder-weights "$out/types/pretraining/rckd/encoder.safetensors"
-       --teacher.kind none --initialisations random given --seeds 0 1)
 
 colour() { # nuclei in stained pictures: segmentation
-    curve colour "${known[@]}" --data.kind folder --data.path "$laid/colour" \
-        --fine-tuning.task segmentation --training.steps 100 --training.batch-size 8 \
-        --training.crop 128 --training.learning-rate 0.001 --training.validate-every 50 \
-        --fractions 0.1 1
+    curve colour "${taught[@]}" --data.kind folder --data.path "$laid/colour" \
+        --fine-tuning.task segmentation --training.steps 80 --training.batch-size 8 \
+        --training.crop 128 --training.learning-rate 0.001 --training.validate-every 40 \
+        --fractions 0.05 0.25 1 --seeds 0 1 --initialisations random rckd
 }
 
-lesions() { # ultrasound: far from what was pretrained on
-    curve lesions "${known[@]}" --data.kind folder --data.path "$laid/lesions" \
+lesions() { # ultrasound, far from what was pretrained on: the encoder of the types' run, as given
+    curve lesions --student.encoder-weights "$out/types/pretraining/rckd/encoder.safetensors" \
+        --teacher.kind none --initialisations random given --seeds 0 1 --data.kind folder --data.path "$laid/lesions" \
         --training.steps 120 --training.batch-size 16 --training.crop 128 \
         --training.learning-rate 0.0005 --training.validate-every 40 --fractions 0.1 0.25 1
 }
