@@ -4,11 +4,11 @@
     python benchmarks/promptable.py --packages runs/a/package
     python benchmarks/promptable.py promptable-resnet18 --side 128 --repeats 2    (a quick try)
 
-Encoders, in fp32 and in int8, take turns on one image of side × side px, so that a busy machine slows all of them. SAM's
-ViT-B and MobileSAM's TinyViT are the code of the packages segment_anything and mobile_sam. Weights
-are random: speed does not depend on them. MobileSAM's code is written for 1024 px and is left out
-at other sides. A click is a whole call of PromptablePredictor.predict on a set image of side × side
-px: one point, one mask, at the image's own size.
+Encoders, in fp32 and in int8, take turns on one image of side × side px, so that a busy machine
+slows all of them. SAM's ViT-B and MobileSAM's TinyViT are the code of the packages segment_anything
+and mobile_sam. Weights are random: speed does not depend on them. MobileSAM's code is written for
+1024 px and is left out at other sides. A click is a whole call of PromptablePredictor.predict on a
+set image of side × side px: one point, one mask, at the image's own size.
 """
 
 import argparse
