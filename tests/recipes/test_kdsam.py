@@ -10,10 +10,9 @@ from commands import abbe
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
-from abbe import students
+from abbe import scoring, students
 from abbe.imaging import write_labels
 from abbe.recipes.promptable_scores import (
-    METRICS,
     PromptedModel,
     objects_of,
     score_prompted,
@@ -74,7 +73,7 @@ def test_a_run_scores_every_model_by_every_kind_of_prompt(run):
     summary = json.loads((run / "summary.json").read_text())
     assert set(summary["models"]) == {"teacher", "student", "twin"}
     for model in summary["models"].values():
-        assert set(model["metrics"]) == set(METRICS)
+        assert set(model["metrics"]) == set(scoring.PROMPTED_METRICS)
         assert model["metrics"]["dice"]["n"] == 2  # the third test image has nothing to ask for
         assert model["ms_per_prompt"] > 0
     assert summary["stand_in"] == ["tiny_random"]

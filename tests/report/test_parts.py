@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from abbe.report import tables
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
 from abbe.report.numbers import (
@@ -100,3 +101,12 @@ def test_large_image_is_shown_where_the_truth_is() -> None:
     assert picture.panels[1].objects == 0
     assert picture.panels[1].unknown
     assert picture.panels[1].score == 0.25
+
+
+def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
+    assert tables.verdict_of("dice_1_point", (0.05, 0.1)) == "better"
+    assert tables.verdict_of("hd95_3_points", (1.0, 2.0)) == "worse"
+    assert tables.family("dice_1_point") == "Asked by one point"
+    assert (tables.family("dice"), tables.family("f1@0.5")) == ("Pixels", "Instances")
+    assert tables.is_fraction("iou_3_points")
+    assert not tables.is_fraction("hd95_1_point")

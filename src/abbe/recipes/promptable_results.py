@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 import abbe
-from abbe import config, report, students
+from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
-from abbe.recipes.promptable_scores import METRICS, PromptedModel, objects_of, score_prompted
+from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
 from abbe.sam import SAM
 from abbe.targets import TargetStore
 from abbe.teachers.sam import SamTeacher
@@ -60,8 +60,10 @@ def write_results(
         "teacher_sees": list(teacher.provenance.channels),
         "targets": {"images": len(taught.ids), "empty": 0, "missing": 0} if taught else None,
         "stand_in": [provenance["teacher"]] if provenance["stand_in"] else [],
-        **summarise(scores, experiment.evaluation.resamples, METRICS),
-        "metric_names": {metric: METRICS[metric].name for metric in scores.metrics},
+        **summarise(scores, experiment.evaluation.resamples, scoring.PROMPTED_METRICS),
+        "metric_names": {
+            metric: scoring.PROMPTED_METRICS[metric].name for metric in scores.metrics
+        },
         "speed": {**speed, **results.training_speed(trained)},
         "seed": experiment.seed,
         "thresholds": {},

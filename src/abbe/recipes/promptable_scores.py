@@ -17,29 +17,8 @@ from abbe.recipes.evaluate import Scores
 from abbe.recipes.models import Thresholds
 from abbe.sam import SAM, Frame, Prompts
 
-KINDS: dict[str, str] = {
-    "box": "tight box",
-    "1_point": "one point",
-    "3_points": "three points",
-}
-"""How the test asks for an object; names as in the scores and for people."""
-MEASURED = ("dice", "iou", "hd95", "boundary_f1")
 MINIMUM_AREA = 8
 """Objects below this many px are crumbs of a mask's outline and are not asked for."""
-
-
-def metric_name(metric: str, kind: str) -> str:
-    """The name of a metric by kind of prompt; boxes come first and have the plain name."""
-    return metric if kind == "box" else f"{metric}_{kind}"
-
-
-METRICS: dict[str, scoring.Metric] = {
-    metric_name(metric, kind): scoring.METRICS[metric]._replace(
-        name=f"{scoring.METRICS[metric].name}, {words}"
-    )
-    for kind, words in KINDS.items()
-    for metric in MEASURED
-}
 
 
 @dataclass
@@ -67,8 +46,8 @@ class PromptedModel:
         started = time.perf_counter()
         embedding = self.network.encode(picture[None].to(device))
         self.seconds_encoding.append(time.perf_counter() - started)
-        union = {kind: np.zeros(image.shape, bool) for kind in KINDS}
-        for kind in KINDS:
+        union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
+        for kind in scoring.PROMPT_KINDS:
             for mask in objects:
                 started = time.perf_counter()
                 prompts = prompts_for(mask, kind, frame).to(device)
@@ -119,10 +98,10 @@ def score_prompted(
                         "image": record.id,
                         "group": record.unit,
                         "model": name,
-                        "metric": metric_name(metric, kind),
+                        "metric": scoring.prompted_key(metric, kind),
                         "value": values[metric],
                     }
-                    for metric in MEASURED
+                    for metric in scoring.MEASURED
                 ]
     return Scores(rows, {name: Thresholds() for name in models})
 
@@ -132,4 +111,4 @@ def scores_of(mask: np.ndarray, label: np.ndarray, tolerance: float) -> dict[str
     truth, valid = label > 0, label >= 0
     pixel = scoring.pixel_scores(mask, truth, valid)
     boundary = scoring.boundary_scores(mask, truth, valid, tolerance=tolerance)
-    return {metric: float((pixel | boundary)[metric]) for metric in MEASURED}
+    return {metric: float((pixel | boundary)[metric]) for metric in scoring.MEASURED}

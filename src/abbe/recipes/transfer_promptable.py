@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import abbe
-from abbe import config, students
+from abbe import config, scoring, students
 from abbe.datasets import Dataset
 from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.recipes import results
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.promptable_results import describe_network, outlined
-from abbe.recipes.promptable_scores import METRICS, PromptedModel, score_prompted
+from abbe.recipes.promptable_scores import PromptedModel, score_prompted
 from abbe.recipes.run_folder import Run, open_run
 from abbe.report import write_report
 
@@ -64,8 +64,10 @@ def evaluate_promptable(
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
         **results.describe_teacher(None, ()),
-        **summarise(scores, experiment.evaluation.resamples, METRICS),
-        "metric_names": {metric: METRICS[metric].name for metric in scores.metrics},
+        **summarise(scores, experiment.evaluation.resamples, scoring.PROMPTED_METRICS),
+        "metric_names": {
+            metric: scoring.PROMPTED_METRICS[metric].name for metric in scores.metrics
+        },
         "speed": {},
         "thresholds": {},
         "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",

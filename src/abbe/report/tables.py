@@ -18,7 +18,12 @@ from abbe.report.numbers import (
 )
 
 Summary = Mapping[str, Any]
-METRICS = {**scoring.CLASSIFICATION_METRICS, **scoring.REGION_METRICS, **scoring.METRICS}
+METRICS = {
+    **scoring.CLASSIFICATION_METRICS,
+    **scoring.REGION_METRICS,
+    **scoring.METRICS,
+    **{key: each for key, each in scoring.PROMPTED_METRICS.items() if key not in scoring.METRICS},
+}
 """All that this version knows, by key."""
 
 _FAMILY = {
@@ -27,8 +32,14 @@ _FAMILY = {
     **dict.fromkeys(("mean_ap", "pq", "sq", "rq", "aji"), "Instances"),
     **dict.fromkeys(scoring.CLASSIFICATION_METRICS, "Classes"),
     **dict.fromkeys(("mean_iou", "pixel_accuracy"), "Regions"),
+    **{
+        scoring.prompted_key(metric, kind): f"Asked by {words}"
+        for kind, words in scoring.PROMPT_KINDS.items()
+        for metric in scoring.MEASURED
+        if kind != "box"
+    },
 }
-_IN_PIXELS = {"hd95"}
+_IN_PIXELS = {scoring.prompted_key("hd95", kind) for kind in scoring.PROMPT_KINDS}
 
 
 class Cell(NamedTuple):

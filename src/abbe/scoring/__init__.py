@@ -6,6 +6,7 @@ from abbe.scoring.image import image_scores
 from abbe.scoring.instance import instance_scores
 from abbe.scoring.names import METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
+from abbe.scoring.prompted import MEASURED, PROMPT_KINDS, PROMPTED_METRICS, prompted_key
 from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
 from abbe.scoring.seeds import draw_seeds, mean_over_seeds
 from abbe.scoring.statistics import (
@@ -24,7 +25,10 @@ from abbe.scoring.whole import draw_counts, whole_difference, whole_interval
 
 __all__ = [
     "CLASSIFICATION_METRICS",
+    "MEASURED",
     "METRICS",
+    "PROMPTED_METRICS",
+    "PROMPT_KINDS",
     "REGION_METRICS",
     "Difference",
     "InstanceThresholds",
@@ -43,6 +47,7 @@ __all__ = [
     "mean_over_seeds",
     "paired_bootstrap",
     "pixel_scores",
+    "prompted_key",
     "ratio_bootstrap",
     "region_scores",
     "whole_difference",
