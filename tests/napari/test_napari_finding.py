@@ -101,6 +101,17 @@ def test_results_become_layers_with_the_table_as_features(package, blobs):
         assert each.metadata == {"abbe package": str(package)}
 
 
+def test_a_pyramid_is_read_at_the_level_that_suffices(tmp_path, make_package, blobs):
+    """The coarse level is upside down here, which tells that it was read."""
+    package = make_package(tmp_path / "coarse", pixel_size=1.0)
+    small = blobs(120, 160)
+    layer = Image([np.kron(small, np.ones((4, 4), np.uint16)), small[::-1]], multiscale=True)
+    found = find(search_of(package, layer, pixel_size=0.25), ignore).labels
+    alone = find(search_of(package, Image(small[::-1]), pixel_size=1.0), ignore).labels
+    assert found.shape == (480, 640)
+    np.testing.assert_array_equal(found[2::4, 2::4] > 0, alone > 0)
+
+
 def test_an_image_without_objects_gives_an_empty_table(package):
     found = find(search_of(package, Image(np.zeros((40, 50), np.uint8))), ignore)
     assert found.labels.max() == 0

@@ -49,6 +49,21 @@ def test_lazy_arrays_are_read_by_region():
     assert read == [(1, 3)]
 
 
+def pyramid(*shapes: tuple[int, ...]) -> Image:
+    levels = [np.full(shape, number, np.uint8) for number, shape in enumerate(shapes)]
+    return Image(levels, multiscale=True)
+
+
+def test_a_pyramid_lends_its_coarser_levels():
+    (channel,) = channels_of(pyramid((5, 64, 48), (5, 32, 24), (2, 16, 12)), None)
+    image = slice_image(("a",), [channel], (4,), 0.25)
+    (level,) = image.coarser()  # the last one has fewer slices
+    assert level[0] == (32, 24)
+    assert level[1]().read(Region(3, 0, 5, 24), [0]).tolist() == [[[1] * 24] * 2]
+    plain = channels_of(Image(np.zeros((5, 64, 48), np.uint8)), None)[0]
+    assert slice_image(("a", "b"), [channel, plain], (0,), None).coarser() == []
+
+
 def test_channels_may_be_of_several_types(viewer):
     one = viewer.add_image(np.full((8, 9), 300, np.uint16))
     other = viewer.add_image(np.full((8, 9), 0.5, np.float32))

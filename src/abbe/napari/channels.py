@@ -39,29 +39,35 @@ class Channel:
     @property
     def axes(self) -> tuple[int, ...]:
         """The axes of the data, and of the layer, that do not count channels."""
-        return tuple(axis for axis in range(len(self._data.shape)) if axis != self.axis)
+        return tuple(axis for axis in range(len(self.levels[0].shape)) if axis != self.axis)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each of ``axes``: slices, if any, then (H, W) in px."""
-        return tuple(int(self._data.shape[axis]) for axis in self.axes)
+        return self.shape_at(0)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the pixels."""
-        return np.dtype(self._data.dtype)
+        return np.dtype(self.levels[0].dtype)
 
-    def read(self, position: Sequence[int], rows: slice, columns: slice) -> np.ndarray:
+    @property
+    def levels(self) -> list[Any]:
+        """The data, arrays of any kind: of a pyramid all levels, the finest first."""
+        return list(self.layer.data) if self.layer.multiscale else [self.layer.data]
+
+    def shape_at(self, level: int) -> tuple[int, ...]:
+        """``shape`` at a level of the pyramid."""
+        return tuple(int(self.levels[level].shape[axis]) for axis in self.axes)
+
+    def read(
+        self, position: Sequence[int], rows: slice, columns: slice, level: int = 0
+    ) -> np.ndarray:
         """Pixels (h, w) of one slice; ``position`` has an index for each axis before (H, W)."""
         index: list[int | slice] = [*position, rows, columns]
         if self.axis is not None:
             index.insert(self.axis, self.index)
-        return np.asarray(self._data[tuple(index)])
-
-    @property
-    def _data(self) -> Any:
-        """An array, maybe a lazy one; of a pyramid the finest level."""
-        return self.layer.data[0] if self.layer.multiscale else self.layer.data
+        return np.asarray(self.levels[level][tuple(index)])
 
 
 def channel_axes(layer: ImageLayer) -> list[int | None]:

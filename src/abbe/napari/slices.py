@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
-from abbe.imaging.image import Contents, positive_size
+from abbe.imaging.image import Contents, Levels, positive_size
 from abbe.imaging.units import SQUARE_TOLERANCE, length
 from abbe.napari.channels import Channel
 
@@ -23,16 +24,29 @@ Position = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerPixels:
-    """One slice of some channels, read from their layers by region."""
+    """One slice of some channels, read from their layers by region, at a level of the pyramid."""
 
     channels: tuple[Channel, ...]
     position: Position
+    level: int = 0
 
     def read(self, region: Region, channels: Sequence[int]) -> np.ndarray:
         """Pixels of ``region``, (len(channels), height, width)."""
         rows, columns = slice(region.top, region.bottom), slice(region.left, region.right)
-        parts = [self.channels[index].read(self.position, rows, columns) for index in channels]
-        return np.stack(parts)
+        chosen = [self.channels[index] for index in channels]
+        return np.stack([each.read(self.position, rows, columns, self.level) for each in chosen])
+
+    def coarser(self) -> Levels:
+        """Those levels of the layers' pyramids that all have, and with the same slices."""
+        found: Levels = []
+        for level in range(1, min(len(channel.levels) for channel in self.channels)):
+            shapes = {channel.shape_at(level) for channel in self.channels}
+            (*stack, height, width), *others = shapes
+            if others or tuple(stack) != self.channels[0].shape[:-2]:
+                break
+            load = partial(LayerPixels, self.channels, self.position, level)
+            found.append(((height, width), load))
+        return found
 
 
 def slice_image(
@@ -50,7 +64,9 @@ def slice_image(
     height, width = channels[0].shape[-2:]
     pixels = LayerPixels(tuple(channels), position)
     dtype = np.result_type(*(channel.dtype for channel in channels))
-    contents = Contents((height, width), len(channels), dtype, lambda: pixels)
+    contents = Contents(
+        (height, width), len(channels), dtype, lambda: pixels, coarser=pixels.coarser
+    )
     return Image(layer.name, names, contents, pixel_size=positive_size(pixel_size, layer.name))
 
 
