@@ -131,6 +131,7 @@ def test_teachers_and_students_meet_only_when_a_teacher_is_built():
     }
     assert meetings == {
         ("teachers/run.py", "function"),  # an earlier run is a student
+        ("teachers/sam_source.py", "function"),  # and a promptable student may teach, too
     }
 
 
