@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # KD SAM on polyps and on breast ultrasound: the runs of docs/kdsam.md.
 #
-#   bash benchmarks/kdsam.sh STAND_IN.safetensors IMAGENET.pt DATA OUT [polyps busi random mobilesam ablation …]
+#   bash benchmarks/kdsam.sh STAND_IN.safetensors IMAGENET.pt DATA OUT [polyps busi ablation …]
 #
 # STAND_IN is what benchmarks/standin_sam.py --folders writes: a network of SAM's form that sees
 # 256 px. IMAGENET.pt are MobileNetV2's weights in timm's layout. Schedules are short, so that two
@@ -10,7 +10,7 @@
 set -euo pipefail
 teacher=$1 imagenet=$2 data=$3 out=$4
 shift 4
-parts=("${@:-polyps busi random mobilesam ablation}")
+parts=("${@:-polyps busi ablation mobilesam random}")
 
 common=(--teacher.path "$teacher" --promptable.side 256 --promptable.perceptual-mode decoder
         --promptable.objects 2 --promptable.mask-step 2 --data.labelled 32

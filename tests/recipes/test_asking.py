@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -50,6 +52,7 @@ def test_points_are_added_to_boxes_and_to_points():
     point, meaning = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[0]])
     box = with_point(Prompts(boxes=torch.tensor([[1.0, 2, 5, 6]])), point, meaning)
     assert box.boxes is not None
+    assert box.points is not None
     assert torch.equal(box.points, point)
     two = with_point(Prompts(points=point + 1, point_labels=meaning + 1), point, meaning)
     assert two.points is not None
@@ -75,7 +78,7 @@ def test_each_round_is_answered_and_counts_the_same(network, kind):
     masks = [answer.logits.shape[1] for answer in answers]
     assert masks == ([1, 1, 1] if kind == "boxes" else [3, 1, 1])
     assert not torch.equal(answers[1].logits, answers[2].logits)
-    loss = dice_term().loss
+    loss: Any = dice_term().loss
     alone = [loss([answer], batch) for answer in answers]
     torch.testing.assert_close(loss(answers, batch), torch.stack(alone).mean())
     assert torch.equal(ask(network, batch)[0].logits, answers[0].logits)
