@@ -6,7 +6,7 @@
 #
 # IMAGENET.pt are MobileNetV2's weights in timm's layout, with which the teacher's encoder begins.
 # Encoders of the students begin with random weights; schedules are short, so that two cores do it.
-# A finished run is not done again.
+# What is finished is not done again.
 set -euo pipefail
 laid=$1 imagenet=$2 out=$3
 shift 3
@@ -19,8 +19,7 @@ taught=(--teacher.path "$out/teacher" --student.encoder-weights random
 curve() { # curve NAME ARGUMENTS…
     local name=$1
     shift
-    [ -f "$out/$name/summary.json" ] ||
-        abbe curve rckd "$@" --out "$out/$name" --resume
+    abbe curve rckd "$@" --out "$out/$name" --resume
 }
 
 teacher() { # a U-Net on labelled nuclei
