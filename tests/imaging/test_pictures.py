@@ -90,7 +90,7 @@ def test_captions_are_spelled_with_letters_that_the_font_has() -> None:
         PIL.ImageDraw.Draw(canvas).text((5, 5), letter, 255, font)
         return canvas.tobytes()
 
-    text = pictures._spelled("5 µm² × 0.78–0.84 ± 1 °C · ≥ ½ Größe • café → 核 … “a” ‘b’")
+    text = pictures.spelled("5 µm² × 0.78–0.84 ± 1 °C · ≥ ½ Größe • café → 核 … “a” ‘b’")
     assert text == "5 um2 x 0.78-0.84 ± 1 °C · >= 1/2 Grosse · cafe -> ? ... “a” ’b’"
     assert drawn("\uffff") not in {drawn(letter) for letter in text}
 

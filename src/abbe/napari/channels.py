@@ -54,7 +54,8 @@ class Channel:
     @property
     def levels(self) -> list[Any]:
         """The data, arrays of any kind: of a pyramid all levels, the finest first."""
-        return list(self.layer.data) if self.layer.multiscale else [self.layer.data]
+        data: Any = self.layer.data  # napari's types do not tell a pyramid from an array
+        return list(data) if self.layer.multiscale else [data]
 
     def shape_at(self, level: int) -> tuple[int, ...]:
         """``shape`` at a level of the pyramid."""
