@@ -18,6 +18,7 @@ _OTHERS = ("#b0609c", "#a07d00", "#4a5f9e", "#7a7a7a")
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:
     """A colour ("#rrggbb") for the truth and for each of ``models``."""
-    known = _KNOWN | _INITIALISATIONS
+    models = list(models)
+    known = _KNOWN | {name: _INITIALISATIONS[name] for name in models if name in _INITIALISATIONS}
     others = [model for model in models if model not in known]
     return known | {name: _OTHERS[i % len(_OTHERS)] for i, name in enumerate(others)}
