@@ -188,6 +188,8 @@ def test_a_section_made_in_python_refuses_in_the_same_words():
         config.Training(crop=33)
     with pytest.raises(ConfigError, match=r"^data: kind 'folder' needs a path"):
         config.Data()
+    with pytest.raises(ConfigError, match=r"^fine_tuning\.head_rate: .*\(it is 0\)"):
+        config.FineTuning(head_rate=0)
 
 
 def test_nothing_changes_after_loading():

@@ -1,0 +1,29 @@
+"""The experiment file: everything a run depends on, typed, and checked before any work starts."""
+
+from abbe.config.data import Data, DataKind, PretrainData
+from abbe.config.experiment import Experiment
+from abbe.config.files import draft, load, parse, read_values, save
+from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
+from abbe.config.networks import Student, Teacher
+from abbe.config.training import Augmentation, Evaluation, Training
+
+__all__ = [
+    "Augmentation",
+    "Data",
+    "DataKind",
+    "Evaluation",
+    "Experiment",
+    "FineTuning",
+    "Loss",
+    "PretrainData",
+    "Pretraining",
+    "Promptable",
+    "Student",
+    "Teacher",
+    "Training",
+    "draft",
+    "load",
+    "parse",
+    "read_values",
+    "save",
+]

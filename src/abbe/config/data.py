@@ -1,0 +1,77 @@
+"""Which images a run reads."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from abbe.config.section import Section
+from abbe.config.values import Fraction
+
+DataKind = Literal[
+    "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given",
+    "classes", "slides", "nct_crc", "bach", "breakhis", "chaoyang", "glas", "bcss", "pannuke",
+    "monuseg", "nucls",
+]  # fmt: skip
+
+
+class Data(Section):
+    """Which images, which labels, and how they are split."""
+
+    kind: DataKind = "folder"
+    """folder: images/, labels/, index.csv; classes: a folder of images a class; slides: the tiles
+    of whole slides; simulated: made up by Abbe; given: from Python; else the original layout of a
+    public set (`abbe data list`)."""
+    path: Path | None = None
+    """The data set's folder (or .npz file for tissuenet)."""
+    channels: tuple[str, ...] | None = None
+    """Names of the image's channels in order; taken from the files' metadata where omitted."""
+    labels: str = "labels"
+    """Folder of the labels, relative to the data set's folder."""
+    types: str | None = None
+    """Folder of pictures that number the class of each pixel, for a task of regions."""
+    classes: tuple[str, ...] = ()
+    """What these numbers mean, from 1; or the order of the values in index.csv's column class."""
+    objects: Literal["cell", "nucleus"] = "cell"
+    """What is labelled, where a set offers both (tissuenet, simulated)."""
+    pixel_size: Annotated[float, Field(gt=0)] | None = None
+    """µm per pixel, where the files do not say or are wrong; of slides, at their finest level."""
+    tile_pixel_size: Annotated[float, Field(gt=0)] = 0.5
+    """µm per pixel of the tiles (slides only)."""
+    where: dict[str, str] = Field(default_factory=dict)
+    """Keep only the images with these values in index.csv, for example kind: fluo."""
+    group: str | None = None
+    """Column of index.csv that names the patient, slide or video; a group is never split."""
+    split: str = "auto"
+    """auto: the set's own splits, else fractions; fraction; a column name; or a .csv file."""
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.7, 0.1, 0.2)
+    """Shares of train, val and test when splits are drawn."""
+    split_seed: int = 0
+    """Seed of drawn splits and of the choice of labelled images."""
+    labelled: int | float | Literal["all"] = "all"
+    """How many training images keep their labels: all, a count (20) or a share (0.1)."""
+    count: Annotated[int, Field(ge=3)] = 200
+    """Number of images (simulated only)."""
+    size: Annotated[int, Field(ge=64)] = 256
+    """Side of an image in px (simulated, and the tiles of slides)."""
+    seed: int = 0
+    """Seed of the simulator (simulated only)."""
+
+    @model_validator(mode="after")
+    def _path_fits_kind(self) -> "Data":
+        if self.kind not in ("simulated", "given") and self.path is None:
+            raise ValueError(f"kind '{self.kind}' needs a path: give --data.path FOLDER")
+        if self.kind == "simulated" and self.path is not None:
+            raise ValueError("kind 'simulated' reads no files: leave path out, or set kind: folder")
+        if isinstance(self.labelled, float) and not 0 <= self.labelled <= 1:
+            raise ValueError("labelled as a share lies between 0 and 1; a count has no decimals")
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions must add up to 1, not {sum(self.fractions):g}")
+        return self
+
+
+class PretrainData(Data):
+    """Where tiles to pretrain on come from; no label of theirs is looked at."""
+
+    kind: DataKind = "given"
+    """As in data; given: the training images of data."""

@@ -1,0 +1,126 @@
+"""How a student is taught: what each recipe adds to the plain training."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from abbe.config.section import Section
+from abbe.config.values import Fraction, Switch
+
+
+class Promptable(Section):
+    """How a promptable student is taught: its image encoder first, then the mask decoder."""
+
+    side: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
+    """Side of the square that the student sees, in px; SAM's is 1024."""
+    neck: Literal["default", "nanosam"] = "default"
+    """Layers from the encoder's last map to SAM's embedding."""
+    mse: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the mean squared error between embeddings; 0 for none."""
+    perceptual: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the perceptual loss; 0 for none."""
+    perceptual_mode: Literal["pca3", "triplets", "decoder"] = "pca3"
+    """pca3 and triplets: through a feature network; decoder: through the teacher's own decoder."""
+    features: Literal["vgg16", "vgg19", "resnet50"] = "vgg16"
+    vgg_weights: Literal["imagenet", "random"] | Path = "imagenet"
+    """Of the feature network: imagenet (downloaded by torchvision), a file in its layout, or random
+    (whose features are no measure of likeness)."""
+    decoder_steps: Annotated[int, Field(ge=0)] = 1000
+    """Steps of the second stage; 0 leaves the teacher's decoder as it is."""
+    decoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    bce: bool = False
+    """Add cross-entropy to the decoder's Dice."""
+    train_neck: bool = False
+    """Fit the neck too in the second stage, at a tenth of the rate."""
+    prompts: Literal["box", "point", "mixed"] = "mixed"
+    rounds: Annotated[int, Field(ge=1)] = 1
+    """Times an object is asked for in the second stage; each after the first with one point more,
+    drawn from where the answer was wrong."""
+    objects: Annotated[int, Field(ge=1)] = 4
+    """Objects that are asked for in each training picture."""
+    mask_step: Annotated[int, Field(ge=1)] = 4
+    """Masks are compared at every so many px of the square."""
+    jitter: Fraction = 0.02
+    """Sides of training boxes move by up to this share of the square."""
+    zoom: tuple[Fraction, Fraction] = (0.6, 1.0)
+    """Shares of a picture's sides that the second stage shows."""
+    baseline: Path | None = None
+    """Another network of SAM's family, such as mobile_sam.pt, that gets the same second stage and
+    is scored beside the student."""
+
+    @model_validator(mode="after")
+    def _distils(self) -> "Promptable":
+        if self.mse == 0 and self.perceptual == 0:
+            raise ValueError("mse and perceptual are both 0, so nothing is distilled")
+        return self
+
+
+class Pretraining(Section):
+    """How an encoder learns from tiles without labels, before the task (recipe rckd)."""
+
+    method: Literal["none", "contrastive", "rckd", "rckd+contrastive"] = "rckd"
+    """rckd: the teacher's response to the tiles; contrastive: two views of a tile are alike
+    (SimCLR); none: straight to the task, from student.encoder_weights."""
+    steps: Annotated[int, Field(ge=1)] = 5000
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Over all processes."""
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] = 224
+    """Side of a training crop in px."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    response: Literal["soft_bce", "kl"] = "soft_bce"
+    """soft_bce: maps that do not exclude each other; kl: classes that do, at a temperature."""
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    """Of kl."""
+    hv: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the horizontal and vertical maps, where the teacher gives instances; 0 for none."""
+    contrastive: Annotated[float, Field(gt=0)] = 0.1
+    """Weight of the contrastive term beside the response."""
+    contrastive_temperature: Annotated[float, Field(gt=0)] = 0.1
+    stain: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """How far the stains change (HED); for red, green and blue only."""
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """How far brightness, contrast and saturation change; for red, green and blue only."""
+
+
+class FineTuning(Section):
+    """The task that the student is for in the end (recipe rckd); its schedule is training."""
+
+    task: Literal["classification", "segmentation"] = "classification"
+    """Of images, by their column class; of pixels, by their types or else the foreground."""
+    trains: Literal["all", "linear"] = "all"
+    """linear: a linear probe on the frozen encoder (classification only)."""
+    encoder_rate: Annotated[float, Field(gt=0)] = 1.0
+    """The encoder learns at so many times training.learning_rate."""
+    head_rate: Annotated[float, Field(gt=0)] = 5.0
+    """What is new learns at so many times training.learning_rate."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Classification only."""
+    class_weights: Literal["balanced", "none"] = "balanced"
+    """balanced: rare classes count as much as frequent ones (classification only)."""
+    stain: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """As in pretraining, for student and twin alike."""
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _probe_classifies(self) -> "FineTuning":
+        if self.trains == "linear" and self.task != "classification":
+            raise ValueError("trains: linear goes with task: classification only")
+        return self
+
+
+class Loss(Section):
+    """The terms of the loss; a switched-off term is not computed."""
+
+    supervised: bool = True
+    """BCE + Dice on labelled images."""
+    probability: Annotated[Literal["off", "mse", "soft_bce", "logit_mse"], Switch] = "mse"
+    """How the student's probabilities are matched to the teacher's."""
+    boundary: Annotated[
+        Literal["off", "dice", "weighted_bce", "sobel_mse", "edge_head"], Switch
+    ] = "dice"
+    """How foreground edges are supervised, from labels and from targets."""
+    weighting: Literal["uncertainty", "fixed"] = "uncertainty"
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Fixed weights by term; 1 for supervised and probability and 0.5 for the boundary terms."""

@@ -1,0 +1,81 @@
+"""The network that teaches and the one that learns."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from abbe.config.section import Section
+from abbe.config.values import Option
+
+NamedArchitecture = Literal[
+    "unet-swin-tiny",
+    "unet-resnet18",
+    "unet-efficientnet-b0",
+    "unet-mobilenetv3",
+    "unet-mobilenetv3-large",
+    "unet-resnet50",
+    "unet-convnextv2-atto",
+    "unet-csat-like",
+    "promptable-resnet50",
+    "promptable-resnet18",
+    "promptable-mobilenetv3-large",
+    "promptable-tiny-vit-5m",
+    "promptable-repvit-m0.9",
+    "promptable-repvit-m1",
+    "promptable-mobilesam",
+]
+TimmArchitecture = Annotated[str, Field(pattern=r"^(unet|promptable)-timm-\w[\w.]*$")]
+"""On any encoder of timm's with the usual strides, such as unet-timm-regnety_004."""
+Output = Literal["foreground", "boundary"]
+
+
+class Teacher(Section):
+    """Where the targets come from."""
+
+    kind: Literal[
+        "none", "masks", "onnx", "bioimageio", "torch", "run", "sam", "cellpose", "cellsam", "store"
+    ] = "none"
+    """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; SAM's family;
+    cellpose and cellsam where they are installed; a target store."""
+    path: Path | None = None
+    """Folder, file, package, run or target store, by kind; for torch, package.module:factory; for
+    sam, a file, a folder or a Hugging Face id; for cellpose and cellsam, a model's name or file."""
+    sees: tuple[str, ...] | None = None
+    """Channels the teacher reads, in its order; all of the image's where omitted."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """Further arguments of its function in abbe.teachers, for example tile: 512."""
+    live: bool = False
+    """Run the teacher inside the training loop instead of storing its maps (torch and run)."""
+
+    @model_validator(mode="after")
+    def _path_fits_kind(self) -> "Teacher":
+        if self.kind != "none" and self.path is None:
+            raise ValueError(f"kind '{self.kind}' needs a path: give --teacher.path")
+        if self.live and self.kind not in ("torch", "run", "sam"):
+            raise ValueError("live: true works with kind torch, run or sam only")
+        return self
+
+
+class Student(Section):
+    """The network that is trained."""
+
+    architecture: NamedArchitecture | TimmArchitecture = "unet-resnet18"
+    """One of those named, or unet-timm-NAME or promptable-timm-NAME for an encoder of timm's."""
+    sees: Annotated[tuple[str, ...], Field(min_length=1)] = ("nucleus",)
+    """Channels the student reads."""
+    outputs: tuple[Output, ...] = ("foreground", "boundary")
+    """foreground alone, or with the boundary map that separates touching objects."""
+    encoder_weights: Literal["choose", "random", "imagenet"] | Path = "choose"
+    """imagenet (downloaded by timm), a file in timm's layout, or random. There is no default."""
+
+    @model_validator(mode="after")
+    def _weights_chosen(self) -> "Student":
+        if self.encoder_weights == "choose":
+            raise ValueError(
+                "encoder_weights must be chosen: 'imagenet' (downloaded through timm), the path "
+                "of a weight file, or 'random' (trains from scratch, usually worse)"
+            )
+        if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
+            raise ValueError("outputs are [foreground] or [foreground, boundary]")
+        return self

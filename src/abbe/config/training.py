@@ -1,0 +1,68 @@
+"""How long students are trained, and how they are scored."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from abbe.config.section import Section
+from abbe.config.values import Fraction
+
+
+class Augmentation(Section):
+    """Random changes of training crops. Geometry moves image, label and target together."""
+
+    flips: bool = True
+    """Mirror and rotate by quarter turns."""
+    scale: tuple[float, float] = (0.8, 1.25)
+    gamma: tuple[float, float] = (0.7, 1.4)
+    brightness: Annotated[float, Field(ge=0)] = 0.2
+    noise: Annotated[float, Field(ge=0)] = 0.05
+    """Largest standard deviation of Gaussian noise, in units of the normalised image."""
+    blur: Annotated[float, Field(ge=0)] = 1.0
+    """Largest sigma of Gaussian blur, in px."""
+
+
+class Training(Section):
+    """How long and how the student and its twin are trained."""
+
+    steps: Annotated[int, Field(ge=1)] = 2000
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Over all processes."""
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] = 256
+    """Side of a training crop in px."""
+    labelled_share: Fraction = 0.5
+    """Share of each batch drawn from labelled images, where both kinds exist."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    warmup: Fraction = 0.05
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the moving average of the weights; 0 for none."""
+    validate_every: Annotated[int, Field(ge=1)] = 100
+    watch: Literal["dice", "iou", "precision", "recall"] = "dice"
+    """Validation metric that picks the best weights and stops early."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations without a better value."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the hardware has it, else fp16 on GPUs, else fp32."""
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Processes that prepare batches."""
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["installed"] = (
+        "installed"
+    )
+    """TensorBoard always; W&B and MLflow too where they are installed."""
+    augmentation: Augmentation = Augmentation()
+
+
+class Evaluation(Section):
+    """How the test images are scored."""
+
+    tolerance: Annotated[float, Field(gt=0)] = 2.0
+    """Tolerance of boundary F1 and NSD in px."""
+    minimum_area: Annotated[int, Field(ge=0)] = 16
+    """Objects below this many px are dropped."""
+    resamples: Annotated[int, Field(ge=100)] = 10_000
+    """Draws of the bootstrap."""
