@@ -1,15 +1,8 @@
-"""What the verbs share: parsing, and sections that the command line is yet to complete."""
+"""What the verbs share: parsing and printing. Nothing slow to import, for `abbe predict`'s sake."""
 
 from typing import Any
 
 import tyro
-
-from abbe import config
-
-Unprefixed = tyro.conf.arg(name="")
-SOME_DATA = config.Data.model_construct(kind="folder")
-SOME_TEACHER = config.Teacher.model_construct()
-"""Not checked, because the command line is yet to complete them."""
 
 
 def parse(form: Any, verb: str, words: list[str], description: str, **options: Any) -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 import tyro
 
 from abbe import config
-from abbe.cli.arguments import SOME_DATA, parse
+from abbe.cli.arguments import parse
+from abbe.cli.sections import SOME_DATA
 
 DATA_HELP = """Look at data sets before anything is trained on them.
 

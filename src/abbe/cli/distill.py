@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from abbe import config
-from abbe.cli.arguments import Unprefixed, parse, say
+from abbe.cli.arguments import parse, say
+from abbe.cli.sections import Unprefixed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import tyro
 
 from abbe import config
-from abbe.cli.arguments import SOME_DATA, parse, say
+from abbe.cli.arguments import parse, say
+from abbe.cli.sections import SOME_DATA
 
 
 @dataclass(frozen=True)
