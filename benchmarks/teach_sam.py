@@ -36,15 +36,20 @@ def picture(size: int, seed: int = 0) -> np.ndarray:
 
 def pair(layout: Layout) -> tuple[SAM, Any]:
     """Our network and segment-anything's, with the same random weights."""
+    ours = our_network(layout)
+    theirs = their_network(layout)
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    return ours, theirs.eval()
+
+
+def our_network(layout: Layout) -> SAM:
     ours = build_sam(layout, seed=0).eval()
     for head in ours.mask_decoder.output_hypernetworks_mlps:
         head.get_submodule("layers.2").weight.data *= 100  # pyright: ignore
     ratings: Any = ours.mask_decoder.iou_prediction_head.get_submodule("layers.2")
     ratings.weight.data *= 10
     ratings.bias.data += 3  # segment-anything applies positive thresholds only
-    theirs = their_network(layout)
-    theirs.load_state_dict(ours.state_dict(), strict=False)
-    return ours, theirs.eval()
+    return ours
 
 
 def their_network(layout: Layout) -> Any:
@@ -219,7 +224,7 @@ def measure_busy(name: str, images: int, size: int) -> dict[str, Any]:
     tissue = datasets.simulated_tissue(images, size=size, channels=("nucleus", "membrane"))
     with tempfile.TemporaryDirectory() as place:
         weights = Path(place) / "random.safetensors"
-        state = build_sam(named_layout(name), seed=0).state_dict()
+        state = our_network(named_layout(name)).state_dict()
         save_file({key: value.contiguous() for key, value in state.items()}, weights)
         del state
         teacher = teachers.sam(
@@ -243,11 +248,11 @@ def measure_busy(name: str, images: int, size: int) -> dict[str, Any]:
 
 
 class Clock:
-    """Adds up the time inside a network's ``encode`` and ``decode``."""
+    """Adds up the time inside a network: encoder, prompt encoder and mask decoder."""
 
     def __init__(self, network: SAM) -> None:
         self.seconds = 0.0
-        for name in ("encode", "decode"):
+        for name in ("encode", "prepare", "attend", "draw"):
             setattr(network, name, self._timed(getattr(network, name)))
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,6 +54,13 @@ def test_masks_come_back_as_sam_brings_them(size, oracle):
     assert torch.equal(masks, oracle.postprocess_masks(logits, frame.resized, size))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_matrices_along_the_axes_bring_masks_back_too(size):
+    frame, logits = Frame.of(size, SIDE), torch.randn(2, 3, 32, 32)
+    rows, columns = frame.axes(32)
+    torch.testing.assert_close(rows @ logits @ columns.T, frame.masks(logits), atol=1e-4, rtol=0)
+
+
 def test_the_thinnest_image_keeps_a_pixel():
     frame = Frame.of((1, 20_000), SIDE)  # SAM's rounding gives it none, and fails
     assert frame.resized == (1, SIDE)

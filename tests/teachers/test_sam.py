@@ -11,7 +11,7 @@ from abbe.imaging import Image, outlines
 from abbe.sam import Frame, Layout, Prompts, build_sam
 from abbe.targets import TargetStore
 from abbe.teachers.prompts import boxes_of
-from abbe.teachers.sam import Tile, cut, prompts_at_once
+from abbe.teachers.sam import Tile, prompts_at_once, soft_masks, window_of
 from abbe.teachers.tiles import windows
 
 TINY = Layout("vit", image_size=64, width=32, depth=2, heads=2, global_layers=(1,))
@@ -69,9 +69,10 @@ def test_the_foreground_is_the_union_of_the_soft_masks_that_one_gets_alone(weigh
             logits, _ = teacher.network.decode(
                 embedding, Prompts(boxes=frame.boxes(box[None])), multimask=False
             )
-            soft, top, left = cut(frame.masks(logits)[0, 0].sigmoid().numpy(), box)
-            window = expected[top : top + soft.shape[0], left : left + soft.shape[1]]
-            np.maximum(window, soft, out=window)
+            top, left, bottom, right = window_of(box, (64, 64))
+            window = np.s_[top:bottom, left:right]
+            soft = frame.masks(logits)[0, 0].sigmoid().numpy()[window]
+            np.maximum(expected[window], soft, out=expected[window])
     assert np.allclose(foreground, expected, atol=1e-5)
     assert np.array_equal(instances > 0, foreground >= 0.5)
     assert np.array_equal(boundary, outlines(instances))
@@ -89,7 +90,7 @@ def test_the_memory_does_not_change_the_answer(weights):
     little = build(weights, minimum_iou=0.0, memory_gb=1e-6).predict(image(), TISSUE.ids[0])
     assert np.allclose(full.maps["probability"], little.maps["probability"], atol=1e-5)
     embedding = torch.zeros(1, 256, 4, 4)
-    assert prompts_at_once(embedding, Frame.of((64, 64), 64), 1) == 1
+    assert prompts_at_once(embedding, 1) == 1
 
 
 @pytest.mark.parametrize("prompts", ["amg", "centroid", "box", "point"])
@@ -145,10 +146,19 @@ def test_a_large_image_is_seen_by_tiles_and_every_object_once(weights):
 
 
 def test_a_soft_mask_is_cut_to_its_box_and_a_fifth_more():
-    soft, top, left = cut(np.ones((50, 60), np.float32), np.array([10.0, 20, 30, 40]))
-    assert (top, left, *soft.shape) == (18, 8, 24, 24)
-    soft, top, left = cut(np.ones((50, 60), np.float32), np.array([0.0, 0, 60, 50]))
-    assert (top, left, *soft.shape) == (0, 0, 50, 60)
+    assert window_of(np.array([10.0, 20, 30, 40]), (50, 60)) == (18, 8, 42, 32)
+    assert window_of(np.array([0.0, 0, 60, 50]), (50, 60)) == (0, 0, 50, 60)
+    assert window_of(None, (50, 60)) == (0, 0, 50, 60)
+
+
+@pytest.mark.parametrize("boxes", [None, np.array([[5.0, 30, 31, 70], [0, 0, 90, 100]])])
+def test_a_part_of_a_mask_is_that_part_of_the_whole(boxes):
+    frame, logits = Frame.of((120, 90), 64), torch.randn(2, 16, 16)
+    whole = frame.masks(logits[:, None])[:, 0].sigmoid().numpy()
+    for index, (soft, top, left) in enumerate(soft_masks(logits, frame, boxes)):
+        window = whole[index, top : top + soft.shape[0], left : left + soft.shape[1]]
+        assert np.allclose(soft, window, atol=1e-5)
+        assert soft.shape == (120, 90) or boxes is not None
 
 
 def test_what_does_not_fit_is_refused(weights, tmp_path):

@@ -82,3 +82,17 @@ class Frame:
         height, width = self.resized
         square = F.interpolate(logits, (self.side, self.side), mode="bilinear")
         return F.interpolate(square[..., :height, :width], self.size, mode="bilinear")
+
+    def axes(self, side: int) -> tuple[Tensor, Tensor]:
+        """What ``masks`` does along each axis, as matrices R (H, side) and C (W, side), float32.
+
+        For logits L (side, side), R L Cᵀ is what ``masks`` gives, up to rounding; some rows of R
+        and of C give a part of it at a part of the cost.
+        """
+        each = torch.eye(side)[None]
+        square = F.interpolate(each, self.side, mode="linear")
+        rows, columns = (
+            F.interpolate(square[..., :inside], length, mode="linear")[0].T.contiguous()
+            for inside, length in zip(self.resized, self.size, strict=True)
+        )
+        return rows, columns

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from abbe.datasets import Dataset
     from abbe.imaging import Image
-    from abbe.sam import SAM, Facts, Frame
+    from abbe.sam import SAM, Facts, Frame, Prompts
     from abbe.targets import Provenance
 
 Kind = Literal["probability", "instances", "embedding"]
@@ -173,30 +173,23 @@ class SamTeacher:
         """Each kept prompt's soft mask, cut to its surroundings: (h, w), top, left."""
         import torch
 
-        from abbe.sam import Prompts
-
         device = embedding.device
-        chunk = prompts_at_once(embedding, frame, self._memory)
+        with torch.inference_mode(), autocast_for(device, self._precision):
+            image = self.network.prepare(embedding)
+        chunk = prompts_at_once(embedding, self._memory)
         for start in range(0, len(prompts), chunk):
             rows = np.zeros(len(prompts), bool)
             rows[start : start + chunk] = True
             some = prompts.take(rows)
-            asked = Prompts(
-                boxes=None if some.boxes is None else frame.boxes(some.boxes).to(device),
-                points=None
-                if some.points is None
-                else frame.points(some.points)[:, None].to(device),
-                point_labels=None
-                if some.points is None
-                else torch.ones(len(some), 1, dtype=torch.int64, device=device),
-            )
             with torch.inference_mode(), autocast_for(device, self._precision):
-                logits, iou = self.network.decode(embedding, asked, multimask=False)
-                soft = frame.masks(logits.float())[:, 0].sigmoid().cpu().numpy()
-            kept = (iou[:, 0].float() >= self._minimum_iou).cpu().numpy()
-            for row in np.flatnonzero(kept):
-                box = None if some.boxes is None else some.boxes[row]
-                yield cut(soft[row], box)
+                attended = self.network.attend(image, in_square(some, frame).to(device))
+                iou = attended.scores(multimask=False)[:, 0].float()
+                rated = torch.nonzero(iou >= self._minimum_iou)[:, 0]
+                if not len(rated):
+                    continue
+                logits = self.network.draw(attended, rated, multimask=False)[:, 0]
+            kept = rated.cpu().numpy()
+            yield from soft_masks(logits, frame, None if some.boxes is None else some.boxes[kept])
 
     def _by_grid(
         self, embedding: torch.Tensor, frame: Frame, tile: Tile
@@ -215,7 +208,7 @@ class SamTeacher:
                 minimum_iou=grid.minimum_iou,
                 minimum_stability=grid.minimum_stability,
                 box_nms=grid.box_nms,
-                prompts_at_once=prompts_at_once(embedding, frame, self._memory),
+                prompts_at_once=prompts_at_once(embedding, self._memory),
             )
         for mask in found:
             centre = np.array([[tile.left + mask.centre[0], tile.top + mask.centre[1]]])
@@ -223,31 +216,56 @@ class SamTeacher:
                 yield mask.probability, mask.top, mask.left
 
 
-def prompts_at_once(embedding: torch.Tensor, frame: Frame, memory: int) -> int:
+def prompts_at_once(embedding: torch.Tensor, memory: int) -> int:
     """How many prompts to decode together within ``memory`` bytes.
 
-    A prompt needs about 12 times the embedding (the tokens of two attention blocks and the
-    upscaled features) and four masks of the image's size.
+    A prompt needs about 12 times the embedding: the tokens of two attention blocks and the upscaled
+    features. Masks of the image's size are made one at a time.
     """
     tokens = embedding[0].numel() * 4
-    mask = 4 * frame.size[0] * frame.size[1]
     # On a CPU eight prompts of SAM's size still fit its caches, and more only go slower.
     limit = 256 if embedding.is_cuda else max(8, 8 * FULL_TOKENS // tokens)
-    return int(max(1, min(limit, memory // (12 * tokens + 4 * mask))))
+    return int(max(1, min(limit, memory // (12 * tokens))))
 
 
-def cut(
-    probability: NDArray[np.float32], box: NDArray[np.floating] | None
-) -> tuple[NDArray[np.float32], int, int]:
-    """A soft mask within its enlarged box, or where there is none, where it is not zero."""
-    height, width = probability.shape
+def in_square(prompts: ImagePrompts, frame: Frame) -> Prompts:
+    """Prompts on an image as the network takes them; points lie inside their objects."""
+    import torch
+
+    from abbe.sam import Prompts
+
+    boxes, points = prompts.boxes, prompts.points
+    return Prompts(
+        boxes=None if boxes is None else frame.boxes(boxes),
+        points=None if points is None else frame.points(points)[:, None],
+        point_labels=None if points is None else torch.ones(len(points), 1, dtype=torch.int64),
+    )
+
+
+def soft_masks(
+    logits: torch.Tensor, frame: Frame, boxes: NDArray[np.floating] | None
+) -> Iterator[tuple[NDArray[np.float32], int, int]]:
+    """Probabilities (h, w), top, left of masks (N, l, l), within their enlarged boxes (N, 4).
+
+    Most objects are small: what lies outside of a box is not computed.
+    """
+    rows, columns = (axis.to(logits.device) for axis in frame.axes(logits.shape[-1]))
+    for index, mask in enumerate(logits.float()):
+        top, left, bottom, right = window_of(None if boxes is None else boxes[index], frame.size)
+        part = rows[top:bottom] @ mask @ columns[left:right].T
+        yield part.sigmoid().cpu().numpy(), top, left
+
+
+def window_of(box: NDArray[np.floating] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Where a soft mask counts: top, left, bottom, right of its enlarged box, or of the image."""
+    height, width = size
     if box is None:
-        return probability, 0, 0
+        return 0, 0, height, width
     x0, y0, x1, y1 = box
     more_x, more_y = BOX_MARGIN / 2 * (x1 - x0), BOX_MARGIN / 2 * (y1 - y0)
     left, top = max(0, int(np.floor(x0 - more_x))), max(0, int(np.floor(y0 - more_y)))
     right, bottom = min(width, int(np.ceil(x1 + more_x))), min(height, int(np.ceil(y1 + more_y)))
-    return probability[top:bottom, left:right], top, left
+    return top, left, bottom, right
 
 
 def sam(
