@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from commands import TINY, TISSUE, abbe
 from pyarrow import parquet
 
@@ -428,7 +429,7 @@ def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, mo
         values["student"] |= {"architecture": "unet-mobilenetv3"}
         values["training"] |= {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0}
         values["evaluation"] = {"resamples": 100}
-        text = config.yaml.safe_dump(values)
+        text = yaml.safe_dump(values)
         (tmp_path / path.name).write_text(text)
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     assert abbe("demo", "--out", tmp_path / "demo") == 0
