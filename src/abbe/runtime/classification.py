@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import PIL.Image
@@ -20,12 +20,13 @@ from abbe.imaging import (
     percentile_limits,
     slide_of,
 )
-from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.engine import Engine
 from abbe.runtime.grid import Span, spans
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
-from abbe.runtime.package import Package, PackageDescription, read_package
+from abbe.runtime.package import Package, PackageDescription
 from abbe.runtime.prediction import channels_for, scale_for
+from abbe.runtime.running import Running, open_for
 
 
 @dataclass(frozen=True)
@@ -212,42 +213,16 @@ class ClassPredictor:
 
 
 def class_predictor(
-    package: Package | str | os.PathLike[str],
-    *,
-    engine: EngineName | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    tile: int | None = None,
-    workers: int | None = None,
+    package: Package | str | os.PathLike[str], **running: Unpack[Running]
 ) -> ClassPredictor:
-    """Make a classification package ready to run.
+    """Make a classification package ready to run; arguments and errors are those of `predictor`."""
 
-    Args:
-        package: The package or its folder.
-        engine, precision, threads: See `open_engine`.
-        tile: Side of a tile, px of the network; None for what the package says.
-        workers: Tiles or small images in hand at a time; None for as many as there are cores.
+    def check_tile(description: PackageDescription, tile: int) -> None:
+        if tile % description.divisor or tile < 1:
+            raise ConfigError(f"tile {tile} px: must be a multiple of {description.divisor} px")
 
-    Raises:
-        ConfigError: The package is of another task; tile, engine or precision do not fit it.
-        PackageError: It is damaged.
-    """
-    if not isinstance(package, Package):
-        package = read_package(package)
-    description = package.description
-    if description.task != "classification":
-        raise ConfigError(
-            f"{package.folder}: this is a {description.task} package; classification packages are "
-            "what tells images apart"
-        )
-    tile = tile or description.tile
-    if tile % description.divisor or tile < 1:
-        raise ConfigError(f"tile {tile} px: must be a multiple of {description.divisor} px")
-    workers = workers or os.cpu_count() or 1
-    opened = open_engine(
-        package, engine=engine, precision=precision, threads=threads, streams=workers
-    )
-    return ClassPredictor(opened, tile, workers)
+    purpose = "tells images apart"
+    return ClassPredictor(*open_for("classification", purpose, package, check_tile, **running))
 
 
 def in_level(window: Region, shape: tuple[int, int], level: tuple[int, int]) -> Region:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import InputError
 from abbe.imaging import Image, image_limits, open_image
-from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.engine import Engine, EngineName, Precision
 from abbe.runtime.grid import Grid, scale_between
 from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
-from abbe.runtime.package import Package, PackageDescription, read_package
+from abbe.runtime.package import Package, PackageDescription
+from abbe.runtime.running import Running, open_for
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 
@@ -174,44 +175,23 @@ class Predictor:
         return Prediction(image, labels, maps, channels, limits, grid, timings)
 
 
-def predictor(
-    package: Package | str | os.PathLike[str],
-    *,
-    engine: EngineName | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    tile: int | None = None,
-    workers: int | None = None,
-) -> Predictor:
+def predictor(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Predictor:
     """Make a segmentation package ready to run.
 
     Args:
         package: The package or its folder.
-        engine, precision, threads: See `open_engine`.
-        tile: Side of the network's windows, px; None for what the package says.
-        workers: Tiles or small images in hand at a time; None for as many as there are cores.
+        running: engine, precision, threads, tile, workers: see `Running`.
 
     Raises:
         ConfigError: The package is none for segmentation; tile, engine or precision do not fit it.
         PackageError: It is damaged.
     """
-    if not isinstance(package, Package):
-        package = read_package(package)
-    description = package.description
-    if description.task != "segmentation":
-        raise ConfigError(
-            f"{package.folder}: this is a {description.task} package; segmentation packages are "
-            "what finds objects"
-        )
-    tile, workers = checked(description, tile, workers)
     # What finds objects takes as long to import as the network to compile: both at once.
     importing = Thread(target=import_module, args=("abbe.runtime.field",))
     importing.start()
-    opened = open_engine(
-        package, engine=engine, precision=precision, threads=threads, streams=workers
-    )
+    opened = open_for("segmentation", "finds objects", package, check_tile, **running)
     importing.join()
-    return Predictor(opened, tile, workers)
+    return Predictor(*opened)
 
 
 def predict(
@@ -278,18 +258,14 @@ def scale_for(image: Image, description: PackageDescription) -> float:
     return scale_between(image.require_pixel_size(), description.pixel_size, image.source)
 
 
-def checked(
-    description: PackageDescription, tile: int | None, workers: int | None
-) -> tuple[int, int]:
-    """Side of the tiles of a package that answers for pixels, and number of workers.
+def check_tile(description: PackageDescription, tile: int) -> None:
+    """Refuse tiles that do not fit a package that answers for pixels.
 
     Raises:
-        ConfigError: The tile does not fit the package.
+        ConfigError: naming the size that would.
     """
-    tile = tile or description.tile
     halo = description.halo or description.divisor
-    Grid.of((1, 1), 1.0, description.divisor, tile, halo)  # refuses what does not fit
-    return tile, workers or os.cpu_count() or 1
+    Grid.of((1, 1), 1.0, description.divisor, tile, halo)
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:

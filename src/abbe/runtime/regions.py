@@ -6,19 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from abbe.errors import ConfigError
 from abbe.imaging import Image, image_limits
-from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.engine import Engine
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
-from abbe.runtime.package import Package, read_package
-from abbe.runtime.prediction import channels_for, checked, grid_of
+from abbe.runtime.package import Package
+from abbe.runtime.prediction import channels_for, check_tile, grid_of
+from abbe.runtime.running import Running, open_for
 from abbe.runtime.seams import crop
 from abbe.runtime.tiles import classes_name, maps_name, network_maps
 
@@ -146,36 +146,8 @@ class RegionPredictor:
 
 
 def region_predictor(
-    package: Package | str | os.PathLike[str],
-    *,
-    engine: EngineName | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    tile: int | None = None,
-    workers: int | None = None,
+    package: Package | str | os.PathLike[str], **running: Unpack[Running]
 ) -> RegionPredictor:
-    """Make a regions package ready to run.
-
-    Args:
-        package: The package or its folder.
-        engine, precision, threads: See `open_engine`.
-        tile: Side of the network's windows, px; None for what the package says.
-        workers: Tiles or small images in hand at a time; None for as many as there are cores.
-
-    Raises:
-        ConfigError: The package is of another task; tile, engine or precision do not fit it.
-        PackageError: It is damaged.
-    """
-    if not isinstance(package, Package):
-        package = read_package(package)
-    description = package.description
-    if description.task != "regions":
-        raise ConfigError(
-            f"{package.folder}: this is a {description.task} package; regions packages are what "
-            "tells the classes of pixels apart"
-        )
-    tile, workers = checked(description, tile, workers)
-    opened = open_engine(
-        package, engine=engine, precision=precision, threads=threads, streams=workers
-    )
-    return RegionPredictor(opened, tile, workers)
+    """Make a regions package ready to run; arguments and errors are those of `predictor`."""
+    purpose = "tells the classes of pixels apart"
+    return RegionPredictor(*open_for("regions", purpose, package, check_tile, **running))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Unpack
 
 from abbe.errors import ConfigError
-from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.job import Ready
 from abbe.runtime.package import Package, read_package
+from abbe.runtime.running import Running
 
 _HOME: Mapping[str, tuple[str, str]] = {
     "segmentation": ("abbe.runtime.prediction", "predictor"),
@@ -19,22 +20,12 @@ _HOME: Mapping[str, tuple[str, str]] = {
 """By task, the module and the function that make a package ready; imported when asked for."""
 
 
-def ready_for(
-    package: Package | str | os.PathLike[str],
-    *,
-    engine: EngineName | None = None,
-    precision: Precision | None = None,
-    threads: int | None = None,
-    tile: int | None = None,
-    workers: int | None = None,
-) -> Ready:
+def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Ready:
     """Make a package ready to run on images.
 
     Args:
         package: The package or its folder.
-        engine, precision, threads: See `abbe.runtime.open_engine`.
-        tile: Side of the network's windows, px; None for what the package says.
-        workers: Tiles or small images in hand at a time; None for as many as there are cores.
+        running: engine, precision, threads, tile, workers: see `Running`.
 
     Raises:
         ConfigError: The package is a promptable one; tile, engine or precision do not fit it.
@@ -49,7 +40,4 @@ def ready_for(
             "abbe.PromptablePredictor, or abbe predict --prompts"
         )
     module, function = _HOME[task]
-    make = getattr(import_module(module), function)
-    return make(
-        package, engine=engine, precision=precision, threads=threads, tile=tile, workers=workers
-    )
+    return getattr(import_module(module), function)(package, **running)

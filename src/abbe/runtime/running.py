@@ -1,0 +1,67 @@
+"""What packages of every task share on the way from a folder to a network that runs."""
+
+import os
+from collections.abc import Callable
+from typing import TypedDict, Unpack
+
+from abbe.errors import ConfigError
+from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.package import Package, PackageDescription, read_package
+
+
+class Running(TypedDict, total=False):
+    """How a package is to be run; what is left out, or None, is as the package says.
+
+    Attributes:
+        engine, precision, threads: See `open_engine`.
+        tile: Side of the network's windows, px.
+        workers: Tiles or small images in hand at a time; as many as there are cores where the
+            package does not say.
+    """
+
+    engine: EngineName | None
+    precision: Precision | None
+    threads: int | None
+    tile: int | None
+    workers: int | None
+
+
+def open_for(
+    task: str,
+    purpose: str,
+    package: Package | str | os.PathLike[str],
+    check_tile: Callable[[PackageDescription, int], object],
+    **running: Unpack[Running],
+) -> tuple[Engine, int, int]:
+    """The network of a package of this task, the side of its tiles, and how many to work on.
+
+    Args:
+        task: What the package must be for.
+        purpose: What such packages do, for the message where it is not.
+        package: The package or its folder.
+        check_tile: Raises ConfigError where a tile does not fit the package.
+        running: How to run it.
+
+    Raises:
+        ConfigError: The package is of another task; tile, engine or precision do not fit it.
+        PackageError: It is damaged.
+    """
+    if not isinstance(package, Package):
+        package = read_package(package)
+    description = package.description
+    if description.task != task:
+        raise ConfigError(
+            f"{package.folder}: this is a {description.task} package; {task} packages are what "
+            f"{purpose}"
+        )
+    tile = running.get("tile") or description.tile
+    check_tile(description, tile)
+    workers = running.get("workers") or os.cpu_count() or 1
+    engine = open_engine(
+        package,
+        engine=running.get("engine"),
+        precision=running.get("precision"),
+        threads=running.get("threads"),
+        streams=workers,
+    )
+    return engine, tile, workers
