@@ -37,11 +37,13 @@ types() { # which of two types a nucleus has
         --fractions 0.05 0.1 0.25 1 --seeds 0 --initialisations random contrastive rckd rckd+contrastive
 }
 
+stained=(--data.kind folder --data.path "$laid/colour" --fine-tuning.task segmentation
+         --training.steps 80 --training.batch-size 8 --training.crop 128
+         --training.learning-rate 0.001 --training.validate-every 40
+         --fractions 0.05 0.25 1 --seeds 0 1 --initialisations random rckd)
+
 colour() { # nuclei in stained pictures: segmentation
-    curve colour "${taught[@]}" --data.kind folder --data.path "$laid/colour" \
-        --fine-tuning.task segmentation --training.steps 80 --training.batch-size 8 \
-        --training.crop 128 --training.learning-rate 0.001 --training.validate-every 40 \
-        --fractions 0.05 0.25 1 --seeds 0 1 --initialisations random rckd
+    curve colour "${taught[@]}" "${stained[@]}"
 }
 
 lesions() { # ultrasound, far from what was pretrained on: the encoder of the types' run, as given
@@ -51,12 +53,8 @@ lesions() { # ultrasound, far from what was pretrained on: the encoder of the ty
         --training.learning-rate 0.0005 --training.validate-every 40 --fractions 0.1 0.25 1
 }
 
-efficientnet() { # the same on EfficientNet-B0
-    curve efficientnet "${taught[@]}" --student.architecture unet-efficientnet-b0 \
-        --data.kind folder --data.path "$laid/types" --data.group picture \
-        --training.steps 120 --training.batch-size 16 --training.crop 64 \
-        --training.learning-rate 0.0005 --training.validate-every 40 \
-        --fractions 0.1 1 --seeds 0 1 --initialisations random rckd
+efficientnet() { # the same pictures, with EfficientNet-B0
+    curve efficientnet "${taught[@]}" "${stained[@]}" --student.architecture unet-efficientnet-b0
 }
 
 for part in ${parts[*]}; do "$part"; done

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from abbe import __version__
@@ -15,8 +14,7 @@ from abbe.report.facts import DATA_NAMES, MACHINE_NAMES, TEACHER_NAMES, Fact, du
 from abbe.report.label_curves import label_curves, lines_of, save_label_curves
 from abbe.report.numbers import bounds_of, decimal, interval, p_value, significant
 from abbe.report.tables import full_name, higher_is_better, is_fraction, verdict_of
-
-_HERE = Path(__file__).parent
+from abbe.report.templates import render
 
 
 class Cell(NamedTuple):
@@ -48,19 +46,12 @@ class MetricPart(NamedTuple):
 
 def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
     """The whole report as one HTML text that needs no other file and no network."""
-    files = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric = summary["metric"]
     others = [name for name in summary["metric_names"] if name != metric]
     environment = _read(folder / "environment.json")
     config = folder / "config.yaml"
-    return files.get_template("curve.html").render(
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+    return render(
+        "curve.html",
         title=summary["title"],
         recipe=summary["recipe"],
         task=f"{summary['task']}, {summary['architecture']}",

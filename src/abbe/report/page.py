@@ -1,10 +1,8 @@
 """Put the page together: figures, tables and sentences into the template."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from abbe import __version__
@@ -32,8 +30,7 @@ from abbe.report.numbers import (
 )
 from abbe.report.pictures import Picture, picture_of
 from abbe.report.run_folder import Run
-
-_HERE = Path(__file__).parent
+from abbe.report.templates import render
 
 
 class Figure(NamedTuple):
@@ -48,15 +45,8 @@ def render_page(run: Run) -> str:
     summary = run.summary
     models = tables.models_of(summary)
     metric = tables.primary_metric(summary)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html").render(
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+    return render(
+        "run.html",
         title=summary.get("title") or f"Run {run.path.resolve().name}",
         task=summary.get("task"),
         recipe=summary.get("recipe"),
