@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -68,18 +68,26 @@ def export_task(
         ConfigError: ``out`` is taken, tiles do not fit, or nothing meets the time budget.
         PackageError: An engine loses more than the budget.
     """
-    export = {"classification": _export_classes, "segmentation": _export_regions}
-    return export[experiment.fine_tuning.task](run, out, experiment, dataset, request, say)
+    least = max(1, experiment.evaluation.minimum_area)
+    describe = {"classification": _classes, "segmentation": partial(_regions, least=least)}
+    read = describe[experiment.fine_tuning.task]
+    network, facts, images = read(run, out.name, dataset, request)
+    calibration = calibration_pixels(dataset, facts["channels"], request)
+    seen = Images(images.proof, images.split, calibration, images.example)
+    return write_package(out, network, run.student, facts, seen, request.settings, say)
 
 
-def _export_classes(
-    run: Run,
-    out: Path,
-    experiment: config.Experiment,
-    dataset: Dataset,
-    request: Request,
-    say: Callable[[str], None],
-) -> Package:
+class _Shown(NamedTuple):
+    """Images of the proof, the split they are of, and the test image as stored."""
+
+    proof: list[ProofImage]
+    split: str
+    example: np.ndarray
+
+
+def _classes(
+    run: Run, name: str, dataset: Dataset, request: Request
+) -> tuple[nn.Module, dict[str, Any], _Shown]:
     if request.halo is not None:
         raise ConfigError("--halo: tiles that are classified have none; leave it out")
     network, learned = students.load_classifier(run.student)
@@ -88,7 +96,7 @@ def _export_classes(
     train = _training(dataset, "classification")
     tile = request.tile[0] if request.tile else _tile(train)
     facts = {
-        **_facts(run, learned, out.name, train),
+        **_facts(run, learned, name, train),
         "task": "classification",
         "architecture": f"{classifier.architecture}{probe}",
         "normalisation": Normalisation(kind="tile_percentile"),
@@ -104,23 +112,16 @@ def _export_classes(
         ProofImage(record.id, _own_pixels(record, learned, tile), category=numbers.get(record.id))
         for record in proof
     ]
-    return _write(run, out, network, facts, dataset, request, images, split,
-                  _stored(proof[0], learned, tile), say)  # fmt: skip
+    return network, facts, _Shown(images, split, _stored(proof[0], learned, tile))
 
 
-def _export_regions(
-    run: Run,
-    out: Path,
-    experiment: config.Experiment,
-    dataset: Dataset,
-    request: Request,
-    say: Callable[[str], None],
-) -> Package:
+def _regions(
+    run: Run, name: str, dataset: Dataset, request: Request, *, least: int
+) -> tuple[nn.Module, dict[str, Any], _Shown]:
     network, learned = students.load(run.student)
     halo = HALO if request.halo is None else request.halo
-    least = max(1, experiment.evaluation.minimum_area)
     facts = {
-        **_facts(run, learned, out.name, _training(dataset, "segmentation")),
+        **_facts(run, learned, name, _training(dataset, "segmentation")),
         "task": "regions",
         "architecture": network.architecture,
         "normalisation": Normalisation(),
@@ -134,25 +135,7 @@ def _export_regions(
     split, proof = _proof(dataset, learned, request.images or SEGMENTED, named)
     one = network.outputs[-1] == task_data.FOREGROUND
     images = [_region_image(record, learned["channels"], one) for record in proof]
-    return _write(run, out, network, facts, dataset, request, images, split,
-                  _stored(proof[0], learned, EXAMPLE_SIDE), say)  # fmt: skip
-
-
-def _write(
-    run: Run,
-    out: Path,
-    network: nn.Module,
-    facts: Mapping[str, Any],
-    dataset: Dataset,
-    request: Request,
-    images: Sequence[ProofImage],
-    split: str,
-    example: np.ndarray,
-    say: Callable[[str], None],
-) -> Package:
-    calibration = calibration_pixels(dataset, facts["channels"], request)
-    seen = Images(images, split, calibration, example)
-    return write_package(out, network, run.student, facts, seen, request.settings, say)
+    return network, facts, _Shown(images, split, _stored(proof[0], learned, EXAMPLE_SIDE))
 
 
 def _facts(
