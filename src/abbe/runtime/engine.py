@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from abbe.errors import ConfigError, MissingExtraError, PackageError
+from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 
 EngineName = Literal["openvino", "onnxruntime"]
@@ -130,9 +131,7 @@ def open_engine(
             raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
         run = _onnxruntime(package, threads // streams)
         return Engine(chosen, wanted, threads, streams, (), package, run)
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     notes: tuple[str, ...] = ()
     if wanted == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         if precision == "bf16":

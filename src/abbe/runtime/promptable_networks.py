@@ -19,6 +19,7 @@ from abbe.runtime.engine import (
     refuse_external_data,
     unreadable,
 )
+from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 
 EMBEDDING = 256
@@ -198,8 +199,6 @@ _ROLES: Mapping[str, tuple[Role, Role, Role]] = {
 def _openvino(
     package: Package, role: Role, threads: int, cache: Path
 ) -> tuple[_Run, set[str], int]:
-    import openvino
-
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
@@ -208,7 +207,7 @@ def _openvino(
     if kept := cache_folder(cache, package, role):
         options["CACHE_DIR"] = str(kept)
     try:
-        compiled = openvino.Core().compile_model(str(package.file(role)), "CPU", options)
+        compiled = openvino_core().compile_model(str(package.file(role)), "CPU", options)
     except RuntimeError as error:
         raise unreadable(package, role, error) from error
     names = {port.get_any_name() for port in compiled.inputs}
