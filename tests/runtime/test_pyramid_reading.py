@@ -10,8 +10,10 @@ from made_packages import blobs, make_package
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, open_image
+from abbe.runtime import overview as overviews
 from abbe.runtime.grid import Grid
-from abbe.runtime.prediction import predict
+from abbe.runtime.overview import overview
+from abbe.runtime.prediction import Inline, predict
 from abbe.runtime.sampling import level_to_read, read_window
 
 FINE = 0.25  # µm
@@ -156,3 +158,30 @@ def test_levels_that_cannot_be_used_are_named(tmp_path, pixels):
     with pytest.raises(InputError, match=r"slide.ome.zarr: level 1 of the pyramid is 200 × 100"):
         predict(package, path)
     assert predict(package, path, pixel_size=0.5).max() > 15  # its level is not needed
+
+
+@pytest.mark.parametrize(("side", "level"), [(100, 2), (200, 1), (SHAPE[1], 0)])
+def test_an_overview_shows_the_level_that_suffices(
+    tmp_path, pixels, read_from, monkeypatch, side, level
+):
+    monkeypatch.setattr(overviews, "SIDE", side)
+    limits = np.array([[0, 30000]], np.float32)
+
+    def nothing(region: Region, step: int, picture: np.ndarray) -> None:
+        pass
+
+    def drawn(path: Path) -> tuple[np.ndarray, Image]:
+        image = open_image(path)
+        return overview(image, image.channels, limits, nothing, Inline(), 1), image
+
+    expected, _ = drawn(write_tiff(tmp_path / "flat.tif", [pixels]))
+    read_from.clear()
+    picture, image = drawn(write_tiff(tmp_path / "slide.tif", levels_of(pixels)))
+    suffix = f" (level {level} of its pyramid)" if level else ""
+    assert set(read_from) == {f"{image.source}{suffix}"}
+    assert picture.shape == expected.shape
+    assert max(picture.shape) <= side
+    difference = np.abs(picture.astype(int) - expected)
+    assert difference.mean() < 12
+    assert difference.mean() < np.abs(np.roll(picture, 3, axis=1).astype(int) - expected).mean() / 2
+    assert level or not difference.any()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from abbe.imaging import Image, Region, composite, normalise, outlines, write_png
+from abbe.imaging import Image, Region, composite, normalise, outlines, slide_of, write_png
 from abbe.runtime.field import Labels
 from abbe.runtime.outlines import in_order
 
@@ -54,21 +54,30 @@ def overview(
 ) -> np.ndarray:
     """Every n-th pixel of an image, painted on, (H, W, 3) uint8, at most `SIDE` px a side.
 
+    Of a pyramid the coarsest level that has so many pixels is read.
+
     Args:
         image: The image at full resolution.
         channels, limits: The channels to show and their percentile limits.
         paint: What to draw.
         pool, most: Threads, and how many bands to have in hand.
+
+    Raises:
+        InputError: The image cannot be read, or the levels of its pyramid do not fit each other.
     """
     height, width = image.shape
     step = -(-max(height, width) // SIDE)
     # Bands of whole steps, about a tile in height and in width: memory stays bounded.
     side = max(1024 // step, 1) * step
     picture = np.zeros((-(-height // step), -(-width // step), 3), np.uint8)
+    level = slide_of(image).level_for((picture.shape[0], picture.shape[1])) if step > 1 else image
 
     def draw(region: Region) -> None:
-        thinned = image.read(region, channels)[:, ::step, ::step]
-        colours = composite(normalise(thinned, limits), channels)
+        rows = np.arange(region.top, region.bottom, step) * level.shape[0] // height
+        columns = np.arange(region.left, region.right, step) * level.shape[1] // width
+        part = Region(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+        pixels = level.read(part, channels)[:, rows - rows[0]][:, :, columns - columns[0]]
+        colours = composite(normalise(pixels, limits), channels)
         paint(region, step, colours)
         top, left = region.top // step, region.left // step
         picture[top : top + colours.shape[0], left : left + colours.shape[1]] = colours
