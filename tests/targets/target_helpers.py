@@ -1,11 +1,13 @@
 """What the tests of the target store share."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from abbe.targets import Provenance, TargetWriter
+from abbe.targets import Provenance, TargetStore, TargetWriter
 
 SHA = "5" * 64
 
@@ -34,3 +36,17 @@ def write(path: Path, numbers: range, shape: tuple[int, ...] = (1, 24, 40)) -> N
         for number in numbers:
             if not writer.has(str(number), SHA):
                 writer.append(str(number), {"probability": map_of(number, shape)}, image_sha256=SHA)
+
+
+def check_store(path: Path, count: int, shape: tuple[int, ...] = (1, 24, 40)) -> None:
+    """The store holds images ``0`` to ``count - 1``, as ``write`` has written them."""
+    reader = TargetStore(path)
+    assert reader.ids == tuple(map(str, range(count)))
+    for id in reader.ids:
+        np.testing.assert_array_equal(reader.read(id, "probability"), map_of(int(id), shape))
+
+
+def edit_json(file: Path, change: Callable[[Any], object]) -> None:
+    node = json.loads(file.read_text())
+    change(node)
+    file.write_text(json.dumps(node))
