@@ -45,6 +45,8 @@ random() { # a student that has seen no other images
 mobilesam() { # MobileSAM's encoder from the same teacher, by the same two stages
     run polyps-mobilesam "${short[@]}" "${on_polyps[@]}" --no-twin \
         --student.architecture promptable-mobilesam
+    run busi-mobilesam "${short[@]}" --data.path "$data/us_busi" --student.sees grey --no-twin \
+        --student.architecture promptable-mobilesam
 }
 
 ablation() { # mean squared error alone, perceptual alone, no second stage

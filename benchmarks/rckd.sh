@@ -10,7 +10,7 @@
 set -euo pipefail
 laid=$1 imagenet=$2 out=$3
 shift 3
-parts=("${@:-teacher types colour lesions efficientnet}")
+parts=("${@:-teacher types colour lesions lesions-contrastive efficientnet}")
 
 taught=(--teacher.path "$out/teacher" --student.encoder-weights random
         --pretrain-data.kind folder --pretrain-data.path "$laid/tiles"
@@ -46,11 +46,18 @@ colour() { # nuclei in stained pictures: segmentation
     curve colour "${taught[@]}" "${stained[@]}"
 }
 
-lesions() { # ultrasound, far from what was pretrained on: the encoder of the types' run, as given
-    curve lesions --student.encoder-weights "$out/types/pretraining/rckd/encoder.safetensors" \
-        --teacher.kind none --initialisations random given --seeds 0 1 --data.kind folder --data.path "$laid/lesions" \
-        --training.steps 120 --training.batch-size 16 --training.crop 128 \
-        --training.learning-rate 0.0005 --training.validate-every 40 --fractions 0.1 0.25 1
+ultrasound=(--teacher.kind none --data.kind folder --data.path "$laid/lesions" --seeds 0 1
+            --training.steps 120 --training.batch-size 16 --training.crop 128
+            --training.learning-rate 0.0005 --training.validate-every 40 --fractions 0.1 0.25 1)
+
+lesions() { # far from what was pretrained on: encoders of the types' run, as given
+    curve lesions "${ultrasound[@]}" --initialisations random given \
+        --student.encoder-weights "$out/types/pretraining/rckd/encoder.safetensors"
+}
+
+lesions-contrastive() {
+    curve lesions-contrastive "${ultrasound[@]}" --initialisations given \
+        --student.encoder-weights "$out/types/pretraining/contrastive/encoder.safetensors"
 }
 
 efficientnet() { # the same pictures, with EfficientNet-B0
