@@ -182,6 +182,14 @@ def test_summary_alone_is_enough_and_every_gap_is_named(run: Path) -> None:
         assert sentence in text, sentence
 
 
+def test_a_student_of_its_teachers_size_is_not_called_smaller(run: Path) -> None:
+    size = {"parameters": 8_318_768}
+    change(run, models={"teacher": size, "student": size})
+    text = page_of(run).text
+    assert "as large as the teacher" in text
+    assert "smaller than the teacher" not in text
+
+
 def test_names_from_outside_cannot_become_markup(run: Path) -> None:
     evil = "<script>alert('$x$')</script>"
     scores = {"mean": 0.5, "ci95": [0.4, 0.6], "n": 2}

@@ -116,21 +116,25 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     student = (summary.get("models") or {}).get("student") or {}
     teacher = (summary.get("models") or {}).get("teacher") or {}
     if is_number(student.get("parameters")):
-        compared = _times(teacher.get("parameters"), student["parameters"], "smaller", "larger")
+        compared = _times(
+            teacher.get("parameters"), student["parameters"], "smaller", "larger", "large"
+        )
         found.append((quantity(student["parameters"]), "student parameters", compared))
     milliseconds, _ = tables.milliseconds_of(student)
     if milliseconds is not None:
         slow, _ = tables.milliseconds_of(teacher)
-        compared = _times(slow, milliseconds, "faster", "slower")
+        compared = _times(slow, milliseconds, "faster", "slower", "fast")
         found.append((f"{significant(milliseconds)} ms", "student, an image", compared))
     return found
 
 
-def _times(teacher: Any, student: Any, less: str, more: str) -> str:
+def _times(teacher: Any, student: Any, less: str, more: str, alike: str) -> str:
     """``11 × smaller than the teacher``, or nothing where either is unknown."""
     if not (is_number(teacher) and is_number(student) and teacher > 0 and student > 0):
         return ""
     ratio, word = (teacher / student, less) if teacher >= student else (student / teacher, more)
+    if ratio < 1.05:
+        return f"as {alike} as the teacher"
     return f"{significant(round(ratio, 1))} × {word} than the teacher"
 
 
