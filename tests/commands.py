@@ -3,7 +3,9 @@
 import os
 import shlex
 
+from abbe import config, datasets
 from abbe.cli import main
+from abbe.recipes import build
 
 TISSUE = shlex.split(
     "--data.kind simulated --data.count 16 --data.size 64 --data.seed 5 "
@@ -26,3 +28,11 @@ def abbe(*words: str | os.PathLike[str] | int) -> int:
         return main([str(word) for word in words])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+
+
+def tissue() -> datasets.Dataset:
+    """The data set of TISSUE, with its splits."""
+    data = config.Data(
+        kind="simulated", count=16, size=64, seed=5, fractions=(0.25, 0.25, 0.5), labelled=2
+    )
+    return build.build_dataset(data)

@@ -10,17 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
-from commands import TINY, TISSUE, abbe
+from commands import TINY, TISSUE, abbe, tissue
 from pyarrow import parquet
 
 from abbe import config, datasets, students
 from abbe.imaging import write_labels
-from abbe.recipes import build, shipped
-from abbe.recipes.demo import demo
 from abbe.recipes.run_folder import open_run
 from abbe.scoring import METRICS
-from abbe.targets import Provenance, TargetStore, TargetWriter
+from abbe.targets import TargetStore
 
 BOUNDED = ("dice", "iou", "precision", "recall", "boundary_f1", "nsd", "f1@0.5", "pq")
 
@@ -31,14 +28,6 @@ def sha256(path: Path) -> str:
 
 def lines_of(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-def tissue() -> datasets.Dataset:
-    """The data set of TISSUE, with its splits."""
-    data = config.Data(
-        kind="simulated", count=16, size=64, seed=5, fractions=(0.25, 0.25, 0.5), labelled=2
-    )
-    return build.build_dataset(data)
 
 
 # ------------------------------------------------------------------------------- what a run leaves
@@ -309,144 +298,3 @@ def test_a_live_teacher_answers_inside_training(from_teacher, tmp_path):
     assert "dice" in finished.gain
     terms = [line["terms"] for line in lines_of(out / "log.jsonl") if "terms" in line]
     assert terms[0]["probability"] > 0
-
-
-# ---------------------------------------------------------------------------------------- refusals
-
-
-def store_of(path: Path, *, outputs: tuple[str, ...] = ("foreground",), ids=None, sha=None) -> Path:
-    """A store of random maps for TISSUE's images, or with other ids or pixels."""
-    provenance = Provenance(
-        teacher="someone",
-        weights_sha256=None,
-        weights_licence="CC0-1.0",
-        training_data_licence="CC0-1.0",
-        channels=("membrane",),
-        normalisation="none",
-        outputs=outputs,
-    )
-    maps = np.full((len(outputs), 64, 64), 0.6, np.float32)
-    with TargetWriter.open(path, provenance) as writer:
-        for record in tissue():
-            image_sha = sha or record.image.open().sha256(("membrane",))
-            id = record.id if ids is None else f"{ids}{record.id}"
-            writer.append(id, {"probability": maps}, image_sha256=image_sha)
-    return path
-
-
-def refused(capsys, out: Path, *words) -> str:
-    assert abbe("distill", *words, "--out", out) == 1
-    assert not (out / "student.safetensors").exists()
-    said = capsys.readouterr().err.splitlines()
-    (message,) = [line for line in said if line.startswith("abbe distill: ")]
-    return message
-
-
-def from_store(path: Path) -> list:
-    return ["cmkd", *TISSUE, *TINY, "--teacher.kind", "store", "--teacher.path", path]
-
-
-def test_targets_of_other_pixels_are_refused(tmp_path, capsys):
-    store = store_of(tmp_path / "targets.zarr", sha="0" * 64)
-    message = refused(capsys, tmp_path / "run", *from_store(store))
-    assert str(store) in message
-    assert f"the target of '{tissue().split('train').ids[0]}' was made from other pixels" in message
-
-
-def test_targets_of_other_images_are_refused(tmp_path, capsys):
-    store = store_of(tmp_path / "targets.zarr", ids="other-")
-    message = refused(capsys, tmp_path / "run", *from_store(store))
-    assert f"{store}: holds no usable target for any training image" in message
-
-
-def test_targets_without_a_foreground_are_refused(tmp_path, capsys):
-    store = store_of(tmp_path / "targets.zarr", outputs=("nuclei",))
-    message = refused(capsys, tmp_path / "run", *from_store(store))
-    assert "gives nuclei but no map called 'foreground'" in message
-
-
-def test_a_store_that_is_not_there_is_named(tmp_path, capsys):
-    message = refused(capsys, tmp_path / "run", *from_store(tmp_path / "nothing.zarr"))
-    assert "nothing.zarr" in message
-
-
-def test_a_store_of_another_teacher_is_not_continued(tmp_path, capsys):
-    store_of(tmp_path / "run" / "targets.zarr")
-    for record in tissue():
-        write_labels(tmp_path / "masks" / f"{record.id}.tif", np.ones((64, 64), np.int32))
-    teacher = ["--teacher.kind", "masks", "--teacher.path", tmp_path / "masks"]
-    sees = ["--teacher.sees", "nucleus", "membrane"]
-    message = refused(capsys, tmp_path / "run", "cmkd", *TISSUE, *TINY, *teacher, *sees)
-    assert "targets.zarr" in message
-    assert len(TargetStore(tmp_path / "run" / "targets.zarr").ids) == 16  # kept
-
-
-SUPERVISED = ["supervised", *TISSUE, *TINY]
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["--student.sees", "nucleus", "dapi"], "the student is to see dapi, but the images of"),
-        (["--data.fractions", "0.5", "0.5", "0"], "no labelled test image"),
-        (["--data.fractions", "0", "0.5", "0.5"], "no training image"),
-        (["--data.labelled", "0"], "no labelled training image"),
-        (["--data.labelled", "9"], "9 labelled training images were asked for"),
-        (["--data.count", "8"], "takes 3 independent images or groups, and there are 2"),
-        (["--data.split", "fold"], "no splits in a column 'fold'"),
-        (["--student.encoder-weights", "absent.pth"], "absent.pth"),
-        (["--loss.weighting", "fixed", "--loss.weights", "edges", "1"], "no term edges"),
-    ],
-)
-def test_what_cannot_end_well_is_refused_before_training(tmp_path, capsys, words, reason):
-    assert reason in refused(capsys, tmp_path / "run", *SUPERVISED, *words)
-
-
-def test_the_channels_that_exist_are_named(tmp_path, capsys):
-    message = refused(capsys, tmp_path / "run", *SUPERVISED, "--student.sees", "dapi")
-    assert "channels nucleus, membrane, cytoplasm" in message
-
-
-@pytest.mark.parametrize("inside", ["", "deeper"])
-def test_an_out_folder_that_cannot_be_made_is_named(tmp_path, capsys, inside):
-    (tmp_path / "run").write_text("a file")
-    out = tmp_path / "run" / inside
-    message = refused(capsys, out, *SUPERVISED)
-    assert f"out: cannot write to {out}" in message
-    assert "--out" in message
-    assert (tmp_path / "run").read_text() == "a file"
-
-
-# -------------------------------------------------------------------------------------------- demo
-
-
-@pytest.mark.slow
-def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
-    for path in shipped.FOLDER.glob("demo*.yaml"):
-        values = config.read_values(path)
-        values["data"] |= {"count": 16, "size": 64, "seed": 5, "fractions": [0.25, 0.25, 0.5]}
-        values["data"] |= {"labelled": 2} if "labelled" in values["data"] else {}
-        values["student"] |= {"architecture": "unet-mobilenetv3"}
-        values["training"] |= {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0}
-        values["evaluation"] = {"resamples": 100}
-        text = yaml.safe_dump(values)
-        (tmp_path / path.name).write_text(text)
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
-    assert abbe("demo", "--out", tmp_path / "demo") == 0
-    shown = capsys.readouterr().out
-    for word in ("teacher", "student", "twin", "gain", "retention", "Simulated tissue. Report: "):
-        assert word in shown
-    report = Path(shown.strip().rpartition("Report: ")[2])
-    assert report.is_file()
-    summary = open_run(tmp_path / "demo" / "student").summary
-    assert summary["teacher_sees"] == ["nucleus", "membrane", "cytoplasm"]
-    assert summary["student_sees"] == ["nucleus"]
-    before = sha256(report)
-    assert demo(tmp_path / "demo").report == report
-    assert sha256(report) == before  # finished: nothing is done again
-
-
-def test_a_twin_that_would_never_see_a_label_is_refused(tmp_path, capsys):
-    words = ["--training.labelled-share", "0", "--data.labelled", "1"]
-    message = refused(capsys, tmp_path / "run", *from_store(tmp_path / "targets.zarr"), *words)
-    assert "training.labelled_share: 0 keeps the labels from the twin" in message

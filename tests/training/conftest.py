@@ -1,12 +1,18 @@
 """What the tests of this room share."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+
+from abbe.training.fit import Fitted, fit
+from abbe.training.log import Log
+from abbe.training.stage import Stage
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +37,16 @@ def accelerator() -> Accelerator:
     """A CPU in full precision, without trackers."""
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=True, mixed_precision="no")
+
+
+@pytest.fixture
+def train(tmp_path: Path, accelerator: Accelerator) -> Callable[..., Fitted]:
+    """Fit a stage in ``tmp_path`` (or a folder in it), quietly."""
+
+    def run(stage: Stage, folder: str = "", **options: Any) -> Fitted:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        log = Log(place / "log.jsonl", accelerator, "student")
+        return fit(stage, accelerator, log, place / "student.pt", progress=False, **options)
+
+    return run

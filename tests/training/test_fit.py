@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -31,22 +30,9 @@ from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.fit import WEIGHTING_RATE, Fitted, fit, learning_rate
 from abbe.training.log import Log
-from abbe.training.stage import Metrics, Schedule, Stage, Term
+from abbe.training.stage import Metrics, Schedule, Term
 
 Trainer = Callable[..., Fitted]
-
-
-@pytest.fixture
-def train(tmp_path: Path, accelerator: Accelerator) -> Trainer:
-    """Fit a stage in ``tmp_path`` (or a folder in it), quietly."""
-
-    def run(stage: Stage, folder: str = "", **options: Any) -> Fitted:
-        place = tmp_path / folder
-        place.mkdir(exist_ok=True)
-        log = Log(place / "log.jsonl", accelerator, "student")
-        return fit(stage, accelerator, log, place / "student.pt", progress=False, **options)
-
-    return run
 
 
 def scripted(scores: Iterable[float]) -> Callable[[nn.Module], Metrics]:
@@ -348,57 +334,6 @@ def test_log_variances_learn_faster_than_the_network(tmp_path: Path, train: Trai
     groups = load_checkpoint(tmp_path / "student.pt")["optimizer"]["param_groups"]
     assert groups[-1]["lr"] == pytest.approx(WEIGHTING_RATE * groups[0]["lr"])
     assert groups[-1]["weight_decay"] == 0
-
-
-# -- what is told
-
-
-def test_lines_hold_what_the_documentation_says(tmp_path: Path, train: Trainer) -> None:
-    train(stage_of(tiny_net(), validate=loss_of_weights))
-    lines = lines_of(tmp_path / "log.jsonl")
-    trained = [line for line in lines if "validation" not in line]
-    validated = [line for line in lines if "validation" in line]
-    assert [line["step"] for line in trained] == [7, 10, 14, 20, 21, 28, 30]
-    assert [line["step"] for line in validated] == [7, 14, 21, 28, 30]
-    names = {"supervised", "probability", "boundary", "target_boundary"}
-    for line in trained:
-        assert line.keys() == {
-            *("model", "stage", "step", "steps", "loss", "terms", "weights"),
-            *("learning_rate", "images_per_s", "share_waiting"),
-        }
-        assert (line["model"], line["stage"], line["steps"]) == ("student", "distil", 30)
-        assert line["terms"].keys() == line["weights"].keys() == names
-        assert line["images_per_s"] > 0
-        assert 0 <= line["share_waiting"] <= 1
-    for line in validated:
-        assert line.keys() == {"model", "stage", "step", "validation"}
-        assert line["validation"].keys() == {"dice"}
-
-
-def test_a_line_holds_the_means_since_the_line_before(tmp_path: Path, train: Trainer) -> None:
-    values = [float(value) for value in range(1, 15)]
-    remaining = iter(values)
-    term = Term("ramp", lambda output, batch: next(remaining) + 0 * output.sum(), distils=False)
-    train(stage_of(tiny_net(), terms=[term], steps=14))
-    means = {line["step"]: line["terms"]["ramp"] for line in lines_of(tmp_path / "log.jsonl")}
-    assert means == {7: 4.0, 10: 9.0, 14: 12.5}
-
-
-def test_waiting_for_data_is_told(tmp_path: Path, train: Trainer) -> None:
-    batches = tiny_batches()
-
-    class Slow:
-        batch_size = batches.batch_size
-
-        def __getitem__(self, step: int) -> Batch:
-            time.sleep(0.05)
-            return batches[step]
-
-    fitted = train(stage_of(tiny_net(), batches=Slow(), steps=10, validate_every=10))
-    (line,) = lines_of(tmp_path / "log.jsonl")
-    assert 0.5 < fitted.share_waiting < 1
-    assert 0.5 < line["share_waiting"] < 1
-    assert 0 < fitted.images_per_second < 4 / 0.05
 
 
 # -- the weighting and the live teacher
