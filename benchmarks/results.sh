@@ -31,6 +31,8 @@ dsb() {
         --teacher.sees nucleus --teacher.options divisor 16
     run dsb-resnet50-mobilenetv3 cmkd "${few[@]}" --student.architecture unet-mobilenetv3 \
         --teacher.kind run --teacher.path "$out/dsb-teacher"
+    run dsb-resnet50-efficientnet cmkd "${few[@]}" --student.architecture unet-efficientnet-b0 \
+        --teacher.kind store --teacher.path "$out/dsb-resnet50-mobilenetv3/targets.zarr" --no-twin
     for teacher in resnet50 unet2d; do # the same answers, not computed again
         run "dsb-$teacher-resnet18" cmkd "${few[@]}" --student.architecture unet-resnet18 \
             --teacher.kind store --teacher.path "$out/dsb-$teacher-mobilenetv3/targets.zarr"
