@@ -64,4 +64,15 @@ efficientnet() { # the same pictures, with EfficientNet-B0
     curve efficientnet "${taught[@]}" "${stained[@]}" --student.architecture unet-efficientnet-b0
 }
 
+reading() { # tiles straight from the slides in OUT/slides: the log says how long training waits
+    [ -f "$out/reading/summary.json" ] ||
+        abbe distill rckd --teacher.kind run --teacher.path "$out/teacher" --no-twin \
+            --student.sees red green blue --student.architecture unet-csat-like \
+            --student.encoder-weights random \
+            --pretrain-data.kind slides --pretrain-data.path "$out/slides" \
+            --pretraining.steps 60 --pretraining.batch-size 16 --pretraining.crop 224 \
+            --data.kind folder --data.path "$laid/colour" --fine-tuning.task segmentation \
+            --training.steps 4 --training.batch-size 4 --training.crop 128 --out "$out/reading"
+}
+
 for part in ${parts[*]}; do "$part"; done

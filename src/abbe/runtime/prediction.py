@@ -262,7 +262,7 @@ def check_tile(description: PackageDescription, tile: int) -> None:
     """Refuse tiles that do not fit a package that answers for pixels.
 
     Raises:
-        ConfigError: naming the size that would.
+        ConfigError: The tile does not fit the package.
     """
     halo = description.halo or description.divisor
     Grid.of((1, 1), 1.0, description.divisor, tile, halo)

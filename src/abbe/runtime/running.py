@@ -10,13 +10,12 @@ from abbe.runtime.package import Package, PackageDescription, read_package
 
 
 class Running(TypedDict, total=False):
-    """How a package is to be run; what is left out, or None, is as the package says.
+    """How a package is to be run; what is left out, or None, is as the package says or usual.
 
     Attributes:
         engine, precision, threads: See `open_engine`.
         tile: Side of the network's windows, px.
-        workers: Tiles or small images in hand at a time; as many as there are cores where the
-            package does not say.
+        workers: Tiles or small images in hand at a time; usually as many as there are cores.
     """
 
     engine: EngineName | None
