@@ -1,6 +1,7 @@
 """What all tests share: where the real data is, and a seed for what they make."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,14 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip("real data not found: set ABBE_DATA to the folder that holds it")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_networks_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests keep compiled networks in a folder of their own, not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -98,17 +98,3 @@ def test_what_the_package_lacks_is_said(package):
         open_engine(package, precision="int8")
     with pytest.raises(ConfigError, match="onnxruntime runs packages in fp32"):
         open_engine(package, engine="onnxruntime", precision="bf16")
-
-
-def test_a_start_from_the_cache_answers_alike(package, tmp_path):
-    batch = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
-    first = open_engine(package, cache=tmp_path / "cache").logits(batch)
-    assert list((tmp_path / "cache").rglob("*.blob"))
-    second = open_engine(package, cache=tmp_path / "cache").logits(batch)
-    np.testing.assert_array_equal(first, second)
-
-
-def test_a_cache_that_cannot_be_written_costs_only_time(package, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    engine = open_engine(package, cache=tmp_path / "file" / "cache")
-    assert engine.logits(np.zeros((1, 1, 16, 16), np.float32)).shape == (1, 2, 16, 16)

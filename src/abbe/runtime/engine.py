@@ -1,6 +1,5 @@
 """Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
 
-import hashlib
 import os
 import queue
 from collections.abc import Callable
@@ -10,7 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from abbe.errors import ConfigError, MissingExtraError, PackageError
+from abbe.errors import ConfigError, PackageError
+from abbe.runtime.network_cache import default_cache
+from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
 from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 
@@ -18,8 +19,6 @@ EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["fp32", "bf16", "int8"]
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-# An ONNX file whose weights lie elsewhere names that place under this key.
-_EXTERNAL_DATA = b"\x0a\x08location"
 
 
 @dataclass(frozen=True)
@@ -142,26 +141,16 @@ def open_engine(
     return Engine(chosen, wanted, threads, streams, notes, package, run)
 
 
-def default_cache() -> Path:
-    """Where compiled networks are kept: ``$XDG_CACHE_HOME/abbe`` or ``~/.cache/abbe``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "abbe" / "networks"
-
-
 def _openvino(
     core: Any, package: Package, precision: Precision, threads: int, streams: int, cache: Path
 ) -> Callable[[np.ndarray], np.ndarray]:
-    model = _model_file(package, precision)
+    model = _model_role(package, precision)
     options = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
     }
-    if kept := cache_folder(cache, package, model):
-        options["CACHE_DIR"] = str(kept)
-    try:
-        compiled = core.compile_model(str(package.file(model)), "CPU", options)
-    except RuntimeError as error:
-        raise unreadable(package, model, error) from error
+    compiled = compile_network(core, package, model, options, cache)
     _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
     idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(streams):
@@ -178,74 +167,22 @@ def _openvino(
     return run
 
 
-def _model_file(package: Package, precision: Precision) -> Role:
-    """The role of the file to load; its partner of weights is checked as well."""
+def _model_role(package: Package, precision: Precision) -> Role:
     if precision == "int8":
         if not package.has("int8_xml"):
             raise ConfigError(
                 f"{package.folder}: the package has no int8 network. Export it with --int8, "
                 "or use --precision fp32"
             )
-        xml, weights = "int8_xml", "int8_bin"
-    elif package.has("openvino_xml"):
-        xml, weights = "openvino_xml", "openvino_bin"
-    else:
-        refuse_external_data(package.file("onnx"))
-        return "onnx"
-    beside = package.file(xml).with_suffix(".bin")
-    if package.file(weights) != beside:
-        raise PackageError(f"{package.folder}: {xml} and {weights} must differ in suffix only")
-    return xml
-
-
-def cache_folder(cache: Path, package: Package, model: Role) -> Path | None:
-    """A folder of the network's own, named by its contents; None where none can be written."""
-    files = package.description.files
-    parts = [each.sha256 for role, each in files.items() if role in (model, _weights_of(model))]
-    folder = cache / hashlib.sha256("".join(parts).encode()).hexdigest()[:32]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None  # only the next start is slower
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def _weights_of(model: Role) -> str:
-    return model.replace("_xml", "_bin")
+        return "int8_xml"
+    return "openvino_xml" if package.has("openvino_xml") else "onnx"
 
 
 def _onnxruntime(package: Package, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
-    path = package.file("onnx")
-    refuse_external_data(path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # its errors have no common base
-        raise unreadable(package, "onnx", error) from error
+    session = onnxruntime_session(package, "onnx", threads)
     _check_ports(package, "onnx", len(session.get_inputs()), len(session.get_outputs()))
     name = session.get_inputs()[0].name
     return lambda batch: np.asarray(session.run(None, {name: batch})[0], np.float32)
-
-
-def refuse_external_data(path: Path) -> None:
-    """Refuse an ONNX file whose weights lie in another file.
-
-    Raises:
-        PackageError: They do.
-    """
-    if _EXTERNAL_DATA in path.read_bytes():
-        raise PackageError(
-            f"{path}: its weights are stored in another file, which a package does not allow. "
-            "Save the network as one file"
-        )
 
 
 def _check_ports(package: Package, model: Role, inputs: int, outputs: int) -> None:
@@ -254,21 +191,6 @@ def _check_ports(package: Package, model: Role, inputs: int, outputs: int) -> No
             f"{package.folder}: the network ({model}) has {inputs} inputs and {outputs} outputs; "
             "one of each is expected"
         )
-
-
-def unreadable(package: Package, model: Role, error: Exception) -> PackageError:
-    """What to raise where an engine cannot read a file of the package."""
-    path = package.folder / package.description.files[model].path
-    return PackageError(
-        f"{path}: cannot be read as a network ({first_line(error)}). "
-        "Copy or export the package again"
-    )
-
-
-def first_line(error: Exception) -> str:
-    """What an engine's error says, short enough for a message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

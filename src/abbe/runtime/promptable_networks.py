@@ -4,21 +4,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.errors import ConfigError, MissingExtraError, PackageError
-from abbe.runtime.engine import (
-    EngineName,
-    Precision,
-    cache_folder,
-    default_cache,
-    first_line,
-    refuse_external_data,
-    unreadable,
-)
+from abbe.errors import ConfigError, PackageError
+from abbe.runtime.engine import EngineName, Precision
+from abbe.runtime.network_cache import default_cache
+from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
 from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 
@@ -166,7 +160,7 @@ def _open(
     threads: int,
     cache: Path,
 ) -> _Run:
-    onnx, xml, weights = _ROLES[part]
+    onnx, xml = _ROLES[part]
     if part == "encoder_int8" and not package.has(xml):
         raise PackageError(
             f"{package.folder}: the package has no int8 encoder. Export it with --int8, or run it "
@@ -176,10 +170,6 @@ def _open(
         run, found, answers = _onnxruntime(package, onnx, threads)
     else:
         role = xml if package.has(xml) else onnx
-        if role == onnx:
-            refuse_external_data(package.file(onnx))
-        elif package.file(weights) != package.file(xml).with_suffix(".bin"):
-            raise PackageError(f"{package.folder}: {xml} and {weights} must differ in suffix only")
         run, found, answers = _openvino(package, role, threads, cache)
     if found != set(inputs) or answers != outputs:
         raise PackageError(
@@ -189,27 +179,22 @@ def _open(
     return run
 
 
-_ROLES: Mapping[str, tuple[Role, Role, Role]] = {
-    "encoder": ("encoder_onnx", "encoder_xml", "encoder_bin"),
-    "encoder_int8": ("encoder_onnx", "encoder_int8_xml", "encoder_int8_bin"),
-    "decoder": ("decoder_onnx", "decoder_xml", "decoder_bin"),
+_ROLES: Mapping[str, tuple[Role, Role]] = {
+    "encoder": ("encoder_onnx", "encoder_xml"),
+    "encoder_int8": ("encoder_onnx", "encoder_int8_xml"),
+    "decoder": ("decoder_onnx", "decoder_xml"),
 }
 
 
 def _openvino(
     package: Package, role: Role, threads: int, cache: Path
 ) -> tuple[_Run, set[str], int]:
-    options: dict[str, Any] = {
+    options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
     }
-    if kept := cache_folder(cache, package, role):
-        options["CACHE_DIR"] = str(kept)
-    try:
-        compiled = openvino_core().compile_model(str(package.file(role)), "CPU", options)
-    except RuntimeError as error:
-        raise unreadable(package, role, error) from error
+    compiled = compile_network(openvino_core(), package, role, options, cache)
     names = {port.get_any_name() for port in compiled.inputs}
     outputs = len(compiled.outputs)
     request = compiled.create_infer_request()
@@ -222,21 +207,7 @@ def _openvino(
 
 
 def _onnxruntime(package: Package, role: Role, threads: int) -> tuple[_Run, set[str], int]:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
-    path = package.file(role)
-    refuse_external_data(path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # its errors have no common base
-        raise unreadable(package, role, error) from error
+    session = onnxruntime_session(package, role, threads)
     names = {port.name for port in session.get_inputs()}
     outputs = [port.name for port in session.get_outputs()]
 

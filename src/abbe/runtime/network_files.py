@@ -1,0 +1,99 @@
+"""Open the network files of a package with OpenVINO or ONNX Runtime; refuse what is unsafe."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from abbe.errors import MissingExtraError, PackageError
+from abbe.runtime.network_cache import cache_folder, forget_oldest
+from abbe.runtime.package import Package, Role
+
+# An ONNX file whose weights lie elsewhere names that place under this key.
+_EXTERNAL_DATA = b"\x0a\x08location"
+
+
+def compile_network(
+    core: Any, package: Package, role: Role, options: Mapping[str, Any], cache: Path
+) -> Any:
+    """An ``openvino.CompiledModel`` for the processor, from the cache where it is kept there.
+
+    Args:
+        core: An ``openvino.Core``.
+        package: The package.
+        role: The role of the network's file, ONNX or XML.
+        options: OpenVINO's properties.
+        cache: The folder of compiled networks.
+
+    Raises:
+        PackageError: The file is no network, its weights are not the ones packed with it, or an
+            ONNX file keeps them elsewhere.
+    """
+    path = package.file(role)
+    if role.endswith("onnx"):
+        _refuse_external_data(path)
+    else:
+        _check_weights(package, role, path)
+    folder = cache_folder(cache, package, role)
+    kept = {} if folder is None else {"CACHE_DIR": str(folder)}
+    try:
+        compiled = core.compile_model(str(path), "CPU", {**options, **kept})
+    except RuntimeError as error:
+        raise _unreadable(package, role, error) from error
+    forget_oldest(cache)
+    return compiled
+
+
+def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the processor.
+
+    Args:
+        package: The package.
+        role: The role of the ONNX file.
+        threads: Threads to compute one call with.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        PackageError: The file is no network, or its weights lie in another file.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
+    path = package.file(role)
+    _refuse_external_data(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common base
+        raise _unreadable(package, role, error) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an engine's error says, short enough for a message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]
+
+
+def _check_weights(package: Package, role: Role, xml: Path) -> None:
+    """OpenVINO takes the weights of the same stem, which must be those that the package names."""
+    weights = cast(Role, role.removesuffix("xml") + "bin")
+    if package.file(weights) != xml.with_suffix(".bin"):
+        raise PackageError(f"{package.folder}: {role} and {weights} must differ in suffix only")
+
+
+def _refuse_external_data(path: Path) -> None:
+    if _EXTERNAL_DATA in path.read_bytes():
+        raise PackageError(
+            f"{path}: its weights are stored in another file, which a package does not allow. "
+            "Save the network as one file"
+        )
+
+
+def _unreadable(package: Package, model: Role, error: Exception) -> PackageError:
+    path = package.folder / package.description.files[model].path
+    return PackageError(
+        f"{path}: cannot be read as a network ({first_line(error)}). "
+        "Copy or export the package again"
+    )
