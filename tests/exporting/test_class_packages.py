@@ -27,7 +27,7 @@ from abbe.exporting.eager import eager_softmax
 from abbe.exporting.write import Settings, write_package
 from abbe.imaging import open_image
 from abbe.runtime.engine import open_engine
-from abbe.runtime.package import Package, read_package
+from abbe.runtime.package import Package
 from abbe.runtime.prediction import predict
 
 KINDS = {
@@ -198,11 +198,3 @@ def test_without_labels_rounded_engines_are_measured_against_eager():
     compared = proof.compare(eager_softmax(Levels(shift=0.1)), strict=False)
     assert compared.figures["measured_against"] == "eager"
     assert compared.lost["mean_iou"] > 0
-
-
-@pytest.mark.slow
-def test_old_packages_are_read_as_they_were(exported):
-    assert exported.package.description.format == 1
-    text = (exported.package.folder / "package.json").read_text("utf-8")
-    assert '"format": 1' in text
-    assert read_package(exported.package.folder).description == exported.package.description

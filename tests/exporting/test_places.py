@@ -52,10 +52,15 @@ def test_files_are_new_and_end_as_they_should(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tiles", "halo", "key"),
-    [((100,), 32, "--tile 100"), ((64,), 32, "--tile 64"), ((128,), 20, "--halo 20")],
+    ("tiles", "halo", "margin", "key"),
+    [
+        ((100,), 32, 32, "--tile 100"),
+        ((64,), 16, 32, "--tile 64"),
+        ((128,), 20, 32, "--halo 20"),
+        ((128,), 32, 20, "--context 20"),
+    ],
 )
-def test_tiles_fit_divisor_and_halo(tiles, halo, key):
-    check_tiles((128, 256), 32, 16)
+def test_tiles_fit_divisor_and_margins(tiles, halo, margin, key):
+    check_tiles((128, 256), 512, 32, 16)
     with pytest.raises(ConfigError, match=key):
-        check_tiles(tiles, halo, 16)
+        check_tiles(tiles, halo, margin, 16)

@@ -15,25 +15,25 @@ ALL = [EXACT, EXACT_ORT, ROUNDED, ROUNDED_SMALL]
 
 
 def test_the_least_loss_within_the_budget_is_chosen():
-    assert choose(ALL, 50, halo=64) is EXACT
-    assert choose(ALL, 35, halo=64) is EXACT_ORT
-    assert choose([ROUNDED, ROUNDED_SMALL], 20, halo=64) is ROUNDED  # more px a second
-    assert choose(ALL, 10, halo=64) is ROUNDED_SMALL
+    assert choose(ALL, 50, margin=64) is EXACT
+    assert choose(ALL, 35, margin=64) is EXACT_ORT
+    assert choose([ROUNDED, ROUNDED_SMALL], 20, margin=64) is ROUNDED  # more px a second
+    assert choose(ALL, 10, margin=64) is ROUNDED_SMALL
 
 
 def test_losses_that_hardly_differ_are_equal():
     nearly = Timed(Setting("openvino", "int8", 512, 2), 10.0, {"dice": 0.0002, "pq": 0.0001})
-    assert choose([EXACT, nearly], 50, halo=64) is nearly
+    assert choose([EXACT, nearly], 50, margin=64) is nearly
 
 
 def test_a_gain_by_chance_is_no_reason():
     lucky = Timed(Setting("openvino", "int8", 512, 2), 45.0, {"dice": -0.01, "pq": -0.02})
-    assert choose([EXACT, lucky], 50, halo=64) is EXACT
+    assert choose([EXACT, lucky], 50, margin=64) is EXACT
 
 
 def test_none_that_is_fast_enough_is_an_error_with_the_fastest():
     with pytest.raises(ConfigError, match=r"openvino/int8, tile 256, 2 threads, 5\.0 ms"):
-        choose(ALL, 2, halo=64)
+        choose(ALL, 2, margin=64)
 
 
 def test_without_a_budget_the_fastest_that_every_install_has():
@@ -41,7 +41,7 @@ def test_without_a_budget_the_fastest_that_every_install_has():
     assert fastest([EXACT, EXACT_ORT, ROUNDED]) is ROUNDED
 
 
-def test_megapixels_leave_out_the_halo():
+def test_megapixels_leave_out_the_margin():
     assert EXACT.megapixels_per_second(64) == pytest.approx(384**2 / 1e6 / 0.040)
 
 

@@ -123,7 +123,7 @@ def test_a_student_of_regions_becomes_a_package(regions, tiles, tmp_path, monkey
     description = read_package(out).description
     assert description.task == "regions"
     assert description.classes == ("background", "foreground")
-    assert (description.tile, description.halo) == (160, 64)
+    assert (description.tile, description.halo, description.context) == (160, 0, 64)
     assert description.parity["openvino/fp32"]["measured_against"] == "eager"
     assert description.instances.rule == "components"
     image = tiles / "regions" / "images" / "t4.png"
@@ -140,7 +140,8 @@ def test_a_student_of_regions_becomes_a_package(regions, tiles, tmp_path, monkey
 def test_an_option_that_is_not_for_classes_is_refused(classifier, tmp_path, capsys):
     for words, complaint in (
         (["--bioimageio", tmp_path / "a.zip"], "written for students that find objects"),
-        (["--halo", 32], "tiles that are classified have none"),
+        (["--halo", 32], "for students that find objects"),
+        (["--context", 32], "tiles that are classified have none"),
     ):
         assert abbe("export", classifier, "--out", tmp_path / "x", *words) == 1
         assert complaint in " ".join(capsys.readouterr().err.split())

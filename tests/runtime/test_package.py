@@ -39,10 +39,25 @@ def test_a_folder_without_a_description_is_no_package(tmp_path):
         read_package(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", True, None, [1]])
+@pytest.mark.parametrize("version", [1, 2])
+def test_packages_of_older_formats_throw_away_their_halo(folder, version):
+    path = folder / DESCRIPTION
+    values = json.loads(path.read_text())
+    assert values.pop("context") is None
+    path.write_text(json.dumps(values | {"format": version}))
+    description = read_package(folder).description
+    assert (description.format, description.halo, description.margin) == (version, 32, 32)
+
+
+def test_context_and_halo_are_two_numbers(tmp_path):
+    description = read_package(make_package(tmp_path / "p", halo=96, context=16)).description
+    assert (description.format, description.halo, description.margin) == (3, 96, 16)
+
+
+@pytest.mark.parametrize("version", [0, 4, "1", True, None, [1]])
 def test_another_format_is_refused_with_its_number(folder, version):
     change(folder, format=version)
-    with pytest.raises(PackageError, match="this version of Abbe reads format 1 and 2"):
+    with pytest.raises(PackageError, match="this version of Abbe reads formats 1, 2, 3"):
         read_package(folder)
 
 
@@ -53,7 +68,11 @@ def test_another_format_is_refused_with_its_number(folder, version):
         ({"divisor": 0}, "divisor: "),
         ({"tile": 10**9}, "tile: "),
         ({"tile": 100}, "multiples of the divisor"),
-        ({"halo": 64}, "two halos less than a tile"),
+        ({"halo": 64}, "halo 64 px: nothing is left of a tile"),
+        ({"context": 64}, "context 64 px: nothing is left of a tile"),
+        ({"context": 8}, "multiples of the divisor"),
+        ({"context": -16}, "context: "),
+        ({"format": 2, "context": 16}, "2 knows no context; 3 does"),
         ({"channels": []}, "channels: "),
         ({"channels": ["a", "a"]}, "stands twice"),
         ({"channels": ["c"] * 10_000}, "channels: "),

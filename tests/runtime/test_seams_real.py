@@ -98,9 +98,11 @@ def assert_same_objects(
         np.testing.assert_array_equal(found, expected)  # the numbers, too
 
 
-@pytest.mark.parametrize(("tile", "halo"), [(128, 32), (256, 64), (512, 32)])
-def test_fluorescent_nuclei_through_a_package(data_root, tmp_path, tile, halo):
-    package = make_package(tmp_path / "package", tile=tile, halo=halo)
+@pytest.mark.parametrize(
+    ("tile", "halo", "context"), [(128, 32, None), (256, 64, 16), (512, 32, None), (96, 64, 16)]
+)
+def test_fluorescent_nuclei_through_a_package(data_root, tmp_path, tile, halo, context):
+    package = make_package(tmp_path / "package", tile=tile, halo=halo, context=context)
     pixels = fluorescent(data_root, SIDE)
     expected = predict(package, pixels, tile=1024)
     assert expected.max() > 300

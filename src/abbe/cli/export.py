@@ -34,9 +34,11 @@ class ExportArguments:
     budget_ms: float | None = None
     """Most milliseconds of a tile: choose engine, precision, tile and threads that meet it."""
     tile: tuple[int, ...] = ()
-    """Sides of tiles in px, the halo included; several are tried with --budget-ms."""
+    """Sides of the network's windows in px, 1024; several are tried with --budget-ms."""
     halo: int | None = None
-    """Margin of a tile in px; the extent of the largest objects where omitted."""
+    """px around a tile in which its objects are looked for; the largest's extent where omitted."""
+    context: int | None = None
+    """px at a window's edges that only lend the rest their context; 64 where omitted."""
     threads: int | None = None
     """Processor threads to run with; all cores where omitted."""
     images: int | None = None
@@ -91,6 +93,7 @@ examples:
         budget_ms=arguments.budget_ms,
         tile=arguments.tile,
         halo=arguments.halo,
+        context=arguments.context,
         threads=arguments.threads,
         images=arguments.images,
         calibration_images=arguments.calibration_images,

@@ -44,7 +44,7 @@ class PredictArguments:
     tile: int | None = None
     """Side of the network's windows, px; the package's choice where omitted."""
     workers: int | None = None
-    """Tiles or small images in hand at a time; the number of cores where omitted."""
+    """Tiles or small images in hand at a time; as many as the cores where omitted."""
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     """Version of OME-Zarr for the result zarr."""
 
@@ -80,7 +80,7 @@ examples:
     arguments = parse(PredictArguments, "predict", words, description)
     from abbe.runtime.many import Job, find_images, predict_many
     from abbe.runtime.package import read_package
-    from abbe.runtime.tasks import ready_for
+    from abbe.runtime.tasks import ready_for_files
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
@@ -90,8 +90,11 @@ examples:
         return _run_prompted(arguments, images)
     if arguments.prompts is not None:
         raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
-    ready = ready_for(
+    ready = ready_for_files(
         package,
+        images,
+        arguments.channels,
+        arguments.pixel_size,
         engine=arguments.engine,
         precision=arguments.precision,
         threads=arguments.threads,

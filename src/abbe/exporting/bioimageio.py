@@ -118,10 +118,10 @@ def _describe(
 
 
 def _halo(package: Package, test_shape: tuple[int, ...]) -> int:
-    """The package's halo, or less where its test image is too small for it."""
+    """px to throw away at a tile's edges; fewer where the test image is too small for them."""
     divisor = package.description.divisor
     most = (min(test_shape) - divisor) // 2 // divisor * divisor
-    return min(package.description.halo, max(most, 0))
+    return min(package.description.margin, max(most, 0))
 
 
 def _input(spec: Any, package: Package, image: Path, halo: int) -> Any:

@@ -173,7 +173,7 @@ def _speed(package: PackageDescription) -> str:
         rows.append(f"| {name} | {_number(figures.get('ms_per_tile'), '.1f')} | {speed} |")
     return (
         "## Speed of the network where it was exported\n\nMedian of one tile; megapixels of image "
-        f"after halos of {package.halo} px are taken off.\n\n" + "\n".join(rows)
+        f"after {package.margin} px at each side are taken off.\n\n" + "\n".join(rows)
     )
 
 

@@ -76,7 +76,8 @@ def write_package(
         InputError: torch cannot export the network.
         PackageError: An engine loses more than the budget; nothing is left at ``out``.
     """
-    check_tiles(settings.tiles or (facts["tile"],), facts["halo"], facts["divisor"])
+    margin = facts.get("context", facts["halo"])
+    check_tiles(settings.tiles or (facts["tile"],), facts["halo"], margin, facts["divisor"])
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as cache:
         making = Making(folder, Path(cache), facts)
         shutil.copyfile(weights, folder / "model.safetensors")
@@ -95,19 +96,20 @@ def write_package(
     return read_package(out)
 
 
-def check_tiles(tiles: Sequence[int], halo: int, divisor: int) -> None:
-    """Refuse tiles that do not fit the student or leave nothing between their halos.
+def check_tiles(tiles: Sequence[int], halo: int, margin: int, divisor: int) -> None:
+    """Refuse tiles that do not fit the student or leave nothing between their margins.
 
     Raises:
         ConfigError: Naming what would fit.
     """
-    if halo % divisor or halo < 0:
-        raise ConfigError(f"--halo {halo}: must be a multiple of {divisor} px")
+    for option, side in (("halo", halo), ("context", margin)):
+        if side % divisor or side < 0:
+            raise ConfigError(f"--{option} {side}: must be a multiple of {divisor} px")
     for tile in tiles:
-        if tile % divisor or tile <= 2 * halo:
+        if tile % divisor or tile <= 2 * margin:
             raise ConfigError(
-                f"--tile {tile}: must be a multiple of {divisor} px and more than two halos of "
-                f"{halo} px. Give another --tile, or a smaller --halo"
+                f"--tile {tile}: must be a multiple of {divisor} px and more than twice the "
+                f"context of {margin} px. Give another --tile, or a smaller --context"
             )
 
 
@@ -125,7 +127,7 @@ def _write_networks(making: Making, student: nn.Module) -> None:
 def _finish(making: Making, settings: Settings, say: Say) -> None:
     """Decide how the package runs, and write its card and description."""
     chosen, timed = _choose(making, settings, say)
-    budget_ms = settings.budget_ms
+    budget_ms, margin = settings.budget_ms, making.package().description.margin
     described = {
         "tile": chosen.tile,
         "engine": {
@@ -133,7 +135,7 @@ def _finish(making: Making, settings: Settings, say: Say) -> None:
             "precision": chosen.precision,
             "threads": settings.threads if budget_ms is None else chosen.threads,
         },
-        "timings": {str(t.setting): t.figures(making.facts["halo"], budget_ms) for t in timed},
+        "timings": {str(t.setting): t.figures(margin, budget_ms) for t in timed},
     }
     card = model_card(making.package(**described).description)
     (making.folder / "README.md").write_text(card, encoding="utf-8")
@@ -143,7 +145,7 @@ def _finish(making: Making, settings: Settings, say: Say) -> None:
 
 def _choose(making: Making, settings: Settings, say: Say) -> tuple[Setting, list[Timed]]:
     """How the package runs where nothing else is said: the fastest, or what fits the time."""
-    halo, budget_ms = making.facts["halo"], settings.budget_ms
+    margin, budget_ms = making.package().description.margin, settings.budget_ms
     cores = os.cpu_count() or 1
     say("timing")
     timed = time_settings(
@@ -155,7 +157,7 @@ def _choose(making: Making, settings: Settings, say: Say) -> tuple[Setting, list
         else threads_to_try(settings.threads),
         cache=making.cache,
     )
-    say(table(timed, halo, budget_ms))
-    chosen = (fastest(timed) if budget_ms is None else choose(timed, budget_ms, halo)).setting
+    say(table(timed, margin, budget_ms))
+    chosen = (fastest(timed) if budget_ms is None else choose(timed, budget_ms, margin)).setting
     say(f"runs as: {chosen}")
     return chosen, timed

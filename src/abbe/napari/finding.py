@@ -20,6 +20,7 @@ from abbe.runtime.package import Package
 from abbe.runtime.prediction import Predictor, predictor, threads_for
 from abbe.runtime.table import measure
 from abbe.runtime.work import Work
+from abbe.runtime.workers import useful_workers
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def find(search: Search, advance: Callable[[float], None]) -> Found:
         search.package,
         precision=search.precision,
         threads=search.threads,
-        workers=search.threads,
+        workers=_workers(search),
     )
     labels = np.zeros(search.shape, np.int32)
     outputs = search.package.description.outputs if search.keep_maps else ()
@@ -146,6 +147,16 @@ def layers_of(search: Search, found: Found) -> list[LayerData]:
         }
         layers.append((values, shown | common, "image"))
     return layers
+
+
+def _workers(search: Search) -> int:
+    """Slices are searched one by one, so what counts are the tiles of one."""
+    description = search.package.description
+    height, width = search.shape[-2:]
+    scale = 1.0
+    if description.pixel_size is not None and search.pixel_size is not None:
+        scale = search.pixel_size / description.pixel_size
+    return useful_workers([(height * scale, width * scale)], description.tile, search.threads)
 
 
 def _find_in(

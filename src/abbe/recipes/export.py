@@ -37,7 +37,6 @@ from abbe.runtime.package import InstanceRule, Normalisation, Package, Threshold
 
 IMAGES = 48
 """Proof images, where nothing else is said."""
-TILE = 512
 SMALLEST_HALO = 64
 EXAMPLE_SIDE = 256
 """px of the package's test image."""
@@ -54,6 +53,7 @@ def export_run(
     budget_ms: float | None = None,
     tile: Sequence[int] = (),
     halo: int | None = None,
+    context: int | None = None,
     threads: int | None = None,
     images: int | None = None,
     calibration_images: int = 128,
@@ -76,7 +76,10 @@ def export_run(
         budget_ms: Most milliseconds of a tile: engine, precision, tile and threads are chosen to
             meet it with the least loss.
         tile: Sides of tiles to time, px; the package's tile.
-        halo: Margin of a tile, px; None for the extent of the largest objects.
+        halo: px around a tile's core in which objects are looked for; None for the extent of the
+            largest objects.
+        context: px at a window's cut edges that the network sees for the sake of the rest; None
+            for 64.
         threads: Threads to run with; None for all cores.
         images: Proof images, evenly taken from the validation images, else from the test images;
             None for 48, or 500 of a classification.
@@ -100,7 +103,15 @@ def export_run(
         if value is not None and value < 1:
             raise ConfigError(f"--{option} {value}: at least one image is needed")
     request = Request(
-        int8, budget or Budget(), budget_ms, tuple(tile), halo, threads, images, calibration_images
+        int8=int8,
+        budget=budget or Budget(),
+        budget_ms=budget_ms,
+        tile=tuple(tile),
+        halo=halo,
+        context=context,
+        threads=threads,
+        images=images,
+        calibration_images=calibration_images,
     )
     experiment = config.load(run.folder / "config.yaml")
     if run.summary["recipe"] == RECIPE:
@@ -112,7 +123,7 @@ def export_run(
     if run.summary["recipe"] == "rckd":
         from abbe.recipes.export_task import export_task
 
-        _refuse_for_classes(bioimageio, torchscript)
+        _refuse_for_classes(request, bioimageio, torchscript)
         task = experiment.fine_tuning.task
         dataset = dataset or dataset_of(
             experiment.data, run, data_path, lambda data: task_data.task_dataset(data, task)
@@ -165,8 +176,8 @@ def _export_objects(
         "outputs": network.outputs,
         "thresholds": Thresholds(**thresholds),
         "instances": InstanceRule(minimum_area=max(1, experiment.evaluation.minimum_area)),
-        "tile": request.tile[0] if request.tile else max(TILE, 4 * halo),
         "halo": halo,
+        **request.tiling(network.divisor),
     }
     images = Images(proof_images, split, calibration, _example(proof, channels))
     return write_package(out, network, run.student, facts, images, request.settings, say)
@@ -184,6 +195,7 @@ def _refuse_for_promptable(
         "--budget-ms": request.budget_ms is not None,
         "--tile": bool(request.tile),
         "--halo": request.halo is not None,
+        "--context": request.context is not None,
         "--bioimageio": bioimageio is not None,
         "--torchscript": torchscript is not None,
     }
@@ -194,8 +206,12 @@ def _refuse_for_promptable(
             )
 
 
-def _refuse_for_classes(bioimageio: Path | None, torchscript: Path | None) -> None:
-    """Refuse what is written for students that find objects only."""
+def _refuse_for_classes(
+    request: Request, bioimageio: Path | None, torchscript: Path | None
+) -> None:
+    """Refuse what is for students that find objects only."""
+    if request.halo is not None:
+        raise ConfigError("--halo: is for students that find objects; leave it out")
     for option, path in (("--bioimageio", bioimageio), ("--torchscript", torchscript)):
         if path is not None:
             raise ConfigError(

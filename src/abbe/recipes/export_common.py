@@ -1,5 +1,6 @@
 """What exports of every task share: where the student comes from, and images to prove it on."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,12 @@ from abbe.runtime.package import Lineage
 _KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
 
 
+TILE = 1024
+"""Side of the network's windows, px, where nothing else is said."""
+CONTEXT = 64
+"""px at a window's cut edges that are thrown away; docs/deploy.md has what that does to maps."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked of an export, beside the run and where it goes.
@@ -33,7 +40,8 @@ class Request:
         budget: How much may be lost.
         budget_ms: Most milliseconds of a tile; None: no time is asked for.
         tile: Sides of tiles to time, px; empty: the package's own.
-        halo: Margin of a tile, px; None for what suits the task.
+        halo: px around a tile's core in which objects are looked for; None for what suits them.
+        context: px at a window's cut edges that are thrown away; None for `CONTEXT`.
         threads: Threads to run with; None for all cores.
         images: Proof images, at most; None for what suits the task.
         calibration_images: Training images from which int8 ranges are measured.
@@ -44,9 +52,16 @@ class Request:
     budget_ms: float | None = None
     tile: tuple[int, ...] = ()
     halo: int | None = None
+    context: int | None = None
     threads: int | None = None
     images: int | None = None
     calibration_images: int = 128
+
+    def tiling(self, divisor: int) -> dict[str, int]:
+        """The keys ``tile`` and ``context`` of a package that answers for pixels."""
+        context = math.ceil(CONTEXT / divisor) * divisor if self.context is None else self.context
+        tile = self.tile[0] if self.tile else math.ceil(TILE / divisor) * divisor
+        return {"tile": tile, "context": context}
 
     @property
     def settings(self) -> Settings:

@@ -37,8 +37,6 @@ STRIDE = 32
 """px; tiles of classifiers are multiples of it."""
 LARGEST_TILE = 2048
 """px; training images that are larger are classified in tiles of this side."""
-TILE, HALO = 512, 64
-"""px, of regions."""
 EXAMPLE_SIDE = 256
 """px of the test image of regions."""
 _LOOKED_AT = 256
@@ -88,8 +86,8 @@ class _Shown(NamedTuple):
 def _classes(
     run: Run, name: str, dataset: Dataset, request: Request
 ) -> tuple[nn.Module, dict[str, Any], _Shown]:
-    if request.halo is not None:
-        raise ConfigError("--halo: tiles that are classified have none; leave it out")
+    if request.context is not None:
+        raise ConfigError("--context: tiles that are classified have none; leave it out")
     network, learned = students.load_classifier(run.student)
     classifier = network.classifier if isinstance(network, students.LinearProbe) else network
     probe = ", linear probe" if classifier is not network else ""
@@ -119,7 +117,6 @@ def _regions(
     run: Run, name: str, dataset: Dataset, request: Request, *, least: int
 ) -> tuple[nn.Module, dict[str, Any], _Shown]:
     network, learned = students.load(run.student)
-    halo = HALO if request.halo is None else request.halo
     facts = {
         **_facts(run, learned, name, _training(dataset, "segmentation")),
         "task": "regions",
@@ -128,8 +125,8 @@ def _regions(
         "divisor": network.divisor,
         "classes": network.outputs,
         "instances": InstanceRule(rule="components", minimum_area=least),
-        "tile": request.tile[0] if request.tile else max(TILE, 4 * halo),
-        "halo": halo,
+        "halo": 0,
+        **request.tiling(network.divisor),
     }
     named = partial(task_data.labelled, task="segmentation")
     split, proof = _proof(dataset, learned, request.images or SEGMENTED, named)
@@ -145,7 +142,6 @@ def _facts(
     sizes = {record.image.open().pixel_size for record in train}
     facts = origin(run, learned, name)
     return facts | {
-        "format": 2,
         "lineage": _with_pretraining(facts["lineage"], run),
         "channels": tuple(learned["channels"]),
         "pixel_size": sizes.pop() if len(sizes) == 1 else None,
@@ -191,7 +187,7 @@ def _training(dataset: Dataset, task: str) -> list[Record]:
 
 def _tile(train: Sequence[Record]) -> int:
     """Side of the largest training image, in whole strides: each is one tile."""
-    side = max((max(record.image.open().shape) for record in train), default=TILE)
+    side = max((max(record.image.open().shape) for record in train), default=LARGEST_TILE)
     return min(math.ceil(side / STRIDE) * STRIDE, LARGEST_TILE)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from abbe.errors import AbbeError, ConfigError
 from abbe.imaging import open_image
 from abbe.runtime.engine import EngineName, Precision, open_engine
-from abbe.runtime.package import Package
+from abbe.runtime.package import Package, read_package
 from abbe.runtime.timing import PARTS
 
 Setting = tuple[EngineName, Precision]
@@ -274,15 +274,18 @@ def peak_mib() -> float:
 def job_in_child(task: str) -> None:
     """Run the whole job that `bench` describes, and print its figures as JSON."""
     from abbe.runtime.many import Job, find_images, predict_many
-    from abbe.runtime.tasks import ready_for
+    from abbe.runtime.tasks import ready_for_files
 
     told = json.loads(task)
-    ready = ready_for(told["package"], engine=told["engine"], precision=told["precision"])
-    description = ready.package.description
+    package = read_package(told["package"])
+    description = package.description
     images = find_images(told["images"])
     names, size = None, None
     if all(path.name == "mosaic.npy" for path in images):
         names, size = description.channels, description.pixel_size
+    ready = ready_for_files(
+        package, images, names, size, engine=told["engine"], precision=told["precision"]
+    )
     outcome = predict_many(ready, images, Path(told["out"]), Job(ready.results[:1], names, size))
     if outcome.failed:
         print(outcome.summary())

@@ -20,12 +20,13 @@ from abbe.imaging import (
     percentile_limits,
     slide_of,
 )
+from abbe.runtime.cutting import scale_for
 from abbe.runtime.engine import Engine
 from abbe.runtime.grid import Span, spans
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package, PackageDescription
-from abbe.runtime.prediction import channels_for, scale_for
+from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Running, open_for
 
 

@@ -32,25 +32,25 @@ class Tile(NamedTuple):
     column: int
 
 
-def spans(length: int, tile: int, halo: int) -> list[Span]:
+def spans(length: int, tile: int, margin: int) -> list[Span]:
     """Cover ``length`` px by windows of ``tile`` px; the last is moved back to end with the image.
 
-    Cores are disjoint and cover everything; each lies ``halo`` px inside its window, except at
-    the image's own edges. Where tile, halo and length are multiples of a number, so is the start
-    of every window.
+    Cores are disjoint and cover everything; each lies ``margin`` px inside its window, except at
+    the image's own edges. Where tile, margin and length are multiples of a number, so is the
+    start of every window.
 
     Raises:
-        ConfigError: The halo leaves nothing of a tile.
+        ConfigError: The margin leaves nothing of a tile.
     """
     if length <= tile:
         return [Span(0, length, 0, length)]
-    if tile <= 2 * halo:
-        raise ConfigError(f"a halo of {halo} px leaves nothing of a tile of {tile} px: choose less")
+    if tile <= 2 * margin:
+        raise ConfigError(f"{margin} px at each side leave nothing of a tile of {tile} px")
     found, covered = [], 0
     while covered < length:
-        start = min(max(covered - halo, 0), length - tile)
+        start = min(max(covered - margin, 0), length - tile)
         stop = start + tile
-        end = length if stop == length else stop - halo
+        end = length if stop == length else stop - margin
         found.append(Span(covered, end, start, stop))
         covered = end
     return found
@@ -63,7 +63,8 @@ class Grid:
     Attributes:
         image_shape: (H, W) of the image in px.
         shape: (h, w) of the image at the network's pixel size, in px of the network.
-        halo: px of the network around a core in which objects are looked for too.
+        halo: px of the network around a core in which objects are looked for too; what a window
+            shows beyond that, or falls short of it, is the neighbours' to answer for.
         rows, columns: spans, in px of the network; windows may reach up to a divisor beyond
             ``shape``, where the image is continued by mirroring.
     """
@@ -76,7 +77,12 @@ class Grid:
 
     @staticmethod
     def of(
-        image_shape: tuple[int, int], scale: float, divisor: int, tile: int, halo: int
+        image_shape: tuple[int, int],
+        scale: float,
+        divisor: int,
+        tile: int,
+        halo: int,
+        margin: int | None = None,
     ) -> "Grid":
         """Cut an image.
 
@@ -85,18 +91,21 @@ class Grid:
             scale: px of the network for each px of the image.
             divisor: The network's windows are multiples of it.
             tile: Side of a window, a multiple of ``divisor``.
-            halo: A multiple of ``divisor``, less than half of ``tile``.
+            halo: At least 1 px.
+            margin: px of a window that are thrown away at its cut edges, a multiple of
+                ``divisor`` and less than half of ``tile``; None for as many as the halo has.
 
         Raises:
-            ConfigError: Tile and halo do not fit each other or the divisor.
+            ConfigError: Tile and margin do not fit each other or the divisor, or there is no halo.
         """
-        if tile % divisor or halo % divisor or tile <= 2 * halo or halo < 1:
+        margin = halo if margin is None else margin
+        if tile % divisor or margin % divisor or tile <= 2 * margin or halo < 1:
             raise ConfigError(
-                f"tile {tile} and halo {halo} px must be multiples of {divisor} px, and two halos "
-                "less than a tile"
+                f"tile {tile} px and its margin of {margin} px must be multiples of {divisor} px, "
+                f"two margins less than a tile, and the halo ({halo} px) at least 1 px"
             )
         shape = tuple(max(1, round(side * scale)) for side in image_shape)
-        rows, columns = (_inside(spans(-(-n // divisor) * divisor, tile, halo), n) for n in shape)
+        rows, columns = (_inside(spans(-(-n // divisor) * divisor, tile, margin), n) for n in shape)
         return Grid(image_shape, (shape[0], shape[1]), halo, rows, columns)
 
     @property

@@ -25,8 +25,8 @@ from pydantic import (
 from abbe.errors import PackageError
 from abbe.files import sha256_of_file, write_json
 
-FORMATS = (1, 2)
-"""Those that are read. A package states the least that knows all it says."""
+FORMATS = (1, 2, 3)
+"""Those that are read; the last is what is written."""
 DESCRIPTION = "package.json"
 
 LARGEST_DESCRIPTION = 1 << 20
@@ -178,7 +178,7 @@ class PackageDescription(_Part):
     (classification). A promptable package has an encoder and a decoder of its own.
     """
 
-    format: Literal[1, 2] = 1
+    format: Literal[1, 2, 3] = 3
     abbe: Label
     """Version of Abbe that wrote the package."""
     name: Name
@@ -195,9 +195,13 @@ class PackageDescription(_Part):
     """(H, W) to which every image is resized (classification, promptable); None: any size."""
     divisor: Annotated[int, Field(ge=1, le=1024)]
     tile: Annotated[int, Field(ge=1, le=8192)]
-    """Side of a tile with its halo, px; a multiple of the divisor."""
+    """Side of the network's windows, px; a multiple of the divisor."""
     halo: Annotated[int, Field(ge=0, le=4096)]
-    """Margin of a tile, px, a multiple of the divisor; objects that fit it are found whole."""
+    """px around a tile's core in which its objects are looked for, a multiple of the divisor;
+    objects that fit it are found whole."""
+    context: Annotated[int, Field(ge=0, le=4096)] | None = None
+    """px at a window's cut edges that the network sees for the sake of the rest, a multiple of the
+    divisor. None (all there was before format 3): as many as the halo has."""
     outputs: tuple[Label, ...] = ()
     """Names of the K logit maps, in order; one is "foreground"."""
     thresholds: Thresholds = Thresholds()
@@ -219,6 +223,13 @@ class PackageDescription(_Part):
         return self.outputs if self.task == "segmentation" else self.classes
 
     @property
+    def margin(self) -> int:
+        """px of a window that are thrown away at its cut edges."""
+        if self.context is not None:
+            return self.context
+        return self.halo or (self.divisor if self.of_pixels else 0)
+
+    @property
     def of_pixels(self) -> bool:
         """Whether the network answers for each pixel; else for its input as a whole."""
         return self.task in ("segmentation", "regions")
@@ -229,11 +240,15 @@ class PackageDescription(_Part):
             raise ValueError("channels: a channel stands twice")
         if self.normalisation.low >= self.normalisation.high:
             raise ValueError("normalisation: low must be below high")
-        if self.tile % self.divisor or self.halo % self.divisor or 2 * self.halo >= self.tile:
+        margin = self.halo if self.context is None else self.context
+        if any(side % self.divisor for side in (self.tile, self.halo, margin)):
             raise ValueError(
-                f"tile {self.tile} and halo {self.halo} px must be multiples of the divisor "
-                f"({self.divisor}), and two halos less than a tile"
+                f"tile {self.tile}, halo {self.halo} and context {margin} px must be multiples of "
+                f"the divisor ({self.divisor})"
             )
+        if 2 * margin >= self.tile:
+            name = "halo" if self.context is None else "context"
+            raise ValueError(f"tile {self.tile}, {name} {margin} px: nothing is left of a tile")
         if self.image_size is not None and len(self.image_size) != 2:
             raise ValueError("image_size: give height and width")
         for role, file in self.files.items():
@@ -279,6 +294,8 @@ class PackageDescription(_Part):
             raise ValueError("normalisation.kind: tile_percentile goes with classification only")
         if self.format == 1 and (by_tile or self.task == "regions"):
             raise ValueError("format: 1 knows neither regions nor tile_percentile; 2 does")
+        if self.format < 3 and self.context is not None:
+            raise ValueError(f"format: {self.format} knows no context; 3 does")
 
 
 @dataclass(frozen=True)
@@ -339,8 +356,8 @@ def read_package(folder: str | os.PathLike[str]) -> Package:
         raise PackageError(f"{path}: not the description of a package (no 'format' in it)")
     if value["format"] not in FORMATS or isinstance(value["format"], bool):
         raise PackageError(
-            f"{path}: format {str(value['format'])[:20]}; this version of Abbe reads format "
-            f"{' and '.join(map(str, FORMATS))}. Use the version of Abbe that wrote it, or export "
+            f"{path}: format {str(value['format'])[:20]}; this version of Abbe reads formats "
+            f"{', '.join(map(str, FORMATS))}. Use the version of Abbe that wrote it, or export "
             "the run again"
         )
     try:

@@ -17,13 +17,15 @@ import numpy as np
 
 from abbe.errors import InputError
 from abbe.imaging import Image, image_limits, open_image
+from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import Engine, EngineName, Precision
-from abbe.runtime.grid import Grid, scale_between
+from abbe.runtime.grid import Grid
 from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
-from abbe.runtime.package import Package, PackageDescription
+from abbe.runtime.package import Package, read_package
 from abbe.runtime.running import Running, open_for
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
+from abbe.runtime.workers import shape_of, useful_workers
 
 if TYPE_CHECKING:
     from abbe.runtime.field import Labels, Maps
@@ -229,43 +231,18 @@ def predict(
     """
     from abbe.runtime.tasks import ready_for
 
-    if isinstance(package, Package | str | os.PathLike):
+    if isinstance(package, str | os.PathLike):
+        package = read_package(package)
+    described = package if isinstance(package, Package) else package.package
+    opened = _opened(image, described.description.channels, channels, pixel_size)
+    if isinstance(package, Package):
+        if workers is None:
+            shape = shape_of(opened, package.description)
+            workers = useful_workers([shape], tile or package.description.tile)
         package = ready_for(package, engine=engine, precision=precision, tile=tile, workers=workers)
-    opened = _opened(image, package.package.description.channels, channels, pixel_size)
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
         return package.answer(opened, Tools(pool, work, Timings(), lambda share: None))
-
-
-def grid_of(image: Image, description: PackageDescription, tile: int) -> Grid:
-    """How an image is cut; its pixels are resampled where the package says which size.
-
-    Raises:
-        InputError: The package needs a pixel size and the image has none, or another by far.
-    """
-    halo = description.halo or description.divisor
-    return Grid.of(image.shape, scale_for(image, description), description.divisor, tile, halo)
-
-
-def scale_for(image: Image, description: PackageDescription) -> float:
-    """px of the network for each px of the image.
-
-    Raises:
-        InputError: The package needs a pixel size and the image has none, or another by far.
-    """
-    if description.pixel_size is None:
-        return 1.0
-    return scale_between(image.require_pixel_size(), description.pixel_size, image.source)
-
-
-def check_tile(description: PackageDescription, tile: int) -> None:
-    """Refuse tiles that do not fit a package that answers for pixels.
-
-    Raises:
-        ConfigError: The tile does not fit the package.
-    """
-    halo = description.halo or description.divisor
-    Grid.of((1, 1), 1.0, description.divisor, tile, halo)
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from typing import Any, Unpack
 import numpy as np
 
 from abbe.imaging import Image, image_limits
+from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import Engine
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import channels_for, check_tile, grid_of
+from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Running, open_for
 from abbe.runtime.seams import crop
 from abbe.runtime.tiles import classes_name, maps_name, network_maps
@@ -76,7 +77,7 @@ class RegionPredictor:
         return self.engine.package
 
     def grid(self, image: Image) -> Grid:
-        """How an image is cut; see `abbe.runtime.prediction.grid_of`."""
+        """How an image is cut; see `abbe.runtime.cutting.grid_of`."""
         return grid_of(image, self.package.description, self.tile)
 
     def tiles(self, image: Image) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Unpack
 
 from abbe.errors import ConfigError
 from abbe.runtime.job import Ready
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.running import Running
+from abbe.runtime.workers import shapes_in_files, useful_workers
 
 _HOME: Mapping[str, tuple[str, str]] = {
     "segmentation": ("abbe.runtime.prediction", "predictor"),
@@ -41,3 +43,28 @@ def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Runni
         )
     module, function = _HOME[task]
     return getattr(import_module(module), function)(package, **running)
+
+
+def ready_for_files(
+    package: Package,
+    images: Iterable[Path],
+    channels: Sequence[str] | None = None,
+    pixel_size: float | None = None,
+    **running: Unpack[Running],
+) -> Ready:
+    """The same, where it is known which images are to come: few tiles get more threads each.
+
+    Args:
+        package: The package.
+        images: Files.
+        channels, pixel_size: See `abbe.imaging.open_image`.
+        running: engine, precision, threads, tile, workers: see `Running`.
+
+    Raises:
+        ConfigError, PackageError: As `ready_for`.
+    """
+    if running.get("workers") is None:
+        description = package.description
+        shapes = shapes_in_files(images, description, channels, pixel_size)
+        running["workers"] = useful_workers(shapes, running.get("tile") or description.tile)
+    return ready_for(package, **running)

@@ -1,0 +1,62 @@
+"""How many tiles to have in hand at a time: a lone tile is computed by all cores together."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from abbe.errors import InputError
+from abbe.imaging import Image, open_image
+from abbe.runtime.cutting import scale_for
+from abbe.runtime.package import PackageDescription
+
+Shape = tuple[float, float]
+"""(H, W) at the network's pixel size, px."""
+
+
+def useful_workers(shapes: Iterable[Shape], tile: int, most: int | None = None) -> int:
+    """As many as there are tiles, ``most`` at most.
+
+    Args:
+        shapes: Of the images, looked at until there are tiles enough.
+        tile: Side of the network's windows, px.
+        most: None for the number of cores.
+    """
+    most = most or os.cpu_count() or 1
+    tiles = 0
+    for shape in shapes:
+        tiles += math.prod(max(1, math.ceil(side / tile)) for side in shape)
+        if tiles >= most:
+            break
+    return max(1, min(tiles, most))
+
+
+def shape_of(image: Image, description: PackageDescription) -> Shape:
+    """The shape that the network sees.
+
+    Raises:
+        InputError: The package needs a pixel size and the image has none, or another by far.
+    """
+    scale = scale_for(image, description)
+    return image.shape[0] * scale, image.shape[1] * scale
+
+
+def shapes_in_files(
+    images: Iterable[Path],
+    description: PackageDescription,
+    channels: Sequence[str] | None,
+    pixel_size: float | None,
+) -> Iterator[Shape]:
+    """The shapes of images, by and by; of a file that cannot be used one px, and no error yet.
+
+    Args:
+        images: Files.
+        description: Of the package that is to see them.
+        channels, pixel_size: See `abbe.imaging.open_image`.
+    """
+    for path in images:
+        try:
+            image = open_image(path, channels=channels, pixel_size=pixel_size)
+            yield shape_of(image, description)
+        except InputError:  # said when the image is due
+            yield 1.0, 1.0

@@ -1,0 +1,90 @@
+"""How many tiles are worked on at a time."""
+
+import os
+
+import imagecodecs
+import numpy as np
+import pytest
+from made_packages import blobs, make_package
+
+from abbe.runtime import running
+from abbe.runtime.many import Job, predict_many
+from abbe.runtime.package import read_package
+from abbe.runtime.prediction import predict
+from abbe.runtime.tasks import ready_for_files
+from abbe.runtime.workers import useful_workers
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ([(100, 100)], 1),
+        ([(128, 128)], 1),
+        ([(129, 128)], 2),
+        ([(100, 100)] * 3, 3),
+        ([(100, 100)] * 9, 8),
+        ([(4000, 4000)], 8),
+        ([(0.4, 0.2)], 1),
+        ([], 1),
+    ],
+)
+def test_a_worker_a_tile_and_no_more_than_cores(shapes, expected):
+    assert useful_workers(shapes, 128, 8) == expected
+
+
+def test_no_more_images_are_looked_at_than_needed():
+    def shapes():
+        yield from [(100, 100)] * 4
+        raise AssertionError("a fifth was asked for")
+
+    assert useful_workers(shapes(), 128, 4) == 4
+
+
+@pytest.fixture
+def package(tmp_path):
+    return read_package(make_package(tmp_path / "package"))
+
+
+def written(folder, count, side):
+    folder.mkdir()
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(imagecodecs.png_encode(blobs(side, side, seed=number)))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "streams"), [(1, 100, 1), (2, 100, 2), (1, 300, 4), (6, 100, 4)]
+)
+def test_a_lone_tile_gets_all_cores(package, tmp_path, monkeypatch, count, side, streams):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    images = written(tmp_path / "images", count, side)
+    ready = ready_for_files(package, images)
+    assert (ready.workers, ready.engine.threads, ready.engine.streams) == (streams, 4, streams)
+    asked = ready_for_files(package, images, workers=3)
+    assert asked.workers == 3
+
+
+def test_a_broken_image_is_told_of_when_it_is_due(package, tmp_path):
+    images = written(tmp_path / "images", 1, 100)
+    broken = tmp_path / "images" / "broken.png"
+    broken.write_bytes(b"no picture")
+    both = {broken: broken.relative_to(tmp_path), images[0]: images[0].relative_to(tmp_path)}
+    ready = ready_for_files(package, both)
+    outcome = predict_many(ready, both, tmp_path / "out", Job())
+    assert list(outcome.failed) == [str(broken)]
+    assert list(outcome.done) == [str(images[0])]
+
+
+def test_one_array_from_python(package, monkeypatch):
+    seen = []
+    make = running.open_engine
+    monkeypatch.setattr(
+        running, "open_engine", lambda *words, **told: seen.append(told) or make(*words, **told)
+    )
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    pixels = blobs(300, 300)
+    tiled = predict(package, pixels)
+    whole = predict(package, pixels, tile=320)
+    assert [told["streams"] for told in seen] == [4, 1]
+    np.testing.assert_array_equal(tiled, whole)
