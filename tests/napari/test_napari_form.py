@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Labels
+from prompt_package import make_prompt_package
 
 from abbe.runtime.prediction import predict
 
@@ -193,6 +194,41 @@ def test_the_choice_follows_the_layers(form, viewer, blobs):
     viewer.layers.remove(first)
     assert form.image.value is second
     assert form.pixel_size.value == ""
+
+
+def test_a_promptable_package_asks_for_prompts(application, form, viewer, tmp_path, make_package):
+    form.package.value = make_prompt_package(make_package, tmp_path / "clicks")
+    pixels = np.random.default_rng(0).random((2, 64, 64))
+    viewer.add_image(pixels, name="cells", scale=(3, 0.5, 0.5))
+    viewer.dims.set_current_step(0, 1)
+    press(application, form)
+    assert "draw boxes around them in a shapes layer" in form.message.value
+    boxes = [
+        np.array([[0, 8, 4], [0, 8, 20], [0, 24, 20], [0, 24, 4]]) + np.array([1, 0, step])
+        for step in (0, 30)
+    ]
+    drawn = viewer.add_shapes(boxes, name="boxes", scale=(3, 0.5, 0.5))
+    assert form.prompts.value is None  # nothing is asked for that was not chosen
+    form.prompts.value = drawn
+    press(application, form)
+    found = viewer.layers[-1]
+    assert form.message.value == "2 objects"
+    assert found.data.shape == (1, 64, 64)
+    assert tuple(found.translate) == (3, 0, 0)
+    assert found.data[0, 16, 12] == 1
+    assert found.data[0, 16, 42] == 2
+    assert found.features["x"].iloc[1] - found.features["x"].iloc[0] == pytest.approx(30, abs=2)
+
+
+def test_the_form_shows_what_the_package_can_be_asked(form, tmp_path, make_package):
+    def shown() -> list[bool]:
+        return [not widget.native.isHidden() for widget in (form.prompts, form.slices, form.maps)]
+
+    assert shown() == [False, True, True]
+    form.package.value = make_prompt_package(make_package, tmp_path / "clicks")
+    assert shown() == [True, False, False]
+    form.package.value = make_package(tmp_path / "objects")
+    assert shown() == [False, True, True]
 
 
 IN_A_WINDOW = """

@@ -13,14 +13,19 @@ import numpy as np
 from abbe.errors import ConfigError, InputError
 from abbe.imaging.image import LARGEST_READ
 from abbe.napari.channels import Channel
+from abbe.napari.prompting import outline
 from abbe.napari.reader import PACKAGE, LayerData, features
 from abbe.napari.slices import Position, placement, slice_image
 from abbe.runtime.engine import Precision
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import Predictor, predictor, threads_for
+from abbe.runtime.prediction import Inline, Predictor, predictor, threads_for
+from abbe.runtime.prompt_files import ObjectPrompt
 from abbe.runtime.table import measure
 from abbe.runtime.work import Work
 from abbe.runtime.workers import useful_workers
+
+PROMPTABLE = "promptable"
+"""The task of packages that must be shown each object."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,14 @@ class Search:
     """All that is to be done.
 
     Attributes:
-        package: A package for segmentation.
+        package: A package for segmentation, or a promptable one.
         channels: A channel for each that the package sees, in its order, all of one size.
         positions: The slices to search: one, or all of the stack in order.
         pixel_size: µm; None where it is not known.
         precision: None for what the package says.
         threads: Processor threads; None for all.
         keep_maps: Whether probability maps are wanted too.
+        prompts: What a promptable package is asked for.
     """
 
     package: Package
@@ -44,6 +50,7 @@ class Search:
     precision: Precision | None = None
     threads: int | None = None
     keep_maps: bool = False
+    prompts: tuple[ObjectPrompt, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,12 +82,17 @@ def check(search: Search) -> None:
         InputError: The pixel size is needed and not known, or the result is too large for memory.
     """
     description = search.package.description
-    if description.task != "segmentation":
+    if description.task not in ("segmentation", PROMPTABLE):
         raise ConfigError(
             f"{search.package.folder}: this is a {description.task} package; only segmentation "
-            "packages find objects by themselves"
+            "packages find objects by themselves, and promptable ones where they are asked to"
         )
     layer = search.channels[0].layer
+    if description.task == PROMPTABLE and not search.prompts:
+        raise InputError(
+            f"{layer.name}: this package must be shown each object: draw boxes around them in a "
+            "shapes layer, or points on them in a points layer, and choose that layer as prompts"
+        )
     if len(set(search.channels)) < len(search.channels):
         raise ConfigError(f"{layer.name}: a channel was chosen twice. Choose another for each")
     if description.pixel_size is not None and search.pixel_size is None:
@@ -97,15 +109,18 @@ def check(search: Search) -> None:
 
 
 def find(search: Search, advance: Callable[[float], None]) -> Found:
-    """Search every slice by itself.
+    """Search every slice by itself; with prompts, one slice.
 
     Args:
         search: What to do.
         advance: Told the share of the work that is newly done; what it raises ends the search.
 
     Raises:
-        AbbeError: All that `abbe.runtime.prediction.predictor` and `Predictor.run` raise.
+        AbbeError: All that `abbe.runtime.prediction.predictor` and `Predictor.run` raise, or
+            `abbe.napari.prompting.outline`.
     """
+    if search.package.description.task == PROMPTABLE:
+        return _find_prompted(search, advance)
     ready = predictor(
         search.package,
         precision=search.precision,
@@ -147,6 +162,23 @@ def layers_of(search: Search, found: Found) -> list[LayerData]:
         }
         layers.append((values, shown | common, "image"))
     return layers
+
+
+def _find_prompted(search: Search, advance: Callable[[float], None]) -> Found:
+    names = search.package.description.channels
+    image = slice_image(names, search.channels, search.positions[0], search.pixel_size)
+    objects = outline(
+        search.package,
+        image,
+        search.prompts,
+        advance,
+        precision=search.precision,
+        threads=search.threads,
+    )
+    table = measure(objects, image, Inline(), 1)
+    return Found(
+        objects.read().reshape(search.shape), _of_stack(table, 0, search, search.positions[0]), {}
+    )
 
 
 def _workers(search: Search) -> int:

@@ -19,17 +19,19 @@ from magicgui.widgets import (
     SpinBox,
 )
 from napari.layers import Image as ImageLayer
-from napari.layers import Layer
+from napari.layers import Layer, Points, Shapes
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 
 from abbe.errors import AbbeError, ConfigError, InputError
 from abbe.napari.channels import Channel, assign, channel_axes, channels_of, choices, likely_axis
-from abbe.napari.finding import Found, Search, check, find, layers_of
+from abbe.napari.finding import PROMPTABLE, Found, Search, check, find, layers_of
 from abbe.napari.percents import percents
+from abbe.napari.prompting import prompts_in
 from abbe.napari.reader import PACKAGE
-from abbe.napari.slices import all_positions, pixel_size_of, shown_position
+from abbe.napari.slices import Position, all_positions, pixel_size_of, shown_position
 from abbe.runtime.package import Package, read_package
+from abbe.runtime.prompt_files import ObjectPrompt
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -58,6 +60,7 @@ class FindObjects(Container):
         self.channels: Container[ComboBox] = Container(label="", layout="vertical")
         self.channels.margins = (0, 0, 0, 0)
         self.pixel_size = LineEdit(label="pixel size, µm")
+        self.prompts = ComboBox(label="prompts", choices=self._prompt_layers, nullable=True)
         self.slices = ComboBox(label="search", choices=[SHOWN, ALL])
         self.precision = ComboBox(label="precision", choices=[AS_PACKED, "fp32", "bf16", "int8"])
         self.threads = SpinBox(label="threads (0: all)", min=0, max=1024, value=0)
@@ -71,8 +74,8 @@ class FindObjects(Container):
         self.extend(  # after the beginning: only then are labels made equally wide
             [
                 self.package, self.about, self.image, self.axis, self.channels, self.pixel_size,
-                self.slices, self.precision, self.threads, self.maps, buttons, self.progress,
-                self.message,
+                self.prompts, self.slices, self.precision, self.threads, self.maps, buttons,
+                self.progress, self.message,
             ]
         )  # fmt: skip
         self.package.changed.connect(self._package_chosen)
@@ -86,6 +89,7 @@ class FindObjects(Container):
         for layer in layers:
             self._remember(layer)
         self._image_chosen()
+        self._fit_to_task()
 
     def search(self) -> Search:
         """What the form asks for.
@@ -98,7 +102,7 @@ class FindObjects(Container):
         if self.image.value is None:
             raise InputError("Choose an image layer; open an image first if there is none")
         channels = self._channels()
-        shown = self.slices.value == SHOWN
+        shown = self._asks or self.slices.value == SHOWN
         positions = (
             [shown_position(channels[0], self._viewer.dims)]
             if shown
@@ -112,7 +116,8 @@ class FindObjects(Container):
             self._pixel_size(),
             None if precision == AS_PACKED else precision,
             self.threads.value or None,
-            self.maps.value,
+            self.maps.value and not self._asks,
+            self._prompts(channels[0], positions[0]),
         )
         check(search)
         return search
@@ -127,7 +132,22 @@ class FindObjects(Container):
                 self._refuse(error)
             else:
                 self.about.value = _about(self._opened)
+        self._fit_to_task()
         self._guess_axis()
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the package must be shown each object."""
+        return self._opened is not None and self._opened.description.task == PROMPTABLE
+
+    def _fit_to_task(self) -> None:
+        """Show only what the package can be asked for."""
+        self.prompts.visible = self._asks
+        self.slices.visible = self.maps.visible = not self._asks
+
+    def _prompts(self, channel: Channel, position: Position) -> tuple[ObjectPrompt, ...]:
+        layer = self.prompts.value
+        return prompts_in(layer, channel, position) if self._asks and layer is not None else ()
 
     def _image_chosen(self) -> None:
         layer = self.image.value
@@ -249,6 +269,10 @@ class FindObjects(Container):
 
     def _image_layers(self, _: Any) -> list[tuple[str, ImageLayer]]:
         return [(layer.name, layer) for layer in self._images()]
+
+    def _prompt_layers(self, _: Any) -> list[tuple[str, Points | Shapes]]:
+        layers = self._viewer.layers
+        return [(layer.name, layer) for layer in layers if isinstance(layer, Points | Shapes)]
 
     def _axes(self, _: Any) -> list[tuple[str, int | None]]:
         layer = self.image.value

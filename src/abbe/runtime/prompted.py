@@ -1,7 +1,7 @@
 """Run a promptable package on many images, with prompts from a file."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from abbe.runtime.prompt_files import ObjectPrompt, Prompts
 from abbe.runtime.promptable import THRESHOLD, PromptablePredictor
 from abbe.runtime.results import write_results
 from abbe.runtime.seams import Numbering, pieces_of
-from abbe.runtime.tiles import labels_name
+from abbe.runtime.tiles import Advance, labels_name
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 
@@ -71,11 +71,20 @@ def predict_prompted(
 
 
 def prompted_labels(
-    ready: PromptablePredictor, image: Image, prompts: list[ObjectPrompt]
+    ready: PromptablePredictor,
+    image: Image,
+    prompts: Sequence[ObjectPrompt],
+    advance: Advance = lambda share: None,
 ) -> NDArray[np.int32]:
     """The objects of an image that prompts ask for.
 
     Where two overlap, a pixel belongs to the one with the higher logit.
+
+    Args:
+        ready: The package.
+        image: The image.
+        prompts: An object each.
+        advance: Told the share of the work that is newly done: half of it is the embedding.
 
     Returns:
         (H, W): 0 = background, else the place of the prompt in the list, from 1. An object that
@@ -89,6 +98,7 @@ def prompted_labels(
     if not prompts:
         return labels
     ready.set_channels(image)
+    advance(0.5)
     best = np.full(image.shape, THRESHOLD, np.float32)
     for number, prompt in enumerate(prompts, start=1):
         try:
@@ -104,6 +114,7 @@ def prompted_labels(
         higher = logits > best
         labels[higher] = number
         best[higher] = logits[higher]
+        advance(0.5 / len(prompts))
     ready.reset_image()
     return labels
 
@@ -125,7 +136,7 @@ def _one(
     with timings.measure("read"):
         limits = image_limits(image, channels, normalisation.low, normalisation.high)
     prediction = Prediction(
-        image, _as_field(labels, len(prompts)), None, channels, limits,
+        image, as_field(labels, len(prompts)), None, channels, limits,
         _one_tile(image.shape), timings,
     )  # fmt: skip
     classes = description.classes
@@ -145,8 +156,8 @@ def _one_tile(shape: tuple[int, int]) -> Grid:
     return Grid.of(shape, 1.0, 1, max(*shape, 3), 1)
 
 
-def _as_field(labels: NDArray[np.int32], count: int) -> Labels:
-    """Labels that are known whole, as the writers of results read them: one tile."""
+def as_field(labels: NDArray[np.int32], count: int) -> Labels:
+    """Labels (H, W) from 1 to ``count`` that are known whole, as results are read: one tile."""
     grid = _one_tile((labels.shape[0], labels.shape[1]))
     core = grid.core(Tile(0, 0))
     pieces = pieces_of(labels, core, core)
