@@ -12,7 +12,7 @@ from helpers_of_datasets import ArrayImage, ArrayLabel
 
 from abbe.datasets import Record, folder
 from abbe.datasets.collection import FileImage
-from abbe.datasets.prepare import prepare
+from abbe.datasets.prepare import StoredTarget, prepare
 from abbe.errors import InputError, StoreError
 from abbe.imaging import Image, Region, normalise, percentile_limits
 from abbe.targets import Provenance, TargetStore, TargetWriter
@@ -105,7 +105,7 @@ def test_targets_are_those_of_the_store(teach: Callable[..., TargetStore]) -> No
     first, second = prepare(
         records, CHANNELS, targets=teach(records, {"a": {"probability": answer}})
     )
-    assert first.probability is not None
+    assert isinstance(first.probability, np.ndarray)
     assert first.probability.dtype == np.uint8
     assert np.abs(first.probability / np.float32(255) - answer).max() <= 0.5 / 255 + 1e-6
     assert [image.has_target for image in (first, second)] == [True, False]
@@ -115,9 +115,33 @@ def test_instances_are_targets_too(teach: Callable[..., TargetStore]) -> None:
     records = [record("a")]
     instances = np.arange(600, dtype=np.uint32).reshape(20, 30)
     (image,) = prepare(records, CHANNELS, targets=teach(records, {"a": {"instances": instances}}))
-    assert image.instances is not None
+    assert isinstance(image.instances, np.ndarray)
     assert image.has_target
     assert np.array_equal(image.instances, instances)
+
+
+@pytest.mark.parametrize("kind", ["probability", "instances"])
+def test_targets_beyond_the_memory_limit_are_read_when_wanted(
+    teach: Callable[..., TargetStore], kind: str
+) -> None:
+    records = [record(id) for id in ("one", "three")]
+    random = np.random.default_rng(3)
+    maps = {
+        "probability": random.random((1, 20, 30), np.float32),
+        "instances": random.integers(0, 9, (20, 30)).astype(np.int32),
+    }
+    store = teach(records, {each.id: {kind: maps[kind]} for each in records})
+    kept = prepare(records, CHANNELS, targets=store)
+    for limit, read in ((0, 2), (1 << 20, 0)):
+        lazy = prepare(records, CHANNELS, targets=store, memory_limit=limit)
+        targets = [getattr(image, kind) for image in lazy]
+        assert sum(isinstance(target, StoredTarget) for target in targets) == read
+        for image, target in zip(kept, targets, strict=True):
+            whole = getattr(image, kind)
+            assert target.shape == whole.shape
+            assert len(target) == len(whole)
+            np.testing.assert_array_equal(target[..., 3:9, 5:20], whole[..., 3:9, 5:20])
+            assert target[..., 3:9, 5:20].dtype == whole.dtype
 
 
 def test_targets_of_two_kinds_are_refused(teach: Callable[..., TargetStore]) -> None:

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abbe.datasets import Dataset, assign_splits, choose_labelled, folder, require_split
+from abbe.datasets.collection import SPLITS, Split
 from abbe.errors import InputError
 
 
@@ -81,6 +83,53 @@ def test_an_unlabelled_image_stays_with_its_labelled_group():
     for group in range(10):
         members = [item for item in assign_splits(dataset) if item.group == f"group {group}"]
         assert len({item.split for item in members}) == 1
+
+
+def classed(sizes: dict[str, int], per_group: int = 1) -> Dataset:
+    records = [
+        replace(
+            record(f"{name} {n}", group=f"{name} {n // per_group}" if per_group > 1 else None),
+            label=None,
+            columns={"class": name},
+        )
+        for name, size in sizes.items()
+        for n in range(size)
+    ]
+    return replace(dataset_of(*records), classes=tuple(sizes))
+
+
+def by_class(dataset: Dataset, split: Split) -> dict[str, int]:
+    return dict(Counter(item.columns["class"] for item in dataset.split(split)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rare_class_is_in_every_split(seed: int):
+    fractions = {"train": 0.6, "val": 0.2, "test": 0.2}
+    dataset = assign_splits(
+        classed({"many": 150, "some": 40, "few": 6}), fractions=fractions, seed=seed
+    )
+    assert by_class(dataset, "train") == {"many": 90, "some": 24, "few": 4}
+    assert by_class(dataset, "val") == {"many": 30, "some": 8, "few": 1}
+    assert by_class(dataset, "test") == {"many": 30, "some": 8, "few": 1}
+
+
+def test_classes_are_shared_out_in_whole_groups():
+    fractions = {"train": 0.5, "val": 0.25, "test": 0.25}
+    sets = classed({"many": 90, "few": 20}, per_group=5)
+    dataset = assign_splits(sets, fractions=fractions, seed=3)
+    assert len({(item.unit, item.split) for item in dataset}) == len({i.unit for i in dataset})
+    assert [by_class(dataset, split)["few"] for split in SPLITS] == [10, 5, 5]
+
+
+def test_masks_do_not_decide_where_classes_count():
+    """Images without a lesion have a class and no mask."""
+    lesions = classed({"lesion": 60})
+    masked = [replace(item, label=record("x").label) for item in lesions]
+    dataset = replace(lesions, records=(*masked, *classed({"normal": 40})), classes=())
+    test = assign_splits(dataset, by_class=True).split("test")
+    assert dict(Counter(item.columns["class"] for item in test)) == {"lesion": 12, "normal": 8}
+    without = assign_splits(dataset).split("test")
+    assert {item.columns["class"] for item in without} == {"lesion"}
 
 
 def test_a_split_can_be_left_out():

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from commands import abbe
 from PIL import Image as Picture
 
 from abbe import config, students
-from abbe.datasets import class_folder
+from abbe.datasets import class_folder, folder
 from abbe.datasets.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import write_labels
@@ -114,20 +115,42 @@ def test_pretraining_reads_no_label_and_the_twin_gets_the_task_alone(run):
     }
 
 
-def test_no_label_goes_with_the_tiles(tiles):
-    dataset = class_folder(tiles / "classes")
+def tiles_for(dataset, folder, **data):
     values = {
         "recipe": "rckd", "out": "x", "data": {"kind": "classes", "path": "x"},
-        "pretrain_data": {"kind": "classes", "path": str(tiles / "classes")},
+        "pretrain_data": {"path": str(folder), **data},
         "teacher": {"kind": "masks", "path": "x"}, "student": {"encoder_weights": "random"},
     }  # fmt: skip
-    found = task_data.tiles_of(config.parse(values, "test"), dataset)
+    return task_data.tiles_of(config.parse(values, "test"), dataset)
+
+
+def test_no_label_goes_with_the_tiles(tiles):
+    found = tiles_for(class_folder(tiles / "classes"), tiles / "classes", kind="classes")
     assert len(found) == 6  # those of val and test stay out
     assert all(record.id.startswith("train/") for record in found)
     for record in found:
         assert record.label is None
         assert record.types is None
         assert "class" not in record.columns
+
+
+def test_images_of_the_test_are_not_pretrained_on_however_they_are_named(
+    tiles, tmp_path, monkeypatch
+):
+    shutil.copytree(tiles / "tiles" / "images", tmp_path / "set" / "images")
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    dataset = folder("set")
+    split = dataset.with_splits(dict.fromkeys(dataset.ids[:2], "test"))
+    for path, more in (
+        ("set", {}),
+        (tmp_path / "set", {}),
+        ("link", {}),
+        ("set", {"pixel_size": 0.5}),
+        ("set", {"channels": ["r", "g", "b"]}),
+    ):
+        found = tiles_for(split, path, kind="folder", **more)
+        assert found.ids == dataset.ids[2:], (path, more)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from abbe.datasets.augment import Geometry, change_light, draw_geometry
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.prepare import Prepared, StoredTarget
 from abbe.datasets.stain import COLOURS, change_colours, change_stains, draw_stain_change
 from abbe.errors import InputError
 from abbe.imaging import Region
@@ -213,7 +213,7 @@ def _size(region: Region) -> tuple[int, int]:
     return region.bottom - region.top, region.right - region.left
 
 
-def _cut(array: np.ndarray, region: Region) -> np.ndarray:
+def _cut(array: np.ndarray | StoredTarget, region: Region) -> np.ndarray:
     return array[..., region.top : region.bottom, region.left : region.right]
 
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,29 @@ from abbe.imaging import Image, Region, normalise, percentile_limits
 from abbe.targets import TargetStore
 
 MEMORY_LIMIT = 4 << 30
-"""Bytes of decoded pixels that are kept in memory; images beyond it are read crop by crop."""
+"""Bytes of decoded pixels and targets that are kept in memory; beyond it, both are read crop by
+crop."""
+
+
+@dataclass(frozen=True)
+class StoredTarget:
+    """A target that is read whenever a part of it is wanted, as an array would be.
+
+    Attributes:
+        store, id, kind: which map it is.
+        shape: (K, H, W) of probabilities, (H, W) of instances.
+    """
+
+    store: TargetStore
+    id: str
+    kind: str
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return _raw_target(self.store, self.id, self.kind)[part]
 
 
 @dataclass(frozen=True)
@@ -27,7 +50,7 @@ class Prepared:
         shape: height and width in px.
         pixel_size: µm, where it is known.
         label: (H, W) instances, −1 where unknown; None without a label.
-        probability: (K, H, W) uint8 target; None without one.
+        probability: (K, H, W) uint8 target, or where to read it; None without one.
         instances: (H, W) int32 target instances, where the teacher gives those instead.
         category: number of the image's class; −1 without one.
     """
@@ -39,8 +62,8 @@ class Prepared:
     shape: tuple[int, int]
     pixel_size: float | None = None
     label: np.ndarray | None = None
-    probability: np.ndarray | None = None
-    instances: np.ndarray | None = None
+    probability: np.ndarray | StoredTarget | None = None
+    instances: np.ndarray | StoredTarget | None = None
     category: int = -1
 
     @property
@@ -75,7 +98,7 @@ def prepare(
         records: what to prepare, in order.
         channels: the channels to keep.
         targets: the teacher's outputs; records that it lacks or calls empty get no target.
-        memory_limit: bytes of pixels to hold; the remaining images stay on disk.
+        memory_limit: bytes of pixels and targets to hold; the rest stays on disk.
 
     Raises:
         InputError: a channel is missing, or a label differs in size from its image.
@@ -95,8 +118,15 @@ def prepare(
             pixel_size=image.pixel_size,
             label=_read_label(record, image.shape),
         )
-        item = replace(item, **_read_target(record.id, image, targets))
         held += pixels.nbytes if item.pixels is pixels else 0
+        if (found := _read_target(record.id, image, targets)) is not None:
+            kind, target = found
+            if held + target.nbytes <= memory_limit:
+                held += target.nbytes
+            else:
+                assert targets is not None
+                target = StoredTarget(targets, record.id, kind, target.shape)
+            item = replace(item, **{kind: target})
         prepared.append(item)
     if targets is not None:
         _require_one_kind(prepared, targets)
@@ -127,9 +157,10 @@ def _read_label(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
 
 def _read_target(
     id: str, image: Image, targets: TargetStore | None
-) -> dict[str, np.ndarray | None]:
+) -> tuple[str, np.ndarray] | None:
+    """The kind of an image's target, and the target; None without one."""
     if targets is None or id not in targets or targets.entry(id).empty:
-        return {}
+        return None
     entry = targets.entry(id)
     if entry.image_sha256 != image.sha256(targets.provenance.channels):
         raise StoreError(
@@ -138,10 +169,16 @@ def _read_target(
         )
     # Of a teacher that gives both, the soft maps say more.
     kind = "probability" if "probability" in targets.kinds(id) else "instances"
-    target = targets.read(id, kind, raw=True)
+    target = _raw_target(targets, id, kind)
     if target.shape[-2:] != image.shape:
         raise StoreError(
             f"{targets.path}: the target of '{id}' is {target.shape[-2]} x {target.shape[-1]} px "
             f"but the image {image.shape[0]} x {image.shape[1]}: write a target of the image's size"
         )
-    return {kind: target.astype(np.int32) if kind == "instances" else target}
+    return kind, target
+
+
+def _raw_target(targets: TargetStore, id: str, kind: str) -> np.ndarray:
+    """As stored, but for instances, whose numbers stand beside labels: uint8, or int32."""
+    target = targets.read(id, kind, raw=True)
+    return target.astype(np.int32) if kind == "instances" else target

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +22,15 @@ def assign_splits(
     seed: int = 0,
     column: str | None = None,
     file: str | os.PathLike[str] | None = None,
+    by_class: bool | None = None,
 ) -> Dataset:
     """The data set with new splits: from a column, else from a file, else drawn by fractions.
 
     Drawn splits depend on the seed, the ids and the groups only, never on the order of records.
     Whole groups are drawn, so that the fractions, which count images, are met as nearly as the
     groups allow. Where some images are labelled, the fractions count those, and groups without
-    any label go to train: validation and test could not use them.
+    any label go to train: validation and test could not use them. By class, the images that have
+    one are counted instead, and each class is shared out as nearly as groups allow.
 
     Args:
         dataset: Its present splits are replaced.
@@ -35,6 +38,8 @@ def assign_splits(
         seed: Of the draw.
         column: Name of the column that holds train, val, test or nothing.
         file: CSV file with a column id (or image, or name) and a column split.
+        by_class: Whether drawn splits are for a classification; None: where images have classes
+            and none has a label.
 
     Raises:
         InputError: A split is unknown, cuts a group in two, or cannot get a single group.
@@ -46,7 +51,9 @@ def assign_splits(
     elif file is not None:
         splits = _from_file(dataset, Path(file))
     else:
-        splits = _draw(dataset, fractions, seed)
+        if by_class is None:
+            by_class = bool(dataset.classes) and not len(dataset.labelled)
+        splits = _draw(dataset, fractions, seed, by_class)
     divided = dataset.with_splits(splits)
     require_whole_groups(divided)
     return divided
@@ -182,10 +189,18 @@ def _known(value: str, where: str, id: str) -> str:
     return value
 
 
-def _draw(dataset: Dataset, fractions: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Give each group in turn, largest first, to the split that lacks most images."""
+def _draw(
+    dataset: Dataset, fractions: Mapping[str, float], seed: int, by_class: bool
+) -> dict[str, str]:
+    """Give each group in turn, largest first, to the split that lacks most of what it has.
+
+    What a split lacks is counted by class, as shares of the class, so that rare ones count as much
+    as others; where classes do not matter, all images are of one.
+    """
     wanted = _checked(fractions)
-    counting = dataset.labelled if len(dataset.labelled) else dataset
+    counting: Iterable[Record] = dataset.labelled if len(dataset.labelled) else dataset
+    if by_class:
+        counting = [record for record in dataset if record.columns.get("class")]
     units: dict[str, list[Record]] = {}
     for record in counting:
         units.setdefault(record.unit, []).append(record)
@@ -195,16 +210,32 @@ def _draw(dataset: Dataset, fractions: Mapping[str, float], seed: int) -> dict[s
             f"{len(wanted)} independent images or groups, and there are {len(units)} "
             f"({listing(units)})"
         )
-    lacking = {split: share * len(counting) for split, share in wanted.items()}
+    has = {
+        unit: Counter(record.columns["class"] if by_class else "" for record in records)
+        for unit, records in units.items()
+    }
+    total = sum(has.values(), Counter[str]())
+    lacking = {
+        split: {name: share * count for name, count in total.items()}
+        for split, share in wanted.items()
+    }
+
+    def need(split: str, unit: str) -> float:
+        return sum(
+            count * lacking[split][name] / (total[name] if by_class else 1)
+            for name, count in has[unit].items()
+        )
+
     chosen: dict[str, list[str]] = {split: [] for split in wanted}
     order = sorted(units, key=lambda unit: (-len(units[unit]), _drawn(seed, unit)))
     for left, unit in zip(range(len(order), 0, -1), order, strict=True):
         empty = [split for split in wanted if not chosen[split]]
         # The last groups are kept for the splits that still have none.
         candidates = empty if len(empty) >= left else list(wanted)
-        split = max(candidates, key=lambda name: lacking[name])
+        split = max(candidates, key=lambda name: need(name, unit))
         chosen[split].append(unit)
-        lacking[split] -= len(units[unit])
+        for name, count in has[unit].items():
+            lacking[split][name] -= count
     split_of = {unit: split for split, members in chosen.items() for unit in members}
     return {record.id: split_of.get(record.unit, "train") for record in dataset}
 

@@ -206,7 +206,8 @@ class Image:
         if self.pixel_size is None:
             raise InputError(
                 f"{self.source}: its pixel size is not known, and it is needed here. "
-                "Give it in µm with --pixel-size (in Python: pixel_size=…)."
+                "Give it in µm with --pixel-size (in an experiment data.pixel_size, in Python "
+                "pixel_size=…)."
             )
         return self.pixel_size
 

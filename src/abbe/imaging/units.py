@@ -76,6 +76,7 @@ def square(pixel_size: tuple[float, float] | None, source: str) -> float | None:
     if abs(vertical - horizontal) > SQUARE_TOLERANCE * mean:
         raise InputError(
             f"{source}: pixels are {horizontal:g} µm wide and {vertical:g} µm high, but Abbe "
-            "needs square ones. Resample the image, or give one size with --pixel-size."
+            "needs square ones. Resample the image, or give one size with --pixel-size (in an "
+            "experiment data.pixel_size)."
         )
     return mean

@@ -77,6 +77,7 @@ def distill(
         return distill_rckd(
             experiment, dataset, Session(folder, accelerator, resume=resume, progress=progress)
         )
+    build_student(experiment)  # a mistake in it is told before the teacher's hours, not after
     teacher, store, speed = teach_run(experiment, dataset, folder, accelerator, progress)
     trained = train(
         experiment, dataset, folder, accelerator, teacher, store, resume=resume, progress=progress
@@ -189,12 +190,7 @@ def train(
         processes=accelerator.num_processes,
     )
     torch.manual_seed(experiment.seed)
-    student = students.build(
-        experiment.student.architecture,
-        in_channels=len(sees),
-        outputs=experiment.student.outputs,
-        encoder_weights=_encoder_weights(experiment.student),
-    )
+    student = build_student(experiment)
     twin = copy.deepcopy(student)
     outputs = experiment.student.outputs
     common: dict[str, Any] = {
@@ -263,9 +259,22 @@ def _fit_stages(
     ]
 
 
-def _encoder_weights(student: config.Student) -> Any:
-    assert student.encoder_weights != "choose"  # the experiment file demands a choice
-    return student.encoder_weights
+def build_student(experiment: config.Experiment) -> students.UNet:
+    """The student as training begins with it.
+
+    Raises:
+        ConfigError: its weights cannot be fetched.
+        InputError: the file of weights is missing, damaged, or another network's.
+    """
+    student = experiment.student
+    weights: Any = student.encoder_weights
+    assert weights != "choose"  # the experiment file demands a choice
+    return students.build(
+        student.architecture,
+        in_channels=len(student.sees),
+        outputs=student.outputs,
+        encoder_weights=weights,
+    )
 
 
 def _target_outputs(

@@ -303,7 +303,8 @@ def _response_of(
         )
     instances = images[0].instances is not None
     outputs = INSTANCE_MAPS if instances else store.provenance.outputs
-    if settings.response == "kl" and (instances or len(outputs) < 2):
+    overlap = instances or set(outputs) >= set(INSTANCE_MAPS)  # a boundary is foreground, too
+    if settings.response == "kl" and (overlap or len(outputs) < 2):
         raise ConfigError(
             "pretraining.response: 'kl' needs a teacher of two or more classes that exclude each "
             f"other; this one gives {', '.join(outputs)}. Take soft_bce"

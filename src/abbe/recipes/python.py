@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from abbe import config, teachers
 from abbe.datasets import Dataset
-from abbe.errors import InputError
+from abbe.errors import ConfigError, InputError
 from abbe.recipes.run_folder import Run
 from abbe.recipes.shipped import recipe_path
 from abbe.targets import TargetStore
@@ -164,7 +164,16 @@ def _merged(
     changes: Mapping[str, Any] | None,
     out: str | os.PathLike[str],
 ) -> dict[str, Any]:
-    """The recipe's values, then the arguments, then the changes."""
+    """The recipe's values, then the arguments, then the changes.
+
+    Raises:
+        ConfigError: The changes are about the data set, which is given as an object.
+    """
+    if changes and "data" in changes:
+        raise ConfigError(
+            "changes: 'data' is about data sets that are read from files, and this one is given. "
+            "Use abbe.datasets.choose_labelled and assign_splits on it beforehand"
+        )
     for section in (own, changes or {}):
         for key, inner in section.items():
             merged = isinstance(inner, Mapping)

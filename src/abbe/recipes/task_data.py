@@ -1,8 +1,9 @@
 """The data of a downstream task: what is labelled, how much of it, and tiles without any label."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from abbe import config, datasets
 from abbe.datasets import Dataset, Record
@@ -15,7 +16,7 @@ FOREGROUND = "foreground"
 
 def task_dataset(data: config.Data, task: str) -> Dataset:
     """The labelled data set with its splits, and labels on the chosen training images only."""
-    dataset = build.split(build.collect(data), data)
+    dataset = build.split(build.collect(data), data, by_class=task == "classification")
     return keep_labels(dataset, data.labelled, task, data.split_seed)
 
 
@@ -85,11 +86,11 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
         tiles, records = dataset, list(dataset.split("train"))
     else:
         tiles = build.collect(source)
-        held_out = {record.image for record in dataset if record.split in ("val", "test")}
+        held_out = {_place(record) for record in dataset if record.split in ("val", "test")}
         records = [
             record
             for record in tiles
-            if record.split in (None, "train") and record.image not in held_out
+            if record.split in (None, "train") and _place(record) not in held_out
         ]
     if not records:
         raise InputError(
@@ -130,6 +131,13 @@ def check(experiment: config.Experiment, dataset: Dataset) -> None:
             f"pretraining.batch_size {batch}: there are {len(tiles)} tiles only, and a tile "
             "must not stand against itself in a contrastive term. Choose a smaller batch"
         )
+
+
+def _place(record: Record) -> Hashable:
+    """Where the pixels lie, however the path to them is spelt and whatever they are called."""
+    path = getattr(record.image, "path", None)
+    region = getattr(record.image, "region", None)
+    return record.image if path is None else (Path(path).resolve(), region)
 
 
 def without_labels(record: Record) -> Record:

@@ -184,16 +184,17 @@ def fill(
 def _fetch_imagenet(name: str) -> dict[str, Tensor]:
     if not timm.is_model_pretrained(timm_name(name)):
         raise ConfigError(
-            f"there are no ImageNet weights of {name}. Give a file with --encoder-weights PATH, "
-            "or choose an untrained encoder with --encoder-weights random."
+            f"there are no ImageNet weights of {name}. Give a file with --student.encoder-weights "
+            "PATH, or choose an untrained encoder with --student.encoder-weights random."
         )
     try:
         return create_network(name, 3, pretrained=True).state_dict()
     except OSError as error:  # what huggingface_hub raises without a network or a cached copy
         raise ConfigError(
             f"the ImageNet weights of {name} (timm: {timm_name(name)}) cannot be fetched: {error}\n"
-            "Fetch them on a machine with a network and give the file with --encoder-weights PATH, "
-            "or choose an untrained encoder with --encoder-weights random."
+            "Fetch them on a machine with a network and give the file with "
+            "--student.encoder-weights PATH, or choose an untrained encoder with "
+            "--student.encoder-weights random."
         ) from error
 
 
