@@ -8,6 +8,9 @@ of SIDE² px go through each package's network whole and cut in half. By how far
 the cut, the table has how much the probabilities differ: their mean, the 99.9th percentile and the
 largest, over all maps. What stays at any distance comes from layers that pool over the whole window
 (squeeze-and-excitation), not from the edge.
+
+A second table has the objects of the mosaic (2048² px) in windows of the package's tile against
+those of the mosaic seen whole: panoptic quality of the one held against the other, and how many.
 """
 
 import argparse
@@ -20,6 +23,8 @@ from run import mosaic
 from abbe.imaging import normalise, open_image, percentile_limits
 from abbe.runtime.engine import Engine, Precision, open_engine
 from abbe.runtime.package import read_package
+from abbe.runtime.prediction import predict
+from abbe.scoring.instance import instance_scores
 
 STEP = 16
 DISTANCES = (0, 16, 32, 48, 64, 96, 128, 192)
@@ -48,6 +53,9 @@ def main() -> None:
                 f"{package.name:20}{distance:5}{near.mean():10.5f}"
                 f"{np.quantile(near, 0.999):10.4f}{near.max():10.4f}"
             )
+    print(f"\n{'package':20}{'tile':>6}{'context':>9}{'PQ':>9}{'tiled':>8}{'whole':>8}")
+    for package in arguments.package:
+        print(package.name.ljust(20) + tiled_and_whole(package, large, arguments.precision))
 
 
 def opened(package: Path, precision: Precision) -> Engine:
@@ -55,6 +63,14 @@ def opened(package: Path, precision: Precision) -> Engine:
     if len(found.description.channels) != 1:
         raise SystemExit(f"{package}: the mosaic is grey; take a package that sees one channel")
     return open_engine(found, engine="openvino", precision=precision)
+
+
+def tiled_and_whole(package: Path, pixels: np.ndarray, precision: Precision) -> str:
+    description = read_package(package).description
+    tiled = predict(package, pixels, precision=precision)
+    whole = predict(package, pixels, precision=precision, tile=pixels.shape[1])
+    quality = instance_scores(tiled, whole)["pq"]
+    return f"{description.tile:6}{description.margin:9}{quality:9.4f}{tiled.max():8}{whole.max():8}"
 
 
 def crops(pixels: np.ndarray, side: int, count: int) -> list[np.ndarray]:

@@ -89,3 +89,13 @@ def test_what_is_not_clear_is_left_to_the_user():
     assert assigned(("nucleus", "membrane"), layer(8, 9), None) == [None, None]
     twice = layer(3, 8, 9, metadata={"channels": ["nucleus 1", "nucleus 2", "membrane"]})
     assert assigned(("nucleus", "membrane"), twice, 0) == [None, "cells: membrane"]
+
+
+def test_a_layer_that_was_not_chosen_is_not_searched_instead():
+    """It may show another sample, whatever it is called."""
+    colours = Image(np.zeros((8, 9, 3), np.uint8), rgb=True, name="HE")
+    other = layer(8, 9, name="nucleus of another")
+    assert assigned(("nucleus",), colours, 2, other) == [None]
+    membrane = layer(8, 9, name="membrane")
+    nucleus = layer(8, 9, name="nucleus")
+    assert assigned(("nucleus", "membrane"), nucleus, None, membrane) == ["nucleus", "membrane"]

@@ -1,6 +1,5 @@
 """Promptable packages in napari: shapes and points ask for objects."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from abbe.napari.channels import Channel
 from abbe.napari.prompting import outline, prompts_in
 from abbe.napari.slices import slice_image
 from abbe.runtime.package import read_package
+from abbe.runtime.prompt_files import ObjectPrompt
 
 RECTANGLE = np.array([[10, 20], [10, 44], [30, 44], [30, 20]])
 
@@ -91,11 +91,11 @@ def test_objects_are_where_they_were_asked_for(layers, clicks):
     channel = channel_of(layers, np.random.default_rng(0).random((64, 64)))
     image = slice_image(["nucleus"], [channel], (), None)
     prompts = [
-        SimpleNamespace(name="box", box=(4, 8, 20, 24), points=[], labels=[]),
-        SimpleNamespace(name="point", box=None, points=[(44.0, 40.0)], labels=[1]),
+        ObjectPrompt("box", box=(4, 8, 20, 24)),
+        ObjectPrompt("point", points=[(44.0, 40.0)], labels=[1]),
     ]
     told: list[float] = []
-    labels = outline(read_package(clicks), image, prompts, told.append).read()  # type: ignore
+    labels = outline(read_package(clicks), image, prompts, told.append).read()
     expected = np.zeros((64, 64), int)
     expected[8:24, 4:20] = 1
     rows, columns = np.mgrid[:64, :64] + 0.5
@@ -105,3 +105,12 @@ def test_objects_are_where_they_were_asked_for(layers, clicks):
         shared = ((labels == number) & (expected == number)).sum()
         assert shared > 0.75 * ((labels == number) | (expected == number)).sum()
     assert sum(told) == pytest.approx(1)
+
+
+def test_points_that_are_all_outside_ask_for_nothing(layers, clicks):
+    channel = channel_of(layers, np.zeros((64, 64)))
+    points = layers.Points([[9, 9]], name="clicks", features={"positive": [0]})
+    prompts = prompts_in(points, channel, ())
+    image = slice_image(["nucleus"], [channel], (), None)
+    with pytest.raises(InputError, match="clicks, point 0: every point lies outside the object"):
+        outline(read_package(clicks), image, prompts, lambda share: None)

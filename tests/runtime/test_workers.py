@@ -1,13 +1,15 @@
 """How many tiles are worked on at a time."""
 
 import os
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
 from made_packages import blobs, make_package
 
-from abbe.runtime import running
+from abbe.errors import ConfigError
+from abbe.runtime import running, tasks
 from abbe.runtime.many import Job, predict_many
 from abbe.runtime.package import read_package
 from abbe.runtime.prediction import predict
@@ -88,3 +90,31 @@ def test_one_array_from_python(package, monkeypatch):
     whole = predict(package, pixels, tile=320)
     assert [told["streams"] for told in seen] == [4, 1]
     np.testing.assert_array_equal(tiled, whole)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("threads", 0, "threads 0: at least 1"),
+        ("threads", -2, "threads -2: at least 1"),
+        ("workers", 0, "workers 0: at least 1"),
+        ("workers", -3, "workers -3: at least 1"),
+        ("tile", 0, "tile 0: at least 1"),
+        ("tile", -128, "tile -128: at least 1"),
+        ("engine", "tensorrt", "engine 'tensorrt': known are openvino, onnxruntime"),
+        ("precision", "fp16", "precision 'fp16': known are fp32, bf16, int8"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_by_name(package, tmp_path, option, value, complaint):
+    images = written(tmp_path / "images", 1, 100)
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(ConfigError, match=complaint):
+        ready_for_files(package, images, **options)
+
+
+def test_a_package_that_is_ready_takes_no_options(package):
+    ready = tasks.ready_for(package)
+    with pytest.raises(ConfigError, match="tile: this package is ready to run as it was opened"):
+        predict(ready, blobs(64, 64), tile=64)
+    with pytest.raises(ConfigError, match="precision: this package is ready"):
+        predict(ready, blobs(64, 64), precision="fp32")

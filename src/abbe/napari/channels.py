@@ -125,7 +125,7 @@ def assign(wanted: Sequence[str], found: Sequence[Channel]) -> list[Channel | No
     """A first guess of which channel is which; None where the user must say it.
 
     By name among the chosen layer's own channels; where no name fits, in order if there are as many
-    as wanted; else by name among all.
+    as wanted. Other layers are looked at for what is left, once the chosen one gives a part.
 
     Args:
         wanted: The channels that a package sees.
@@ -135,7 +135,9 @@ def assign(wanted: Sequence[str], found: Sequence[Channel]) -> list[Channel | No
     named = [_by_name(name, own) for name in wanted]
     if not any(named) and len(own) == len(wanted):
         return list(own)
-    return named if all(named) else [_by_name(name, found) for name in wanted]
+    if not any(named):
+        return [None for _ in wanted]  # another layer of that name may be of another sample
+    return [own or _by_name(name, found) for name, own in zip(wanted, named, strict=True)]
 
 
 def _by_name(name: str, channels: Sequence[Channel]) -> Channel | None:

@@ -5,7 +5,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def open_engine(
             ``default_cache()``.
 
     Raises:
-        ConfigError: The engine or the hardware cannot compute in this precision.
+        ConfigError: An option is unknown or below 1, or the engine or the hardware cannot compute
+            in this precision.
         PackageError: The package holds no such network, or it is damaged.
         MissingExtraError: ONNX Runtime is not installed.
     """
@@ -120,6 +121,7 @@ def open_engine(
             f"{package.folder}: a promptable package needs prompts; it has no network that runs "
             "on an image alone"
         )
+    check_options(engine, precision, threads=threads, streams=streams)
     told = description.engine
     chosen = engine or told.engine
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
@@ -139,6 +141,23 @@ def open_engine(
         notes = ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
     run = _openvino(core, package, wanted, threads, streams, cache or default_cache())
     return Engine(chosen, wanted, threads, streams, notes, package, run)
+
+
+def check_options(engine: str | None, precision: str | None, **counts: int | None) -> None:
+    """Refuse options that mean nothing, by their names; None is always allowed.
+
+    Raises:
+        ConfigError: An engine or precision is unknown, or a count is below 1.
+    """
+    for option, value in counts.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} {value}: at least 1 is needed")
+    for option, value, known in (
+        ("engine", engine, get_args(EngineName)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if value is not None and value not in known:
+            raise ConfigError(f"{option} '{value}': known are {', '.join(known)}")
 
 
 def _openvino(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from abbe.errors import InputError
+from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, image_limits, open_image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import Engine, EngineName, Precision
@@ -231,8 +231,16 @@ def predict(
     """
     from abbe.runtime.tasks import ready_for
 
+    asked = {"engine": engine, "precision": precision, "tile": tile, "workers": workers}
     if isinstance(package, str | os.PathLike):
         package = read_package(package)
+    elif not isinstance(package, Package):
+        for option, value in asked.items():
+            if value is not None:
+                raise ConfigError(
+                    f"{option}: this package is ready to run as it was opened. Give the option to "
+                    "what made it ready, or give the package's folder here"
+                )
     described = package if isinstance(package, Package) else package.package
     opened = _opened(image, described.description.channels, channels, pixel_size)
     if isinstance(package, Package):

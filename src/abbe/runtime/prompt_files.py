@@ -30,6 +30,18 @@ class ObjectPrompt:
     points: list[tuple[float, ...]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
 
+    def require_object(self) -> None:
+        """Refuse a prompt that says only where its object is not.
+
+        Raises:
+            InputError: It has no box and no point inside.
+        """
+        if self.box is None and 1 not in self.labels:
+            raise InputError(
+                "every point lies outside the object, so nothing is asked for. Give it a point "
+                "inside; points of one object share a value in the column 'object'"
+            )
+
 
 Prompts = Callable[[str, tuple[int, int]], list[ObjectPrompt]]
 """From an image's id and shape (H, W) to its prompts; InputError where there are none for it."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, PackageError
-from abbe.runtime.engine import EngineName, Precision
+from abbe.runtime.engine import EngineName, Precision, check_options
 from abbe.runtime.network_cache import default_cache
 from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
 from abbe.runtime.openvino_core import openvino_core
@@ -126,6 +126,7 @@ def open_networks(
         PackageError: A network is missing or damaged, or has other inputs or outputs.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    check_options(engine, precision, threads=threads)
     description = package.description
     if description.task != "promptable":
         raise ConfigError(

@@ -102,6 +102,7 @@ def prompted_labels(
     best = np.full(image.shape, THRESHOLD, np.float32)
     for number, prompt in enumerate(prompts, start=1):
         try:
+            prompt.require_object()
             logits = ready.predict(
                 prompt.points or None,
                 prompt.labels or None,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypedDict, Unpack
 
 from abbe.errors import ConfigError
-from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
+from abbe.runtime.engine import Engine, EngineName, Precision, check_options, open_engine
 from abbe.runtime.package import Package, PackageDescription, read_package
 
 
@@ -53,6 +53,7 @@ def open_for(
             f"{package.folder}: this is a {description.task} package; {task} packages are what "
             f"{purpose}"
         )
+    check_options(None, None, tile=running.get("tile"), workers=running.get("workers"))
     tile = running.get("tile") or description.tile
     check_tile(description, tile)
     workers = running.get("workers") or os.cpu_count() or 1
