@@ -17,9 +17,11 @@ RADIUS = 8.0
 _LOW = SIDE // 4
 
 
-def make_prompt_package(make_package: Callable[..., Path], folder: Path) -> Path:
-    """A promptable package that sees one channel, as grey."""
-    make_package(folder)
+def make_prompt_package(
+    make_package: Callable[..., Path], folder: Path, channels: tuple[str, ...] = ("nucleus",)
+) -> Path:
+    """A promptable package that sees one channel, as grey, or three colours."""
+    make_package(folder, channels=channels)
     (folder / "model.onnx").unlink()
     onnx.save(_encoder(), folder / "encoder.onnx")
     onnx.save(_decoder(), folder / "decoder.onnx")
@@ -27,7 +29,7 @@ def make_prompt_package(make_package: Callable[..., Path], folder: Path) -> Path
     path = folder / DESCRIPTION
     values = json.loads(path.read_text()) | {
         "task": "promptable", "outputs": [], "image_size": [SIDE, SIDE], "tile": SIDE, "halo": 0,
-        "three_channels": "grey",
+        "three_channels": "grey" if len(channels) == 1 else "colour",
         "files": {role: describe_file(folder, name).model_dump() for role, name in roles.items()},
     }  # fmt: skip
     path.write_text(json.dumps(values))

@@ -7,11 +7,13 @@ import pytest
 from prompt_package import RADIUS, make_prompt_package
 
 from abbe.errors import InputError
+from abbe.imaging import Image
 from abbe.napari.channels import Channel
 from abbe.napari.prompting import outline, prompts_in
 from abbe.napari.slices import slice_image
 from abbe.runtime.package import read_package
 from abbe.runtime.prompt_files import ObjectPrompt
+from abbe.runtime.promptable import PromptablePredictor
 
 RECTANGLE = np.array([[10, 20], [10, 44], [30, 44], [30, 20]])
 
@@ -114,3 +116,15 @@ def test_points_that_are_all_outside_ask_for_nothing(layers, clicks):
     image = slice_image(["nucleus"], [channel], (), None)
     with pytest.raises(InputError, match="clicks, point 0: every point lies outside the object"):
         outline(read_package(clicks), image, prompts, lambda share: None)
+
+
+def test_a_grey_image_fills_the_colours_that_a_package_sees(layers, tmp_path, make_package):
+    package = make_prompt_package(make_package, tmp_path / "colour", ("red", "green", "blue"))
+    pixels = np.random.default_rng(0).integers(0, 90, (64, 64), np.uint8)
+    ready = PromptablePredictor(package)
+    ready.set_image(pixels)
+    expected = ready.get_image_embedding()
+    ready.set_channels(Image.from_array(pixels))
+    np.testing.assert_array_equal(ready.get_image_embedding(), expected)
+    with pytest.raises(InputError, match="the package sees red, green, blue"):
+        ready.set_channels(Image.from_array(np.stack([pixels] * 2)))

@@ -159,6 +159,29 @@ def test_what_does_not_fit_fails_before_any_work(
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["--teacher.live", "--teacher.sees", "green", "blue"],
+            "this one reads green, blue (auto)",
+        ),
+        (["--promptable.baseline", "nowhere.pt"], "promptable.baseline: there is no file"),
+        (["--promptable.vgg-weights", "nowhere.pth"], "promptable.vgg_weights: there is no file"),
+        (["--student.encoder-weights", "nowhere.pt"], "nowhere.pt"),
+        (["--promptable.zoom", "1.0", "0.5"], "the smaller share comes first"),
+    ],
+)
+def test_what_cannot_end_well_fails_before_the_teacher_works(
+    pictures, sam_file, tmp_path, capsys, arguments, complaint
+):
+    base = ["--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "x", *TINY]
+    assert abbe("distill", "kdsam", *base, *arguments) in (1, 2)
+    shown = capsys.readouterr()
+    assert complaint in " ".join((shown.err + shown.out).split())
+    assert not (tmp_path / "x" / "targets.zarr").exists()
+
+
 def test_crumbs_are_not_asked_for_unless_there_is_nothing_else():
     label = np.zeros((20, 20), np.int32)
     label[2:10, 2:10], label[15, 15] = 1, 2

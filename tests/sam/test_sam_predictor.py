@@ -126,3 +126,24 @@ def test_images_that_are_none_are_refused(pair):
     ours.reset_image()
     with pytest.raises(InputError, match="no image has been set"):
         ours.get_image_embedding()
+
+
+def test_opencvs_order_of_colours_is_known(pair, picture):
+    ours, theirs = pair
+    for image, order in ((picture[..., ::-1], "BGR"), (picture, "RGB")):
+        for each in pair:
+            each.set_image(image, image_format=order)
+        embedding = theirs.get_image_embedding()
+        torch.testing.assert_close(ours.get_image_embedding(), embedding, rtol=1e-4, atol=1e-4)
+    with pytest.raises(InputError, match="image_format is 'HSV'; RGB or BGR is needed"):
+        ours.set_image(picture, image_format="HSV")
+
+
+def test_an_image_that_was_refused_does_not_leave_the_last_one_behind(pair, picture):
+    ours, _ = pair
+    ours.set_image(picture)
+    with pytest.raises(InputError):
+        ours.set_image(picture.astype(float))
+    with pytest.raises(InputError, match="no image has been set"):
+        ours.predict(**BOX)
+    ours.set_image(picture)

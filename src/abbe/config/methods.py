@@ -53,6 +53,10 @@ class Promptable(Section):
     def _distils(self) -> "Promptable":
         if self.mse == 0 and self.perceptual == 0:
             raise ValueError("mse and perceptual are both 0, so nothing is distilled")
+        if not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(
+                f"zoom {self.zoom[0]:g} {self.zoom[1]:g}: the smaller share comes first"
+            )
         return self
 
 

@@ -46,7 +46,7 @@ class Teacher(Section):
     options: dict[str, Option] = Field(default_factory=dict)
     """Further arguments of its function in abbe.teachers, for example tile: 512."""
     live: bool = False
-    """Run the teacher inside the training loop instead of storing its maps (torch and run)."""
+    """Run the teacher inside the training loop instead of storing its maps (torch, run and sam)."""
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "Teacher":

@@ -76,7 +76,7 @@ def picture_records(
 def fitted(shape: tuple[int, int], side: int) -> tuple[int, int]:
     """(h, w) of an image of ``shape`` whose longest side becomes ``side``, rounded as SAM does."""
     scale = side / max(shape)
-    return int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)
+    return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
 
 
 def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

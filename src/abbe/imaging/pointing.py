@@ -1,5 +1,7 @@
 """Pictures and places on them, as the SAM family's calls take them, checked before use."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -22,6 +24,19 @@ def as_rgb(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     if image.shape[2] not in (3, 4):
         raise InputError(f"the image has {image.shape[2]} channels on its last axis, not 3 or 4")
     return np.ascontiguousarray(image[:, :, :3], np.uint8)
+
+
+def in_rgb_order(image: NDArray[Any], image_format: str) -> NDArray[Any]:
+    """Put the colours (H, W, 3 or 4) of a BGR image into the order of RGB; opacity stays last.
+
+    Raises:
+        InputError: The format is neither.
+    """
+    if image_format not in ("RGB", "BGR"):
+        raise InputError(f"image_format is '{image_format}'; RGB or BGR is needed")
+    if image_format == "RGB" or image.ndim != 3:
+        return image
+    return image[..., [2, 1, 0, *range(3, image.shape[2])]]
 
 
 def checked_points(coords: ArrayLike, size: tuple[int, int]) -> NDArray[np.float64]:

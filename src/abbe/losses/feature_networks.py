@@ -147,6 +147,7 @@ def _fetched(name: str) -> dict[str, Tensor]:
         except (OSError, RuntimeError) as error:
             raise ConfigError(
                 f"the ImageNet weights of {name} cannot be fetched from {url}: {error}\n"
-                "Fetch the file on a machine with a network and give it with --vgg-weights PATH."
+                "Fetch the file on a machine with a network and give it with "
+                "--promptable.vgg-weights PATH."
             ) from error
     return read_tensors(file)

@@ -14,6 +14,7 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
+from abbe.errors import ConfigError
 from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
 from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse, fit_projection
@@ -63,6 +64,7 @@ def distill_promptable(
     settings = replace_options(experiment.teacher, gives="embedding")
     teacher = build.build_teacher(settings, dataset)
     assert isinstance(teacher, SamTeacher)  # the experiment file demands it
+    check(experiment, teacher)
     print(teachers.introduction(teacher.provenance), flush=True)
     material, speed = gather(experiment, dataset, folder, accelerator, teacher, progress)
     trained = train(experiment, dataset, folder, accelerator, teacher, material, resume, progress)
@@ -70,6 +72,38 @@ def distill_promptable(
         write_results(experiment, dataset, folder, teacher, trained, speed, progress)
     accelerator.wait_for_everyone()
     return run_folder.open_run(folder)
+
+
+def check(experiment: config.Experiment, teacher: SamTeacher) -> None:
+    """Refuse what would end badly after the teacher's work.
+
+    Raises:
+        ConfigError: a live teacher would not be shown what it reads; a file of weights is missing.
+        InputError: the student's weights are damaged, or another network's.
+    """
+    settings = experiment.promptable
+    reads = teacher.provenance.channels, experiment.teacher.options.get("inputs", "auto")
+    if experiment.teacher.live and reads != (tuple(experiment.student.sees), "auto"):
+        raise ConfigError(
+            "teacher.live: a live teacher is shown the student's pictures, and this one reads "
+            f"{', '.join(reads[0])} ({reads[1]}). Leave live out, so that its embeddings are stored"
+        )
+    for key, path in (("baseline", settings.baseline), ("vgg_weights", settings.vgg_weights)):
+        if isinstance(path, Path) and not path.is_file():
+            raise ConfigError(f"promptable.{key}: there is no file {path}")
+    build_student(experiment)
+
+
+def build_student(experiment: config.Experiment) -> SAM:
+    """The student as training begins with it, but for the decoder, which the teacher's becomes."""
+    weights = experiment.student.encoder_weights
+    assert weights != "choose"  # the experiment file demands a choice
+    return students.build_promptable(
+        experiment.student.architecture,
+        side=experiment.promptable.side,
+        encoder_weights=weights,
+        neck=experiment.promptable.neck,
+    )
 
 
 def replace_options(teacher: config.Teacher, **options: Any) -> config.Teacher:
@@ -100,9 +134,10 @@ def gather(
         accelerator.wait_for_everyone()
         store = TargetStore(path)
     longest = round(settings.side / settings.zoom[0])
+    held_out = picture_records(dataset.split("val").labelled, sees, longest=settings.side)
     return Material(
         picture_records(training, sees, longest=longest),
-        picture_records(dataset.split("val").labelled, sees, longest=settings.side),
+        [each for each in held_out if each.label is not None and (each.label > 0).any()],
         store,
     ), speed
 
@@ -128,14 +163,7 @@ def train(
     )
     validate = prompt_validator(material.held_out) if material.held_out else None
     torch.manual_seed(experiment.seed)
-    weights = experiment.student.encoder_weights
-    assert weights != "choose"  # the experiment file demands a choice
-    student = students.build_promptable(
-        experiment.student.architecture,
-        side=settings.side,
-        encoder_weights=weights,
-        neck=settings.neck,
-    )
+    student = build_student(experiment)
     students.copy_decoder(student, teacher.network)
     twin = copy.deepcopy(student)
     stages = kdsam(

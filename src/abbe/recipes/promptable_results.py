@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import write_json
-from abbe.imaging import choose_rule, three_channels
+from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.recipes import results
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
@@ -34,9 +34,11 @@ def write_results(
 ) -> None:
     """Score teacher, student, twin and baseline by kind of prompt; write what the report needs."""
     sees = experiment.student.sees
-    networks = {"teacher": (teacher.network.to("cpu"), teacher.provenance.channels)}
-    networks |= {name: (network, sees) for name, (network, _) in trained.items()}
-    models = {name: PromptedModel(network, tuple(c)) for name, (network, c) in networks.items()}
+    inputs = cast(ThreeChannelRule, experiment.teacher.options.get("inputs", "auto"))
+    teaching = PromptedModel(teacher.network.to("cpu"), teacher.provenance.channels, inputs)
+    models = {"teacher": teaching} | {
+        name: PromptedModel(network, tuple(sees)) for name, (network, _) in trained.items()
+    }
     tests = list(dataset.split("test").labelled)
     scores = score_prompted(
         models, tests, tolerance=experiment.evaluation.tolerance, progress=progress

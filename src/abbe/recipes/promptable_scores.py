@@ -12,7 +12,7 @@ from rich.progress import track
 from abbe import scoring
 from abbe.datasets import Record
 from abbe.datasets.eval_prompts import inner_points, tight_box
-from abbe.imaging import choose_rule, three_channels
+from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.recipes.evaluate import Scores
 from abbe.recipes.models import Thresholds
 from abbe.sam import SAM, Frame, Prompts
@@ -23,10 +23,17 @@ MINIMUM_AREA = 8
 
 @dataclass
 class PromptedModel:
-    """A network, with the time that encoding an image and answering a prompt took."""
+    """A network, what it sees, and the time that encoding and answering a prompt took.
+
+    Attributes:
+        network: Encoder and decoder.
+        channels: The image's channels that it sees.
+        inputs: How they become a colour picture; see `abbe.imaging.three_channels.RULES`.
+    """
 
     network: SAM
     channels: tuple[str, ...]
+    inputs: ThreeChannelRule = "auto"
     seconds_encoding: list[float] = field(default_factory=list)
     seconds_a_prompt: list[float] = field(default_factory=list)
 
@@ -39,7 +46,7 @@ class PromptedModel:
             objects: (N, H, W) bool, what is asked for.
         """
         image = record.image.open()
-        rule = choose_rule("auto", len(self.channels))
+        rule = choose_rule(self.inputs, len(self.channels))
         frame = Frame.of(image.shape, self.network.side)
         picture = frame.image(three_channels(image.read(channels=self.channels), rule))
         device = next(self.network.parameters()).device

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abbe.errors import InputError
 from abbe.imaging import choose_rule, three_channels
-from abbe.imaging.pointing import as_rgb, checked_box, checked_labels, checked_points
+from abbe.imaging.pointing import (
+    as_rgb,
+    checked_box,
+    checked_labels,
+    checked_points,
+    in_rgb_order,
+)
 from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.promptable_networks import open_networks
@@ -61,19 +67,23 @@ class PromptablePredictor:
         )
         self._image: tuple[Square, NDArray[np.float32]] | None = None
 
-    def set_image(self, image: NDArray[np.generic]) -> None:
+    def set_image(
+        self, image: NDArray[np.generic], image_format: Literal["RGB", "BGR"] = "RGB"
+    ) -> None:
         """Embed an image, for the prompts to come.
 
         Args:
             image: 8-bit (H, W, 3) RGB, as it is; (H, W, 4) RGBA, whose opacity is not looked at;
                 or (H, W) grey, which fills all three channels. Where the package sees a single
                 channel, grey may have any type and is stretched as in training.
+            image_format: The order of the colours, RGB, or BGR as OpenCV has them.
 
         Raises:
             InputError: The image has another form, or a side below 1 or above 20,000 px.
             PackageError: The encoder fails.
         """
-        image = np.asarray(image)
+        self.reset_image()  # what cannot be embedded must not leave the last image behind
+        image = in_rgb_order(np.asarray(image), image_format)
         if image.ndim == 2 and len(self.package.description.channels) == 1:
             Square.of((image.shape[0], image.shape[1]), self.networks.side)  # refuses its size
             self._embed(three_channels(image[None], "grey"))
@@ -87,12 +97,27 @@ class PromptablePredictor:
             InputError: A channel is missing, the image cannot be read, or is too large.
             PackageError: The encoder fails.
         """
+        self.reset_image()
+        channels = self.channels_of(image)
+        Square.of(image.shape, self.networks.side)  # refuses its size before it is read
+        pixels = image.read(channels=channels)
+        colour = len(self.package.description.channels) == 3
+        if colour and len(channels) == 1 and pixels.dtype == np.uint8:
+            self._embed(as_rgb(pixels[0]))  # as colours would be, without stretching
+        else:
+            self._embed(three_channels(pixels, choose_rule("auto", len(channels))))
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that are shown: the package's, or the only one of a grey image.
+
+        Raises:
+            InputError: A channel is missing.
+        """
         from abbe.runtime.prediction import channels_for
 
-        channels = channels_for(image, self.package.description.channels)
-        Square.of(image.shape, self.networks.side)  # refuses its size before it is read
-        rule = choose_rule("auto", len(channels))
-        self._embed(three_channels(image.read(channels=channels), rule))
+        if len(image.channels) == 1 and len(self.package.description.channels) == 3:
+            return image.channels
+        return channels_for(image, self.package.description.channels)
 
     def reset_image(self) -> None:
         """Forget the image."""

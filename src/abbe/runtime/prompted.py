@@ -12,7 +12,7 @@ from abbe.imaging import Image, image_limits, open_image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.many import Job, Outcome, Report, stem_of
-from abbe.runtime.prediction import Inline, Prediction, channels_for
+from abbe.runtime.prediction import Inline, Prediction
 from abbe.runtime.prompt_files import ObjectPrompt, Prompts
 from abbe.runtime.promptable import THRESHOLD, PromptablePredictor
 from abbe.runtime.results import write_results
@@ -132,7 +132,7 @@ def _one(
     description = ready.package.description
     with timings.measure("network"):
         labels = prompted_labels(ready, image, prompts)
-    channels = channels_for(image, description.channels)
+    channels = ready.channels_of(image)
     normalisation = description.normalisation
     with timings.measure("read"):
         limits = image_limits(image, channels, normalisation.low, normalisation.high)

@@ -6,6 +6,7 @@ only where they are asked for.
 """
 
 from abbe.sam.decoder import Attended
+from abbe.sam.finite import require_finite
 from abbe.sam.frame import Frame
 from abbe.sam.grid import Found, automatic_masks
 from abbe.sam.layout import LAYOUTS, Layout, named_layout
@@ -31,5 +32,6 @@ __all__ = [
     "load_sam",
     "named_layout",
     "network",
+    "require_finite",
     "save_sam",
 ]

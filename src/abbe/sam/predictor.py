@@ -1,12 +1,20 @@
 """SAM's familiar calls: set an image, then ask for masks."""
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.imaging.pointing import as_rgb, checked_box, checked_labels, checked_points
+from abbe.imaging.pointing import (
+    as_rgb,
+    checked_box,
+    checked_labels,
+    checked_points,
+    in_rgb_order,
+)
 from abbe.sam.frame import THRESHOLD, Frame
 from abbe.sam.model import SAM
 from abbe.sam.prompts import Prompts
@@ -33,17 +41,21 @@ class PromptablePredictor:
         return next(self.sam.parameters()).device
 
     @torch.inference_mode()
-    def set_image(self, image: NDArray[np.uint8]) -> None:
+    def set_image(
+        self, image: NDArray[np.uint8], image_format: Literal["RGB", "BGR"] = "RGB"
+    ) -> None:
         """Embed an image, for the prompts to come.
 
         Args:
             image: (H, W, 3) RGB, (H, W, 4) RGBA, whose opacity is not looked at, or (H, W) grey,
                 which fills all three channels. 8-bit.
+            image_format: The order of the colours, RGB, or BGR as OpenCV has them.
 
         Raises:
             InputError: The image has another form.
         """
-        rgb = as_rgb(image)
+        self.reset_image()  # what cannot be embedded must not leave the last image behind
+        rgb = as_rgb(in_rgb_order(image, image_format))
         frame = Frame.of((rgb.shape[0], rgb.shape[1]), self.sam.side)
         embedding = self.sam.encode(frame.image(rgb)[None].to(self.device))
         self._image = (frame, embedding, self.sam.prepare(embedding))
