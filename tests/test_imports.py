@@ -13,11 +13,12 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
-BELOW = {"errors", "files", "hardware", "__version__"}
+BELOW = {"errors", "files", "hardware", "locks", "__version__"}
 ROOMS = {
     "errors": set(),
     "files": set(),
     "hardware": {"errors"},
+    "locks": set(),
     "imaging": BELOW,
     "targets": BELOW,
     "runtime": BELOW | {"imaging"},

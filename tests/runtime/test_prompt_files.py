@@ -5,7 +5,7 @@ import pytest
 
 from abbe.errors import InputError
 from abbe.imaging import write_labels
-from abbe.runtime.prompt_files import read_prompts
+from abbe.runtime.prompt_files import mask_files, read_prompts
 
 
 def read(tmp_path, text):
@@ -43,6 +43,15 @@ def test_masks_give_the_boxes_of_their_objects(tmp_path):
         prompts("a", (12, 15))
     with pytest.raises(InputError, match="no mask for the image 'b'"):
         prompts("b", (12, 16))
+
+
+def test_masks_may_be_called_labels_and_a_plain_name_comes_first(tmp_path):
+    for name in ("a.labels.png", "b.labels.tif", "b.png"):
+        write_labels(tmp_path / name, np.ones((3, 4), np.int32))
+    named = {"a": "a.labels.png", "b": "b.png"}
+    assert mask_files(tmp_path) == {id: tmp_path / name for id, name in named.items()}
+    asked = {"a": tmp_path / "a.labels.png", "b": tmp_path / "b.labels.tif"}
+    assert mask_files(tmp_path, ".labels") == asked
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """``abbe predict``: run a package on images."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +86,7 @@ examples:
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
-    images = find_images(arguments.images)
+    images = find_images(arguments.images, arguments.out)
     package = read_package(arguments.package)
     if package.description.task == "promptable":
         return _run_prompted(arguments, images)
@@ -145,10 +147,10 @@ def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, float], None] | None]:
-    """A bar on the terminal, and what moves it; None where nobody watches."""
+def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
+    """What tells of progress: a bar on the terminal, else a line now and then."""
     if not sys.stderr.isatty():
-        yield None
+        yield _lines(total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -161,3 +163,25 @@ def _progress(total: int) -> Iterator[Callable[[str, float], None] | None]:
             bar.update(task, advance=share, description=name)
 
         yield report
+
+
+LINE_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal; shorter runs have none."""
+
+
+def _lines(total: int) -> Callable[[str, float], None]:
+    """Prints how far it is to a log; threads may tell at the same time."""
+    lock, done, due = threading.Lock(), 0.0, time.monotonic() + LINE_EVERY
+
+    def report(name: str, share: float) -> None:
+        nonlocal done, due
+        with lock:
+            done += share
+            if time.monotonic() < due:
+                return
+            due = time.monotonic() + LINE_EVERY
+            images = int(done + 1e-6)  # shares of tiles add up to a little less
+            text = f"predict: {images}/{total} images ({done / total:.0%}), {name}"
+            print(text, file=sys.stderr, flush=True)
+
+    return report

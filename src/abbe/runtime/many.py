@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import glob
-import hashlib
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
-from abbe.runtime.job import Job, Ready, Tools, Written
+from abbe.runtime.finished import LOG, Finished, Task, settings_of, task_of
+from abbe.runtime.in_hand import in_hand
+from abbe.runtime.job import SUFFIXES, Job, Ready, Tools, Written
 from abbe.runtime.leftovers import Leftovers
-from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.prediction import Inline
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
-
-LOG = "predicted.jsonl"
-"""One line for each finished image, in the folder of the results."""
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".qptiff", ".ndpi", ".scn", ".mrxs", ".bif",
@@ -73,30 +72,47 @@ Report = Callable[[str, float], None]
 """Told the name of an image and the share of it that is newly done."""
 
 
-def find_images(inputs: Sequence[str | os.PathLike[str]]) -> dict[Path, Path]:
+def find_images(
+    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> dict[Path, Path]:
     """The images that files, folders and patterns name, with where each lies below its folder.
 
-    Folders are searched to any depth, hidden ones left out; an OME-Zarr folder is one image.
+    Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
+    image. Of folders and patterns, what is called as a result of another image found is no image;
+    a file that is named is always taken.
+
+    Args:
+        inputs: Files, folders, patterns.
+        out: Folder that the results are written to, if any are.
 
     Raises:
         InputError: A name leads to nothing, or a folder holds no image.
         ConfigError: Two images would write the same results.
     """
+    own = None if out is None else Path(out).resolve()
     found: dict[Path, Path] = {}
+    named: set[Path] = set()
     for each in inputs:
         path = Path(each)
-        if path.is_dir() and not _is_zarr(path):
-            inside = sorted(_images_below(path))
+        if os.path.isdir(path) and not _is_zarr(path):
+            inside = sorted(_images_below(path, own))
             if not inside:
                 raise InputError(f"{path}: there is no image in this folder")
             found |= {image: image.relative_to(path) for image in inside}
-        elif path.exists():
+        elif os.path.exists(path):  # Path.exists fails for names that are too long
             found[path] = Path(path.name)
+            named.add(path)
         else:
             matching = sorted(glob.glob(str(each), recursive=True))
             if not matching:
                 raise InputError(f"{each}: there is no such image. Check the path")
             found |= {Path(match): Path(Path(match).name) for match in matching}
+    results = _results_of(found, out)
+    found = {
+        image: below
+        for image, below in found.items()
+        if image in named or os.path.abspath(image) not in results
+    }
     stems: dict[Path, Path] = {}
     for image, below in found.items():
         stem = stem_of(below)
@@ -128,11 +144,12 @@ def predict_many(
     started = time.perf_counter()
     outcome = Outcome(counts=ready.counts)
     answers: dict[str, Any] = {}
-    log = _Log(out / LOG)
+    finished = Finished(out / LOG)
     leftovers = Leftovers(out / stem_of(below) for below in images.values())
-    running: dict[Future[Written], tuple[Path, dict[str, Any]]] = {}
+    running: dict[Future[Written], tuple[Path, Task]] = {}
+    tell = report or (lambda name, share: None)
 
-    def finish(image: Path, task: dict[str, Any], ask: Callable[[], Written]) -> None:
+    def finish(image: Path, task: Task, ask: Callable[[], Written]) -> None:
         try:
             written = ask()
         except InputError as error:
@@ -140,8 +157,10 @@ def predict_many(
         else:
             outcome.done[str(image)] = written.count
             outcome.megapixels += task["megapixels"]
-            answers[images[image].as_posix()] = written.answer
-            log.add(task, ready.counts, written)
+            below = images[image]
+            answers[below.as_posix()] = written.answer
+            stem = stem_of(below).as_posix()
+            finished.add(stem, below.as_posix(), task, ready.counts, written)
 
     def drain(most: int) -> None:
         while len(running) > most:
@@ -149,45 +168,46 @@ def predict_many(
                 finish(*running.pop(future), future.result)
 
     with ThreadPoolExecutor(ready.workers) as pool:
-        tell = report or (lambda name, share: None)
         try:
             for path, below in images.items():
-                stem = out / stem_of(below)
+                stem = stem_of(below)
                 try:
                     image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
                     small = ready.tiles(image) == 1
+                    task = task_of(ready, job, path, image)
+                    files = ready.files(image, job.results)
                 except InputError as error:
                     outcome.failed[str(path)] = str(error)
                     tell(path.name, 1.0)
                     continue
-                task = _task(ready, job, path, image)
-                earlier = log.find(task)
-                if earlier is not None and _written(stem, ready.files(image, job.results)):
+                earlier = finished.find(stem.as_posix(), task)
+                if earlier and _written(out / stem, files):
                     outcome.kept.append(str(path))
                     answers[below.as_posix()] = earlier.get("answer")
                     tell(path.name, 1.0)
                     continue
-                leftovers.remove(stem, ready.files(image, ready.results))
+                one = _One(ready, job, image, out / stem, task, leftovers, tell, outcome.timings)
                 if small:
-                    arguments = ready, job, image, stem, task, Inline(), tell, outcome.timings
-                    running[pool.submit(_one, *arguments)] = path, task
+                    running[pool.submit(one.write, Inline())] = path, task
                     drain(2 * ready.workers)
                 else:
-                    finish(
-                        path,
-                        task,
-                        lambda image=image, stem=stem, task=task: _one(
-                            ready, job, image, stem, task, pool, tell, outcome.timings
-                        ),
-                    )
+                    finish(path, task, partial(one.write, pool))
             drain(0)
         finally:
             for future in running:
                 future.cancel()
-    names = [below.as_posix() for below in images.values()]
-    ready.conclude(out, {name: answers[name] for name in names if name in answers})
+    ready.conclude(out, _with_earlier(answers, finished.answers(settings_of(ready)), images))
     outcome.seconds = time.perf_counter() - started
     return outcome
+
+
+def _with_earlier(
+    answers: Mapping[str, Any], earlier: Mapping[str, Any], images: Mapping[Path, Path]
+) -> dict[str, Any]:
+    """By name: the answers of this run, and those of earlier ones for images not in this."""
+    asked = {below.as_posix() for below in images.values()}
+    others = {name: answer for name, answer in earlier.items() if name not in asked}
+    return dict(sorted({**others, **answers}.items()))
 
 
 def _check_results(ready: Ready, job: Job) -> None:
@@ -199,81 +219,48 @@ def _check_results(ready: Ready, job: Job) -> None:
             )
 
 
-def _one(
-    ready: Ready,
-    job: Job,
-    image: Image,
-    stem: Path,
-    task: dict[str, Any],
-    pool: Any,
-    tell: Report,
-    timings: Timings,
-) -> Written:
-    """One image, from its pixels to its files."""
-    large = not isinstance(pool, Inline)
-    work = Work(stem.with_name(f".{stem.name}.abbe") if large else None, task)
-    tools = Tools(pool, work, timings, lambda share: tell(image.name, share))
-    written = ready.write(image, stem, job, tools)
-    work.remove()
-    return written
+@dataclass(frozen=True)
+class _One:
+    """One image that is due."""
+
+    ready: Ready
+    job: Job
+    image: Image
+    stem: Path
+    task: Task
+    leftovers: Leftovers
+    tell: Report
+    timings: Timings
+
+    def write(self, pool: Executor) -> Written:
+        """From its pixels to its files; that of a large image is kept tile by tile meanwhile."""
+        hidden = self.stem.with_name(f".{self.stem.name}.abbe")
+        large = not isinstance(pool, Inline)
+        with _named(self.image.source), in_hand(hidden) if large else nullcontext():
+            self.leftovers.remove(self.stem, self.ready.files(self.image, self.ready.results))
+            work = Work(hidden if large else None, self.task)
+            advance = partial(self.tell, self.image.name)
+            tools = Tools(pool, work, self.timings, advance)
+            written = self.ready.write(self.image, self.stem, self.job, tools)
+            work.remove()
+        return written
 
 
-def _task(ready: Ready, job: Job, path: Path, image: Image) -> dict[str, Any]:
-    """All that the results of an image depend on; a result of another task is not kept."""
-    status = path.stat()
-    package = ready.package.folder / DESCRIPTION
-    return {
-        "image": str(path.resolve()),
-        "bytes": status.st_size,
-        "modified": status.st_mtime_ns,
-        "megapixels": image.shape[0] * image.shape[1] / 1e6,
-        "pixel_size": image.pixel_size,
-        "channels": list(image.channels),
-        "package": hashlib.sha256(package.read_bytes()).hexdigest(),
-        "engine": ready.engine.engine,
-        "precision": ready.engine.precision,
-        "tile": ready.tile,
-        "results": list(job.results),
-        "zarr_version": job.zarr_version,
-    }
-
-
-class _Log:
-    """The finished images, one a line; a line that a killed run left short is no line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.finished: dict[str, dict[str, Any]] = {}
-        text = path.read_text("utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            os.truncate(path, len(whole.encode()))
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                found = json.loads(line)
-                self.finished[_key(found["task"])] = found
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{path}: line {number} is damaged. Remove the file to start again"
-                ) from error
-
-    def find(self, task: dict[str, Any]) -> dict[str, Any] | None:
-        return self.finished.get(_key(task))
-
-    def add(self, task: dict[str, Any], counts: str, written: Written) -> None:
-        line: dict[str, Any] = {counts: written.count, "task": task}
-        if written.answer is not None:
-            line["answer"] = written.answer
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _key(task: dict[str, Any]) -> str:
-    return json.dumps(task, sort_keys=True)
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Blame an image for its name; what else goes wrong with files is not the image's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(
+            f"{source}: its name is too long for the names of its results. Rename it"
+        ) from error
 
 
 def _written(stem: Path, suffixes: Sequence[str]) -> bool:
-    return all(stem.with_name(stem.name + suffix).exists() for suffix in suffixes)
+    return all(os.path.exists(f"{stem}{suffix}") for suffix in suffixes)
 
 
 def stem_of(below: Path) -> Path:
@@ -289,11 +276,20 @@ def _is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir() and not _is_zarr(path):
-            yield from _images_below(path)
+            if path.resolve() != out:
+                yield from _images_below(path, out)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
+
+
+def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None) -> set[str]:
+    """Where results of these images lie, or would: in ``out``, and beside the images."""
+    stems = {stem_of(image) for image in images}
+    if out is not None:
+        stems |= {out / stem_of(below) for below in images.values()}
+    return {os.path.abspath(f"{stem}{suffix}") for stem in stems for suffix in SUFFIXES.values()}

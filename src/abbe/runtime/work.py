@@ -75,8 +75,8 @@ class Work:
         array = self._read(name, compressed)
         if array is None:
             raise InputError(
-                f"{self.folder}: '{name}' is missing or damaged. Remove this hidden folder and "
-                "start again"
+                f"{self.folder}: '{name}' is missing or damaged. If no other process works on this "
+                "image, remove this hidden folder and start again"
             )
         return array
 

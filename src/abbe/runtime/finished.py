@@ -1,0 +1,166 @@
+"""Which images are finished, as a file beside their results says, and what it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from abbe.errors import InputError
+from abbe.imaging import Image
+from abbe.runtime.job import Job, Ready, Written
+from abbe.runtime.package import DESCRIPTION
+
+LOG = "predicted.jsonl"
+"""One line for each finished image, in the folder of the results."""
+
+Task = dict[str, Any]
+"""All that the results of an image depend on."""
+
+
+def task_of(ready: Ready, job: Job, path: Path, image: Image) -> Task:
+    """All that the results of an image depend on; a result of another task is not kept.
+
+    Raises:
+        InputError: The image is removed meanwhile.
+    """
+    return {
+        "image": str(path.resolve()),
+        **_contents(path),
+        "megapixels": image.shape[0] * image.shape[1] / 1e6,
+        "pixel_size": image.pixel_size,
+        "channels": list(image.channels),
+        **settings_of(ready),
+        "results": list(job.results),
+        "zarr_version": job.zarr_version,
+    }
+
+
+def settings_of(ready: Ready) -> dict[str, Any]:
+    """What makes the answers for two images those of one table."""
+    package = ready.package.folder / DESCRIPTION
+    return {
+        "package": hashlib.sha256(package.read_bytes()).hexdigest(),
+        "engine": ready.engine.engine,
+        "precision": ready.engine.precision,
+        "tile": ready.tile,
+    }
+
+
+def _contents(path: Path) -> dict[str, int]:
+    """Size and time of a file; of a folder those of its files, which the folder's own tell not."""
+    try:
+        if not path.is_dir():
+            status = path.stat()
+            return {"bytes": status.st_size, "modified": status.st_mtime_ns}
+        sizes, times = zip(*_files_below(path), strict=True)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: {error.filename} was removed while it was looked at. Start again when "
+            "nothing writes to it"
+        ) from error
+    return {"bytes": sum(sizes), "modified": max(times), "files": len(sizes)}
+
+
+def _files_below(folder: str | Path) -> Iterator[tuple[int, int]]:
+    """Bytes and time of change, ns, of every file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files_below(entry.path)
+            else:
+                status = entry.stat()
+                yield status.st_size, status.st_mtime_ns
+
+
+class Finished:
+    """The lines of the file; those that other processes add meanwhile are seen, too.
+
+    An image may come again, changed or with other settings, and so may another image of the same
+    name: what counts is who wrote a result last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, if there is one; a line that a killed run left short is cut off.
+
+        Raises:
+            InputError: A line is damaged.
+        """
+        self._path = path
+        self._read, self._count = 0, 0  # bytes, lines
+        self._last: dict[str, dict[str, Any]] = {}
+        self._writers: dict[tuple[str, str], dict[str, Any]] = {}
+        if self._read_on():
+            os.truncate(path, self._read)
+
+    def find(self, stem: str, task: Task) -> dict[str, Any] | None:
+        """The line of an earlier run of the same task, if nothing was written over its results.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            task: See `task_of`.
+        """
+        self._read_on()
+        lines = [self._writers.get((stem, result)) for result in task["results"]]
+        same = all(line is not None and _is_like(line["task"], task) for line in lines)
+        return lines[-1] if lines and same else None
+
+    def add(self, stem: str, name: str, task: Task, counts: str, written: Written) -> None:
+        """Note that the results of an image are written.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            name: The same with it.
+            task: See `task_of`.
+            counts: What is counted.
+            written: What became of the image.
+        """
+        line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
+        if written.answer is not None:
+            line["answer"] = written.answer
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def answers(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The answers that were given with these settings, by the images' names."""
+        self._read_on()
+        return {
+            line["name"]: line["answer"]
+            for line in self._last.values()
+            if "answer" in line and settings.items() <= line["task"].items()
+        }
+
+    def _read_on(self) -> bool:
+        """Take the whole lines that have been added since; whether a part of a line follows."""
+        if not self._path.exists():
+            return False
+        with open(self._path, "rb") as file:
+            file.seek(self._read)
+            added = file.read()
+        whole = added[: added.rfind(b"\n") + 1]
+        for text in whole.splitlines():
+            self._count += 1
+            try:
+                self._take(json.loads(text))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self._path}: line {self._count} is damaged. Remove the file to start again"
+                ) from error
+        self._read += len(whole)
+        return len(added) > len(whole)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        task = line["task"]
+        if "stem" not in line:  # written before lines said which results are theirs
+            return
+        self._last[line["stem"]] = line
+        for result in task["results"]:
+            self._writers[line["stem"], result] = line
+
+
+def _is_like(task: Task, other: Task) -> bool:
+    """Whether two tasks differ in nothing but which results were asked for."""
+    return {**task, "results": None} == {**other, "results": None}
