@@ -404,6 +404,13 @@ def test_one_class_a_class_with_one_sample_and_none_are_refused(tmp_path):
         require_classes(Dataset("plain", (), RGB))
 
 
+def test_validation_images_of_one_class_cannot_choose_weights(tmp_path):
+    for split, counts in (("train", {"a": 2, "b": 2}), ("val", {"a": 3}), ("test", {"b": 1})):
+        classes_at(tmp_path / split, **counts)
+    with pytest.raises(InputError, match=r"validation images of one class only \(a\)"):
+        require_classes(class_folder(tmp_path))
+
+
 def test_a_patient_in_two_splits_is_refused(tmp_path):
     image = class_folder(classes_at(tmp_path, a=1)).records[0].image
     records = tuple(

@@ -12,7 +12,9 @@ import tifffile
 
 from abbe.datasets.prepare import prepare
 from abbe.datasets.splits import assign_splits
-from abbe.datasets.tiles import TileIndex, draw_tiles, index_tiles, slide_tiles
+from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_picture import draw_tiles
+from abbe.datasets.tiles import slide_tiles
 from abbe.datasets.tissue_mask import pen_mask, sharpness, tissue_mask
 from abbe.errors import InputError
 from abbe.imaging import Region, open_slide
@@ -117,9 +119,9 @@ def test_a_folder_of_slides_keeps_each_in_one_split(slide, glass):
     (slide.parent / "notes.txt").write_text("not a slide")
     seen: list[tuple[int, int]] = []
     dataset = slide_tiles(slide.parent, tile=TILE, progress=lambda *at: seen.append(at))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert {record.group for record in dataset} == {"one", "two", "three"}
-    assert dataset.problems == ()
+    assert dataset.left_out == ()
     assert "one.tif: 12 taken, 32 empty, 4 pen, 16 blurred" in dataset.notes
     divided = assign_splits(dataset, fractions={"train": 0.67, "test": 0.33})
     assert len({record.group for record in divided.split("test")}) == 1
@@ -131,14 +133,29 @@ def test_unusable_slides_of_a_folder_are_left_out_and_named(slide, glass):
     slide.with_name("c-damaged.tif").write_bytes(slide.read_bytes()[:5000])
     dataset = slide_tiles(slide.parent, tile=TILE)
     assert len(dataset) == 12
-    messages = "\n".join(dataset.problems)
+    messages = "\n".join(dataset.left_out)
     assert "a-unknown.tif: its pixel size is not known" in messages
     assert "b-empty.tif: no tile of it is taken" in messages
     assert "c-damaged.tif" in messages
-    assert len(dataset.problems) == 3
-    slide.unlink()
-    with pytest.raises(InputError, match="c-damaged"):
+    assert len(dataset.left_out) == 3
+
+
+def test_where_no_slide_is_usable_every_reason_is_told(slide, glass):
+    slide.with_name("a-damaged.tif").write_bytes(slide.read_bytes()[:5000])
+    write_slide(slide, glass, pixel_size=None)
+    with pytest.raises(InputError) as caught:
         slide_tiles(slide.parent, tile=TILE)
+    first, *reasons = str(caught.value).splitlines()
+    assert first.endswith("slides: none of its 2 slides can be used:")
+    assert [reason.split(":")[0].rsplit("/", 1)[1] for reason in reasons] == [
+        "a-damaged.tif", "one.tif"
+    ]  # fmt: skip
+    for number in range(5):
+        slide.with_name(f"b{number}.tif").write_bytes(b"II*\0 no slide")
+    with pytest.raises(InputError, match=r"b3\.tif") as caught:
+        slide_tiles(slide.parent, tile=TILE)
+    assert "b4.tif" not in str(caught.value)
+    assert str(caught.value).endswith("… and 2 more")
 
 
 def test_a_slide_that_is_all_background_says_so(tmp_path, rng):
@@ -156,9 +173,21 @@ def test_a_slide_without_pixel_size_takes_the_given_one(tmp_path, glass):
     assert dataset.records[0].image.open().pixel_size == 0.5
 
 
+def test_a_given_pixel_size_fills_gaps_only(slide, glass):
+    write_slide(slide.with_name("unknown.tif"), glass, pixel_size=None)
+    dataset = slide_tiles(slide.parent, tile=TILE, pixel_size=1.0, slide_pixel_size=0.25,
+                          minimum_sharpness=0, minimum_tissue=0, maximum_pen=1)  # fmt: skip
+    known = [record for record in dataset if record.group == "one"]
+    assert len(known) == 16  # 1024 px of 0.5 µm are 512 of 1 µm: four tiles a side
+    assert len(dataset) - len(known) == 4  # the other one is half as wide
+    expected = open_slide(slide).at(1.0).read()[:, :TILE, :TILE]
+    np.testing.assert_array_equal(known[0].image.open().read(), expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"channels": ("nucleus", "membrane", "x")}, "channels of slides are red, green, blue"),
         ({"pixel_size": 0.25}, "0.25 µm were asked for"),
         ({"tile": 2048}, "smaller than a tile of 2048 px"),
         ({"stride": 0}, "stride 0 px must be above 0"),
@@ -190,7 +219,31 @@ def test_the_picture_frames_what_was_taken(slide, tmp_path):
     colours = {tuple(int(v) for v in c) for c in np.asarray(PIL.Image.open(path)).reshape(-1, 3)}
     assert {(0, 150, 60), (220, 0, 0), (0, 80, 230)} <= colours
     slide_tiles(slide, tile=TILE, picture=tmp_path / "again.png")
-    assert (tmp_path / "again.png").exists()
+    assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
+
+
+def test_the_picture_is_there_even_if_nothing_was_taken(slide, tmp_path):
+    path = tmp_path / "tiles.png"
+    with pytest.raises(InputError, match="no tile of it is taken"):
+        slide_tiles(slide, tile=TILE, minimum_sharpness=1e9, picture=path)
+    colours = {tuple(int(v) for v in c) for c in np.asarray(PIL.Image.open(path)).reshape(-1, 3)}
+    assert (0, 80, 230) in colours
+    assert (0, 150, 60) not in colours
+
+
+def test_many_slides_share_a_sheet_of_bounded_size(slide, tmp_path, monkeypatch):
+    monkeypatch.setattr("abbe.datasets.tile_picture.LARGEST_SHEET", 120 * 120)
+    index = index_tiles(slide, tile=TILE)
+    with PIL.Image.open(draw_tiles([index] * 4, tmp_path / "tiles.png")) as sheet:
+        assert max(sheet.size) < 400
+
+
+def test_a_slide_is_judged_once_as_long_as_it_is_the_same(slide, glass):
+    first = index_tiles(slide, tile=TILE)
+    assert index_tiles(slide, tile=TILE).tiles is first.tiles
+    assert index_tiles(slide, tile=TILE, maximum_pen=1).tiles is not first.tiles
+    write_slide(slide, glass[::-1])
+    assert verdicts(index_tiles(slide, tile=TILE))[-1] == "ttttbbbb"
 
 
 def plain(colour: tuple[int, int, int]) -> np.ndarray:

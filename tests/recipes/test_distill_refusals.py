@@ -120,3 +120,35 @@ def test_a_twin_that_would_never_see_a_label_is_refused(tmp_path, capsys):
     words = ["--training.labelled-share", "0", "--data.labelled", "1"]
     message = refused(capsys, tmp_path / "run", *from_store(tmp_path / "targets.zarr"), *words)
     assert "training.labelled_share: 0 keeps the labels from the twin" in message
+
+
+@pytest.mark.parametrize(
+    ("weights", "complaint"), [("nowhere.pt", "nowhere.pt"), ("empty.safetensors", "empty")]
+)
+def test_weights_that_cannot_be_used_are_refused_before_the_teacher_works(
+    tmp_path, capsys, weights, complaint
+):
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for record in tissue():
+        write_labels(masks / f"{record.id}.png", np.ones((64, 64), np.int32))
+    teacher = ["--teacher.kind", "masks", "--teacher.path", masks]
+    words = ["--student.encoder-weights", tmp_path / weights]
+    message = refused(capsys, tmp_path / "run", "cmkd", *TISSUE, *TINY, *teacher, *words)
+    assert complaint in message
+    assert not (tmp_path / "run" / "targets.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("group", "picture"), ("classes", "a"), ("channels", "x"), ("labels", "masks")],
+)
+def test_keys_that_a_kind_of_data_does_not_read_are_refused(tmp_path, capsys, key, value):
+    (tmp_path / "classes" / "a").mkdir(parents=True)
+    words = ["--data.kind", "classes", "--data.path", tmp_path / "classes", f"--data.{key}", value]
+    teacher = ["--teacher.kind", "masks", "--teacher.path", tmp_path]
+    message = refused(
+        capsys, tmp_path / "run", "rckd", *teacher, *words, "--student.encoder-weights", "random"
+    )
+    assert f"data.{key}: is not read of a data set of kind 'classes'" in message

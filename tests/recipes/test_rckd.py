@@ -10,6 +10,7 @@ import pytest
 import torch
 from commands import abbe
 from PIL import Image as Picture
+from pyarrow import parquet
 
 from abbe import config, students
 from abbe.datasets import class_folder, folder
@@ -101,8 +102,17 @@ def test_a_run_pretrains_fine_tunes_and_scores_student_and_twin(run):
     assert summary["gain"]["balanced_accuracy"]["n"] == 6
     assert summary["data"]["train_labelled"] == 6
     assert summary["pretraining"] == "rckd+contrastive"
+    assert summary["data"]["class_counts"]["test"] == {"dense": 3, "sparse": 3}
+    for model, facts in summary["models"].items():
+        table = np.array(facts["confusion"])
+        assert table.sum(1).tolist() == [3, 3]
+        assert table.trace() / 6 == pytest.approx(facts["metrics"]["accuracy"]["mean"]), model
+    answers = parquet.read_table(run / "predictions.parquet").to_pylist()
+    right = sum(row["class"] == row["predicted"] for row in answers if row["model"] == "twin")
+    assert right / 6 == pytest.approx(summary["models"]["twin"]["metrics"]["accuracy"]["mean"])
     page = (run / "report.html").read_text()
     assert "Balanced accuracy" in page
+    assert "Confusion matrix" in page
 
 
 @pytest.mark.slow

@@ -158,6 +158,9 @@ def test_a_run_is_scored_on_another_set_by_its_own_metrics(classifier, regions, 
     for metric, value in own["models"]["student"]["metrics"].items():
         assert summary["models"]["student"]["metrics"][metric]["mean"] == value["mean"]
     assert summary["evaluation_of"] == "classes"
+    assert (classifier / "evaluations" / "there" / "predictions.parquet").exists()
+    for model in summary["models"].values():
+        assert sum(map(sum, model["confusion"])) == model["metrics"]["accuracy"]["n"]
     assert (classifier / "evaluations" / "there" / "report.html").exists()
     words = "--data.kind", "folder", "--data.path", tiles / "regions", "--name", "again"
     assert abbe("evaluate", regions, *words) == 0

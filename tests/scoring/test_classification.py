@@ -6,6 +6,8 @@ from sklearn import metrics
 
 from abbe.errors import InputError
 from abbe.scoring import (
+    class_confusion,
+    class_scores,
     classification_scores,
     confusion,
     draw_counts,
@@ -63,6 +65,33 @@ def test_a_class_that_is_absent_has_no_auroc_and_does_not_spoil_the_others():
     truth, probabilities = np.array([0, 0, 1]), np.array([[0.8, 0.1, 0.1]] * 2 + [[0.1, 0.8, 0.1]])
     assert classification_scores(truth, probabilities)["auroc"] == [1.0]
     assert np.isnan(classification_scores(truth[:2], probabilities[:2])["auroc"][0])
+
+
+def test_one_class_alone_has_no_balanced_accuracy():
+    truth, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    alone = classification_scores(truth[:2], probabilities[:2])
+    assert np.isnan(alone["balanced_accuracy"][0])
+    assert alone["accuracy"] == [1.0]
+    counts = np.array([[1.0, 2, 0], [1, 1, 1]])
+    drawn = classification_scores(truth, probabilities, counts)["balanced_accuracy"]
+    assert np.isnan(drawn).tolist() == [True, False]
+
+
+def test_confusion_and_scores_of_each_class_agree_with_scikit_learn():
+    truth, probabilities = answers(3, seed=4)
+    said = probabilities.argmax(1)
+    table = class_confusion(truth, probabilities)
+    assert table.tolist() == metrics.confusion_matrix(truth, said).tolist()
+    expected = metrics.precision_recall_fscore_support(truth, said)[:3]
+    assert np.array(class_scores(table)) == pytest.approx(np.array(expected))
+
+
+def test_a_class_that_is_neither_there_nor_answered_has_no_scores():
+    scores = class_scores(np.array([[2, 0, 1], [0, 0, 0], [0, 0, 0]]))
+    assert np.isnan([each[1] for each in scores]).all()
+    assert (scores.precision[0], scores.recall[0]) == (1, pytest.approx(2 / 3))
+    assert (scores.precision[2], scores.f1[2]) == (0, 0)
+    assert np.isnan(scores.recall[2])
 
 
 def test_a_difference_is_paired():

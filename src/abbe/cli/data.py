@@ -47,6 +47,8 @@ class CheckArguments:
     """Side of the training crop; smaller images are pointed out."""
     contact_sheet: Path | None = None
     """Write a picture of some images with their labels here (.png)."""
+    picture: Path | None = None
+    """Draw here on each slide which tiles are taken and which not (.png; kind slides only)."""
     json: Path | None = None
     """Write everything that was found here as JSON."""
 
@@ -77,20 +79,25 @@ def data_fetch(words: list[str]) -> int:
 
 
 def data_check(words: list[str]) -> int:
-    """``abbe data check``; exit code 1 where there is an error in the data."""
+    """``abbe data check``; exit code 1 where an error would stop a run, or a slide is left out."""
     description = """Tell what Abbe sees in a data set, and every problem in it.
 
 usage: abbe data check [FOLDER] [--KEY VALUE …]
 
 examples:
   abbe data check tissue/ --data.channels nucleus membrane --contact-sheet sheet.png
-  abbe data check --data.kind tissuenet --data.path tissuenet/"""
+  abbe data check --data.kind tissuenet --data.path tissuenet/
+  abbe data check tiles/ --data.kind classes
+  abbe data check slides/ --data.kind slides --picture tiles.png"""
     if words and not words[0].startswith("-"):
         words = ["--data.path", *words]
     arguments = parse(CheckArguments, "data check", words, description)
     from abbe import datasets
     from abbe.recipes import build
 
+    if arguments.picture is not None:  # before anything else: it shows why no tile is taken
+        build.slide_tiles(arguments.data, arguments.picture)
+        print(f"picture of the tiles: {arguments.picture}")
     dataset = build.collect(arguments.data)
     report = datasets.check(dataset, crop=arguments.crop)
     print(report.text())

@@ -35,9 +35,18 @@ class Data(Section):
     objects: Literal["cell", "nucleus"] = "cell"
     """What is labelled, where a set offers both (tissuenet, simulated)."""
     pixel_size: Annotated[float, Field(gt=0)] | None = None
-    """µm per pixel, where the files do not say or are wrong; of slides, at their finest level."""
+    """µm per pixel, where the files do not say or are wrong; of slides, at their finest level and
+    only where they do not say."""
     tile_pixel_size: Annotated[float, Field(gt=0)] = 0.5
     """µm per pixel of the tiles (slides only)."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """px from one tile to the next; a tile's side where omitted (slides only)."""
+    minimum_tissue: Fraction = 0.5
+    """Least share of a tile that is tissue (slides only)."""
+    maximum_pen: Fraction = 0.1
+    """Largest share of a tile under ink (slides only)."""
+    minimum_sharpness: Annotated[float, Field(ge=0)] = 40.0
+    """Least sharpness of a tile, meant for 0.5 µm; 0 takes blurred ones, too (slides only)."""
     where: dict[str, str] = Field(default_factory=dict)
     """Keep only the images with these values in index.csv, for example kind: fluo."""
     group: str | None = None
@@ -63,6 +72,9 @@ class Data(Section):
             raise ValueError(f"kind '{self.kind}' needs a path: give --data.path FOLDER")
         if self.kind == "simulated" and self.path is not None:
             raise ValueError("kind 'simulated' reads no files: leave path out, or set kind: folder")
+        for key in ("stride", "minimum_tissue", "maximum_pen", "minimum_sharpness"):
+            if self.kind != "slides" and getattr(self, key) != Data.model_fields[key].default:
+                raise ValueError(f"{key} is about slides: leave it out, or set kind: slides")
         if isinstance(self.labelled, float) and not 0 <= self.labelled <= 1:
             raise ValueError("labelled as a share lies between 0 and 1; a count has no decimals")
         if abs(sum(self.fractions) - 1) > 1e-6:

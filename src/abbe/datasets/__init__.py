@@ -3,7 +3,7 @@
 from abbe.datasets.bbbc038 import bbbc038
 from abbe.datasets.busi import busi
 from abbe.datasets.check import CheckReport, check
-from abbe.datasets.classes import class_folder, class_numbers, require_classes
+from abbe.datasets.classes import class_counts, class_folder, class_numbers, require_classes
 from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
 from abbe.datasets.fetch import fetch
 from abbe.datasets.folder import folder
@@ -23,7 +23,9 @@ from abbe.datasets.splits import (
     shuffled,
     split_groups,
 )
-from abbe.datasets.tiles import TileIndex, draw_tiles, index_tiles, slide_tiles
+from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_picture import draw_tiles
+from abbe.datasets.tiles import slide_tiles
 from abbe.datasets.tissuenet import tissuenet
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "chaoyang",
     "check",
     "choose_labelled",
+    "class_counts",
     "class_folder",
     "class_numbers",
     "draw_tiles",

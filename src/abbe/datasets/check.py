@@ -9,9 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from abbe.datasets.class_check import class_lines, class_problems, is_of_classes
+from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset, Record
 from abbe.datasets.folder import listing
-from abbe.datasets.inspection import ImageFacts, Inspection, LabelFacts, Severity, inspect
+from abbe.datasets.inspection import (
+    ImageFacts,
+    Inspection,
+    LabelFacts,
+    Problem,
+    Severity,
+    inspect,
+)
 from abbe.datasets.splits import split_groups
 from abbe.errors import InputError
 from abbe.files import atomic_path
@@ -28,15 +37,6 @@ SHEET_IMAGES = 24
 TILE_SIDE = 512  # px: of a larger image the contact sheet shows the middle
 OUTLINE_COLOUR = (255, 220, 0)
 MOST_KINDS = 8  # a column with more different values is not counted out
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One kind of problem, and what it is for each image that has it ("" for the whole set)."""
-
-    severity: Severity
-    what: str
-    where: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class CheckReport:
             "summary": dict(self._facts()),
             "splits": {
                 name: {"images": len(part), "labelled": len(part.labelled)}
+                | ({"classes": class_counts(part)} if self.dataset.classes else {})
                 for name, part in _parts(self.dataset)
             },
             "notes": list(self.dataset.notes),
@@ -127,7 +128,7 @@ class CheckReport:
 
     def _caption(self, record: Record) -> str:
         if record.label is None:
-            objects = "no label"
+            objects = record.columns.get("class") or "no label"
         elif not self._fits(record.id):
             objects = "label unusable"
         else:
@@ -143,13 +144,8 @@ class CheckReport:
         if self.dataset.simulated:
             yield "simulated", "yes: nothing here was measured on real tissue"
         yield "licence", self.dataset.licence
-        yield (
-            "splits",
-            ", ".join(
-                f"{name} {len(part)} ({len(part.labelled)} labelled)"
-                for name, part in _parts(self.dataset)
-            ),
-        )
+        yield "splits", ", ".join(_count_of(name, part) for name, part in _parts(self.dataset))
+        yield from class_lines(self.dataset)
         groups = {record.group for record in self.dataset if record.group is not None}
         if groups:
             yield "groups", str(len(groups))
@@ -188,6 +184,11 @@ def check(
     problems += _form_problems(dataset, images)
     problems += _duplicates(dataset, images)
     problems += _split_problems(dataset)
+    if is_of_classes(dataset):
+        problems += class_problems(dataset)
+    if dataset.left_out:
+        where = tuple(("", reason) for reason in dataset.left_out)
+        problems.append(Problem("error", "a file cannot be used and is left out", where))
     problems += [Problem("warning", "found while listing", (("", it),)) for it in dataset.problems]
     problems.sort(key=lambda problem: problem.severity)  # errors first
     return CheckReport(dataset, images, labels, tuple(problems))
@@ -253,7 +254,7 @@ def _split_problems(dataset: Dataset) -> Iterator[Problem]:
         part = dataset.split(name)
         if not len(part):
             yield Problem("warning", f"there are no {name} images", (("", "others have a split"),))
-        elif not len(part.labelled) and name != "train":
+        elif not len(part.labelled) and name != "train" and not is_of_classes(dataset):
             detail = "nothing can be scored on it"
             yield Problem("warning", f"no {name} image has a label", (("", detail),))
 
@@ -268,6 +269,13 @@ def _parts(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
         yield "no split", rest
 
 
+def _count_of(name: str, part: Dataset) -> str:
+    """How many images a split has, and of how many the answer is known."""
+    if is_of_classes(part):
+        return f"{name} {len(part)} ({sum(class_counts(part).values())} with a class)"
+    return f"{name} {len(part)} ({len(part.labelled)} labelled)"
+
+
 def _kinds(dataset: Dataset) -> Iterator[tuple[str, str]]:
     """Counts for the columns that sort the images into a few kinds."""
     names = dict.fromkeys(name for record in dataset for name in record.columns)
@@ -276,7 +284,7 @@ def _kinds(dataset: Dataset) -> Iterator[tuple[str, str]]:
         few = 1 < len(counts) <= min(MOST_KINDS, len(dataset) // 2)
         if (
             few
-            and name not in ("split", "group")
+            and name not in ("split", "group", "class" if dataset.classes else "")
             and not any(_is_number(value) for value in counts)
         ):
             yield name, ", ".join(f"{value} {count}" for value, count in counts.most_common())

@@ -79,6 +79,12 @@ def class_numbers(dataset: Dataset) -> dict[str, int]:
     }
 
 
+def class_counts(dataset: Dataset) -> dict[str, int]:
+    """How many images of each class there are, in the order of the classes."""
+    counts = Counter(record.columns.get("class") for record in dataset)
+    return {name: counts[name] for name in dataset.classes}
+
+
 def require_classes(dataset: Dataset, *, minimum: int = 2) -> None:
     """Refuse a data set from which no classifier can be trained and tested.
 
@@ -88,13 +94,14 @@ def require_classes(dataset: Dataset, *, minimum: int = 2) -> None:
 
     Raises:
         InputError: It has no classes; there are images of one class only; a class has fewer images
-            than ``minimum``, or none in training; a group is in two splits.
+            than ``minimum``, or none in training; validation images are of one class only; a group
+            is in two splits.
     """
     name = f"data set '{dataset.name}'"
     if not dataset.classes:
         raise InputError(f"{name} has no classes: give its images a column 'class'")
     require_whole_groups(dataset)
-    present = Counter(r.columns["class"] for r in dataset if r.columns.get("class"))
+    present = {label: count for label, count in class_counts(dataset).items() if count}
     if len(present) < 2:
         only = listing(present) or "none"
         raise InputError(
@@ -102,11 +109,17 @@ def require_classes(dataset: Dataset, *, minimum: int = 2) -> None:
         )
     split = any(record.split for record in dataset)
     training = dataset.split("train") if split else dataset
-    counts = Counter(r.columns["class"] for r in training if r.columns.get("class"))
+    counts = class_counts(training)
     few = [f"{label} ({counts[label]})" for label in present if counts[label] < minimum]
     if few:
         where = "training images" if split else "images"
         raise InputError(
             f"{name}: {minimum} {where} of each class are needed, but there are fewer of "
             f"{listing(few)}: leave these classes out, join them with others, or draw other splits"
+        )
+    validation = [label for label, count in class_counts(dataset.split("val")).items() if count]
+    if len(validation) == 1:
+        raise InputError(
+            f"{name} has validation images of one class only ({validation[0]}), which cannot tell "
+            "good weights from bad ones: move some of other classes to val, or leave val empty"
         )

@@ -88,7 +88,8 @@ class Dataset:
 
     ``notes`` are worth knowing; ``problems`` are what was amiss when the records were listed
     (`check` reports them, with what only reading the pixels shows). ``classes`` are the values that
-    the column ``class`` may have, or what the numbers in ``types`` mean, in order.
+    the column ``class`` may have, or what the numbers in ``types`` mean, in order. ``left_out``
+    names files that should have given records and could not be used, each with the reason.
 
     Raises:
         InputError: Two records have the same id, a split is not train, val or test, or a class is
@@ -103,6 +104,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

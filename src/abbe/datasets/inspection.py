@@ -31,6 +31,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """One kind of problem, and what it is for each image that has it ("" for the whole set)."""
+
+    severity: Severity
+    what: str
+    where: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ImageFacts:
     """An image's form and its values. ``low`` and ``high``: percentiles 1 and 99.8 by channel."""
 

@@ -1,95 +1,28 @@
 """Tiles of whole slides as a data set, without writing a tile to disk.
 
-Where the tiles lie is decided on an overview of the slide, by the rules of
-`abbe.datasets.tissue_mask`, and by how sharp each tile is. Every record is a view of its slide that
-is read when it is needed.
+Every record is a view of its slide that is read when it is needed; `abbe.datasets.tile_index` says
+which there are.
 """
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-from numpy.typing import NDArray
 
+from abbe.datasets.brightfield import CHANNELS, find_slides, open_again, require_colours
 from abbe.datasets.collection import Dataset, Record
-from abbe.datasets.tissue_mask import pen_mask, sharpness, tissue_mask
+from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_picture import draw_tiles
 from abbe.errors import InputError
-from abbe.files import atomic_path
-from abbe.imaging import Image, Region, Slide, contact_sheet, open_slide
+from abbe.imaging import Image, Region
 from abbe.imaging.image import Contents
 
-Verdict = Literal["taken", "empty", "pen", "blurred"]
-
-SLIDE_SUFFIXES = (
-    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".tif", ".tiff", ".zarr",
-)  # fmt: skip
-OVERVIEW = 8.0
-"""µm per px at which tissue and ink are looked for."""
-
-MIN_PICTURE, MAX_PICTURE = 640, 2048  # px, of a slide's longest side in the picture
-
-CHANNELS = ("red", "green", "blue")
-_COLOURS: dict[str, tuple[int, int, int]] = {
-    "taken": (0, 150, 60),
-    "pen": (220, 0, 0),
-    "blurred": (0, 80, 230),
-}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One place of the grid over a slide.
-
-    Attributes:
-        region: Where it lies, in px of the wanted pixel size.
-        verdict: Whether it was taken, or why not.
-        tissue: Share of it that is tissue.
-        sharpness: Variance of its Laplacian; None where it was not looked at.
-    """
-
-    region: Region
-    verdict: Verdict
-    tissue: float
-    sharpness: float | None = None
-
-
-@dataclass(frozen=True)
-class TileIndex:
-    """All places of the grid over one slide, each with its verdict.
-
-    Attributes:
-        path: The slide.
-        pixel_size: Of the tiles, in µm.
-        given_pixel_size: The slide's own as the user gave it, or None to believe the file.
-        tiles: Row by row.
-    """
-
-    path: Path
-    pixel_size: float
-    given_pixel_size: float | None
-    tiles: tuple[Tile, ...]
-
-    @property
-    def name(self) -> str:
-        """The slide's name without its suffix."""
-        return self.path.name.split(".")[0] if self.path.is_dir() else self.path.stem
-
-    @property
-    def taken(self) -> tuple[Tile, ...]:
-        """The tiles to learn from."""
-        return tuple(tile for tile in self.tiles if tile.verdict == "taken")
-
-    def counts(self) -> str:
-        """How many were taken and left out, in words."""
-        found = Counter(tile.verdict for tile in self.tiles)
-        return ", ".join(f"{found[v]} {v}" for v in ("taken", "empty", "pen", "blurred"))
+WORKERS = 4  # slides that are judged at a time; each may need a few hundred MB
+MOST_TOLD = 5  # errors, where no slide of a folder is usable
 
 
 @dataclass(frozen=True)
@@ -129,13 +62,14 @@ def slide_tiles(
     maximum_pen: float = 0.1,
     minimum_sharpness: float = 40.0,
     slide_pixel_size: float | None = None,
+    channels: Sequence[str] | None = None,
     picture: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """The tiles with tissue of a slide, or of all slides in a folder.
 
     The group of a record is its slide, so that no slide is in two splits. In a folder, a slide that
-    cannot be used is left out, and `Dataset.problems` says why.
+    cannot be used is left out, and `Dataset.left_out` says why.
 
     Args:
         path: A slide, or a folder of slides.
@@ -147,9 +81,13 @@ def slide_tiles(
         minimum_sharpness: Least `sharpness` of a tile; 0 takes blurred ones, too, and saves reading
             every tile once. 40 is meant for 0.5 µm: sharp H&E has 130 to 2,400 there, and after a
             Gaussian blur of 2 px below 45.
-        slide_pixel_size: Of the slides themselves in µm, where their files do not say.
-        picture: Where to draw what was taken (PNG); see `draw_tiles`.
-        progress: Called with the number of slides done and of all.
+        slide_pixel_size: Of the slides themselves in µm, where their files do not say; the others
+            keep their own.
+        channels: "red", "green", "blue" to say that the files' three channels are colours, whatever
+            they call them. Otherwise their names say it in any case, or are numbers or missing.
+        picture: Where to draw what was taken (PNG); see `draw_tiles`. It is drawn even if nothing
+            was.
+        progress: Called with the number of slides done, from 0, and of all.
 
     Raises:
         InputError: There is no slide; an argument is out of range; and, where no slide of a folder
@@ -158,108 +96,74 @@ def slide_tiles(
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
     root = Path(path)
-    slides = _slides(root)
-    indices: list[TileIndex] = []
-    problems: list[str] = []
-    for done, slide in enumerate(slides, start=1):
-        try:
-            index = index_tiles(
-                slide, tile=tile, pixel_size=pixel_size, stride=stride,
-                minimum_tissue=minimum_tissue, maximum_pen=maximum_pen,
-                minimum_sharpness=minimum_sharpness, slide_pixel_size=slide_pixel_size,
-            )  # fmt: skip
-            _require_taken(index)
-        except InputError as error:
-            if len(slides) == done and not indices:
-                raise
-            problems.append(f"left out: {error}")
-        else:
-            indices.append(index)
-        if progress is not None:
-            progress(done, len(slides))
-    if picture is not None:
+    named = None if channels is None else tuple(channels)
+    require_colours(root, named)
+    judge = partial(
+        index_tiles, tile=tile, pixel_size=pixel_size, stride=stride,
+        minimum_tissue=minimum_tissue, maximum_pen=maximum_pen,
+        minimum_sharpness=minimum_sharpness, slide_pixel_size=slide_pixel_size, channels=named,
+    )  # fmt: skip
+    judged = _judge_all(find_slides(root), judge, progress)
+    indices = [each for each in judged if isinstance(each, TileIndex)]
+    if picture is not None and indices:
         draw_tiles(indices, picture)
+    usable = [index for index in indices if index.taken]
+    errors = [error for error in map(_error_of, judged) if error is not None]
+    if not usable:
+        raise _joined(root, errors)
     return Dataset(
         name=root.name.split(".")[0],
-        records=tuple(record for index in indices for record in _records(index)),
+        records=tuple(record for index in usable for record in _records(index)),
         channels=CHANNELS,
-        notes=tuple(f"{index.path.name}: {index.counts()}" for index in indices),
-        problems=tuple(problems),
+        notes=tuple(f"{index.path.name}: {index.counts()}" for index in usable),
+        left_out=tuple(str(error) for error in errors),
     )
 
 
-def index_tiles(
-    path: Path,
-    *,
-    tile: int = 256,
-    pixel_size: float = 0.5,
-    stride: int | None = None,
-    minimum_tissue: float = 0.5,
-    maximum_pen: float = 0.1,
-    minimum_sharpness: float = 40.0,
-    slide_pixel_size: float | None = None,
-) -> TileIndex:
-    """Lay a grid over one slide and judge each place; arguments and errors as in `slide_tiles`."""
-    step = tile if stride is None else stride
-    if tile < 1 or step < 1:
-        raise InputError(f"tile {tile} px and stride {step} px must be above 0")
-    slide = open_slide(path, pixel_size=slide_pixel_size)
-    _require_brightfield(slide)
-    whole = slide.at(pixel_size)
-    rgb = _overview(slide).read()
-    tissue, pen = tissue_mask(rgb), pen_mask(rgb)
-    height, width = whole.shape
-    if min(height, width) < tile:
-        raise InputError(
-            f"{path}: at {pixel_size:g} µm it is {height} × {width} px, smaller than a tile of "
-            f"{tile} px. Choose smaller tiles or a finer pixel size."
-        )
-    tiles = []
-    for top in range(0, height - tile + 1, step):
-        for left in range(0, width - tile + 1, step):
-            region = Region(top, left, top + tile, left + tile)
-            share, ink = _share(tissue, region, whole.shape), _share(pen, region, whole.shape)
-            verdict: Verdict = "taken"
-            sharp = None
-            if ink > maximum_pen:
-                verdict = "pen"
-            elif share < minimum_tissue:
-                verdict = "empty"
-            elif minimum_sharpness > 0:
-                sharp = sharpness(whole.read(region))
-                verdict = "taken" if sharp >= minimum_sharpness else "blurred"
-            tiles.append(Tile(region, verdict, share, sharp))
-    return TileIndex(path, pixel_size, slide_pixel_size, tuple(tiles))
+def _judge_all(
+    slides: Sequence[Path],
+    judge: Callable[[Path], TileIndex],
+    progress: Callable[[int, int], None] | None,
+) -> list[TileIndex | InputError]:
+    """Of each slide in order its index, or why it has none; a few slides at a time."""
+
+    def attempt(slide: Path) -> TileIndex | InputError:
+        try:
+            return judge(slide)
+        except InputError as error:
+            return error
+
+    done: list[TileIndex | InputError] = []
+    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        if progress is not None:
+            progress(0, len(slides))
+        for each in pool.map(attempt, slides):
+            done.append(each)
+            if progress is not None:
+                progress(len(done), len(slides))
+    return done
 
 
-def draw_tiles(indices: Sequence[TileIndex], path: str | os.PathLike[str]) -> Path:
-    """Draw on an overview of each slide which tiles were taken (green) and why others were not.
+def _error_of(judged: TileIndex | InputError) -> InputError | None:
+    """What makes a slide unusable; None where it is of use."""
+    if isinstance(judged, InputError):
+        return judged
+    if judged.taken:
+        return None
+    return InputError(
+        f"{judged.path}: no tile of it is taken: of {len(judged.tiles)}, {judged.counts()}. Is it "
+        "all background? Otherwise lower minimum_tissue or minimum_sharpness, or raise maximum_pen."
+    )
 
-    Tiles with ink are framed red, blurred ones blue; empty ones have no frame.
 
-    Args:
-        indices: One a slide.
-        path: The PNG.
-    """
-    pictures, captions = [], []
-    for index in indices:
-        slide = open_slide(index.path, pixel_size=index.given_pixel_size)
-        overview = _overview(slide)
-        picture = PIL.Image.fromarray(np.ascontiguousarray(overview.read().transpose(1, 2, 0)))
-        draw = PIL.ImageDraw.Draw(picture)
-        scale = index.pixel_size / overview.require_pixel_size()
-        for tile in index.tiles:
-            if tile.verdict in _COLOURS:
-                top, left, bottom, right = (side * scale for side in tile.region)
-                draw.rectangle((left, top, right - 1, bottom - 1), outline=_COLOURS[tile.verdict])
-        pictures.append(np.asarray(picture))
-        captions.append(f"{index.path.name}: {index.counts()}")
-    longest = max(max(picture.shape) for picture in pictures)
-    sheet = contact_sheet(pictures, captions, tile_size=min(max(longest, MIN_PICTURE), MAX_PICTURE))
-    target = Path(path)
-    with atomic_path(target) as temporary:
-        sheet.save(temporary, format="PNG")
-    return target
+def _joined(root: Path, errors: Sequence[InputError]) -> InputError:
+    """One error that tells several."""
+    if len(errors) == 1:
+        return errors[0]
+    told = [f"  {error}" for error in errors[:MOST_TOLD]]
+    if len(errors) > MOST_TOLD:
+        told.append(f"  … and {len(errors) - MOST_TOLD} more")
+    return InputError("\n".join([f"{root}: none of its {len(errors)} slides can be used:", *told]))
 
 
 @dataclass(frozen=True)
@@ -280,55 +184,7 @@ class _Part:
 @lru_cache(maxsize=16)
 def _view(path: Path, pixel_size: float, given: float | None, modified: int) -> Image:
     """A slide at a pixel size, its tables kept for the next tile; ``modified`` tells new files."""
-    return open_slide(path, pixel_size=given).at(pixel_size)
-
-
-def _slides(root: Path) -> list[Path]:
-    folder = root.is_dir() and not root.name.lower().endswith(".zarr")
-    if not folder:
-        if not root.exists():
-            raise InputError(f"{root}: there is no such slide or folder. Check the path.")
-        return [root]
-    found = sorted(
-        file
-        for file in root.iterdir()
-        if file.name.lower().endswith(SLIDE_SUFFIXES) and not file.name.startswith(".")
-    )
-    if not found:
-        raise InputError(f"{root} holds no slide; slides end in {', '.join(SLIDE_SUFFIXES)}")
-    return found
-
-
-def _require_brightfield(slide: Slide) -> None:
-    full = slide.levels[0]
-    if slide.channels != CHANNELS or full.dtype != np.uint8:
-        raise InputError(
-            f"{full.source}: tissue is looked for in colour images of 8 bits (red, green, blue), "
-            f"but this has {', '.join(slide.channels)} in {full.dtype}. Cut it into tiles yourself "
-            "and give their folder."
-        )
-
-
-def _require_taken(index: TileIndex) -> None:
-    if not index.taken:
-        raise InputError(
-            f"{index.path}: no tile of it is taken: of {len(index.tiles)}, {index.counts()}. Is it "
-            "all background? Otherwise lower minimum_tissue or minimum_sharpness, or raise "
-            "maximum_pen."
-        )
-
-
-def _overview(slide: Slide) -> Image:
-    return slide.at(max(OVERVIEW, slide.levels[0].require_pixel_size()))
-
-
-def _share(mask: NDArray[np.bool_], region: Region, shape: tuple[int, int]) -> float:
-    """Share of a tile that the mask covers, which has fewer px than the slide of ``shape``."""
-    down, across = (there / here for there, here in zip(mask.shape, shape, strict=True))
-    top, left = int(region.top * down), int(region.left * across)
-    bottom = max(top + 1, round(region.bottom * down))
-    right = max(left + 1, round(region.right * across))
-    return float(mask[top:bottom, left:right].mean())
+    return open_again(path, given).at(pixel_size)
 
 
 def _records(index: TileIndex) -> list[Record]:

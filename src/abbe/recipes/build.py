@@ -2,7 +2,9 @@
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,7 @@ def collect(data: config.Data) -> Dataset:
             data.count, size=data.size, seed=data.seed, label=data.objects
         )
     assert data.path is not None  # the experiment file demands it
+    _refuse_what_is_not_read(data)
     if data.kind == "tissuenet":
         dataset = datasets.tissuenet(data.path, label=data.objects, group=data.group)
     elif data.kind == "bbbc038":
@@ -66,12 +69,7 @@ def collect(data: config.Data) -> Dataset:
     elif data.kind == "classes":
         dataset = datasets.class_folder(data.path, pixel_size=data.pixel_size)
     elif data.kind == "slides":
-        dataset = datasets.slide_tiles(
-            data.path,
-            tile=data.size,
-            pixel_size=data.tile_pixel_size,
-            slide_pixel_size=data.pixel_size,
-        )
+        dataset = slide_tiles(data)
     elif data.kind in PUBLISHED:
         dataset = PUBLISHED[data.kind](data.path)
         if data.channels not in (None, dataset.channels):
@@ -92,16 +90,85 @@ def collect(data: config.Data) -> Dataset:
     return dataset.where(**data.where) if data.where else dataset
 
 
-def split(dataset: Dataset, data: config.Data) -> Dataset:
-    """Assign train, val and test as ``data.split`` says."""
+def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
+    """The tiles of slides; ``picture``: where to draw which of them are taken (PNG).
+
+    Raises:
+        ConfigError: the data are no slides.
+        InputError: no slide is usable; the picture is drawn all the same where one could be read.
+    """
+    if data.kind != "slides" or data.path is None:
+        raise ConfigError(
+            f"data.kind: tiles are taken from slides, and this is '{data.kind}'. Set it to slides"
+        )
+    with _slides_done() as progress:
+        return datasets.slide_tiles(
+            data.path,
+            tile=data.size,
+            pixel_size=data.tile_pixel_size,
+            stride=data.stride,
+            minimum_tissue=data.minimum_tissue,
+            maximum_pen=data.maximum_pen,
+            minimum_sharpness=data.minimum_sharpness,
+            slide_pixel_size=data.pixel_size,
+            channels=data.channels,
+            picture=picture,
+            progress=progress,
+        )
+
+
+@contextmanager
+def _slides_done() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on the terminal, and what moves it; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("slides", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+_READ: Mapping[str, frozenset[str]] = {
+    "folder": frozenset(("channels", "labels", "types", "classes", "group", "pixel_size")),
+    "tissuenet": frozenset(("group",)),
+    "bbbc038": frozenset(("channels",)),
+    "classes": frozenset(("pixel_size",)),
+    "slides": frozenset(("channels", "pixel_size")),
+}
+"""By kind, which keys about the images' contents are read; published sets say the channels only."""
+
+
+def _refuse_what_is_not_read(data: config.Data) -> None:
+    """A key that changes nothing must not look as if it did.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    read = _READ.get(data.kind, frozenset(("channels",)))
+    usual = config.Data.model_fields
+    for key in sorted(_READ["folder"] - read):
+        if getattr(data, key) != usual[key].default:
+            raise ConfigError(
+                f"data.{key}: is not read of a data set of kind '{data.kind}': leave it out. Kind "
+                "'folder' takes groups, classes and channels, from an index.csv with the columns "
+                "image, class and the group's"
+            )
+
+
+def split(dataset: Dataset, data: config.Data, *, by_class: bool | None = None) -> Dataset:
+    """Assign train, val and test as ``data.split`` says; ``by_class``: see `assign_splits`."""
     fractions: dict[str, float] = dict(zip(("train", "val", "test"), data.fractions, strict=True))
-    if data.split == "auto":
-        if any(record.split for record in dataset):
-            datasets.require_whole_groups(dataset)
-            return dataset
-        return datasets.assign_splits(dataset, fractions=fractions, seed=data.split_seed)
-    if data.split == "fraction":
-        return datasets.assign_splits(dataset, fractions=fractions, seed=data.split_seed)
+    if data.split == "auto" and any(record.split for record in dataset):
+        datasets.require_whole_groups(dataset)
+        return dataset
+    if data.split in ("auto", "fraction"):
+        return datasets.assign_splits(
+            dataset, fractions=fractions, seed=data.split_seed, by_class=by_class
+        )
     if data.split.endswith(".csv"):
         return datasets.assign_splits(dataset, file=Path(data.split))
     return datasets.assign_splits(dataset, column=data.split)

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 import abbe
-from abbe import config, report, students
+from abbe import config, datasets, report, students
 from abbe.datasets import Dataset
+from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
 from abbe.files import write_json
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, task_data
 from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
+from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.task_scores import METRICS, Answers, answer, score, summarise
 from abbe.students import LinearProbe
@@ -43,6 +45,9 @@ def write_results(
     save_scores(scores, folder / "scores.parquet")
     if task == "segmentation":
         save_task_examples(scores, answers, images, folder)
+    else:
+        given = [dataset[image.id].group for image in images]
+        save_predictions(folder / "predictions.parquet", classes, answers, images, given)
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
         "recipe": experiment.recipe,
@@ -64,6 +69,9 @@ def write_results(
     networks = {name: network for name, (network, _) in trained.items()}
     for name, facts in describe_networks(networks, answers, len(sees)).items():
         summary["models"][name] |= facts
+    if task == "classification":
+        for name, table in confusions(answers, images).items():
+            summary["models"][name]["confusion"] = table
     summary["warnings"] = warnings(summary)
     write_json(folder / "summary.json", summary)
     report.write_report(folder)
@@ -124,11 +132,11 @@ def save_task_examples(
 
 
 def describe_data(experiment: config.Experiment, dataset: Dataset, tests: int) -> dict[str, Any]:
-    """Counts of the data set by split, for the task."""
+    """Counts of the data set by split, for the task; of a classification by class, too."""
     task = experiment.fine_tuning.task
     train = dataset.split("train")
     known = len(task_data.labelled(train, task))
-    return {
+    found: dict[str, Any] = {
         "name": dataset.name,
         "licence": dataset.licence,
         "simulated": dataset.simulated,
@@ -138,6 +146,10 @@ def describe_data(experiment: config.Experiment, dataset: Dataset, tests: int) -
         "validation": len(task_data.labelled(dataset.split("val"), task)),
         "test": tests,
     }
+    if task == "classification":
+        counts = {part: datasets.class_counts(dataset.split(part)) for part in SPLITS}
+        found["class_counts"] = counts
+    return found
 
 
 def training_speed(pretrained: Pretrained | None, trained: Trained) -> dict[str, float]:

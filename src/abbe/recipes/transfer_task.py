@@ -12,6 +12,7 @@ from abbe.files import write_json
 from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import task_images
 from abbe.recipes.evaluate import Scores, save_scores
+from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data, describe_networks, rows, save_task_examples
 from abbe.recipes.results import describe_teacher
@@ -53,6 +54,9 @@ def evaluate_task(
     save_scores(scores, out / "scores.parquet")
     if task == "segmentation":
         save_task_examples(scores, answers, images, out)
+    else:
+        alone = [dataset[image.id].group for image in images]
+        save_predictions(out / "predictions.parquet", classes, answers, images, alone)
     config.save(experiment, out / "config.yaml")
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
@@ -78,6 +82,9 @@ def evaluate_task(
     }
     for name, facts in describe_networks(models, answers, len(sees)).items():
         summary["models"][name] |= facts
+    if task == "classification":
+        for name, table in confusions(answers, images).items():
+            summary["models"][name]["confusion"] = table
     write_json(out / "summary.json", summary)
     write_report(out)
     return open_run(out)

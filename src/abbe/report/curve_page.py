@@ -169,8 +169,15 @@ def _teacher_score(summary: Mapping[str, Any], metric: str) -> float | None:
 
 
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a curve, the images without labels are those that never had any."""
-    return {key: value for key, value in data.items() if key != "train_unlabelled" or value}
+    """Of a curve, the images without labels are those that never had any.
+
+    Its labels by class are another number at every share, so those of all are left out.
+    """
+    return {
+        key: value
+        for key, value in data.items()
+        if key != "class_counts" and (key != "train_unlabelled" or value)
+    }
 
 
 def _beginnings(summary: Mapping[str, Any]) -> list[Fact]:

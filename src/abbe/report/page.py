@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from abbe import __version__
-from abbe.report import figures, tables, words
+from abbe.report import classes, figures, tables, words
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
 from abbe.report.facts import (
@@ -63,13 +63,22 @@ def render_page(run: Run) -> str:
         metric_name=words.short_name(summary, metric) if metric else "",
         interval_figures=_interval_figures(summary),
         gain_rows=tables.gain_rows(summary),
+        class_rows=classes.class_rows(summary),
+        confusion_rows=classes.confusion_rows(summary),
         pair_figures=_pair_figures(run),
+        agreement=classes.agreement(run),
         pictures=_pictures(run),
         curves=_curves(run),
         trained=sorted({str(entry["model"]) for entry in run.log if "model" in entry}),
         cost_rows=tables.cost_rows(summary),
         speed=_speed(summary),
-        data=facts_of(summary.get("data") or {}, DATA_NAMES, others=True),
+        data=facts_of(
+            {k: v for k, v in (summary.get("data") or {}).items() if k != "class_counts"},
+            DATA_NAMES,
+            others=True,
+        ),
+        class_splits=classes.splits_of(summary),
+        class_counts=classes.split_rows(summary),
         sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
         teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
         targets=summary.get("targets"),

@@ -105,9 +105,12 @@ def metrics_of_model(summary: Summary, model: str) -> Mapping[str, Mapping[str, 
 
 
 def primary_metric(summary: Summary) -> str | None:
-    """The metric of the headline: Dice, or else the first there is."""
+    """The metric of the headline: Dice, or else the first that is defined for any model."""
     metrics = metrics_of(summary)
-    return "dice" if "dice" in metrics else next(iter(metrics), None)
+    if "dice" in metrics:
+        return "dice"
+    defined = (metric for metric in metrics if _is_defined(summary, metric))
+    return next(defined, next(iter(metrics), None))
 
 
 def full_name(summary: Summary, metric: str) -> str:
@@ -177,7 +180,7 @@ def gain_rows(summary: Summary) -> list[GainRow]:
             GainRow(
                 full_name(summary, metric),
                 _arrow(metric),
-                decimal(gain.get("mean"), digits, signed=True),
+                value_of(gain, digits, signed=True),
                 interval(bounds_of(gain), digits),
                 p_value(gain.get("p")),
                 verdict_of(metric, bounds_of(gain)),
@@ -224,12 +227,26 @@ def milliseconds_of(model: Mapping[str, Any]) -> tuple[float | None, Mapping[str
     return (value if is_number(value) else None), {}
 
 
+def value_of(score: Mapping[str, Any], digits: int = 3, *, signed: bool = False) -> str:
+    """The mean of ``{"mean": …}``; ``not defined`` where it was computed and has no value."""
+    if "mean" in score and not is_number(score["mean"]):
+        return "not defined"
+    return decimal(score.get("mean"), digits, signed=signed)
+
+
+def _is_defined(summary: Summary, metric: str) -> bool:
+    return any(
+        is_number((metrics_of_model(summary, model).get(metric) or {}).get("mean"))
+        for model in models_of(summary)
+    )
+
+
 def _cell(metric: str, score: Mapping[str, Any] | None) -> Cell:
     score = score or {}
     digits = 3 if is_fraction(metric) else 2
     n = score.get("n")
     return Cell(
-        decimal(score.get("mean"), digits),
+        value_of(score, digits),
         interval(bounds_of(score), digits),
         n if isinstance(n, int) else None,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from abbe.report.classes import class_caveats
 from abbe.report.numbers import bounds_of, decimal, interval, is_number, percent
 from abbe.report.run_folder import Run
 from abbe.report.tables import (
@@ -30,6 +31,7 @@ _SHORT_NAMES = {
     "sq": "SQ",
     "rq": "RQ",
     "aji": "AJI",
+    "auroc": "AUROC",
 }
 
 # A key that ends in "@" stands for all metrics that begin with it.
@@ -50,6 +52,12 @@ METRIC_MEANINGS = {
     "rq": "F1 over objects at IoU 0.5.",
     "aji": "Aggregated Jaccard index: intersections over unions of matched objects, with what is "
     "unmatched counted against it.",
+    "balanced_accuracy": "The recall of a class is the share of its images that are recognised; "
+    "this is its mean over the classes that occur. Not defined where only one class occurs.",
+    "accuracy": "Share of the images that are recognised; frequent classes count most.",
+    "macro_f1": "2 TP / (2 TP + FP + FN) of each class, averaged over classes.",
+    "auroc": "How probable it is that an image of a class gets a higher probability of it than an "
+    "image of another class, averaged over classes. 0.5 is chance.",
 }
 
 
@@ -148,6 +156,7 @@ def caveats(run: Run) -> list[str]:
             f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide, and an "
             "interval from so few images is itself uncertain."
         )
+    found += class_caveats(summary)
     seed = run.environment.get("seed")
     if isinstance(seed, int):
         found.append(

@@ -1,7 +1,13 @@
 """Metrics of one image, statistics over images, thresholds. Arrays in, plain numbers out."""
 
 from abbe.scoring.boundary import boundary_scores
-from abbe.scoring.classification import CLASSIFICATION_METRICS, classification_scores
+from abbe.scoring.classification import (
+    CLASSIFICATION_METRICS,
+    ClassScores,
+    class_confusion,
+    class_scores,
+    classification_scores,
+)
 from abbe.scoring.image import image_scores
 from abbe.scoring.instance import instance_scores
 from abbe.scoring.names import METRICS, Metric
@@ -30,6 +36,7 @@ __all__ = [
     "PROMPTED_METRICS",
     "PROMPT_KINDS",
     "REGION_METRICS",
+    "ClassScores",
     "Difference",
     "InstanceThresholds",
     "Interval",
@@ -38,6 +45,8 @@ __all__ = [
     "boundary_scores",
     "choose_instance_thresholds",
     "choose_threshold",
+    "class_confusion",
+    "class_scores",
     "classification_scores",
     "confusion",
     "draw_counts",

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ def classification_scores(
 ) -> dict[str, Floats]:
     """The scores of a set of images, and of R resamples of it at once.
 
-    ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that occur; ``macro_f1``,
+    ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that occur, undefined where
+    that is one class alone, for nothing was to be told apart; ``macro_f1``,
     the mean of 2 TP / (2 TP + FP + FN) over classes that occur or are answered; ``auroc``, the mean
     over classes of how probable it is that an image of the class gets a higher probability of it
     than an image of another class, ties counted half (Hanley and McNeil 1982). A class without
@@ -54,12 +56,60 @@ def classification_scores(
     confusion = (counts @ np.eye(classes**2)[pair]).reshape(-1, classes, classes)
     right = np.diagonal(confusion, axis1=1, axis2=2)
     true, answered = confusion.sum(2), confusion.sum(1)
+    several = np.count_nonzero(true, axis=1) > 1
     return {
-        "balanced_accuracy": mean_of_defined(ratio(right, true)),
+        "balanced_accuracy": np.where(several, mean_of_defined(ratio(right, true)), np.nan),
         "accuracy": ratio(right.sum(1), true.sum(1)),
         "macro_f1": mean_of_defined(ratio(2 * right, true + answered)),
         "auroc": _in_parts(lambda part: _auroc(truth, probabilities, part), counts),
     }
+
+
+class ClassScores(NamedTuple):
+    """How well each class is told from the others, (K,) each; NaN where undefined.
+
+    Attributes:
+        precision: share of the images answered as the class that are of it.
+        recall: share of the images of the class that are answered as it.
+        f1: 2 TP / (2 TP + FP + FN).
+    """
+
+    precision: Floats
+    recall: Floats
+    f1: Floats
+
+
+def class_confusion(truth: NDArray[np.integer], probabilities: Floats) -> NDArray[np.int64]:
+    """How many images of each class were answered as which.
+
+    Args:
+        truth: (N,) class numbers in [0, K).
+        probabilities: (N, K); the answer is the class of the largest.
+
+    Returns:
+        (K, K), a row each true class, a column each answer.
+
+    Raises:
+        InputError: as `classification_scores`.
+    """
+    truth, probabilities = np.asarray(truth), np.asarray(probabilities, dtype=np.float64)
+    _check(truth, probabilities)
+    table = np.zeros((probabilities.shape[1],) * 2, np.int64)
+    np.add.at(table, (truth, probabilities.argmax(1)), 1)
+    return table
+
+
+def class_scores(confusion: NDArray[np.integer]) -> ClassScores:
+    """Precision, recall and F1 of each class.
+
+    Args:
+        confusion: (K, K) of `class_confusion`.
+    """
+    table = np.asarray(confusion, np.float64)
+    right, true, answered = np.diagonal(table), table.sum(1), table.sum(0)
+    return ClassScores(
+        ratio(right, answered), ratio(right, true), ratio(2 * right, true + answered)
+    )
 
 
 def _auroc(truth: NDArray[np.integer], probabilities: Floats, counts: Floats) -> Floats:

@@ -1,0 +1,97 @@
+"""Checking images with a class each: counts by split, and what would stop a classification."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from commands import abbe
+from helpers_of_datasets import dataset_of, record
+
+from abbe.datasets import CheckReport, check, class_folder
+
+
+@pytest.fixture
+def tiles(tmp_path: Path):
+    """Writes random tiles: ``tiles(train={"a": 3}, test={"a": 1})``; ``all`` for no split."""
+    random = np.random.default_rng(0)
+
+    def write(**parts: dict[str, int]) -> Path:
+        for split, counts in parts.items():
+            for label, count in counts.items():
+                folder = tmp_path / "tiles" / (label if split == "all" else f"{split}/{label}")
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    pixels = random.integers(0, 255, (8, 8, 3), np.uint8)
+                    PIL.Image.fromarray(pixels).save(folder / f"{number}.png")
+        return tmp_path / "tiles"
+
+    return write
+
+
+def said(report: CheckReport) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    return {it.what: (it.severity, list(it.where)) for it in report.problems}
+
+
+def test_classes_are_listed_with_counts_by_split(tiles, tmp_path, capsys):
+    root = tiles(train={"a": 3, "b": 2}, val={"a": 1, "b": 1}, test={"a": 10, "b": 11})
+    found = tmp_path / "found.json"
+    assert abbe("data", "check", root, "--data.kind", "classes", "--crop", 8, "--json", found) == 0
+    shown = capsys.readouterr().out
+    assert "train 5 (5 with a class), val 2 (2 with a class), test 21 (21 with a class)" in shown
+    assert "    a           train 3, val 1, test 10\n" in shown
+    assert "    b           train 2, val 1, test 11\n" in shown
+    assert "labelled" not in shown
+    assert "no problem found" in shown
+    facts = json.loads(found.read_text())
+    assert facts["splits"]["test"] == {"images": 21, "labelled": 0, "classes": {"a": 10, "b": 11}}
+
+
+def test_one_class_only_ends_with_one(tiles, capsys):
+    root = tiles(train={"a": 3}, val={"a": 2}, test={"a": 12})
+    assert abbe("data", "check", root, "--data.kind", "classes", "--crop", 8) == 1
+    shown = capsys.readouterr().out
+    assert "ERROR   there are images of one class only" in shown
+    assert shown.count("ERROR") == 1
+
+
+def test_what_splits_lack_is_named(tiles):
+    root = tiles(train={"a": 3, "b": 1}, val={"a": 2}, test={"a": 12})
+    problems = said(check(class_folder(root)))
+    training = problems["a class has fewer than 2 training images: no classifier can be trained"]
+    assert training == ("error", [("b", "1 image")])
+    assert problems["validation images are of one class only"][0] == "error"
+    assert problems["test images are of one class only"][0] == "warning"
+    rare = problems["a class has fewer than 10 test images, which say little about it"]
+    assert rare == ("warning", [("b", "0 images")])
+
+
+def test_without_test_images_nothing_can_be_scored(tiles):
+    problems = said(check(class_folder(tiles(train={"a": 3, "b": 3}))))
+    assert problems["no test image has a class"][0] == "error"
+    assert not any("has a label" in what for what in problems)
+
+
+def test_where_no_split_is_given_a_class_must_suffice_for_a_drawn_one(tiles):
+    report = check(class_folder(tiles(all={"a": 9, "b": 3, "c": 1}), classes=("a", "b", "c", "d")))
+    assert not report.ok
+    assert said(report) == {
+        "a class has fewer than 2 images: no classifier can be trained": (
+            "error", [("c", "1 image")]
+        ),
+        "a class has fewer than 4 images: not every split can have some": (
+            "warning", [("b", "3 images")]
+        ),
+        "a class has no image": ("warning", [("", "d")]),
+    }  # fmt: skip
+    assert "no split 13 (13 with a class)" in report.text()
+
+
+def test_a_file_that_is_left_out_is_an_error():
+    whole = dataset_of(record("a"), record("b"))
+    assert check(whole).ok
+    report = check(replace(whole, left_out=("one.svs: damaged", "two.svs: all background")))
+    assert not report.ok
+    assert "ERROR   a file cannot be used and is left out (2)\n          one.svs" in report.text()

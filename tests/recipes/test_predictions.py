@@ -1,0 +1,37 @@
+"""The table of what classifiers said of each test image, by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet
+
+from abbe.datasets.prepare import Prepared
+from abbe.recipes.predictions import confusions, save_predictions
+from abbe.recipes.task_scores import Answers
+
+IMAGE = Prepared("a", np.zeros((1, 2, 2)), ("red",), np.zeros((1, 2)), (2, 2))
+IMAGES = [replace(IMAGE, id=id, category=number) for id, number in (("a", 0), ("b", 1), ("c", 1))]
+ANSWERS = {
+    "student": Answers(np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])),
+    "twin": Answers(np.array([[0.1, 0.9], [0.3, 0.7], [0.2, 0.8]])),
+}
+
+
+def test_a_row_an_image_and_model_says_what_was_answered_and_how_surely(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    save_predictions(path, ("dense", "sparse"), ANSWERS, IMAGES, [None, None, None])
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    assert [(row["model"], row["image"]) for row in rows] == [
+        (model, image) for model in ("student", "twin") for image in "abc"
+    ]
+    assert rows[1] == {
+        "image": "b", "group": None, "model": "student", "class": "sparse", "predicted": "dense",
+        "probability_dense": 0.6, "probability_sparse": 0.4,
+    }  # fmt: skip
+    save_predictions(path, ("dense", "sparse"), ANSWERS, IMAGES, ["p1", "p1", None])
+    groups = pyarrow.parquet.read_table(path)["group"].to_pylist()
+    assert groups == ["p1", "p1", None] * 2
+
+
+def test_confusions_count_answers_by_true_class():
+    assert confusions(ANSWERS, IMAGES) == {"student": [[1, 0], [1, 1]], "twin": [[0, 1], [0, 2]]}
