@@ -155,6 +155,34 @@ def test_no_proof_images_are_refused(run, tmp_path, capsys):
     assert "--images 0: at least one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--threads", "0"),
+        ("--threads", "1025"),
+        ("--budget-ms", "-5"),
+        ("--budget-ms", "0"),
+        ("--budget-ms", "nan"),
+        ("--budget-dice", "-0.1"),
+        ("--budget-mean-iou", "nan"),
+        ("--data-path", "elsewhere"),
+    ],
+)
+def test_bad_arguments_are_refused_before_any_work(run, tmp_path, capsys, option, value):
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "student.safetensors").unlink()  # whoever opened it would say so
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "out", option, value) == 1
+    assert f"abbe export: {option} {value}: " in capsys.readouterr().err
+
+
+def test_images_are_looked_for_where_there_is_something(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "gone"))
+    words = "export", tmp_path / "run", "--out", tmp_path / "out"
+    assert abbe(*words, "--data-path", tmp_path / "gone too") == 1
+    assert "gone too: there is no such folder" in capsys.readouterr().err
+
+
 def test_a_tile_that_does_not_fit_is_refused_at_once(run, tmp_path, capsys):
     assert abbe("export", run, "--out", tmp_path / "out", "--tile", 100) == 1
     assert "--tile 100" in capsys.readouterr().err

@@ -1,5 +1,9 @@
 """Places for results: refused before any work, where they are taken or cannot be made."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from small_students import FACTS, Blobs, images
 
@@ -25,6 +29,24 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="no"):
         fail()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_exports_left_is_removed_and_nothing_else(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stale = [tmp_path / f".out.{number}.part" for number in (ended.pid, os.getpid())]
+    kept = [
+        tmp_path / f".out.{os.getppid()}.part",  # of a process that runs
+        tmp_path / f".out.b.{ended.pid}.part",
+        tmp_path / f".other.{ended.pid}.part",
+    ]
+    for path in (*stale, *kept):
+        path.mkdir()
+        (path / "model.onnx").write_text("half")
+    with new_folder(tmp_path / "out"):
+        assert not stale[0].exists()
+        assert not (stale[1] / "model.onnx").exists()
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out", *kept])
 
 
 def test_a_taken_place_is_refused_and_untouched(tmp_path):
@@ -56,7 +78,9 @@ def test_files_are_new_and_end_as_they_should(tmp_path):
     [
         ((100,), 32, 32, "--tile 100"),
         ((64,), 16, 32, "--tile 64"),
+        ((8224,), 16, 32, "--tile 8224"),
         ((128,), 20, 32, "--halo 20"),
+        ((128,), 4112, 32, "--halo 4112"),
         ((128,), 32, 20, "--context 20"),
     ],
 )

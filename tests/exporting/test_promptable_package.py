@@ -4,6 +4,7 @@ Its weights are random: what is tested is that nothing is lost on the way. torch
 export it, so that there is one package for all tests.
 """
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from abbe.exporting.promptable_parity import (
 )
 from abbe.exporting.promptable_write import write_promptable_package
 from abbe.imaging import read_labels
-from abbe.runtime.package import Package
+from abbe.runtime.package import Package, describe_file, read_package, write_description
 
 pytestmark = pytest.mark.slow
 
@@ -324,3 +325,37 @@ def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp
     ):
         assert command(*words, "--prompts", tmp_path / "p.csv", *option) == 1
         assert complaint in capsys.readouterr().err
+
+
+def test_bench_times_encoder_and_decoder(exported, tmp_path, capsys):
+    out = tmp_path / "b.json"
+    assert command("bench", exported.package.folder, "--repeats", 1, "--json", out) == 0
+    figures = json.loads(out.read_text("utf-8"))
+    for name in ("openvino/fp32", "onnxruntime/fp32"):
+        assert 0 < figures["encoder"][name] < 10_000
+        assert 0 < figures["decoder"][name] < 10_000
+        assert 50 < figures["peak_mib"][name] < 2000
+        assert all(0 < seconds < 60 for seconds in figures["cold_start"][name])
+    assert "no int8 encoder" in figures["left_out"]["openvino/int8"]
+    assert "decoder ms/prompt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--compare"], ["--side", 64], ["a.png"]], ids=str)
+def test_bench_refuses_what_is_not_for_promptable_packages(exported, capsys, words):
+    assert command("bench", exported.package.folder, *words) == 1
+    assert "timed on a square of its own size" in capsys.readouterr().err
+
+
+def test_a_check_compares_the_masks_expected(exported, tmp_path, capsys):
+    folder = shutil.copytree(exported.package.folder, tmp_path / "clicks")
+    student = sam.PromptablePredictor(exported.student)
+    student.set_image(pictures(1)[0].picture)
+    mask = student.predict(box=BOX["box"], multimask_output=False)[0][0]
+    for known, code in ((mask, 0), (~mask, 1)):
+        prompts = {"boxes": np.array([BOX["box"]]), "points": np.zeros((0, 2))}
+        np.savez(folder / "expected.npz", allow_pickle=False, masks=known[None], **prompts)
+        description = read_package(folder).description
+        files = description.files | {"expected": describe_file(folder, "expected.npz")}
+        write_description(folder, description.model_copy(update={"files": files}))
+        assert command("bench", folder, "--check") == code
+    assert "differs by more than 0.001: openvino/fp32" in capsys.readouterr().out

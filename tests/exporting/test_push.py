@@ -1,5 +1,6 @@
 """Packages to Hugging Face, with a hub that only takes notes."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +100,32 @@ def test_the_example_can_stay_at_home(hub, package, tmp_path):
     assert not downloaded.has("test_image")
     assert downloaded.file("onnx").read_text() == "model.onnx"
     assert read_package(package).has("test_image")  # the original is as it was
+
+
+def test_without_the_example_no_image_is_named(hub, package):
+    names = "patient 7", "patient 77"
+    description = read_package(package).description
+    lost = "0.0030 Dice lost (mean of 4 images); worst image: patient 77; of 4 ways this: mixed"
+    parity = {
+        "openvino/fp32": {"lost_dice": 0.0, "worst_image": names[0], "kept": True},
+        "openvino/int8": {"worst_image": names[1], "kept": False, "reason": lost},
+    }
+    (package / "README.md").write_text(f"Own words.\n\n- openvino/int8: {lost}\n", encoding="utf-8")
+    files = description.files | {"card": describe_file(package, "README.md")}
+    changed = description.model_copy(update={"parity": parity, "files": files})
+    write_description(package, changed)
+    push(package, "me/nuclei")
+    assert b"patient 77" in hub.uploaded["package.json"]
+    push(package, "me/nuclei", with_example=False)
+    sent = json.loads(hub.uploaded["package.json"])
+    assert sent["parity"]["openvino/fp32"] == {"lost_dice": 0.0, "kept": True}
+    reason = "0.0030 Dice lost (mean of 4 images); of 4 ways this: mixed"
+    assert sent["parity"]["openvino/int8"] == {"kept": False, "reason": reason}
+    assert hub.uploaded["README.md"] == f"Own words.\n\n- openvino/int8: {reason}\n".encode()
+    assert not any(b"patient" in content for content in hub.uploaded.values())
+    card = sent["files"]["card"]
+    assert card["bytes"] == len(hub.uploaded["README.md"])
+    assert card["sha256"] == hashlib.sha256(hub.uploaded["README.md"]).hexdigest()
 
 
 def test_a_dry_run_sends_nothing(hub, package, capsys):

@@ -1,5 +1,8 @@
 """TorchScript of a student, for QuPath and deepImageJ."""
 
+import zipfile
+from pathlib import Path
+
 import pytest
 import torch
 from small_students import Blobs
@@ -17,6 +20,17 @@ def test_it_answers_as_the_student_at_any_size(tmp_path):
     for shape in ((1, 1, 64, 48), (3, 1, 16, 160)):
         image = torch.rand(shape)
         torch.testing.assert_close(traced(image), Blobs()(image))
+
+
+def test_it_tells_nothing_of_where_it_was_made(tmp_path):
+    write_torchscript(Blobs(), tmp_path / "blobs.pt", 1, 16)
+    with zipfile.ZipFile(tmp_path / "blobs.pt") as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    assert any(name.endswith(".py") for name in contents)
+    assert not [name for name in contents if name.endswith(".debug_pkl")]
+    here = [str(Path(__file__).parent), str(Path(torch.__file__).parent), str(tmp_path)]
+    for name, content in contents.items():
+        assert not any(path.encode() in content for path in here), name
 
 
 class FixedSize(Blobs):

@@ -1,13 +1,16 @@
-"""``abbe bench``: how fast a package runs here."""
+"""``abbe bench``: how fast a package runs here, and whether it answers as it should."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from abbe.cli.arguments import parse, say
-from abbe.errors import MissingExtraError
+from abbe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from abbe.runtime.package import Package
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,16 @@ class BenchArguments:
     """The package that abbe export wrote."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Images, folders or patterns; without any, the package's test image, mirrored side by side."""
-    side: int = 2048
-    """Side of the mirrored test image, px."""
-    repeats: int = 7
-    """How often a tile is timed; the median counts."""
+    check: bool = False
+    """Measure nothing: compare answers for the package's test image with those expected."""
+    channels: tuple[str, ...] | None = None
+    """Names of all the images' channels in order, where the files do not say."""
+    pixel_size: float | None = None
+    """µm per pixel of the images, where the files do not say or are wrong."""
+    side: int | None = None
+    """Side of the mirrored test image, px; 2048 where omitted."""
+    repeats: int | None = None
+    """How often a tile is timed, the median counts; 7 where omitted."""
     threads: int | None = None
     """Processor threads for the network alone; all where omitted."""
     compare: bool = False
@@ -34,37 +43,111 @@ class BenchArguments:
     """Draw the whole jobs by part to this file (.png, .svg)."""
 
 
+_OF_OBJECTS = ("images", "channels", "pixel_size", "side", "compare", "picture")
+"""Options that a promptable package has no use for."""
+
+
 def run(words: list[str]) -> int:
-    """``abbe bench``."""
+    """``abbe bench``; exit code 1 where an image did not suit, or a check found a difference."""
     description = """Measure how fast a package runs on this machine.
 
 The network alone by engine and precision; whole jobs from images to labels on disk, with the
-shares of reading, network, instances and writing, and the memory; a cold start.
+shares of reading, network, instances and writing, and the memory; a cold start. Images that do not
+suit the package are listed; the rest go on. Of a promptable package: encoder, decoder for a prompt,
+memory and cold start.
+
+With --check nothing is measured: the package's own test image is run by every engine and
+precision that there is here, and compared with the answer that the student gave when it was
+exported. The exit code is 1 where fp32 differs by more than 0.001.
 
 examples:
   abbe bench packages/nuclei
+  abbe bench packages/nuclei --check
   abbe bench packages/nuclei images/ --compare --json bench.json --picture bench.png"""
     arguments = parse(BenchArguments, "bench", words, description)
-    from abbe.files import write_json
-    from abbe.runtime.bench import bench, draw
-    from abbe.runtime.many import find_images
     from abbe.runtime.package import read_package
 
+    package = read_package(arguments.package)
+    if arguments.json is not None:
+        _check_folder("--json", arguments.json)
+    if arguments.check:
+        return _check(arguments, package)
+    if package.description.task == "promptable":
+        return _measure_promptable(arguments, package)
+    return _measure(arguments, package)
+
+
+def _check(arguments: BenchArguments, package: "Package") -> int:
+    from abbe.runtime.package_check import LARGEST, check_package
+
+    _refuse(arguments, (*_OF_OBJECTS, "repeats", "cold"), "--check runs the test image alone")
+    result = check_package(package, arguments.threads)
+    _tell(result, arguments.json)
+    if result.wrong:
+        say(f"differs by more than {LARGEST:g}: {', '.join(result.wrong)}")
+    return 1 if result.wrong else 0
+
+
+def _measure_promptable(arguments: BenchArguments, package: "Package") -> int:
+    from abbe.runtime.bench_common import REPEATS
+    from abbe.runtime.bench_promptable import bench_promptable
+
+    why = "a promptable package is timed on a square of its own size"
+    _refuse(arguments, _OF_OBJECTS, why)
+    result = bench_promptable(
+        package,
+        repeats=REPEATS if arguments.repeats is None else arguments.repeats,
+        threads=arguments.threads,
+        cold=arguments.cold,
+    )
+    _tell(result, arguments.json)
+    return 0
+
+
+def _measure(arguments: BenchArguments, package: "Package") -> int:
+    from abbe.runtime.bench import SIDE, bench
+    from abbe.runtime.bench_common import REPEATS
+    from abbe.runtime.bench_picture import check_picture, draw
+    from abbe.runtime.many import find_images
+
+    if arguments.picture is not None:
+        check_picture(arguments.picture)
+        _check_folder("--picture", arguments.picture)
     result = bench(
-        read_package(arguments.package),
-        list(find_images(arguments.images)),
-        side=arguments.side,
-        repeats=arguments.repeats,
+        package,
+        find_images(arguments.images),
+        channels=arguments.channels,
+        pixel_size=arguments.pixel_size,
+        side=SIDE if arguments.side is None else arguments.side,
+        repeats=REPEATS if arguments.repeats is None else arguments.repeats,
         threads=arguments.threads,
         compare=arguments.compare,
         cold=arguments.cold,
     )
-    say(result.table())
-    if arguments.json is not None:
-        write_json(arguments.json, result.to_json())
+    _tell(result, arguments.json)
     if arguments.picture is not None:
-        try:
-            draw(result, arguments.picture)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("matplotlib", "train", "A picture of the figures") from error
-    return 0
+        draw(result, arguments.picture)
+    return 1 if result.unsuitable else 0
+
+
+def _refuse(arguments: BenchArguments, options: tuple[str, ...], why: str) -> None:
+    """Refuse options that were given and would not be looked at."""
+    for option in options:
+        if getattr(arguments, option) != getattr(BenchArguments, option):
+            name = "IMAGES" if option == "images" else f"--{option.replace('_', '-')}"
+            name = "--no-cold" if option == "cold" else name
+            raise ConfigError(f"{name}: {why}. Leave it out")
+
+
+def _check_folder(option: str, path: Path) -> None:
+    """Refuse a file that could not be written, before anything is measured."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ConfigError(f"{option} {path}: give a file in a folder that exists")
+
+
+def _tell(result: Any, json: Path | None) -> None:
+    from abbe.files import write_json
+
+    say(result.table())
+    if json is not None:
+        write_json(json, result.to_json())

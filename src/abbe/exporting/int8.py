@@ -2,7 +2,7 @@
 
 Post-training quantisation by nncf: activations' ranges come from calibration images, weights are
 rounded a channel at a time, biases corrected. Which way costs a network least is not known
-beforehand, so several are tried and measured (`abbe.exporting.search`).
+beforehand, so several are tried and measured (`abbe.exporting.prove.add_int8`).
 """
 
 import contextlib

@@ -12,14 +12,18 @@ from abbe.errors import ConfigError, MissingExtraError
 from abbe.runtime.package import (
     DESCRIPTION,
     Package,
+    PackageDescription,
     PackageFile,
     Role,
+    describe_file,
     read_package,
     write_description,
 )
 
 EXAMPLE: tuple[Role, ...] = ("test_image", "expected")
 """What shows a part of one of the user's images."""
+WORST = "worst_image"
+"""Among the figures of an engine: the name of one of the user's images."""
 
 
 class Upload(NamedTuple):
@@ -42,7 +46,8 @@ def push(
     Args:
         folder: The package.
         repository: "owner/name"; it is made where it does not exist.
-        with_example: Also upload the test image, a part of one of your images, and its maps.
+        with_example: Also upload the test image, a part of one of your images, and its maps. Else
+            no name of an image is uploaded either: not that of the one which lost most.
         private: Make the repository private, if it is made.
         dry_run: Only say what would be uploaded.
 
@@ -82,8 +87,35 @@ def _staged(package: Package, with_example: bool) -> Iterator[Path]:
         if with_example:
             shutil.copyfile(package.folder / DESCRIPTION, staged / DESCRIPTION)
         else:
-            write_description(staged, package.description.model_copy(update={"files": kept}))
+            _describe_without_images(staged, package.description, kept)
         yield staged
+
+
+def _describe_without_images(
+    staged: Path, description: PackageDescription, kept: dict[Role, PackageFile]
+) -> None:
+    """Write description and card without the names of the images that lost most."""
+    names = {str(figures[WORST]) for figures in description.parity.values() if WORST in figures}
+
+    def without_names(text: str) -> str:
+        # As `Comparison.excess` puts it, longest first: a name may begin with another one.
+        for name in sorted(names, key=len, reverse=True):
+            text = text.replace(f"; worst image: {name}", "")
+        return text
+
+    parity = {
+        engine: {
+            key: without_names(value) if isinstance(value, str) else value
+            for key, value in figures.items()
+            if key != WORST
+        }
+        for engine, figures in description.parity.items()
+    }
+    if "card" in kept:
+        card = staged / kept["card"].path
+        card.write_text(without_names(card.read_text("utf-8")), encoding="utf-8")
+        kept = {**kept, "card": describe_file(staged, kept["card"].path)}
+    write_description(staged, description.model_copy(update={"files": kept, "parity": parity}))
 
 
 def _check_name(repository: str) -> None:

@@ -4,6 +4,7 @@ torch no longer develops the format. It holds pickled parts, so it lies beside a
 it.
 """
 
+import io
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from abbe.files import atomic_path
 
 CLOSE = 1e-4
 """Most difference of logits between the file and eager torch, of their largest magnitude."""
+_OF_THE_WRITER = ("version", ".data/serialization_id")
+"""Records that torch's writer adds by itself."""
 
 
 def write_torchscript(student: nn.Module, path: Path, in_channels: int, divisor: int) -> None:
@@ -36,9 +39,26 @@ def write_torchscript(student: nn.Module, path: Path, in_channels: int, divisor:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's own notice that the format is old
         traced = torch.jit.trace(student.eval(), example)
+        assert isinstance(traced, torch.jit.ScriptModule)
         with atomic_path(path) as temporary:
-            torch.jit.save(traced, str(temporary))
+            temporary.write_bytes(_saved(traced))
             _check(student, torch.jit.load(str(temporary)), in_channels, divisor)
+
+
+def _saved(traced: torch.jit.ScriptModule) -> bytes:
+    """The file, without the records that say which source line made each operation.
+
+    They are for debuggers alone, and hold the paths of whoever exports.
+    """
+    reader = torch._C.PyTorchFileReader(io.BytesIO(traced.save_to_buffer()))
+    file = io.BytesIO()
+    writer = torch._C.PyTorchFileWriter(file)
+    for name in reader.get_all_records():
+        if not name.endswith(".debug_pkl") and name not in _OF_THE_WRITER:
+            record = reader.get_record(name)
+            writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    return file.getvalue()
 
 
 def _check(student: nn.Module, traced: nn.Module, in_channels: int, divisor: int) -> None:

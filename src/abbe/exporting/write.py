@@ -31,6 +31,9 @@ from abbe.exporting.speed import (
 )
 from abbe.runtime.package import Package, read_package
 
+LARGEST_TILE, LARGEST_MARGIN = 8192, 4096
+"""px; a package's description holds no more."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -103,13 +106,16 @@ def check_tiles(tiles: Sequence[int], halo: int, margin: int, divisor: int) -> N
         ConfigError: Naming what would fit.
     """
     for option, side in (("halo", halo), ("context", margin)):
-        if side % divisor or side < 0:
-            raise ConfigError(f"--{option} {side}: must be a multiple of {divisor} px")
-    for tile in tiles:
-        if tile % divisor or tile <= 2 * margin:
+        if side % divisor or not 0 <= side <= LARGEST_MARGIN:
             raise ConfigError(
-                f"--tile {tile}: must be a multiple of {divisor} px and more than twice the "
-                f"context of {margin} px. Give another --tile, or a smaller --context"
+                f"--{option} {side}: must be a multiple of {divisor} px, at most {LARGEST_MARGIN}"
+            )
+    for tile in tiles:
+        if tile % divisor or not 2 * margin < tile <= LARGEST_TILE:
+            raise ConfigError(
+                f"--tile {tile}: must be a multiple of {divisor} px, at most {LARGEST_TILE}, and "
+                f"more than twice the context of {margin} px. Give another --tile, or a smaller "
+                "--context"
             )
 
 

@@ -1,5 +1,6 @@
 """A finished run becomes a package."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,8 @@ from abbe.runtime.package import InstanceRule, Normalisation, Package, Threshold
 
 IMAGES = 48
 """Proof images, where nothing else is said."""
+MOST_THREADS = 1024
+"""A package's description holds no more."""
 SMALLEST_HALO = 64
 EXAMPLE_SIDE = 256
 """px of the package's test image."""
@@ -92,19 +95,18 @@ def export_run(
 
     Raises:
         InputError: The run is not finished, its weights or images are missing.
-        ConfigError: ``out`` is taken, an option does not fit the run, or nothing meets the time
-            budget.
+        ConfigError: ``out`` is taken, an option is out of its range or does not fit the run, or
+            nothing meets the time budget.
         PackageError: The package would lose more than the budget.
     """
     run = run if isinstance(run, Run) else open_run(run)
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
-    for option, value in (("images", images), ("calibration-images", calibration_images)):
-        if value is not None and value < 1:
-            raise ConfigError(f"--{option} {value}: at least one image is needed")
+    budget = budget or Budget()
+    _check_numbers(images, calibration_images, threads, budget_ms, budget)
     request = Request(
         int8=int8,
-        budget=budget or Budget(),
+        budget=budget,
         budget_ms=budget_ms,
         tile=tuple(tile),
         halo=halo,
@@ -114,6 +116,7 @@ def export_run(
         calibration_images=calibration_images,
     )
     experiment = config.load(run.folder / "config.yaml")
+    _check_data_path(data_path, experiment.data.kind, dataset)
     if run.summary["recipe"] == RECIPE:
         _refuse_for_promptable(request, bioimageio, torchscript)
         dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
@@ -145,6 +148,42 @@ def export_run(
         )
         say(f"bioimage.io package, which passes bioimageio.core's test: {bioimageio}")
     return package
+
+
+def _check_numbers(
+    images: int | None,
+    calibration_images: int,
+    threads: int | None,
+    budget_ms: float | None,
+    budget: Budget,
+) -> None:
+    """Refuse numbers that would fail only once the work is done."""
+    for option, value in (("images", images), ("calibration-images", calibration_images)):
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option} {value}: at least one image is needed")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ConfigError(f"--threads {threads}: give 1 to {MOST_THREADS}, or leave it out")
+    if budget_ms is not None and not 0 < budget_ms < math.inf:
+        raise ConfigError(f"--budget-ms {budget_ms:g}: give milliseconds above 0, or leave it out")
+    for name, most in dataclasses.asdict(budget).items():
+        if not most >= 0:  # as a negation, so that NaN is refused
+            option = name.replace("_", "-")
+            raise ConfigError(f"--budget-{option} {most:g}: give what may be lost, 0 or more")
+
+
+def _check_data_path(data_path: Path | None, kind: str, dataset: Dataset | None) -> None:
+    """Refuse a place of images that is not there, or that would not be looked at."""
+    if data_path is None:
+        return
+    if dataset is not None:
+        raise ConfigError(f"--data-path {data_path}: the data set itself is given. Leave it out")
+    if kind == "simulated":
+        raise ConfigError(
+            f"--data-path {data_path}: this run's images are simulated, and made again for the "
+            "export. Leave it out"
+        )
+    if not data_path.exists():
+        raise ConfigError(f"--data-path {data_path}: there is no such folder. Check the path")
 
 
 def _export_objects(

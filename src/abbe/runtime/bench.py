@@ -1,34 +1,40 @@
 """How fast a package runs on this machine: the network alone, whole jobs by part, a cold start."""
 
-import json
 import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from abbe.errors import AbbeError, ConfigError
-from abbe.imaging import open_image
-from abbe.runtime.engine import EngineName, Precision, open_engine
+from abbe.errors import ConfigError, InputError, MissingExtraError
+from abbe.imaging import Image, Region, open_image
+from abbe.runtime.bench_common import (
+    REPEATS,
+    check_counts,
+    in_child,
+    in_turns,
+    machine,
+    not_measured,
+    open_all,
+    output_of,
+    peak_mib,
+)
+from abbe.runtime.cutting import scale_for
+from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Package, read_package
+from abbe.runtime.prediction import channels_for
 from abbe.runtime.timing import PARTS
 
-Setting = tuple[EngineName, Precision]
-SETTINGS: tuple[Setting, ...] = (
-    ("openvino", "fp32"),
-    ("openvino", "bf16"),
-    ("openvino", "int8"),
-    ("onnxruntime", "fp32"),
-)
+Run = Callable[[np.ndarray], np.ndarray]
 EAGER = "eager torch/fp32"
+SIDE = 2048
+"""px of the mirrored test image, where nothing else is said."""
 _COLD_SIDE = 512
 
 
@@ -69,7 +75,8 @@ class Bench:
         jobs: Whole jobs by "engine/precision".
         cold_start: Seconds from starting Python to the labels of a 512 × 512 px PNG, without and
             with the compiled network in the cache.
-        left_out: By "engine/precision" why it was not measured.
+        left_out: By "engine/precision", or "cold start", why it was not measured.
+        unsuitable: By image, what is wrong with it; the others were measured.
     """
 
     package: str
@@ -79,6 +86,7 @@ class Bench:
     jobs: dict[str, WholeJob]
     cold_start: dict[str, float]
     left_out: dict[str, str]
+    unsuitable: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """All figures, as JSON can hold them."""
@@ -109,16 +117,30 @@ class Bench:
         if self.cold_start:
             lines += ["", "cold start to the first result of 512 × 512 px:"]
             lines += [f"  {name:24}{value:9.2f} s" for name, value in self.cold_start.items()]
-        lines += [f"{name}: not measured ({why})" for name, why in self.left_out.items()]
+        lines += not_measured(self.left_out)
+        if self.unsuitable:
+            lines += ["", f"{len(self.unsuitable)} images were left out:"]
+            lines += [f"  {reason}" for reason in self.unsuitable.values()]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Images for whole jobs, with where each lies below its folder, and what is told of them."""
+
+    images: Mapping[Path, Path]
+    channels: tuple[str, ...] | None
+    pixel_size: float | None
 
 
 def bench(
     package: Package,
-    images: Sequence[Path] = (),
+    images: Mapping[Path, Path] | None = None,
     *,
-    side: int = 2048,
-    repeats: int = 7,
+    channels: tuple[str, ...] | None = None,
+    pixel_size: float | None = None,
+    side: int = SIDE,
+    repeats: int = REPEATS,
     threads: int | None = None,
     compare: bool = False,
     cold: bool = True,
@@ -127,8 +149,9 @@ def bench(
 
     Args:
         package: The package.
-        images: Images for the whole jobs; without any, the package's test image, mirrored side by
-            side to ``side`` px.
+        images: Images for the whole jobs, as `abbe.runtime.many.find_images` gives them; without
+            any, the package's test image, mirrored side by side to ``side`` px.
+        channels, pixel_size: Of all images, where the files do not say.
         side: See ``images``.
         repeats: Timings of a tile; the engines take turns and the median counts.
         threads: For the network; None for all cores.
@@ -136,53 +159,53 @@ def bench(
         cold: Whether to time a cold start.
 
     Raises:
-        ConfigError: There is no image to measure on.
+        ConfigError: A number is below 1, there is no image to measure on, or a whole job fails.
+        InputError: No image suits the package.
+        PackageError: A network of the package is damaged.
         MissingExtraError: ``compare`` without torch.
     """
+    check_counts(side=side, repeats=repeats, threads=threads)
     description = package.description
-    runs, left_out = _networks(package, threads)
-    if compare:
-        runs[EAGER] = _eager(package, threads)
-    milliseconds = _time_networks(runs, _tile(package), repeats)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        inputs = list(images) or [_mosaic(package, side, folder)]
-        jobs = {
-            f"{engine}/{precision}": _in_child(package, inputs, engine, precision, folder)
-            for engine, precision in SETTINGS
-            if f"{engine}/{precision}" in runs
-        }
-        starts = _cold_starts(package, inputs[0], folder) if cold else {}
+        if images:
+            inputs, unsuitable = _suitable(package, _Inputs(images, channels, pixel_size))
+        elif channels is not None or pixel_size is not None:
+            raise ConfigError("--channels, --pixel-size: tell of images; name images to measure on")
+        else:
+            inputs, unsuitable = _mosaic(package, side, folder), {}
+        opened, left_out = open_all(partial(open_engine, package, threads=threads))
+        runs: dict[str, Run] = {name: engine.logits for name, engine in opened.items()}
+        if compare:
+            runs[EAGER] = _eager(package, threads)
+        tile = _tile(package)
+        milliseconds = in_turns({name: partial(run, tile) for name, run in runs.items()}, repeats)
+        jobs: dict[str, WholeJob] = {}
+        for name, engine in opened.items():
+            jobs[name], failed = _whole_job(
+                package, inputs, engine.engine, engine.precision, folder
+            )
+            unsuitable |= failed
+        starts, reason = _cold_starts(package, inputs, folder) if cold else ({}, "")
+        if reason:
+            left_out["cold start"] = reason
     return Bench(
         package=description.title,
-        machine=_machine(),
+        machine=machine(),
         tile=description.tile,
         milliseconds=milliseconds,
         jobs=jobs,
         cold_start=starts,
         left_out=left_out,
+        unsuitable=unsuitable,
     )
 
 
-Run = Callable[[np.ndarray], np.ndarray]
-
-
-def _networks(package: Package, threads: int | None) -> tuple[dict[str, Run], dict[str, str]]:
-    runs: dict[str, Run] = {}
-    left_out: dict[str, str] = {}
-    for engine, precision in SETTINGS:
-        name = f"{engine}/{precision}"
-        try:
-            opened = open_engine(package, engine=engine, precision=precision, threads=threads)
-        except AbbeError as error:  # not installed, not in the package, not in the hardware
-            left_out[name] = str(error)
-        else:
-            runs[name] = opened.logits
-    return runs, left_out
-
-
 def _eager(package: Package, threads: int | None) -> Run:
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("torch", "train", "--compare") from error
 
     from abbe import students
 
@@ -208,19 +231,27 @@ def _tile(package: Package) -> np.ndarray:
     return np.random.default_rng(0).random(shape, np.float32)
 
 
-def _time_networks(runs: dict[str, Run], tile: np.ndarray, repeats: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run(tile)
-    for _ in range(repeats):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run(tile)
-            seconds[name].append(time.perf_counter() - started)
-    return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+def _suitable(package: Package, given: _Inputs) -> tuple[_Inputs, dict[str, str]]:
+    """The images that the package can see, and by image what is wrong with the others."""
+    suitable: dict[Path, Path] = {}
+    unsuitable: dict[str, str] = {}
+    for path, below in given.images.items():
+        try:
+            image = open_image(path, channels=given.channels, pixel_size=given.pixel_size)
+            channels_for(image, package.description.channels)
+            scale_for(image, package.description)
+        except InputError as error:
+            unsuitable[str(path)] = str(error)
+        else:
+            suitable[path] = below
+    if not suitable:
+        raise InputError(
+            f"none of {len(unsuitable)} images suits the package: {next(iter(unsuitable.values()))}"
+        )
+    return replace(given, images=suitable), unsuitable
 
 
-def _mosaic(package: Package, side: int, folder: Path) -> Path:
+def _mosaic(package: Package, side: int, folder: Path) -> _Inputs:
     """The test image, mirrored side by side, as an array file with one axis for channels."""
     description = package.description
     if not package.has("test_image"):
@@ -230,147 +261,94 @@ def _mosaic(package: Package, side: int, folder: Path) -> Path:
     pads = [(0, max(side - length, 0)) for length in pixels.shape[1:]]
     path = folder / "mosaic.npy"
     np.save(path, np.pad(pixels, ((0, 0), *pads), mode="symmetric")[:, :side, :side])
-    return path
+    return _Inputs({path: Path(path.name)}, description.channels, description.pixel_size)
 
 
-_CHILD = "import sys; from abbe.runtime.bench import job_in_child; job_in_child(sys.argv[1])"
-
-
-def _in_child(
-    package: Package, images: list[Path], engine: str, precision: str, folder: Path
-) -> WholeJob:
-    """Run a whole job in a process of its own, so that its memory is its own."""
+def _whole_job(
+    package: Package, inputs: _Inputs, engine: str, precision: str, folder: Path
+) -> tuple[WholeJob, dict[str, str]]:
+    """A whole job in a process of its own, and by image what was wrong with it."""
     task = {
         "package": str(package.folder),
-        "images": [str(path) for path in images],
+        "images": [(str(path), str(below)) for path, below in inputs.images.items()],
+        "channels": inputs.channels,
+        "pixel_size": inputs.pixel_size,
         "engine": engine,
         "precision": precision,
         "out": str(folder / f"{engine}-{precision}"),
     }
-    command = [sys.executable, "-c", _CHILD, json.dumps(task)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
+    try:
+        figures = in_child(f"{__name__}:job_in_child", task)
+    except ConfigError as error:
         raise ConfigError(
-            f"{package.folder}: the job with {engine}/{precision} failed: {done.stdout}"
-        )
-    return WholeJob(**json.loads(done.stdout.splitlines()[-1]))
+            f"{package.folder}: the whole job with {engine}/{precision} failed: {error}"
+        ) from error
+    failed = figures.pop("failed")
+    return WholeJob(**figures), failed
 
 
-def peak_mib() -> float:
-    """The most memory that this process has held, in MiB.
+def job_in_child(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the whole job that `bench` describes: the fields of `WholeJob`, and what failed.
 
-    On Linux of this program alone; what getrusage(2) tells includes the process it came from.
+    Raises:
+        InputError: No image could be read.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 1024
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def job_in_child(task: str) -> None:
-    """Run the whole job that `bench` describes, and print its figures as JSON."""
-    from abbe.runtime.many import Job, find_images, predict_many
+    from abbe.runtime.many import Job, predict_many
     from abbe.runtime.tasks import ready_for_files
 
-    told = json.loads(task)
-    package = read_package(told["package"])
-    description = package.description
-    images = find_images(told["images"])
-    names, size = None, None
-    if all(path.name == "mosaic.npy" for path in images):
-        names, size = description.channels, description.pixel_size
+    package = read_package(task["package"])
+    images = {Path(path): Path(below) for path, below in task["images"]}
+    names, size = task["channels"] and tuple(task["channels"]), task["pixel_size"]
     ready = ready_for_files(
-        package, images, names, size, engine=told["engine"], precision=told["precision"]
+        package, images, names, size, engine=task["engine"], precision=task["precision"]
     )
-    outcome = predict_many(ready, images, Path(told["out"]), Job(ready.results[:1], names, size))
-    if outcome.failed:
-        print(outcome.summary())
-        raise SystemExit(1)
-    figures = {
+    outcome = predict_many(ready, images, Path(task["out"]), Job(ready.results[:1], names, size))
+    if not outcome.done:
+        raise InputError(next(iter(outcome.failed.values())))
+    return {
         "seconds": outcome.seconds,
         "megapixels": outcome.megapixels,
         "images": len(outcome.done),
         "objects": sum(outcome.done.values()),
         "parts": dict(outcome.timings.seconds),
         "peak_mib": peak_mib(),
+        "failed": outcome.failed,
     }
-    print(json.dumps(figures))
 
 
-def _cold_starts(package: Package, image: Path, folder: Path) -> dict[str, float]:
-    """Time ``abbe predict`` as a whole process, twice: the second finds the network compiled."""
+def _cold_starts(package: Package, inputs: _Inputs, folder: Path) -> tuple[dict[str, float], str]:
+    """Time ``abbe predict`` as a whole process, twice: the second finds the network compiled.
+
+    Returns:
+        Seconds; or none, and the reason.
+    """
     description = package.description
-    opened = open_image(image) if image.name != "mosaic.npy" else None
-    channels = description.channels if opened is None else opened.channels
-    pixels = (opened or open_image(image, channels=channels)).read()
-    if len(channels) not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
-        return {}  # no PNG holds these channels
-    from imagecodecs import png_encode
-
-    height, width = (min(side, _COLD_SIDE) for side in pixels.shape[1:])
-    pads = (0, 0), (0, _COLD_SIDE - height), (0, _COLD_SIDE - width)
-    square = np.pad(pixels[:, :height, :width], pads, mode="symmetric")
-    path = folder / "cold.png"
-    planes = square[0] if len(channels) == 1 else np.ascontiguousarray(np.moveaxis(square, 0, -1))
-    path.write_bytes(png_encode(planes))
-    command = [sys.executable, "-m", "abbe", "predict", str(package.folder), str(path), "--out"]
-    options = ["--channels", *channels]
+    path = next(iter(inputs.images))
+    image = open_image(path, channels=inputs.channels, pixel_size=inputs.pixel_size)
+    channels = channels_for(image, description.channels)
+    if len(channels) not in (1, 3) or image.dtype not in (np.uint8, np.uint16):
+        return {}, f"no PNG holds {len(channels)} channels of {image.dtype}"
+    picture = folder / "cold.png"
+    _write_corner(image, channels, picture)
+    command = [sys.executable, "-m", "abbe", "predict", str(package.folder), str(picture)]
+    command += ["--channels", *description.channels]
     if description.pixel_size is not None:
-        options += ["--pixel-size", str(description.pixel_size)]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    seconds = {}
+        command += ["--pixel-size", str(description.pixel_size)]
+    seconds: dict[str, float] = {}
     for name in ("first, compiling", "compiled before"):
         started = time.perf_counter()
-        subprocess.run(
-            [*command, str(folder / name), *options],
-            env=environment, stdout=subprocess.DEVNULL, check=True,
-        )  # fmt: skip
+        output_of([*command, "--out", str(folder / name)], cache=folder / "cache")
         seconds[name] = time.perf_counter() - started
-    return seconds
+    return seconds, ""
 
 
-def _machine() -> dict[str, str | int]:
-    import openvino
+def _write_corner(image: Image, channels: tuple[str, ...], path: Path) -> None:
+    """The upper left corner of an image as PNG, mirrored where the image is smaller."""
+    from imagecodecs import png_encode
 
-    core = openvino.Core()
-    return {
-        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
-        "cores": os.cpu_count() or 1,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "openvino": openvino.get_version(),
-    }
-
-
-def draw(result: Bench, path: Path) -> None:
-    """Draw whole jobs as stacked bars: seconds a megapixel by part. Needs matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 1.2 + 0.6 * len(result.jobs)), layout="tight")
-    names = list(result.jobs)[::-1]
-    left = np.zeros(len(names))
-    for part, colour in zip(PARTS, ("#9aa5b1", "#2f6f9f", "#e0a030", "#6a9955"), strict=True):
-        values = np.array(
-            [
-                1000
-                * result.jobs[name].seconds
-                * result.jobs[name].parts[part]
-                / (sum(result.jobs[name].parts.values()) or 1.0)
-                / result.jobs[name].megapixels
-                for name in names
-            ]
-        )
-        axes.barh(names, values, left=left, color=colour, label=part)
-        left += values
-    axes.set_xlabel("ms a megapixel, wall time")
-    axes.set_title(f"{result.package}: {result.machine['cores']} cores")
-    axes.legend(ncols=len(PARTS), frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    height, width = (min(side, _COLD_SIDE) for side in image.shape)
+    pixels = image.read(Region(0, 0, height, width), channels)
+    pads = (0, 0), (0, _COLD_SIDE - height), (0, _COLD_SIDE - width)
+    square = np.pad(pixels, pads, mode="symmetric")
+    planes = square[0] if len(channels) == 1 else np.ascontiguousarray(np.moveaxis(square, 0, -1))
+    path.write_bytes(png_encode(planes))
