@@ -6,6 +6,7 @@ import pytest
 from helpers_of_datasets import two_objects
 
 from abbe.datasets import folder
+from abbe.datasets.collection import FileLabel
 from abbe.errors import InputError
 from abbe.imaging import write_labels
 
@@ -204,3 +205,14 @@ def test_the_column_class_names_the_classes(make_folder):
     (root / "index.csv").write_text("id,class\na,tumour\nb,\nc,stroma\n")
     assert folder(root).classes == ("stroma", "tumour")
     assert folder(root, classes=("tumour", "stroma")).classes == ("tumour", "stroma")
+
+
+def test_labels_may_be_called_labels_and_a_plain_name_comes_first(make_folder):
+    root = make_folder(labelled=["a"])
+    for id in ("a", "b"):
+        write_labels(root / "labels" / f"{id}.labels.png", two_objects())
+    dataset = folder(root)
+    assert dataset.labelled.ids == ("a", "b")
+    files = [record.label.path.name for record in dataset if isinstance(record.label, FileLabel)]
+    assert files == ["a.png", "b.labels.png"]
+    assert dataset.problems == ("labels: 1 labels have no image: a.labels.png",)

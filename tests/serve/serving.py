@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
-from abbe.imaging import write_png
+from abbe.imaging import Image, write_png
 from abbe.runtime.many import find_images
 from abbe.serve import Session
 
@@ -19,14 +19,16 @@ class FakePredictor:
     """No network: a box gives itself, points give discs of 4, 8 and 16 px around the first."""
 
     encoded = 0
+    sees = ("red", "green", "blue")
 
     def __init__(self) -> None:
         self.shape: tuple[int, int] | None = None
 
-    def set_image(self, image: NDArray[np.uint8]) -> None:
-        assert image.dtype == np.uint8
-        assert image.shape[2] == 3
-        self.shape = (image.shape[0], image.shape[1])
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        return self.sees
+
+    def set_channels(self, image: Image) -> None:
+        self.shape = image.shape
         FakePredictor.encoded += 1
 
     def predict(

@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -8,9 +9,9 @@ from serving import HEIGHT, WIDTH, FakePredictor, folder_of_images, session_of
 from starlette.testclient import TestClient
 
 from abbe.imaging import read_labels, write_png
-from abbe.serve import application
-from abbe.serve.coco import mask_of
-from abbe.serve.session import IMAGES_KEPT, LARGEST_SHOWN
+from abbe.serve import Session, application
+from abbe.serve.coco import Object, mask_of
+from abbe.serve.session import IMAGES_KEPT, LARGEST_SHOWN, Prompt
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_the_session_lists_the_images(client):
 
 
 def test_a_point_gets_three_masks_and_a_box_one_of_the_images_size(client):
-    assert client.get("/api/images/0").json() == {"width": WIDTH, "height": HEIGHT, "objects": []}
+    facts = {"width": WIDTH, "height": HEIGHT, "objects": [], "saved": True}
+    assert client.get("/api/images/0").json() == facts
     assert client.post("/api/images/0/encode", json={}).status_code == 200
     answers = masks(client, points=[[60, 50]], labels=[1]).json()["masks"]
     areas = [mask_of(each["counts"], (HEIGHT, WIDTH)).sum() for each in answers]
@@ -134,9 +136,12 @@ def test_no_address_leads_out_of_the_folders(client, path):
 
 
 def test_a_mask_of_another_size_is_not_saved(client, tmp_path):
-    for counts in ([5, 5], [WIDTH * HEIGHT], []):
+    for counts in ([5, 5], [WIDTH * HEIGHT], [], [2**63, 5], [2**64, 2**64]):
         body = {"objects": [{"counts": counts, "score": 0.5}]}
-        assert client.put("/api/images/0/objects", json=body).status_code == 422
+        for kind in ("objects", "unsaved"):
+            answer = client.put(f"/api/images/0/{kind}", json=body)
+            assert answer.status_code == 422
+            assert "mask" in answer.json()["error"]
     assert not (tmp_path / "out").exists()
 
 
@@ -167,3 +172,59 @@ def test_an_image_that_cannot_be_read_is_told_and_the_rest_goes_on(tmp_path):
         assert answer.status_code == 422
         assert "broken.png" in answer.json()["error"]
     assert client.get("/api/images/1/picture").status_code == 200
+
+
+def test_what_is_not_saved_is_kept_and_saved_at_the_end(tmp_path):
+    session = session_of(folder_of_images(tmp_path / "images"), tmp_path / "out")
+    client = TestClient(application(session), base_url="http://127.0.0.1")
+    found = {"objects": masks(client, box=[10, 20, 40, 30]).json()["masks"]}
+    for number in (0, 1):
+        assert client.put(f"/api/images/{number}/unsaved", json=found).status_code == 200
+    assert client.put("/api/images/1/objects", json=found).status_code == 200
+    facts = client.get("/api/images/0").json()
+    assert (facts["objects"], facts["saved"]) == (found["objects"], False)
+    assert client.get("/api/images/1").json()["saved"]
+    assert session.unsaved() == session.save_rest() == {"first.png": 1}
+    assert (read_labels(tmp_path / "out" / "first.labels.png") == 1).sum() == 300
+    assert session.save_rest() == {}
+
+
+def test_what_was_taken_back_is_not_kept(tmp_path):
+    session = session_of(folder_of_images(tmp_path / "images"), tmp_path / "out")
+    object = session.masks(0, Prompt(box=(10, 20, 40, 30)))
+    for back in (None, []):
+        session.keep(0, object)
+        session.keep(0, back)
+        assert session.unsaved() == {}
+    session.save(0, object)
+    session.keep(0, [])  # those saved were deleted
+    assert session.unsaved() == {"first.png": 0}
+
+
+def test_a_disk_that_fails_is_told_in_words(client, tmp_path):
+    (tmp_path / "out").write_text("a file where the folder should be")
+    objects = masks(client, box=[10, 20, 40, 30]).json()["masks"]
+    answer = client.put("/api/images/0/objects", json={"objects": objects})
+    assert answer.status_code == 500
+    assert "out" in answer.json()["error"]
+
+
+def test_of_many_channels_those_are_shown_that_the_network_sees(tmp_path, monkeypatch):
+    pixels = np.zeros((4, 6, 8), np.uint8)
+    pixels[2, :3] = 200
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / "a.npy", pixels)
+    images = {tmp_path / "images" / "a.npy": Path("a.npy")}
+    monkeypatch.setattr(FakePredictor, "sees", ("z",))
+    session = Session("fake", images, FakePredictor, tmp_path / "out", ("x", "y", "z", "w"))
+    shown = np.asarray(PIL.Image.open(io.BytesIO(session.picture(0))))
+    assert (shown[:3] == 255).all()
+    assert (shown[3:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.c.PNG", "a.ome.tif", "a.OME.TIFF"])
+def test_labels_are_named_like_their_image(tmp_path, name):
+    write_png(tmp_path / name, np.zeros((4, 4), np.uint8))
+    session = Session("fake", {tmp_path / name: Path(name)}, FakePredictor, tmp_path / "out")
+    picture, _ = session.save(0, [Object((0, 16), 0.5)])
+    assert picture.name == ("b.c.labels.png" if name.startswith("b") else "a.labels.png")

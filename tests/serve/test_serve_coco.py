@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from abbe.errors import InputError
-from abbe.serve.coco import AnnotationFile, Object, annotation, counts_of, mask_of
+from abbe.serve.coco import (
+    AnnotationFile,
+    Object,
+    annotation,
+    check_counts,
+    counts_of,
+    mask_of,
+)
 
 
 def test_run_lengths_by_hand():
@@ -18,10 +25,10 @@ def test_run_lengths_give_the_mask_back(rng, shape):
         np.testing.assert_array_equal(mask_of(counts_of(mask), shape), mask)
 
 
-@pytest.mark.parametrize("counts", [[5], [3, -1, 4], [7]])
+@pytest.mark.parametrize("counts", [[5], [3, -1, 4], [7], [], [2**70, 1], [2**63, 2**63, 6]])
 def test_run_lengths_that_do_not_fit_are_refused(counts):
     with pytest.raises(InputError, match="2 × 3 pixels"):
-        mask_of(counts, (2, 3))
+        check_counts(counts, (2, 3))
 
 
 def test_an_annotation_holds_box_and_area():

@@ -158,3 +158,20 @@ def test_by_keyboard_alone(page, served):
     page.reload()
     page.locator("#images").select_option("1")
     expect(objects).to_have_count(1)  # what was saved is there again
+
+
+def test_what_is_not_saved_outlives_the_page(page, served):
+    objects = page.locator("#objects li")
+    for left in (20, 100):
+        drag(page, (left, 20), (left + 20, 50))
+        expect(page.get_by_role("status")).to_contain_text("Enter accepts")
+        with page.expect_response("**/unsaved"):
+            page.keyboard.press("Enter")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(objects).to_have_count(2)
+    expect(page.locator("#saved")).to_have_text("Not saved yet")
+    assert not served[1].exists()
+    page.keyboard.press("Control+s")
+    expect(page.locator("#saved")).to_have_text("All saved")
+    assert read_labels(served[1] / "first.labels.png").max() == 2

@@ -1,18 +1,21 @@
 """``abbe serve``: a local page to try a promptable network."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from abbe.cli.arguments import parse, say
-from abbe.errors import InputError, MissingExtraError, PackageError
+from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError, PackageError
 
 if TYPE_CHECKING:
-    from abbe.serve import MaskPredictor
+    from abbe.imaging import Image, ThreeChannelRule
+    from abbe.sam.model import SAM
+    from abbe.serve import MaskPredictor, Session
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class ServeArguments:
     out: Path = Path("masks")
     """Folder for the masks that are saved."""
     channels: tuple[str, ...] | None = None
-    """Up to three of the images' channels to look at, where they have more."""
+    """Names of all the images' channels in order, where the files do not say."""
     port: int = 0
     """Port on this machine; any that is free where omitted."""
     open: bool = False
@@ -40,10 +43,11 @@ def run(words: list[str]) -> int:
 The page is for this machine only: it is bound to 127.0.0.1 and loads nothing from a network.
 Saved for an image NAME: NAME.labels.png (one number an object), and all images' objects in
 annotations.json (COCO, run lengths). Started again with the same --out, it goes on from there.
+Ctrl+C saves what was accepted and not yet saved. Files called NAME.labels.* are no images.
 
 examples:
-  abbe serve packages/polyps --images polyps/ --open
-  abbe serve runs/polyps --images "polyps/*.png" --out masks/ --port 8000"""
+  abbe serve packages/polyps --images polyps/images --open
+  abbe serve runs/polyps --images "polyps/images/*.png" --out masks/ --port 8000"""
     arguments = parse(ServeArguments, "serve", words, description)
     try:
         from abbe.serve import Session, address_of, application, listen
@@ -52,17 +56,57 @@ examples:
         if error.name not in ("starlette", "uvicorn"):
             raise
         raise MissingExtraError(error.name, "serve", "The local page") from error
-    from abbe.runtime.many import find_images
-
-    images = find_images(arguments.images)
+    images = _images(arguments.images, arguments.out)
     title, new_predictor = open_promptable(arguments.model)
+    _check_writable(arguments.out)
     session = Session(title, images, new_predictor, arguments.out, arguments.channels)
     session.saved()  # damaged annotations are told of before work begins
     listening = listen(arguments.port)
     say(f"{title}, {len(images)} images; masks go to {arguments.out}/")
     say(f"Open {address_of(listening)} in a browser on this machine. Ctrl+C ends it.")
     run_server(application(session), listening, open_browser=arguments.open)
+    return _end(session)
+
+
+def _images(inputs: Sequence[str], out: Path) -> dict[Path, Path]:
+    """The images that were named, without what was saved for them."""
+    from abbe.runtime.many import find_images
+
+    found = find_images(inputs, out)
+    images = {
+        image: below for image, below in found.items() if Path(image.stem).suffix != ".labels"
+    }
+    if not images:
+        raise InputError(f"{', '.join(inputs)}: there are only masks (NAME.labels.*), no image")
+    return images
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"out: cannot write to {out} ({error.strerror}). Give another --out"
+        ) from error
+
+
+def _end(session: "Session") -> int:
+    """Save what is not, and say so; exit code 1 where that fails."""
+    try:
+        saved = session.save_rest()
+    except (AbbeError, OSError) as error:
+        say(f"\nNot saved: {_counts(session.unsaved())} ({error})")
+        return 1
+    say(f"\nEnded. Saved at the end: {_counts(saved)}" if saved else "\nEnded; all is saved.")
     return 0
+
+
+def _counts(objects: dict[str, int]) -> str:
+    return ", ".join(
+        f"{count} object{'' if count == 1 else 's'} of {name}" for name, count in objects.items()
+    )
 
 
 def open_promptable(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
@@ -100,7 +144,6 @@ def _of_package(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
 
 def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
     from abbe.recipes.run_folder import open_run
-    from abbe.sam.predictor import PromptablePredictor
     from abbe.students import load_promptable
 
     run = open_run(path)
@@ -109,5 +152,53 @@ def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
             f"{path}: is a run of the recipe '{run.summary.get('recipe')}', and points and boxes "
             "need one of kdsam"
         )
-    network, _ = load_promptable(run.student)
-    return f"{path.name} ({network.side} px)", lambda: PromptablePredictor(network)
+    network, learned = load_promptable(run.student)
+    channels, rule = tuple(learned["channels"]), learned["inputs"]
+    return f"{path.name} ({network.side} px)", lambda: RunPredictor(network, channels, rule)
+
+
+class RunPredictor:
+    """A run's student for one image, shown what the package of the run would be shown.
+
+    Args:
+        network: The student.
+        channels: Names of the channels that it learned with.
+        rule: How these become its three; see `abbe.imaging.three_channels.RULES`.
+    """
+
+    def __init__(self, network: "SAM", channels: tuple[str, ...], rule: "ThreeChannelRule") -> None:
+        from abbe.sam.predictor import PromptablePredictor
+
+        self._predictor = PromptablePredictor(network)
+        self._channels = channels
+        self._rule: ThreeChannelRule = rule
+        self.predict: Callable[..., Any] = self._predictor.predict
+
+    def channels_of(self, image: "Image") -> tuple[str, ...]:
+        """The channels that are shown: those learned with, or the only one of a grey image.
+
+        Raises:
+            InputError: A channel is missing.
+        """
+        from abbe.runtime.prediction import channels_for
+
+        if len(image.channels) == 1 and len(self._channels) == 3:
+            return image.channels
+        return channels_for(image, self._channels)
+
+    def set_channels(self, image: "Image") -> None:
+        """Embed an opened image.
+
+        Raises:
+            InputError: A channel is missing, or the image cannot be read.
+        """
+        from abbe.imaging import choose_rule, three_channels
+
+        channels = self.channels_of(image)
+        pixels = image.read(channels=channels)
+        grey = len(channels) < len(self._channels)
+        if grey and pixels.dtype == "uint8":
+            self._predictor.set_image(pixels[0])  # as colours would be, without stretching
+            return
+        rule = choose_rule("auto" if grey else self._rule, len(channels))
+        self._predictor.set_image(three_channels(pixels, rule))

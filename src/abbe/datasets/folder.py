@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,10 +141,11 @@ def _labels(
         if Path(labels) == Path("labels"):
             return {}, (), ("there is no folder labels/: every image is unlabelled",)
         raise InputError(f"{root} has no folder {labels}; {_label_folders(root)}")
-    files, others = _files_by_id(directory, LABEL_SUFFIXES)
-    if not files:
+    found, others = _files_by_id(directory, LABEL_SUFFIXES)
+    if not found:
         raise InputError(f"{directory} holds no label file; {_label_folders(root)}")
     known = set(ids)
+    files = _named_like(known, found)
     strays = [file.name for id, file in files.items() if id not in known]
     if len(strays) == len(files):
         raise InputError(
@@ -157,6 +158,16 @@ def _labels(
     if others:
         problems.append(f"{labels}: what is no label file is left out: {listing(others)}")
     return {id: file for id, file in files.items() if id in known}, tuple(problems), ()
+
+
+def _named_like(ids: Collection[str], files: Mapping[str, Path]) -> dict[str, Path]:
+    """Label files by id: ID.labels.png, as predict and serve call it, where there is no ID.png."""
+    named: dict[str, Path] = {}
+    for name, file in files.items():
+        id = name.removesuffix(".labels")
+        like = name not in ids and id in ids and id not in files
+        named[id if like else name] = file
+    return named
 
 
 def _label_folders(root: Path) -> str:

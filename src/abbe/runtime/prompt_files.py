@@ -181,6 +181,9 @@ def _from_masks(folder: Path) -> Prompts:
 def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
     """The label images or masks in a folder, by the id of the image they belong to.
 
+    Where no suffix is asked for, ID.labels.png, as predict and serve call it, counts as ID.png
+    where there is none.
+
     Args:
         folder: Where they lie.
         suffix: What follows the id in the file names, such as ``_cp_masks``.
@@ -191,15 +194,19 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder of masks")
     files: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         ending = next((s for s in MASK_SUFFIXES if path.name.lower().endswith(s)), None)
         stem = path.name if ending is None else path.name[: -len(ending)]
         if ending is None or path.name.startswith(".") or not stem.endswith(suffix):
             continue
         id = stem.removesuffix(suffix)
-        if id in files:
-            raise InputError(f"{folder}: two masks for '{id}': {files[id].name} and {path.name}")
-        files[id] = path
+        same = labels if not suffix and id.endswith(".labels") else files
+        id = id if same is files else id.removesuffix(".labels")
+        if id in same:
+            raise InputError(f"{folder}: two masks for '{id}': {same[id].name} and {path.name}")
+        same[id] = path
+    files = labels | files
     if not files:
         raise InputError(
             f"{folder}: no mask named …{suffix} with one of the endings {', '.join(MASK_SUFFIXES)}"

@@ -43,12 +43,17 @@ class _Saved(_Body):
     objects: list[_Kept]
 
 
+class _Unsaved(_Body):
+    objects: list[_Kept] | None
+    """None where all are saved."""
+
+
 def application(session: Session) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 
     Problems are answered as {"error": words}: 400 for a request that is none, 403 for other
     hosts and origins, 404 for an unknown image or page, 413 for one too large, 422 for what
-    `Session` refuses.
+    `Session` refuses, 500 where the disk fails.
     """
 
     async def page(request: Request) -> Response:
@@ -62,9 +67,9 @@ def application(session: Session) -> Starlette:
     async def image(request: Request) -> Response:
         number = _number(request)
         height, width = await run_in_threadpool(session.shape, number)
-        saved = await run_in_threadpool(session.saved)
-        objects = [_shown(each) for each in saved.get(session.names[number], [])]
-        return JSONResponse({"width": width, "height": height, "objects": objects})
+        objects, saved = await run_in_threadpool(session.objects, number)
+        shown = [_shown(each) for each in objects]
+        return JSONResponse({"width": width, "height": height, "objects": shown, "saved": saved})
 
     async def picture(request: Request) -> Response:
         content = await run_in_threadpool(session.picture, _number(request))
@@ -86,9 +91,14 @@ def application(session: Session) -> Starlette:
 
     async def save(request: Request) -> Response:
         number, body = _number(request), _Saved.model_validate(await _json(request))
-        objects = [Object(tuple(each.counts), each.score) for each in body.objects]
-        files = await run_in_threadpool(session.save, number, objects)
+        files = await run_in_threadpool(session.save, number, _objects(body.objects))
         return JSONResponse({"files": [str(file) for file in files]})
+
+    async def keep(request: Request) -> Response:
+        number, body = _number(request), _Unsaved.model_validate(await _json(request))
+        objects = None if body.objects is None else _objects(body.objects)
+        await run_in_threadpool(session.keep, number, objects)
+        return JSONResponse({})
 
     one = "/api/images/{number:int}"
     return Starlette(
@@ -100,6 +110,7 @@ def application(session: Session) -> Starlette:
             Route(f"{one}/encode", encode, methods=["POST"]),
             Route(f"{one}/masks", masks, methods=["POST"]),
             Route(f"{one}/objects", save, methods=["PUT"]),
+            Route(f"{one}/unsaved", keep, methods=["PUT"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard)],
@@ -108,6 +119,7 @@ def application(session: Session) -> Starlette:
             UnknownImageError: _unknown,
             ValidationError: _malformed,
             HTTPException: _http,
+            OSError: _disk,
         },
     )
 
@@ -120,6 +132,10 @@ def _corners(
     left: float, top: float, right: float, bottom: float
 ) -> tuple[float, float, float, float]:
     return left, top, right, bottom
+
+
+def _objects(kept: list[_Kept]) -> list[Object]:
+    return [Object(tuple(each.counts), each.score) for each in kept]
 
 
 def _shown(each: Object) -> dict[str, Any]:
@@ -156,3 +172,9 @@ async def _malformed(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code)
+
+
+async def _disk(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    words = f"{error.filename or 'the disk'}: {error.strerror or error}"
+    return JSONResponse({"error": f"{words}. Free the disk or mend the permissions"}, 500)

@@ -4,6 +4,7 @@ import errno
 import socket
 import threading
 import webbrowser
+from contextlib import suppress
 
 import uvicorn
 from starlette.applications import Starlette
@@ -47,4 +48,6 @@ def run(app: Starlette, listening: socket.socket, *, open_browser: bool = False)
         # The socket listens already: a browser that is early waits a moment.
         threading.Thread(target=webbrowser.open, args=[address_of(listening)], daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
-    server.run(sockets=[listening])
+    # uvicorn passes Ctrl+C on when it has answered what was asked; here it is the way to end.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])

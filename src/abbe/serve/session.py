@@ -13,9 +13,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
-from abbe.imaging import choose_rule, open_image, three_channels, write_labels
+from abbe.imaging import Image, choose_rule, open_image, three_channels, write_labels
 from abbe.imaging.pointing import checked_box, checked_labels, checked_points
-from abbe.serve.coco import AnnotationFile, Object, counts_of, mask_of
+from abbe.serve.coco import AnnotationFile, Object, check_counts, counts_of, mask_of
 
 LARGEST_SHOWN = 1600
 """Longest side of the picture that the page gets, px; prompts and masks keep the image's own."""
@@ -25,12 +25,18 @@ IMAGES_KEPT = 4
 
 ANNOTATIONS = "annotations.json"
 
+_OME = (".ome.tif", ".ome.tiff", ".ome.zarr")
+
 
 class MaskPredictor(Protocol):
-    """SAM's calls, as `abbe.sam.predictor` and packages have them."""
+    """A network for one image, with SAM's call for masks, as promptable packages have it."""
 
-    def set_image(self, image: NDArray[np.uint8]) -> None:
-        """Embed an image (H, W, 3)."""
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that the network sees; InputError where one is missing."""
+        ...
+
+    def set_channels(self, image: Image) -> None:
+        """Embed an opened image: these channels, shown as in training."""
         ...
 
     def predict(
@@ -86,7 +92,7 @@ class Session:
         new_predictor: Makes a predictor for one image; all may share one network, as they are
             asked one after the other.
         out: Folder for what is saved.
-        channels: Names of up to three channels to look at; None where an image has no more.
+        channels: Names of all the images' channels in order, where the files do not say.
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class Session:
         self._saved = AnnotationFile(out / ANNOTATIONS)
         self._embedded: OrderedDict[int, MaskPredictor] = OrderedDict()
         self._shapes: dict[int, tuple[int, int]] = {}
+        self._unsaved: dict[int, list[Object]] = {}
         self._network = Lock()
         self._writing = Lock()
 
@@ -117,12 +124,22 @@ class Session:
             InputError: The file cannot be read.
         """
         if number not in self._shapes:
-            self._shapes[number] = open_image(self._file(number)).shape
+            self._shapes[number] = self._open(number).shape
         return self._shapes[number]
 
     def picture(self, number: int) -> bytes:
-        """The image as a PNG of at most `LARGEST_SHOWN` px a side; all that `shape` raises."""
-        picture = PIL.Image.fromarray(self._pixels(number))
+        """The image as a PNG of at most `LARGEST_SHOWN` px a side.
+
+        Of more than three channels, those are shown that the network sees.
+
+        Raises:
+            InputError: It lacks one of these, and all that `shape` raises.
+        """
+        image = self._open(number)
+        many = len(image.channels) > 3
+        channels = self._new_predictor().channels_of(image) if many else image.channels
+        rule = choose_rule("auto", len(channels))
+        picture = PIL.Image.fromarray(three_channels(image.read(channels=channels), rule))
         if max(picture.size) > LARGEST_SHOWN:
             picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), reducing_gap=2.0)
         file = io.BytesIO()
@@ -130,7 +147,11 @@ class Session:
         return file.getvalue()
 
     def encode(self, number: int) -> None:
-        """Embed an image, unless it is remembered; all that `shape` raises."""
+        """Embed an image, unless it is remembered.
+
+        Raises:
+            InputError: It lacks a channel that the network sees, and all that `shape` raises.
+        """
         self._file(number)
         with self._network:
             self._predictor(number)
@@ -158,6 +179,45 @@ class Session:
         """Objects saved so far, by name of the image."""
         return self._saved.objects()
 
+    def objects(self, number: int) -> tuple[list[Object], bool]:
+        """An image's objects as they were last seen on the page, and whether they are saved."""
+        unsaved = self._unsaved.get(number)
+        if unsaved is not None:
+            return unsaved, False
+        return self.saved().get(self.names[number], []), True
+
+    def keep(self, number: int, objects: Sequence[Object] | None) -> None:
+        """Remember an image's objects until they are saved; None where all are.
+
+        Raises:
+            InputError: A mask is empty or of another size, and all that `shape` raises.
+        """
+        shape = self.shape(number)
+        for each in objects or ():
+            check_counts(each.counts, shape)
+        with self._writing:
+            # An object that was accepted and deleted leaves an image as if never looked at.
+            if objects or (objects is not None and self.saved().get(self.names[number])):
+                self._unsaved[number] = list(objects)
+            else:
+                self._unsaved.pop(number, None)
+
+    def save_rest(self) -> dict[str, int]:
+        """Save what is not: by name of the image, how many objects.
+
+        Raises:
+            OSError: The folder cannot be written to.
+            InputError: All that `save` raises. Images that were not reached stay unsaved.
+        """
+        rest = dict(self._unsaved)
+        for number, objects in rest.items():
+            self.save(number, objects)
+        return {self.names[number]: len(objects) for number, objects in rest.items()}
+
+    def unsaved(self) -> dict[str, int]:
+        """How many objects of images are not saved as they were last seen on the page."""
+        return {self.names[number]: len(objects) for number, objects in self._unsaved.items()}
+
     def save(self, number: int, objects: Sequence[Object]) -> list[Path]:
         """Write an image's objects: a label image, and COCO annotations beside other images'.
 
@@ -169,16 +229,20 @@ class Session:
         Raises:
             InputError: A mask is empty or of another size, there are more than 65,535, the
                 annotations that are there are damaged, and all that `shape` raises.
+            OSError: The folder cannot be written to.
         """
         shape = self.shape(number)
+        for each in objects:
+            check_counts(each.counts, shape)
         labels = np.zeros(shape, np.int32)
         for value, each in enumerate(objects, 1):
             labels[mask_of(each.counts, shape)] = value
         name = self.names[number]
-        picture = self.out / Path(name).with_suffix(".labels.png")
+        picture = self.out / f"{_stem(name)}.labels.png"
         with self._writing:
             self._saved.replace(name, shape, objects)
             write_labels(picture, labels)
+            self._unsaved.pop(number, None)
         return [picture, self._saved.path]
 
     def _file(self, number: int) -> Path:
@@ -188,25 +252,23 @@ class Session:
             )
         return self._files[number]
 
-    def _pixels(self, number: int) -> NDArray[np.uint8]:
-        image = open_image(self._file(number))
-        channels = self._channels or image.channels
-        if len(channels) > 3:
-            raise InputError(
-                f"{image.source}: has the channels {', '.join(channels)}; choose up to three with "
-                "--channels"
-            )
-        pixels = image.read(channels=channels)
-        return three_channels(pixels, choose_rule("auto", len(channels)))
+    def _open(self, number: int) -> Image:
+        return open_image(self._file(number), channels=self._channels)
 
     def _predictor(self, number: int) -> MaskPredictor:
         """The predictor that holds the image. Only with the network's lock held."""
         predictor = self._embedded.get(number)
         if predictor is None:
             predictor = self._new_predictor()
-            predictor.set_image(self._pixels(number))
+            predictor.set_channels(self._open(number))
             self._embedded[number] = predictor
             if len(self._embedded) > IMAGES_KEPT:
                 self._embedded.popitem(last=False)
         self._embedded.move_to_end(number)
         return predictor
+
+
+def _stem(name: str) -> str:
+    """The image's name without its ending, by which a folder of labels is matched to images."""
+    ending = next((each for each in _OME if name.lower().endswith(each)), Path(name).suffix)
+    return name[: len(name) - len(ending)]

@@ -1,7 +1,7 @@
 // The page: pictures in, prompts to the server, masks back, objects kept.
 
 import { areaOf } from "./masks.js";
-import { get, post, put } from "./requests.js";
+import { get, inOrder, post, put } from "./requests.js";
 import { View, hueOf } from "./view.js";
 import { Work } from "./work.js";
 
@@ -61,7 +61,7 @@ async function open(next) {
     size = { width: facts.width, height: facts.height };
     view.setImage(picture, size);
     byId("canvas").setAttribute("aria-label", `${images[next].name}, ${size.width} × ${size.height} pixels`);
-    if (!works.has(next)) works.set(next, new Work(facts.objects));
+    if (!works.has(next)) works.set(next, new Work(facts.objects, facts.saved));
     const opened = works.get(next);
     say("Encoding the image…", true);
     view.show(opened, null);
@@ -161,6 +161,14 @@ function select(step) {
   say(`Object ${work.chosen + 1} of ${count}, ${areaOf(work.objects[work.chosen].counts).toLocaleString("en")} px.`);
 }
 
+// The server learns what is accepted and not saved: it saves that when it is ended.
+function keep() {
+  if (!work || work.keptObjects === work.objects) return;
+  const [at, objects] = [number, work.unsaved ? work.objects : null];
+  work.keptObjects = work.objects;
+  inOrder(() => put(`/api/images/${at}/unsaved`, { objects })).catch(fail);
+}
+
 async function save() {
   if (!work) return;
   const [saving, at] = [work, number];
@@ -168,7 +176,7 @@ async function save() {
   forgive();
   say("Saving…", true);
   try {
-    const { files } = await put(`/api/images/${at}/objects`, { objects });
+    const { files } = await inOrder(() => put(`/api/images/${at}/objects`, { objects }));
     saving.savedObjects = objects;
     images[at].saved = objects.length;
     label(at);
@@ -193,6 +201,7 @@ function turn(step) {
 function render() {
   const shown = work ? present() : null;
   if (work) view.show(work, shown);
+  keep();
   const { points = [], box = null } = work?.prompt ?? {};
   const parts = [points.length && `${points.length} point${points.length > 1 ? "s" : ""}`, box && "a box"];
   byId("prompts").textContent = parts.filter(Boolean).join(" and ");

@@ -21,3 +21,12 @@ export async function ask(address, { method = "GET", body, signal } = {}) {
 export const get = (address, signal) => ask(address, { signal });
 export const post = (address, body, signal) => ask(address, { method: "POST", body, signal });
 export const put = (address, body) => ask(address, { method: "PUT", body });
+
+let sent = Promise.resolve();
+
+// Send when all that was sent so before is answered: of two writings the later must stay.
+export function inOrder(send) {
+  const answer = sent.then(send);
+  sent = answer.catch(() => {});
+  return answer;
+}

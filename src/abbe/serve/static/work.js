@@ -3,10 +3,11 @@
 export const nothing = Object.freeze({ points: [], labels: [], box: null, choice: null });
 
 export class Work {
-  constructor(objects) {
+  constructor(objects, saved) {
     this.now = { prompt: nothing, objects, chosen: null };
     this.past = [];
-    this.savedObjects = objects;
+    this.savedObjects = saved ? objects : null;
+    this.keptObjects = objects; // what the server knows of, saved or not
   }
 
   get prompt() { return this.now.prompt; }
