@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_packages import blobs, make_package
 
-from abbe.errors import ConfigError
+from abbe.errors import ConfigError, InputError
 from abbe.runtime import running, tasks
 from abbe.runtime.many import Job, predict_many
 from abbe.runtime.package import read_package
@@ -118,3 +118,14 @@ def test_a_package_that_is_ready_takes_no_options(package):
         predict(ready, blobs(64, 64), tile=64)
     with pytest.raises(ConfigError, match="precision: this package is ready"):
         predict(ready, blobs(64, 64), precision="fp32")
+
+
+def test_what_numpy_makes_an_array_of_is_an_image(package):
+    pixels = blobs(64, 80)
+    np.testing.assert_array_equal(predict(package, pixels.tolist()), predict(package, pixels))
+
+
+def test_channels_that_come_last_are_told(tmp_path):
+    colour = make_package(tmp_path / "colour", channels=("red", "green", "blue"))
+    with pytest.raises(InputError, match=r"channels last. They come first: give np.moveaxis"):
+        predict(colour, np.zeros((40, 50, 3), np.uint8))

@@ -103,5 +103,7 @@ examples:
         licence=arguments.licence,
         say=say,
     )
-    say(f"\npackage: {package.folder}\nrun it: abbe predict {package.folder} IMAGES…")
+    prompts = " --prompts PROMPTS.csv" if package.description.task == "promptable" else ""
+    run_it = f"abbe predict {package.folder} IMAGES…{prompts} --out results"
+    say(f"\npackage: {package.folder}\nrun it: {run_it}")
     return 0

@@ -69,7 +69,8 @@ goes on where it was. Images that cannot be read are listed; the rest go on.
 
 A promptable package is asked for each object with a prompt: FILE.csv has the columns id, x0, y0,
 x1, y1 (boxes) or id, x, y[, positive] (points); rows that share a value in the column object are
-one object. Of a folder of masks the boxes of their objects are taken.
+one object. Of a folder of masks the boxes of their objects are taken. Such a run begins anew when
+it is repeated.
 
 examples:
   abbe predict packages/nuclei slide.ome.tiff --out results/

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, image_limits, open_image
@@ -198,7 +199,7 @@ def predictor(package: Package | str | os.PathLike[str], **running: Unpack[Runni
 
 def predict(
     package: Package | Ready | str | os.PathLike[str],
-    image: Image | np.ndarray | str | os.PathLike[str],
+    image: Image | ArrayLike | str | os.PathLike[str],
     *,
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
@@ -212,7 +213,8 @@ def predict(
     Args:
         package: A package, its folder, or one made ready by `predictor` or
             `abbe.runtime.tasks.ready_for` (quicker for many images).
-        image: A path, an `abbe.imaging.Image`, or an array (H, W) or (C, H, W).
+        image: A path, an `abbe.imaging.Image`, or an array (H, W) or (C, H, W), or what NumPy makes
+            one of.
         channels: Names of all the image's channels, where it has none or others than the package;
             an array with as many channels as the package sees has the package's.
         pixel_size: µm per px, where the image does not say or is wrong.
@@ -295,15 +297,21 @@ def threads_for(ready: Ready, image: Image) -> Iterator[Executor]:
 
 
 def _opened(
-    image: Image | np.ndarray | str | os.PathLike[str],
+    image: Image | ArrayLike | str | os.PathLike[str],
     sees: tuple[str, ...],
     channels: Sequence[str] | None,
     pixel_size: float | None,
 ) -> Image:
     if isinstance(image, Image):
         return image
-    if isinstance(image, np.ndarray):
-        count = 1 if image.ndim == 2 else len(image)
-        names = channels or (sees if count == len(sees) else None)
-        return Image.from_array(image, names, pixel_size)
-    return open_image(image, channels=channels, pixel_size=pixel_size)
+    if isinstance(image, str | os.PathLike):
+        return open_image(image, channels=channels, pixel_size=pixel_size)
+    pixels = np.asarray(image)  # of dask, Pillow, torch, lists
+    if pixels.ndim == 3 and len(pixels) != len(sees) and pixels.shape[2] == len(sees):
+        raise InputError(
+            f"the array has the shape {pixels.shape}, with its channels last. They come first: "
+            "give np.moveaxis(image, -1, 0)"
+        )
+    count = 1 if pixels.ndim == 2 else len(pixels)
+    names = channels or (sees if count == len(sees) else None)
+    return Image.from_array(pixels, names, pixel_size)
