@@ -104,6 +104,7 @@ def test_a_view_needs_a_scale(scale):
         ("outputs", ("boundary",)),
         ("prompt_mode", "oracle_box"),
         ("thresholds", {"mask": 0.5}),
+        ("settings", {"precision": "bf16"}),
         ("sees_labels", True),
         ("stand_in", True),
         ("simulated", True),
@@ -136,6 +137,7 @@ def test_every_difference_is_named(store):
         ("normalisation", None),
         ("prompt_mode", 3),
         ("thresholds", {"mask": "high"}),
+        ("settings", {"precision": 16}),
         ("sees_labels", 1),
         ("notes", "one"),
     ],
@@ -154,3 +156,11 @@ def test_provenance_goes_through_json():
         Provenance.from_json({k: v for k, v in full.to_json().items() if k != "channels"})
     with pytest.raises(StoreError, match="not a JSON object"):
         Provenance.from_json(None)
+
+
+def test_of_many_settings_only_those_that_differ_are_named():
+    here = provenance(settings={"gives": "probability", "precision": "fp32"})
+    now = provenance(settings={"gives": "probability", "precision": "bf16", "prompts": "a.csv"})
+    assert here.differences(now) == [
+        "settings: {'precision': 'fp32'} here, {'precision': 'bf16', 'prompts': 'a.csv'} now"
+    ]

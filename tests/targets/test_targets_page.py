@@ -26,6 +26,7 @@ def test_what_the_pages_writer_wrote_is_read(tmp_path):
         "outputs": ("foreground",),
         "prompt_mode": None,
         "thresholds": {},
+        "settings": {},
         "sees_labels": False,
         "stand_in": False,
         "simulated": False,

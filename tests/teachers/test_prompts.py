@@ -9,7 +9,7 @@ from abbe import datasets
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import write_labels
 from abbe.teachers import prompts as prompts_module
-from abbe.teachers.prompts import ImagePrompts, boxes_of, points_of
+from abbe.teachers.prompts import ImagePrompts, boxes_of, fingerprint, points_of
 
 LABELS = np.zeros((12, 16), np.int32)
 LABELS[2:5, 3:9] = 1
@@ -93,7 +93,56 @@ def test_a_table_of_boxes(tmp_path):
 
 def test_a_table_of_points(tmp_path):
     find = prompter("point", source=table(tmp_path, "id,x,y\na,1.5,2\n"))
-    assert find("a", (12, 16)).points.tolist() == [[1.5, 2]]
+    assert find("a", (12, 16)).points.tolist() == [[[1.5, 2]]]
+    assert find("a", (12, 16)).labels.tolist() == [[1]]
+    with pytest.raises(InputError, match=r"has the prompt \[1.5, 2.0\]"):
+        find("a", (2, 16))
+
+
+def test_points_of_one_object_share_a_name_and_may_lie_outside_it(tmp_path):
+    text = "id,x,y,object,positive\na,4,4,one,1\na,9,9,one,0\na,1,2,two,\nnone,,,,\n"
+    find = prompter("point", source=table(tmp_path, text))
+    found = find("a", (12, 16))
+    assert found.points.tolist() == [[[4, 4], [9, 9]], [[1, 2], [0, 0]]]
+    assert found.labels.tolist() == [[1, 0], [1, -1]]
+    assert found.centres.tolist() == [[4, 4], [1, 2]]
+    assert found.extents.tolist() == [[4, 4, 9, 9], [1, 2, 1, 2]]
+    assert len(find("none", (12, 16))) == 0
+
+
+def test_an_object_with_points_outside_only_is_refused(tmp_path):
+    find = prompter("point", source=table(tmp_path, "id,x,y,object,positive\na,4,4,one,0\n"))
+    with pytest.raises(InputError, match=r"prompts\.csv: image 'a', object 'one': every point"):
+        find("a", (12, 16))
+
+
+def test_a_table_of_boxes_and_points_is_not_read_as_points(tmp_path):
+    path = table(tmp_path, "id,x,y,x0,y0,x1,y1\na,4,4,1,1,6,6\n")
+    with pytest.raises(InputError, match="choose prompts 'box'"):
+        prompter("point", source=path)
+    assert len(prompter("box", source=path)("a", (12, 16))) == 1
+
+
+def test_rows_that_no_image_asks_for_are_counted(tmp_path, recwarn):
+    tissue = datasets.simulated_tissue(1, size=64)
+    path = table(tmp_path, f"id,x,y\n{tissue.ids[0]},4,4\nother,4,4\nthird,1,1\n")
+    with pytest.warns(UserWarning, match="2 of 3 rows are for ids that no image has.*'other'"):
+        prompter("point", source=path, labels=tissue)
+    recwarn.clear()
+    prompter("point", source=table(tmp_path, f"id,x,y\n{tissue.ids[0]},4,4\n"), labels=tissue)
+    assert not recwarn.list
+
+
+def test_a_fingerprint_changes_with_what_the_prompts_say(tmp_path):
+    path = table(tmp_path, "id,x,y\na,1,2\n")
+    before = fingerprint(path)
+    assert fingerprint(path) == before
+    path.write_text("id,x,y\na,1,3\n")
+    assert fingerprint(path) != before
+    write_labels(tmp_path / "masks" / "a.tif", LABELS)
+    folder = fingerprint(tmp_path / "masks")
+    write_labels(tmp_path / "masks" / "a.tif", LABELS + 1)
+    assert fingerprint(tmp_path / "masks") != folder
 
 
 @pytest.mark.parametrize(

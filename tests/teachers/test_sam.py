@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import save_file
 
 from abbe import datasets, teachers
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError, InputError, StoreError
 from abbe.imaging import Image, outlines
 from abbe.sam import Frame, Layout, Prompts, build_sam
 from abbe.targets import TargetStore
 from abbe.teachers.prompts import boxes_of
-from abbe.teachers.sam import Tile, prompts_at_once, soft_masks, window_of
-from abbe.teachers.tiles import windows
+from abbe.teachers.sam_masks import prompts_at_once, soft_masks, window_of
+from abbe.teachers.sam_tiles import tiles_of
 
 TINY = Layout("vit", image_size=64, width=32, depth=2, heads=2, global_layers=(1,))
 CHANNELS = ("nucleus", "membrane")
@@ -131,13 +131,11 @@ def test_a_large_image_is_seen_by_tiles_and_every_object_once(weights):
         label[20 * row + 4 : 20 * row + 14, 20 * column + 4 : 20 * column + 14] = number
     boxes = boxes_of(label)
     seen = []
-    for top, *rows in windows(128, 64, 16):
-        for left, *columns in windows(192, 64, 16):
-            tile = Tile(top, left, top + 64, left + 64, (rows[0], columns[0], rows[1], columns[1]))
-            owned = boxes[tile.owns((boxes[:, :2] + boxes[:, 2:]) / 2)]
-            seen += owned.tolist()
-            assert (owned[:, :2] >= [left, top]).all()
-            assert (owned[:, 2:] <= [left + 64, top + 64]).all()
+    for tile in tiles_of((128, 192), 64, 16):
+        owned = boxes[tile.owns((boxes[:, :2] + boxes[:, 2:]) / 2)]
+        seen += owned.tolist()
+        assert not tile.cuts(owned).any()
+        assert tile.cuts(owned + np.array([0, 0, 64, 0])).all()
     assert sorted(seen) == sorted(boxes.tolist())
     teacher = build(weights, prompts="amg", tile=64, halo=16, points_per_side=2)
     answer = teacher.predict(large, "large")
@@ -148,7 +146,6 @@ def test_a_large_image_is_seen_by_tiles_and_every_object_once(weights):
 def test_a_soft_mask_is_cut_to_its_box_and_a_fifth_more():
     assert window_of(np.array([10.0, 20, 30, 40]), (50, 60)) == (18, 8, 42, 32)
     assert window_of(np.array([0.0, 0, 60, 50]), (50, 60)) == (0, 0, 50, 60)
-    assert window_of(None, (50, 60)) == (0, 0, 50, 60)
 
 
 @pytest.mark.parametrize("boxes", [None, np.array([[5.0, 30, 31, 70], [0, 0, 90, 100]])])
@@ -158,7 +155,21 @@ def test_a_part_of_a_mask_is_that_part_of_the_whole(boxes):
     for index, (soft, top, left) in enumerate(soft_masks(logits, frame, boxes)):
         window = whole[index, top : top + soft.shape[0], left : left + soft.shape[1]]
         assert np.allclose(soft, window, atol=1e-5)
-        assert soft.shape == (120, 90) or boxes is not None
+        if boxes is None:
+            assert (soft >= 0.5).sum() == (whole[index] >= 0.5).sum() > 0
+
+
+def test_without_a_box_a_mask_is_drawn_within_its_own_and_not_at_all_if_empty():
+    frame, logits = Frame.of((640, 480), 64), torch.full((3, 16, 16), -4.0)
+    logits[1, 5:7, 4:8] = 4
+    logits[2, :, 15] = 4  # in the padding right of the image
+    whole = frame.masks(logits[:, None])[1, 0].sigmoid().numpy()
+    ((soft, top, left),) = soft_masks(logits, frame, None)
+    assert soft.size < 0.2 * whole.size
+    window = np.s_[top : top + soft.shape[0], left : left + soft.shape[1]]
+    assert np.allclose(soft, whole[window], atol=1e-5)
+    whole[window] = 0
+    assert whole.max() < 0.5
 
 
 def test_what_does_not_fit_is_refused(weights, tmp_path):
@@ -176,3 +187,103 @@ def test_what_does_not_fit_is_refused(weights, tmp_path):
     teacher = build(weights, labels=bare)
     with pytest.raises(InputError, match="has no label"):
         teacher.predict(image(), unlabelled.id)
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("image_encoder.neck.0.weight", "embeddings"),
+        ("mask_decoder.iou_prediction_head.layers.2.bias", "expected IoUs"),
+        ("mask_decoder.output_upscaling.3.bias", "masks"),
+    ],
+)
+@pytest.mark.parametrize("prompts", ["oracle_box", "amg"])
+def test_a_network_that_gives_nan_fails_and_finds_nothing_never(
+    weights, tmp_path, part, what, prompts
+):
+    teacher = build(weights, prompts=prompts, points_per_side=2, grid_minimum_iou=0.0)
+    teacher.network.get_parameter(part).data.fill_(float("nan"))
+    report = teachers.teach(teacher, TISSUE, tmp_path / "targets.zarr", progress=False)
+    assert report.done == 0
+    assert set(report.failed) == set(TISSUE.ids)
+    message = report.failed[TISSUE.ids[0]]
+    assert f"the network's {what} hold NaN" in message
+    assert "precision fp32" in message
+
+
+def test_a_store_is_not_continued_with_other_settings(weights, tmp_path):
+    table, store = tmp_path / "prompts.csv", tmp_path / "targets.zarr"
+    table.write_text("\n".join(["id,x,y", *(f"{id},10,12" for id in TISSUE.ids)]))
+
+    def teach(**options):
+        teacher = build(weights, prompts="point", prompt_file=table, **options)
+        return teachers.teach(teacher, TISSUE, store, progress=False)
+
+    assert teach().done == 2
+    assert teach().skipped == 2
+    with pytest.raises(StoreError, match=r"'gives': 'probability, instances'} here.*embedding"):
+        teach(gives="embedding")
+    other = teachers.sam(weights, CHANNELS, prompts="point", prompt_file=table, precision="bf16")
+    with pytest.raises(StoreError, match=r"{'precision': 'fp32'} here, {'precision': 'bf16'} now"):
+        teachers.teach(other, TISSUE, store, progress=False)
+    table.write_text(table.read_text().replace("10,12", "10,13"))
+    with pytest.raises(StoreError, match=r"'prompt_file': 'sha256 .* here, .* now"):
+        teach()
+
+
+def test_a_point_outside_belongs_to_its_object(weights, tmp_path):
+    table = tmp_path / "prompts.csv"
+    table.write_text("id,x,y,object,positive\na,20,20,one,1\na,50,50,one,0\n")
+    options = {"prompts": "point", "prompt_file": table, "labels": None}
+    teacher = build(weights, minimum_iou=0.0, minimum_area=1, **options)
+    picture = Image.from_array(image().read(), CHANNELS, None, "a")
+    found = teacher.predict(picture, "a").maps["probability"][0]
+    frame = Frame.of((64, 64), 64)
+    from abbe.imaging import three_channels
+
+    seen = teacher.embedding(three_channels(image().read(channels=CHANNELS), "fill_last"))
+    asked = Prompts(
+        points=frame.points([[[20.0, 20], [50, 50]]]), point_labels=torch.tensor([[1, 0]])
+    )
+    with torch.inference_mode():
+        logits, _ = teacher.network.decode(seen, asked, multimask=False)
+    whole = frame.masks(logits)[0, 0].sigmoid().numpy()
+    assert np.array_equal(found >= 0.5, whole >= 0.5)
+    assert (found >= 0.5).any()
+
+
+def test_a_prompt_larger_than_its_tile_is_refused_with_one_that_would_do(weights, tmp_path):
+    table = tmp_path / "prompts.csv"
+    table.write_text("id,x0,y0,x1,y1\nlarge,20,30,121,60\nlarge,4,4,9,9\n")
+    large = Image.from_array(np.tile(image().read(), (1, 3, 4)), CHANNELS, None, "large")
+    options = {"prompts": "box", "prompt_file": table, "labels": None}
+    with pytest.raises(
+        InputError, match=r"1 of 2 prompts .* 101 x 30 px at x 20, y 30.* halo 51 .* 204"
+    ):
+        build(weights, tile=64, halo=16, **options).predict(large, "large")
+    for tile in (103, 204):
+        maps = build(weights, tile=tile, halo=51, **options).predict(large, "large").maps
+        assert maps["instances"].shape == (192, 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"points_per_side": 0}, "points_per_side 0: a whole number of at least 1"),
+        ({"points_per_side": -4}, "points_per_side -4"),
+        ({"points_per_side": 2.5}, r"points_per_side 2\.5"),
+        ({"minimum_area": -1}, "minimum_area -1"),
+        ({"tile": 0, "halo": 0}, "tile 0"),
+        ({"halo": -5}, "halo -5"),
+        ({"tile": 64, "halo": 32}, "halo 32: .* a halo below 32, or a tile above 64"),
+        ({"memory_gb": -1}, "memory_gb -1"),
+        ({"memory_gb": float("nan")}, "memory_gb nan"),
+        ({"precision": "fp17"}, "precision 'fp17'"),
+        ({"device": "cudaa"}, "device 'cudaa' cannot be used here"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
+    ],
+)
+def test_an_impossible_option_is_named_before_weights_are_read(tmp_path, options, complaint):
+    options = {"device": "cpu", **options}
+    with pytest.raises(ConfigError, match=complaint):
+        teachers.sam(tmp_path / "none.pth", CHANNELS, **options)

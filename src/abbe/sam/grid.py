@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from abbe.sam.decoder import wanted
+from abbe.sam.finite import require_finite
 from abbe.sam.frame import THRESHOLD, Frame
 from abbe.sam.model import SAM
 from abbe.sam.prompts import Prompts
@@ -97,6 +98,9 @@ def automatic_masks(
 
     Returns:
         The masks, the highest rated first.
+
+    Raises:
+        InputError: the network's ratings or masks hold NaN or infinite values.
     """
     points = grid_points(points_per_side, frame.size)
     tokens = sam.prepare(embedding)
@@ -109,10 +113,12 @@ def automatic_masks(
         )
         attended = sam.attend(tokens, asked)
         ratings = attended.iou[:, wanted(True)].float()
+        require_finite(ratings, "expected IoUs")
         rated = ratings > minimum_iou
         rows = torch.nonzero(rated.any(dim=1))[:, 0]
         if len(rows):
             logits = sam.draw(attended, rows, multimask=True)[rated[rows]]
+            require_finite(logits, "masks")
             owners = torch.nonzero(rated)[:, 0].tolist()
             stable = _stable(logits, ratings[rated], frame, some[owners], minimum_stability)
             found += stable

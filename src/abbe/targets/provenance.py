@@ -27,6 +27,7 @@ class Provenance:
         outputs: names of the K maps in ``probability`` and ``logits``, in order.
         prompt_mode: how a promptable teacher was prompted.
         thresholds: by name, those the teacher applied.
+        settings: by name, what else its answers depend on, such as its precision, in words.
         sees_labels: the teacher was shown ground truth, as with ``oracle_box`` prompts.
         stand_in: the teacher takes the place of a model that could not be had.
         simulated: the images are simulated.
@@ -45,6 +46,7 @@ class Provenance:
     outputs: tuple[str, ...] = ("foreground",)
     prompt_mode: str | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
     sees_labels: bool = False
     stand_in: bool = False
     simulated: bool = False
@@ -77,14 +79,20 @@ class Provenance:
         ):
             raise StoreError("provenance: 'thresholds' must map names to numbers")
         object.__setattr__(self, "thresholds", dict(self.thresholds))
+        if not isinstance(self.settings, Mapping) or not all(
+            isinstance(text, str) for item in self.settings.items() for text in item
+        ):
+            raise StoreError("provenance: 'settings' must map names to texts")
+        object.__setattr__(self, "settings", dict(self.settings))
 
     def differences(self, other: "Provenance") -> list[str]:
         """One line for each field in which ``other`` differs, naming both values."""
-        return [
-            f"{name}: {getattr(self, name)!r} here, {getattr(other, name)!r} now"
-            for name in (f.name for f in fields(self))
-            if name not in _NOT_COMPARED and getattr(self, name) != getattr(other, name)
-        ]
+        lines = []
+        for name in (f.name for f in fields(self) if f.name not in _NOT_COMPARED):
+            here, now = getattr(self, name), getattr(other, name)
+            if here != now:
+                lines.append(f"{name}: {_unlike(here, now)!r} here, {_unlike(now, here)!r} now")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values."""
@@ -107,6 +115,13 @@ class Provenance:
         if missing := sorted(required - value.keys()):
             raise StoreError(f"provenance: missing key {', '.join(missing)}")
         return cls(**value)
+
+
+def _unlike(value: Any, other: Any) -> Any:
+    """``value``; of thresholds and settings, only those that are not the same in ``other``."""
+    if not isinstance(value, Mapping):
+        return value
+    return {k: v for k, v in value.items() if k not in other or other[k] != v}
 
 
 def is_sha256(value: object) -> bool:

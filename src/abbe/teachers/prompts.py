@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -12,8 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
+from abbe.files import sha256_of_file
 from abbe.imaging import read_labels
-from abbe.runtime.prompt_files import boxes_of, mask_files, read_table
+from abbe.runtime.prompt_files import (
+    ObjectPrompt,
+    boxes_of,
+    mask_files,
+    read_prompts,
+    read_table,
+)
 
 if TYPE_CHECKING:
     from abbe.datasets import Dataset
@@ -27,6 +36,7 @@ MODES: dict[str, str] = {
     "point": "points from a .csv file",
 }
 SEES_LABELS = ("oracle_box", "centroid")
+BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,14 @@ class ImagePrompts:
 
     Attributes:
         boxes: (N, 4) float x0, y0, x1, y1, or None.
-        points: (N, 2) float x, y, or None.
+        points: (N, P, 2) float x, y, or None. Every object has a point inside.
+        labels: (N, P) int, of each point: 1 inside the object, 0 outside, −1 no point, which fills
+            up the rows of objects with fewer points.
     """
 
     boxes: NDArray[np.float64] | None = None
     points: NDArray[np.float64] | None = None
+    labels: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.centres)
@@ -47,16 +60,35 @@ class ImagePrompts:
     @property
     def centres(self) -> NDArray[np.float64]:
         """(N, 2) x, y in the middle of each prompt: which tile of a large image it belongs to."""
-        if self.points is not None:
-            return self.points
-        assert self.boxes is not None  # one of the two is given
-        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        if self.boxes is not None:
+            return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        points, labels = self._pointed
+        inside = (labels == 1)[..., None]
+        return (points * inside).sum(axis=1) / inside.sum(axis=1)
+
+    @property
+    def extents(self) -> NDArray[np.float64]:
+        """(N, 4) x0, y0, x1, y1 of each prompt: of its box, or of all its points."""
+        if self.boxes is not None:
+            return self.boxes
+        points, labels = self._pointed
+        given = (labels >= 0)[..., None]
+        lowest = points.min(axis=1, where=given, initial=np.inf)
+        highest = points.max(axis=1, where=given, initial=-np.inf)
+        return np.concatenate([lowest, highest], axis=1)
+
+    @property
+    def _pointed(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        assert self.points is not None  # where there are no boxes
+        assert self.labels is not None
+        return self.points, self.labels
 
     def take(self, rows: NDArray[np.bool_]) -> ImagePrompts:
         """Those of the chosen rows."""
         return ImagePrompts(
             None if self.boxes is None else self.boxes[rows],
             None if self.points is None else self.points[rows],
+            None if self.labels is None else self.labels[rows],
         )
 
     def moved(self, right: float, down: float) -> ImagePrompts:
@@ -65,6 +97,7 @@ class ImagePrompts:
         return ImagePrompts(
             None if self.boxes is None else self.boxes + np.tile(by, 2),
             None if self.points is None else self.points + by,
+            self.labels,
         )
 
 
@@ -90,7 +123,8 @@ def prompter(
 
     Args:
         mode: one of :data:`MODES`.
-        labels: ground truth for ``oracle_box`` and ``centroid``: a data set, or a folder.
+        labels: ground truth for ``oracle_box`` and ``centroid``: a data set, or a folder. Of a
+            data set, ``box`` and ``point`` learn which ids there are.
         source: for ``box`` and ``point``, the file; for ``box`` also a folder of masks.
 
     Raises:
@@ -112,7 +146,9 @@ def prompter(
     path = Path(source)
     if mode == "box" and path.is_dir():
         return FromLabels(_folder_reader(path), boxes=True)
-    return FromTable(path, ("x0", "y0", "x1", "y1") if mode == "box" else ("x", "y"))
+    if labels is None or isinstance(labels, str | os.PathLike):
+        return FromTable(path, mode)
+    return FromTable(path, mode, set(labels.ids))
 
 
 class FromLabels:
@@ -131,7 +167,8 @@ class FromLabels:
             )
         if self._boxes:
             return ImagePrompts(boxes=boxes_of(labels))
-        return ImagePrompts(points=points_of(labels))
+        points = points_of(labels)[:, None]
+        return ImagePrompts(points=points, labels=np.ones(points.shape[:2], np.int64))
 
 
 def points_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -154,41 +191,104 @@ def points_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 class FromTable:
-    """Boxes or points from a .csv file with the columns ``id`` and those of the coordinates."""
+    """Boxes or points from a .csv file, which means what it means to ``abbe predict --prompts``."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._path = path
-        self._rows = _read_table(path, columns)
-        self._boxes = len(columns) == 4
+    def __init__(self, path: Path, mode: Mode, images: Container[str] | None = None) -> None:
+        """Read the file.
+
+        Args:
+            path: see :func:`abbe.runtime.prompt_files.read_prompts`.
+            mode: ``box`` or ``point``.
+            images: the ids that there are, where they are known; a warning counts others.
+
+        Raises:
+            InputError: the file cannot be read, or holds prompts of another kind.
+        """
+        self._path, self._boxes = path, mode == "box"
+        rows = read_table(path, BOX if self._boxes else POINT)
+        if not self._boxes and rows and all(name in rows[0].others for name in BOX):
+            raise InputError(
+                f"{path}: has boxes besides points, and would be read as boxes: choose prompts "
+                f"'box', or leave out the columns {', '.join(BOX)}"
+            )
+        self._prompts = read_prompts(path)
+        if images is not None:
+            _warn_of_others(path, [row.id for row in rows], images)
 
     def __call__(self, id: str, shape: tuple[int, int]) -> ImagePrompts:
         """See :class:`Prompter`."""
-        if id not in self._rows:
-            raise InputError(
-                f"{self._path}: no row for the image '{id}'. An image without objects needs a row "
-                "with the id alone"
-            )
-        rows = np.array(self._rows[id], float).reshape(-1, 4 if self._boxes else 2)
-        height, width = shape
-        limits = np.tile([width, height], 2 if self._boxes else 1)
-        outside = ((rows < 0) | (rows > limits)).any(axis=1)
+        objects = self._prompts(id, shape)
+        return (
+            self._boxes_of(objects, id, shape) if self._boxes else self._points(objects, id, shape)
+        )
+
+    def _boxes_of(
+        self, objects: Sequence[ObjectPrompt], id: str, shape: tuple[int, int]
+    ) -> ImagePrompts:
+        boxes = np.array([each.box for each in objects], float).reshape(-1, 4)
+        limits = np.tile(shape[::-1], 2)
+        self._require_inside(boxes, (boxes < 0) | (boxes > limits), id, shape)
+        if (boxes[:, 2:] <= boxes[:, :2]).any():
+            raise InputError(f"{self._path}: image '{id}' has a box of no area; x0 < x1, y0 < y1")
+        return ImagePrompts(boxes=boxes)
+
+    def _points(
+        self, objects: Sequence[ObjectPrompt], id: str, shape: tuple[int, int]
+    ) -> ImagePrompts:
+        most = max((len(each.points) for each in objects), default=1)
+        points = np.zeros((len(objects), most, 2))
+        labels = np.full((len(objects), most), -1, np.int64)
+        for row, each in enumerate(objects):
+            try:
+                each.require_object()
+            except InputError as error:
+                raise InputError(
+                    f"{self._path}: image '{id}', object '{each.name}': {error}"
+                ) from error
+            points[row, : len(each.points)] = each.points
+            labels[row, : len(each.labels)] = each.labels
+        given = points[labels >= 0]
+        # A point on the far edge is no pixel's, and no tile's.
+        self._require_inside(given, (given < 0) | (given >= shape[::-1]), id, shape)
+        return ImagePrompts(points=points, labels=labels)
+
+    def _require_inside(
+        self,
+        prompts: NDArray[np.float64],
+        beyond: NDArray[np.bool_],
+        id: str,
+        shape: tuple[int, int],
+    ) -> None:
+        outside = beyond.any(axis=1)
         if outside.any():
             raise InputError(
-                f"{self._path}: image '{id}' is {width} px wide and {height} px high, but has the "
-                f"prompt {rows[outside][0].tolist()}"
+                f"{self._path}: image '{id}' is {shape[1]} px wide and {shape[0]} px high, but has "
+                f"the prompt {prompts[outside][0].tolist()}"
             )
-        if self._boxes and (rows[:, 2:] <= rows[:, :2]).any():
-            raise InputError(f"{self._path}: image '{id}' has a box of no area; x0 < x1, y0 < y1")
-        return ImagePrompts(boxes=rows) if self._boxes else ImagePrompts(points=rows)
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> dict[str, list[list[float]]]:
-    found: dict[str, list[list[float]]] = {}
-    for row in read_table(path, columns):
-        prompts = found.setdefault(row.id, [])
-        if row.values:
-            prompts.append(row.values)
-    return found
+def _warn_of_others(path: Path, ids: Sequence[str], images: Container[str]) -> None:
+    """Rows that nobody will ask for are most often a misspelt id."""
+    others = [id for id in ids if id not in images]
+    if others:
+        warnings.warn(
+            f"{path}: {len(others)} of {len(ids)} rows are for ids that no image has, the first "
+            f"'{others[0]}'; they are left out",
+            stacklevel=4,
+        )
+
+
+def fingerprint(source: str | os.PathLike[str]) -> str:
+    """SHA-256 of a prompt file, or of the names and contents of a folder's masks.
+
+    Raises:
+        InputError: the folder holds no masks.
+    """
+    path = Path(source)
+    if not path.is_dir():
+        return sha256_of_file(path)
+    lines = (f"{id} {sha256_of_file(file)}\n" for id, file in sorted(mask_files(path).items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _reader(

@@ -4,73 +4,47 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
-from abbe.hardware import autocast_for
+from abbe.hardware import autocast_for, choose_precision
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
-from abbe.teachers.prompts import SEES_LABELS, ImagePrompts, Mode, Prompter, prompter
+from abbe.teachers.prompts import (
+    SEES_LABELS,
+    ImagePrompts,
+    Mode,
+    Prompter,
+    fingerprint,
+    prompter,
+)
+from abbe.teachers.sam_masks import in_square, prompts_at_once, soft_masks
+from abbe.teachers.sam_options import (
+    GridSettings,
+    Kind,
+    bytes_of,
+    chosen_kinds,
+    place_for,
+    require_tiling,
+    require_whole_numbers,
+)
 from abbe.teachers.sam_source import load_network
+from abbe.teachers.sam_tiles import Tile, require_whole, tiles_of
 from abbe.teachers.soft_union import SoftUnion
 from abbe.teachers.teacher import Prediction, require_channels
-from abbe.teachers.tiles import windows
 
 if TYPE_CHECKING:
     import torch
 
     from abbe.datasets import Dataset
     from abbe.imaging import Image
-    from abbe.sam import SAM, Facts, Frame, Prompts
+    from abbe.sam import SAM, Facts, Frame
     from abbe.targets import Provenance
 
-Kind = Literal["probability", "instances", "embedding"]
 OUTPUTS = ("foreground", "boundary")
-FULL_TOKENS = 256 * 64 * 64 * 4
-"""Bytes of SAM's own embedding in float32."""
-BOX_MARGIN = 0.2
-"""A soft mask counts within its box enlarged by this share of each side."""
-
-
-@dataclass(frozen=True)
-class GridSettings:
-    """How the automatic grid finds and chooses its masks; the defaults are SAM's own.
-
-    Attributes:
-        points_per_side: of the grid, over each tile.
-        minimum_iou: predicted IoU below which a mask is dropped.
-        minimum_stability: IoU of the mask at logits 1 and −1, below which it is dropped.
-        box_nms: IoU of boxes above which the worse of two masks is dropped.
-        largest: share of the tile's area above which a mask is taken for background. Ours.
-    """
-
-    points_per_side: int = 32
-    minimum_iou: float = 0.88
-    minimum_stability: float = 0.95
-    box_nms: float = 0.7
-    largest: float = 0.2
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of an image that is shown to SAM at once, and the part of it whose objects count."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-    core: tuple[int, int, int, int]
-    """top, left, bottom, right in px of the image."""
-
-    def owns(self, centres: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Which of the centres (N, 2) x, y lie in the core."""
-        top, left, bottom, right = self.core
-        x, y = centres[:, 0], centres[:, 1]
-        return (x >= left) & (x < right) & (y >= top) & (y < bottom)
 
 
 class SamTeacher:
@@ -105,7 +79,8 @@ class SamTeacher:
         instances cut from them. Where there is no prompt, or no mask is kept, it is empty.
 
         Raises:
-            InputError: the prompts cannot be had or do not fit the image.
+            InputError: the prompts cannot be had, or do not fit the image or its tiles, or the
+                network's answer is not finite.
         """
         picture = three_channels(image.read(channels=self.provenance.channels), self._rule)
         maps: dict[str, NDArray[Any]] = {}
@@ -115,7 +90,10 @@ class SamTeacher:
             return Prediction(maps)
         union = SoftUnion(image.shape, self._minimum_area)
         prompts = None if self._prompts is None else self._prompts(id, image.shape)
-        for tile in self._tiles(image.shape):
+        tiles = tiles_of(image.shape, self._tile, self._halo)
+        if prompts is not None:
+            require_whole(prompts, tiles, id)
+        for tile in tiles:
             self._look_at(tile, picture, prompts, union)
         instances = union.instances()
         if "probability" in self._gives:
@@ -129,14 +107,6 @@ class SamTeacher:
     def embedding(self, picture: NDArray[np.uint8]) -> torch.Tensor:
         """The embedding (1, 256, h, w) of a colour picture (H, W, 3)."""
         return self._encode(picture)[0]
-
-    def _tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
-        side = self._tile or max(shape)
-        for top, first_row, end_row in windows(shape[0], side, self._halo):
-            for left, first_column, end_column in windows(shape[1], side, self._halo):
-                core = (first_row, first_column, end_row, end_column)
-                bottom, right = min(top + side, shape[0]), min(left + side, shape[1])
-                yield Tile(top, left, bottom, right, core)
 
     def _look_at(
         self,
@@ -160,18 +130,22 @@ class SamTeacher:
     def _encode(self, picture: NDArray[np.uint8]) -> tuple[torch.Tensor, Frame]:
         import torch
 
-        from abbe.sam import Frame
+        from abbe.sam import Frame, require_finite
 
         frame = Frame.of(picture.shape[:2], self.network.side)
         device = next(self.network.parameters()).device
         with torch.inference_mode(), autocast_for(device, self._precision):
-            return self.network.encode(frame.image(picture)[None].to(device)), frame
+            embedding = self.network.encode(frame.image(picture)[None].to(device))
+        require_finite(embedding, "embeddings")
+        return embedding, frame
 
     def _by_prompts(
         self, embedding: torch.Tensor, frame: Frame, prompts: ImagePrompts
     ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         """Each kept prompt's soft mask, cut to its surroundings: (h, w), top, left."""
         import torch
+
+        from abbe.sam import require_finite
 
         device = embedding.device
         with torch.inference_mode(), autocast_for(device, self._precision):
@@ -184,10 +158,12 @@ class SamTeacher:
             with torch.inference_mode(), autocast_for(device, self._precision):
                 attended = self.network.attend(image, in_square(some, frame).to(device))
                 iou = attended.scores(multimask=False)[:, 0].float()
+                require_finite(iou, "expected IoUs")
                 rated = torch.nonzero(iou >= self._minimum_iou)[:, 0]
                 if not len(rated):
                     continue
                 logits = self.network.draw(attended, rated, multimask=False)[:, 0]
+                require_finite(logits, "masks")
             kept = rated.cpu().numpy()
             yield from soft_masks(logits, frame, None if some.boxes is None else some.boxes[kept])
 
@@ -214,58 +190,6 @@ class SamTeacher:
             centre = np.array([[tile.left + mask.centre[0], tile.top + mask.centre[1]]])
             if mask.area <= grid.largest * area and tile.owns(centre).all():
                 yield mask.probability, mask.top, mask.left
-
-
-def prompts_at_once(embedding: torch.Tensor, memory: int) -> int:
-    """How many prompts to decode together within ``memory`` bytes.
-
-    A prompt needs about 12 times the embedding: the tokens of two attention blocks and the upscaled
-    features. Masks of the image's size are made one at a time.
-    """
-    tokens = embedding[0].numel() * 4
-    # On a CPU eight prompts of SAM's size still fit its caches, and more only go slower.
-    limit = 256 if embedding.is_cuda else max(8, 8 * FULL_TOKENS // tokens)
-    return int(max(1, min(limit, memory // (12 * tokens))))
-
-
-def in_square(prompts: ImagePrompts, frame: Frame) -> Prompts:
-    """Prompts on an image as the network takes them; points lie inside their objects."""
-    import torch
-
-    from abbe.sam import Prompts
-
-    boxes, points = prompts.boxes, prompts.points
-    return Prompts(
-        boxes=None if boxes is None else frame.boxes(boxes),
-        points=None if points is None else frame.points(points)[:, None],
-        point_labels=None if points is None else torch.ones(len(points), 1, dtype=torch.int64),
-    )
-
-
-def soft_masks(
-    logits: torch.Tensor, frame: Frame, boxes: NDArray[np.floating] | None
-) -> Iterator[tuple[NDArray[np.float32], int, int]]:
-    """Probabilities (h, w), top, left of masks (N, l, l), within their enlarged boxes (N, 4).
-
-    Most objects are small: what lies outside of a box is not computed.
-    """
-    rows, columns = (axis.to(logits.device) for axis in frame.axes(logits.shape[-1]))
-    for index, mask in enumerate(logits.float()):
-        top, left, bottom, right = window_of(None if boxes is None else boxes[index], frame.size)
-        part = rows[top:bottom] @ mask @ columns[left:right].T
-        yield part.sigmoid().cpu().numpy(), top, left
-
-
-def window_of(box: NDArray[np.floating] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where a soft mask counts: top, left, bottom, right of its enlarged box, or of the image."""
-    height, width = size
-    if box is None:
-        return 0, 0, height, width
-    x0, y0, x1, y1 = box
-    more_x, more_y = BOX_MARGIN / 2 * (x1 - x0), BOX_MARGIN / 2 * (y1 - y0)
-    left, top = max(0, int(np.floor(x0 - more_x))), max(0, int(np.floor(y0 - more_y)))
-    right, bottom = min(width, int(np.ceil(x1 + more_x))), min(height, int(np.ceil(y1 + more_y)))
-    return top, left, bottom, right
 
 
 def sam(
@@ -305,8 +229,9 @@ def sam(
         prompts: ``amg``, ``oracle_box``, ``box``, ``point`` or ``centroid``;
             see :data:`abbe.teachers.prompts.MODES`.
         labels: ground truth for ``oracle_box`` and ``centroid``: a data set or a folder.
-        prompt_file: for ``box`` and ``point``, a .csv file (id, x0, y0, x1, y1 or id, x, y in px);
-            for ``box`` also a folder of another program's masks.
+        prompt_file: for ``box`` and ``point``, a .csv file (id, x0, y0, x1, y1 or id, x, y in px,
+            with ``object`` and ``positive`` where an object has several points); for ``box`` also a
+            folder of another program's masks.
         inputs: how channels become SAM's three; see :data:`abbe.imaging.three_channels.RULES`.
         gives: what to store: ``probability``, ``instances``, ``embedding``.
         minimum_iou: predicted IoU below which a prompted mask is dropped.
@@ -327,23 +252,29 @@ def sam(
 
     Raises:
         InputError: the weights or the prompts cannot be read.
-        ConfigError: the options do not fit together.
+        ConfigError: an option is impossible, or they do not fit together.
     """
-    import torch
-
     from abbe.targets import Provenance
 
     channels = require_channels(channels, str(source))
     rule = choose_rule(inputs, len(channels))
-    kinds = _kinds(gives)
+    kinds = chosen_kinds(gives)
     if tile is not None and "embedding" in kinds:
         raise ConfigError("an embedding is of the whole image: leave tile out, or embedding")
+    require_whole_numbers(
+        {"points_per_side": 1, "minimum_area": 0},
+        {"points_per_side": points_per_side, "minimum_area": minimum_area},
+    )
+    require_tiling(tile, halo)
+    memory, place = bytes_of(memory_gb), place_for(device)
+    settings = {"gives": ", ".join(kinds), "precision": choose_precision(precision, place)}
     prompting = prompter(prompts, labels=labels, source=prompt_file)
+    if prompt_file is not None and prompts in ("box", "point"):
+        settings["prompt_file"] = f"sha256 {fingerprint(prompt_file)}"
     grid = GridSettings(
         points_per_side, grid_minimum_iou, grid_minimum_stability, grid_box_nms, largest
     )
     network, facts = load_network(source, layout)
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     thresholds = {"minimum_iou": minimum_iou, "minimum_area": minimum_area}
     if prompts == "amg":
         thresholds = {**vars(grid), "minimum_area": minimum_area}
@@ -357,6 +288,7 @@ def sam(
         outputs=OUTPUTS,
         prompt_mode=prompts,
         thresholds=thresholds | ({"tile": tile, "halo": halo} if tile else {}),
+        settings=settings,
         sees_labels=prompts in SEES_LABELS,
         stand_in=stand_in or facts.stand_in,
         notes=_notes(facts, prompts),
@@ -372,18 +304,9 @@ def sam(
         minimum_area=minimum_area,
         tile=tile,
         halo=halo,
-        memory=int(memory_gb * 2**30),
+        memory=memory,
         precision=precision,
     )
-
-
-def _kinds(gives: str | Sequence[Kind]) -> tuple[Kind, ...]:
-    names = tuple(part.strip() for part in gives.split(",")) if isinstance(gives, str) else gives
-    known = ("probability", "instances", "embedding")
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ConfigError(f"gives: choose from {', '.join(known)}, not {', '.join(unknown) or '∅'}")
-    return tuple(kind for kind in known if kind in names)
 
 
 def _notes(facts: Facts, prompts: Mode) -> tuple[str, ...]:
