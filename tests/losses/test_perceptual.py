@@ -300,7 +300,7 @@ def test_what_cannot_be_fetched_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(ConfigError, match=r"vgg16-.*no network.*\n.*--vgg-weights PATH"):
+    with pytest.raises(ConfigError, match=r"vgg16-.*network.*\n.*--promptable\.vgg-weights PATH"):
         feature_network("vgg16")
     assert list(tmp_path.rglob("*.pth")) == []
 

@@ -201,8 +201,8 @@ def test_unreachable_imagenet_weights_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         create_encoder(SMALL, 1, "imagenet")
     assert "mobilenetv3_small_100" in str(caught.value)
-    assert "--encoder-weights PATH" in str(caught.value)
-    assert "--encoder-weights random" in str(caught.value)
+    assert "--student.encoder-weights PATH" in str(caught.value)
+    assert "--student.encoder-weights random" in str(caught.value)
 
 
 def test_imagenet_weights_come_from_timm_and_are_adapted(monkeypatch):
