@@ -216,7 +216,7 @@ def test_what_is_fetched_is_what_the_readers_of_pathology_sets_read(server: Serv
     fetch_from(server, "bach", tmp_path / "bach", "a.zip", "ICIAR2018_BACH_Challenge")
     assert bach(tmp_path / "bach").ids == ("b001",)
     server.content = zipped({"NCT-CRC-HE-100K/ADI/ADI-A.tif": png()})
-    fetch_from(server, "nct-crc", tmp_path / "nct", "NCT-CRC-HE-100K.zip", "NCT-CRC-HE-100K")
+    fetch_from(server, "nct_crc", tmp_path / "nct", "NCT-CRC-HE-100K.zip", "NCT-CRC-HE-100K")
     assert nct_crc(tmp_path / "nct").ids == ("train/ADI-A",)
     inside = "BreaKHis_v1/histology_slides/breast/benign/SOB/adenosis/SOB_B_A_14-22549AB/40X/"
     image = "SOB_B_A-14-22549AB-40-001"
@@ -296,11 +296,11 @@ def test_sets_to_be_got_by_hand_say_where_and_how(tmp_path: Path, name: str):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["nct-crc", "bach", "breakhis", "pannuke"])
+@pytest.mark.parametrize("name", ["nct_crc", "bach", "breakhis", "pannuke"])
 def test_addresses_of_pathology_sets_are_their_publishers(name: str):
     known = KNOWN_SETS[name]
     hosts = {
-        "nct-crc": "https://zenodo.org/records/1214456/files/",
+        "nct_crc": "https://zenodo.org/records/1214456/files/",
         "bach": "https://zenodo.org/records/3632035/files/",
         "breakhis": "https://www.inf.ufpr.br/vri/databases/",
         "pannuke": "https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke/fold_",

@@ -7,11 +7,13 @@ PanNuke's README, sites.google.com/view/nucls/data-format.
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from abbe.config.data import DataKind
 from abbe.datasets import (
     KNOWN_SETS,
     Dataset,
@@ -423,6 +425,10 @@ def test_a_patient_in_two_splits_is_refused(tmp_path):
 
 
 def test_every_set_is_listed_with_its_licence():
-    names = {"nct-crc", "bach", "breakhis", "chaoyang", "glas", "bcss", "pannuke", "monuseg"}
+    names = {"nct_crc", "bach", "breakhis", "chaoyang", "glas", "bcss", "pannuke", "monuseg"}
     assert names | {"nucls"} <= KNOWN_SETS.keys()
     assert all(KNOWN_SETS[name].licence and KNOWN_SETS[name].origin for name in names)
+
+
+def test_what_is_fetched_by_a_name_is_opened_by_it():
+    assert KNOWN_SETS.keys() <= set(get_args(DataKind))

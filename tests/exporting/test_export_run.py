@@ -175,6 +175,12 @@ def test_bad_arguments_are_refused_before_any_work(run, tmp_path, capsys, option
     assert f"abbe export: {option} {value}: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("--licence", "MIT"), ("--authors", "Ada", "Emmy")])
+def test_what_only_a_bioimageio_package_holds_is_not_dropped(run, tmp_path, capsys, words):
+    assert abbe("export", run, "--out", tmp_path / "out", *words) == 1
+    assert "Give its file, --bioimageio NAME.zip" in capsys.readouterr().err
+
+
 def test_images_are_looked_for_where_there_is_something(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "gone"))

@@ -1,6 +1,7 @@
 import json
 import signal
 import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -110,13 +111,22 @@ def test_the_end_saves_what_is_not_and_says_so(tmp_path, capsys):
     assert "Saved at the end: 1 object of first.png" in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_the_server_quietly(tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ctrl_c_and_its_like_end_the_server_quietly(tmp_path, name):
     app = application(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
-    timer = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
     with listen() as listening:
-        timer.start()
+
+        def end_what_answers() -> None:
+            with urllib.request.urlopen(address_of(listening), timeout=60):
+                signal.raise_signal(number)
+
+        thread = threading.Thread(target=end_what_answers)
+        thread.start()
         try:
             run(app, listening)
         except KeyboardInterrupt:  # pytest would take it for its own
             pytest.fail("the interrupt was passed on")
-    timer.join()
+    thread.join()
+    assert signal.getsignal(number) == before

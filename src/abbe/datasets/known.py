@@ -158,7 +158,7 @@ KNOWN_SETS = MappingProxyType(
                 ),
             ),
             KnownSet(
-                name="nct-crc",
+                name="nct_crc",
                 what="NCT-CRC-HE-100K and CRC-VAL-HE-7K: H&E tiles of colon in nine tissues, "
                 "100,000 for training (patients not published) and 7,180 of other patients",
                 licence="CC BY 4.0",

@@ -78,7 +78,7 @@ def nct_crc(path: str | os.PathLike[str], *, stain_normalised: bool = True) -> D
         )
     notes = ("Which patient of NCT-CRC-HE-100K a tile is from is not published: a validation part "
              "drawn from it shares patients with training.",)  # fmt: skip
-    return _dataset("nct-crc", records, NCT_CRC_CLASSES, NCT_CRC_LICENCE, notes)
+    return _dataset("nct_crc", records, NCT_CRC_CLASSES, NCT_CRC_LICENCE, notes)
 
 
 def bach(path: str | os.PathLike[str]) -> Dataset:

@@ -244,7 +244,8 @@ class FindObjects(Container):
         for data, arguments, kind in layers_of(search, found):
             self._viewer.add_layer(Layer.create(data, arguments, kind))
         count = len(found.table["label"])
-        self.message.value = f"{count:,} objects" if count else "no objects found"
+        objects = "object" if count == 1 else "objects"
+        self.message.value = f"{count:,} {objects}" if count else "no objects found"
         show_info(f"{search.package.description.title}: {self.message.value}")
 
     def _failed(self, error: Exception) -> None:

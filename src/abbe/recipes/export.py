@@ -43,6 +43,8 @@ MOST_THREADS = 1024
 SMALLEST_HALO = 64
 EXAMPLE_SIDE = 256
 """px of the package's test image."""
+UNKNOWN = ("unknown",)
+"""Authors, where none is named."""
 
 
 def export_run(
@@ -62,7 +64,7 @@ def export_run(
     calibration_images: int = 128,
     bioimageio: Path | None = None,
     torchscript: Path | None = None,
-    authors: Sequence[str] = ("unknown",),
+    authors: Sequence[str] = UNKNOWN,
     licence: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Package:
@@ -103,6 +105,11 @@ def export_run(
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
     budget = budget or Budget()
+    if bioimageio is None and (licence is not None or tuple(authors) != UNKNOWN):
+        raise ConfigError(
+            "--licence, --authors: are written into the bioimage.io package. Give its file, "
+            "--bioimageio NAME.zip, or leave them out"
+        )
     _check_numbers(images, calibration_images, threads, budget_ms, budget)
     request = Request(
         int8=int8,

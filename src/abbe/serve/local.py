@@ -1,10 +1,12 @@
 """Listening on this machine only."""
 
 import errno
+import signal
 import socket
 import threading
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.applications import Starlette
@@ -43,11 +45,27 @@ def address_of(listening: socket.socket) -> str:
 
 
 def run(app: Starlette, listening: socket.socket, *, open_browser: bool = False) -> None:
-    """Answer until interrupted."""
+    """Answer until interrupted, told to terminate, or left by a terminal that was closed."""
     if open_browser:
         # The socket listens already: a browser that is early waits a moment.
         threading.Thread(target=webbrowser.open, args=[address_of(listening)], daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
     # uvicorn passes Ctrl+C on when it has answered what was asked; here it is the way to end.
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), _every_end_as_ctrl_c():
         server.run(sockets=[listening])
+
+
+@contextmanager
+def _every_end_as_ctrl_c() -> Iterator[None]:
+    """Without it, SIGTERM and SIGHUP end the process before what was accepted is saved."""
+    names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in signals}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
