@@ -71,9 +71,8 @@ def case(file: Path) -> str:
 
 
 def tiles(data: Path, folder: Path) -> Iterator[dict[str, str]]:
-    for record in datasets.slide_tiles(
-        data / "wsi" / "cmu-1-small-region.svs", tile=TILE, pixel_size=SLIDE_PIXEL_SIZE
-    ):
+    rules = datasets.TileRules(tile=TILE, pixel_size=SLIDE_PIXEL_SIZE)
+    for record in datasets.slide_tiles(data / "wsi" / "cmu-1-small-region.svs", rules):
         pixels = record.image.open().read().transpose(1, 2, 0)
         yield saved(folder, record.id.replace("/", "_"), pixels)
     for file in unlabelled_pictures(data):

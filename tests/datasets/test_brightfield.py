@@ -9,6 +9,7 @@ import tifffile
 import zarr
 
 from abbe.datasets.brightfield import CHANNELS, find_slides, open_brightfield
+from abbe.datasets.tile_index import TileRules
 from abbe.datasets.tiles import slide_tiles
 from abbe.errors import InputError
 
@@ -52,7 +53,7 @@ def write_ome_tiff(path: Path, pixels: np.ndarray, names: list[str]) -> Path:
 
 
 def assert_gives_colours(path: Path, stained: np.ndarray, **options: Any) -> None:
-    dataset = slide_tiles(path, tile=128, **options)
+    dataset = slide_tiles(path, TileRules(tile=128), **options)
     assert dataset.channels == CHANNELS
     assert len(dataset) == 2
     image = dataset.records[1].image.open()
@@ -82,7 +83,7 @@ def test_other_names_are_refused_unless_the_user_says_colours(tmp_path, stained,
     with pytest.raises(
         InputError, match=rf"this has {', '.join(names)} in uint8.*--data.channels red green blue"
     ):
-        slide_tiles(path, tile=128)
+        slide_tiles(path, TileRules(tile=128))
     assert_gives_colours(path, stained, channels=["red", "green", "blue"])
 
 
@@ -110,7 +111,7 @@ def test_big_tiff_and_qptiff_are_slides_and_fluorescence_is_named(tmp_path, stai
     tifffile.imwrite(tmp_path / "dyes.qptiff", stained.astype(np.uint16), photometric="minisblack",
                      metadata=None, **resolution)  # fmt: skip
     assert [file.name for file in find_slides(tmp_path)] == ["dyes.qptiff", "large.BTF"]
-    dataset = slide_tiles(tmp_path, tile=128)
+    dataset = slide_tiles(tmp_path, TileRules(tile=128))
     assert {record.group for record in dataset} == {"large"}
     [reason] = dataset.left_out
     assert "dyes.qptiff: tissue is looked for in colour images of 8 bits" in reason

@@ -12,7 +12,7 @@ import tifffile
 
 from abbe.datasets.prepare import prepare
 from abbe.datasets.splits import assign_splits
-from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_index import TileIndex, TileRules, index_tiles
 from abbe.datasets.tile_picture import draw_tiles
 from abbe.datasets.tiles import slide_tiles
 from abbe.datasets.tissue_mask import pen_mask, sharpness, tissue_mask
@@ -21,6 +21,7 @@ from abbe.imaging import Region, open_slide
 
 SIDE = 1024
 TILE = 128
+SMALL = TileRules(tile=TILE)
 WHITE, PINK, VIOLET = (242, 241, 243), (205, 140, 180), (110, 70, 140)
 
 
@@ -63,7 +64,7 @@ def verdicts(index: TileIndex) -> list[list[str]]:
 
 
 def test_each_rule_leaves_out_what_it_is_for(slide):
-    assert verdicts(index_tiles(slide, tile=TILE)) == [
+    assert verdicts(index_tiles(slide, SMALL)) == [
         "ttttbbbb",
         "ttttbbbb",
         "ttppbbbb",
@@ -73,15 +74,17 @@ def test_each_rule_leaves_out_what_it_is_for(slide):
 
 
 def test_rules_can_be_loosened(slide):
-    blurred = index_tiles(slide, tile=TILE, minimum_sharpness=0)
+    blurred = index_tiles(slide, TileRules(tile=TILE, minimum_sharpness=0))
     assert sum(tile.verdict == "taken" for tile in blurred.tiles) == 28
     assert all(tile.sharpness is None for tile in blurred.tiles)
-    everything = index_tiles(slide, tile=TILE, minimum_sharpness=0, minimum_tissue=0, maximum_pen=1)
+    everything = index_tiles(
+        slide, TileRules(tile=TILE, minimum_sharpness=0, minimum_tissue=0, maximum_pen=1)
+    )
     assert len(everything.taken) == 64
 
 
 def test_records_are_lazy_views_of_the_slide(slide, glass):
-    dataset = slide_tiles(slide, tile=TILE)
+    dataset = slide_tiles(slide, SMALL)
     assert len(dataset) == 12
     assert dataset.channels == ("red", "green", "blue")
     record = dataset["one-x128-y256"]
@@ -99,7 +102,7 @@ def test_records_are_lazy_views_of_the_slide(slide, glass):
 
 
 def test_another_pixel_size_and_overlapping_tiles(slide):
-    dataset = slide_tiles(slide, tile=64, pixel_size=1.0, stride=32, minimum_sharpness=0)
+    dataset = slide_tiles(slide, TileRules(tile=64, pixel_size=1.0, stride=32, minimum_sharpness=0))
     image = dataset["one-x32-y64"].image.open()
     whole = open_slide(slide).at(1.0).read()
     np.testing.assert_array_equal(image.read(), whole[:, 64:128, 32:96])
@@ -107,7 +110,7 @@ def test_another_pixel_size_and_overlapping_tiles(slide):
 
 
 def test_a_changed_file_is_read_anew(slide, glass):
-    record = slide_tiles(slide, tile=TILE).records[0]
+    record = slide_tiles(slide, SMALL).records[0]
     before = record.image.open().read()
     write_slide(slide, glass[:, ::-1])
     assert not np.array_equal(record.image.open().read(), before)
@@ -118,7 +121,7 @@ def test_a_folder_of_slides_keeps_each_in_one_split(slide, glass):
         write_slide(slide.with_name(f"{name}.tif"), glass)
     (slide.parent / "notes.txt").write_text("not a slide")
     seen: list[tuple[int, int]] = []
-    dataset = slide_tiles(slide.parent, tile=TILE, progress=lambda *at: seen.append(at))
+    dataset = slide_tiles(slide.parent, SMALL, progress=lambda *at: seen.append(at))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert {record.group for record in dataset} == {"one", "two", "three"}
     assert dataset.left_out == ()
@@ -131,7 +134,7 @@ def test_unusable_slides_of_a_folder_are_left_out_and_named(slide, glass):
     write_slide(slide.with_name("a-unknown.tif"), glass, pixel_size=None)
     write_slide(slide.with_name("b-empty.tif"), np.full_like(glass, 240))
     slide.with_name("c-damaged.tif").write_bytes(slide.read_bytes()[:5000])
-    dataset = slide_tiles(slide.parent, tile=TILE)
+    dataset = slide_tiles(slide.parent, SMALL)
     assert len(dataset) == 12
     messages = "\n".join(dataset.left_out)
     assert "a-unknown.tif: its pixel size is not known" in messages
@@ -144,7 +147,7 @@ def test_where_no_slide_is_usable_every_reason_is_told(slide, glass):
     slide.with_name("a-damaged.tif").write_bytes(slide.read_bytes()[:5000])
     write_slide(slide, glass, pixel_size=None)
     with pytest.raises(InputError) as caught:
-        slide_tiles(slide.parent, tile=TILE)
+        slide_tiles(slide.parent, SMALL)
     first, *reasons = str(caught.value).splitlines()
     assert first.endswith("slides: none of its 2 slides can be used:")
     assert [reason.split(":")[0].rsplit("/", 1)[1] for reason in reasons] == [
@@ -153,7 +156,7 @@ def test_where_no_slide_is_usable_every_reason_is_told(slide, glass):
     for number in range(5):
         slide.with_name(f"b{number}.tif").write_bytes(b"II*\0 no slide")
     with pytest.raises(InputError, match=r"b3\.tif") as caught:
-        slide_tiles(slide.parent, tile=TILE)
+        slide_tiles(slide.parent, SMALL)
     assert "b4.tif" not in str(caught.value)
     assert str(caught.value).endswith("… and 2 more")
 
@@ -162,21 +165,23 @@ def test_a_slide_that_is_all_background_says_so(tmp_path, rng):
     noise = rng.normal(243, 2, (512, 512, 3)).clip(0, 255).astype(np.uint8)
     path = write_slide(tmp_path / "empty.tif", noise)
     with pytest.raises(InputError, match=r"no tile of it is taken: of 16, 0 taken, 16 empty"):
-        slide_tiles(path, tile=TILE)
+        slide_tiles(path, SMALL)
 
 
 def test_a_slide_without_pixel_size_takes_the_given_one(tmp_path, glass):
     path = write_slide(tmp_path / "unknown.tif", glass, pixel_size=None)
     with pytest.raises(InputError, match="--pixel-size"):
-        slide_tiles(path, tile=TILE)
-    dataset = slide_tiles(path, tile=TILE, slide_pixel_size=0.5)
+        slide_tiles(path, SMALL)
+    dataset = slide_tiles(path, SMALL, slide_pixel_size=0.5)
     assert dataset.records[0].image.open().pixel_size == 0.5
 
 
 def test_a_given_pixel_size_fills_gaps_only(slide, glass):
     write_slide(slide.with_name("unknown.tif"), glass, pixel_size=None)
-    dataset = slide_tiles(slide.parent, tile=TILE, pixel_size=1.0, slide_pixel_size=0.25,
-                          minimum_sharpness=0, minimum_tissue=0, maximum_pen=1)  # fmt: skip
+    rules = TileRules(
+        tile=TILE, pixel_size=1.0, minimum_tissue=0, maximum_pen=1, minimum_sharpness=0
+    )
+    dataset = slide_tiles(slide.parent, rules, slide_pixel_size=0.25)
     known = [record for record in dataset if record.group == "one"]
     assert len(known) == 16  # 1024 px of 0.5 µm are 512 of 1 µm: four tiles a side
     assert len(dataset) - len(known) == 4  # the other one is half as wide
@@ -187,7 +192,6 @@ def test_a_given_pixel_size_fills_gaps_only(slide, glass):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"channels": ("nucleus", "membrane", "x")}, "channels of slides are red, green, blue"),
         ({"pixel_size": 0.25}, "0.25 µm were asked for"),
         ({"tile": 2048}, "smaller than a tile of 2048 px"),
         ({"stride": 0}, "stride 0 px must be above 0"),
@@ -195,7 +199,12 @@ def test_a_given_pixel_size_fills_gaps_only(slide, glass):
 )
 def test_impossible_wishes_are_refused(change, message, slide):
     with pytest.raises(InputError, match=message):
-        slide_tiles(slide, **{"tile": TILE, **change})
+        slide_tiles(slide, TileRules(**{"tile": TILE, **change}))
+
+
+def test_channels_that_are_no_colours_are_refused(slide):
+    with pytest.raises(InputError, match="channels of slides are red, green, blue"):
+        slide_tiles(slide, SMALL, channels=("nucleus", "membrane", "x"))
 
 
 def test_what_is_no_brightfield_slide_is_refused(tmp_path, rng):
@@ -215,17 +224,17 @@ def test_a_path_without_slides_is_refused(tmp_path):
 
 
 def test_the_picture_frames_what_was_taken(slide, tmp_path):
-    path = draw_tiles([index_tiles(slide, tile=TILE)], tmp_path / "tiles.png")
+    path = draw_tiles([index_tiles(slide, SMALL)], tmp_path / "tiles.png")
     colours = {tuple(int(v) for v in c) for c in np.asarray(PIL.Image.open(path)).reshape(-1, 3)}
     assert {(0, 150, 60), (220, 0, 0), (0, 80, 230)} <= colours
-    slide_tiles(slide, tile=TILE, picture=tmp_path / "again.png")
+    slide_tiles(slide, SMALL, picture=tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == path.read_bytes()
 
 
 def test_the_picture_is_there_even_if_nothing_was_taken(slide, tmp_path):
     path = tmp_path / "tiles.png"
     with pytest.raises(InputError, match="no tile of it is taken"):
-        slide_tiles(slide, tile=TILE, minimum_sharpness=1e9, picture=path)
+        slide_tiles(slide, TileRules(tile=TILE, minimum_sharpness=1e9), picture=path)
     colours = {tuple(int(v) for v in c) for c in np.asarray(PIL.Image.open(path)).reshape(-1, 3)}
     assert (0, 80, 230) in colours
     assert (0, 150, 60) not in colours
@@ -233,17 +242,17 @@ def test_the_picture_is_there_even_if_nothing_was_taken(slide, tmp_path):
 
 def test_many_slides_share_a_sheet_of_bounded_size(slide, tmp_path, monkeypatch):
     monkeypatch.setattr("abbe.datasets.tile_picture.LARGEST_SHEET", 120 * 120)
-    index = index_tiles(slide, tile=TILE)
+    index = index_tiles(slide, SMALL)
     with PIL.Image.open(draw_tiles([index] * 4, tmp_path / "tiles.png")) as sheet:
         assert max(sheet.size) < 400
 
 
 def test_a_slide_is_judged_once_as_long_as_it_is_the_same(slide, glass):
-    first = index_tiles(slide, tile=TILE)
-    assert index_tiles(slide, tile=TILE).tiles is first.tiles
-    assert index_tiles(slide, tile=TILE, maximum_pen=1).tiles is not first.tiles
+    first = index_tiles(slide, SMALL)
+    assert index_tiles(slide, SMALL).tiles is first.tiles
+    assert index_tiles(slide, TileRules(tile=TILE, maximum_pen=1)).tiles is not first.tiles
     write_slide(slide, glass[::-1])
-    assert verdicts(index_tiles(slide, tile=TILE))[-1] == "ttttbbbb"
+    assert verdicts(index_tiles(slide, SMALL))[-1] == "ttttbbbb"
 
 
 def plain(colour: tuple[int, int, int]) -> np.ndarray:

@@ -94,9 +94,10 @@ examples:
     arguments = parse(CheckArguments, "data check", words, description)
     from abbe import datasets
     from abbe.recipes import build
+    from abbe.recipes.slides import slide_tiles
 
     if arguments.picture is not None:  # before anything else: it shows why no tile is taken
-        build.slide_tiles(arguments.data, arguments.picture)
+        slide_tiles(arguments.data, arguments.picture)
         print(f"picture of the tiles: {arguments.picture}")
     dataset = build.collect(arguments.data)
     report = datasets.check(dataset, crop=arguments.crop)

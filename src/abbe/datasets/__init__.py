@@ -23,7 +23,7 @@ from abbe.datasets.splits import (
     shuffled,
     split_groups,
 )
-from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_index import TileIndex, TileRules, index_tiles
 from abbe.datasets.tile_picture import draw_tiles
 from abbe.datasets.tiles import slide_tiles
 from abbe.datasets.tissuenet import tissuenet
@@ -36,6 +36,7 @@ __all__ = [
     "LabelSource",
     "Record",
     "TileIndex",
+    "TileRules",
     "assign_splits",
     "bach",
     "bbbc038",

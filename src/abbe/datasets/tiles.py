@@ -15,7 +15,7 @@ import numpy as np
 
 from abbe.datasets.brightfield import CHANNELS, find_slides, open_again, require_colours
 from abbe.datasets.collection import Dataset, Record
-from abbe.datasets.tile_index import TileIndex, index_tiles
+from abbe.datasets.tile_index import USUAL_TILES, TileIndex, TileRules, index_tiles
 from abbe.datasets.tile_picture import draw_tiles
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
@@ -54,13 +54,8 @@ class SlideTile:
 
 def slide_tiles(
     path: str | os.PathLike[str],
+    rules: TileRules = USUAL_TILES,
     *,
-    tile: int = 256,
-    pixel_size: float = 0.5,
-    stride: int | None = None,
-    minimum_tissue: float = 0.5,
-    maximum_pen: float = 0.1,
-    minimum_sharpness: float = 40.0,
     slide_pixel_size: float | None = None,
     channels: Sequence[str] | None = None,
     picture: str | os.PathLike[str] | None = None,
@@ -73,14 +68,7 @@ def slide_tiles(
 
     Args:
         path: A slide, or a folder of slides.
-        tile: Side of a tile in px.
-        pixel_size: Of the tiles, in µm; coarser than the slide's or the same.
-        stride: Distance of neighbouring tiles in px; a tile's side where omitted.
-        minimum_tissue: Least share of a tile that is tissue.
-        maximum_pen: Largest share of a tile under ink; see `pen_mask`.
-        minimum_sharpness: Least `sharpness` of a tile; 0 takes blurred ones, too, and saves reading
-            every tile once. 40 is meant for 0.5 µm: sharp H&E has 130 to 2,400 there, and after a
-            Gaussian blur of 2 px below 45.
+        rules: Where tiles lie, and which are taken.
         slide_pixel_size: Of the slides themselves in µm, where their files do not say; the others
             keep their own.
         channels: "red", "green", "blue" to say that the files' three channels are colours, whatever
@@ -90,7 +78,7 @@ def slide_tiles(
         progress: Called with the number of slides done, from 0, and of all.
 
     Raises:
-        InputError: There is no slide; an argument is out of range; and, where no slide of a folder
+        InputError: There is no slide; and, where no slide of a folder
             is usable or there is but one: its pixel size is unknown or too coarse, it is no
             brightfield colour image, it is damaged, or no tile of it is taken.
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
@@ -98,11 +86,7 @@ def slide_tiles(
     root = Path(path)
     named = None if channels is None else tuple(channels)
     require_colours(root, named)
-    judge = partial(
-        index_tiles, tile=tile, pixel_size=pixel_size, stride=stride,
-        minimum_tissue=minimum_tissue, maximum_pen=maximum_pen,
-        minimum_sharpness=minimum_sharpness, slide_pixel_size=slide_pixel_size, channels=named,
-    )  # fmt: skip
+    judge = partial(index_tiles, rules=rules, slide_pixel_size=slide_pixel_size, channels=named)
     judged = _judge_all(find_slides(root), judge, progress)
     indices = [each for each in judged if isinstance(each, TileIndex)]
     if picture is not None and indices:
