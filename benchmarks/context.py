@@ -1,7 +1,7 @@
 """How far from the edge of a window a network's maps are those that it gives without the edge.
 
     python benchmarks/context.py IMAGES --package FOLDER [FOLDER ...] [--precision fp32]
-        [--side 768] [--crops 6]
+        [--side 768] [--crops 6] [--windows 1024:64 512:96 ...]
 
 IMAGES is a folder of nuclei pictures, made into one mosaic as `benchmarks/run.py` makes it. Crops
 of SIDE² px go through each package's network whole and cut in half. By how far the pixels lie from
@@ -9,12 +9,14 @@ the cut, the table has how much the probabilities differ: their mean, the 99.9th
 largest, over all maps. What stays at any distance comes from layers that pool over the whole window
 (squeeze-and-excitation), not from the edge.
 
-A second table has the objects of the mosaic (2048² px) in windows of the package's tile against
-those of the mosaic seen whole: panoptic quality of the one held against the other, and how many.
+A second table has the objects of the mosaic (2048² px) in windows (TILE:CONTEXT px; the package's
+own where omitted) against those of the mosaic seen whole: panoptic quality of the one held against
+the other, and how many.
 """
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     parser.add_argument("--side", type=int, default=768)
     parser.add_argument("--crops", type=int, default=6)
+    parser.add_argument("--windows", type=window, nargs="+", default=[None], metavar="TILE:CONTEXT")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         large = open_image(mosaic(arguments.images, 2048, Path(folder))).read()
@@ -55,7 +58,15 @@ def main() -> None:
             )
     print(f"\n{'package':20}{'tile':>6}{'context':>9}{'PQ':>9}{'tiled':>8}{'whole':>8}")
     for package in arguments.package:
-        print(package.name.ljust(20) + tiled_and_whole(package, large, arguments.precision))
+        for each in arguments.windows:
+            print(
+                package.name.ljust(20) + tiled_and_whole(package, large, arguments.precision, each)
+            )
+
+
+def window(text: str) -> tuple[int, int]:
+    tile, context = text.split(":")
+    return int(tile), int(context)
 
 
 def opened(package: Path, precision: Precision) -> Engine:
@@ -65,8 +76,15 @@ def opened(package: Path, precision: Precision) -> Engine:
     return open_engine(found, engine="openvino", precision=precision)
 
 
-def tiled_and_whole(package: Path, pixels: np.ndarray, precision: Precision) -> str:
-    description = read_package(package).description
+def tiled_and_whole(
+    folder: Path, pixels: np.ndarray, precision: Precision, window: tuple[int, int] | None
+) -> str:
+    package = read_package(folder)
+    if window is not None:
+        sizes = {"tile": window[0], "context": window[1]}
+        description = package.description.model_copy(update=sizes)
+        package = replace(package, description=description)
+    description = package.description
     tiled = predict(package, pixels, precision=precision)
     whole = predict(package, pixels, precision=precision, tile=pixels.shape[1])
     quality = instance_scores(tiled, whole)["pq"]

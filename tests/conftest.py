@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abbe.runtime.signal_stack import signal_stack
+
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
@@ -24,6 +26,18 @@ def compiled_networks_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def first_signal_stack() -> int | None:
+    return signal_stack()
+
+
+@pytest.fixture(autouse=True)
+def signal_stack_as_it_was(first_signal_stack: int | None) -> Iterator[None]:
+    """Nothing may leave another stack for signals behind: the next Ctrl+C could crash there."""
+    yield
+    assert signal_stack() == first_signal_stack
 
 
 @pytest.fixture

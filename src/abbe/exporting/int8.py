@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import MissingExtraError
+from abbe.runtime.signal_stack import signal_stack_kept
 
 CALIBRATION_SIDE = 256
 """Calibration images are cut to their middle of at most so many px a side."""
@@ -71,7 +72,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
     preset = nncf.QuantizationPreset
     exact = _ends(model) if way.ends_exact else []
     overflow = advanced.OverflowFix
-    with _progress_on_stderr():
+    with _progress_on_stderr(), signal_stack_kept():
         return nncf.quantize(
             model.clone(),
             nncf.Dataset(calibration),

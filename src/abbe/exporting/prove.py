@@ -11,6 +11,7 @@ from abbe.exporting.comparison import Budget, Comparison, Proof, fit
 from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
 from abbe.runtime.engine import EngineName, Precision, open_engine
+from abbe.runtime.openvino_core import openvino_core
 
 Int8 = Literal["auto", "required", "none"]
 Say = Callable[[str], None]
@@ -102,9 +103,7 @@ def _compare(making: Making, engine: EngineName, precision: Precision, proof: Pr
 
 def computes_bf16() -> bool:
     """Whether this processor computes in bf16; OpenVINO quietly takes fp32 where it does not."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def in_words(name: str, compared: Comparison) -> str:

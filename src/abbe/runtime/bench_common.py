@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from abbe.errors import AbbeError, ConfigError, MissingExtraError
 from abbe.runtime.engine import EngineName, Precision
+from abbe.runtime.openvino_core import openvino_core
 
 Opened = TypeVar("Opened", covariant=True)
 Setting = tuple[EngineName, Precision]
@@ -155,9 +156,8 @@ def machine() -> dict[str, str | int]:
     """Processor, cores, Python and engine versions."""
     import openvino
 
-    core = openvino.Core()
     return {
-        "processor": str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        "processor": str(openvino_core().get_property("CPU", "FULL_DEVICE_NAME")).strip(),
         "cores": os.cpu_count() or 1,
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -1,15 +1,17 @@
-"""OpenVINO, safe to be called by several threads."""
+"""OpenVINO, safe to be called by several threads and to be interrupted."""
 
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from abbe.runtime.signal_stack import signal_stack_kept
+
 _FIRST = Lock()
 
 
 def openvino_core() -> Any:
-    """An ``openvino.Core``, with what its Python side fills at first use filled already.
+    """An ``openvino.Core`` with its processor plugin loaded; see `abbe.runtime.signal_stack`.
 
     The tables of element types in openvino 2026.4 are made when first looked into, by code that
     gives up Python's lock on the way. A second thread that looks then waits for the table, with
@@ -21,4 +23,7 @@ def openvino_core() -> Any:
         tensor = openvino.Tensor(np.zeros(1, np.float32))
         tensor.element_type.to_dtype()
         _ = tensor.data
-    return openvino.Core()
+    with signal_stack_kept():
+        core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core

@@ -19,7 +19,6 @@ from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.log import Log, progress_bar
 from abbe.training.memory import freed_memory_kept, memory_format
-from abbe.training.signals import child_signals_as_they_were
 from abbe.training.stage import Schedule, Stage, Term, on_image
 
 LOG_EVERY = 10
@@ -199,8 +198,7 @@ class _Run:
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
         )
-        with child_signals_as_they_were():
-            ready = iter(loader)
+        ready = iter(loader)
         while True:
             started = time.perf_counter()
             batch = next(ready, None)
