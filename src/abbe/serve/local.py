@@ -51,19 +51,23 @@ def run(app: Starlette, listening: socket.socket, *, open_browser: bool = False)
         threading.Thread(target=webbrowser.open, args=[address_of(listening)], daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
     # uvicorn passes Ctrl+C on when it has answered what was asked; here it is the way to end.
-    with suppress(KeyboardInterrupt), _every_end_as_ctrl_c():
+    with suppress(KeyboardInterrupt), _signals_end(server):
         server.run(sockets=[listening])
 
 
 @contextmanager
-def _every_end_as_ctrl_c() -> Iterator[None]:
-    """Without it, SIGTERM and SIGHUP end the process before what was accepted is saved."""
+def _signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """Else SIGTERM and SIGHUP would end the process before what was accepted is saved."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
     names = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     signals = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in signals}
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, end)
     try:
         yield
     finally:
