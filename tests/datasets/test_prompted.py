@@ -1,29 +1,26 @@
 """Batches for promptable networks."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from abbe import datasets
-from abbe.datasets.prompted import (
-    DEVIATION,
-    MEAN,
-    Pictured,
-    PromptedBatches,
-    box_around,
-    fitted,
-    framed,
-    nearest,
-    picture_records,
-)
+from abbe.datasets.pictures import DecodedPicture, picture_records
+from abbe.datasets.prompted import DEVIATION, MEAN, PromptedBatches, box_around, framed
 from abbe.errors import InputError
 
 SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def images():
-    tissue = datasets.simulated_tissue(4, size=80, seed=1)
+def tissue():
+    return datasets.simulated_tissue(4, size=80, seed=1)
+
+
+@pytest.fixture(scope="module")
+def images(tissue):
     return picture_records(tissue, ("nucleus", "membrane"), longest=SIDE)
 
 
@@ -39,6 +36,13 @@ def test_a_batch_is_a_function_of_the_seed_and_the_step(images):
     second[3]
     for key, value in first[7].items():
         assert torch.equal(value, second[7][key]), key
+
+
+def test_pictures_that_are_not_kept_give_the_same_batches(tissue, images):
+    stored = picture_records(tissue, ("nucleus", "membrane"), longest=SIDE, memory_limit=0)
+    there = batches(pickle.loads(pickle.dumps(stored)))[5]
+    for key, value in batches(images)[5].items():
+        assert torch.equal(value, there[key]), key
 
 
 def test_processes_share_one_batch(images):
@@ -91,29 +95,17 @@ def test_the_frame_is_sam_s():
     assert not frame[:, 6:].any()
 
 
-def test_the_size_is_rounded_as_sam_rounds():
-    torch_sam = pytest.importorskip("segment_anything.utils.transforms")
-    for shape in [(300, 401), (1, 1000), (1024, 1024), (77, 33), (2967, 2220)]:
-        assert fitted(shape, 1024) == torch_sam.ResizeLongestSide.get_preprocess_shape(*shape, 1024)
-
-
-def test_labels_keep_their_numbers_when_resized():
-    label = np.arange(36).reshape(6, 6)
-    assert np.array_equal(nearest(label, (6, 6)), label)
-    assert set(np.unique(nearest(label, (3, 2)))) <= set(label.ravel())
-
-
 def test_unknown_pixels_are_not_valid():
     label = np.zeros((SIDE, SIDE), np.int32)
     label[10:30, 10:30], label[:, 40:] = 1, -1
-    image = Pictured("a", np.zeros((SIDE, SIDE, 3), np.uint8), label, label.shape)
+    image = DecodedPicture("a", np.zeros((SIDE, SIDE, 3), np.uint8), label, label.shape)
     batch = PromptedBatches([image], side=SIDE, batch_size=1, seed=0, zoom=(1, 1), flips=False)[0]
     assert not batch["valid"][0, :, 40:].any()
     assert batch["valid"][0, :, :40].all()
 
 
 def test_images_without_objects_are_left_out_and_none_at_all_is_said(images):
-    empty = Pictured("e", images[0].picture, np.zeros_like(images[0].label), (80, 80))
+    empty = DecodedPicture("e", images[0].picture, np.zeros_like(images[0].label), (80, 80))
     assert len(PromptedBatches([*images, empty], side=SIDE, batch_size=1, seed=0).images) == 4
     with pytest.raises(InputError, match="no training image has a labelled object"):
         PromptedBatches([empty], side=SIDE, batch_size=1, seed=0)

@@ -12,7 +12,8 @@ import torch
 
 from abbe.datasets.augment import change_light
 from abbe.datasets.batches import Batch
-from abbe.datasets.prompted import Pictured, fitted, framed, in_turn, resized
+from abbe.datasets.pictures import Pictured, fitted, resized
+from abbe.datasets.prompted import framed, in_turn
 from abbe.errors import InputError
 from abbe.targets import TargetStore
 
@@ -48,7 +49,7 @@ class EmbeddedBatches:
         """Draw from ``images``.
 
         Args:
-            images: decoded; labels are not looked at.
+            images: labels are not looked at.
             embeddings: the teacher's; None where it is live.
             side: S in px.
             batch_size: pictures in a batch, over all processes.

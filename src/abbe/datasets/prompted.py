@@ -1,21 +1,18 @@
-"""Training batches for promptable networks: pictures, objects in them, and prompts for those.
+"""Training batches for promptable networks: parts of pictures, and prompts for objects in them.
 
 As in :mod:`abbe.datasets.batches`, batch k is a pure function of the seed and k.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 
 from abbe.datasets.augment import change_light
 from abbe.datasets.batches import Batch
-from abbe.datasets.collection import Record
+from abbe.datasets.pictures import Pictured, fitted, nearest, resized
 from abbe.errors import InputError
-from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 
 PromptKind = Literal["box", "point", "mixed"]
 MEAN = (123.675, 116.28, 103.53)
@@ -23,77 +20,6 @@ DEVIATION = (58.395, 57.12, 57.375)
 """Of red, green and blue, as SAM subtracts and divides."""
 MINIMUM_AREA = 12
 """Objects below this many px of the frame are not asked for: they may not show at all."""
-
-
-@dataclass(frozen=True)
-class Pictured:
-    """A decoded image with its objects.
-
-    Attributes:
-        id: of the image.
-        picture: (H, W, 3) uint8.
-        label: (H, W) int32 instances, 0 background, −1 unknown; None where there is no label.
-        shape: (H, W) px of the image as it lies on the disk.
-    """
-
-    id: str
-    picture: np.ndarray
-    label: np.ndarray | None
-    shape: tuple[int, int]
-
-
-def picture_records(
-    records: Iterable[Record],
-    channels: Sequence[str],
-    *,
-    longest: int,
-    inputs: ThreeChannelRule = "auto",
-) -> list[Pictured]:
-    """Decode images and labels once, shrunk to at most ``longest`` px a side.
-
-    Raises:
-        InputError: a channel is missing, or a label differs in size from its image.
-    """
-    rule = choose_rule(inputs, len(channels))
-    pictured = []
-    for record in records:
-        image = record.image.open()
-        picture = three_channels(image.read(channels=channels), rule)
-        label = None if record.label is None else record.label.read()
-        if label is not None and label.shape != image.shape:
-            raise InputError(
-                f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
-                f"{image.shape[0]} x {image.shape[1]}: export the label at the image's size"
-            )
-        size = fitted(image.shape, longest) if max(image.shape) > longest else image.shape
-        small = resized(picture, size)
-        pictured.append(
-            Pictured(record.id, small, None if label is None else nearest(label, size), image.shape)
-        )
-    return pictured
-
-
-def fitted(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    """(h, w) of an image of ``shape`` whose longest side becomes ``side``, rounded as SAM does."""
-    scale = side / max(shape)
-    return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))
-
-
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H, W, 3) uint8 at another size (h, w), bilinear."""
-    if picture.shape[:2] == size:
-        return picture
-    turned = size[1], size[0]
-    return np.asarray(Pillow.fromarray(picture).resize(turned, Pillow.Resampling.BILINEAR))
-
-
-def nearest(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A label (H, W) at another size (h, w), by nearest neighbour."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip(size, label.shape, strict=True)
-    )
-    return label[np.ix_(rows, columns)]
 
 
 def framed(picture: np.ndarray, side: int) -> np.ndarray:
@@ -146,7 +72,7 @@ class PromptedBatches:
         """Draw from ``images``.
 
         Args:
-            images: decoded, with labels; those without an object are left out.
+            images: with labels; those without an object are left out.
             side: S, of the network's frame in px.
             batch_size: pictures in a batch, over all processes.
             seed: seed of everything drawn.
@@ -167,7 +93,7 @@ class PromptedBatches:
         """
         if side % mask_step:
             raise InputError(f"mask_step {mask_step} does not divide the side of {side} px")
-        self.images = [each for each in images if each.label is not None and (each.label > 0).any()]
+        self.images = [each for each in images if each.has_objects]
         if not self.images:
             raise InputError(
                 "no training image has a labelled object to ask for: check the labels with "
@@ -201,8 +127,9 @@ class PromptedBatches:
     def _sample(self, step: int, position: int, boxes: bool, points: int) -> Batch:
         random = np.random.default_rng([self.seed, step, position])
         image = self.images[in_turn(self.seed, step * self.batch_size + position, len(self.images))]
-        assert image.label is not None  # images without one are left out
-        picture, label = self._part(image.picture, image.label, random)
+        label = image.label
+        assert label is not None  # images without one are left out
+        picture, label = self._part(image.picture, label, random)
         numbers = self._draw_objects(label, random)
         height, width = label.shape
         masks = np.zeros((len(numbers), self.side, self.side), bool)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from rich.progress import track
 
 from abbe import config, students, teachers
 from abbe.datasets import Dataset
@@ -171,7 +172,8 @@ def train(
     sees = experiment.student.sees
     teacher_sees = live.provenance.channels if live is not None else None
     channels = tuple(dict.fromkeys([*sees, *(teacher_sees or ())]))
-    images = prepare(dataset.split("train"), channels, targets=None if live else store)
+    records = track(dataset.split("train"), "reading", disable=not progress)
+    images = prepare(records, channels, targets=None if live else store)
     if experiment.recipe == "cmkd" and live is None:
         _check_targets(images, store)
         images = [image for image in images if image.has_target or image.label is not None]

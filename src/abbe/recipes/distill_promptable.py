@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from rich.progress import track
 
 from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.datasets.embedded import EmbeddedBatches
-from abbe.datasets.prompted import Pictured, PromptedBatches, picture_records
+from abbe.datasets.pictures import MEMORY_LIMIT, Pictured, picture_records
+from abbe.datasets.prompted import PromptedBatches
 from abbe.errors import ConfigError
 from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
@@ -134,10 +136,13 @@ def gather(
         accelerator.wait_for_everyone()
         store = TargetStore(path)
     longest = round(settings.side / settings.zoom[0])
-    held_out = picture_records(dataset.split("val").labelled, sees, longest=settings.side)
+    held_out = picture_records(
+        dataset.split("val").labelled, sees, longest=settings.side, memory_limit=MEMORY_LIMIT // 4
+    )
+    reading = track(training, "reading", disable=not progress)
     return Material(
-        picture_records(training, sees, longest=longest),
-        [each for each in held_out if each.label is not None and (each.label > 0).any()],
+        picture_records(reading, sees, longest=longest),
+        [each for each in held_out if each.has_objects],
         store,
     ), speed
 

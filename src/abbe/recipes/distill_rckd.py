@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from rich.progress import track
 
 from abbe import config, students
 from abbe.datasets import Dataset, Record, class_numbers
@@ -144,7 +145,8 @@ def pretrain_encoder(
     settings = experiment.pretraining
     sees, method = experiment.student.sees, settings.method
     assert method != "none"  # the caller asks for pretraining
-    images = prepare(tiles, sees, targets=store)
+    reading = track(tiles, "reading", disable=not session.progress)
+    images = prepare(reading, sees, targets=store)
     outputs, hv = ("foreground",), 0.0
     if store is not None:
         images = [image for image in images if image.has_target]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from abbe import losses
 from abbe.datasets.batches import Batch
-from abbe.datasets.prompted import Pictured, PromptedBatches, box_around, fitted, framed, nearest
-from abbe.datasets.prompted import resized as resized_picture
+from abbe.datasets.pictures import Pictured, fitted, nearest
+from abbe.datasets.pictures import resized as resized_picture
+from abbe.datasets.prompted import PromptedBatches, box_around, framed
 from abbe.losses import promptable as mask_losses
 from abbe.recipes.asking import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts
@@ -105,7 +106,7 @@ def promptable(
 
 def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metrics]:
     """What a network scores on validation images: mean Dice of objects, by box and by one point."""
-    labelled = [image for image in images if image.label is not None and (image.label > 0).any()]
+    labelled = [image for image in images if image.has_objects]
 
     @torch.inference_mode()
     def validate(network: nn.Module) -> Metrics:
@@ -136,19 +137,20 @@ def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metric
 
 def objects_in_frame(image: Pictured, side: int) -> np.ndarray:
     """Masks (N, S, S) bool of the image's objects in the frame, the largest first."""
-    assert image.label is not None
-    height, width = fitted(image.label.shape, side)
+    known = image.label
+    assert known is not None
+    height, width = fitted(known.shape, side)
     label = np.zeros((side, side), np.int32)
-    label[:height, :width] = nearest(image.label, (height, width))
+    label[:height, :width] = nearest(known, (height, width))
     areas = np.bincount(label[label > 0])
     numbers = [n for n in np.argsort(-areas, kind="stable")[:OBJECTS_SCORED] if areas[n]]
     return label == np.array(numbers)[:, None, None]
 
 
 def _framed(image: Pictured, side: int) -> Tensor:
-    shape = image.picture.shape
-    picture = resized_picture(image.picture, fitted((shape[0], shape[1]), side))
-    return torch.from_numpy(framed(picture, side))[None]
+    picture = image.picture
+    small = resized_picture(picture, fitted((picture.shape[0], picture.shape[1]), side))
+    return torch.from_numpy(framed(small, side))[None]
 
 
 def _middle(mask: np.ndarray) -> tuple[float, float]:
