@@ -12,6 +12,7 @@ INTERRUPTED = """
 import signal
 from abbe.runtime.openvino_core import openvino_core
 {enable}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may have it ignored
 first, second = openvino_core(), openvino_core()
 for core in (first, second):
     core.get_property("CPU", "FULL_DEVICE_NAME")

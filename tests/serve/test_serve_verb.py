@@ -115,7 +115,9 @@ def test_the_end_saves_what_is_not_and_says_so(tmp_path, capsys):
 def test_ctrl_c_and_its_like_end_the_server_quietly(tmp_path, name):
     app = application(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
     number = getattr(signal, name)
-    before = signal.getsignal(number)
+    # nohup and a shell's background jobs begin with these ignored, and so they would stay.
+    before = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    own = signal.signal(number, before)
     with listen() as listening:
 
         def end_what_answers() -> None:
@@ -129,4 +131,26 @@ def test_ctrl_c_and_its_like_end_the_server_quietly(tmp_path, name):
         except KeyboardInterrupt:  # pytest would take it for its own
             pytest.fail("the interrupt was passed on")
     thread.join()
-    assert signal.getsignal(number) == before
+    assert signal.signal(number, own) == before
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    app = application(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
+    own = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    seen = []
+    with listen() as listening:
+
+        def hang_up_then_interrupt() -> None:
+            with urllib.request.urlopen(address_of(listening), timeout=60):
+                seen.append(signal.getsignal(signal.SIGHUP))
+                signal.raise_signal(signal.SIGHUP)
+            with urllib.request.urlopen(address_of(listening), timeout=60) as answer:
+                seen.append(answer.status)
+            signal.raise_signal(signal.SIGINT)
+
+        thread = threading.Thread(target=hang_up_then_interrupt)
+        thread.start()
+        run(app, listening)
+    thread.join()
+    signal.signal(signal.SIGHUP, own)
+    assert seen == [signal.SIG_IGN, 200]
