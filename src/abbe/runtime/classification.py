@@ -21,13 +21,12 @@ from abbe.imaging import (
     slide_of,
 )
 from abbe.runtime.cutting import scale_for
-from abbe.runtime.engine import Engine
 from abbe.runtime.grid import Span, spans
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package, PackageDescription
 from abbe.runtime.prediction import channels_for
-from abbe.runtime.running import Running, open_for
+from abbe.runtime.running import Opened, Running, open_for
 
 
 @dataclass(frozen=True)
@@ -103,19 +102,8 @@ class ClassPrediction:
         return self.probabilities.argmax(-1)
 
 
-@dataclass(frozen=True)
-class ClassPredictor:
-    """A classification package that is ready to run.
-
-    Attributes:
-        engine: The network.
-        tile: Side of a tile, px of the network; larger images are cut.
-        workers: How many tiles or small images are in hand at a time.
-    """
-
-    engine: Engine
-    tile: int
-    workers: int
+class ClassPredictor(Opened):
+    """A classification package that is ready to run; images larger than a tile are cut."""
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -126,11 +114,6 @@ class ClassPredictor:
     def counts(self) -> str:
         """What it counts."""
         return "tiles"
-
-    @property
-    def package(self) -> Package:
-        """The package that the engine runs."""
-        return self.engine.package
 
     def cut(self, image: Image) -> Tiles:
         """How an image is cut.

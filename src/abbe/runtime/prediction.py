@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, image_limits, open_image
 from abbe.runtime.cutting import check_tile, grid_of
-from abbe.runtime.engine import Engine, EngineName, Precision
+from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.grid import Grid
 from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.running import Running, open_for
+from abbe.runtime.running import Opened, Running, open_for
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 from abbe.runtime.workers import shape_of, useful_workers
@@ -55,19 +55,8 @@ class Prediction:
     timings: Timings
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A package that is ready to run.
-
-    Attributes:
-        engine: The network.
-        tile: Side of the network's windows, px; a multiple of the package's divisor.
-        workers: How many tiles or small images are in hand at a time.
-    """
-
-    engine: Engine
-    tile: int
-    workers: int
+class Predictor(Opened):
+    """A package that finds objects, ready to run."""
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -78,11 +67,6 @@ class Predictor:
     def counts(self) -> str:
         """What it counts."""
         return "objects"
-
-    @property
-    def package(self) -> Package:
-        """The package that the engine runs."""
-        return self.engine.package
 
     def grid(self, image: Image) -> Grid:
         """How an image is cut: see `grid_of`."""

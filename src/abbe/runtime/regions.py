@@ -12,14 +12,13 @@ import numpy as np
 
 from abbe.imaging import Image, image_limits
 from abbe.runtime.cutting import check_tile, grid_of
-from abbe.runtime.engine import Engine
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package
 from abbe.runtime.prediction import channels_for
-from abbe.runtime.running import Running, open_for
+from abbe.runtime.running import Opened, Running, open_for
 from abbe.runtime.seams import crop
 from abbe.runtime.tiles import classes_name, maps_name, network_maps
 
@@ -47,19 +46,8 @@ class RegionPrediction:
     background: int | None
 
 
-@dataclass(frozen=True)
-class RegionPredictor:
-    """A regions package that is ready to run.
-
-    Attributes:
-        engine: The network.
-        tile: Side of the network's windows, px; a multiple of the package's divisor.
-        workers: How many tiles or small images are in hand at a time.
-    """
-
-    engine: Engine
-    tile: int
-    workers: int
+class RegionPredictor(Opened):
+    """A regions package that is ready to run."""
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -70,11 +58,6 @@ class RegionPredictor:
     def counts(self) -> str:
         """What it counts."""
         return "tiles"
-
-    @property
-    def package(self) -> Package:
-        """The package that the engine runs."""
-        return self.engine.package
 
     def grid(self, image: Image) -> Grid:
         """How an image is cut; see `abbe.runtime.cutting.grid_of`."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from abbe.errors import ConfigError
@@ -23,6 +24,26 @@ class Running(TypedDict, total=False):
     threads: int | None
     tile: int | None
     workers: int | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A package that is ready to run.
+
+    Attributes:
+        engine: The network.
+        tile: Side of the network's windows, px; a multiple of the package's divisor.
+        workers: How many tiles or small images are in hand at a time.
+    """
+
+    engine: Engine
+    tile: int
+    workers: int
+
+    @property
+    def package(self) -> Package:
+        """The package that the engine runs."""
+        return self.engine.package
 
 
 def open_for(
