@@ -235,3 +235,20 @@ def channels_of(records: Iterable[Record]) -> tuple[str, ...]:
         except InputError as error:
             first = first or error
     raise first or InputError("a data set needs at least one image")
+
+
+def label_of(record: Record, shape: tuple[int, int]) -> NDArray[np.int32] | None:
+    """The record's label, (H, W) as its image; None without one.
+
+    Raises:
+        InputError: It differs in size from the image, or cannot be read.
+    """
+    if record.label is None:
+        return None
+    label = record.label.read()
+    if label.shape != shape:
+        raise InputError(
+            f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
+            f"{shape[0]} x {shape[1]}: export the label at the image's size"
+        )
+    return label

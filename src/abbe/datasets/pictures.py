@@ -7,8 +7,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image as Pillow
 
-from abbe.datasets.collection import Record
-from abbe.errors import InputError
+from abbe.datasets.collection import Record, label_of
 from abbe.imaging import Image, ThreeChannelRule, choose_rule, three_channels
 
 MEMORY_LIMIT = 4 << 30
@@ -145,15 +144,8 @@ def _shown(image: Image, channels: Sequence[str], rule: str, longest: int) -> np
 
 
 def _label(record: Record, shape: tuple[int, int], longest: int) -> np.ndarray | None:
-    if record.label is None:
-        return None
-    label = record.label.read()
-    if label.shape != shape:
-        raise InputError(
-            f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
-            f"{shape[0]} x {shape[1]}: export the label at the image's size"
-        )
-    return nearest(label, _shrunk(shape, longest))
+    label = label_of(record, shape)
+    return None if label is None else nearest(label, _shrunk(shape, longest))
 
 
 def _shrunk(shape: tuple[int, int], longest: int) -> tuple[int, int]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from abbe.datasets.collection import Record
-from abbe.errors import InputError, StoreError
+from abbe.datasets.collection import Record, label_of
+from abbe.errors import StoreError
 from abbe.imaging import Image, Region, normalise, percentile_limits
 from abbe.targets import TargetStore
 
@@ -116,7 +116,7 @@ def prepare(
             limits=percentile_limits(pixels),
             shape=image.shape,
             pixel_size=image.pixel_size,
-            label=_read_label(record, image.shape),
+            label=label_of(record, image.shape),
         )
         held += pixels.nbytes if item.pixels is pixels else 0
         if (found := _read_target(record.id, image, targets)) is not None:
@@ -141,18 +141,6 @@ def _require_one_kind(images: Sequence[Prepared], targets: TargetStore) -> None:
             f"{targets.path}: gives probability maps for some images (such as '{maps[0]}' here) "
             f"and instances for others (such as '{instances[0]}'): teach them all in one way"
         )
-
-
-def _read_label(record: Record, shape: tuple[int, int]) -> np.ndarray | None:
-    if record.label is None:
-        return None
-    label = record.label.read()
-    if label.shape != shape:
-        raise InputError(
-            f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
-            f"{shape[0]} x {shape[1]}: export the label at the image's size"
-        )
-    return label
 
 
 def _read_target(
