@@ -16,6 +16,7 @@ from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.imaging import Image, open_image
+from abbe.imaging.memory_map import memory_map
 
 COLOURS = ("red", "green", "blue")
 
@@ -310,7 +311,7 @@ def _only(root: Path, ending: str) -> Path:
 
 def _array(file: Path) -> NDArray[np.generic]:
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+        return memory_map(file)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{file}: missing or damaged ({error}). Fetch the fold again.") from error
 

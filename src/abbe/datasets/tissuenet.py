@@ -23,6 +23,7 @@ from abbe.datasets.collection import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import Image
+from abbe.imaging.memory_map import memory_map
 
 CHANNELS = ("nucleus", "membrane")
 LICENCE = "TissueNet: non-commercial, academic use only (deepcell.org, login needed)"
@@ -253,7 +254,7 @@ def _unpacked(file: Path, name: str, cache: Path) -> NDArray[np.generic]:
     target = cache / f"{file.stem}-{facts.st_size}-{facts.st_mtime_ns}" / f"{name}.npy"
     if not target.exists():
         _unpack(file, name, target)
-    return np.load(target, mmap_mode="r", allow_pickle=False)
+    return memory_map(target)
 
 
 def _unpack(file: Path, name: str, target: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.lib import format as npy_format
 from abbe.errors import InputError
 from abbe.imaging.image import ArrayPixels, Contents, check_size
 from abbe.imaging.layout import axes_of_array
+from abbe.imaging.memory_map import ONE_HEADER, memory_map
 
 _HEADERS = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -21,7 +22,7 @@ _HEADERS = {
 
 def open_npy(path: Path, channels: Sequence[str] | None) -> Contents:
     """An npy file of (H, W), (C, H, W) or (H, W, C); see ``layout.axes_of_array``."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = memory_map(path)
     axes = axes_of_array(array.shape, channels, str(path))
     return _contents(array.shape, array.dtype, axes, partial(_map_npy, path, axes))
 
@@ -36,7 +37,8 @@ def open_npz(path: Path, channels: Sequence[str] | None, keys: Sequence[str]) ->
             version = npy_format.read_magic(cast(Any, file))
             if version not in _HEADERS:
                 raise InputError(f"{path}: array '{key}' has an unknown npy version {version}.")
-            shape, _, dtype = _HEADERS[version](cast(Any, file))
+            with ONE_HEADER:
+                shape, _, dtype = _HEADERS[version](cast(Any, file))
     check_size(int(np.prod(shape)) * dtype.itemsize, str(path))
     axes = axes_of_array(shape, channels, f"{path}, array '{key}'")
     return _contents(shape, dtype, axes, partial(_decode_npz, path, key, axes))
@@ -60,9 +62,9 @@ def _contents(shape: tuple[int, ...], dtype: np.dtype[Any], axes: str, load: par
 
 
 def _map_npy(path: Path, axes: str) -> ArrayPixels:
-    return ArrayPixels(np.load(path, mmap_mode="r", allow_pickle=False), axes)
+    return ArrayPixels(memory_map(path), axes)
 
 
 def _decode_npz(path: Path, key: str, axes: str) -> ArrayPixels:
-    with np.load(path, allow_pickle=False) as archive:
+    with ONE_HEADER, np.load(path, allow_pickle=False) as archive:
         return ArrayPixels(archive[key], axes)

@@ -17,6 +17,7 @@ from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
 from abbe.files import write_json
+from abbe.imaging.memory_map import memory_map
 
 _JOB = "job.json"
 
@@ -104,7 +105,7 @@ class Work:
         try:
             if compressed:
                 return _decode(path.read_bytes())
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return memory_map(path)
         except FileNotFoundError:
             return None
         except (ValueError, EOFError):
