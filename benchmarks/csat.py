@@ -27,6 +27,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
+from abbe.runtime.openvino_core import load_openvino
 
 NETWORKS = ("efficientnet_b0", "csat_like", "resnet10t", "resnet18")
 REFERENCE = "efficientnet_b0"
@@ -78,8 +79,7 @@ def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def compiled(network: nn.Module, side: int, threads: int) -> Any:
-    import openvino
-
+    openvino = load_openvino()
     model = openvino.convert_model(network, example_input=torch.zeros(1, 3, side, side))
     model.reshape([1, 3, side, side])
     options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}

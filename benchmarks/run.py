@@ -223,10 +223,10 @@ def mosaic(folder: Path, side: int, work: Path) -> Path:
 
 def random_package(folder: Path) -> Path:
     """A ResNet18 U-Net of random weights as a package without parity, for its speed alone."""
-    import openvino
     import torch
 
     from abbe import students
+    from abbe.exporting import openvino_files
     from abbe.exporting.graphs import segmentation_graphs
     from abbe.exporting.onnx_files import write_onnx
     from abbe.runtime.package import (
@@ -244,8 +244,7 @@ def random_package(folder: Path) -> Path:
     student = students.build("unet-resnet18", in_channels=1, encoder_weights="random").eval()
     students.save(folder / "model.safetensors", student, {})
     write_onnx(segmentation_graphs(student)[0], folder / "model.onnx")
-    network = openvino.Core().read_model(str(folder / "model.onnx"))
-    openvino.save_model(network, str(folder / "model.xml"), compress_to_fp16=False)
+    openvino_files.save(openvino_files.convert(folder / "model.onnx"), folder / "model.xml")
     roles: dict[Role, str] = {
         "onnx": "model.onnx",
         "openvino_xml": "model.xml",

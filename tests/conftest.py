@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from abbe.runtime.signal_stack import signal_stack
+from abbe.telemetry import switch_off
+
+switch_off()  # before any test imports OpenVINO
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
-BELOW = {"errors", "files", "hardware", "locks", "__version__"}
+BELOW = {"errors", "files", "hardware", "locks", "telemetry", "__version__"}
 ROOMS = {
     "errors": set(),
     "files": set(),
     "hardware": {"errors"},
     "locks": set(),
+    "telemetry": set(),
     "imaging": BELOW,
     "targets": BELOW,
     "runtime": BELOW | {"imaging"},

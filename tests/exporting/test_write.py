@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tifffile
 from small_students import CUTS, FACTS, Blobs, images, number, weights_of
 
 from abbe.errors import ConfigError, PackageError
@@ -192,3 +193,35 @@ def test_json_holds_no_special_numbers(exported):
     text = (exported.package.folder / DESCRIPTION).read_text("utf-8")
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert not re.search(r"\bNaN\b|Infinity", text)
+
+
+def test_two_exports_are_equal_but_for_times(tmp_path):
+    """Timings, the engine that they choose, and the card that tells of them; nothing else."""
+    student = Blobs()
+    weights = weights_of(student, tmp_path / "weights.safetensors")
+    packages = [
+        write_package(tmp_path / name, student, weights, FACTS, images(), Settings(), str).folder
+        for name in ("first", "second")
+    ]
+    names = sorted(path.name for path in packages[0].iterdir())
+    assert "model-int8.xml" in names
+    assert names == sorted(path.name for path in packages[1].iterdir())
+    for name in names:
+        first, second = (timeless((folder / name).read_bytes(), name) for folder in packages)
+        assert first == second, name
+
+
+def timeless(content: bytes, name: str) -> object:
+    if name == "README.md":
+        lines = content.decode().splitlines()
+        return [line for line in lines if not re.match(r"\| \w+/\w+, tile", line)]
+    if name == DESCRIPTION:
+        value = json.loads(content)
+        del value["timings"], value["engine"], value["files"]["card"]
+        return value
+    return content
+
+
+def test_the_test_image_names_no_machine(exported):
+    xml = tifffile.TiffFile(exported.package.file("test_image")).ome_metadata
+    assert re.findall(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-(\d)", xml or "") == ["5"]

@@ -1,9 +1,11 @@
 """Result images of any size: coarser levels for viewers, written as tiles come."""
 
+import re
 import subprocess
 import sys
 import threading
 import tracemalloc
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -185,3 +187,14 @@ except OSError as error:
     assert done.stdout == "27\n", done.stdout + done.stderr  # EFBIG
     assert [each.name for each in tmp_path.iterdir()] == ["a.tif"]
     assert (tmp_path / "a.tif").read_bytes() == b"what stood here before"
+
+
+def test_no_file_holds_the_network_address_of_the_machine(tmp_path):
+    """UUIDs of version 1, which tifffile would take, end in it."""
+    pixels = np.ones((1, 20, 30), np.uint8)
+    found = []
+    for name in ("a.tif", "b.tif"):
+        with tifffile.TiffFile(write(tmp_path / name, pixels, mean_of_four)) as tif:
+            found += re.findall(r'OME [^>]*UUID="urn:uuid:([0-9a-f-]+)"', tif.ome_metadata or "")
+    assert [uuid.UUID(each).version for each in found] == [4, 4]
+    assert found[0] != found[1]

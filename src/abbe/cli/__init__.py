@@ -7,6 +7,7 @@ from importlib import import_module
 
 from abbe import __version__
 from abbe.errors import AbbeError
+from abbe.telemetry import switch_off
 
 VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in VERBS:
         print(f"abbe: there is no verb '{words[0]}'. Verbs: {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    switch_off()
     try:
         return import_module(f"abbe.cli.{words[0]}").run(words[1:])
     except AbbeError as error:

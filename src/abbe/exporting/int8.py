@@ -17,6 +17,7 @@ import numpy as np
 
 from abbe.errors import MissingExtraError
 from abbe.runtime.signal_stack import signal_stack_kept
+from abbe.telemetry import switch_off
 
 CALIBRATION_SIDE = 256
 """Calibration images are cut to their middle of at most so many px a side."""
@@ -60,7 +61,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
     Raises:
         MissingExtraError: nncf is not installed.
     """
-    os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use over the network
+    switch_off()
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     try:
         import nncf

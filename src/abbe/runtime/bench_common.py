@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from abbe.errors import AbbeError, ConfigError, MissingExtraError
 from abbe.runtime.engine import EngineName, Precision
-from abbe.runtime.openvino_core import openvino_core
+from abbe.runtime.openvino_core import load_openvino, openvino_core
 
 Opened = TypeVar("Opened", covariant=True)
 Setting = tuple[EngineName, Precision]
@@ -154,14 +154,12 @@ def peak_mib() -> float:
 
 def machine() -> dict[str, str | int]:
     """Processor, cores, Python and engine versions."""
-    import openvino
-
     return {
         "processor": str(openvino_core().get_property("CPU", "FULL_DEVICE_NAME")).strip(),
         "cores": os.cpu_count() or 1,
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "openvino": openvino.get_version(),
+        "openvino": load_openvino().get_version(),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from abbe.errors import MissingExtraError, PackageError
 from abbe.runtime.network_cache import cache_folder, forget_oldest
 from abbe.runtime.package import Package, Role
+from abbe.telemetry import switch_off
 
 # An ONNX file whose weights lie elsewhere names that place under this key.
 _EXTERNAL_DATA = b"\x0a\x08location"
@@ -55,6 +56,7 @@ def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:
         MissingExtraError: ONNX Runtime is not installed.
         PackageError: The file is no network, or its weights lie in another file.
     """
+    switch_off()
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

@@ -6,8 +6,17 @@ from typing import Any
 import numpy as np
 
 from abbe.runtime.signal_stack import signal_stack_kept
+from abbe.telemetry import switch_off
 
 _FIRST = Lock()
+
+
+def load_openvino() -> Any:
+    """The module ``openvino``, loaded so that it does not report its use over the network."""
+    switch_off()
+    import openvino
+
+    return openvino
 
 
 def openvino_core() -> Any:
@@ -17,8 +26,7 @@ def openvino_core() -> Any:
     gives up Python's lock on the way. A second thread that looks then waits for the table, with
     Python's lock in hand, and the first for the lock: both wait for ever.
     """
-    import openvino
-
+    openvino = load_openvino()
     with _FIRST:
         tensor = openvino.Tensor(np.zeros(1, np.float32))
         tensor.element_type.to_dtype()

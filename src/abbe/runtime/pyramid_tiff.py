@@ -9,6 +9,7 @@ than the tiles in hand.
 import math
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ def write_tiff(
 
     levels = level_shapes(shape) if max(shape) > PYRAMID_FROM else [shape]
     front = () if names is None else (len(planes),)
-    metadata = _metadata(names, pixel_size)
+    # By itself tifffile takes a UUID of version 1, which holds the machine's network address.
+    metadata = {**_metadata(names, pixel_size), "UUID": str(uuid.uuid4())}
     if description is not None:
         metadata["Description"] = description
     big = math.prod((*front, *shape)) * dtype.itemsize > _BIG

@@ -10,7 +10,7 @@ class WriterLock:
     """Held from construction to :meth:`release`.
 
     The system keeps the lock on the open file, so a killed writer leaves none behind; the file
-    stays, and says only who held it last.
+    stays, empty once the lock is given back: stores are given away, and need not name a machine.
 
     Args:
         path: the lock file; made if it is not there.
@@ -38,5 +38,6 @@ class WriterLock:
 
     def release(self) -> None:
         """Let the next writer in."""
+        self._file.truncate(0)
         unlock(self._file)
         self._file.close()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
+from abbe.telemetry import switch_off
 
 INPUT_TYPES = {
     "tensor(float)": np.float32,
@@ -38,6 +39,7 @@ class OnnxNetwork:
             InputError: the file is no ONNX model, or it has several inputs.
             MissingExtraError: a package that this needs is not installed.
         """
+        switch_off()
         try:
             import onnxruntime
         except ImportError as error:
