@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -78,3 +81,63 @@ def test_sha256_is_that_of_the_bytes(tmp_path):
     content = bytes(range(256)) * 9000  # more than one block
     (tmp_path / "a").write_bytes(content)
     assert files.sha256_of_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_every_half_written_file_has_a_name_of_its_own(tmp_path):
+    path = tmp_path / "a.b.tif"
+    parts = {files.part_beside(path) for _ in range(100)}
+    assert len(parts) == 100
+    for part in parts:
+        assert part.parent == path.parent
+        found = files.part_of(part)
+        assert found is not None
+        assert (found.target, found.process) == (path, os.getpid())
+    assert files.part_of(tmp_path / ".a.b.tif.77.part") == (path, 77, "")  # of an earlier version
+    assert files.part_of(tmp_path / "a.b.tif.part") is None
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.atomic_path(path) as first:
+        first.write_text("first")
+        with files.atomic_path(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_stale_parts_go_and_those_in_work_stay(tmp_path):
+    path = tmp_path / "out"
+    mine = files.part_beside(path)
+    mine.mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    kept = [mine.name, f".out.{os.getppid()}-00ff.part", f".out.b.{ended.pid}-00ff.part"]
+    for name in (*kept[1:], f".out.{ended.pid}-00ff.part", f".out.{os.getpid()}-00ff.part"):
+        (tmp_path / name).touch()
+    files.remove_stale_parts(path)
+    assert names(tmp_path) == sorted(kept)
+    files.remove_stale_parts(path, all=True)
+    assert names(tmp_path) == [f".out.b.{ended.pid}-00ff.part"]
+
+
+def test_an_atomic_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "old").touch()
+
+    def write(trouble):
+        with files.atomic_folder(path) as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+            assert names(path) == ["old"]
+            if trouble:
+                raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write(trouble=True)
+    assert names(path) == ["old"]
+    write(trouble=False)
+    assert names(path) == ["new"]
+    assert names(tmp_path) == ["a.zarr"]

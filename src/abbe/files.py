@@ -1,16 +1,85 @@
-"""Files that are whole or not there: atomic writing and checksums."""
+"""Files and folders that are whole or not there: atomic writing, leftovers, checksums."""
 
 import hashlib
 import json
 import math
 import os
+import re
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _UMASK = os.umask(0)  # it can only be read by setting it
 os.umask(_UMASK)
+
+_PART = re.compile(r"\.(.+)\.(\d+)(?:-([0-9a-f]+))?\.part")
+_own: set[str] = set()
+"""Marks of the names that this process has given."""
+
+
+class Part(NamedTuple):
+    """Whose a hidden, half-written file or folder is."""
+
+    target: Path  # what it was to become
+    process: int
+    mark: str
+
+
+def part_beside(path: Path) -> Path:
+    """A hidden name beside ``path`` for what becomes it, which nobody else takes.
+
+    Threads, processes and machines that write the same thing at once each get their own.
+    """
+    mark = uuid.uuid4().hex[:12]
+    _own.add(mark)
+    return path.with_name(f".{path.name}.{os.getpid()}-{mark}.part")
+
+
+def part_of(path: Path) -> Part | None:
+    """What a name of `part_beside` says; None for any other name."""
+    match = _PART.fullmatch(path.name)
+    return Part(path.with_name(match[1]), int(match[2]), match[3] or "") if match else None
+
+
+def remove_stale_parts(path: Path, *, all: bool = False) -> None:
+    """Remove what processes that have ended left half written in place of ``path``.
+
+    With ``all``, everything half written goes: for a caller who knows that nobody else writes.
+    """
+    for found in path.parent.iterdir():
+        part = part_of(found)
+        if part is not None and part.target == path and (all or not _is_being_written(part)):
+            remove_part(found)
+
+
+def remove_part(path: Path) -> None:
+    """Remove a half-written file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_being_written(part: Part) -> bool:
+    """Whether this process or another that runs writes it.
+
+    A part of this process's number that it has not made itself is another's: in containers numbers
+    come again.
+    """
+    if part.process == os.getpid():
+        return part.mark in _own
+    if os.name == "nt":
+        return True  # asking would end it
+    try:
+        os.kill(part.process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it runs, for another user
+    return True
 
 
 @contextmanager
@@ -21,7 +90,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     stood at ``path`` before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_beside(path)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_UMASK)  # some libraries write files that only their owner reads
@@ -30,6 +99,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield the name of a hidden folder to make beside ``path``; on success it takes its place.
+
+    A folder that stood at ``path`` before goes then, and not earlier.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = part_beside(path)
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

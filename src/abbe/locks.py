@@ -1,10 +1,18 @@
 """Locks on open files, which the system drops when their holder dies, however it dies."""
 
+import errno
 import json
 import os
 import socket
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TextIO
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_POLL_SECONDS = 0.1
 
 
 def sign(file: TextIO) -> None:
@@ -22,6 +30,77 @@ def holder_of(file: TextIO) -> str:
         return f"process {facts['pid']} on {facts['host']}"
     except (ValueError, KeyError, TypeError):  # it was taken this instant
         return "another process"
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Keep other threads and processes out of such a block with the same lock file ``path``.
+
+    The file says who holds it and is removed at the end. What a killed process left of it is taken
+    over.
+
+    Args:
+        path: The lock file; its folder must exist.
+        wait: Wait for another holder to end.
+
+    Yields:
+        Whether others are kept out; False where the file system, as some of clusters, has no locks.
+
+    Raises:
+        BlockingIOError: Another holds it, who is named, and ``wait`` is not set.
+        OSError: The lock cannot be written.
+    """
+    file, kept_out = _take(path, wait)
+    try:
+        yield kept_out
+    finally:
+        _give_back(path, file)
+
+
+def lock_beside(target: Path) -> Path:
+    """The hidden lock file of whoever makes ``target``."""
+    return target.with_name(f".{target.name}.lock")
+
+
+def _take(path: Path, wait: bool) -> tuple[TextIO, bool]:
+    """The lock's file, open: closing it gives the lock back; and whether it is locked."""
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held open on purpose
+        try:
+            locked = _lock_if_there_are_locks(file)
+            if os.fstat(file.fileno()).st_nlink:
+                sign(file)
+                return file, locked
+        except BlockingIOError:
+            if not wait:
+                holder = holder_of(file)
+                file.close()
+                raise BlockingIOError(holder) from None
+            time.sleep(_POLL_SECONDS)
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # its holder has removed it since it was opened, or still holds it
+
+
+def _lock_if_there_are_locks(file: TextIO) -> bool:
+    try:
+        lock(file)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _give_back(path: Path, file: TextIO) -> None:
+    if sys.platform == "win32":  # where an open file cannot be removed
+        file.close()
+        with suppress(PermissionError):  # the next process has opened it, so it stays
+            path.unlink(missing_ok=True)
+    else:
+        path.unlink(missing_ok=True)
+        file.close()
 
 
 if sys.platform == "win32":

@@ -9,6 +9,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -429,3 +430,14 @@ def test_damage_inside_an_archive_leaves_no_half_folder(tmp_path: Path):
 def test_a_folder_inside_of_the_same_name_is_not_doubled(tmp_path: Path):
     unpack(archive_of(tmp_path, {"set/a/b": b"1"}), tmp_path / "set")
     assert (tmp_path / "set" / "a" / "b").read_bytes() == b"1"
+
+
+def test_two_that_fetch_the_same_at_once_load_it_once(server: Server, tmp_path: Path):
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(get, server, tmp_path) for _ in range(2)]
+        assert [each.result() for each in both] == [tmp_path, tmp_path]
+    assert server.asked == [None]
+    assert (tmp_path / "stage1_train.zip").read_bytes() == WHOLE
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "stage1_train", "stage1_train.zip", "stage1_train.zip.sha256",
+    ]  # fmt: skip

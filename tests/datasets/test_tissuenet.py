@@ -1,12 +1,26 @@
+import errno
 import pickle
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from abbe import locks
+from abbe.config import Data
 from abbe.datasets import tissuenet
+from abbe.datasets.tissuenet import CHANNELS
 from abbe.errors import InputError
+from abbe.imaging import Image
+from abbe.recipes import build
+
+tissuenet_module = import_module("abbe.datasets.tissuenet")
 
 
 def arrays(count: int = 3, side: int = 16, seed: int = 0) -> dict[str, Any]:
@@ -158,3 +172,102 @@ def test_a_file_without_split_in_its_name(tmp_path: Path):
     dataset = tissuenet(file, pixel_size=None)
     assert dataset["mine-00000"].split is None
     assert dataset["mine-00000"].image.open().pixel_size is None
+
+
+def test_a_folder_of_three_files_keeps_the_sets_own_splits(tmp_path: Path):
+    """The download: train of one size, val and test of another, a table of text beside them."""
+    for split, count, side in (("train", 4, 32), ("val", 3, 16), ("test", 2, 16)):
+        meta = np.array([["platform", "tissue"], *([["codex", "skin"]] * count)])
+        write(tmp_path, split, **arrays(count, side), meta=meta)
+    dataset = build.build_dataset(Data(kind="tissuenet", path=tmp_path))
+    assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [4, 3, 2]
+    assert {record.columns["tissue"] for record in dataset} == {"skin"}
+    assert dataset["train-00003"].image.open().shape == (32, 32)
+    assert dataset["test-00001"].image.open().shape == (16, 16)
+
+
+def test_two_threads_that_ask_for_the_same_array_get_it_whole_and_unpack_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = write(tmp_path, **arrays(6, 64))
+    dataset = tissuenet(file, cache=tmp_path / "cache")
+    begun, opened = threading.Barrier(4), []
+    member = tissuenet_module._member
+
+    def slowly(*names: Any) -> Any:
+        opened.append(names)
+        time.sleep(0.2)
+        return member(*names)
+
+    def read(number: int) -> np.ndarray:
+        begun.wait()
+        return dataset[f"train-{number:05d}"].image.open().read()
+
+    monkeypatch.setattr(tissuenet_module, "_member", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, range(4)))
+    stored = arrays(6, 64)["X"]
+    for number, pixels in enumerate(found):
+        np.testing.assert_array_equal(pixels, np.moveaxis(stored[number], -1, 0))
+    assert len(opened) == 1
+    assert [path.name for path in (tmp_path / "cache").rglob("*.*") if path.is_file()] == ["X.npy"]
+
+
+def test_without_locks_every_thread_writes_its_own_half_and_all_end_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def no_locks(file: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks, "lock", no_locks)
+    file = write(tmp_path, **arrays(6, 256))
+    begun = threading.Barrier(4)
+
+    def read(number: int) -> np.ndarray:
+        begun.wait()
+        return tissuenet(file)[f"train-{number:05d}"].image.open().read()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, range(4)))
+    stored = arrays(6, 256)["X"]
+    for number, pixels in enumerate(found):
+        np.testing.assert_array_equal(pixels, np.moveaxis(stored[number], -1, 0))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_several_processes_that_ask_at_once_all_get_it(tmp_path: Path):
+    file = write(tmp_path, **arrays(6, 256))
+    code = (
+        "import sys\nfrom abbe.datasets import tissuenet\n"
+        "sys.stdin.readline()\n"
+        "image = tissuenet(sys.argv[1])['train-00000'].image.open()\n"
+        "print(image.sha256(image.channels))"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for each in running:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    answers = {each.communicate()[0].strip() for each in running}
+    pixels = np.moveaxis(arrays(6, 256)["X"][0], -1, 0)
+    assert answers == {Image.from_array(pixels, CHANNELS).sha256(CHANNELS)}
+    assert [each.returncode for each in running] == [0, 0, 0]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    dataset = tissuenet(write(tmp_path))
+    dataset["train-00000"].image.open()
+    (unpacked,) = (tmp_path / "abbe-cache").rglob("X.npy")
+    unpacked.unlink()
+    for name in (".X.npy.1-0123456789ab.part", ".X.npy.77.part", ".y.npy.77.part"):
+        (unpacked.parent / name).touch()
+    dataset["train-00001"].image.open()
+    assert sorted(path.name for path in unpacked.parent.iterdir()) == [".y.npy.77.part", "X.npy"]

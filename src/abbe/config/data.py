@@ -23,7 +23,7 @@ class Data(Section):
     of whole slides; simulated: made up by Abbe; given: from Python; else the original layout of a
     public set (`abbe data list`)."""
     path: Path | None = None
-    """The data set's folder (or .npz file for tissuenet)."""
+    """The data set's folder (for tissuenet that of its three .npz files, train, val and test)."""
     channels: tuple[str, ...] | None = None
     """Names of the image's channels in order; taken from the files' metadata where omitted."""
     labels: str = "labels"

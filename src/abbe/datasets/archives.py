@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from abbe.errors import InputError
+from abbe.files import part_beside
 
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_MEMBERS = 200_000
@@ -39,8 +40,7 @@ def unpack(
     Raises:
         InputError: The archive is damaged, unsafe, or larger than the limits or the free space.
     """
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = part_beside(folder)
     try:
         temporary.mkdir(parents=True)
         if archive.name.endswith((".tar", ".tar.gz", ".tgz")):

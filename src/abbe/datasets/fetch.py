@@ -28,7 +28,8 @@ from rich.progress import (
 from abbe.datasets.archives import unpack
 from abbe.datasets.known import KNOWN_SETS, Source
 from abbe.errors import InputError
-from abbe.files import write_text
+from abbe.files import remove_stale_parts, write_text
+from abbe.locks import alone, lock_beside
 
 TIMEOUT_SECONDS = 60
 
@@ -70,14 +71,24 @@ def fetch(
         root.mkdir(parents=True, exist_ok=True)
         for source in known.sources if sources is None else sources:
             archive = root / source.file_name
-            if archive.exists():
-                _verify(archive, archive, source)
-            else:
-                part = _download(source.url, archive, bars)
-                _accept(part, archive, source)
-            if source.folder is not None and not (root / source.folder).exists():
-                unpack(archive, root / source.folder, max_bytes=source.largest)
+            # Two that fetch the same at once would write into one half-loaded file.
+            with alone(lock_beside(archive), wait=True) as sure:
+                _fetch_one(source, archive, bars, sure)
     return root
+
+
+def _fetch_one(source: Source, archive: Path, bars: Progress, sure: bool) -> None:
+    """Download, check and unpack one file; ``sure``: nobody else does."""
+    if archive.exists():
+        _verify(archive, archive, source)
+    else:
+        part = _download(source.url, archive, bars)
+        _accept(part, archive, source)
+    if source.folder is not None and not (archive.parent / source.folder).exists():
+        folder = archive.parent / source.folder
+        if sure:
+            remove_stale_parts(folder, all=True)
+        unpack(archive, folder, max_bytes=source.largest)
 
 
 def _bars(shown: bool) -> Progress:

@@ -86,8 +86,10 @@ KNOWN_SETS = MappingProxyType(
                 size="version 1.1 unpacked: about 15 GB (7,022 images at 4 bytes a value)",
                 origin="https://datasets.deepcell.org",
                 by_hand="Log in at datasets.deepcell.org, accept the licence and download the "
-                "version 1.1 archive; unpack it and give the path of its .npz files: "
-                "--data.kind tissuenet --data.path FILE.npz",
+                "version 1.1 archive; unpack it and give the folder of its three files, "
+                "tissuenet_v1.1_train.npz, …_val.npz and …_test.npz: "
+                "--data.kind tissuenet --data.path FOLDER. One .npz alone has one split only, and "
+                "nothing to test on",
             ),
             KnownSet(
                 name="kvasir",

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import Dataset, Record
 from abbe.errors import InputError
-from abbe.files import atomic_path
+from abbe.files import atomic_path, remove_stale_parts
 from abbe.imaging import Image
 from abbe.imaging.memory_map import memory_map
+from abbe.locks import alone, lock_beside
 
 CHANNELS = ("nucleus", "membrane")
 LICENCE = "TissueNet: non-commercial, academic use only (deepcell.org, login needed)"
@@ -41,7 +42,8 @@ def tissuenet(
     """TissueNet from its npz files. Only the arrays' headers and small text columns are read.
 
     Each file holds X (N, H, W, 2), nucleus then membrane, and y (N, H, W, 2), whole cell then
-    nucleus. Splits come from the file names (``tissuenet_v1.1_train.npz``). Text columns (tissue,
+    nucleus. Splits come from the file names (``tissuenet_v1.1_train.npz``), so
+    that a single file has one only. Text columns (tissue,
     platform…) are kept where they are plain text; pickled ones are never read.
 
     Args:
@@ -253,15 +255,26 @@ def _unpacked(file: Path, name: str, cache: Path) -> NDArray[np.generic]:
     facts = file.stat()
     target = cache / f"{file.stem}-{facts.st_size}-{facts.st_mtime_ns}" / f"{name}.npy"
     if not target.exists():
-        _unpack(file, name, target)
+        try:
+            _unpack_once(file, name, target)
+        except OSError as error:
+            raise InputError(
+                f"unpacking {name} of {file.name} into {target.parent} failed: {error}; "
+                f"make room, or give another cache folder (cache=)"
+            ) from error
     return memory_map(target)
 
 
-def _unpack(file: Path, name: str, target: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        size = archive.getinfo(f"{name}.npy").file_size
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+def _unpack_once(file: Path, name: str, target: Path) -> None:
+    """Unpack the array, unless another thread or process does so at this time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(lock_beside(target), wait=True) as sure:
+        if target.exists():
+            return
+        if sure:
+            remove_stale_parts(target, all=True)
+        with zipfile.ZipFile(file) as archive:
+            size = archive.getinfo(f"{name}.npy").file_size
         free = shutil.disk_usage(target.parent).free
         if free < size:
             raise InputError(
@@ -274,8 +287,3 @@ def _unpack(file: Path, name: str, target: Path) -> None:
             open(temporary, "wb") as out,
         ):
             shutil.copyfileobj(stream, out, 1 << 22)
-    except OSError as error:
-        raise InputError(
-            f"unpacking {name} of {file.name} into {target.parent} failed: {error}; "
-            f"make room, or give another cache folder (cache=)"
-        ) from error

@@ -1,13 +1,13 @@
 """Places for results: refused early where taken; a folder that appears whole or not at all."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from abbe.errors import ConfigError
+from abbe.files import part_beside, remove_stale_parts
 
 
 def check_free(out: Path) -> None:
@@ -53,8 +53,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     check_free(out)
     out = out.absolute()
-    _remove_stale(out)
-    hidden = out.with_name(f".{out.name}.{os.getpid()}.part")
+    remove_stale_parts(out)
+    hidden = part_beside(out)
     hidden.mkdir()
     try:
         yield hidden
@@ -65,30 +65,3 @@ def new_folder(out: Path) -> Iterator[Path]:
         os.rename(hidden, out)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-def _remove_stale(out: Path) -> None:
-    """Remove the hidden folders of processes that ended before they could do so themselves."""
-    pattern = re.compile(rf"\.{re.escape(out.name)}\.(\d+)\.part")
-    for path in out.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and not _runs_elsewhere(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _runs_elsewhere(process: int) -> bool:
-    """Whether another process of this number runs.
-
-    One of this process's own number was another's: in containers numbers come again.
-    """
-    if process == os.getpid():
-        return False
-    if os.name == "nt":
-        return True  # asking would end it
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # it runs, for another user
-    return True

@@ -1,17 +1,14 @@
 """Labels and probability maps as files of any size: tiled TIFF and OME-Zarr, written by region."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from abbe.files import atomic_folder
 from abbe.imaging import Region
 from abbe.runtime.field import ClassMap, Field, Labels, Maps
 from abbe.runtime.outlines import in_order
@@ -96,7 +93,7 @@ def write_label_zarr(
     """
     import zarr
 
-    with _atomic_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         zarr_format = 2 if version == "0.4" else 3
         group = zarr.open_group(str(temporary), mode="w", zarr_format=zarr_format)
         shapes = level_shapes(labels.shape)
@@ -157,18 +154,3 @@ def _ome_attributes(
         }
     ome = {"version": version, "multiscales": [multiscale], "image-label": label}
     return {"ome": ome}
-
-
-@contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside ``path``; on success it takes its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

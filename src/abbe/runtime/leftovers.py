@@ -1,14 +1,10 @@
 """What a killed run left half written beside its results: found once, removed image by image."""
 
-import os
-import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-# The names that files and folders have until they are whole; see `abbe.files.atomic_path`.
-_PART = re.compile(r"\.(.+)\.\d+\.part")
+from abbe.files import part_of, remove_part
 
 
 class Leftovers:
@@ -23,15 +19,12 @@ class Leftovers:
         self._parts: dict[Path, list[Path]] = defaultdict(list)
         for folder in {stem.parent for stem in stems}:
             if folder.is_dir():
-                for name in os.listdir(folder):
-                    if match := _PART.fullmatch(name):
-                        self._parts[folder / match[1]].append(folder / name)
+                for found in folder.iterdir():
+                    if part := part_of(found):
+                        self._parts[part.target].append(found)
 
     def remove(self, stem: Path, suffixes: Iterable[str]) -> None:
         """Remove those of one image."""
         for suffix in suffixes:
             for part in self._parts.pop(stem.with_name(stem.name + suffix), ()):
-                if part.is_dir():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink(missing_ok=True)
+                remove_part(part)

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import struct
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
-from abbe.files import write_json
+from abbe.files import part_beside, write_json
 from abbe.imaging.memory_map import memory_map
 
 _JOB = "job.json"
@@ -56,7 +55,7 @@ class Work:
             self._arrays[name] = data
             return
         path = self._path(name, compress)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        temporary = part_beside(path)
         try:
             with open(temporary, "wb") as file:
                 if data is None:
