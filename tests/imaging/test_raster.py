@@ -185,15 +185,6 @@ def test_truncated_jpeg(
         open_image(path)
 
 
-def test_jpeg_orientation_is_not_applied_and_said(tmp_path: Path, colours: np.ndarray) -> None:
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 6
-    path = save(tmp_path / "turned.jpg", PIL.Image.fromarray(colours), exif=exif)
-    opened = open_image(path)
-    assert opened.shape == (40, 30)
-    assert "orientation 6 is not applied" in opened.notes[0]
-
-
 def test_a_jpeg_that_claims_more_pixels_than_its_bytes_can_hold(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

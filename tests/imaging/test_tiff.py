@@ -281,12 +281,6 @@ def test_indexed_colours_and_cmyk_are_refused(tmp_path: Path, rng: np.random.Gen
         open_image(write(tmp_path / "c.tif", inks, photometric="separated"))
 
 
-def test_white_is_zero_is_said(tmp_path: Path, pixels: np.ndarray) -> None:
-    opened = open_image(write(tmp_path / "a.tif", pixels[0], photometric="miniswhite"))
-    assert "0 is white" in opened.notes[0]
-    np.testing.assert_array_equal(opened.read()[0], pixels[0])
-
-
 @pytest.mark.parametrize("layout", [*LAYOUTS, *INTERLEAVED])
 def test_truncated(tmp_path: Path, pixels: np.ndarray, layout: str) -> None:
     options = LAYOUTS.get(layout) or INTERLEAVED.get(layout) or {}

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from abbe.errors import InputError
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
-from abbe.imaging.units import square
+from abbe.imaging.units import printed, square
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -42,7 +43,8 @@ def open_image(
     by region. Of a pyramid this is the finest level; `open_slide` gives the others. Channel names
     come from the user, else from the file, else they are "grey" for one channel, "red", "green",
     "blue" for RGB, and "channel-0", "channel-1", … for anything else.
-    Alpha channels are left out; ``notes`` of the image says so.
+    Images are turned upright as EXIF or TIFF's tag says, and where the file says that 0 is white,
+    bright is made high. Alpha channels are left out. ``notes`` of the image says such things.
 
     Args:
         path: A file, or the folder of an OME-Zarr image.
@@ -64,13 +66,28 @@ def open_image(
             f"{path}: none of its pixels is stored, so that all would be 0: it was never written, "
             "or is damaged. Copy or export it again."
         )
+    given = positive_size(pixel_size, source)
+    if given is None:
+        contents = _measured(contents)
     return Image(
         path.name,
         channel_names(source, contents.channel_count, contents.channels, channels),
         contents,
-        pixel_size=positive_size(pixel_size, source) or square(contents.pixel_size, source),
+        pixel_size=given or square(contents.pixel_size, source),
         source=source,
     )
+
+
+def _measured(contents: Contents) -> Contents:
+    """The contents without a pixel size that no microscope has measured, and a note of it."""
+    dpi = contents.pixel_size and printed(contents.pixel_size)
+    if not contents.pixel_size or not dpi:
+        return contents
+    note = (
+        f"Its pixel size, {contents.pixel_size[1]:.4g} µm, stands for {dpi} dpi, which programs "
+        "write when they do not know it: it is not known."
+    )
+    return replace(contents, pixel_size=None, notes=(*contents.notes, note))
 
 
 def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[str]) -> Contents:

@@ -10,7 +10,7 @@ import numpy as np
 from abbe.errors import InputError, MissingExtraError
 from abbe.imaging.image import Contents, Levels, Region
 from abbe.imaging.raster import RGB
-from abbe.imaging.units import length
+from abbe.imaging.units import length, number
 
 if TYPE_CHECKING:
     import openslide
@@ -31,7 +31,7 @@ def open_openslide(path: Path) -> Contents:
     slide = _open(path)
     width, height = slide.dimensions
     vertical, horizontal = (
-        length(float(slide.properties.get(f"openslide.mpp-{axis}", 0)), "um") for axis in "yx"
+        length(number(slide.properties.get(f"openslide.mpp-{axis}")), "um") for axis in "yx"
     )
     return Contents(
         shape=(height, width),

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ import PIL.Image
 from abbe.errors import InputError
 from abbe.imaging.image import ArrayPixels, Contents, check_size
 from abbe.imaging.units import plausible
+from abbe.imaging.views import turned, turned_array
 
 RGB = ("red", "green", "blue")
 
@@ -24,34 +26,65 @@ _ORIENTATION = 0x0112
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Huffman's shortest code is one bit, and each block of 8 × 8 px has at least one.
 _PIXELS_PER_BYTE = 8 * 64
+_LARGEST_CHUNK = 1 << 20  # bytes: what is longer holds pixels, profiles or texts
 
 
 def open_png(path: Path) -> Contents:
-    """Read a PNG's header: 1 to 16 bits; palettes become RGB and alpha is left out.
+    """Read a PNG's chunks: 1 to 16 bits; palettes become RGB and alpha is left out.
 
-    imagecodecs decodes, because Pillow reduces 16-bit RGB to 8 bits. The resolution chunk gives
-    the pixel size only where it is below 10 µm: most programs write 72 or 96 dpi there.
+    imagecodecs decodes, because Pillow reduces 16-bit RGB to 8 bits. The image is turned as EXIF
+    in it says. The resolution chunk gives the pixel size only where it is below 10 µm: most
+    programs write 72 or 96 dpi there.
     """
-    with open(path, "rb") as file:
-        start = file.read(4096)
-    if len(start) < 33 or start[12:16] != b"IHDR":
+    chunks = _png_chunks(path)
+    if len(chunks.get(b"IHDR", b"")) != 13:
         raise InputError(f"{path}: the PNG is truncated or damaged. Copy or export it again.")
-    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
+    width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     if colour not in _PNG_SAMPLES:
         raise InputError(f"{path}: the PNG is damaged (colour type {colour}). Export it again.")
     samples, alpha = _PNG_SAMPLES[colour]
     dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
     check_size(width * height * 4 * dtype.itemsize, str(path))
     kept = samples - alpha
-    return Contents(
+    contents = Contents(
         shape=(height, width),
         channel_count=kept,
         dtype=dtype,
         load=partial(_decode_png, path, kept),
         channels=RGB if kept == 3 else None,
-        pixel_size=_png_pixel_size(start),
-        notes=("The alpha channel is left out.",) if alpha else (),
+        pixel_size=_png_pixel_size(chunks.get(b"pHYs", b"")),
+        notes=("The alpha channel is left out.",) if alpha or b"tRNS" in chunks else (),
     )
+    return turned(contents, _png_orientation(chunks))
+
+
+def _png_chunks(path: Path) -> dict[bytes, bytes]:
+    """The small chunks by kind, of each kind the first; the pixels are passed over."""
+    chunks: dict[bytes, bytes] = {}
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            size, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"IDAT" or size > _LARGEST_CHUNK:
+                file.seek(size + 4, 1)
+                continue
+            data, check = file.read(size), file.read(4)
+            sound = zlib.crc32(kind + data) == int.from_bytes(check, "big")
+            if sound or kind == b"IHDR":  # what the header promises is refused before its checksum
+                chunks.setdefault(kind, data)
+            if kind == b"IEND":
+                break
+    return chunks
+
+
+def _png_orientation(chunks: Mapping[bytes, bytes]) -> int:
+    return _exif_orientation(b"Exif\0\0" + chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+
+
+def _exif_orientation(data: bytes) -> int:
+    exif = PIL.Image.Exif()
+    exif.load(data)
+    return int(exif.get(_ORIENTATION, 1))
 
 
 def is_palette_png(path: Path) -> bool:
@@ -64,7 +97,7 @@ def palette_indices(path: Path) -> np.ndarray:
     """The stored indices of a palette PNG, (H, W) uint8."""
     open_png(path)  # the same checks of header and size
     with PIL.Image.open(BytesIO(_whole_png(path))) as image:
-        return np.asarray(image)
+        return turned_array(np.asarray(image), _png_orientation(_png_chunks(path)))
 
 
 def _whole_png(path: Path) -> bytes:
@@ -81,13 +114,10 @@ def _decode_png(path: Path, kept: int) -> ArrayPixels:
     return ArrayPixels(pixels[..., :kept], "YXC")
 
 
-def _png_pixel_size(start: bytes) -> tuple[float, float] | None:
-    at = start.find(b"pHYs")
-    if at < 0 or len(start) < at + 17:
+def _png_pixel_size(resolution: bytes) -> tuple[float, float] | None:
+    if len(resolution) != 9:
         return None
-    if zlib.crc32(start[at : at + 13]) != int.from_bytes(start[at + 13 : at + 17], "big"):
-        return None  # damaged, or no chunk at all but pixels that look like its name
-    horizontal, vertical, unit = struct.unpack(">IIB", start[at + 4 : at + 13])
+    horizontal, vertical, unit = struct.unpack(">IIB", resolution)
     if unit != 1 or not horizontal or not vertical:  # 1: px per metre
         return None
     return plausible((1e6 / vertical, 1e6 / horizontal))
@@ -96,8 +126,8 @@ def _png_pixel_size(start: bytes) -> tuple[float, float] | None:
 def open_jpeg(path: Path) -> Contents:
     """Read a JPEG's header: grey or RGB of 8, 12 or 16 bits; CMYK of 8 bits becomes RGB.
 
-    The pixels stay as stored: an EXIF orientation is not applied, and a note says so. Density
-    tags are print sizes and never taken for a pixel size.
+    The image is turned as its EXIF says. Density tags are print sizes and never taken for a pixel
+    size.
     """
     data = path.read_bytes()
     (bits, height, width, components, huffman), orientation = _jpeg_header(path, data)
@@ -113,19 +143,15 @@ def open_jpeg(path: Path) -> Contents:
             f"{path}: a JPEG of {components} components and {bits} bits is not supported. "
             "Save it as grey or RGB."
         )
-    notes = ()
-    if components == 4:
-        notes += ("CMYK was converted to RGB.",)
-    if orientation != 1:
-        notes += (f"The EXIF orientation {orientation} is not applied: pixels are as stored.",)
-    return Contents(
+    contents = Contents(
         shape=(height, width),
         channel_count=1 if components == 1 else 3,
         dtype=dtype,
         load=partial(_decode_jpeg, path, components),
         channels=None if components == 1 else RGB,
-        notes=notes,
+        notes=("CMYK was converted to RGB.",) if components == 4 else (),
     )
+    return turned(contents, orientation)
 
 
 class _Frame(NamedTuple):
@@ -156,9 +182,7 @@ def _jpeg_header(path: Path, data: bytes) -> tuple[_Frame, int]:
         if marker in _JPEG_FRAMES and len(payload) >= 6:
             frame = _Frame(*struct.unpack(">BHHB", payload[:6]), huffman=marker < 0xC8)
         elif marker == 0xE1 and payload.startswith(b"Exif"):
-            exif = PIL.Image.Exif()
-            exif.load(payload)
-            orientation = exif.get(_ORIENTATION, 1)
+            orientation = _exif_orientation(payload)
         elif marker == 0xDA and frame and data.find(b"\xff\xd9", at) > 0:
             return frame, orientation
         elif marker == 0xDA:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from abbe.imaging.raster import RGB
-from abbe.imaging.units import length, plausible
+from abbe.imaging.units import length, number, plausible
 
 # µm per unit of ResolutionUnit: inch and cm, and two that tifffile added.
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}
@@ -17,7 +17,7 @@ def names_in_tiff(
 ) -> tuple[str, ...] | None:
     """Channel names: OME-XML, QPTIFF pages, ImageJ slice labels, or red, green, blue."""
     names: list[str] = []
-    pixels = _ome_pixels(tif)
+    pixels = _ome_pixels(tif, series)
     if pixels is not None:
         names = _ome_names(pixels)
     elif tif.is_qpi:
@@ -33,30 +33,48 @@ def names_in_tiff(
     return None
 
 
-def pixel_size_in_tiff(
-    tif: tifffile.TiffFile, page: tifffile.TiffPage
-) -> tuple[float, float] | None:
-    """(vertical, horizontal) in µm, from OME-XML, ImageJ, SVS or the resolution tags.
+Sides = tuple[float, float] | None
+"""(vertical, horizontal) in µm, or None where it is not known."""
 
-    Resolution tags in inch, cm … are believed only below 10 µm: 72, 96, 300 dpi are what programs
-    write when they do not know.
+
+def pixel_size_in_tiff(
+    tif: tifffile.TiffFile, page: tifffile.TiffPage, series: tifffile.TiffPageSeries
+) -> tuple[Sides, tuple[str, ...]]:
+    """The pixel size from OME-XML, ImageJ, SVS or the resolution tags; and what was not believed.
+
+    Lengths in inch or cm are believed only below 10 µm: 72, 96, 300 dpi are what programs write
+    when they do not know.
     """
-    pixels = _ome_pixels(tif)
-    if pixels is not None and (size := _ome_pixel_size(pixels)):
-        return size
+    notes: tuple[str, ...] = ()
+    pixels = _ome_pixels(tif, series)
+    if pixels is not None:
+        if size := _ome_pixel_size(pixels):
+            return size, ()
+        stated = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
+        if any(side is not None and not number(side) > 0 for side in stated):
+            notes = (
+                f"Its PhysicalSize '{stated[0]}' × '{stated[1]}' is no size: the pixel size is "
+                "not known.",
+            )
     resolution = _pixels_per_unit(page)
     if tif.imagej_metadata and resolution:
         unit = str(tif.imagej_metadata.get("unit", ""))
         size = _both(length(1 / resolution[0], unit), length(1 / resolution[1], unit))
+        if size and unit in ("inch", "in", "cm") and plausible(size) is None:
+            return None, (
+                f"ImageJ's unit '{unit}' would make a pixel {size[1]:.4g} µm wide, which is the "
+                "resolution of a printer or a screen: the pixel size is not known.",
+            )
         if size:
-            return plausible(size) if unit == "inch" else size
-    if tif.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.]+)", page.description)):
-        size = length(float(found[1]), "um")
-        return _both(size, size)
+            return size, ()
+    if tif.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.,]+)", page.description)):
+        size = length(number(found[1]), "um")
+        return _both(size, size), ()
     if resolution:
         unit = _RESOLUTION_UNITS.get(int(page.tags.valueof("ResolutionUnit", 2)))
-        return plausible(_both(length(1 / resolution[0], unit), length(1 / resolution[1], unit)))
-    return None
+        size = _both(length(1 / resolution[0], unit), length(1 / resolution[1], unit))
+        return plausible(size), notes
+    return None, notes
 
 
 def _pixels_per_unit(page: tifffile.TiffPage) -> tuple[float, float] | None:
@@ -69,15 +87,20 @@ def _pixels_per_unit(page: tifffile.TiffPage) -> tuple[float, float] | None:
     return sides[0], sides[1]
 
 
-def _ome_pixels(tif: tifffile.TiffFile) -> ElementTree.Element | None:
-    """The element Pixels of the first image in the file's OME-XML."""
+def _ome_pixels(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> ElementTree.Element | None:
+    """What the file's OME-XML says of this series; it lists the images in the same order."""
     if not tif.is_ome or not tif.ome_metadata:
         return None
     try:
         root = ElementTree.fromstring(tif.ome_metadata)
     except ElementTree.ParseError:
         return None  # tifffile then reads it as a plain TIFF, too
-    return root.find("{*}Image/{*}Pixels")
+    found = root.findall("{*}Image/{*}Pixels")
+    images = tif.series
+    at = next((i for i, each in enumerate(images) if each is series), 0)
+    return found[at] if at < len(found) else None
 
 
 def _ome_names(pixels: ElementTree.Element) -> list[str]:
@@ -91,7 +114,7 @@ def _ome_names(pixels: ElementTree.Element) -> list[str]:
 
 def _ome_pixel_size(pixels: ElementTree.Element) -> tuple[float, float] | None:
     sides = [
-        length(float(pixels.get(f"PhysicalSize{axis}", "0")), pixels.get(f"{key}Unit", "µm"))
+        length(number(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"{key}Unit", "µm"))
         for axis in "YX"
         for key in [f"PhysicalSize{axis}"]
     ]

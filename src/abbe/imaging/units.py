@@ -56,6 +56,26 @@ def length(value: float, unit: str | None) -> float | None:
     return value * factor
 
 
+def number(text: object) -> float:
+    """A number as metadata spell it, with a comma or a point; NaN where it is none."""
+    try:
+        return float(str(text).strip().replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
+def printed(pixel_size: tuple[float, float]) -> int | None:
+    """The dots per inch of a printer or screen that this pixel size stands for, if it does.
+
+    Programs write 72, 96 or 300 dpi where they do not know, and others pass these on as though
+    they had been measured.
+    """
+    for dpi in (72, 96, 150, 300, 600):
+        if all(math.isclose(size, _MICROMETRES["inch"] / dpi, rel_tol=2e-3) for size in pixel_size):
+            return dpi
+    return None
+
+
 def plausible(pixel_size: tuple[float, float] | None) -> tuple[float, float] | None:
     """The pixel size from a resolution tag, or None where it looks like a printer's default."""
     if pixel_size is None or max(pixel_size) >= LARGEST_PLAUSIBLE:
