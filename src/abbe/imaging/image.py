@@ -204,8 +204,9 @@ class Image:
             InputError: It is not known.
         """
         if self.pixel_size is None:
+            why = "".join(f"{note} " for note in self.notes if "pixel size" in note)
             raise InputError(
-                f"{self.source}: its pixel size is not known, and it is needed here. "
+                f"{self.source}: its pixel size is not known, and it is needed here. {why}"
                 "Give it in µm with --pixel-size (in an experiment data.pixel_size, in Python "
                 "pixel_size=…)."
             )
