@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 from commands import abbe
 from PIL import Image as Picture
 
 from abbe import students
 from abbe.imaging import write_labels
-from abbe.recipes import distill_rckd
+from abbe.recipes import distill_rckd, encoder_probes
 from abbe.recipes.curve_trainings import load_outcome
 
 TINY = shlex.split(
@@ -120,18 +122,20 @@ def test_a_row_is_a_training_and_means_and_differences_are_those_of_the_rows(cur
             if row["initialisation"] == arm and row["labelled"] == labelled
         ])  # fmt: skip
 
-    for metric in ("balanced_accuracy", "accuracy", "macro_f1", "auroc"):
+    metrics = ("balanced_accuracy", "accuracy", "macro_f1", "auroc")
+    parts = [(summary, ""), (summary["linear_probe"], "linear_probe_")]
+    for (part, prefix), metric in product(parts, metrics):
         difference = {}
         for arm in arms:
             for number, labelled in enumerate(("2", "10")):
-                score = summary["scores"][arm][number]["metrics"][metric]
-                assert score["mean"] == pytest.approx(mean(arm, labelled, metric))
+                score = part["scores"][arm][number]["metrics"][metric]
+                assert score["mean"] == pytest.approx(mean(arm, labelled, prefix + metric))
                 assert score["ci95"][0] <= score["ci95"][1]
-                difference[arm, labelled] = mean(arm, labelled, metric) - mean(
-                    "random", labelled, metric
+                difference[arm, labelled] = mean(arm, labelled, prefix + metric) - mean(
+                    "random", labelled, prefix + metric
                 )
         for arm in arms[1:]:
-            told = summary["differences"][arm]
+            told = part["differences"][arm]
             for number, labelled in enumerate(("2", "10")):
                 value = told["levels"][number]["metrics"][metric]["mean"]
                 assert value == pytest.approx(difference[arm, labelled])
@@ -149,13 +153,15 @@ def test_everything_that_was_promised_is_in_the_folder(curve):
     for text in (
         "Balanced accuracy over labelled images", "Differences to random", "1 of the 2 seeds",
         "the test images are drawn again (6 images)", "pretrained once for all seeds",
+        "Balanced accuracy of linear probes", 'href="#probes"',
         "10 %: keeps the same 2 images as 20 %", "Trainings of rckd", "Pretraining contrastive",
     ):  # fmt: skip
         assert text in page
     scores = pyarrow.parquet.read_table(curve / "scores.parquet").to_pylist()
-    assert len(scores) == 12 * 6
-    assert {row["metric"] for row in scores} == {"accuracy"}
-    mine = [row for row in scores if (row["initialisation"], row["seed"]) == ("rckd", 1)]
+    assert len(scores) == 2 * 12 * 6
+    assert {row["metric"] for row in scores} == {"accuracy", "linear_probe_accuracy"}
+    own = [row for row in scores if (row["initialisation"], row["seed"]) == ("rckd", 1)]
+    mine = [row for row in own if row["metric"] == "accuracy"]
     by_count = Counter(row["labelled"] for row in mine)
     assert by_count == {2: 6, 10: 6}
     (row,) = [
@@ -164,10 +170,54 @@ def test_everything_that_was_promised_is_in_the_folder(curve):
     ]  # fmt: skip
     right = np.mean([each["value"] for each in mine if each["labelled"] == 10])
     assert float(row["accuracy"]) == pytest.approx(right)
+    probed = [row for row in own if row["metric"] == "linear_probe_accuracy"]
+    right = np.mean([each["value"] for each in probed if each["labelled"] == 10])
+    assert float(row["linear_probe_accuracy"]) == pytest.approx(right)
     network, facts = students.load_classifier(curve / "trainings/rckd-10-seed-1.safetensors")
     assert facts["classes"] == ["dense", "sparse"]
     assert network is not None
     assert list((curve / "trainings/checkpoints").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_weights_that_were_given_are_compared_fine_tuned_and_probed(
+    base, tmp_path, monkeypatch, capsys
+):
+    torch.manual_seed(1)
+    given, out = tmp_path / "given.safetensors", tmp_path / "curve"
+    network = students.build_classifier(
+        "mobilenetv3", in_channels=3, classes=("a", "b"), encoder_weights="random"
+    )
+    students.save_encoder(given, network, {})
+    looked, features_of = [], encoder_probes.features_of
+
+    def counted(model, images, *rest):
+        looked.append(len(images))
+        return features_of(model, images, *rest)
+
+    monkeypatch.setattr(encoder_probes, "features_of", counted)
+    words = [*base, "--teacher.kind", "none", "--student.encoder-weights", given, "--out", out]
+    few = ["--fractions", 0.2, 1, "--seeds", 0, 1]
+    assert abbe(*words, *few) == 0
+    summary = summary_of(out)
+    assert summary["compared"] == ["random", "given", "contrastive"]
+    # Training, validation and test images: once by what was given, once by what was pretrained,
+    # and once a seed by random weights, which are others at each seed.
+    assert looked == 4 * [10, 2, 6]
+    probes = {
+        name: [level["metrics"]["auroc"]["by_seed"] for level in levels]
+        for name, levels in summary["linear_probe"]["scores"].items()
+    }
+    # With all labels, a probe of the same features is the same at every seed.
+    assert probes["given"][1][0] == probes["given"][1][1]
+    assert probes["contrastive"][1][0] == probes["contrastive"][1][1]
+    shown = capsys.readouterr().out
+    assert shown.index("given") < shown.index("linear probe on frozen features")
+    rows = rows_of(out)
+    assert abbe(*words, *few, "--resume") == 0
+    assert len(looked) == 12  # nothing is looked at again
+    assert rows_of(out) == rows
+    assert summary_of(out) == summary
 
 
 @pytest.mark.slow

@@ -11,12 +11,14 @@ import torch
 from commands import abbe
 from PIL import Image as Picture
 from pyarrow import parquet
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from abbe import config, students
 from abbe.datasets import class_folder, folder
 from abbe.datasets.prepare import Prepared
 from abbe.errors import InputError
-from abbe.imaging import write_labels
+from abbe.imaging import normalise, percentile_limits, write_labels
 from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import class_weights
 from abbe.recipes.rckd import Answer, parts_of, response_term
@@ -123,6 +125,77 @@ def test_pretraining_reads_no_label_and_the_twin_gets_the_task_alone(run):
         ("student", "task"): {"class"},
         ("twin", "task"): {"class"},
     }
+
+
+@pytest.fixture(scope="module")
+def given_run(base, tmp_path_factory):
+    """A run whose encoder begins with weights that were given; and these weights."""
+    root = tmp_path_factory.mktemp("given")
+    torch.manual_seed(5)
+    network = students.build_classifier(
+        "mobilenetv3", in_channels=3, classes=("a", "b"), encoder_weights="random"
+    )
+    students.save_encoder(root / "given.safetensors", network, {})
+    weights = ["--student.encoder-weights", root / "given.safetensors"]
+    assert abbe(*base, *weights, "--out", root / "run") == 0
+    return root / "run", network
+
+
+@pytest.mark.slow
+def test_the_twin_is_named_given_and_each_encoder_has_a_linear_probe(given_run):
+    summary = json.loads((given_run[0] / "summary.json").read_text())
+    assert summary["initialisations"] == {"student": "rckd", "twin": "given"}
+    probes = summary["linear_probe"]
+    assert list(probes["models"]) == ["random", "given", "rckd"]
+    for name, probe in probes["models"].items():
+        assert set(probe["metrics"]) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc"}
+        assert probe["metrics"]["accuracy"]["n"] == 6, name
+        low, high = probe["metrics"]["accuracy"]["ci95"]
+        assert low <= probe["metrics"]["accuracy"]["mean"] <= high
+    means = {name: probe["metrics"]["auroc"]["mean"] for name, probe in probes["models"].items()}
+    assert probes["gain"]["auroc"]["mean"] == pytest.approx(means["rckd"] - means["given"])
+    page = (given_run[0] / "report.html").read_text()
+    for text in (
+        "from given", "from rckd", "By what the encoder began with", "Linear probe, rckd − given",
+        "Here it begins with the encoder’s weights as they were given",
+    ):  # fmt: skip
+        assert text in page
+
+
+@pytest.mark.slow
+def test_a_probe_of_given_weights_is_a_layer_on_their_frozen_features(given_run, tiles):
+    run, network = given_run
+    network.eval()
+
+    def looked_at(split):
+        found = []
+        for path in sorted((tiles / "classes" / split).glob("*/*.png")):
+            pixels = np.asarray(Picture.open(path)).transpose(2, 0, 1)
+            pixels = normalise(pixels, percentile_limits(pixels))
+            with torch.inference_mode():
+                found.append(network.embed(torch.from_numpy(pixels)[None])[0].double().numpy())
+        return np.stack(found)
+
+    summary = json.loads((run / "summary.json").read_text())
+    scale = StandardScaler().fit(looked_at("train"))
+    layer = LogisticRegression(C=summary["linear_probe"]["models"]["given"]["strength"])
+    layer.fit(scale.transform(looked_at("train")), [0, 0, 0, 1, 1, 1])
+    own = layer.predict_proba(scale.transform(looked_at("test")))
+    rows = parquet.read_table(run / "predictions.parquet").to_pylist()
+    told = {row["image"]: row for row in rows if row["model"] == "linear probe of given"}
+    assert len(told) == 6
+    order = [told[id]["probability_dense"] for id in sorted(told)]
+    np.testing.assert_allclose(order, own[:, 0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_random_weights_alone_are_not_probed(base, tmp_path):
+    words = ["--pretraining.method", "none", "--teacher.kind", "none", "--out", tmp_path / "run"]
+    assert abbe(*base, *words) == 0
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["initialisations"] == {"student": "random"}
+    assert "linear_probe" not in summary
+    assert "By what the encoder began with" not in (tmp_path / "run/report.html").read_text()
 
 
 def tiles_for(dataset, folder, **data):

@@ -76,7 +76,7 @@ DISK_TROUBLE = (
 TRAIN_PACKAGES = (
     "torch", "torchvision", "timm", "segmentation_models_pytorch", "accelerate", "safetensors",
     "matplotlib", "jinja2", "pyarrow", "onnx", "onnxscript", "onnxruntime", "nncf", "tensorboard",
-    "huggingface_hub",
+    "huggingface_hub", "sklearn",
 )  # fmt: skip
 
 

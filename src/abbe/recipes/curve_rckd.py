@@ -1,13 +1,14 @@
 """Trainings of a curve of recipe 'rckd': initialisations of the same network, tuned alike."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from abbe import config, students
 from abbe.datasets import Dataset, Record
@@ -34,6 +35,8 @@ from abbe.recipes.distill_rckd import (
     teach,
     tune,
 )
+from abbe.recipes.encoder_probes import FeaturesOf, is_probed
+from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data
 from abbe.recipes.task_scores import METRICS, WATCHED, answer
 from abbe.targets import TargetStore
@@ -132,18 +135,17 @@ class RckdTrainer:
         self._experiment, self._dataset, self._session = experiment, dataset, session
         self._per_seed = pretrain_per_seed
         self._pretrained: dict[str, Pretrained] = {}
+        self._features: dict[str, FeaturesOf] = {}
 
     def train(self, training: Training) -> None:
-        """Tune one network, score it on the test images, and write its file."""
+        """Tune one network, fit a linear probe to what it begins with, score both, write them."""
         experiment = with_initialisation(self._experiment, training.compared, training.seed)
         kept = label_subsets.choose(
             self.records, training.level.fraction, seed=training.seed, by_class=self.by_class
         )
         among = [record.id for record in self.records]
         dataset = label_subsets.keep(self._dataset, among, kept)
-        model = initial_model(experiment, dataset)
-        if training.compared in PRETRAINED:
-            take_over(model, self._pretrain(training))
+        model = self._initial(experiment, training)
         session = replace(self._session, folder=self._session.folder / "trainings")
         fitted = tune(experiment, dataset, model, training.name, session)
         if session.accelerator.is_main_process:
@@ -152,6 +154,8 @@ class RckdTrainer:
             arrays = {"table": answer(model, self._tests, sees, len(classes)).table}
             if task == "classification":
                 arrays["truth"] = np.array([image.category for image in self._tests])
+            if is_probed(experiment):
+                arrays["probe"] = self._probe(experiment, training, kept)
             save_outcome(
                 path_of(self._session.folder, training.name),
                 Outcome(
@@ -196,6 +200,27 @@ class RckdTrainer:
     def teacher(self) -> Outcome | None:
         """None: the teacher's task is another."""
         return None
+
+    def _initial(self, experiment: config.Experiment, training: Training) -> TaskModel:
+        """The network as its fine-tuning begins."""
+        model = initial_model(experiment, self._dataset)
+        if training.compared in PRETRAINED:
+            take_over(model, self._pretrain(training))
+        return model
+
+    def _probe(
+        self, experiment: config.Experiment, training: Training, kept: Collection[str]
+    ) -> NDArray[np.float64]:
+        """What a linear probe says of the test images; each encoder looks at the images once."""
+        own_seed = training.compared == "random" or self._per_seed
+        encoder = f"{training.compared}-{training.seed if own_seed else 'all'}"
+        if encoder not in self._features:
+            model = self._initial(experiment, training)
+            self._features[encoder] = FeaturesOf.images(
+                model, experiment, self._dataset, self._session.accelerator.device
+            )
+        seen = self._features[encoder]
+        return seen.probe(experiment, self._dataset, kept).table
 
     @cached_property
     def _tests(self) -> list[Prepared]:

@@ -19,6 +19,7 @@ from abbe.recipes.curve_trainings import (
     image_scores_of,
     load_outcome,
     path_of,
+    probe_of,
     scores_of,
 )
 from abbe.recipes.label_subsets import Level
@@ -56,6 +57,7 @@ def write_table(folder: Path, compared_as: str, outcomes: Outcomes) -> None:
             "labelled": training.level.labelled,
             "seed": training.seed,
             **{name: float(value[0]) for name, value in scores_of(outcome.arrays).items()},
+            **_probe_scores(outcome),
             "steps": outcome.steps,
             "best_step": "" if outcome.best_step is None else outcome.best_step,
             "seconds": round(outcome.seconds, 1),
@@ -67,6 +69,12 @@ def write_table(folder: Path, compared_as: str, outcomes: Outcomes) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "curve.csv", text.getvalue())
+
+
+def _probe_scores(outcome: Outcome) -> dict[str, float]:
+    probe = probe_of(outcome)
+    scores = {} if probe is None else scores_of(probe.arrays)
+    return {f"linear_probe_{name}": float(value[0]) for name, value in scores.items()}
 
 
 def write_results(
@@ -129,6 +137,12 @@ def write_results(
             for name in compared
         },
     }
+    probes = {training: probe_of(outcome) for training, outcome in outcomes.items()}
+    probed = {training: each for training, each in probes.items() if each is not None}
+    if len(probed) == len(outcomes):
+        summary["linear_probe"] = summarise(
+            probed, levels, compared, seeds, experiment.evaluation.resamples
+        )
     if teacher is not None:
         summary["teacher_scores"] = _teacher_scores(teacher, experiment.evaluation.resamples)
     write_json(folder / "summary.json", summary)
@@ -260,22 +274,40 @@ def _write_image_scores(path: Path, compared_as: str, outcomes: Outcomes) -> Non
             "value": value,
         }
         for training, outcome in outcomes.items()
-        for metric, column in image_scores_of(outcome.arrays).items()
+        for metric, column in _columns_of(outcome).items()
         for image, group, value in zip(outcome.images, outcome.groups, column.tolist(), strict=True)
     ]
     with atomic_path(path) as temporary:
         parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
 
 
+def _columns_of(outcome: Outcome) -> dict[str, Floats]:
+    probe = probe_of(outcome)
+    probed = {} if probe is None else image_scores_of(probe.arrays)
+    return image_scores_of(outcome.arrays) | {
+        f"linear_probe_{metric}": column for metric, column in probed.items()
+    }
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """The main metric as plain text: one line a share of the labels, then the differences."""
     metric, compared = summary["metric"], summary["compared"]
     lines = [f"{metric:18}" + "".join(f"{name:>26}" for name in compared)]
+    lines += _block(summary, summary)
+    if "linear_probe" in summary:
+        lines += ["linear probe on frozen features", *_block(summary, summary["linear_probe"])]
+    return "\n".join(lines)
+
+
+def _block(summary: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
+    """One line a share of the labels, then the differences; of networks, or of linear probes."""
+    metric, compared = summary["metric"], summary["compared"]
+    lines = []
     for number, level in enumerate(summary["levels"]):
-        cells = [summary["scores"][name][number]["metrics"][metric] for name in compared]
+        cells = [part["scores"][name][number]["metrics"][metric] for name in compared]
         label = f"{level['labelled']} ({100 * level['fraction']:g} %)"
         lines.append(f"{label:18}" + "".join(f"{_cell(cell):>26}" for cell in cells))
-    differences = summary["differences"]
+    differences = part["differences"]
     if differences:
         cells = [
             _cell(differences[name]["all"][metric], "+") if name in differences else ""
@@ -283,7 +315,7 @@ def table(summary: Mapping[str, Any]) -> str:
         ]
         label = f"all − {summary['reference']}"
         lines.append(f"{label:18}" + "".join(f"{cell:>26}" for cell in cells))
-    return "\n".join(lines)
+    return lines
 
 
 def _cell(value: Mapping[str, Any], sign: str = "") -> str:

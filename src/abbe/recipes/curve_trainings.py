@@ -4,7 +4,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +51,8 @@ class Outcome:
         images: (N,) ids of the test images.
         groups: (N,) their groups.
         arrays: the answers: ``table`` (N, K) probabilities with ``truth`` (N,); ``table``
-            (N, K, K) confusions of pixels; or ``values`` (N, M) of ``metrics`` (M,).
+            (N, K, K) confusions of pixels; or ``values`` (N, M) of ``metrics`` (M,). Beside a
+            table of images ``probe`` (N, K), what a linear probe answers.
     """
 
     steps: int
@@ -165,6 +166,14 @@ def scores_of(arrays: Arrays, counts: Floats | None = None) -> dict[str, Floats]
     above, below = counts @ np.where(defined, values, 0.0), counts @ defined
     means = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
     return dict(zip(arrays["metrics"].tolist(), means.T, strict=True))
+
+
+def probe_of(outcome: Outcome) -> Outcome | None:
+    """The answers of the linear probe in place of the network's; None where there is none."""
+    if "probe" not in outcome.arrays:
+        return None
+    arrays = {"truth": outcome.arrays["truth"], "table": outcome.arrays["probe"]}
+    return replace(outcome, arrays=arrays)
 
 
 def image_scores_of(arrays: Arrays) -> dict[str, Floats]:

@@ -66,6 +66,7 @@ def distill_rckd(experiment: config.Experiment, dataset: Dataset, session: Sessi
     Raises:
         InputError: the teacher's answers cannot be learned from.
     """
+    from abbe.recipes.encoder_probes import probe_encoders
     from abbe.recipes.rckd_results import write_results
 
     speed: dict[str, float] = {}
@@ -85,9 +86,11 @@ def distill_rckd(experiment: config.Experiment, dataset: Dataset, session: Sessi
         for name, network in plans.items()
     }
     if session.accelerator.is_main_process:
+        probes = probe_encoders(experiment, dataset, pretrained, session)
         write_results(
-            experiment, dataset, session.folder, store, pretrained, trained, speed, session.progress
-        )
+            experiment, dataset, session.folder, store, pretrained, trained, probes, speed,
+            session.progress,
+        )  # fmt: skip
     session.accelerator.wait_for_everyone()
     return run_folder.open_run(session.folder)
 

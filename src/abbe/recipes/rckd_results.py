@@ -15,7 +15,9 @@ from abbe.files import write_json
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, task_data
 from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
+from abbe.recipes.encoder_probes import initialisations_of
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
+from abbe.recipes.linear_probe import Probed
 from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.task_scores import METRICS, Answers, answer, score, summarise
@@ -30,10 +32,11 @@ def write_results(
     store: TargetStore | None,
     pretrained: Pretrained | None,
     trained: Trained,
+    probes: Mapping[str, Probed],
     speed: dict[str, float],
     progress: bool,
 ) -> None:
-    """Score student and twin on the test images and write everything the report needs."""
+    """Score networks and linear probes on the test images; write all that the report needs."""
     task, sees = experiment.fine_tuning.task, experiment.student.sees
     classes = task_data.classes_of(dataset, task)
     images = task_images(dataset, dataset.split("test").records, sees, task)
@@ -47,7 +50,9 @@ def write_results(
         save_task_examples(scores, answers, images, folder)
     else:
         given = [dataset[image.id].group for image in images]
-        save_predictions(folder / "predictions.parquet", classes, answers, images, given)
+        probed = {f"linear probe of {name}": Answers(each.table) for name, each in probes.items()}
+        told = answers | probed
+        save_predictions(folder / "predictions.parquet", classes, told, images, given)
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
         "recipe": experiment.recipe,
@@ -58,6 +63,7 @@ def write_results(
         "pretraining": experiment.pretraining.method,
         "student_sees": list(sees),
         "encoder_weights": str(experiment.student.encoder_weights),
+        "initialisations": initialisations_of(experiment),
         **results.describe_teacher(store, ()),
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
@@ -72,9 +78,32 @@ def write_results(
     if task == "classification":
         for name, table in confusions(answers, images).items():
             summary["models"][name]["confusion"] = table
+    if probes:
+        resamples = experiment.evaluation.resamples
+        summary["linear_probe"] = summarise_probes(
+            probes, summary["initialisations"], images, groups, resamples
+        )
     summary["warnings"] = warnings(summary)
     write_json(folder / "summary.json", summary)
     report.write_report(folder)
+
+
+def summarise_probes(
+    probes: Mapping[str, Probed],
+    initialisations: Mapping[str, str],
+    images: Sequence[Prepared],
+    groups: Sequence[str],
+    resamples: int,
+) -> dict[str, Any]:
+    """Scores of linear probes by initialisation, and the gain of the student's over the twin's."""
+    pair = {probes_of: model for model, probes_of in initialisations.items()}
+    answers = {pair.get(name, name): Answers(each.table) for name, each in probes.items()}
+    found = summarise("classification", answers, images, groups, resamples)
+    models = {
+        name: {**found["models"][pair.get(name, name)], "strength": each.strength}
+        for name, each in probes.items()
+    }
+    return {"models": models, "gain": found["gain"]}
 
 
 def describe_networks(

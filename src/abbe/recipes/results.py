@@ -224,6 +224,11 @@ def table(summary: Mapping[str, Any], metrics: Sequence[str] | None = None) -> s
         kept = [summary["retention"].get(metric) for metric in metrics]
         cells = ["—" if share is None else f"{share:.1%}" for share in kept]
         lines.append(f"{'retention':10}" + "".join(f"{cell:>24}" for cell in cells))
+    if "linear_probe" in summary:
+        lines.append("linear probe on frozen features, by what the encoder began with")
+        for name, model in summary["linear_probe"]["models"].items():
+            cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
+            lines.append(f"{name:10}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines)
 
 

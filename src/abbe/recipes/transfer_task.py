@@ -69,6 +69,7 @@ def evaluate_task(
         "pretraining": experiment.pretraining.method,
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
+        "initialisations": run.summary.get("initialisations", {}),
         **describe_teacher(None, ()),
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},

@@ -1,7 +1,7 @@
 """The page of a label-efficiency curve, and its pictures as files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,14 +34,21 @@ class Row(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-class MetricPart(NamedTuple):
-    """Everything of one metric: its name, a drawing, scores, differences."""
+class Block(NamedTuple):
+    """One metric of networks or of linear probes: a drawing, scores, differences."""
 
-    name: str
-    arrow: str
     figure: Markup
     scores: list[Row]
     differences: list[Row]
+
+
+class MetricPart(NamedTuple):
+    """Everything of one metric: its name, the networks, and the linear probes where there are."""
+
+    name: str
+    arrow: str
+    networks: Block
+    probes: Block | None
 
 
 def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
@@ -88,13 +95,14 @@ def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
 
 
 def save_pictures(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Write curve.png and curve.svg, the main metric with a legend."""
-    metric = summary["metric"]
+    """Write curve.png and curve.svg: the main metric, linear probes beside it, and a legend."""
+    metric, probes = summary["metric"], summary.get("linear_probe")
     for name in ("curve.png", "curve.svg"):
         save_label_curves(
             folder / name,
             lines_of(summary, metric),
             colours_of(summary["compared"]),
+            probes=probes and lines_of({**summary, **probes}, metric),
             title=summary["title"],
             score=full_name(summary, metric),
             teacher=_teacher_score(summary, metric),
@@ -102,32 +110,42 @@ def save_pictures(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _part(summary: Mapping[str, Any], metric: str, *, wide: bool) -> MetricPart:
-    name = full_name(summary, metric)
-    upwards = higher_is_better(metric)
+    probes = summary.get("linear_probe")
     return MetricPart(
-        name,
-        {True: "↑", False: "↓", None: ""}[upwards],
+        full_name(summary, metric),
+        {True: "↑", False: "↓", None: ""}[higher_is_better(metric)],
+        _block(summary, summary, metric, "", wide=wide),
+        probes and _block(summary, probes, metric, " of linear probes", wide=wide),
+    )
+
+
+def _block(
+    summary: Mapping[str, Any], found: Mapping[str, Any], metric: str, whose: str, *, wide: bool
+) -> Block:
+    """``found`` has the scores and differences: the summary, or its part about linear probes."""
+    return Block(
         label_curves(
-            lines_of(summary, metric),
+            lines_of({**summary, **found}, metric),
             colours_of(summary["compared"]),
-            label=f"{name} over labelled training images",
+            label=f"{full_name(summary, metric)}{whose} over labelled training images",
             wide=wide,
-            teacher=_teacher_score(summary, metric),
+            teacher=None if whose else _teacher_score(summary, metric),
         ),
         [
             Row(*_names_of(level), tuple(
-                _score(metric, summary["scores"][arm][number]["metrics"][metric])
+                _score(metric, found["scores"][arm][number]["metrics"][metric])
                 for arm in summary["compared"]
             ))
             for number, level in enumerate(summary["levels"])
         ],
-        _differences(summary, metric),
+        _differences(summary["levels"], found["differences"], metric),
     )  # fmt: skip
 
 
-def _differences(summary: Mapping[str, Any], metric: str) -> list[Row]:
+def _differences(
+    levels: Sequence[Mapping[str, Any]], found: Mapping[str, Any], metric: str
+) -> list[Row]:
     """One row a share, then their mean over all."""
-    found = summary["differences"]
     if not found:
         return []
     rows = [
@@ -135,7 +153,7 @@ def _differences(summary: Mapping[str, Any], metric: str) -> list[Row]:
             _difference(metric, each["levels"][number]["metrics"][metric])
             for each in found.values()
         ))
-        for number, level in enumerate(summary["levels"])
+        for number, level in enumerate(levels)
     ]  # fmt: skip
     if len(rows) > 1:
         cells = tuple(_difference(metric, each["all"][metric]) for each in found.values())

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from abbe.files import atomic_path
@@ -86,10 +87,19 @@ def save_label_curves(
     title: str,
     score: str,
     teacher: float | None = None,
+    probes: Lines | None = None,
 ) -> None:
-    """Draw the curve to a file of its own, with a legend; png or svg by its ending."""
+    """Draw the curve to a file of its own, with a legend; png or svg by its ending.
+
+    The lines of linear probes have a panel of their own, on the same scale.
+    """
     with matplotlib.rc_context({**STYLE, **_PAPER}):
-        figure, axes = panel(height=4.2, width=6.6)
+        width, columns = (12.0, 2) if probes else (6.6, 1)
+        figure = Figure(figsize=(width, 4.2), layout="constrained")
+        axes, *beside = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+        if probes:
+            _draw(beside[0], probes, colours, None, shares=True)
+            beside[0].set_title("Linear probes on frozen features", fontsize=10, loc="left")
         _draw(axes, lines, colours, teacher, shares=True)
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_ylabel(score)

@@ -156,6 +156,29 @@ def metric_tables(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
     return list(families.items())
 
 
+def beginnings(summary: Summary) -> dict[str, str]:
+    """What each model of a run began with ("random", "given", "rckd" …), where that is recorded."""
+    return dict(summary.get("initialisations") or {})
+
+
+def probe_tables(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
+    """(initialisation, rows) with a cell for the fine-tuned network and one for a linear probe."""
+    tuned = {beginning: model for model, beginning in beginnings(summary).items()}
+    found = []
+    for name, probe in ((summary.get("linear_probe") or {}).get("models") or {}).items():
+        network = metrics_of_model(summary, tuned.get(name, ""))
+        rows = [
+            MetricRow(
+                full_name(summary, metric),
+                _arrow(metric),
+                (_cell(metric, network.get(metric)), _cell(metric, score)),
+            )
+            for metric, score in probe["metrics"].items()
+        ]
+        found.append((name, rows))
+    return found
+
+
 def counts_of(summary: Summary) -> list[int]:
     """The numbers of test images that the main table's cells are means of, most common first."""
     counts = Counter(

@@ -90,6 +90,19 @@ def headline(summary: Mapping[str, Any]) -> str:
     )
 
 
+def probe_gain(summary: Mapping[str, Any]) -> str:
+    """What pretraining bought a linear probe; nothing where that was not measured."""
+    metric = primary_metric(summary)
+    gain = ((summary.get("linear_probe") or {}).get("gain") or {}).get(metric) or {}
+    if metric is None or not is_number(gain.get("mean")):
+        return ""
+    began = summary["initialisations"]
+    return (
+        f"Linear probe, {began['student']} − {began['twin']}: {decimal(gain['mean'], signed=True)} "
+        f"{short_name(summary, metric)} {interval(bounds_of(gain))}".strip()
+    )
+
+
 def short_name(summary: Mapping[str, Any], metric: str) -> str:
     """A metric's name for headlines and axes: the full one stands in the table."""
     if metric.startswith("f1@"):
