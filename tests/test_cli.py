@@ -293,7 +293,7 @@ def test_equivariance_is_measured_before_teaching(tissue, capsys, monkeypatch):
     module = "import torch\ndef brightness(): return torch.nn.AvgPool2d(1)\n"
     (tissue.parent / "bright.py").write_text(module)
     monkeypatch.syspath_prepend(tissue.parent)
-    teacher = ["--teacher.kind", "torch", "--teacher.path", "bright:brightness"]
+    teacher = ["--teacher.kind", "torch", "--teacher.path", "bright:brightness", "--trust-code"]
     options = ["--teacher.sees", "nucleus", "--teacher.options", "activation", "none"]
     out = tissue.parent / "targets.zarr"
     source = ["--data.path", tissue, *CHANNELS]

@@ -13,13 +13,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
-BELOW = {"errors", "files", "hardware", "locks", "telemetry", "__version__"}
+BELOW = {"errors", "files", "hardware", "locks", "telemetry", "yaml_text", "__version__"}
 ROOMS = {
     "errors": set(),
     "files": set(),
     "hardware": {"errors"},
     "locks": set(),
     "telemetry": set(),
+    "yaml_text": set(),
     "imaging": BELOW,
     "targets": BELOW,
     "runtime": BELOW | {"imaging"},

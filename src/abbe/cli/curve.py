@@ -23,6 +23,8 @@ class CurveArguments:
     rckd, rckd+contrastive; where omitted, all that teacher and weights allow."""
     pretrain_per_seed: bool = False
     """Pretrain anew for each seed, so that intervals cover the luck of pretraining, too."""
+    trust_code: bool = False
+    """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     resume: bool = False
     """Finish a curve that was interrupted, or add shares, seeds or initialisations to it."""
 
@@ -73,6 +75,7 @@ def run(words: list[str]) -> int:
         initialisations=arguments.initialisations,
         pretrain_per_seed=arguments.pretrain_per_seed,
         resume=arguments.resume,
+        trust_code=arguments.trust_code,
     )
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(made.summary)}\n\nreport: {made.report}")

@@ -14,6 +14,8 @@ class DistillArguments:
     """Arguments of ``abbe distill`` after the recipe."""
 
     experiment: Annotated[config.Experiment, Unprefixed]
+    trust_code: bool = False
+    """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     resume: bool = False
     """Finish a run that was interrupted."""
 
@@ -48,7 +50,9 @@ def run(words: list[str]) -> int:
     from abbe.recipes.distill import distill
     from abbe.recipes.results import table
 
-    finished = distill(arguments.experiment, resume=arguments.resume)
+    finished = distill(
+        arguments.experiment, resume=arguments.resume, trust_code=arguments.trust_code
+    )
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
     return 0

@@ -21,6 +21,8 @@ class EvaluateArguments:
     data: config.Data = SOME_DATA
     distil: bool = False
     """Also distil a student on the other data set from the same frozen teacher."""
+    trust_code: bool = False
+    """Let the run's teacher of kind torch import and call the Python code that it names."""
     teacher_sees: tuple[str, ...] | None = None
     """Channels of the other set for the teacher, in its order; one may stand twice."""
     student_sees: tuple[str, ...] | None = None
@@ -50,6 +52,7 @@ examples:
         distil=arguments.distil,
         teacher_sees=arguments.teacher_sees,
         student_sees=arguments.student_sees,
+        trust_code=arguments.trust_code,
     )
     say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
     return 0

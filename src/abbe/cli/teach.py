@@ -24,6 +24,8 @@ class TeachArguments:
     """The target store to make or to continue, such as targets.zarr."""
     data: config.Data = SOME_DATA
     teacher: config.Teacher = SOME_TEACHER
+    trust_code: bool = False
+    """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     check_equivariance: bool = False
     """Also measure whether turning an image turns the teacher's answer with it."""
     plan: bool = False
@@ -45,7 +47,7 @@ examples:
       --teacher.kind bioimageio --teacher.path unet2d_nuclei_broad/ --teacher.sees nucleus \\
       --check-equivariance
   abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind torch \\
-      --teacher.path my_package.models:big_unet --plan"""
+      --teacher.path my_package.models:big_unet --trust-code --plan"""
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
     from abbe.recipes import build
@@ -54,8 +56,9 @@ examples:
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
     if arguments.json and not arguments.plan:
         raise ConfigError("--json belongs to --plan: give both, or neither")
+    build.require_trust(arguments.teacher, trust_code=arguments.trust_code)
     dataset = build.collect(arguments.data)
-    teacher = build.build_teacher(arguments.teacher, dataset)
+    teacher = build.build_teacher(arguments.teacher, dataset, trust_code=arguments.trust_code)
     if arguments.plan:
         return _say_plan(teachers.plan(teacher, dataset, arguments.out), as_json=arguments.json)
     say(teachers.introduction(teachers.provenance_of(teacher, dataset)))

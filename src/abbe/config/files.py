@@ -12,6 +12,7 @@ from abbe.config.experiment import Experiment
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
+from abbe.yaml_text import read_yaml
 
 
 def parse(values: Mapping[str, Any], source: str) -> Experiment:
@@ -33,7 +34,7 @@ def read_values(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing or is no YAML mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such experiment file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

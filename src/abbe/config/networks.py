@@ -39,8 +39,9 @@ class Teacher(Section):
     """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; SAM's family;
     cellpose and cellsam where they are installed; a target store."""
     path: Path | None = None
-    """Folder, file, package, run or target store, by kind; for torch, package.module:factory; for
-    sam, a file, a folder or a Hugging Face id; for cellpose and cellsam, a model's name or file."""
+    """Folder, file, package, run or target store, by kind; for torch, package.module:factory, which
+    runs with --trust-code only; for sam, a file, a folder or a Hugging Face id; for cellpose and
+    cellsam, a model's name or file."""
     sees: tuple[str, ...] | None = None
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = Field(default_factory=dict)

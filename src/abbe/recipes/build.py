@@ -138,13 +138,30 @@ def choose_labels(dataset: Dataset, data: config.Data) -> Dataset:
     return datasets.choose_labelled(dataset, data.labelled, seed=data.split_seed)
 
 
-def build_teacher(teacher: config.Teacher, dataset: Dataset) -> Teacher:
+def require_trust(teacher: config.Teacher, *, trust_code: bool) -> None:
+    """Refuse to run code that a file names, unless the user said beside the file that it may run.
+
+    Raises:
+        ConfigError: the teacher is code, and ``trust_code`` is false.
+    """
+    if teacher.kind == "torch" and not trust_code:
+        raise ConfigError(
+            f"teacher.path: '{teacher.path}' names Python code, which would be imported and "
+            "called; nothing of it was. If you trust it, give --trust-code (in Python: "
+            "trust_code=True)"
+        )
+
+
+def build_teacher(
+    teacher: config.Teacher, dataset: Dataset, *, trust_code: bool = False
+) -> Teacher:
     """The teacher, reading the channels it is told to.
 
     Raises:
-        ConfigError: an option is unknown.
+        ConfigError: an option is unknown, or the teacher is code that is not trusted.
         InputError: the teacher's files are missing or damaged.
     """
+    require_trust(teacher, trust_code=trust_code)
     factory = teachers.TEACHERS[teacher.kind]
     known = list(inspect.signature(factory).parameters)[2:]
     options: dict[str, Any] = dict(teacher.options)

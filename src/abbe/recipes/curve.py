@@ -27,6 +27,7 @@ from abbe.recipes.curve_trainings import (
     scores_of,
     sha256_of_ids,
 )
+from abbe.recipes.distill_rckd import Session
 from abbe.recipes.label_subsets import Level
 from abbe.training.log import make_accelerator
 
@@ -63,6 +64,7 @@ def curve(
     pretrain_per_seed: bool = False,
     dataset: Dataset | None = None,
     resume: bool = False,
+    trust_code: bool = False,
     progress: bool = True,
 ) -> Curve:
     """Train at every share of the labels, for every seed and all that is compared; plot it.
@@ -81,11 +83,13 @@ def curve(
         dataset: a data set from Python, for an experiment with ``data.kind: given``.
         resume: finish a curve that was interrupted, or add shares, seeds or initialisations to
             it; no finished training is repeated.
+        trust_code: a teacher of kind 'torch' may import and call the code that it names.
         progress: show progress.
 
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
+    build.require_trust(experiment.teacher, trust_code=trust_code)
     plan = make_plan(
         experiment,
         fractions=fractions,
@@ -98,7 +102,8 @@ def curve(
     folder = run_folder.start(experiment, resume=resume)
     settings = experiment.training
     accelerator = make_accelerator(folder, precision=settings.precision, trackers=settings.trackers)
-    trainer = _trainer(experiment, dataset, plan, compared, folder, accelerator, resume, progress)
+    session = Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress)
+    trainer = _trainer(experiment, dataset, plan, compared, session)
     levels = label_subsets.levels_of(trainer.records, plan.fractions, by_class=trainer.by_class)
     trainings = [
         Training(name, level, seed) for seed, level, name in product(plan.seeds, levels, compared)
@@ -179,14 +184,8 @@ def _trainer(
     dataset: Dataset,
     plan: Plan,
     compared: tuple[str, ...],
-    folder: Path,
-    accelerator: Accelerator,
-    resume: bool,
-    progress: bool,
+    session: Session,
 ) -> Trainer:
-    from abbe.recipes.distill_rckd import Session
-
-    session = Session(folder, accelerator, resume=resume, progress=progress)
     if experiment.recipe == "cmkd":
         from abbe.recipes.curve_cmkd import CmkdTrainer
 

@@ -143,7 +143,12 @@ class CmkdTrainer:
     def _taught(self) -> tuple[Teacher | None, TargetStore | None]:
         session = self._session
         teacher, store, _ = distill.teach_run(
-            self._experiment, self._dataset, session.folder, session.accelerator, session.progress
+            self._experiment,
+            self._dataset,
+            session.folder,
+            session.accelerator,
+            trust_code=session.trust_code,
+            progress=session.progress,
         )
         return teacher, store
 

@@ -31,6 +31,7 @@ def distill(
     *,
     dataset: Dataset | None = None,
     resume: bool = False,
+    trust_code: bool = False,
     progress: bool = True,
 ) -> Run:
     """Carry out an experiment from the images to the report.
@@ -39,11 +40,14 @@ def distill(
         experiment: see :mod:`abbe.config`.
         dataset: a data set from Python, for an experiment with ``data.kind: given``.
         resume: finish a run that was interrupted; what it computed is not computed again.
+        trust_code: a teacher of kind 'torch' may import and call the code that it names. The
+            experiment cannot say so itself, because it may be somebody else's.
         progress: show progress bars.
 
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
+    build.require_trust(experiment.teacher, trust_code=trust_code)
     if experiment.recipe == "rckd":
         from abbe.recipes import task_data
 
@@ -76,10 +80,14 @@ def distill(
         from abbe.recipes.distill_rckd import Session, distill_rckd
 
         return distill_rckd(
-            experiment, dataset, Session(folder, accelerator, resume=resume, progress=progress)
+            experiment,
+            dataset,
+            Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress),
         )
     build_student(experiment)  # a mistake in it is told before the teacher's hours, not after
-    teacher, store, speed = teach_run(experiment, dataset, folder, accelerator, progress)
+    teacher, store, speed = teach_run(
+        experiment, dataset, folder, accelerator, trust_code=trust_code, progress=progress
+    )
     trained = train(
         experiment, dataset, folder, accelerator, teacher, store, resume=resume, progress=progress
     )
@@ -126,6 +134,8 @@ def teach_run(
     dataset: Dataset,
     folder: Path,
     accelerator: Accelerator,
+    *,
+    trust_code: bool,
     progress: bool,
 ) -> tuple[Teacher | None, TargetStore | None, dict[str, float]]:
     """Have the teacher answer, once: every image, or all but the training ones if it runs live."""
@@ -138,7 +148,7 @@ def teach_run(
         if accelerator.is_main_process:
             print(teachers.introduction(store.provenance), flush=True)
         return None, store, {}
-    teacher = build.build_teacher(settings, dataset)
+    teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
     if settings.live and not hasattr(teacher, "network"):
         raise ConfigError(f"teacher of kind '{settings.kind}' cannot run live: leave live out")
     path = folder / "targets.zarr"

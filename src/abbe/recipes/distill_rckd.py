@@ -47,6 +47,7 @@ class Session:
     folder: Path
     accelerator: Accelerator
     resume: bool
+    trust_code: bool
     progress: bool
 
 
@@ -124,7 +125,12 @@ def teach(
     if "rckd" not in experiment.pretraining.method:
         return None, {}
     _, store, speed = teach_run(
-        experiment, tiles, session.folder, session.accelerator, session.progress
+        experiment,
+        tiles,
+        session.folder,
+        session.accelerator,
+        trust_code=session.trust_code,
+        progress=session.progress,
     )
     return store, speed
 

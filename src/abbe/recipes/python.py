@@ -48,6 +48,7 @@ def distill(
     out: str | os.PathLike[str],
     changes: Mapping[str, Any] | None = None,
     resume: bool = False,
+    trust_code: bool = False,
     progress: bool = True,
 ) -> Run:
     """Distil from a target store, as ``abbe distill`` does.
@@ -63,6 +64,7 @@ def distill(
         changes: further keys of the experiment file, such as
             ``{"seed": 1, "training": {"steps": 500}}``.
         resume: finish a run that was interrupted.
+        trust_code: a teacher of kind 'torch' in recipe or changes may run the code that it names.
         progress: show progress bars.
 
     Returns:
@@ -76,7 +78,9 @@ def distill(
     own = _sections(targets, student, sees, encoder_weights)
     values = _merged(config.read_values(recipe_path(recipe)), own, changes, out)
     experiment = config.parse(values, f"{recipe} from Python")
-    return carry_out(experiment, dataset=dataset, resume=resume, progress=progress)
+    return carry_out(
+        experiment, dataset=dataset, resume=resume, trust_code=trust_code, progress=progress
+    )
 
 
 def curve(
@@ -94,6 +98,7 @@ def curve(
     pretrain_per_seed: bool = False,
     changes: Mapping[str, Any] | None = None,
     resume: bool = False,
+    trust_code: bool = False,
     progress: bool = True,
 ) -> "Curve":
     """Train at growing shares of the labels and plot what they buy, as ``abbe curve`` does.
@@ -114,6 +119,7 @@ def curve(
         pretrain_per_seed: pretrain anew for each seed.
         changes: further keys of the experiment file.
         resume: finish a curve that was interrupted, or add to it.
+        trust_code: a teacher of kind 'torch' in recipe or changes may run the code that it names.
         progress: show progress.
 
     Returns:
@@ -136,6 +142,7 @@ def curve(
         pretrain_per_seed=pretrain_per_seed,
         dataset=dataset,
         resume=resume,
+        trust_code=trust_code,
         progress=progress,
     )
 

@@ -36,6 +36,7 @@ def evaluate_run(
     distil: bool = False,
     teacher_sees: tuple[str, ...] | None = None,
     student_sees: tuple[str, ...] | None = None,
+    trust_code: bool = False,
 ) -> Run:
     """Score a run's student and twin on another data set with the thresholds they came with.
 
@@ -52,6 +53,8 @@ def evaluate_run(
         teacher_sees: the other set's channels for the teacher, in its order. A channel may stand
             twice, as when a teacher of two channels is shown a set of one.
         student_sees: the same for the student.
+        trust_code: a teacher of kind 'torch' may import and call the code that the run names:
+            a run folder may be somebody else's.
 
     Raises:
         InputError: the run is not finished, or channels are missing.
@@ -65,6 +68,8 @@ def evaluate_run(
     experiment = config.load(run.folder / "config.yaml")
     if experiment.recipe in ("rckd", "kdsam"):
         _refuse_teacher(experiment.recipe, distil, teacher_sees)
+    else:
+        build.require_trust(experiment.teacher, trust_code=trust_code)
     dataset = _test_set(data, distil)
     sees = student_sees or experiment.student.sees
     build.check_channels(dataset, sees, "the student")
@@ -82,12 +87,12 @@ def evaluate_run(
     teacher = _on_other_data(experiment.teacher, teacher_sees)
     store = None
     if distil:
-        there = _distil_there(experiment, data, teacher, sees, out / "distilled")
+        there = _distil_there(experiment, data, teacher, sees, out / "distilled", trust_code)
         store = _stored_targets(there)
         local, _ = _trained_models(there, sees)
         models |= {HERE[key]: model for key, model in local.items()}
     elif teacher is not None:
-        answering = build.build_teacher(teacher, dataset)
+        answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
         taught = teachers.teach(answering, dataset, out / "targets.zarr")
         if taught.failed:
             print(f"warning: {taught.summary()}")
@@ -166,6 +171,7 @@ def _distil_there(
     teacher: config.Teacher | None,
     sees: tuple[str, ...],
     out: Path,
+    trust_code: bool,
 ) -> Run:
     if teacher is None:
         raise ConfigError(
@@ -176,7 +182,7 @@ def _distil_there(
     other = experiment.model_copy(
         update={"data": data, "teacher": teacher, "student": student, "out": out}
     )
-    return distill(other, resume=True)
+    return distill(other, resume=True, trust_code=trust_code)
 
 
 def _stored_targets(run: Run) -> TargetStore:

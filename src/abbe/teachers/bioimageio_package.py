@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.teachers.bioimageio_steps import Step, step_names, steps
 from abbe.teachers.tiles import Sides
+from abbe.yaml_text import read_yaml
 
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 LARGEST_FILE = 4 << 30
@@ -84,7 +85,7 @@ def read_package(path: Path) -> Package:
     files = _Files(path)
     text = files.description()
     try:
-        values = yaml.safe_load(text)
+        values = read_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: its description is not readable as YAML: {error}") from error
     version = str(values.get("format_version", "")) if isinstance(values, dict) else ""
