@@ -56,7 +56,7 @@ def test_a_perfect_mask_costs_nothing_and_an_empty_one_is_finite():
 def test_only_the_best_mask_of_a_prompt_is_taught():
     logits = LOGITS.clone().requires_grad_()
     values = mask_dice(logits, TRUTH, VALID)
-    loss = best_of(values)
+    loss = best_of(values, torch.ones(3, dtype=torch.bool))
     loss.backward()
     assert loss == values.detach().min(1).values.mean()
     assert logits.grad is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradients_of_parts import CASES, gradients
 from helpers_of_training import lines_of, same, untimed
 
 pytestmark = pytest.mark.slow
@@ -19,10 +20,12 @@ PATIENCE = 120.0
 """Seconds after which a program is held to hang."""
 
 
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, *arguments: str, program: Path = PROGRAM, **environment: str
+) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder), *arguments],
+        [sys.executable, str(program), str(folder), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
 
@@ -63,14 +66,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert logs[0] == logs[1]
 
 
-def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Path) -> None:
-    """Eight images a step, by one process or by two with four each: the same curves.
-
-    This holds for networks without batch norm. Batch-norm statistics are taken in each process
-    over its own part of the batch, so with them the curves of one and two processes differ.
-    """
-    run(tmp_path / "one")
-    shared = tmp_path / "two"
+def run_two(folder: Path, program: Path = PROGRAM) -> None:
+    """Two processes that share each batch, meeting through the loopback interface."""
     meeting = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": free_port(),
@@ -79,13 +76,28 @@ def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Pat
         "LOCAL_WORLD_SIZE": "2",
         "ACCELERATE_USE_CPU": "true",
     }
-    pair = [start(shared, **meeting, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
+    pair = [
+        start(folder, program=program, **meeting, RANK=str(rank), LOCAL_RANK=str(rank))
+        for rank in range(2)
+    ]
     try:
         assert [process.wait(PATIENCE) for process in pair] == [0, 0]
     finally:
         for process in pair:
             process.kill()
 
+
+def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Path) -> None:
+    """Eight images a step, by one process or by two with four each: the same curves.
+
+    Three of the eight have a label, so that one process has two of them and the other one. This
+    holds for networks without batch norm. Batch-norm statistics are taken in each process over its
+    own part of the batch, so with them the curves of one and two processes differ, unless
+    training.sync_batch_norm is set.
+    """
+    run(tmp_path / "one")
+    shared = tmp_path / "two"
+    run_two(shared)
     nets = [torch.load(shared / f"net-{rank}.pt", weights_only=True) for rank in range(2)]
     assert same(*nets)
     one, two = (untimed(lines_of(tmp_path / name / "log.jsonl")) for name in ("one", "two"))
@@ -95,3 +107,29 @@ def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Pat
             assert together.get(key) == pytest.approx(alone.get(key), abs=1e-4)
         for key in ("terms", "weights", "validation"):
             assert together.get(key) == pytest.approx(alone.get(key), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """What each of two processes has after the gradients were averaged, by case."""
+    folder = tmp_path_factory.mktemp("gradients")
+    run_two(folder, PROGRAM.with_name("gradients_of_parts.py"))
+    return [torch.load(folder / f"gradients-{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_unevenly_shared_terms_have_the_gradients_of_the_whole_batch(
+    name: str, of_two: list[dict[str, dict[str, torch.Tensor]]]
+) -> None:
+    """One process has the only label, or more of the targets; their mean is not the batch's."""
+    whole = gradients(CASES[name], slice(None), lambda module: module)
+    first, second = (each[name] for each in of_two)
+    assert first.keys() == second.keys()
+    used = [key for key, gradient in whole.items() if gradient.abs().max() > 0]
+    assert {"network.first.weight", "weighting.log_variances"} <= set(used)
+    for key in used:
+        both = first[key], second[key]
+        shared = torch.stack(both).mean(0) if key.startswith("value of") else both[0]
+        torch.testing.assert_close(shared, whole[key], rtol=2e-4, atol=1e-6)
+        if not key.startswith("value of"):
+            assert torch.equal(*both)

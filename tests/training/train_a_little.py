@@ -35,7 +35,10 @@ def main() -> None:
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     batches = tiny_batches(
-        batch_size=8, rank=accelerator.process_index, processes=accelerator.num_processes
+        batch_size=8,
+        labelled_share=0.375,
+        rank=accelerator.process_index,
+        processes=accelerator.num_processes,
     )
     net = tiny_net(dropout=options.dropout)
     stage = stage_of(

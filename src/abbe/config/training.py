@@ -48,6 +48,8 @@ class Training(Section):
     """Stop after this many validations without a better value."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the hardware has it, else fp16 on GPUs, else fp32."""
+    sync_batch_norm: bool = False
+    """Statistics of batch norm over all processes' parts of a batch; on GPUs only."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Processes that prepare batches."""
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["installed"] = (

@@ -1,10 +1,17 @@
 """Losses: pure functions of logits, a target and where it is known; and how to weigh them."""
 
-from abbe.losses.boundary import boundary_dice, boundary_weighted_bce, edges, sobel_mse
+from abbe.losses.boundary import (
+    boundary_dice,
+    boundary_weighted_bce,
+    edges,
+    images_with_edges,
+    sobel_mse,
+)
 from abbe.losses.contrastive import nt_xent
 from abbe.losses.hover import hv_maps, hv_mse, turn_hv
 from abbe.losses.label_maps import boundary_of, foreground_of, known_of
 from abbe.losses.probability import logit_mse, probability_mse, soft_bce
+from abbe.losses.processes import anywhere, average_count
 from abbe.losses.regions import region_loss
 from abbe.losses.response import logits_of, response_bce, temperature_kl
 from abbe.losses.supervised import supervised
@@ -25,6 +32,8 @@ __all__ = [
     "PROBABILITY_LOSSES",
     "FixedWeighting",
     "UncertaintyWeighting",
+    "anywhere",
+    "average_count",
     "boundary_dice",
     "boundary_of",
     "boundary_weighted_bce",
@@ -32,6 +41,7 @@ __all__ = [
     "foreground_of",
     "hv_maps",
     "hv_mse",
+    "images_with_edges",
     "known_of",
     "logit_mse",
     "logits_of",

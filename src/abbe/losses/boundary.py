@@ -5,10 +5,11 @@ is known: else the rim of an unknown area would pass for an edge. Beyond the ima
 is nothing, and no edge.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abbe.losses.reduction import dice_loss, mean_of_known, prepare
+from abbe.losses.reduction import dice_loss, image_sums, mean_of_known, prepare
 
 
 def edges(probability: Tensor) -> Tensor:
@@ -25,10 +26,17 @@ def edges(probability: Tensor) -> Tensor:
     return _maximum(probability) + _maximum(-probability)
 
 
+def images_with_edges(truth: Tensor, valid: Tensor) -> Tensor:
+    """Which images have an edge in a neighbourhood that is known: (B, H, W) twice → (B,) bool."""
+    known = valid.float()
+    return image_sums(edges(torch.where(valid, truth.float(), 0.0)) * _surely(known)) > 0
+
+
 def boundary_dice(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Dice loss between the `edges` of the prediction and those of the truth.
 
-    L = 1 − (2 Σ b̂b + 1) / (Σ b̂ + Σ b + 1) with b̂ = edges(p), b = edges(y), per image.
+    L = 1 − (2 Σ b̂b + 1) / (Σ b̂ + Σ b + 1) with b̂ = edges(p), b = edges(y), per image; those whose
+    truth has no edge do not count.
 
     Args:
         logits: (B, H, W); p is their sigmoid.
@@ -37,7 +45,7 @@ def boundary_dice(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         valid: (B, H, W) bool; true where the truth is known.
 
     Returns:
-        A scalar in [0, 1]; 0 with zero gradient where nothing is valid.
+        A scalar in [0, 1]; 0 with zero gradient where no valid image has an edge.
 
     Raises:
         ValueError: The shapes differ.

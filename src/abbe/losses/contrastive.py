@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from abbe.losses.processes import gathered
+
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
     """Normalised temperature-scaled cross-entropy (SimCLR: Chen et al. 2020, equation 1).
@@ -12,7 +14,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
     the 2B ordered pairs (i, j) of views of one tile, and their mean.
 
     Args:
-        first: (B, D) vectors of one view, of any length; B is 2 or more.
+        first: (B, D) vectors of one view, of any length. Where several processes share a batch,
+            each gives as many, and all are compared with all. There are two or more in all.
         second: (B, D) vectors of the other view, in the same order.
         temperature: τ above 0.
 
@@ -26,6 +29,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
         raise ValueError(
             f"both views must be (B, D), but are {tuple(first.shape)} and {tuple(second.shape)}"
         )
+    first, second = gathered(first), gathered(second)
     count = len(first)
     if count < 2:
         raise ValueError("a contrastive term needs two tiles or more in a batch")

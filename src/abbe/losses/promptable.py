@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from abbe.losses.reduction import mean_of_images
+
 
 def at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (N, M, h, w) resized bilinearly to (N, M, H, W), in float32."""
@@ -39,9 +41,19 @@ def mask_bce(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     return (values * known).sum((-2, -1)) / known.sum((-2, -1)).clamp(min=1)
 
 
-def best_of(values: Tensor) -> Tensor:
-    """Mean over the prompts of the smallest loss among each one's masks: (N, M) → scalar."""
-    return values.min(dim=1).values.mean()
+def best_of(values: Tensor, counts: Tensor) -> Tensor:
+    """Mean over the prompts of the smallest loss among each one's masks.
+
+    Args:
+        values: (N, M).
+        counts: (N,) bool; prompts that do not count, such as those whose object fell between the
+            pixels at which masks are compared, of which Dice says nothing (see
+            `abbe.losses.reduction.dice_loss`).
+
+    Returns:
+        A scalar; 0 where none counts. Of several processes, the mean is that over all prompts.
+    """
+    return mean_of_images(values.min(dim=1).values, counts)
 
 
 def mask_iou(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

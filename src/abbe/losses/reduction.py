@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from abbe.losses.processes import average_count
+
 
 def prepare(logits: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Check shapes and bring logits and target to at least float32, whatever autocast made of them.
@@ -53,14 +55,21 @@ def mean_of_known(values: Tensor, known: Tensor) -> Tensor:
 
 
 def mean_of_images(values: Tensor, known: Tensor) -> Tensor:
-    """Mean of ``values`` (B,) over the images ``known`` (B,) bool; 0 where there is none."""
-    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+    """Mean of ``values`` (B,) over the images ``known`` (B,) bool; 0 where there is none.
+
+    Where several processes share the batch, the mean of what they return is that of the batch; see
+    `abbe.losses.processes`.
+    """
+    return torch.where(known, values, 0.0).sum() / average_count(known)
 
 
 def dice_loss(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """One minus the soft Dice of each image, smoothed by 1, then the mean of images.
+    """One minus the soft Dice of each image that shows something, smoothed by 1; their mean.
 
-    1 − (2 Σ pt + 1) / (Σ p + Σ t + 1), sums over the known pixels of one image.
+    1 − (2 Σ pt + 1) / (Σ p + Σ t + 1), sums over the known pixels of one image. An image whose
+    target is empty does not count. Its loss would be Σ p / (Σ p + 1): near 1 for whatever little is
+    foreseen in a large crop, with next to no gradient, so that a set of mostly empty crops would
+    drown what the others say and pass for uncertain. That nothing is there, cross-entropy teaches.
 
     Args:
         prediction: (B, H, W) in [0, 1].
@@ -68,9 +77,9 @@ def dice_loss(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
         known: (B, H, W) of 0 and 1.
 
     Returns:
-        A scalar in [0, 1]; 0 with zero gradient where no pixel is known.
+        A scalar in [0, 1]; 0 with zero gradient where no image has any known target above 0.
     """
     overlap = image_sums(prediction * target * known)
-    total = image_sums((prediction + target) * known)
-    loss = 1 - (2 * overlap + 1) / (total + 1)
-    return mean_of_images(loss, image_sums(known) > 0)
+    there = image_sums(target * known)
+    loss = 1 - (2 * overlap + 1) / (image_sums(prediction * known) + there + 1)
+    return mean_of_images(loss, there > 0)

@@ -9,9 +9,10 @@ from abbe.losses.reduction import dice_loss, mean_of_known, prepare
 def supervised(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Binary cross-entropy plus Dice loss.
 
-    L = BCE(p, y) + 1 − (2 Σ py + 1) / (Σ p + Σ y + 1), each per image over its valid pixels, then
-    the mean over images with at least one. It serves every output: foreground, boundary, an edge
-    head.
+    L = BCE(p, y) + 1 − (2 Σ py + 1) / (Σ p + Σ y + 1), each per image over its valid pixels; then
+    the mean of BCE over images with at least one, and of Dice over those that show something
+    (`abbe.losses.reduction.dice_loss` says why). It serves every output: foreground, boundary, an
+    edge head.
 
     Args:
         logits: (B, H, W); p is their sigmoid.

@@ -194,6 +194,7 @@ def build_schedule(training: config.Training) -> "Schedule":
         ema=training.ema,
         validate_every=training.validate_every,
         patience=training.patience,
+        sync_batch_norm=training.sync_batch_norm,
     )
 
 

@@ -99,7 +99,7 @@ def supervised_term(
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
         valid = _known(batch)
-        if not valid.any():
+        if not losses.anywhere(valid):
             return None
         truths = maps_of(batch["label"])
         terms = [
@@ -116,7 +116,7 @@ def probability_term(outputs: Sequence[str], target_outputs: Sequence[str], matc
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
         valid = _taught(batch)
-        if not valid.any():
+        if not losses.anywhere(valid):
             return None
         targets = _targets(batch, target_outputs)
         terms = [match(logits[:, outputs.index(o)], targets[o], valid) for o in shared]
@@ -126,15 +126,13 @@ def probability_term(outputs: Sequence[str], target_outputs: Sequence[str], matc
 
 
 def boundary_term(outputs: Sequence[str], edge_loss: MapLoss) -> Term:
-    """Edges of the foreground against those of the labels."""
+    """Edges of the foreground against those of the labels, in crops that have any."""
     foreground = outputs.index("foreground")
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        valid = _known(batch)
-        if not valid.any():
-            return None
         truth = losses.foreground_of(batch["label"])
-        return edge_loss(logits[:, foreground], truth, valid)
+        valid = _where_edges_are(truth, _known(batch))
+        return edge_loss(logits[:, foreground], truth, valid) if losses.anywhere(valid) else None
 
     return Term("boundary", loss, distils=False)
 
@@ -142,15 +140,13 @@ def boundary_term(outputs: Sequence[str], edge_loss: MapLoss) -> Term:
 def target_boundary_term(
     outputs: Sequence[str], target_outputs: Sequence[str], edge_loss: MapLoss
 ) -> Term:
-    """Edges of the foreground against those of the teacher's map, cut at one half."""
+    """Edges of the foreground against those of the teacher's map, cut at one half, likewise."""
     foreground = outputs.index("foreground")
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        valid = _taught(batch)
-        if not valid.any():
-            return None
         target = (_targets(batch, target_outputs)["foreground"] >= 0.5).float()
-        return edge_loss(logits[:, foreground], target, valid)
+        valid = _where_edges_are(target, _taught(batch))
+        return edge_loss(logits[:, foreground], target, valid) if losses.anywhere(valid) else None
 
     return Term("target_boundary", loss, distils=True)
 
@@ -167,6 +163,15 @@ def _targets(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
     if "target_instances" in batch:
         return maps_of(batch["target_instances"])
     return {name: batch["target"][:, index] for index, name in enumerate(names)}
+
+
+def _where_edges_are(truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """``valid`` in crops with an edge: one without has nothing to say of where edges are.
+
+    Counted with the others, empty crops would thin out this term and, with it, what its learned
+    variance rests on.
+    """
+    return valid & losses.images_with_edges(truth, valid)[:, None, None]
 
 
 def _known(batch: Batch) -> torch.Tensor:

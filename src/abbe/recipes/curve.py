@@ -101,7 +101,10 @@ def curve(
     dataset, compared = _checked(experiment, dataset, plan)
     folder = run_folder.start(experiment, resume=resume)
     settings = experiment.training
-    accelerator = make_accelerator(folder, precision=settings.precision, trackers=settings.trackers)
+    accelerator = make_accelerator(
+        folder, precision=settings.precision, trackers=settings.trackers,
+        sync_batch_norm=settings.sync_batch_norm,
+    )  # fmt: skip
     session = Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress)
     trainer = _trainer(experiment, dataset, plan, compared, session)
     levels = label_subsets.levels_of(trainer.records, plan.fractions, by_class=trainer.by_class)

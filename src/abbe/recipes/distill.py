@@ -60,7 +60,12 @@ def distill(
         check(experiment, dataset)
     folder = run_folder.start(experiment, resume=resume)
     training = experiment.training
-    accelerator = make_accelerator(folder, precision=training.precision, trackers=training.trackers)
+    accelerator = make_accelerator(
+        folder,
+        precision=training.precision,
+        trackers=training.trackers,
+        sync_batch_norm=training.sync_batch_norm,
+    )
     if accelerator.is_main_process:
         run_folder.write_environment(
             folder,

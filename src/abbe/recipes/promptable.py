@@ -44,7 +44,7 @@ def dice_term() -> Term:
     return mask_term(
         "dice",
         lambda answer, truth, valid: mask_losses.best_of(
-            mask_losses.mask_dice(answer.logits, truth, valid)
+            mask_losses.mask_dice(answer.logits, truth, valid), (truth & valid).any((-2, -1))
         ),
     )
 
@@ -54,7 +54,7 @@ def bce_term() -> Term:
     return mask_term(
         "bce",
         lambda answer, truth, valid: mask_losses.best_of(
-            mask_losses.mask_bce(answer.logits, truth, valid)
+            mask_losses.mask_bce(answer.logits, truth, valid), valid.any((-2, -1))
         ),
     )
 

@@ -148,7 +148,7 @@ def response_term(count: int, response: Response, temperature: float) -> Term:
 
     def loss(answer: Answer, batch: Batch) -> Tensor | None:
         valid = _taught(batch)
-        if not valid.any():
+        if not losses.anywhere(valid):
             return None
         assert answer.maps is not None
         maps = answer.maps[:, :count]
@@ -169,7 +169,7 @@ def hv_term(first: int) -> Term:
 
     def loss(answer: Answer, batch: Batch) -> Tensor | None:
         valid = _taught(batch)
-        if not valid.any():
+        if not losses.anywhere(valid):
             return None
         assert answer.maps is not None
         instances = batch["target_instances"]
@@ -198,10 +198,12 @@ def classification_term(
     weights = None if class_weights is None else torch.tensor(class_weights)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        scale = None if weights is None else weights.to(logits.device)
-        return F.cross_entropy(
-            logits.float(), batch["category"], weight=scale, label_smoothing=smoothing
+        scale = (torch.ones(logits.shape[1]) if weights is None else weights).to(logits.device)
+        truth = batch["category"]
+        summed = F.cross_entropy(
+            logits.float(), truth, weight=scale, label_smoothing=smoothing, reduction="sum"
         )
+        return summed / losses.average_count(scale[truth])
 
     return Term("class", loss, distils=False)
 
@@ -211,7 +213,8 @@ def region_term() -> Term:
 
     def loss(logits: Tensor, batch: Batch) -> Tensor | None:
         valid = batch["valid"] & (batch["label"] >= 0)
-        return losses.region_loss(logits, batch["label"], valid) if valid.any() else None
+        known = losses.anywhere(valid)
+        return losses.region_loss(logits, batch["label"], valid) if known else None
 
     return Term("regions", loss, distils=False)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from timm.layers.norm_act import convert_sync_batchnorm
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
@@ -158,6 +159,9 @@ class _Run:
     ) -> None:
         self.stage, self.accelerator, self.log = stage, accelerator, log
         self.checkpoint, self.seed, self.schedule = checkpoint, seed, stage.schedule
+        if self.schedule.sync_batch_norm and accelerator.num_processes > 1:
+            # timm's rather than torch's, which would drop the activation within timm's own norms.
+            convert_sync_batchnorm(stage.trains)
         self.layout = memory_format(accelerator.device, accelerator.mixed_precision)
         stage.trains.to(memory_format=self.layout)
         only_parts_train(stage.trains, stage.parts)

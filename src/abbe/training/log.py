@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from abbe.errors import AbbeError
+from abbe.errors import AbbeError, ConfigError
 from abbe.files import write_text
 from abbe.hardware import choose_precision
 
@@ -34,11 +34,15 @@ def make_accelerator(
     *,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     trackers: Sequence[Tracker] | Literal["installed"] = "installed",
+    sync_batch_norm: bool = False,
 ) -> Accelerator:
     """The device, the number format and the trackers of a run.
 
     TensorBoard always writes to ``folder``/tensorboard. W&B stays offline and MLflow writes into
     the folder unless the user's environment says otherwise, so that nothing leaves unasked.
+
+    Raises:
+        ConfigError: ``sync_batch_norm`` is wanted of several processes on CPUs.
     """
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlflow").resolve().as_uri())
@@ -51,8 +55,23 @@ def make_accelerator(
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         project_dir=folder,
     )
+    require_batch_norm(accelerator, synchronised=sync_batch_norm)
     accelerator.init_trackers("tensorboard")
     return accelerator
+
+
+def require_batch_norm(accelerator: Accelerator, *, synchronised: bool) -> None:
+    """Refuse what torch has no kernel for, before anything is computed.
+
+    Raises:
+        ConfigError: batch norm is to be synchronised among processes on CPUs.
+    """
+    if synchronised and accelerator.num_processes > 1 and accelerator.device.type == "cpu":
+        raise ConfigError(
+            "training.sync_batch_norm: torch synchronises batch norm on GPUs only, and these "
+            f"{accelerator.num_processes} processes compute on CPUs. Set it to false, or run one "
+            "process"
+        )
 
 
 def _installed(trackers: Sequence[Tracker] | Literal["installed"]) -> list[Any]:

@@ -40,7 +40,9 @@ class Term:
     Attributes:
         name: how it is logged and weighted.
         loss: from the network's output (whatever the stage's ``answer`` gives) and the batch to a
-            scalar; None when the batch holds nothing for this term.
+            scalar; None when the batch holds nothing for this term. Where several processes share
+            the batch, all give None or none does, and the mean of theirs is that of the batch
+            (:mod:`abbe.losses.processes`).
         distils: whether it learns from the teacher. The twin trains without such terms.
     """
 
@@ -63,6 +65,8 @@ class Schedule:
         ema: decay of the moving average of the weights; 0 for none.
         validate_every: steps between validations.
         patience: validations without a better value before stopping; None to never stop.
+        sync_batch_norm: take the statistics of batch norm over all processes' parts of a batch, on
+            GPUs; with one process it changes nothing.
     """
 
     steps: int
@@ -74,6 +78,7 @@ class Schedule:
     ema: float = 0.99
     validate_every: int = 100
     patience: int | None = None
+    sync_batch_norm: bool = False
 
 
 @dataclass(frozen=True)
