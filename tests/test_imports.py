@@ -13,12 +13,22 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
-BELOW = {"errors", "files", "hardware", "locks", "telemetry", "yaml_text", "__version__"}
+BELOW = {
+    "errors",
+    "files",
+    "hardware",
+    "locks",
+    "onnx_contents",
+    "telemetry",
+    "yaml_text",
+    "__version__",
+}
 ROOMS = {
     "errors": set(),
     "files": set(),
     "hardware": {"errors"},
     "locks": set(),
+    "onnx_contents": set(),
     "telemetry": set(),
     "yaml_text": set(),
     "imaging": BELOW,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from helpers_of_teachers import SeededImage, make_onnx
@@ -435,3 +436,42 @@ def test_the_nuclei_package_on_a_part_of_its_test_image(nuclei: Path):
     np.testing.assert_allclose(found, expected_maps, atol=1e-4)
     odd = Image.from_array(pixels[:, :250, :199], ["grey"])
     assert tiled.predict(odd, "a").maps["probability"].shape == (1, 250, 199)
+
+
+@pytest.mark.parametrize("name", ["weights.onnx", "in.npy", "rdf.yaml"])
+def test_links_that_lead_out_of_the_package_are_not_followed(
+    package: Package, tmp_path: Path, name: str
+):
+    folder = package()
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=f"'{name}' is a link that leads out of the package"):
+        bioimageio(folder, CHANNELS)
+
+
+def test_links_within_the_package_are_files_like_others(package: Package):
+    folder = package()
+    (folder / "weights.onnx").rename(folder / "w")
+    (folder / "weights.onnx").symlink_to("w")
+    assert bioimageio(folder, CHANNELS).provenance.teacher == "squares"
+
+
+def test_weights_outside_of_the_onnx_file_are_not_read(package: Package):
+    folder = package()
+    model = onnx.load(folder / "weights.onnx")
+    model.graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+    model.graph.initializer[0].external_data.add(key="location", value="in.npy")
+    (folder / "weights.onnx").write_bytes(model.SerializeToString())
+    description = yaml.safe_load((folder / "rdf.yaml").read_text())
+    description["weights"]["onnx"]["sha256"] = sha256_of_file(folder / "weights.onnx")
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(description))
+    with pytest.raises(InputError, match="stored in another file, which a package does not allow"):
+        bioimageio(folder, CHANNELS)
+
+
+def test_a_key_that_stands_twice_is_refused(package: Package):
+    folder = package()
+    path = folder / "rdf.yaml"
+    path.write_text(path.read_text() + "name: another\n")
+    with pytest.raises(InputError, match="the key 'name' stands twice"):
+        bioimageio(folder, CHANNELS)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx as library
 import pytest
 from helpers_of_teachers import SeededImage, make_onnx
 from scipy.ndimage import correlate
@@ -150,10 +151,44 @@ def test_provenance(model: Path):
     assert (found.outputs, found.stand_in) == (("foreground",), True)
 
 
+def split(model: Path, place: str) -> bytes:
+    """Say that all weights lie in another file; its contents."""
+    loaded = library.load(model)
+    contents = b""
+    for tensor in loaded.graph.initializer:
+        values = library.numpy_helper.to_array(tensor).tobytes()
+        tensor.ClearField("float_data")
+        tensor.ClearField("raw_data")
+        tensor.data_location = library.TensorProto.EXTERNAL
+        for key, value in (("location", place), ("offset", len(contents)), ("length", len(values))):
+            tensor.external_data.add(key=key, value=str(value))
+        contents += values
+    model.write_bytes(loaded.SerializeToString())
+    return contents
+
+
 def test_weights_in_a_second_file_count(model: Path):
-    before = onnx(model, CHANNELS).provenance.weights_sha256
-    (model.parent / "plain.onnx.data").write_bytes(b"weights")
+    image = SeededImage(3).open()
+    whole = onnx(model, CHANNELS).predict(image, "a").maps["probability"]
+    weights = model.with_name("weights.bin")
+    weights.write_bytes(split(model, "weights.bin"))
+    teacher = onnx(model, CHANNELS)
+    np.testing.assert_array_equal(teacher.predict(image, "a").maps["probability"], whole)
+    before = teacher.provenance.weights_sha256
+    assert before != sha256_of_file(model)
+    weights.write_bytes(weights.read_bytes()[::-1])
     assert onnx(model, CHANNELS).provenance.weights_sha256 != before
+
+
+@pytest.mark.parametrize("place", ["../secret", "/etc/hostname", "", "sub/w", "link", "..", "C:w"])
+def test_weights_outside_of_the_folder_are_not_read(tmp_path: Path, place: str):
+    (tmp_path / "inner").mkdir()
+    model = make_onnx(tmp_path / "inner" / "plain.onnx", kernel=KERNEL)
+    contents = split(model, place)
+    (tmp_path / "secret").write_bytes(contents)
+    (tmp_path / "inner" / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match="which is no file beside it"):
+        onnx(model, CHANNELS)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +217,7 @@ def test_no_model(tmp_path: Path):
     with pytest.raises(InputError, match=r"gone\.onnx: there is no such ONNX file"):
         onnx(tmp_path / "gone.onnx", CHANNELS)
     (tmp_path / "text.onnx").write_text("hello")
-    with pytest.raises(InputError, match=r"text\.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(InputError, match=r"text\.onnx: cannot be read as an ONNX model"):
         onnx(tmp_path / "text.onnx", CHANNELS)
 
 

@@ -6,11 +6,10 @@ from typing import Any, cast
 
 from abbe.errors import MissingExtraError, PackageError
 from abbe.runtime.network_cache import cache_folder, forget_oldest
+from abbe.runtime.network_limits import refuse_excess, refuse_onnx
+from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 from abbe.telemetry import switch_off
-
-# An ONNX file whose weights lie elsewhere names that place under this key.
-_EXTERNAL_DATA = b"\x0a\x08location"
 
 
 def compile_network(
@@ -26,15 +25,16 @@ def compile_network(
         cache: The folder of compiled networks.
 
     Raises:
-        PackageError: The file is no network, its weights are not the ones packed with it, or an
-            ONNX file keeps them elsewhere.
+        PackageError: The file is no network, its weights are not the ones packed with it, an ONNX
+            file keeps them elsewhere, or the network asks for too much.
     """
     path = package.file(role)
     if role.endswith("onnx"):
-        _refuse_external_data(path)
+        refuse_onnx(path)
     else:
         _check_weights(package, role, path)
     folder = cache_folder(cache, package, role)
+    _refuse_excess(core, package, role, folder)
     kept = {} if folder is None else {"CACHE_DIR": str(folder)}
     try:
         compiled = core.compile_model(str(path), "CPU", {**options, **kept})
@@ -62,7 +62,8 @@ def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError("onnxruntime", "train", "The engine 'onnxruntime'") from error
     path = package.file(role)
-    _refuse_external_data(path)
+    refuse_onnx(path)
+    _refuse_excess(openvino_core(), package, role, None)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -85,12 +86,21 @@ def _check_weights(package: Package, role: Role, xml: Path) -> None:
         raise PackageError(f"{package.folder}: {role} and {weights} must differ in suffix only")
 
 
-def _refuse_external_data(path: Path) -> None:
-    if _EXTERNAL_DATA in path.read_bytes():
-        raise PackageError(
-            f"{path}: its weights are stored in another file, which a package does not allow. "
-            "Save the network as one file"
-        )
+def _refuse_excess(core: Any, package: Package, role: Role, folder: Path | None) -> None:
+    """Once for each network and size, because reading it takes longer than taking it compiled."""
+    description = package.description
+    sides = description.image_size or (description.tile,)
+    done = folder and folder / f"checked-{'x'.join(map(str, sides))}"
+    if done is not None and done.exists():
+        return
+    path = package.folder / description.files[role].path
+    try:
+        model = core.read_model(str(path))
+    except RuntimeError as error:
+        raise _unreadable(package, role, error) from error
+    refuse_excess(model, path, description)
+    if done is not None:
+        done.touch()
 
 
 def _unreadable(package: Package, model: Role, error: Exception) -> PackageError:

@@ -286,7 +286,13 @@ class _Files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{self.path}: '{name}' leads out of the package")
         if self.path.is_dir():
-            return (self.path / name).is_file()
+            file = self.path / name
+            if file.exists() and not file.resolve().is_relative_to(self.path.resolve()):
+                raise InputError(
+                    f"{self.path}: '{name}' is a link that leads out of the package; it is not "
+                    "followed. Put the file itself there"
+                )
+            return file.is_file()
         with zipfile.ZipFile(self.path) as archive:
             return name in archive.namelist()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.teachers.maps import MapTeacher, prepared_by
-from abbe.teachers.onnx_network import OnnxNetwork
+from abbe.teachers.onnx_network import OnnxNetwork, files_beside
 from abbe.teachers.preprocessing import activation_named, preprocessing_named
 from abbe.teachers.teacher import name_outputs, require_channels, stored
 from abbe.teachers.tiles import Sides, Tiling
@@ -126,9 +126,9 @@ def _tiling(network: OnnxNetwork, divisor: int, tile: int, halo: int) -> Tiling:
 
 
 def _weights_sha256(path: Path) -> str:
-    """Of the file; large models keep their weights in a second one, which then counts too."""
-    data = path.with_name(path.name + ".data")
-    if not data.is_file():
+    """Of the file; large models keep their weights in others beside it, which then count too."""
+    others = files_beside(path)
+    if not others:
         return sha256_of_file(path)
-    both = sha256_of_file(path) + sha256_of_file(data)
-    return hashlib.sha256(both.encode()).hexdigest()
+    together = "".join(sha256_of_file(each) for each in (path, *others))
+    return hashlib.sha256(together.encode()).hexdigest()

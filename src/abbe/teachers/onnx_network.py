@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
+from abbe.onnx_contents import onnx_contents
 from abbe.telemetry import switch_off
 
 INPUT_TYPES = {
@@ -36,7 +37,8 @@ class OnnxNetwork:
                 write the example's size into the file although the network takes others too.
 
         Raises:
-            InputError: the file is no ONNX model, or it has several inputs.
+            InputError: the file is no ONNX model, it has several inputs, or its weights lie where
+                they should not.
             MissingExtraError: a package that this needs is not installed.
         """
         switch_off()
@@ -44,6 +46,7 @@ class OnnxNetwork:
             import onnxruntime
         except ImportError as error:
             raise MissingExtraError("onnxruntime", "train", "An ONNX teacher") from error
+        _refuse_files_elsewhere(model, origin)
         if release:
             model = _release(model, release)
         options = onnxruntime.SessionOptions()
@@ -83,6 +86,42 @@ class OnnxNetwork:
                 f"are multiples of a number, give it as divisor=…; ONNX Runtime says: {error}"
             ) from error
         return [np.asarray(answer) for answer in answers]
+
+
+def files_beside(model: Path) -> list[Path]:
+    """Other files in the folder of an ONNX file that hold weights of its, sorted.
+
+    Raises:
+        InputError: the file is no ONNX model, or weights lie outside its folder.
+    """
+    folder = model.resolve().parent
+    paths = []
+    for name in sorted(_names_elsewhere(model, model.name)):
+        path = folder / name
+        plain = name not in ("", ".", "..") and not any(mark in name for mark in "/\\:\0")
+        if not plain or path.resolve().parent != folder:
+            raise InputError(
+                f"{model.name}: its weights are said to lie in '{name}', which is no file beside "
+                "it. Save the network as one file, or with the file of weights in the same folder"
+            )
+        paths.append(path)
+    return paths
+
+
+def _refuse_files_elsewhere(model: Path | bytes, origin: str) -> None:
+    if isinstance(model, Path):
+        files_beside(model)
+    elif _names_elsewhere(model, origin):
+        raise InputError(
+            f"{origin}: its weights are stored in another file, which a package does not allow"
+        )
+
+
+def _names_elsewhere(model: Path | bytes, origin: str) -> set[str]:
+    try:
+        return onnx_contents(model).outside
+    except (ValueError, OSError) as error:
+        raise InputError(f"{origin}: cannot be read as an ONNX model ({error})") from error
 
 
 def _dimensions(shape: list[Any]) -> tuple[int | None, ...]:
