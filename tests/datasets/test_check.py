@@ -117,6 +117,19 @@ def test_one_dead_channel():
     assert problem(report, "a channel is zero everywhere") == ("warning", {"a": "nucleus"})
 
 
+def test_a_channel_that_is_flat_but_for_a_few_pixels_is_named():
+    pixels = np.random.default_rng(0).integers(1, 255, (2, 64, 64), np.uint8)
+    pixels[1] = 0
+    pixels[1, 5:7, 5:7] = 180
+    image = ArrayImage(pixels, ("nucleus", "marker"))
+    report = check(dataset_of(Record("a", image, None)))
+    severity, where = problem(report, "flat but for a few pixels")
+    assert (severity, list(where)) == ("warning", ["a"])
+    assert where["a"].startswith("marker; ")
+    facts = report.images["a"]
+    assert (facts.low[1], facts.high[1], facts.maximum[1]) == (0, 0, 180)
+
+
 def test_images_twice_in_one_split_are_a_warning():
     one = record("a", split="train")
     report = check(dataset_of(one, Record("b", one.image, split="train")))

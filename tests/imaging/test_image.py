@@ -214,6 +214,17 @@ def test_nan_and_infinite_name_the_channel(value: float) -> None:
     opened.read(channels=["a"])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_no_data_is_no_value(dtype: str) -> None:
+    pixels = np.zeros((2, 8, 8), dtype)
+    pixels[0, 3, 3] = 1e30
+    pixels[1, 3, 3:5] = np.finfo(np.float32).min
+    opened = Image.from_array(pixels, ("a", "b"), name="x.tif")
+    with pytest.raises(InputError, match=r"x.tif: channel 'b' has 2 pixels .*3\.4e38 \(no data\)"):
+        opened.read()
+    opened.read(channels=["a"])
+
+
 def test_too_much_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "LARGEST_READ", 1000)
     opened = Image.from_array(np.zeros((100, 100), np.uint8), name="slide.tif")

@@ -47,6 +47,40 @@ def test_constant_channels_become_zeros_without_a_warning(value: int) -> None:
     assert normalised[1].max() == 1
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("side", [40, 400])  # 400: percentiles from a histogram
+def test_a_few_pixels_on_a_flat_background_are_not_lost(dtype: str, side: int) -> None:
+    pixels = np.full((2, side, side), 7, dtype)
+    pixels[0, 3, 4] = 180  # sparse: both percentiles are 7
+    pixels[1] = 180
+    pixels[1, 3, 4] = 7  # hardly anything but object: both are 180
+    limits = percentile_limits(pixels)
+    assert limits.tolist() == [[7, 180], [7, 180]]
+    np.testing.assert_array_equal(normalise(pixels, limits), pixels == 180)
+
+
+def test_limits_that_differ_stay_percentiles(rng: np.random.Generator) -> None:
+    pixels = np.zeros((1, 100, 100), np.uint8)
+    pixels[0, :2] = 90  # 2 % of the pixels
+    pixels[0, 0, 0] = 200
+    assert percentile_limits(pixels).tolist() == [[0, 90]]
+
+
+def test_a_sample_that_misses_all_cells_is_looked_at_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.zeros((3, 300, 300), np.uint16)
+    pixels[1, 0, 299] = 500
+    pixels[2] = np.arange(300)
+    monkeypatch.setattr(normalisation, "_WINDOW", 10)
+    monkeypatch.setattr(normalisation, "_SAMPLED_PIXELS", 9 * 10**2)
+    opened = Image.from_array(pixels, ("blank", "sparse", "ramp"))
+    limits = image_limits(opened)
+    assert limits[:2].tolist() == [[0, 0], [0, 500]]
+    assert 0 < limits[2, 0] < limits[2, 1] < 299
+    np.testing.assert_array_equal(image_limits(opened, ["ramp", "sparse"]), limits[[2, 1]])
+
+
 def test_the_input_is_not_changed(rng: np.random.Generator) -> None:
     pixels = rng.random((1, 8, 8), np.float32)
     before = pixels.copy()
@@ -100,4 +134,5 @@ def test_percentiles_from_a_histogram_are_those_of_numpy(dtype, wanted, highest)
     pixels = np.random.default_rng(0).integers(0, highest + 1, (2, 300, 257)).astype(dtype)
     pixels *= 1 if dtype == np.uint8 else 257
     expected = [np.percentile(channel, wanted) for channel in pixels]
-    np.testing.assert_allclose(percentile_limits(pixels, *wanted), expected, rtol=1e-6)
+    found = normalisation.percentiles(pixels, *wanted)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from abbe.datasets.bbbc038 import MaskFolder
 from abbe.datasets.collection import LabelSource, Record
 from abbe.errors import AbbeError
-from abbe.imaging import Image, Region, percentile_limits
+from abbe.imaging import Image, Region
+from abbe.imaging.normalisation import percentiles
 
 STRIP_BYTES = 64 << 20  # pixels in memory at a time, so that a slide can be checked too
 SPECK = 3  # px: an object of at most this area is more likely a slip of the pen
@@ -115,7 +116,7 @@ def measure_image(image: Image) -> ImageFacts:
         maxima.append(strip.max(axis=(1, 2)))
         step = max(1, -(-max(strip.shape[1:]) // SAMPLE_SIDE))
         samples.append(strip[:, ::step, ::step].reshape(len(strip), 1, -1))
-    limits = percentile_limits(np.concatenate(samples, axis=2))
+    limits = percentiles(np.concatenate(samples, axis=2))
     return ImageFacts(
         shape=image.shape,
         channels=image.channels,
@@ -190,6 +191,17 @@ def _image_findings(image: ImageFacts, crop: int | None) -> Iterator[Finding]:
         yield Finding("warning", "a channel is zero everywhere", ", ".join(zero))
     if flat:
         yield Finding("warning", "a channel has the same value everywhere", ", ".join(flat))
+    sparse = [
+        name
+        for at, name in enumerate(image.channels)
+        if image.low[at] == image.high[at] and image.minimum[at] < image.maximum[at]
+    ]
+    if sparse:
+        yield Finding(
+            "warning",
+            "a channel is flat but for a few pixels",
+            f"{', '.join(sparse)}; it is rescaled from its lowest to its highest value",
+        )
     if crop is not None and min(image.shape) < crop:
         yield Finding(
             "warning",

@@ -19,6 +19,8 @@ LARGEST_READ = 4 << 30
 MOST_CHANNELS = 1 << 16
 """Spectra have thousands; what has more is a damaged header."""
 
+_NO_DATA = 3e38
+
 # Hashing goes in bands of rows of about this many bytes, so that its memory is bounded.
 _HASH_BAND = 64 << 20
 
@@ -180,7 +182,7 @@ class Image:
 
         Raises:
             InputError: There is no such channel; the region is not inside the image; it is more
-                than 4 GiB; the file is damaged; a pixel is NaN or infinite.
+                than 4 GiB; the file is damaged; a pixel is NaN, infinite or ±3.4e38, "no data".
         """
         region = self._check_region(region)
         indices = self._channel_indices(channels)
@@ -279,14 +281,25 @@ class Image:
         return [self.channels.index(name) for name in channels]
 
     def _check_finite(self, pixels: np.ndarray, indices: Sequence[int]) -> None:
-        if self.dtype.kind != "f" or np.isfinite(pixels).all():
+        if self.dtype.kind != "f" or _are_values(pixels).all():
             return
         for plane, index in zip(pixels, indices, strict=True):
-            if count := int(plane.size - np.isfinite(plane).sum()):
+            if count := int(plane.size - _are_values(plane).sum()):
+                what = "NaN or infinite" if not np.isfinite(plane).all() else "±3.4e38 (no data)"
                 raise InputError(
                     f"{self.source}: channel '{self.channels[index]}' has {count} pixels that are "
-                    "NaN or infinite. Replace them (for example by 0) and save the image again."
+                    f"{what}. Replace them (for example by 0) and save the image again."
                 )
+
+
+def _are_values(pixels: np.ndarray) -> np.ndarray:
+    """Where pixels are numbers that something measured.
+
+    Programs for maps write the lowest number of float32, −3.4e38, where there is no data.
+    """
+    if pixels.dtype.itemsize < 4:  # float16 ends long before
+        return np.isfinite(pixels)
+    return (pixels > -_NO_DATA) & (pixels < _NO_DATA)
 
 
 @contextmanager

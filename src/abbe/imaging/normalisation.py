@@ -14,7 +14,10 @@ _WINDOW = 512
 
 
 def percentile_limits(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.ndarray:
-    """Percentiles of each channel, with linear interpolation.
+    """Limits that each channel is rescaled by: its percentiles, with linear interpolation.
+
+    Where both percentiles are the same, as where a few cells lie on a flat background, the
+    limits are the channel's lowest and highest value; these are equal only if it is constant.
 
     Args:
         pixels: (C, H, W), any real dtype.
@@ -27,6 +30,14 @@ def percentile_limits(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) 
     Raises:
         InputError: There are no pixels, or some are NaN or infinite.
     """
+    limits = percentiles(pixels, low, high)
+    for at in _collapsed(limits):
+        limits[at] = pixels[at].min(), pixels[at].max()
+    return limits
+
+
+def percentiles(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.ndarray:
+    """The percentiles themselves, equal or not; see `percentile_limits`."""
     if pixels.ndim != 3 or pixels.size == 0:
         raise InputError(f"Pixels must be (C, H, W) and not empty, but have shape {pixels.shape}.")
     flat = pixels.reshape(len(pixels), -1)
@@ -34,6 +45,11 @@ def percentile_limits(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) 
     if not np.isfinite(limits).all():
         raise InputError("Pixels are NaN or infinite, so that they cannot be normalised.")
     return limits.astype(np.float32)
+
+
+def _collapsed(limits: np.ndarray) -> list[int]:
+    """Channels whose limits are equal, so that nothing of them would be left."""
+    return np.flatnonzero(limits[:, 0] >= limits[:, 1]).tolist()
 
 
 def _percentiles(values: np.ndarray, wanted: tuple[float, float]) -> np.ndarray:
@@ -55,14 +71,27 @@ def image_limits(
     """``percentile_limits`` of an image of any size.
 
     Up to 16.8 million pixels all are used. Of a larger image, windows of 512 × 512 px on an even
-    grid, about as many pixels in all: the same windows every time, so the same limits.
+    grid, about as many pixels in all: the same windows every time, so the same limits. Where
+    a channel is constant in these windows, all of it is read for its lowest and highest value.
     """
     height, width = image.shape
     if height * width <= _SAMPLED_PIXELS:
         return percentile_limits(image.read(channels=channels), low, high)
     windows = [image.read(window, channels) for window in _even_windows(height, width)]
     flat = np.concatenate([window.reshape(len(window), -1) for window in windows], axis=1)
-    return percentile_limits(flat[:, None], low, high)
+    return _widened(percentile_limits(flat[:, None], low, high), image, channels)
+
+
+def _widened(limits: np.ndarray, image: Image, channels: Sequence[str] | None = None) -> np.ndarray:
+    """Limits from a sample, where it is constant those of the whole channel."""
+    height, width = image.shape
+    rows = max(1, _SAMPLED_PIXELS // width)
+    for at in _collapsed(limits):
+        name = (channels or image.channels)[at]
+        for top in range(0, height, rows):
+            band = image.read(Region(top, 0, min(top + rows, height), width), [name])
+            limits[at] = min(limits[at, 0], band.min()), max(limits[at, 1], band.max())
+    return limits
 
 
 def _even_windows(height: int, width: int) -> list[Region]:
@@ -86,8 +115,7 @@ def _starts(length: int, count: int) -> list[int]:
 def normalise(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Rescale each channel so that its limits become 0 and 1, and clip.
 
-    A channel whose limits are equal (constant, all zero, or with fewer bright pixels than the
-    upper percentile sees) becomes zeros.
+    A channel whose limits are equal, which is constant, becomes zeros.
 
     Args:
         pixels: (C, H, W), any real dtype.
