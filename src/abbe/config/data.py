@@ -28,6 +28,8 @@ class Data(Section):
     """Names of the image's channels in order; taken from the files' metadata where omitted."""
     labels: str = "labels"
     """Folder of the labels, relative to the data set's folder."""
+    ignore: int | None = None
+    """A number in label files that means unknown, such as 255; −1 always does."""
     types: str | None = None
     """Folder of pictures that number the class of each pixel, for a task of regions."""
     classes: tuple[str, ...] = ()

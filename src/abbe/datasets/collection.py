@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError
 from abbe.imaging import Image, open_image, read_labels
+from abbe.imaging.label_checks import equals_image
 
 SPLITS = ("train", "val", "test")
+LABEL_IS_IMAGE = "the label has the same pixels as the image: name the folder of the masks"
 Split = Literal["train", "val", "test"]
 
 
@@ -47,13 +49,17 @@ class FileImage:
 
 @dataclass(frozen=True)
 class FileLabel:
-    """A label in a file: instances, or a binary mask whose connected parts become instances."""
+    """A label in a file: instances, or a binary mask whose connected parts become instances.
+
+    ``ignore`` is a number that means unknown; see `read_labels`.
+    """
 
     path: Path
+    ignore: int | None = None
 
     def read(self) -> NDArray[np.int32]:
         """The label, (H, W)."""
-        return read_labels(self.path)
+        return read_labels(self.path, ignore=self.ignore)
 
 
 @dataclass(frozen=True)
@@ -237,18 +243,20 @@ def channels_of(records: Iterable[Record]) -> tuple[str, ...]:
     raise first or InputError("a data set needs at least one image")
 
 
-def label_of(record: Record, shape: tuple[int, int]) -> NDArray[np.int32] | None:
+def label_of(record: Record, image: Image) -> NDArray[np.int32] | None:
     """The record's label, (H, W) as its image; None without one.
 
     Raises:
-        InputError: It differs in size from the image, or cannot be read.
+        InputError: It differs in size from the image, is the image itself, or cannot be read.
     """
     if record.label is None:
         return None
     label = record.label.read()
-    if label.shape != shape:
+    if label.shape != image.shape:
         raise InputError(
             f"{record.id}: the label is {label.shape[0]} x {label.shape[1]} px but the image "
-            f"{shape[0]} x {shape[1]}: export the label at the image's size"
+            f"{image.shape[0]} x {image.shape[1]}: export the label at the image's size"
         )
+    if equals_image(label, image):
+        raise InputError(f"{record.id}: {LABEL_IS_IMAGE}")
     return label

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
-from abbe.imaging import open_image
+from abbe.imaging.labels import read_numbers
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
@@ -36,6 +36,7 @@ def folder(
     group: str | None = None,
     types: str | os.PathLike[str] | None = None,
     classes: Sequence[str] = (),
+    ignore: int | None = None,
 ) -> Dataset:
     """The data set in a folder. Only names, the table and one image's header are read.
 
@@ -49,6 +50,7 @@ def folder(
             the images; see `Record`.
         classes: What these numbers mean, from 1, or the values of the column ``class``, which are
             taken in order where omitted.
+        ignore: A number in labels and pictures of classes that means unknown, such as 255.
 
     Raises:
         InputError: The layout or the table is not as expected; the message says what is.
@@ -67,11 +69,11 @@ def folder(
         Record(
             id=id,
             image=FileImage(file, names, pixel_size),
-            label=FileLabel(label_files[id]) if id in label_files else None,
+            label=FileLabel(label_files[id], ignore) if id in label_files else None,
             split=table.split_of(id),
             group=table.group_of(id, group),
             columns=table.rows.get(id, {}),
-            types=TypesFile(type_files[id], tuple(classes)) if id in type_files else None,
+            types=TypesFile(type_files[id], tuple(classes), ignore) if id in type_files else None,
         )
         for id, file in images.items()
     )
@@ -87,10 +89,11 @@ def folder(
 
 @dataclass(frozen=True)
 class TypesFile:
-    """A picture whose values number classes, −1 for unknown."""
+    """A picture whose values number classes, −1 or ``ignore`` for unknown."""
 
     path: Path
     classes: tuple[str, ...] = ()
+    ignore: int | None = None
 
     def read(self) -> NDArray[np.int32]:
         """The classes, (H, W).
@@ -99,8 +102,7 @@ class TypesFile:
             InputError: The file has more than one plane, or a number is outside the list of
                 classes.
         """
-        image = open_image(self.path, channels=("types",))
-        values = image.read()[0].astype(np.int32)
+        values, _ = read_numbers(self.path, ignore=self.ignore)
         if values.min() < -1 or (self.classes and values.max() > len(self.classes)):
             raise InputError(
                 f"{self.path}: the numbers {values.min()} to {values.max()} are not in the list of "

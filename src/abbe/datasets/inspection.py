@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import fastremap
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.datasets.bbbc038 import MaskFolder
-from abbe.datasets.collection import LabelSource, Record
+from abbe.datasets.collection import LABEL_IS_IMAGE, FileLabel, LabelSource, Record
 from abbe.errors import AbbeError
 from abbe.imaging import Image, Region
+from abbe.imaging.label_checks import doubts, equals_image
+from abbe.imaging.labels import read_label_file
 from abbe.imaging.normalisation import percentiles
 
 STRIP_BYTES = 64 << 20  # pixels in memory at a time, so that a slide can be checked too
@@ -53,17 +55,22 @@ class ImageFacts:
     low: tuple[float, ...]
     high: tuple[float, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """A label's objects. ``areas`` in px; ``foreground`` is the share of the known px."""
+    """A label's objects. ``areas`` in px; ``foreground`` is the share of the known px.
+
+    ``notes`` of image and label say what was done or taken for granted when they were read.
+    """
 
     shape: tuple[int, int]
     areas: tuple[int, ...]
     foreground: float
     unknown: float
     touching: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -84,13 +91,17 @@ def inspect(record: Record, crop: int | None = None) -> Inspection:
         crop: Side in px of the pieces that training will cut out; smaller images are reported.
     """
     result = Inspection(record)
+    image = None
     try:
-        result.image = measure_image(record.image.open())
+        image = record.image.open()
+        result.image = measure_image(image)
     except AbbeError as error:
         result.findings.append(Finding("error", "image cannot be read", str(error)))
     if record.label is not None:
         try:
-            result.label = _measure_source(record.label, result.findings)
+            result.label = _measure_source(
+                record.label, image if result.image else None, result.findings
+            )
         except AbbeError as error:
             result.findings.append(Finding("error", "label cannot be read", str(error)))
     if result.image is not None:
@@ -127,6 +138,7 @@ def measure_image(image: Image) -> ImageFacts:
         low=_floats(limits[:, 0]),
         high=_floats(limits[:, 1]),
         sha256=digest.hexdigest(),
+        notes=image.notes,
     )
 
 
@@ -160,7 +172,15 @@ def _strips(image: Image) -> Iterator[NDArray]:
         yield image.read(Region(top, 0, min(top + rows, height), width))
 
 
-def _measure_source(source: LabelSource, findings: list[Finding]) -> LabelFacts:
+def _measure_source(
+    source: LabelSource, image: Image | None, findings: list[Finding]
+) -> LabelFacts:
+    if isinstance(source, FileLabel):
+        read = read_label_file(source.path, ignore=source.ignore)
+        findings += [Finding("warning", what, detail) for what, detail in doubts(read.values)]
+        if image is not None and equals_image(read.labels, image):
+            findings.append(Finding("error", "label cannot be used", LABEL_IS_IMAGE))
+        return replace(measure_label(read.labels), notes=read.notes)
     if not isinstance(source, MaskFolder):
         return measure_label(source.read())
     masks = source.read_masks()

@@ -91,7 +91,7 @@ class StoredPicture:
     @property
     def label(self) -> np.ndarray | None:
         """(h, w) int32 instances, 0 background, −1 unknown; None where there is no label."""
-        return _label(self.record, self.shape, self.longest)
+        return _label(self.record, self.record.image.open(), self.longest)
 
 
 def picture_records(
@@ -122,7 +122,7 @@ def picture_records(
         decoded = DecodedPicture(
             record.id,
             _shown(image, channels, rule, longest),
-            _label(record, image.shape, longest),
+            _label(record, image, longest),
             image.shape,
         )
         size = decoded.picture.nbytes + (0 if decoded.label is None else decoded.label.nbytes)
@@ -143,9 +143,9 @@ def _shown(image: Image, channels: Sequence[str], rule: str, longest: int) -> np
     return resized(picture, _shrunk(image.shape, longest))
 
 
-def _label(record: Record, shape: tuple[int, int], longest: int) -> np.ndarray | None:
-    label = label_of(record, shape)
-    return None if label is None else nearest(label, _shrunk(shape, longest))
+def _label(record: Record, image: Image, longest: int) -> np.ndarray | None:
+    label = label_of(record, image)
+    return None if label is None else nearest(label, _shrunk(image.shape, longest))
 
 
 def _shrunk(shape: tuple[int, int], longest: int) -> tuple[int, int]:

@@ -116,7 +116,7 @@ def prepare(
             limits=percentile_limits(pixels),
             shape=image.shape,
             pixel_size=image.pixel_size,
-            label=label_of(record, image.shape),
+            label=label_of(record, image),
         )
         held += pixels.nbytes if item.pixels is pixels else 0
         if (found := _read_target(record.id, image, targets)) is not None:

@@ -1,6 +1,7 @@
 """Labels in and out: (H, W) int32 instances, 0 = background, −1 = unknown."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cc3d
@@ -11,7 +12,10 @@ import tifffile
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging.image import Image, decoding
+from abbe.imaging.label_checks import require_numbers
+from abbe.imaging.label_names import INSTANCE_NAMES, stem_of_label
 from abbe.imaging.opening import contents_of, kind_of
+from abbe.imaging.views import WHITE_IS_ZERO
 
 UNKNOWN = -1
 _LARGEST = np.iinfo(np.int32).max
@@ -19,12 +23,34 @@ _NPZ_KEYS = ("labels", "label", "masks", "mask", "y")
 _KINDS = (".png", ".tif", ".tiff", ".npy")
 
 
-def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
+@dataclass(frozen=True)
+class LabelFile:
+    """A label as it is read.
+
+    Attributes:
+        labels: (H, W) int32: 0 background, −1 unknown, else the instance's number.
+        values: (H, W) int32, the numbers in the file; −1 where they mean unknown.
+        notes: What was done or taken for granted, in sentences for people.
+    """
+
+    labels: np.ndarray
+    values: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_labels(path: str | os.PathLike[str], *, ignore: int | None = None) -> np.ndarray:
     """Read an instance map or a binary mask, of any format that ``open_image`` reads but JPEG.
 
-    A mask (values 0 and 1, or 0 and 255, besides −1) becomes its 8-connected components, numbered
-    from 1. A palette PNG gives its indices, not its colours. All background is a valid label: an
-    image without objects.
+    A file with a single number besides 0 and −1, such as 255, is a mask: its 8-connected
+    components are numbered from 1. Where the name says that the file holds instances
+    (NAME.labels.png as predict and serve write it, NAME_cp_masks.png of Cellpose), an object
+    numbered 1 stays one, in however many parts. A palette PNG gives its indices, not its colours;
+    if it is black and white, what is white. Labels are turned upright as images are. All
+    background is a valid label: an image without objects.
+
+    Args:
+        path: The file.
+        ignore: A number that means unknown, such as 255.
 
     Returns:
         (H, W) int32: 0 background, −1 unknown (signed files and floats can hold it), else the
@@ -32,20 +58,35 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises:
         InputError: Not 2-D, more than one channel, not whole numbers, below −1 or above
-            2³¹ − 1, a JPEG; and all that ``open_image`` raises.
+            2³¹ − 1, a JPEG, a picture (an image, a mask with soft edges); and all that
+            ``open_image`` raises.
     """
+    return read_label_file(path, ignore=ignore).labels
+
+
+def read_label_file(path: str | os.PathLike[str], *, ignore: int | None = None) -> LabelFile:
+    """The same as `read_labels`, with what was noticed."""
     path = Path(path)
+    values, notes = read_numbers(path, ignore=ignore)
+    require_numbers(values, str(path))
+    return LabelFile(_instances(values, path), values, notes)
+
+
+def read_numbers(path: Path, *, ignore: int | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The numbers in a file of labels or classes, (H, W) int32, and notes; see `read_labels`."""
     kind = kind_of(path)
-    if kind == "jpeg":
+    if kind == "jpeg" or (kind == "tiff" and _is_jpeg_tiff(path)):
         raise InputError(
-            f"{path}: JPEG changes the values of labels. Save them as PNG or TIFF, from the source."
+            f"{path}: JPEG changes the values of labels. Save them as PNG or TIFF without JPEG, "
+            "from the source."
         )
     if kind == "png":
         from abbe.imaging.raster import is_palette_png, palette_indices
 
         if is_palette_png(path):
             with decoding(str(path)):
-                return _instances(palette_indices(path), str(path))
+                indices, notes = palette_indices(path)
+            return _without(_checked(indices, str(path)), ignore), notes
     contents = contents_of(path, None, npz_keys=_NPZ_KEYS)
     count = contents.channel_count
     if count != 1:
@@ -54,11 +95,32 @@ def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
             "Save the instance numbers as one channel."
         )
     image = Image(path.name, ("label",), contents, source=str(path))
-    return _instances(image.read()[0], str(path))
+    values = _checked(image.read()[0], str(path))
+    if WHITE_IS_ZERO in contents.notes and len(np.unique(values)) > 2:
+        raise InputError(
+            f"{path}: its tag says that 0 is white, so that 0 would not be the background, but it "
+            "has more than two values. Save it with 0 as black (photometric 'minisblack')."
+        )
+    return _without(values, ignore), contents.notes
+
+
+def _is_jpeg_tiff(path: Path) -> bool:
+    from abbe.imaging.tiff import is_jpeg
+
+    with decoding(str(path)):
+        return is_jpeg(path)
+
+
+def _without(values: np.ndarray, ignore: int | None) -> np.ndarray:
+    if ignore is not None:
+        values[values == ignore] = UNKNOWN
+    return values
 
 
 def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
     """Write labels so that ``read_labels`` gives them back; the file is whole or not there.
+
+    A single object in several parts needs a name that ends in ``.labels`` before the suffix.
 
     Args:
         path: .png (uint16), .tif (uint16, uint32 from 65,536 on, int32 if −1 occurs; compressed) or
@@ -110,14 +172,15 @@ def outlines(labels: np.ndarray) -> np.ndarray:
     return edge & (labels > 0)
 
 
-def _instances(values: np.ndarray, source: str) -> np.ndarray:
-    labels = _checked(values, source)
-    known = labels[labels > 0]
-    if known.size and known.min() == known.max() and known[0] in (1, 255):
-        components = cc3d.connected_components(labels > 0, connectivity=8).astype(np.int32)
-        components[labels == UNKNOWN] = UNKNOWN
-        return components
-    return labels
+def _instances(values: np.ndarray, path: Path) -> np.ndarray:
+    known = values[values > 0]
+    if not known.size or known.min() != known.max():
+        return values
+    if known[0] == 1 and stem_of_label(path.name).endswith(INSTANCE_NAMES):
+        return values
+    components = cc3d.connected_components(values > 0, connectivity=8).astype(np.int32)
+    components[values == UNKNOWN] = UNKNOWN
+    return components
 
 
 def _checked(values: np.ndarray, source: str) -> np.ndarray:

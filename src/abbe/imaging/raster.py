@@ -93,11 +93,27 @@ def is_palette_png(path: Path) -> bool:
         return file.read(26)[25:26] == b"\x03"
 
 
-def palette_indices(path: Path) -> np.ndarray:
-    """The stored indices of a palette PNG, (H, W) uint8."""
-    open_png(path)  # the same checks of header and size
+def palette_indices(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The stored indices of a palette PNG, (H, W) uint8, and notes.
+
+    Of a picture in black and white alone, black becomes 0 and white 1, whichever comes first in
+    the palette.
+    """
+    notes = open_png(path).notes  # the same checks of header and size
+    chunks = _png_chunks(path)
     with PIL.Image.open(BytesIO(_whole_png(path))) as image:
-        return turned_array(np.asarray(image), _png_orientation(_png_chunks(path)))
+        indices = turned_array(np.asarray(image), _png_orientation(chunks))
+    palette = chunks.get(b"PLTE", b"")
+    colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
+    if len(colours) <= indices.max(initial=0):
+        raise InputError(f"{path}: the PNG's palette is damaged. Export it again.")
+    shown = colours if len(colours) == 2 else colours[np.unique(indices)]
+    if sorted(shown.tolist()) != [[0, 0, 0], [255, 255, 255]]:
+        return indices, notes
+    white = (colours[:, 0] == 255)[indices]
+    if not np.array_equal(white, indices > 0):
+        notes += ("Its palette shows 0 as white: what is white is taken for the objects.",)
+    return white.astype(np.uint8), notes
 
 
 def _whole_png(path: Path) -> bytes:

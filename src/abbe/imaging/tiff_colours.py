@@ -8,9 +8,7 @@ import tifffile
 
 from abbe.errors import InputError
 from abbe.imaging.image import Contents
-from abbe.imaging.views import FromYCbCr, Inverted, YCbCr, turned, viewed
-
-WHITE_IS_ZERO = "In this file 0 is white: its values were turned round, so that bright is high."
+from abbe.imaging.views import WHITE_IS_ZERO, FromYCbCr, Inverted, YCbCr, turned, viewed
 
 # Photometric interpretations whose samples are not intensities that a model could see.
 _UNSUPPORTED_COLOURS = {

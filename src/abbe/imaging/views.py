@@ -9,6 +9,9 @@ import numpy as np
 
 from abbe.imaging.image import Contents, Levels, Pixels, Region
 
+WHITE_IS_ZERO = "In this file 0 is white: its values were turned round, so that bright is high."
+"""The note of images that are `Inverted`."""
+
 _Side = TypeVar("_Side", int, float)
 
 View = Callable[[Pixels], Pixels]

@@ -82,6 +82,7 @@ def collect(data: config.Data) -> Dataset:
             channels=data.channels,
             labels=data.labels,
             types=data.types,
+            ignore=data.ignore,
             classes=data.classes,
             pixel_size=data.pixel_size,
             group=data.group,
@@ -90,7 +91,9 @@ def collect(data: config.Data) -> Dataset:
 
 
 _READ: Mapping[str, frozenset[str]] = {
-    "folder": frozenset(("channels", "labels", "types", "classes", "group", "pixel_size")),
+    "folder": frozenset(
+        ("channels", "labels", "ignore", "types", "classes", "group", "pixel_size")
+    ),
     "tissuenet": frozenset(("group",)),
     "bbbc038": frozenset(("channels",)),
     "classes": frozenset(("pixel_size",)),

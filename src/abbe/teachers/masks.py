@@ -27,9 +27,11 @@ class MaskTeacher:
         """The instances in the file named after ``id``, (H, W); empty where it holds none.
 
         Raises:
-            InputError: there is no such file, it is damaged, or not of the image's size.
+            InputError: there is no such file, it is damaged, not of the image's size, or the image
+                itself.
         """
         from abbe.imaging import read_labels
+        from abbe.imaging.label_checks import equals_image
 
         if id not in self._files:
             raise InputError(
@@ -41,6 +43,11 @@ class MaskTeacher:
             raise InputError(
                 f"{self._files[id]} is {labels.shape[0]} x {labels.shape[1]} px but the image "
                 f"{image.name} {image.shape[0]} x {image.shape[1]}: export the mask at its size"
+            )
+        if equals_image(labels, image):
+            raise InputError(
+                f"{self._files[id]}: it has the same pixels as the image {image.name}: it is no "
+                "mask. Name the folder of the masks, or their suffix"
             )
         return Prediction({"instances": labels}, empty=not bool((labels > 0).any()))
 

@@ -1,0 +1,32 @@
+"""How programs call the masks that they write for an image, and which file is whose mask."""
+
+from collections.abc import Collection, Iterable
+from typing import TypeVar
+
+INSTANCE_NAMES = (".labels", "_cp_masks")
+"""Ends of names that say: one number an object. Abbe's own, and Cellpose's."""
+
+MASK_NAMES = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
+"""Ends of names of masks that lie beside their images, or beside copies of them."""
+
+_SUFFIXES = (
+    ".ome.tiff", ".ome.tif", ".ome.zarr", ".zarr", ".tiff", ".tif", ".png", ".npy", ".npz"
+)  # fmt: skip
+
+_File = TypeVar("_File")
+
+
+def stem_of_label(name: str) -> str:
+    """The name without what says its format."""
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def beside(name: str, others: Collection[str], ends: Iterable[str] = MASK_NAMES) -> str | None:
+    """The name among ``others`` whose mask this one is called to be, such as a for a_masks."""
+    for end in ends:
+        if name.endswith(end) and (image := name[: -len(end)]) in others:
+            return image
+    return None
