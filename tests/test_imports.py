@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 BELOW = {
     "errors",
     "files",
+    "foreign_text",
     "hardware",
     "locks",
     "onnx_contents",
@@ -26,6 +27,7 @@ BELOW = {
 ROOMS = {
     "errors": set(),
     "files": set(),
+    "foreign_text": set(),
     "hardware": {"errors"},
     "locks": set(),
     "onnx_contents": set(),

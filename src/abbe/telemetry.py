@@ -9,8 +9,16 @@ libraries in its requests. Nothing of this is wanted where images of patients ar
 import os
 import sys
 
-_VARIABLES = ("ORT_DISABLE_TELEMETRY", "NNCF_CI", "HF_HUB_DISABLE_TELEMETRY")
-"""Read by ONNX Runtime, nncf and huggingface_hub when they are loaded."""
+_VARIABLES = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "NNCF_CI": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+}
+"""Read by ONNX Runtime, nncf, huggingface_hub and, where they are installed, W&B and MLflow
+when they are loaded; the last by whoever follows that custom."""
 
 
 def switch_off() -> None:
@@ -21,6 +29,6 @@ def switch_off() -> None:
     arranged, and for all of this process, because nncf and OpenVINO's converter look for the
     package again whenever they are used. One that was imported before is left alone.
     """
-    for name in _VARIABLES:
-        os.environ.setdefault(name, "1")
+    for name, value in _VARIABLES.items():
+        os.environ.setdefault(name, value)
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]

@@ -12,6 +12,7 @@ from small_students import CUTS, FACTS, Blobs, images, number, weights_of
 
 from abbe.errors import ConfigError, PackageError
 from abbe.exporting import prove, write
+from abbe.exporting.card import model_card
 from abbe.exporting.comparison import Budget
 from abbe.exporting.eager import eager_probabilities
 from abbe.exporting.write import Settings, write_package
@@ -227,3 +228,19 @@ def timeless(content: bytes, name: str) -> object:
 def test_the_test_image_names_no_machine(exported):
     xml = tifffile.TiffFile(exported.package.file("test_image")).ome_metadata
     assert re.findall(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-(\d)", xml or "") == ["5"]
+
+
+def test_no_text_of_a_run_is_html_or_a_link_in_the_card(exported):
+    evil = '<img src=x onerror="a()">[b](http://c)\n\n# d | e'
+    lineage = exported.package.description.lineage.model_copy(
+        update={"teacher": evil, "notes": (evil,), "weights_licence": evil}
+    )
+    parity = {"openvino/fp32": {"images": 3, "kept": True, "reason": evil}, evil: {"reason": evil}}
+    changes = {"title": evil, "architecture": evil, "lineage": lineage, "parity": parity}
+    card = model_card(exported.package.description.model_copy(update=changes))
+    assert "<img" not in card
+    assert "[b](" not in card
+    assert card.count('&lt;img src=x onerror="a()"&gt;\\[b\\](http://c) # d \\| e') >= 6
+    assert [line for line in card.splitlines() if line.startswith("# ")] == [
+        '# &lt;img src=x onerror="a()"&gt;\\[b\\](http://c) # d \\| e'
+    ]

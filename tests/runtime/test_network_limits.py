@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ def network(nodes: Sequence[onnx.NodeProto], **constants: object) -> onnx.ModelP
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def node(kind: str, inputs: str, outputs: str, **attributes: object) -> onnx.NodeProto:
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
 

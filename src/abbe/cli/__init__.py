@@ -7,6 +7,7 @@ from importlib import import_module
 
 from abbe import __version__
 from abbe.errors import AbbeError
+from abbe.foreign_text import shown
 from abbe.telemetry import switch_off
 
 VERBS = {
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return import_module(f"abbe.cli.{words[0]}").run(words[1:])
     except AbbeError as error:
-        print(f"abbe {words[0]}: {error}", file=sys.stderr)
+        print(f"abbe {words[0]}: {shown(error)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in TRAIN_PACKAGES:
@@ -57,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_TROUBLE:
             raise
+        place = shown(error.filename or "the disk")
         print(
-            f"abbe {words[0]}: {error.filename or 'the disk'}: {error.strerror}. Free the disk, "
-            "mend the permissions or name another place; what was computed is kept",
+            f"abbe {words[0]}: {place}: {error.strerror}. Free the disk, mend the "
+            "permissions or name another place; what was computed is kept",
             file=sys.stderr,
         )
         return 1

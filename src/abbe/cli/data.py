@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from abbe import config
-from abbe.cli.arguments import parse
+from abbe.cli.arguments import parse, say
 from abbe.cli.sections import SOME_DATA
 
 DATA_HELP = """Look at data sets before anything is trained on them.
@@ -74,7 +74,7 @@ def data_fetch(words: list[str]) -> int:
     )  # fmt: skip
     from abbe import datasets
 
-    print(datasets.fetch(arguments.name, arguments.destination))
+    say(str(datasets.fetch(arguments.name, arguments.destination)))
     return 0
 
 
@@ -98,13 +98,13 @@ examples:
 
     if arguments.picture is not None:  # before anything else: it shows why no tile is taken
         slide_tiles(arguments.data, arguments.picture)
-        print(f"picture of the tiles: {arguments.picture}")
+        say(f"picture of the tiles: {arguments.picture}")
     dataset = build.collect(arguments.data)
     report = datasets.check(dataset, crop=arguments.crop)
-    print(report.text())
+    say(report.text())
     if arguments.contact_sheet is not None:
         report.contact_sheet(arguments.contact_sheet)
-        print(f"contact sheet: {arguments.contact_sheet}")
+        say(f"contact sheet: {arguments.contact_sheet}")
     if arguments.json is not None:
         from abbe.files import write_json
 

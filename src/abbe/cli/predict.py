@@ -13,6 +13,7 @@ import tyro
 
 from abbe.cli.arguments import parse, say
 from abbe.errors import ConfigError
+from abbe.foreign_text import shown
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
@@ -154,6 +155,7 @@ def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
         yield _lines(total)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
@@ -161,7 +163,7 @@ def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
         task = bar.add_task("predict", total=total)
 
         def report(name: str, share: float) -> None:
-            bar.update(task, advance=share, description=name)
+            bar.update(task, advance=share, description=escape(shown(name)))
 
         yield report
 
@@ -183,6 +185,6 @@ def _lines(total: int) -> Callable[[str, float], None]:
             due = time.monotonic() + LINE_EVERY
             images = int(done + 1e-6)  # shares of tiles add up to a little less
             text = f"predict: {images}/{total} images ({done / total:.0%}), {name}"
-            print(text, file=sys.stderr, flush=True)
+            print(shown(text), file=sys.stderr, flush=True)
 
     return report

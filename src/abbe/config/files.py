@@ -12,6 +12,7 @@ from abbe.config.experiment import Experiment
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
+from abbe.foreign_text import has_control_characters
 from abbe.yaml_text import read_yaml
 
 
@@ -39,11 +40,25 @@ def read_values(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such experiment file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    if strange := _with_control_characters(values):
+        raise ConfigError(f"{path}: {strange!r} holds control characters. Take them out")
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path}: an experiment file holds keys and values, such as 'recipe: cmkd'"
         )
     return values
+
+
+def _with_control_characters(values: Any) -> str | None:
+    """The first text that would steer a terminal when it is printed."""
+    if isinstance(values, str):
+        return values if has_control_characters(values) else None
+    inner: list[Any] = []
+    if isinstance(values, dict):
+        inner = [*values, *values.values()]
+    elif isinstance(values, list):
+        inner = values
+    return next(filter(None, map(_with_control_characters, inner)), None)
 
 
 def load(path: Path) -> Experiment:

@@ -1,6 +1,7 @@
 """A folder as a data set: ``images/``, ``labels/`` with the same names, and ``index.csv``."""
 
 import csv
+import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
+from abbe.foreign_text import cell_text
 from abbe.imaging.labels import read_numbers
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
@@ -278,7 +280,8 @@ def read_csv(file: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
         raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from error
     first = text.partition("\n")[0]
     delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
-    lines = [line for line in csv.reader(text.splitlines(), delimiter=delimiter) if line]
+    whole = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = [[cell_text(value) for value in line] for line in whole if line]
     if not lines:
         raise InputError(f"{file} is empty; its first line must name the columns")
     header = tuple(name.strip() for name in lines[0])

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from abbe.exporting import class_card, promptable_card
+from abbe.foreign_text import markdown_text
 from abbe.runtime.package import PackageDescription
 
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
@@ -15,6 +18,7 @@ METRICS |= {"pixel_accuracy": "Accuracy of pixels"}
 
 def model_card(package: PackageDescription) -> str:
     """README.md of a package, with the metadata that Hugging Face reads at its head."""
+    package = _harmless(package)
     parts = [_metadata(package), f"# {package.title}"]
     if package.task == "promptable":
         parts += [promptable_card.summary(package), _marks(package), promptable_card.use(package)]
@@ -25,6 +29,20 @@ def model_card(package: PackageDescription) -> str:
         parts += [_summary(package), _marks(package), use(package), _scores(package)]
         parts += [_origin(package), proof(package), _speed(package)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _harmless(value: Any) -> Any:
+    """The same with all text as Markdown may hold it: titles and licences come from run folders."""
+    if isinstance(value, str):
+        return markdown_text(value)
+    if isinstance(value, BaseModel):
+        fields = {key: _harmless(getattr(value, key)) for key in type(value).model_fields}
+        return value.model_copy(update=fields)
+    if isinstance(value, dict):
+        return {markdown_text(key): _harmless(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_harmless(inner) for inner in value)
+    return value
 
 
 def _metadata(package: PackageDescription) -> str:

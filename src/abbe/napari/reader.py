@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import PackageError
+from abbe.foreign_text import cell_text
 from abbe.imaging import Image, open_image, read_labels
 from abbe.imaging.opening import contents_of
 from abbe.runtime.package import DESCRIPTION, Package, read_package
@@ -73,7 +74,7 @@ def labels_layer(path: Path) -> LayerData:
     if table.is_file():
         import pandas
 
-        columns = pandas.read_csv(table)
+        columns = pandas.read_csv(table).rename(columns=cell_text)
         if "label" in columns:
             arguments["features"] = features({name: columns[name] for name in columns})
     return read_labels(path), arguments, "labels"

@@ -15,6 +15,8 @@ from abbe import config
 from abbe.datasets import Dataset
 from abbe.errors import InputError
 from abbe.files import write_json, write_text
+from abbe.foreign_text import cells
+from abbe.foreign_text import shown as shown_text
 from abbe.recipes import build, label_subsets, run_folder, task_data
 from abbe.recipes.curve_plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
 from abbe.recipes.curve_results import load_outcomes, write_results, write_table
@@ -122,7 +124,7 @@ def curve(
             experiment, plan, levels, len(trainer.records), compared, waiting=len(waiting),
             done=len(trainings) - len(waiting), pretrainings=trainer.pretrainings(waiting),
         )  # fmt: skip
-        print(text, flush=True)
+        print(shown_text(text), flush=True)
     for whole in _train(folder, experiment, trainer, trainings, shown):
         if accelerator.is_main_process:
             outcomes = load_outcomes(folder, trainings)
@@ -231,7 +233,8 @@ def _begin(
     ]
     for record in trainer.records:
         shares = [found.get(record.id, "") for found in smallest]
-        writer.writerow([record.id, record.unit, record.columns.get("class", ""), *shares])
+        row = [record.id, record.unit, record.columns.get("class", ""), *shares]
+        writer.writerow(cells(row))
     write_text(folder / "labels.csv", text.getvalue())
 
 

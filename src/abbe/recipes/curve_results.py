@@ -12,6 +12,7 @@ import abbe
 from abbe import config, report, scoring
 from abbe.errors import InputError
 from abbe.files import atomic_path, write_json, write_text
+from abbe.foreign_text import cells
 from abbe.recipes.curve_trainings import (
     Floats,
     Outcome,
@@ -65,9 +66,9 @@ def write_table(folder: Path, compared_as: str, outcomes: Outcomes) -> None:
         for training, outcome in outcomes.items()
     ]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text)
+    writer.writerow(cells(list(rows[0])))
+    writer.writerows(cells(list(row.values())) for row in rows)
     write_text(folder / "curve.csv", text.getvalue())
 
 

@@ -13,6 +13,7 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
+from abbe.foreign_text import shown
 from abbe.recipes import build, run_folder
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.evaluate import validator
@@ -151,7 +152,7 @@ def teach_run(
         assert settings.path is not None
         store = TargetStore(settings.path)
         if accelerator.is_main_process:
-            print(teachers.introduction(store.provenance), flush=True)
+            print(shown(teachers.introduction(store.provenance)), flush=True)
         return None, store, {}
     teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
     if settings.live and not hasattr(teacher, "network"):
@@ -160,13 +161,15 @@ def teach_run(
     speed = {}
     if accelerator.is_main_process:
         records = [r for r in dataset if not settings.live or r.split != "train"]
-        print(teachers.introduction(teachers.provenance_of(teacher, dataset)), flush=True)
+        introduced = teachers.introduction(teachers.provenance_of(teacher, dataset))
+        print(shown(introduced), flush=True)
         report = teachers.teach(teacher, dataset.having(records), path, progress=progress)
         if report.done:  # a resumed run has nothing left to teach
             speed = {"teach_images_per_s": report.images_per_second}
         if report.failed:
             first, message = next(iter(report.failed.items()))
-            print(f"warning: the teacher failed on {len(report.failed)} images; {first}: {message}")
+            text = f"the teacher failed on {len(report.failed)} images; {first}: {message}"
+            print(shown(f"warning: {text}"))
     accelerator.wait_for_everyone()
     return teacher, TargetStore(path), speed
 

@@ -17,6 +17,7 @@ from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.pictures import MEMORY_LIMIT, Pictured, picture_records
 from abbe.datasets.prompted import PromptedBatches
 from abbe.errors import ConfigError
+from abbe.foreign_text import shown
 from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
 from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse, fit_projection
@@ -67,7 +68,7 @@ def distill_promptable(
     teacher = build.build_teacher(settings, dataset)
     assert isinstance(teacher, SamTeacher)  # the experiment file demands it
     check(experiment, teacher)
-    print(teachers.introduction(teacher.provenance), flush=True)
+    print(shown(teachers.introduction(teacher.provenance)), flush=True)
     material, speed = gather(experiment, dataset, folder, accelerator, teacher, progress)
     trained = train(experiment, dataset, folder, accelerator, teacher, material, resume, progress)
     if accelerator.is_main_process:
@@ -132,7 +133,7 @@ def gather(
             if done.done:
                 speed = {"teach_images_per_s": done.images_per_second}
             if done.failed:
-                print(f"warning: {done.summary()}")
+                print(shown(f"warning: {done.summary()}"))
         accelerator.wait_for_everyone()
         store = TargetStore(path)
     longest = round(settings.side / settings.zoom[0])

@@ -9,6 +9,7 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
+from abbe.foreign_text import shown
 from abbe.recipes import build
 from abbe.recipes.distill import distill
 from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
@@ -95,7 +96,7 @@ def evaluate_run(
         answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
         taught = teachers.teach(answering, dataset, out / "targets.zarr")
         if taught.failed:
-            print(f"warning: {taught.summary()}")
+            print(shown(f"warning: {taught.summary()}"))
         store = TargetStore(out / "targets.zarr")
     else:
         store = _own_answers(run, dataset)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from abbe.files import atomic_path
+from abbe.foreign_text import cells
 from abbe.imaging import Region, class_colour, image_limits
 from abbe.runtime.classification import ClassPrediction
 from abbe.runtime.contours import Rings
@@ -155,5 +156,5 @@ def _written(probabilities: Sequence[float]) -> list[str]:
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerow(cells(header))
+        writer.writerows(map(cells, rows))

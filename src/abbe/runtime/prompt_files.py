@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.foreign_text import cell_text
 
 MASK_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
@@ -105,8 +106,14 @@ def _cells(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            header = list(reader.fieldnames or ())
-            rows = list(reader)
+            reader.fieldnames = header = [cell_text(name) for name in reader.fieldnames or ()]
+            rows = [
+                {
+                    name: cell_text(cell) if isinstance(cell, str) else cell
+                    for name, cell in row.items()
+                }
+                for row in reader
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not readable as a .csv file of prompts ({error})") from error
     return rows, header

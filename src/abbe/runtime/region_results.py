@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe.files import atomic_path
+from abbe.foreign_text import cells
 from abbe.imaging import Region, class_colour
 from abbe.runtime.grid import Tile
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools
@@ -133,4 +134,4 @@ def write_areas_by_class(
         writer.writerow(["number", "class", "area_px", *in_um, "share"])
         for number, (name, area) in enumerate(zip(names, areas.tolist(), strict=True)):
             um = [f"{area * pixel_size**2:.8g}"] if pixel_size is not None else []
-            writer.writerow([number, name, area, *um, f"{area / areas.sum():.6g}"])
+            writer.writerow(cells([number, name, area, *um, f"{area / areas.sum():.6g}"]))

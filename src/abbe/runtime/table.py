@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe.files import atomic_path
+from abbe.foreign_text import cells
 from abbe.imaging import Image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Tile
@@ -62,7 +63,7 @@ def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Write a CSV file, atomically."""
     formats = ["%d" if values.dtype.kind == "i" else "%.8g" for values in columns.values()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerow(columns)
+        csv.writer(file, lineterminator="\n").writerow(cells(list(columns)))
         line = ",".join(formats)
         for start in range(0, len(next(iter(columns.values()))), _ROWS):
             part = [values[start : start + _ROWS].tolist() for values in columns.values()]

@@ -21,6 +21,7 @@ from abbe.teachers.programs import (
     imported,
     kinds_named,
     require_all_weights,
+    tensor_shapes,
 )
 from abbe.teachers.teacher import Prediction, found_in, require_channels
 
@@ -160,6 +161,8 @@ def cellpose(
     chosen = choose_precision(precision, place)
     if precision == "fp16":
         raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
+    if Path(model_name).is_file():
+        tensor_shapes(Path(model_name))
     try:
         model = models.CellposeModel(
             pretrained_model=model_name, device=place, use_bfloat16=chosen == "bf16"

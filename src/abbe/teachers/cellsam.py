@@ -24,7 +24,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.teachers.object_tiles import Objects, find_in_tiles
 from abbe.teachers.preprocessing import Step, by_region
-from abbe.teachers.programs import channels_last, imported, require_all_weights
+from abbe.teachers.programs import channels_last, imported, require_all_weights, tensor_shapes
 from abbe.teachers.teacher import Prediction, require_channels
 
 if TYPE_CHECKING:
@@ -206,9 +206,10 @@ def _model(source: str, package: Any) -> Any:
         _require_weights_or_token(source)
         model = package.get_model(source)
     else:
-        model = package.get_local_model(source) if Path(source).is_file() else None
-        if model is None:
+        if not Path(source).is_file():
             raise InputError(f"{source}: neither a file of weights nor one of {', '.join(MODELS)}")
+        tensor_shapes(Path(source))
+        model = package.get_local_model(source)
         require_all_weights(Path(source), model)
     if not isinstance(model, nn.Module):
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
@@ -77,13 +78,7 @@ def require_all_weights(file: Path, network: nn.Module, besides: Collection[str]
     Raises:
         InputError: the file is damaged, or lacks tensors, or has them in other shapes.
     """
-    import torch
-
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-        shapes = {key.removeprefix("module."): value.shape for key, value in found.items()}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError) as error:
-        raise InputError(f"{file}: damaged, or no file of named tensors ({error})") from error
+    shapes = tensor_shapes(file)
     wrong = [
         key
         for key, value in network.state_dict().items()
@@ -94,3 +89,21 @@ def require_all_weights(file: Path, network: nn.Module, besides: Collection[str]
             f"{file}: not the weights of this network; {len(wrong)} of its tensors are missing or "
             f"have another shape, such as {', '.join(wrong[:3])}"
         )
+
+
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the named tensors in a file of torch; no pickled code is run.
+
+    Asked before a program is given the file, whatever that program allows pickles to do.
+
+    Raises:
+        InputError: the file is damaged, or holds more than named tensors.
+    """
+    import torch
+
+    try:
+        mapped = zipfile.is_zipfile(file)  # older files of torch cannot be mapped
+        found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+        return {key.removeprefix("module."): tuple(value.shape) for key, value in found.items()}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError) as error:
+        raise InputError(f"{file}: damaged, or no file of named tensors ({error})") from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.foreign_text import shown
 from abbe.imaging import read_labels
 from abbe.runtime.prompt_files import (
     ObjectPrompt,
@@ -273,7 +274,7 @@ def _warn_of_others(path: Path, ids: Sequence[str], images: Container[str]) -> N
     if others:
         warnings.warn(
             f"{path}: {len(others)} of {len(ids)} rows are for ids that no image has, the first "
-            f"'{others[0]}'; they are left out",
+            f"'{shown(others[0])}'; they are left out",
             stacklevel=4,
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.foreign_text import shown
 from abbe.teachers.preprocessing import by_region, percentile
 from abbe.teachers.teacher import Prediction, found_in
 from abbe.teachers.tiles import Tiling, run_in_tiles
@@ -77,11 +78,11 @@ class RunTeacher:
             return
         ratio = image.pixel_size / self._pixel_size
         if not 1 / PIXEL_SIZE_TOLERANCE <= ratio <= PIXEL_SIZE_TOLERANCE:
-            warnings.warn(
+            text = (
                 f"the teacher {self.provenance.teacher} was trained at {self._pixel_size:g} µm "
-                f"per px, but {image.name} has {image.pixel_size:g}: its answer may be poor",
-                stacklevel=3,
+                f"per px, but {image.name} has {image.pixel_size:g}: its answer may be poor"
             )
+            warnings.warn(shown(text), stacklevel=3)
 
 
 def run(

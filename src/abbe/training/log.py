@@ -24,6 +24,7 @@ from rich.progress import (
 
 from abbe.errors import AbbeError, ConfigError
 from abbe.files import write_text
+from abbe.foreign_text import shown
 from abbe.hardware import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -145,7 +146,7 @@ class Bar:
     def note(self, text: str) -> None:
         """Leave a line above the bar; it is all that a log file shows of the way."""
         if not self._progress.disable:
-            self._progress.console.print(text, highlight=False)
+            self._progress.console.print(shown(text), highlight=False, markup=False)
 
 
 @contextmanager
