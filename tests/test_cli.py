@@ -343,7 +343,7 @@ def test_an_experiment_file_with_a_wrong_key_is_named(tmp_path, capsys):
     assert abbe("distill", path) == 1
     said = capsys.readouterr().err
     assert "mine.yaml" in said
-    assert "training.step: unknown key; allowed here: steps, batch_size" in said
+    assert "training.step: unknown key; allowed here: steps, passes, minimum_steps, batch" in said
 
 
 @pytest.mark.parametrize(

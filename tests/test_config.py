@@ -260,3 +260,52 @@ def test_a_draft_may_lack_what_the_command_line_gives():
 def test_any_encoder_of_timms_may_be_named(name):
     values = good(student={"encoder_weights": "random", "architecture": name})
     assert config.parse(values, "x").student.architecture == name
+
+
+# ------------------------------------------------------------------------- steps, or passes
+
+
+@pytest.mark.parametrize(
+    ("section", "steps", "passes", "usual"),
+    [
+        ("training", "steps", "passes", 2000),
+        ("pretraining", "steps", "passes", 5000),
+        ("promptable", "decoder_steps", "decoder_passes", 1000),
+    ],
+)
+def test_a_length_is_said_in_steps_or_in_passes(section, steps, passes, usual):
+    def read(**values: Any) -> tuple[Any, Any]:
+        made = getattr(config.parse(good(**{section: values}), "mine.yaml"), section)
+        return getattr(made, steps), getattr(made, passes)
+
+    assert read(**{steps: 7}) == (7, None)
+    assert read(**{passes: 2.5}) == (None, 2.5)
+    assert read() == (usual, None)  # as before there were passes
+    message = refusal(**{section: {steps: 7, passes: 2.5}})
+    assert f"{section}: {steps} (7) and {passes} (2.5) both say how long" in message
+    assert "leave one of them out" in message
+
+
+def test_a_length_given_anew_takes_the_place_of_the_other():
+    values = good(
+        training={"passes": 30, "crop": 64},
+        pretraining={"steps": 9},
+        promptable={"decoder_passes": 3},
+    )
+    words = ["--training.steps", "4", "--pretraining.passes=2", "--promptable.decoder-steps", "0"]
+    kept = config.without_rivals(values, config.keys_of(words))
+    assert kept["training"] == {"crop": 64}
+    assert kept["pretraining"] == {}
+    assert kept["promptable"] == {}
+    assert config.without_rivals(values, {"training.crop", "seed"}) == values
+    assert values["training"] == {"passes": 30, "crop": 64}  # the file's contents are untouched
+
+
+@pytest.mark.parametrize("section", ["training", "pretraining"])
+def test_a_learning_rate_is_a_number_or_auto(section):
+    for given in ("auto", 0.01):
+        experiment = config.parse(good(**{section: {"learning_rate": given}}), "mine.yaml")
+        assert getattr(experiment, section).learning_rate == given
+    assert getattr(config.parse(good(), "mine.yaml"), section).learning_rate == "auto"
+    for wrong in (0, -0.1, "fast"):
+        assert f"{section}.learning_rate: " in refusal(**{section: {"learning_rate": wrong}})

@@ -62,7 +62,8 @@ def run(words: list[str]) -> int:
     from abbe.recipes.shipped import recipe_path
 
     source = recipe_path(words[0])
-    drafted = config.draft(for_curve(config.read_values(source)), str(source))
+    values = config.without_rivals(config.read_values(source), config.keys_of(words[1:]))
+    drafted = config.draft(for_curve(values), str(source))
     default = CurveArguments(experiment=drafted)
     arguments = parse(CurveArguments, f"curve {words[0]}", words[1:], CURVE_HELP, default=default)
     from abbe.recipes.curve import curve

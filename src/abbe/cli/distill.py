@@ -43,7 +43,8 @@ def run(words: list[str]) -> int:
     from abbe.recipes.shipped import recipe_path
 
     source = recipe_path(words[0])
-    drafted = config.draft(config.read_values(source), str(source))
+    values = config.without_rivals(config.read_values(source), config.keys_of(words[1:]))
+    drafted = config.draft(values, str(source))
     default = DistillArguments(experiment=drafted)
     arguments = parse(DistillArguments, f"distill {words[0]}", words[1:], DISTILL_HELP,
                        default=default)  # fmt: skip

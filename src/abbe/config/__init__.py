@@ -3,6 +3,7 @@
 from abbe.config.data import Data, DataKind, PretrainData
 from abbe.config.experiment import Experiment
 from abbe.config.files import draft, load, parse, read_values, save
+from abbe.config.length import keys_of, without_rivals
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import Student, Teacher
 from abbe.config.training import Augmentation, Evaluation, Training
@@ -22,8 +23,10 @@ __all__ = [
     "Teacher",
     "Training",
     "draft",
+    "keys_of",
     "load",
     "parse",
     "read_values",
     "save",
+    "without_rivals",
 ]

@@ -1,10 +1,11 @@
 """How a student is taught: what each recipe adds to the plain training."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from abbe.config.length import one_length
 from abbe.config.section import Section
 from abbe.config.values import Fraction, Switch
 
@@ -26,8 +27,12 @@ class Promptable(Section):
     vgg_weights: Literal["imagenet", "random"] | Path = "imagenet"
     """Of the feature network: imagenet (downloaded by torchvision), a file in its layout, or random
     (whose features are no measure of likeness)."""
-    decoder_steps: Annotated[int, Field(ge=0)] = 1000
-    """Steps of the second stage; 0 leaves the teacher's decoder as it is."""
+    decoder_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps of the second stage; 0 leaves the teacher's decoder as it is. 1000 where neither these
+    nor decoder_passes are given."""
+    decoder_passes: Annotated[float, Field(gt=0)] | None = None
+    """Instead of decoder_steps: how often each labelled picture is shown; training.minimum_steps
+    is the least."""
     decoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     bce: bool = False
     """Add cross-entropy to the decoder's Dice."""
@@ -49,6 +54,11 @@ class Promptable(Section):
     """Another network of SAM's family, such as mobile_sam.pt, that gets the same second stage and
     is scored beside the student."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        return one_length(values, "decoder_steps", "decoder_passes", usual=1000)
+
     @model_validator(mode="after")
     def _distils(self) -> "Promptable":
         if self.mse == 0 and self.perceptual == 0:
@@ -66,12 +76,18 @@ class Pretraining(Section):
     method: Literal["none", "contrastive", "rckd", "rckd+contrastive"] = "rckd"
     """rckd: the teacher's response to the tiles; contrastive: two views of a tile are alike
     (SimCLR); none: straight to the task, from student.encoder_weights."""
-    steps: Annotated[int, Field(ge=1)] = 5000
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """5000 where neither these nor passes are given."""
+    passes: Annotated[float, Field(gt=0)] | None = None
+    """Instead of steps: how often crops show as many pixels as all tiles have."""
+    minimum_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps at least where the length is said in passes."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Over all processes."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)] = 224
     """Side of a training crop in px."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """auto: 1e-3 for CNNs, 1e-4 for transformers and ConvNeXt."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     response: Literal["soft_bce", "kl"] = "soft_bce"
     """soft_bce: maps that do not exclude each other; kl: classes that do, at a temperature."""
@@ -86,6 +102,11 @@ class Pretraining(Section):
     """How far the stains change (HED); for red, green and blue only."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """How far brightness, contrast and saturation change; for red, green and blue only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        return one_length(values, "steps", "passes", usual=5000)
 
 
 class FineTuning(Section):

@@ -1,9 +1,10 @@
 """How long students are trained, and how they are scored."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from abbe.config.length import one_length
 from abbe.config.section import Section
 from abbe.config.values import Fraction
 
@@ -25,14 +26,20 @@ class Augmentation(Section):
 class Training(Section):
     """How long and how the student and its twin are trained."""
 
-    steps: Annotated[int, Field(ge=1)] = 2000
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps; 2000 where neither these nor passes are given."""
+    passes: Annotated[float, Field(gt=0)] | None = None
+    """Instead of steps: how often crops show as many pixels as all training images have."""
+    minimum_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps at least where the length is said in passes, so that small sets train at all."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Over all processes."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     """Side of a training crop in px."""
     labelled_share: Fraction = 0.5
     """Share of each batch drawn from labelled images, where both kinds exist."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """auto: by recipe and architecture, from 1e-3 for small CNNs to 1e-4 for transformers."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
     warmup: Fraction = 0.05
     """Share of the steps over which the learning rate rises."""
@@ -57,6 +64,11 @@ class Training(Section):
     )
     """TensorBoard always; W&B and MLflow too where they are installed."""
     augmentation: Augmentation = Augmentation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        return one_length(values, "steps", "passes", usual=2000)
 
 
 class Evaluation(Section):

@@ -184,9 +184,11 @@ def build_teacher(
 
 
 def build_schedule(training: config.Training) -> "Schedule":
-    """The schedule of a stage."""
+    """The schedule of a stage, once `schedules.resolve` has made numbers of its length and rate."""
     from abbe.training.stage import Schedule
 
+    assert training.steps is not None
+    assert training.learning_rate != "auto"
     return Schedule(
         steps=training.steps,
         learning_rate=training.learning_rate,

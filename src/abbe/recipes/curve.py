@@ -109,6 +109,7 @@ def curve(
     )  # fmt: skip
     session = Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress)
     trainer = _trainer(experiment, dataset, plan, compared, session)
+    experiment = trainer.resolve()
     levels = label_subsets.levels_of(trainer.records, plan.fractions, by_class=trainer.by_class)
     trainings = [
         Training(name, level, seed) for seed, level, name in product(plan.seeds, levels, compared)

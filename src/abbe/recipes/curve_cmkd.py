@@ -10,7 +10,7 @@ import numpy as np
 from abbe import config, scoring
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.recipes import distill, label_subsets, results
+from abbe.recipes import distill, label_subsets, results, schedules
 from abbe.recipes.curve_trainings import (
     Outcome,
     Training,
@@ -78,6 +78,15 @@ class CmkdTrainer:
         self.compared = compared
         self.records: Sequence[Record] = dataset.split("train").labelled.records
         self._experiment, self._dataset, self._session = experiment, dataset, session
+
+    def resolve(self) -> config.Experiment:
+        """Fix the schedule, which all trainings share: unlabelled images stay, as unlabelled."""
+        session = self._session
+        amounts = schedules.amounts_of(self._experiment, self._dataset)
+        self._experiment = schedules.resolve(
+            self._experiment, amounts, session.folder, resume=session.resume, shown=session.progress
+        )
+        return self._experiment
 
     def train(self, training: Training) -> None:
         """Train student and twin, score both on the test images, and write their files."""

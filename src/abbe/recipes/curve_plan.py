@@ -141,15 +141,16 @@ def describe_plan(
         for each in levels
         if each.merged
     ]
-    steps = waiting * experiment.training.steps
+    steps_each = experiment.training.steps
+    assert steps_each is not None  # the schedule is resolved
+    steps = waiting * steps_each
     parts = []
     if pretrainings:
-        steps += len(pretrainings) * experiment.pretraining.steps
-        number, steps_each = len(pretrainings), experiment.pretraining.steps
-        parts.append(f"{number} pretraining{'s' * (number > 1)} of {steps_each} steps")
-    parts.append(
-        f"{waiting} training{'s' * (waiting != 1)} of {experiment.training.steps} steps at most"
-    )
+        number, pretraining_steps = len(pretrainings), experiment.pretraining.steps
+        assert pretraining_steps is not None
+        steps += number * pretraining_steps
+        parts.append(f"{number} pretraining{'s' * (number > 1)} of {pretraining_steps} steps")
+    parts.append(f"{waiting} training{'s' * (waiting != 1)} of {steps_each} steps at most")
     lines.append(f"  to do: {', '.join(parts)}; {steps} steps in all")
     if done:
         lines.append(f"  done already: {done} trainings")
@@ -168,8 +169,10 @@ class Clock:
     def __init__(self, experiment: config.Experiment, waiting: int, pretrainings: int) -> None:
         """Start with so many trainings and pretrainings to do."""
         training, pretraining = experiment.training, experiment.pretraining
+        assert training.steps is not None  # the schedule is resolved
         self._training = training.steps * training.batch_size * training.crop**2
-        self._pretraining = pretraining.steps * pretraining.batch_size * pretraining.crop**2
+        steps = pretraining.steps or 0  # where nothing is pretrained, its length is open
+        self._pretraining = steps * pretraining.batch_size * pretraining.crop**2
         self._work = self._of(waiting, pretrainings)
         self._started = time.perf_counter()
 

@@ -15,7 +15,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.prepare import Prepared
 from abbe.errors import ConfigError
 from abbe.files import write_json
-from abbe.recipes import label_subsets, results, task_data
+from abbe.recipes import label_subsets, results, schedules, task_data
 from abbe.recipes.curve_trainings import (
     Outcome,
     Training,
@@ -136,6 +136,18 @@ class RckdTrainer:
         self._per_seed = pretrain_per_seed
         self._pretrained: dict[str, Pretrained] = {}
         self._features: dict[str, FeaturesOf] = {}
+
+    def resolve(self) -> config.Experiment:
+        """Fix the schedule of pretraining, and that of the task, which all trainings share."""
+        session = self._session
+        amounts = schedules.amounts_of(self._experiment, self._dataset)
+        if set(self.compared) & set(PRETRAINED):
+            crop = self._experiment.pretraining.crop
+            amounts["pretraining"] = schedules.crops_of(self._tiles, crop)
+        self._experiment = schedules.resolve(
+            self._experiment, amounts, session.folder, resume=session.resume, shown=session.progress
+        )
+        return self._experiment
 
     def train(self, training: Training) -> None:
         """Tune one network, fit a linear probe to what it begins with, score both, write them."""

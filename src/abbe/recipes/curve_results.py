@@ -13,6 +13,7 @@ from abbe import config, report, scoring
 from abbe.errors import InputError
 from abbe.files import atomic_path, write_json, write_text
 from abbe.foreign_text import cells
+from abbe.recipes import schedules
 from abbe.recipes.curve_trainings import (
     Floats,
     Outcome,
@@ -129,6 +130,7 @@ def write_results(
         "architecture": experiment.student.architecture,
         "encoder_weights": str(experiment.student.encoder_weights),
         "steps": experiment.training.steps,
+        "schedule": schedules.read_schedule(folder),
         "resamples": experiment.evaluation.resamples,
         "grouped": list(first.images) != list(first.groups),
         "test_groups": len(set(first.groups)),

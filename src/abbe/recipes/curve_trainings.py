@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe import scoring
+from abbe import config, scoring
 from abbe.datasets import Record
 from abbe.errors import InputError
 from abbe.files import atomic_path
@@ -77,6 +77,10 @@ class Trainer(Protocol):
     """The labelled training images."""
     by_class: bool
     """Whether they have classes, to be shared out alike."""
+
+    def resolve(self) -> config.Experiment:
+        """Fix the schedule, which all trainings share; the experiment with it."""
+        ...
 
     def train(self, training: Training) -> None:
         """Carry out a training, and perhaps others that belong to it, up to their files."""

@@ -14,7 +14,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
-from abbe.recipes import build, run_folder
+from abbe.recipes import build, run_folder, schedules
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.evaluate import validator
 from abbe.recipes.results import write_results
@@ -79,6 +79,9 @@ def distill(
     if experiment.recipe == "kdsam":
         from abbe.recipes.distill_promptable import distill_promptable
 
+        experiment = schedules.resolve(
+            experiment, schedules.amounts_of(experiment, dataset), folder, resume=resume
+        )
         return distill_promptable(
             experiment, dataset, folder, accelerator, resume=resume, progress=progress
         )
@@ -90,6 +93,9 @@ def distill(
             dataset,
             Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress),
         )
+    experiment = schedules.resolve(
+        experiment, schedules.amounts_of(experiment, dataset), folder, resume=resume
+    )
     build_student(experiment)  # a mistake in it is told before the teacher's hours, not after
     teacher, store, speed = teach_run(
         experiment, dataset, folder, accelerator, trust_code=trust_code, progress=progress

@@ -161,6 +161,7 @@ def train(
     """Train student, twin and baseline; each one's weights are saved as soon as it is trained."""
     settings, training = experiment.promptable, experiment.training
     embedded, prompted = batches(experiment, accelerator, teacher, material)
+    assert settings.decoder_steps is not None  # the schedule is resolved
     encoder_schedule = build.build_schedule(training)
     decoder_schedule = replace(
         encoder_schedule,

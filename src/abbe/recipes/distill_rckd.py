@@ -16,7 +16,7 @@ from abbe.datasets import Dataset, Record, class_numbers
 from abbe.datasets.batches import Batches
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
-from abbe.recipes import build, run_folder, task_data
+from abbe.recipes import build, run_folder, schedules, task_data
 from abbe.recipes.distill import teach_run
 from abbe.recipes.rckd import (
     HV_MAPS,
@@ -71,11 +71,16 @@ def distill_rckd(experiment: config.Experiment, dataset: Dataset, session: Sessi
     from abbe.recipes.rckd_results import write_results
 
     speed: dict[str, float] = {}
+    tiles = None
+    amounts = schedules.amounts_of(experiment, dataset)
+    if experiment.pretraining.method != "none":
+        tiles = task_data.tiles_of(experiment, dataset)
+        amounts["pretraining"] = schedules.crops_of(tiles, experiment.pretraining.crop)
+    experiment = schedules.resolve(experiment, amounts, session.folder, resume=session.resume)
     model = initial_model(experiment, dataset)
     twin = copy.deepcopy(model)
     pretrained, store = None, None
-    if experiment.pretraining.method != "none":
-        tiles = task_data.tiles_of(experiment, dataset)
+    if tiles is not None:
         store, speed = teach(experiment, tiles, session)
         pretrained = pretrain_encoder(experiment, tiles, store, model, session)
         take_over(model, pretrained)
@@ -154,6 +159,8 @@ def pretrain_encoder(
     settings = experiment.pretraining
     sees, method = experiment.student.sees, settings.method
     assert method != "none"  # the caller asks for pretraining
+    assert settings.steps is not None  # it has resolved the schedule, too
+    assert settings.learning_rate != "auto"
     reading = track(tiles, "reading", disable=not session.progress)
     images = prepare(reading, sees, targets=store)
     outputs, hv = ("foreground",), 0.0

@@ -14,7 +14,7 @@ from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.recipes import results
+from abbe.recipes import results, schedules
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
 from abbe.sam import SAM
@@ -67,6 +67,7 @@ def write_results(
             metric: scoring.PROMPTED_METRICS[metric].name for metric in scores.metrics
         },
         "speed": {**speed, **results.training_speed(trained)},
+        "schedule": schedules.read_schedule(folder),
         "seed": experiment.seed,
         "thresholds": {},
         "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",

@@ -181,6 +181,9 @@ def _merged(
             "changes: 'data' is about data sets that are read from files, and this one is given. "
             "Use abbe.datasets.choose_labelled and assign_splits on it beforehand"
         )
+    given = {f"{key}.{name}" for key, inner in (changes or {}).items() if isinstance(inner, Mapping)
+             for name in inner}  # fmt: skip
+    values = config.without_rivals(values, given)
     for section in (own, changes or {}):
         for key, inner in section.items():
             merged = isinstance(inner, Mapping)

@@ -13,7 +13,7 @@ from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
 from abbe.files import write_json
 from abbe.imaging import choose_rule, three_channels
-from abbe.recipes import results, task_data
+from abbe.recipes import results, schedules, task_data
 from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
@@ -68,6 +68,7 @@ def write_results(
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
         "speed": {**speed, **training_speed(pretrained, trained)},
+        "schedule": schedules.read_schedule(folder),
         "seed": experiment.seed,
         "thresholds": {},
         "thresholds_chosen_on": "nothing: the answer is the most probable class",

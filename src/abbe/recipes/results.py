@@ -12,6 +12,7 @@ import abbe
 from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.files import write_json
+from abbe.recipes import schedules
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.targets import Provenance, TargetStore
@@ -64,6 +65,7 @@ def write_results(
         **summarise(scores, settings.resamples),
         "metric_names": metric_names(scores),
         "speed": {**speed, **training_speed(trained)},
+        "schedule": schedules.read_schedule(folder),
         "seed": experiment.seed,
     }
     for name, (network, _) in trained.items():

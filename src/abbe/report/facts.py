@@ -69,6 +69,24 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def schedule_sentence(stage: Mapping[str, Any]) -> str:
+    """``1875 steps of 16, 30 passes over 250 images (1000 crops); learning rate 0.0001``.
+
+    Args:
+        stage: of a run's ``schedule.json`` or of ``schedule`` in its summary.
+    """
+    images, samples = stage["images"], stage["samples"]
+    data = f"{images} image{'s' * (images != 1)}"
+    if samples != images:
+        data += f" ({samples} crops)"
+    chosen = f" (of {stage['architecture']})" if stage["asked"]["learning_rate"] == "auto" else ""
+    asked = stage["asked"]["passes"]
+    least = asked is not None and stage["steps"] == stage["asked"]["minimum_steps"]
+    length = f"{stage['steps']} steps of {stage['batch_size']}{' (the least)' * least}"
+    rate = f"learning rate {stage['learning_rate']:g}{chosen}"
+    return f"{length}, {stage['passes']:.3g} passes over {data}; {rate}"
+
+
 def duration(seconds: Any) -> str:
     """200 → ``3 min``; nothing where it is unknown."""
     if not is_number(seconds):

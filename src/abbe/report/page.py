@@ -16,6 +16,7 @@ from abbe.report.facts import (
     Fact,
     duration,
     facts_of,
+    schedule_sentence,
     text_of,
 )
 from abbe.report.numbers import (
@@ -74,6 +75,10 @@ def render_page(run: Run) -> str:
         curves=_curves(run),
         trained=sorted({str(entry["model"]) for entry in run.log if "model" in entry}),
         cost_rows=tables.cost_rows(summary),
+        schedule=[
+            Fact(stage.capitalize(), schedule_sentence(entry))
+            for stage, entry in (summary.get("schedule") or {}).items()
+        ],
         speed=_speed(summary),
         data=facts_of(
             {k: v for k, v in (summary.get("data") or {}).items() if k != "class_counts"},

@@ -1,0 +1,51 @@
+"""How long a stage trains: in steps, or in passes over its data, never in both."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+RIVALS = (
+    ("training", "steps", "passes"),
+    ("pretraining", "steps", "passes"),
+    ("promptable", "decoder_steps", "decoder_passes"),
+)
+"""Section, and two keys of it that say the same."""
+
+
+def one_length(values: Any, steps: str, passes: str, usual: int) -> Any:
+    """The values of a section with one of two keys; the usual steps where they have neither.
+
+    Raises:
+        ValueError: they have both.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    if values.get(steps) is not None and values.get(passes) is not None:
+        raise ValueError(
+            f"{steps} ({values[steps]}) and {passes} ({values[passes]}) both say how long: leave "
+            "one of them out"
+        )
+    if values.get(steps) is None and values.get(passes) is None:
+        return {**values, steps: usual}
+    return values
+
+
+def without_rivals(values: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
+    """The contents of an experiment file without the lengths that are given anew in the other way.
+
+    Args:
+        values: of the file.
+        given: keys that will replace others of the file, such as ``training.steps``.
+    """
+    kept, given = dict(values), set(given)
+    for section, *names in RIVALS:
+        for name, rival in (names, reversed(names)):
+            inner = kept.get(section)
+            if f"{section}.{name}" in given and isinstance(inner, Mapping):
+                kept[section] = {key: value for key, value in inner.items() if key != rival}
+    return kept
+
+
+def keys_of(words: Iterable[str]) -> set[str]:
+    """Keys of the experiment file among the words of a command line."""
+    options = (word[2:].partition("=")[0] for word in words if word.startswith("--"))
+    return {option.replace("-", "_") for option in options}
