@@ -6,12 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from gradients_of_parts import CASES, gradients
 from helpers_of_training import lines_of, same, untimed
+
+from abbe.training.checkpoint import load_checkpoint
+from abbe.training.fit import LOG_EVERY
 
 pytestmark = pytest.mark.slow
 
@@ -21,12 +25,17 @@ PATIENCE = 120.0
 
 
 def start(
-    folder: Path, *arguments: str, program: Path = PROGRAM, **environment: str
+    folder: Path,
+    *arguments: str,
+    program: Path = PROGRAM,
+    new_group: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, str(program), str(folder), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        process_group=0 if new_group else None,
     )
 
 
@@ -66,7 +75,38 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert logs[0] == logs[1]
 
 
-def run_two(folder: Path, program: Path = PROGRAM) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_loses_at_most_the_step(tmp_path: Path, number: signal.Signals) -> None:
+    """As from a terminal: the whole group gets the signal, the processes of batches too."""
+    whole = run(tmp_path / "whole", "--dropout=0.3")
+    cut = tmp_path / "cut"
+    stopped = start(cut, "--dropout=0.3", "--seconds=0.1", "--workers=2", new_group=True)
+    wait_for_line(cut / "log.jsonl", step=30)  # the last checkpoint is that of step 28
+    os.killpg(stopped.pid, number)
+    assert stopped.wait(PATIENCE) != 0
+    kept = load_checkpoint(cut / "student.pt")["step"]
+    logged = max(line["step"] for line in lines_of(cut / "log.jsonl"))
+    assert 30 <= kept == logged < 60
+    assert same(whole, run(cut, "--dropout=0.3", "--resume"))
+
+
+def test_two_processes_agree_on_the_step_they_stop_after(tmp_path: Path) -> None:
+    pair = start_two(tmp_path / "two", "--seconds=0.05")
+    try:
+        wait_for_line(tmp_path / "two" / "log.jsonl", step=20)
+        pair[1].send_signal(signal.SIGINT)  # one of them is enough
+        assert all(process.wait(PATIENCE) for process in pair)
+    finally:
+        for process in pair:
+            process.kill()
+    kept = load_checkpoint(tmp_path / "two" / "student.pt")["step"]
+    assert 20 < kept < 60
+    assert kept % LOG_EVERY == 0 or kept % 7 == 0  # where they report, before a validation or not
+
+
+def start_two(
+    folder: Path, *arguments: str, program: Path = PROGRAM
+) -> list[subprocess.Popen[bytes]]:
     """Two processes that share each batch, meeting through the loopback interface."""
     meeting = {
         "MASTER_ADDR": "127.0.0.1",
@@ -76,10 +116,20 @@ def run_two(folder: Path, program: Path = PROGRAM) -> None:
         "LOCAL_WORLD_SIZE": "2",
         "ACCELERATE_USE_CPU": "true",
     }
-    pair = [
-        start(folder, program=program, **meeting, RANK=str(rank), LOCAL_RANK=str(rank))
+    return [
+        start(
+            folder,
+            *arguments,
+            program=program,
+            environment={**meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
         for rank in range(2)
     ]
+
+
+def run_two(folder: Path, program: Path = PROGRAM) -> None:
+    """Two processes train to the end."""
+    pair = start_two(folder, program=program)
     try:
         assert [process.wait(PATIENCE) for process in pair] == [0, 0]
     finally:

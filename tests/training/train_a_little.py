@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
@@ -46,7 +47,10 @@ def main() -> None:
     )
     log = Log(options.folder / "log.jsonl", accelerator, "student")
     checkpoint = options.folder / "student.pt"
-    fit(stage, accelerator, log, checkpoint, resume=options.resume, progress=False)
+    fit(
+        stage, accelerator, log, checkpoint,
+        workers=options.workers, resume=options.resume, progress=False,
+    )  # fmt: skip
     torch.save(net.state_dict(), options.folder / f"net-{accelerator.process_index}.pt")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from abbe import config
-from abbe.cli.arguments import parse, say
+from abbe.cli.arguments import going_on_told, parse, say
 from abbe.cli.sections import Unprefixed
 
 
@@ -31,7 +31,7 @@ class CurveArguments:
 
 CURVE_HELP = """Train at growing shares of the labels, over seeds, and plot what the labels buy.
 
-usage: abbe curve RECIPE|FILE.yaml [--fractions …] [--seeds …] [--resume] [--KEY VALUE …]
+usage: abbe curve RECIPE|FILE.yaml|CURVE [--fractions …] [--seeds …] [--resume] [--KEY VALUE …]
 
 RECIPE is rckd (initialisations are compared: random, given, contrastive, rckd, rckd+contrastive)
 or cmkd (the student with its twin). The teacher answers once, an initialisation is pretrained once,
@@ -45,8 +45,8 @@ examples:
       --initialisations random contrastive rckd --out curves/tiles
   abbe curve cmkd --data.path tissue/ --data.channels nucleus membrane \\
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out curves/a
-  abbe curve curves/tiles/config.yaml --resume
-  abbe curve curves/tiles/config.yaml --resume --seeds 0 1 2 3 4
+  abbe curve curves/tiles --resume
+  abbe curve curves/tiles --resume --seeds 0 1 2 3 4
 
 In --out come curve.csv (a row a training), curve.png and curve.svg, summary.json, scores.parquet
 (by test image), labels.csv (which images keep their labels when) and report.html.
@@ -59,25 +59,26 @@ def run(words: list[str]) -> int:
         say(CURVE_HELP)
         return 0 if words and words[0] in ("-h", "--help") else 2
     from abbe.recipes.curve_plan import for_curve
-    from abbe.recipes.shipped import recipe_path
+    from abbe.recipes.shipped import values_of
 
-    source = recipe_path(words[0])
-    values = config.without_rivals(config.read_values(source), config.keys_of(words[1:]))
+    source, values = values_of(words[0])
+    values = config.without_rivals(values, config.keys_of(words[1:]))
     drafted = config.draft(for_curve(values), str(source))
     default = CurveArguments(experiment=drafted)
     arguments = parse(CurveArguments, f"curve {words[0]}", words[1:], CURVE_HELP, default=default)
     from abbe.recipes.curve import curve
     from abbe.recipes.curve_results import table
 
-    made = curve(
-        arguments.experiment,
-        fractions=arguments.fractions,
-        seeds=arguments.seeds,
-        initialisations=arguments.initialisations,
-        pretrain_per_seed=arguments.pretrain_per_seed,
-        resume=arguments.resume,
-        trust_code=arguments.trust_code,
-    )
+    with going_on_told("curve", arguments.experiment.out, trust_code=arguments.trust_code):
+        made = curve(
+            arguments.experiment,
+            fractions=arguments.fractions,
+            seeds=arguments.seeds,
+            initialisations=arguments.initialisations,
+            pretrain_per_seed=arguments.pretrain_per_seed,
+            resume=arguments.resume,
+            trust_code=arguments.trust_code,
+        )
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(made.summary)}\n\nreport: {made.report}")
     return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from abbe import config
-from abbe.cli.arguments import parse, say
+from abbe.cli.arguments import going_on_told, parse, say
 from abbe.cli.sections import Unprefixed
 
 
@@ -22,15 +22,16 @@ class DistillArguments:
 
 DISTILL_HELP = """Train a student from a teacher's targets, its twin without them, and report both.
 
-usage: abbe distill RECIPE|FILE.yaml [--resume] [--KEY VALUE …]
+usage: abbe distill RECIPE|FILE.yaml|RUN [--resume] [--KEY VALUE …]
 
-RECIPE is one of 'abbe recipes'; every key of the experiment file can be set on the command line.
+RECIPE is one of 'abbe recipes', RUN the folder of a run that was begun. Every key of the experiment
+file can be set on the command line. Ctrl+C keeps all but the step that is being computed.
 
 examples:
   abbe distill cmkd --data.path tissue/ --data.channels nucleus membrane \\
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out runs/a
   abbe distill mine.yaml --student.architecture unet-mobilenetv3 --out runs/b
-  abbe distill runs/a/config.yaml --resume
+  abbe distill runs/a --resume
 
 'abbe distill cmkd --help' lists every key with its meaning and default."""
 
@@ -40,10 +41,10 @@ def run(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
         say(DISTILL_HELP)
         return 0 if words and words[0] in ("-h", "--help") else 2
-    from abbe.recipes.shipped import recipe_path
+    from abbe.recipes.shipped import values_of
 
-    source = recipe_path(words[0])
-    values = config.without_rivals(config.read_values(source), config.keys_of(words[1:]))
+    source, values = values_of(words[0])
+    values = config.without_rivals(values, config.keys_of(words[1:]))
     drafted = config.draft(values, str(source))
     default = DistillArguments(experiment=drafted)
     arguments = parse(DistillArguments, f"distill {words[0]}", words[1:], DISTILL_HELP,
@@ -51,9 +52,10 @@ def run(words: list[str]) -> int:
     from abbe.recipes.distill import distill
     from abbe.recipes.results import table
 
-    finished = distill(
-        arguments.experiment, resume=arguments.resume, trust_code=arguments.trust_code
-    )
+    with going_on_told("distill", arguments.experiment.out, trust_code=arguments.trust_code):
+        finished = distill(
+            arguments.experiment, resume=arguments.resume, trust_code=arguments.trust_code
+        )
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
     return 0

@@ -101,13 +101,28 @@ def curve(
         resume=resume,
     )
     dataset, compared = _checked(experiment, dataset, plan)
-    folder = run_folder.start(experiment, resume=resume)
-    settings = experiment.training
-    accelerator = make_accelerator(
-        folder, precision=settings.precision, trackers=settings.trackers,
-        sync_batch_norm=settings.sync_batch_norm,
-    )  # fmt: skip
-    session = Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress)
+    with run_folder.opened(experiment, resume=resume) as folder:
+        settings = experiment.training
+        accelerator = make_accelerator(
+            folder,
+            precision=settings.precision,
+            trackers=settings.trackers,
+            sync_batch_norm=settings.sync_batch_norm,
+        )
+        session = Session(
+            folder, accelerator, resume=resume, trust_code=trust_code, progress=progress
+        )
+        return _carry_out(experiment, dataset, plan, compared, session)
+
+
+def _carry_out(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    compared: tuple[str, ...],
+    session: Session,
+) -> Curve:
+    folder, accelerator = session.folder, session.accelerator
     trainer = _trainer(experiment, dataset, plan, compared, session)
     experiment = trainer.resolve()
     levels = label_subsets.levels_of(trainer.records, plan.fractions, by_class=trainer.by_class)
@@ -118,7 +133,7 @@ def curve(
     if accelerator.is_main_process:
         _begin(folder, experiment, plan, trainer, levels, accelerator)
     accelerator.wait_for_everyone()
-    shown = progress and accelerator.is_main_process
+    shown = session.progress and accelerator.is_main_process
     if shown:
         waiting = _waiting(folder, trainings)
         text = describe_plan(

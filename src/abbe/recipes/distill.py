@@ -59,7 +59,21 @@ def distill(
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
         check(experiment, dataset)
-    folder = run_folder.start(experiment, resume=resume)
+    with run_folder.opened(experiment, resume=resume) as folder:
+        return _carry_out(
+            experiment, dataset, folder, resume=resume, trust_code=trust_code, progress=progress
+        )
+
+
+def _carry_out(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    resume: bool,
+    trust_code: bool,
+    progress: bool,
+) -> Run:
     training = experiment.training
     accelerator = make_accelerator(
         folder,

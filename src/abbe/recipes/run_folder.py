@@ -5,9 +5,12 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 from abbe import config
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
+from abbe.locks import alone
 
 PACKAGES = (
     "abbe",
@@ -73,7 +77,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     if not path.is_file():
         raise InputError(
             f"{folder}: holds no finished run (summary.json is missing). "
-            "Give a run folder, or finish it with 'abbe distill FOLDER/config.yaml --resume'"
+            "Give a run folder, or finish it with 'abbe distill FOLDER --resume'"
         )
     summary = json.loads(path.read_text(encoding="utf-8"))
     if summary.get("kind") == "curve":
@@ -84,45 +88,88 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     return Run(Path(folder), summary)
 
 
-def start(experiment: config.Experiment, *, resume: bool) -> Path:
-    """Make the run folder and write config.yaml into it, or check that a resumed one is the same.
+@contextmanager
+def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
+    """The run folder with config.yaml in it, for this process alone.
+
+    A start that fails before anything is computed leaves no folder behind. Of several processes
+    the first makes the folder, and stops them all if it cannot.
 
     Raises:
         ConfigError: the folder holds a run and ``resume`` is not set, holds a run of another
-            experiment, or cannot be written.
+            experiment, is being trained by another process, or cannot be written.
     """
     folder = experiment.out
     if os.environ.get("RANK", "0") != "0":
-        return folder  # the first of several processes makes it, and stops them all if it cannot
+        yield folder
+        return
+    made = not folder.exists()
+    with ExitStack() as stack:
+        if made:
+            stack.callback(_remove_empty, folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(folder / ".lock"))
+            _start(experiment, resume=resume)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"{folder}: {error} is at work there. Wait until it has ended, or give another "
+                "--out"
+            ) from error
+        except OSError as error:
+            raise ConfigError(
+                f"out: cannot write to {folder} ({error.strerror}). Give another --out"
+            ) from error
+        try:
+            yield folder
+        finally:
+            if made and not _has_computed(folder):
+                _forget(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds something, or was never made
+        folder.rmdir()
+
+
+def _start(experiment: config.Experiment, *, resume: bool) -> None:
+    """Write config.yaml, or check that a resumed run is the same."""
+    folder = experiment.out
     written = folder / "config.yaml"
     if written.exists() and _has_trained(folder):
         if not resume:
             raise ConfigError(
                 f"{folder}: already holds a run. Give --resume to finish it, or another --out"
             )
-        differing = _differences(
-            config.load(written).model_dump(mode="json"), experiment.model_dump(mode="json")
+        before, now = (
+            each.model_dump(mode="json", exclude={"out"})  # a folder may be moved
+            for each in (config.load(written), experiment)
         )
+        differing = _differences(before, now)
         if differing:
             raise ConfigError(
                 f"{folder}: was begun with another experiment; these keys differ: "
-                f"{', '.join(differing)}. Resume with {written}, or give another --out"
+                f"{', '.join(differing)}. Resume with {folder} alone, or give another --out"
             )
-        return folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save(experiment, written)
-    except OSError as error:
-        raise ConfigError(
-            f"out: cannot write to {folder} ({error.strerror}). Give another --out"
-        ) from error
-    return folder
+        return
+    config.save(experiment, written)
 
 
 def _has_trained(folder: Path) -> bool:
     """Whether there is more to lose than a config.yaml: a wrong path is mended by trying again."""
     names = ("log.jsonl", "checkpoints", "summary.json", "pretraining", "trainings")
     return any((folder / name).exists() for name in names)
+
+
+def _has_computed(folder: Path) -> bool:
+    return _has_trained(folder) or (folder / "targets.zarr").exists()
+
+
+def _forget(folder: Path) -> None:
+    """Take out what a start writes before it computes anything."""
+    for name in ("config.yaml", "environment.json", "schedule.json"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -1,10 +1,14 @@
 """The experiment files that come with Abbe."""
 
 from pathlib import Path
+from typing import Any
 
+from abbe import config
 from abbe.errors import ConfigError
 from abbe.files import write_text
 
+CONFIG = "config.yaml"
+"""The experiment file in the folder of a run."""
 FOLDER = Path(__file__).parent
 
 
@@ -14,19 +18,35 @@ def names() -> list[str]:
 
 
 def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe, or the user's own.
+    """The file of a shipped recipe, the user's own, or that of a run that was begun.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of these.
     """
     if name in names():
         return FOLDER / f"{name}.yaml"
     path = Path(name)
+    if (path / CONFIG).is_file():
+        return path / CONFIG
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path
     raise ConfigError(
-        f"'{name}' is neither a shipped recipe ({', '.join(names())}) nor a .yaml file"
+        f"'{name}' is neither a shipped recipe ({', '.join(names())}), nor a .yaml file, nor the "
+        f"folder of a run ({CONFIG} is missing)"
     )
+
+
+def values_of(name: str) -> tuple[Path, dict[str, Any]]:
+    """The file that `recipe_path` finds and its values; a run goes on where its folder is now.
+
+    Raises:
+        ConfigError: there is no such file, or it is no experiment file.
+    """
+    source = recipe_path(name)
+    values = config.read_values(source)
+    if Path(name) == source.parent:
+        values["out"] = name
+    return source, values
 
 
 def listing() -> str:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from abbe.datasets.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
+from abbe.training.interrupts import leave_stopping_to_main, stop_asked
 from abbe.training.log import Log, progress_bar
 from abbe.training.memory import freed_memory_kept, memory_format
 from abbe.training.stage import Schedule, Stage, Term, on_image
@@ -104,7 +105,8 @@ def fit(
         stage: what to train and how.
         accelerator: device, precision and processes.
         log: where values go.
-        checkpoint: file of this stage's state, written at every validation.
+        checkpoint: file of this stage's state, written at every validation and when a signal
+            (Ctrl+C, SIGTERM) ends the training.
         seed: seed of dropout and the like.
         workers: processes that prepare batches; 0 prepares them in this one.
         resume: continue from ``checkpoint`` if it exists.
@@ -112,6 +114,7 @@ def fit(
 
     Raises:
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
+        KeyboardInterrupt: a signal asked to stop; the checkpoint holds the last step.
     """
     run = _Run(stage, accelerator, log, checkpoint, seed)
     if resume:
@@ -123,21 +126,27 @@ def fit(
     with (
         freed_memory_kept(accelerator.device),
         progress_bar(name, stage.schedule.steps, run.step, shown=shown) as bar,
+        stop_asked() as asked,
     ):
         for batch in run.batches(workers):
             run.train_step(batch)
             last = run.step == stage.schedule.steps
             validates = last or run.step % stage.schedule.validate_every == 0
+            reports = validates or run.step % LOG_EVERY == 0
+            stops = run.agreed(asked(), now=reports)
             # Before a checkpoint too: what is logged after it then depends on later steps alone.
-            if validates or run.step % LOG_EVERY == 0:
+            if reports or stops:
                 bar.advance(run.step, run.report())
-            if validates:
+            if validates or stops:
                 run.require_finite_weights()
-                run.validate()
+                if validates:
+                    run.validate()
                 run.save()
                 bar.note(run.state())
-                if run.stopped:
-                    break
+            if stops:
+                raise KeyboardInterrupt
+            if run.stopped:
+                break
     return run.finish()
 
 
@@ -201,6 +210,7 @@ class _Run:
             num_workers=workers,
             prefetch_factor=4 if workers else None,
             pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=leave_stopping_to_main,
         )
         ready = iter(loader)
         while True:
@@ -243,6 +253,16 @@ class _Run:
                 self._sums[kind][name] = (total + value, count + 1)
         self.images += len(batch["image"]) * self.accelerator.num_processes
         self.trained_for += time.perf_counter() - started
+
+    def agreed(self, asked: bool, *, now: bool) -> bool:
+        """Whether to stop; several processes tell each other only when they report anyway."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        if not now:
+            return False
+        told = torch.tensor(float(asked), device=self.accelerator.device)
+        reduced: Any = self.accelerator.reduce(told, reduction="sum")
+        return bool(reduced)
 
     def report(self) -> str:
         """Log the means since the last report; a short text for the progress bar."""

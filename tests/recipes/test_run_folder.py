@@ -1,0 +1,73 @@
+"""One process at a time in the folder of a run; starts that fail leave none; folders go on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import TINY, TISSUE, abbe
+
+from abbe.locks import alone
+
+SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
+
+
+def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "runs" / "a"
+    missing = tmp_path / "missing.safetensors"
+    assert abbe(*SUPERVISED, "--student.encoder-weights", missing, "--out", out) == 1
+    assert "missing.safetensors" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_start_that_fails_takes_nothing_from_a_folder_that_was_there(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    missing = tmp_path / "missing.safetensors"
+    assert abbe(*SUPERVISED, "--student.encoder-weights", missing, "--out", out) == 1
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, capsys, resume) -> None:
+    out = tmp_path / "a"
+    out.mkdir()
+    with alone(out / ".lock"):
+        assert abbe(*SUPERVISED, "--out", out, *resume) == 1
+    said = capsys.readouterr().err
+    assert str(out) in said
+    assert f"process {os.getpid()}" in said
+    assert [path.name for path in out.iterdir()] == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_path: Path) -> None:
+    out, moved = tmp_path / "a", tmp_path / "moved"
+    long = [*SUPERVISED, "--training.steps", "400", "--training.validate-every", "400"]
+    stopped = subprocess.Popen(
+        [sys.executable, "-m", "abbe", *long, "--out", str(out)],
+        stderr=subprocess.PIPE, text=True, process_group=0,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (out / "log.jsonl").exists():
+        assert time.monotonic() < deadline
+        assert stopped.poll() is None
+        time.sleep(0.02)
+    os.killpg(stopped.pid, signal.SIGINT)
+    _, said = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    assert f"Go on with: abbe distill {out} --resume" in said
+    assert "Traceback" not in said
+    shutil.move(out, moved)
+    assert abbe("distill", moved, "--resume") == 0
+    assert json.loads((moved / "summary.json").read_text())["models"]["student"]
+    steps = [json.loads(line)["step"] for line in (moved / "log.jsonl").read_text().splitlines()]
+    assert sorted(steps) == steps
+    assert steps[-1] == 400
