@@ -1,3 +1,5 @@
+import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +7,8 @@ import PIL.Image
 import pytest
 from helpers_of_datasets import two_objects
 
-from abbe.datasets import folder
-from abbe.datasets.collection import FileLabel
+from abbe.datasets import assign_splits, check, folder
+from abbe.datasets.collection import FileLabel, label_of
 from abbe.errors import InputError
 from abbe.imaging import write_labels
 
@@ -216,3 +218,99 @@ def test_labels_may_be_called_labels_and_a_plain_name_comes_first(make_folder):
     files = [record.label.path.name for record in dataset if isinstance(record.label, FileLabel)]
     assert files == ["a.png", "b.labels.png"]
     assert dataset.problems == ("labels: 1 labels have no image: a.labels.png",)
+
+
+def test_masks_beside_copies_of_their_images_are_the_labels(make_folder):
+    root = make_folder(names=["a", "b"], labelled=[])
+    (root / "labels").rmdir()
+    for id, end in (("a", "_cp_masks"), ("b", "_masks")):
+        (root / "cellpose").mkdir(exist_ok=True)
+        (root / "cellpose" / f"{id}.png").write_bytes((root / "images" / f"{id}.png").read_bytes())
+        write_labels(root / "cellpose" / f"{id}{end}.png", two_objects())
+        (root / "cellpose" / f"{id}_seg.npy").write_bytes(b"pickled")
+    dataset = folder(root, labels="cellpose")
+    names = [record.label.path.name for record in dataset if isinstance(record.label, FileLabel)]
+    assert names == ["a_cp_masks.png", "b_masks.png"]
+    (problem,) = dataset.problems
+    assert problem.endswith("taken for copies of images, as masks lie beside them: a.png, b.png")
+
+
+def test_masks_beside_the_images_are_no_images(make_folder):
+    root = make_folder(names=["a", "b", "c_mask"], labelled=["b"])
+    write_labels(root / "images" / "a_cp_masks.tif", two_objects())
+    (root / "images" / "a_seg.npy").write_bytes(b"pickled")
+    dataset = folder(root)
+    assert dataset.ids == ("a", "b", "c_mask")  # there is no image c
+    assert dataset.problems[0].endswith("which are no images: a_cp_masks.tif, a_seg.npy")
+    assert dataset.labelled.ids == ("b",)
+    shutil.rmtree(root / "labels")
+    dataset = folder(root)
+    assert dataset.labelled.ids == ("a",)
+    assert dataset.notes == (
+        "there is no folder labels/: masks beside the images are taken, 1 of them",
+    )
+
+
+def test_an_image_in_the_place_of_its_mask_is_an_error(make_folder):
+    root = make_folder(names=["a", "b"], labelled=["b"])
+    sparse = np.kron(two_objects((16, 20)) * 40, np.ones((2, 2), int)).astype(np.uint8)
+    for kind in ("images", "labels"):
+        PIL.Image.fromarray(sparse).save(root / kind / "a.png")
+    dataset = folder(root)
+    (problem,) = (each for each in check(dataset).problems if each.severity == "error")
+    assert (problem.what, problem.where[0][0]) == ("label cannot be used", "a")
+    with pytest.raises(InputError, match="a: the label has the same pixels as the image"):
+        label_of(dataset["a"], dataset["a"].image.open())
+    assert label_of(dataset["b"], dataset["b"].image.open()) is not None
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_columns_with_a_meaning_may_be_written_in_any_case(make_folder, mark: str):
+    table = "Image, Split ,GROUP,Class,Stain\na,Train,p1,tumour,DAPI\nb,TEST,p2,stroma,\n"
+    root = make_folder(names=["a", "b"], index=table.replace(",", mark))
+    dataset = folder(root)
+    assert [(each.split, each.group) for each in dataset] == [("train", "p1"), ("test", "p2")]
+    assert dataset.classes == ("stroma", "tumour")
+    assert folder(root, group="GROUP")["a"].group == "p1"
+    assert dataset.where(Stain="DAPI").ids == ("a",)
+    file = root / "splits.csv"
+    file.write_text("ID;SPLIT\na;Test\nb;train\n")
+    assert assign_splits(dataset, file=file)["a"].split == "test"
+
+
+def test_a_column_that_is_there_in_two_spellings(make_folder):
+    root = make_folder(names=["a"], index="id,split,Split\na,train,x\n")
+    assert folder(root)["a"].split == "train"
+    (root / "index.csv").write_text("id,SPLIT,Split\na,train,x\n")
+    with pytest.raises(InputError, match="the columns 'SPLIT' and 'Split'; keep one"):
+        folder(root)
+
+
+def test_letters_with_and_without_their_marks_composed_are_the_same(make_folder):
+    apart, composed = (unicodedata.normalize(form, "Zelle_ä") for form in ("NFD", "NFC"))
+    assert apart != composed
+    root = make_folder(names=[apart, "plain"], labelled=[composed])
+    (root / "index.csv").write_text(f"id,split\n{apart},val\nplain.png,train\n", encoding="utf-8")
+    dataset = folder(root)
+    assert dataset.ids == (composed, "plain")
+    assert dataset.labelled.ids == (composed,)
+    assert dataset[composed].split == "val"
+    assert dataset.problems == ()
+    assert dataset[composed].image.open().shape == (32, 40)
+
+
+def test_a_number_that_means_unknown(make_folder):
+    root = make_folder(names=["a"])
+    labels = two_objects()
+    labels[-3:] = 255
+    write_labels(root / "labels" / "a.png", labels)
+    write_labels(root / "types" / "a.png", labels)
+    dataset = folder(root, ignore=255, types="types", classes=("x", "y"))
+    record = dataset["a"]
+    assert record.label is not None
+    assert record.types is not None
+    for found in (record.label.read(), record.types.read()):
+        np.testing.assert_array_equal(found, np.where(labels == 255, -1, labels))
+    report = check(folder(root))
+    assert any("may mean 'ignore'" in each.what for each in report.problems)
+    assert not any("may mean 'ignore'" in each.what for each in check(dataset).problems)

@@ -69,6 +69,14 @@ def test_results_are_known_by_where_they_would_lie(tmp_path):
     assert set(find_images([one], tmp_path)) == {one / "a.png", lone}
 
 
+def test_what_cellpose_leaves_beside_an_image_is_no_image(tmp_path):
+    image = write(tmp_path / "a.png")
+    masks, other = write(tmp_path / "a_cp_masks.png"), write(tmp_path / "b_cp_masks.png")
+    (tmp_path / "a_seg.npy").write_bytes(b"pickled")
+    assert set(find_images([tmp_path])) == {image, other}  # there is no image b
+    assert set(find_images([tmp_path, masks])) == {image, masks, other}
+
+
 def test_a_name_that_cannot_be_is_no_image(tmp_path):
     with pytest.raises(InputError, match="no such image"):
         find_images([tmp_path / ("n" * 300)])

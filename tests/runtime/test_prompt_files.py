@@ -1,5 +1,7 @@
 """Tables of boxes and points, several rows an object, and folders of masks."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def test_masks_may_be_called_labels_and_a_plain_name_comes_first(tmp_path):
     ("text", "complaint"),
     [
         ("id,x\na,1\n", "needs the columns id and x0, y0, x1, y1, or id and x, y"),
-        ("", "it has nothing"),
+        ("", "is empty"),
         ("x,y\n1,2\n", "needs the columns id, x, y"),
         ("id,x,y\na,1,z\n", "line 2: x, y must be numbers"),
         ("id,x,y,positive\na,1,2,yes\n", "line 2: positive is 'yes'"),
@@ -68,3 +70,40 @@ def test_masks_may_be_called_labels_and_a_plain_name_comes_first(tmp_path):
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, complaint):
     with pytest.raises(InputError, match=complaint):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("sides", ["w,h", "W,H", "width,height"])
+def test_boxes_as_coco_has_them_are_not_read_as_points(tmp_path, sides):
+    with pytest.raises(InputError, match=sides.replace(",", " and ") + r" .*x1 = x \+ w"):
+        read(tmp_path, f"id,x,y,{sides}\na,10,10,20,20\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;x0;y0;x1;y1\na;10;11;30;31\n",
+        "id, x0, y0, x1, y1\na, 10, 11, 30, 31\n",
+        "ID\tX0\tY0\tX1\tY1\na\t10\t11\t30\t31\n",
+        "\ufeffId,x0,y0,x1,y1\na,10,11,30,31\n",
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, text):
+    (prompt,) = read(tmp_path, text)("a", (90, 90))
+    assert prompt.box == (10, 11, 30, 31)
+
+
+def test_names_are_found_however_their_letters_are_composed(tmp_path):
+    apart, composed = (unicodedata.normalize(form, "ä") for form in ("NFD", "NFC"))
+    table = read(tmp_path, f"id,x,y\n{apart},1,2\n")
+    assert len(table(composed, (9, 9))) == len(table(apart, (9, 9))) == 1
+    write_labels(tmp_path / "masks" / f"{apart}.png", np.eye(9, dtype=np.int32))
+    masks = read_prompts(tmp_path / "masks")
+    assert len(masks(composed, (9, 9))) == len(masks(apart, (9, 9))) == 1
+
+
+def test_masks_go_before_copies_of_their_images(tmp_path):
+    for name in ("a.tif", "a_cp_masks.png", "a_seg.npy", "b_mask.png", "c.png"):
+        (tmp_path / name).write_bytes(b"-")
+    files = {id: path.name for id, path in mask_files(tmp_path).items()}
+    assert files == {"a": "a_cp_masks.png", "b": "b_mask.png", "c": "c.png"}
+    assert list(mask_files(tmp_path, "_mask")) == ["b"]

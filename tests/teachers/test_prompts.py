@@ -149,7 +149,7 @@ def test_a_fingerprint_changes_with_what_the_prompts_say(tmp_path):
     ("text", "complaint"),
     [
         ("id,x0,y0\na,1,2\n", "needs the columns id, x0, y0, x1, y1; it has id, x0, y0"),
-        ("", "it has nothing"),
+        ("", "is empty"),
         ("id,x0,y0,x1,y1\na,1,2,x,4\n", "line 2: x0, y0, x1, y1 must be numbers"),
         ("id,x0,y0,x1,y1\na,1,2,,4\n", "line 2"),
         ("id,x0,y0,x1,y1\na,3,2,3,4\n", "box of no area"),
@@ -168,7 +168,7 @@ def test_missing_sources_and_unknown_modes_are_named(tmp_path):
         prompter("oracle_box")
     with pytest.raises(ConfigError, match="give prompt_file="):
         prompter("point")
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="cannot be read as a UTF-8 table"):
         prompter("box", source=tmp_path / "none.csv")
     assert prompter("amg") is None
 

@@ -1,8 +1,7 @@
 """A folder as a data set: ``images/``, ``labels/`` with the same names, and ``index.csv``."""
 
-import csv
-import io
 import os
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
-from abbe.foreign_text import cell_text
+from abbe.imaging.label_names import MASK_NAMES, beside
 from abbe.imaging.labels import read_numbers
+from abbe.tables import read_csv
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
@@ -22,6 +22,10 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 LABEL_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 ID_COLUMNS = ("id", "image", "name")
+COLUMNS = (*ID_COLUMNS, "split", "group", "class")
+"""Columns with a meaning; they may be written in any case."""
+
+_BESIDE_IMAGES = (*MASK_NAMES, "_seg")
 
 LAYOUT = """expected is
   images/     one file an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, npy, npz)
@@ -129,9 +133,14 @@ def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     images, others = _files_by_id(directory, IMAGE_SUFFIXES)
     if not images:
         raise InputError(f"{directory} holds no image that Abbe reads; {LAYOUT}")
+    problems = []
     if others:
-        return images, (f"images/ holds what is no image and is left out: {listing(others)}",)
-    return images, ()
+        problems.append(f"images/ holds what is no image and is left out: {listing(others)}")
+    masks = {id: file for id, file in images.items() if beside(id, images, _BESIDE_IMAGES)}
+    if masks:
+        names = listing(file.name for file in masks.values())
+        problems.append(f"images/ holds masks beside their images, which are no images: {names}")
+    return {id: file for id, file in images.items() if id not in masks}, tuple(problems)
 
 
 def _labels(
@@ -141,14 +150,19 @@ def _labels(
     if labels is None:
         return {}, (), ("labels were left out on request",)
     directory = root / labels
-    if not directory.is_dir():
-        if Path(labels) == Path("labels"):
+    known = set(ids)
+    if not directory.is_dir() and Path(labels) == Path("labels"):
+        found, _ = _files_by_id(root / "images", LABEL_SUFFIXES)
+        own = {id: file for id, file in _named_like(known, found).items() if file != found.get(id)}
+        if not own:
             return {}, (), ("there is no folder labels/: every image is unlabelled",)
+        note = f"there is no folder labels/: masks beside the images are taken, {len(own)} of them"
+        return {id: file for id, file in own.items() if id in known}, (), (note,)
+    if not directory.is_dir():
         raise InputError(f"{root} has no folder {labels}; {_label_folders(root)}")
     found, others = _files_by_id(directory, LABEL_SUFFIXES)
     if not found:
         raise InputError(f"{directory} holds no label file; {_label_folders(root)}")
-    known = set(ids)
     files = _named_like(known, found)
     strays = [file.name for id, file in files.items() if id not in known]
     if len(strays) == len(files):
@@ -161,16 +175,32 @@ def _labels(
         problems.append(f"{labels}: {len(strays)} labels have no image: {listing(strays)}")
     if others:
         problems.append(f"{labels}: what is no label file is left out: {listing(others)}")
+    if passed := [file.name for id, file in found.items() if files.get(id) not in (None, file)]:
+        names = listing(passed)
+        problems.append(f"{labels}: taken for copies of images, as masks lie beside them: {names}")
     return {id: file for id, file in files.items() if id in known}, tuple(problems), ()
 
 
 def _named_like(ids: Collection[str], files: Mapping[str, Path]) -> dict[str, Path]:
-    """Label files by id: ID.labels.png, as predict and serve call it, where there is no ID.png."""
+    """Label files by id.
+
+    ID.labels.png, as predict and serve call it, is taken where there is no ID.png. ID_masks.png
+    and the like are taken before ID.png, which is a copy of the image then; Cellpose's ID_seg.npy
+    beside them holds the same once more.
+    """
     named: dict[str, Path] = {}
     for name, file in files.items():
         id = name.removesuffix(".labels")
         like = name not in ids and id in ids and id not in files
         named[id if like else name] = file
+    for name, file in files.items():
+        if name in ids:
+            continue
+        if id := beside(name, ids):
+            named[id] = file
+            named.pop(name, None)
+        elif beside(name, ids, ("_seg",)) and file.suffix == ".npy":
+            named.pop(name)
     return named
 
 
@@ -191,7 +221,7 @@ def _files_by_id(directory: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, 
     for file in sorted(directory.iterdir()):
         if file.name.startswith("."):
             continue
-        id = _without_suffix(file.name, suffixes)
+        id = _without_suffix(composed(file.name), suffixes)
         if id is None or (file.is_dir() and not file.name.lower().endswith(".zarr")):
             others.append(file.name)
         elif id in files:
@@ -202,6 +232,11 @@ def _files_by_id(directory: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, 
         else:
             files[id] = file
     return files, others
+
+
+def composed(name: str) -> str:
+    """The name with composed letters (NFC): macOS takes them apart, and ä is not ä then."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _without_suffix(name: str, suffixes: tuple[str, ...]) -> str | None:
@@ -221,7 +256,7 @@ class _Table:
     problems: tuple[str, ...] = ()
 
     def split_of(self, id: str) -> str | None:
-        value = self.rows.get(id, {}).get("split", "") or None
+        value = self.rows.get(id, {}).get("split", "").lower() or None
         if value is not None and value not in SPLITS:
             raise InputError(
                 f"{self.file}: image '{id}' has the split '{value}'; "
@@ -240,9 +275,9 @@ def _read_table(file: Path, images: Mapping[str, Path]) -> _Table:
     """Read ``index.csv`` and match its rows to the images, by name with or without extension."""
     if not file.exists():
         return _Table(file, {}, ())
-    header, rows = read_csv(file)
+    header, rows = read_csv(file, COLUMNS)
     column = id_column(file, header)
-    by_file_name = {path.name: id for id, path in images.items()}
+    by_file_name = {composed(path.name): id for id, path in images.items()}
     matched: dict[str, dict[str, str]] = {}
     strays: list[str] = []
     for row in rows:
@@ -266,34 +301,6 @@ def _read_table(file: Path, images: Mapping[str, Path]) -> _Table:
     if missing:
         problems.append(f"index.csv: {len(missing)} images have no row: {listing(missing)}")
     return _Table(file, matched, header, tuple(problems))
-
-
-def read_csv(file: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
-    """The header and the rows of a table separated by commas, semicolons or tabs.
-
-    Raises:
-        InputError: The file is not UTF-8 text, is empty, or a row is longer than the header.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from error
-    first = text.partition("\n")[0]
-    delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
-    whole = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    lines = [[cell_text(value) for value in line] for line in whole if line]
-    if not lines:
-        raise InputError(f"{file} is empty; its first line must name the columns")
-    header = tuple(name.strip() for name in lines[0])
-    rows: list[dict[str, str]] = []
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) > len(header):
-            raise InputError(
-                f"{file}: row {number} has {len(line)} values, but there are {len(header)} columns"
-            )
-        values = [value.strip() for value in line] + [""] * (len(header) - len(line))
-        rows.append(dict(zip(header, values, strict=True)))
-    return header, rows
 
 
 def id_column(file: Path, header: Sequence[str]) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from abbe.datasets.collection import SPLITS, Dataset, Record, Split
-from abbe.datasets.folder import id_column, listing, read_csv
+from abbe.datasets.folder import COLUMNS, id_column, listing
 from abbe.errors import InputError
+from abbe.tables import read_csv
 
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.7, "val": 0.1, "test": 0.2})
 
@@ -164,7 +165,7 @@ def _from_column(dataset: Dataset, column: str) -> dict[str, str]:
 
 
 def _from_file(dataset: Dataset, file: Path) -> dict[str, str]:
-    header, rows = read_csv(file)
+    header, rows = read_csv(file, COLUMNS)
     column = id_column(file, header)
     if "split" not in header:
         raise InputError(f"{file} has no column 'split'; its columns are: {', '.join(header)}")
@@ -182,6 +183,7 @@ def _from_file(dataset: Dataset, file: Path) -> dict[str, str]:
 
 
 def _known(value: str, where: str, id: str) -> str:
+    value = value.lower()
     if value not in SPLITS:
         raise InputError(
             f"{where}: image '{id}' has the split '{value}'; allowed are {', '.join(SPLITS)}"

@@ -78,8 +78,8 @@ def find_images(
     """The images that files, folders and patterns name, with where each lies below its folder.
 
     Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
-    image. Of folders and patterns, what is called as a result of another image found is no image;
-    a file that is named is always taken.
+    image. Of folders and patterns, what is called as a result of another image found, or as
+    Cellpose's masks of one, is no image; a file that is named is always taken.
 
     Args:
         inputs: Files, folders, patterns.
@@ -111,7 +111,7 @@ def find_images(
     found = {
         image: below
         for image, below in found.items()
-        if image in named or os.path.abspath(image) not in results
+        if image in named or not (os.path.abspath(image) in results or _of_cellpose(image, found))
     }
     stems: dict[Path, Path] = {}
     for image, below in found.items():
@@ -285,6 +285,14 @@ def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
                 yield from _images_below(path, out)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
+
+
+def _of_cellpose(path: Path, images: Mapping[Path, Path]) -> bool:
+    """Whether this is called as Cellpose's masks, or its own file, of an image beside it."""
+    stems = {stem_of(image) for image in images}
+    end = "_seg" if path.suffix == ".npy" else "_cp_masks"
+    own = stem_of(path)
+    return own.name.endswith(end) and own.with_name(own.name.removesuffix(end)) in stems
 
 
 def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None) -> set[str]:

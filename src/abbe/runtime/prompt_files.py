@@ -1,6 +1,6 @@
 """Prompts from files: tables of boxes and points, and folders of another program's masks."""
 
-import csv
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
-from abbe.foreign_text import cell_text
+from abbe.imaging.label_names import MASK_NAMES, beside
+from abbe.tables import read_csv
 
 MASK_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
+_COLUMNS = ("id", "object", "positive", *_BOX, *_POINT)
+_SIDES = ("w", "h", "width", "height")
 
 
 @dataclass
@@ -81,51 +84,41 @@ def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
     Raises:
         InputError: The file cannot be read, lacks a column, or a cell is no number.
     """
-    rows, header = _cells(path)
+    header, rows = read_csv(path, _COLUMNS)
     wanted = ["id", *columns]
     if not rows or any(name not in header for name in wanted):
         raise InputError(
             f"{path}: needs the columns {', '.join(wanted)}; it has "
-            f"{', '.join(header) if rows else 'nothing'}"
+            f"{', '.join(header) if rows else 'no rows'}"
         )
     found = []
     for line, row in enumerate(rows, start=2):
-        cells = [(row[name] or "").strip() for name in columns]
+        cells = [row[name] for name in columns]
         try:
             values = [float(cell) for cell in cells] if any(cells) else []
         except ValueError:
             values = [float("nan")]
         if not np.isfinite(values).all():
             raise InputError(f"{path}: line {line}: {', '.join(columns)} must be numbers")
-        others = {name: (row[name] or "").strip() for name in header if name not in wanted}
+        others = {name: row[name] for name in header if name not in wanted}
         found.append(Row(line, row["id"], values, others))
     return found
 
 
-def _cells(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = header = [cell_text(name) for name in reader.fieldnames or ()]
-            rows = [
-                {
-                    name: cell_text(cell) if isinstance(cell, str) else cell
-                    for name, cell in row.items()
-                }
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not readable as a .csv file of prompts ({error})") from error
-    return rows, header
-
-
 def _from_table(path: Path) -> Prompts:
-    header = _cells(path)[1]
+    header, _ = read_csv(path, _COLUMNS)
     boxes = all(name in header for name in _BOX)
     if not boxes and not all(name in header for name in _POINT):
         raise InputError(
             f"{path}: needs the columns id and {', '.join(_BOX)}, or id and {', '.join(_POINT)}; "
-            f"it has {', '.join(header) or 'nothing'}"
+            f"it has {', '.join(header)}"
+        )
+    sides = [name for name in header if name.lower() in _SIDES]
+    if sides and not boxes:
+        raise InputError(
+            f"{path}: x and y are read as points, but with {' and '.join(sides)} they are rather "
+            "the corners of boxes, as in COCO. For boxes give x0, y0, x1 = x + w and y1 = y + h; "
+            "for points leave these columns out"
         )
     images: dict[str, dict[str, ObjectPrompt]] = {}
     for row in read_table(path, _BOX if boxes else _POINT):
@@ -143,6 +136,7 @@ def _from_table(path: Path) -> Prompts:
             prompt.box = tuple(row.values)
 
     def prompts(id: str, shape: tuple[int, int]) -> list[ObjectPrompt]:
+        id = unicodedata.normalize("NFC", id)
         if id not in images:
             raise InputError(
                 f"{path}: no row for the image '{id}'. An image without objects needs a row with "
@@ -169,6 +163,7 @@ def _from_masks(folder: Path) -> Prompts:
     files = mask_files(folder)
 
     def prompts(id: str, shape: tuple[int, int]) -> list[ObjectPrompt]:
+        id = unicodedata.normalize("NFC", id)
         if id not in files:
             raise InputError(f"{folder}: no mask for the image '{id}'")
         labels = read_labels(files[id])
@@ -189,7 +184,8 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
     """The label images or masks in a folder, by the id of the image they belong to.
 
     Where no suffix is asked for, ID.labels.png, as predict and serve call it, counts as ID.png
-    where there is none.
+    where there is none, and ID_masks.png, ID_cp_masks.png and the like go before ID.png, which is
+    a copy of the image then.
 
     Args:
         folder: Where they lie.
@@ -204,7 +200,8 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
     labels: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         ending = next((s for s in MASK_SUFFIXES if path.name.lower().endswith(s)), None)
-        stem = path.name if ending is None else path.name[: -len(ending)]
+        name = unicodedata.normalize("NFC", path.name)
+        stem = name if ending is None else name[: -len(ending)]
         if ending is None or path.name.startswith(".") or not stem.endswith(suffix):
             continue
         id = stem.removesuffix(suffix)
@@ -214,11 +211,26 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
             raise InputError(f"{folder}: two masks for '{id}': {same[id].name} and {path.name}")
         same[id] = path
     files = labels | files
+    if not suffix:
+        files = _with_masks_beside(files)
     if not files:
         raise InputError(
             f"{folder}: no mask named …{suffix} with one of the endings {', '.join(MASK_SUFFIXES)}"
         )
     return files
+
+
+def _with_masks_beside(files: dict[str, Path]) -> dict[str, Path]:
+    """The files by image: a_masks.png and the like belong to a, and a.png is its image then."""
+    stems = {name[: -len(end)] for name in files for end in MASK_NAMES if name.endswith(end)}
+    found = dict(files)
+    for name, file in files.items():
+        if id := beside(name, stems):
+            found[id] = file
+            found.pop(name, None)
+        elif file.suffix == ".npy" and beside(name, files, ("_seg",)):  # Cellpose's own
+            found.pop(name)
+    return found
 
 
 def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
