@@ -6,7 +6,15 @@ import PIL.Image
 import pytest
 from helpers_of_datasets import ArrayImage, ArrayLabel, dataset_of, record, two_objects
 
-from abbe.datasets import CheckReport, Record, bbbc038, check, folder, simulated_tissue
+from abbe.datasets import (
+    CheckReport,
+    Record,
+    bbbc038,
+    check,
+    folder,
+    image_notes,
+    simulated_tissue,
+)
 from abbe.datasets.collection import SPLITS
 from abbe.datasets.inspection import measure_image, measure_label
 from abbe.errors import InputError
@@ -128,6 +136,29 @@ def test_a_channel_that_is_flat_but_for_a_few_pixels_is_named():
     assert where["a"].startswith("marker; ")
     facts = report.images["a"]
     assert (facts.low[1], facts.high[1], facts.maximum[1]) == (0, 0, 180)
+
+
+def test_notes_of_images_and_labels_reach_text_and_json(make_folder):
+    root = make_folder(names=["a", "b"], labelled=["a"])
+    exif = PIL.Image.Exif()
+    exif[274] = 3
+    for id in ("a", "b"):
+        with PIL.Image.open(root / "images" / f"{id}.png") as stored:
+            stored.save(root / "images" / f"{id}.png", exif=exif)
+    with PIL.Image.open(root / "labels" / "a.png") as stored:
+        stored.save(root / "labels" / "a.png", exif=exif)
+    dataset = folder(root)
+    report = check(dataset)
+    note = "It was turned upright, as its orientation 3 says."
+    assert f"note          images a, b: {note}" in report.text()
+    assert f"note          label a: {note}" in report.text()
+    values = json.loads(json.dumps(report.to_json()))
+    assert values["read_notes"] == [
+        {"of": "image", "note": note, "where": ["a", "b"]},
+        {"of": "label", "note": note, "where": ["a"]},
+    ]
+    assert values["images"]["b"]["notes"] == [note]
+    assert image_notes(dataset) == {note: ["a", "b"]}
 
 
 def test_images_twice_in_one_split_are_a_warning():

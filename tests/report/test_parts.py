@@ -4,6 +4,7 @@ import pytest
 from abbe.report import tables
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
+from abbe.report.facts import data_facts
 from abbe.report.numbers import (
     bounds_of,
     decimal,
@@ -42,6 +43,16 @@ from abbe.report.run_folder import Example
 )
 def test_numbers_read_as_people_write_them(found: str, wanted: str) -> None:
     assert found == wanted
+
+
+def test_notes_on_images_stand_among_the_facts_of_the_data() -> None:
+    ids = [f"i{number}" for number in range(7)]
+    facts = data_facts({"name": "set", "image_notes": {"It was turned.": ids, "B.": ["x"]}})
+    assert facts[-1].name == "Noted when images were read"
+    assert facts[-1].value == (
+        "7 images (i0, i1, i2, i3, i4 and 2 more): It was turned, 1 image (x): B"
+    )
+    assert [fact.name for fact in data_facts({"name": "set", "image_notes": {}})] == ["Data set"]
 
 
 def test_each_model_keeps_its_colour() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from commands import abbe
 from made_packages import blobs, make_class_package, make_package
 
@@ -67,6 +69,26 @@ def test_results_are_known_by_where_they_would_lie(tmp_path):
     write(one / "a.png")
     assert set(find_images([one])) == {one / "a.png", lone}
     assert set(find_images([one], tmp_path)) == {one / "a.png", lone}
+
+
+def test_notes_on_images_are_told_once_a_kind_and_kept_for_each(package, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for seed in range(3):
+        pixels = blobs(60, 60, seed=seed)
+        tifffile.imwrite(folder / f"w{seed}.tif", 255 - pixels, photometric="miniswhite")
+    write(folder / "plain.png")
+    said = "note on 3 images: In this file 0 is white"
+    for _ in range(2):  # the second time, all results are there already
+        assert abbe("predict", package, folder, "--out", out) == 0
+        printed = capsys.readouterr().out
+        assert printed.count("0 is white") == 1
+        assert said in printed
+    lines = [json.loads(line) for line in (out / "predicted.jsonl").read_text().splitlines()]
+    notes = {line["stem"]: line.get("notes", []) for line in lines}
+    assert notes.pop("plain") == []
+    assert len(notes) == 3
+    assert all(len(own) == 1 and "0 is white" in own[0] for own in notes.values())
 
 
 def test_what_cellpose_leaves_beside_an_image_is_no_image(tmp_path):

@@ -8,6 +8,7 @@ from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
 from abbe.datasets.fetch import fetch
 from abbe.datasets.folder import folder
 from abbe.datasets.hc18 import hc18
+from abbe.datasets.inspection import image_notes
 from abbe.datasets.isic2017 import isic2017
 from abbe.datasets.known import KNOWN_SETS, known_sets
 from abbe.datasets.kvasir import kvasir
@@ -54,6 +55,7 @@ __all__ = [
     "folder",
     "glas",
     "hc18",
+    "image_notes",
     "index_tiles",
     "isic2017",
     "known_sets",

@@ -61,6 +61,10 @@ class CheckReport:
         lines = [f"{self.dataset.name}: {len(self.dataset)} images"]
         lines += [f"  {name:<13} {value}" for name, value in self._facts()]
         lines += [f"  note          {note}" for note in self.dataset.notes]
+        lines += [
+            f"  note          {of}{'s' if len(ids) > 1 else ''} {listing(ids, 3)}: {note}"
+            for (of, note), ids in self._read_notes().items()
+        ]
         for problem in self.problems:
             mark = "ERROR  " if problem.severity == "error" else "warning"
             count = f" ({len(problem.where)})" if len(problem.where) > 1 else ""
@@ -87,6 +91,10 @@ class CheckReport:
                 for name, part in _parts(self.dataset)
             },
             "notes": list(self.dataset.notes),
+            "read_notes": [
+                {"of": of, "note": note, "where": ids}
+                for (of, note), ids in self._read_notes().items()
+            ],
             "problems": [
                 {
                     "severity": problem.severity,
@@ -121,6 +129,15 @@ class CheckReport:
         with atomic_path(target) as temporary:
             sheet.save(temporary, format="PNG")
         return target
+
+    def _read_notes(self) -> dict[tuple[str, str], list[str]]:
+        """What was done when images and labels were read, with the ids of those."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for of, all_facts in (("image", self.images), ("label", self.labels)):
+            for id, facts in all_facts.items():
+                for note in facts.notes:
+                    found.setdefault((of, note), []).append(id)
+        return found
 
     def _fits(self, id: str) -> bool:
         """Whether there is a readable label of the image's size."""

@@ -10,8 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.datasets.bbbc038 import MaskFolder
-from abbe.datasets.collection import LABEL_IS_IMAGE, FileLabel, LabelSource, Record
-from abbe.errors import AbbeError
+from abbe.datasets.collection import (
+    LABEL_IS_IMAGE,
+    Dataset,
+    FileImage,
+    FileLabel,
+    LabelSource,
+    Record,
+)
+from abbe.errors import AbbeError, InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.label_checks import doubts, equals_image
 from abbe.imaging.labels import read_label_file
@@ -140,6 +147,24 @@ def measure_image(image: Image) -> ImageFacts:
         sha256=digest.hexdigest(),
         notes=image.notes,
     )
+
+
+def image_notes(dataset: Dataset) -> dict[str, list[str]]:
+    """What was done or taken for granted when images were opened, with the ids of the images.
+
+    Only headers are read, of images in files of their own; others have no notes.
+    """
+    found: dict[str, list[str]] = {}
+    for record in dataset:
+        if not isinstance(record.image, FileImage):
+            continue
+        try:
+            notes = record.image.open().notes
+        except InputError:  # named where the image is needed, and by `check`
+            continue
+        for note in notes:
+            found.setdefault(note, []).append(record.id)
+    return found
 
 
 def measure_label(labels: NDArray[np.int32]) -> LabelFacts:

@@ -97,8 +97,9 @@ class Slide:
             return level
         height, width = (max(1, math.floor(side / scale + 1e-6)) for side in level.shape)
         contents = Contents(
-            (height, width), len(level.channels), level.dtype, partial(Reduced, level, scale)
-        )
+            (height, width), len(level.channels), level.dtype, partial(Reduced, level, scale),
+            notes=level.notes,
+        )  # fmt: skip
         return Image(
             level.name, level.channels, contents, pixel_size=pixel_size, source=level.source
         )
@@ -146,7 +147,7 @@ def slide_of(image: Image) -> Slide:
             Image(
                 image.name,
                 image.channels,
-                Contents(shape, len(image.channels), image.dtype, load),
+                Contents(shape, len(image.channels), image.dtype, load, notes=image.notes),
                 pixel_size=None if own is None else own * (factors[0] + factors[1]) / 2,
                 source=f"{image.source} (level {number} of its pyramid)",
             )

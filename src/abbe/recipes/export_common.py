@@ -76,8 +76,15 @@ def origin(run: Run, learned: Mapping[str, Any], name: str) -> dict[str, Any]:
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "package",
         "title": run.summary["title"],
         "lineage": lineage(run, learned),
-        "training": {key: run.summary[key] for key in _KEPT if key in run.summary},
+        "training": kept(run.summary),
     }
+
+
+def kept(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's summary goes with the package: no names of images."""
+    found = {key: summary[key] for key in _KEPT if key in summary}
+    data = {key: value for key, value in found.get("data", {}).items() if key != "image_notes"}
+    return {**found, "data": data} if "data" in found else found
 
 
 def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:

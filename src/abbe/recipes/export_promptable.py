@@ -14,7 +14,7 @@ from abbe.datasets.eval_prompts import inner_points, tight_box
 from abbe.exporting.promptable_parity import ProofPicture
 from abbe.exporting.promptable_write import write_promptable_package
 from abbe.imaging import choose_rule, three_channels
-from abbe.recipes.export_common import Request, spread
+from abbe.recipes.export_common import Request, kept, spread
 from abbe.recipes.promptable_scores import objects_of
 from abbe.recipes.run_folder import Run
 from abbe.runtime.package import Lineage, Package
@@ -25,7 +25,6 @@ MOST_OBJECTS = 8
 """Objects of an image that the package is asked for in its proof."""
 CALIBRATED = 32
 """Training images that int8 ranges are measured on, at most: at 1024 px each takes 13 MB."""
-_KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
 
 
 def export_promptable(
@@ -72,7 +71,7 @@ def export_promptable(
         "halo": 0,
         "engine": {"threads": request.threads},
         "lineage": lineage(run, learned),
-        "training": {key: run.summary[key] for key in _KEPT if key in run.summary},
+        "training": kept(run.summary),
     }
     pictures = [_picture(record, learned) for record in records]
     return write_promptable_package(

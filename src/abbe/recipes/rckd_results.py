@@ -175,6 +175,7 @@ def describe_data(experiment: config.Experiment, dataset: Dataset, tests: int) -
         "train_unlabelled": len(train) - known,
         "validation": len(task_data.labelled(dataset.split("val"), task)),
         "test": tests,
+        "image_notes": datasets.image_notes(dataset),
     }
     if task == "classification":
         counts = {part: datasets.class_counts(dataset.split(part)) for part in SPLITS}

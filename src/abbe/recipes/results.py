@@ -10,7 +10,7 @@ from torch import nn
 
 import abbe
 from abbe import config, report, scoring, students
-from abbe.datasets import Dataset, Record
+from abbe.datasets import Dataset, Record, image_notes
 from abbe.files import write_json
 from abbe.recipes import schedules
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
@@ -95,7 +95,7 @@ def _answers_tests(store: TargetStore, dataset: Dataset) -> bool:
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """Counts of the data set by split."""
+    """Counts of the data set by split, and what was noted of its images."""
     train = dataset.split("train")
     return {
         "name": dataset.name,
@@ -106,6 +106,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "train_unlabelled": len(train.unlabelled),
         "validation": len(dataset.split("val").labelled),
         "test": len(dataset.split("test").labelled),
+        "image_notes": image_notes(dataset),
     }
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from abbe import __version__
 from abbe.report import curve_words, words
 from abbe.report.colours import colours_of
-from abbe.report.facts import DATA_NAMES, MACHINE_NAMES, TEACHER_NAMES, Fact, duration, facts_of
+from abbe.report.facts import MACHINE_NAMES, TEACHER_NAMES, Fact, data_facts, duration, facts_of
 from abbe.report.label_curves import label_curves, lines_of, save_label_curves
 from abbe.report.numbers import bounds_of, decimal, interval, p_value, significant
 from abbe.report.tables import full_name, higher_is_better, is_fraction, verdict_of
@@ -78,7 +78,7 @@ def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
         parts=[_part(summary, name, wide=False) for name in others],
         levels=len(summary["levels"]),
         seeds=", ".join(map(str, summary["seeds"])),
-        data=facts_of(_data(summary["data"]), DATA_NAMES, others=True),
+        data=data_facts(_data(summary["data"])),
         sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
         beginnings=_beginnings(summary),
         teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
@@ -187,15 +187,8 @@ def _teacher_score(summary: Mapping[str, Any], metric: str) -> float | None:
 
 
 def _data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a curve, the images without labels are those that never had any.
-
-    Its labels by class are another number at every share, so those of all are left out.
-    """
-    return {
-        key: value
-        for key, value in data.items()
-        if key != "class_counts" and (key != "train_unlabelled" or value)
-    }
+    """Of a curve, the images without labels are those that never had any."""
+    return {key: value for key, value in data.items() if key != "train_unlabelled" or value}
 
 
 def _beginnings(summary: Mapping[str, Any]) -> list[Fact]:

@@ -1,9 +1,12 @@
 """Lists of facts: values of the run's files under names that readers know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from abbe.report.numbers import is_number
+
+MOST_IDS = 5
+"""Images that are named beside a note."""
 
 # Keys of the run's files in the words of its readers.
 DATA_NAMES = {
@@ -15,6 +18,7 @@ DATA_NAMES = {
     "test": "Test images",
     "licence": "Licence of the data set",
     "simulated": "Simulated",
+    "image_notes": "Noted when images were read",
 }
 TEACHER_NAMES = {
     "teacher": "Teacher",
@@ -43,6 +47,20 @@ class Fact(NamedTuple):
 
     name: str
     value: str
+
+
+def data_facts(data: Mapping[str, Any]) -> list[Fact]:
+    """Everything about the data set but its labels by class, which have a table of their own."""
+    values = {key: value for key, value in data.items() if key != "class_counts"}
+    notes = values.get("image_notes") or {}
+    values["image_notes"] = [_noted(note, ids) for note, ids in notes.items()]
+    return facts_of(values, DATA_NAMES, others=True)
+
+
+def _noted(note: str, ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
+    count = f"{len(ids)} image{'s' if len(ids) > 1 else ''}"
+    return f"{count} ({', '.join(ids[:MOST_IDS])}{more}): {note.rstrip('.')}"
 
 
 def facts_of(

@@ -10,10 +10,10 @@ from abbe.report import classes, figures, tables, words
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
 from abbe.report.facts import (
-    DATA_NAMES,
     MACHINE_NAMES,
     TEACHER_NAMES,
     Fact,
+    data_facts,
     duration,
     facts_of,
     schedule_sentence,
@@ -80,11 +80,7 @@ def render_page(run: Run) -> str:
             for stage, entry in (summary.get("schedule") or {}).items()
         ],
         speed=_speed(summary),
-        data=facts_of(
-            {k: v for k, v in (summary.get("data") or {}).items() if k != "class_counts"},
-            DATA_NAMES,
-            others=True,
-        ),
+        data=data_facts(summary.get("data") or {}),
         class_splits=classes.splits_of(summary),
         class_counts=classes.split_rows(summary),
         sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),

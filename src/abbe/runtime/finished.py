@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,15 @@ class Finished:
         same = all(line is not None and _is_like(line["task"], task) for line in lines)
         return lines[-1] if lines and same else None
 
-    def add(self, stem: str, name: str, task: Task, counts: str, written: Written) -> None:
+    def add(
+        self,
+        stem: str,
+        name: str,
+        task: Task,
+        counts: str,
+        written: Written,
+        notes: Sequence[str] = (),
+    ) -> None:
         """Note that the results of an image are written.
 
         Args:
@@ -117,8 +125,11 @@ class Finished:
             task: See `task_of`.
             counts: What is counted.
             written: What became of the image.
+            notes: What was done or taken for granted when it was opened.
         """
         line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
+        if notes:
+            line["notes"] = list(notes)
         if written.answer is not None:
             line["answer"] = written.answer
         with open(self._path, "a", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
@@ -29,6 +30,8 @@ IMAGE_SUFFIXES = (
     ".npy", ".npz", ".zarr",
 )  # fmt: skip
 """What is taken from a folder; a file that is named is opened whatever it is called."""
+MOST_NOTES = 10
+"""Different notes on images that are printed; all are in the log."""
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Outcome:
         seconds: Wall time.
         timings: How long each part took.
         counts: What is counted.
+        notes: What was done or taken for granted when images were opened, and of how many.
     """
 
     done: dict[str, int] = field(default_factory=dict)
@@ -52,9 +56,10 @@ class Outcome:
     seconds: float = 0.0
     timings: Timings = field(default_factory=Timings)
     counts: str = "objects"
+    notes: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> str:
-        """A line on what was done, and one for each image that failed."""
+        """Lines on what was done, what was noted of images, and why images failed."""
         speed = self.megapixels / self.seconds if self.seconds else 0.0
         lines = [
             f"{len(self.done)} images, {sum(self.done.values()):,} {self.counts}, "
@@ -62,6 +67,10 @@ class Outcome:
         ]
         if self.kept:
             lines.append(f"{len(self.kept)} images had their results already")
+        for note, count in self.notes.most_common(MOST_NOTES):
+            lines.append(f"note on {count} image{'s' if count > 1 else ''}: {note}")
+        if len(self.notes) > MOST_NOTES:
+            lines.append(f"and {len(self.notes) - MOST_NOTES} more notes: see {LOG}")
         if self.failed:
             lines.append(f"{len(self.failed)} images failed:")
             lines += [f"  {reason}" for reason in self.failed.values()]
@@ -146,10 +155,10 @@ def predict_many(
     answers: dict[str, Any] = {}
     finished = Finished(out / LOG)
     leftovers = Leftovers(out / stem_of(below) for below in images.values())
-    running: dict[Future[Written], tuple[Path, Task]] = {}
+    running: dict[Future[Written], tuple[Path, Task, tuple[str, ...]]] = {}
     tell = report or (lambda name, share: None)
 
-    def finish(image: Path, task: Task, ask: Callable[[], Written]) -> None:
+    def finish(image: Path, task: Task, notes: tuple[str, ...], ask: Callable[[], Written]) -> None:
         try:
             written = ask()
         except InputError as error:
@@ -160,7 +169,7 @@ def predict_many(
             below = images[image]
             answers[below.as_posix()] = written.answer
             stem = stem_of(below).as_posix()
-            finished.add(stem, below.as_posix(), task, ready.counts, written)
+            finished.add(stem, below.as_posix(), task, ready.counts, written, notes)
 
     def drain(most: int) -> None:
         while len(running) > most:
@@ -173,6 +182,7 @@ def predict_many(
                 stem = stem_of(below)
                 try:
                     image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
+                    outcome.notes.update(image.notes)
                     small = ready.tiles(image) == 1
                     task = task_of(ready, job, path, image)
                     files = ready.files(image, job.results)
@@ -188,10 +198,10 @@ def predict_many(
                     continue
                 one = _One(ready, job, image, out / stem, task, leftovers, tell, outcome.timings)
                 if small:
-                    running[pool.submit(one.write, Inline())] = path, task
+                    running[pool.submit(one.write, Inline())] = path, task, image.notes
                     drain(2 * ready.workers)
                 else:
-                    finish(path, task, partial(one.write, pool))
+                    finish(path, task, image.notes, partial(one.write, pool))
             drain(0)
         finally:
             for future in running:

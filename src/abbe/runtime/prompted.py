@@ -57,6 +57,7 @@ def predict_prompted(
         stem = stem_of(below)
         try:
             image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
+            outcome.notes.update(image.notes)
             objects = _one(ready, image, prompts(stem.as_posix(), image.shape), out / stem, job,
                            outcome.timings)  # fmt: skip
         except InputError as error:
