@@ -28,11 +28,12 @@ def read_csv(
             than the header.
     """
     try:
-        text = unicodedata.normalize("NFC", file.read_text(encoding="utf-8-sig"))
-        first = text.partition("\n")[0]
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            text = unicodedata.normalize("NFC", opened.read())
+        first = next(iter(text.splitlines()), "")
         delimiter = next((mark for mark in (",", ";", "\t") if mark in first), ",")
         whole = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        lines = [[cell_text(value).strip() for value in line] for line in whole if line]
+        lines = [[cell_text(value.strip(" \t")) for value in line] for line in whole if line]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from error
     if not lines:
