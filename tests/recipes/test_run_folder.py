@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from commands import TINY, TISSUE, abbe
 
 from abbe.locks import alone
+from abbe.recipes import run_folder
 
 SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
 
@@ -71,3 +73,25 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
     steps = [json.loads(line)["step"] for line in (moved / "log.jsonl").read_text().splitlines()]
     assert sorted(steps) == steps
     assert steps[-1] == 400
+
+
+def test_a_resumed_run_began_when_it_began_and_adds_its_times(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/abbe", "distill", "cmkd"])
+    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    first = json.loads((tmp_path / "environment.json").read_text())
+    assert (first["command"], first["resumed"]) == ("abbe distill cmkd", [])
+    # It was killed 100 s later, as its log shows, and is resumed now.
+    earlier = first | {"started": "2026-01-02 03:04:05 +0000"}
+    (tmp_path / "environment.json").write_text(json.dumps(earlier))
+    began = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    (tmp_path / "log.jsonl").write_text("")
+    os.utime(tmp_path / "log.jsonl", (began + 100, began + 100))
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/abbe", "distill", "runs/a", "--resume"])
+    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    second = json.loads((tmp_path / "environment.json").read_text())
+    assert second["started"] == earlier["started"]
+    assert second["command"] == "abbe distill cmkd"
+    assert len(second["resumed"]) == 1
+    assert second["seconds"] == 100
+    run_folder.write_end(tmp_path)
+    assert 100 <= json.loads((tmp_path / "environment.json").read_text())["seconds"] < 130

@@ -115,8 +115,8 @@ def test_large_image_is_shown_where_the_truth_is() -> None:
 
 
 def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
-    assert tables.verdict_of("dice_1_point", (0.05, 0.1)) == "better"
-    assert tables.verdict_of("hd95_3_points", (1.0, 2.0)) == "worse"
+    assert tables.verdict_of({}, "dice_1_point", {"mean": 0.07, "ci95": [0.05, 0.1]}) == "better"
+    assert tables.verdict_of({}, "hd95_3_points", {"mean": 1.5, "ci95": [1.0, 2.0]}) == "worse"
     assert tables.family("dice_1_point") == "Asked by one point"
     assert (tables.family("dice"), tables.family("f1@0.5")) == ("Pixels", "Instances")
     assert tables.is_fraction("iou_3_points")

@@ -12,8 +12,8 @@ import pytest
 from made_run import LEVELS, make_run
 
 from abbe.errors import InputError, MissingExtraError
-from abbe.report import write_report
-from abbe.report.words import banners, headline
+from abbe.report import tables, write_report
+from abbe.report.words import banners, group_caveats, headline
 from abbe.scoring import METRICS
 
 _VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -177,7 +177,7 @@ def test_summary_alone_is_enough_and_every_gap_is_named(run: Path) -> None:
         "did not record its command",
         "did not record its machine",
         "no experiment file",
-        "No twin was trained",
+        "no command trains it again",
     ):
         assert sentence in text, sentence
 
@@ -233,7 +233,7 @@ def test_names_from_outside_cannot_become_markup(run: Path) -> None:
         ({"teacher": {"teacher": "t", "simulated": True}}, "Simulated"),
         ({"stand_in": ["An Abbe U-Net stands in for SAM."]}, "An Abbe U-Net stands in for SAM."),
         ({"teacher": {"teacher": "t", "sees_labels": True}}, "Teacher sees the labels"),
-        ({"models": {"student": {"encoder_weights": "random"}}}, "student started from random"),
+        ({"encoder_weights": "random"}, "encoder started from random weights"),
     ],
 )
 def test_banner_says_what_nobody_may_overlook(run: Path, changes: dict, words: str) -> None:
@@ -254,12 +254,18 @@ def test_banner_stands_on_the_page(run: Path) -> None:
         (
             {"mean": 0.041, "ci95": [0.02, 0.063]},
             "Distillation gained +4.1 Dice points [2.0, 6.3] over the same student without it, "
-            "and the student keeps 96 % of the teacher’s Dice.",
+            "and the student keeps 96 % of the teacher’s Dice; 2.47 M instead of 29.4 M "
+            "parameters, 15.1 × faster.",
         ),
         (
             {"mean": -0.003, "ci95": [-0.012, 0.006]},
             "Distillation made no difference that this test can show: −0.3 Dice points "
             "[−1.2, 0.6] against the same student without it; the interval includes 0, and",
+        ),
+        (
+            {"mean": 0.0002, "ci95": [0.0001, 0.0003]},
+            "Distillation made no difference that matters: 0.0 Dice points [0.0, 0.0] against the "
+            "same student without it, less than 0.5 points, and the student keeps",
         ),
         (
             {"mean": -0.021, "ci95": [-0.033, -0.009]},
@@ -269,7 +275,73 @@ def test_banner_stands_on_the_page(run: Path) -> None:
 )
 def test_headline_is_no_rosier_than_the_interval(run: Path, gain: dict, sentence: str) -> None:
     summary = json.loads((run / "summary.json").read_text())
-    assert sentence in headline(summary | {"gain": {"dice": gain}, "retention": {"dice": 0.961}})
+    summary |= {"gain": {"dice": gain}, "retention": {"dice": 0.961}, "smallest_gain": 0.005}
+    assert sentence in headline(summary)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "ci95", "verdict"),
+    [
+        ("dice", 0.02, [0.01, 0.03], "better"),
+        ("dice", -0.02, [-0.03, -0.01], "worse"),
+        ("dice", 0.02, [-0.01, 0.05], "unclear"),
+        ("dice", 0.0002, [0.0001, 0.0003], "negligible"),  # sure, and of no use
+        ("dice", 0.004, [0.001, 0.009], "negligible"),
+        ("dice", 0.001, [-0.003, 0.004], "negligible"),  # surely small
+        ("dice", 0.001, [-0.02, 0.02], "unclear"),
+        ("hd95", -0.001, [-0.002, -0.0005], "better"),  # in pixels: no such bound
+    ],
+)
+def test_verdicts(metric: str, mean: float, ci95: list[float], verdict: str) -> None:
+    difference = {"mean": mean, "ci95": ci95}
+    assert tables.verdict_of({"smallest_gain": 0.005}, metric, difference) == verdict
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"test": 182, "grouped": False, "test_groups": 182}, "each was taken for independent"),
+        ({"test": 40, "grouped": True, "test_groups": 4}, "of 4 groups only"),
+        ({"test": 40, "grouped": True, "test_groups": 1}, "no interval is possible"),
+        ({"test": 90, "grouped": True, "test_groups": 60}, None),
+        ({"test": 90}, None),  # an earlier version did not say
+    ],
+)
+def test_groups_are_doubted_where_they_should_be(data: dict, words: str | None) -> None:
+    told = group_caveats(data)
+    assert (words is None) == (told == [])
+    assert words is None or words in told[0]
+
+
+def test_the_number_of_groups_stands_beside_n(run: Path) -> None:
+    change(run, data={"name": "videos", "test": 60, "grouped": True, "test_groups": 4})
+    assert "test images of 4 groups (patients, slides …)" in page_of(run).text
+
+
+def test_what_a_teacher_says_of_itself_is_a_fact_and_no_doubt(run: Path) -> None:
+    change(run, teacher={"teacher": "t", "notes": ["computed in bf16"]})
+    text = page_of(run).text
+    assert text.count("computed in bf16") == 1
+    doubts = text.partition("What speaks for doubt")[2].partition("Image by image")[0]
+    assert "computed in bf16" not in doubts
+
+
+def test_run_it_again_runs_it_again(run: Path) -> None:
+    (run / "config.yaml").write_text("recipe: cmkd\ndata: {kind: folder}\n")
+    name = run.resolve().name
+    assert f"abbe distill {name}/config.yaml --out {name}-again" in page_of(run).text
+    (run / "config.yaml").write_text("recipe: cmkd\ndata: {kind: given}\n")
+    assert "images were given in Python, so no command trains it again" in page_of(run).text
+
+
+def test_times_say_their_image_and_a_busy_machine(run: Path) -> None:
+    timing = {"image_size": [640, 480], "repeats": 9, "load": 7.25, "cores": 2, "busy": True}
+    change(run, timing=timing)
+    text = page_of(run).text
+    assert "ms an image (640 × 480 px)" in text
+    assert "measured on a busy machine (load 7.2 on 2 cores)" in text
+    change(run, timing=timing | {"busy": False})
+    assert "busy machine" not in page_of(run).text
 
 
 def test_learning_from_a_simulator_is_not_being_tested_on_one(run: Path) -> None:

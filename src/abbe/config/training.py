@@ -80,3 +80,5 @@ class Evaluation(Section):
     """Objects below this many px are dropped."""
     resamples: Annotated[int, Field(ge=100)] = 10_000
     """Draws of the bootstrap."""
+    smallest_gain: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """A smaller difference of scores in [0, 1] is called none that matters, however sure it is."""

@@ -132,6 +132,7 @@ def write_results(
         "steps": experiment.training.steps,
         "schedule": schedules.read_schedule(folder),
         "resamples": experiment.evaluation.resamples,
+        "smallest_gain": experiment.evaluation.smallest_gain,
         "grouped": list(first.images) != list(first.groups),
         "test_groups": len(set(first.groups)),
         **summarise(outcomes, levels, compared, seeds, experiment.evaluation.resamples),

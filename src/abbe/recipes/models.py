@@ -1,9 +1,8 @@
 """What can be scored: networks, and the maps that a teacher left in a store, behind one call."""
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -72,15 +71,13 @@ class Model(Protocol):
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class NetworkModel:
     """A network and the channels it reads."""
 
     network: students.UNet
     outputs: tuple[str, ...]
     sees: tuple[str, ...]
-    seconds: list[float] = field(default_factory=list)
-    """Wall time of each prediction, reading left out."""
 
     def has(self, record: Record) -> bool:
         """A network answers for every image."""
@@ -90,10 +87,7 @@ class NetworkModel:
         """Normalise the image as in training and run the network on it."""
         pixels = record.image.open().read(channels=self.sees)
         normalised = normalise(pixels, percentile_limits(pixels))
-        started = time.perf_counter()
-        maps = students.predict(self.network, normalised)
-        self.seconds.append(time.perf_counter() - started)
-        return maps_of_outputs(maps, self.outputs)
+        return maps_of_outputs(students.predict(self.network, normalised), self.outputs)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a run of KD SAM leaves behind: scores by kind of prompt, summary, examples, report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,15 +10,14 @@ import torch
 from torch import nn
 
 import abbe
-from abbe import config, report, scoring, students
+from abbe import config, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.files import write_json
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.recipes import results, schedules
+from abbe.recipes import results, schedules, timing
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
-from abbe.sam import SAM
+from abbe.sam import SAM, Prompts
 from abbe.targets import TargetStore
 from abbe.teachers.sam import SamTeacher
 from abbe.training.fit import Fitted
@@ -68,19 +68,20 @@ def write_results(
         },
         "speed": {**speed, **results.training_speed(trained)},
         "schedule": schedules.read_schedule(folder),
+        "smallest_gain": experiment.evaluation.smallest_gain,
         "seed": experiment.seed,
         "thresholds": {},
         "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",
     }
     for name, model in models.items():
         summary["models"][name] |= describe_network(model)
+    add_times(summary, models)
     summary["warnings"] = warnings(summary, experiment)
-    write_json(folder / "summary.json", summary)
-    report.write_report(folder)
+    results.finish(folder, summary)
 
 
 def describe_network(model: PromptedModel) -> dict[str, Any]:
-    """Parameters, MACs of one image, and the time an image and a prompt took in this process."""
+    """Parameters, and MACs of one image."""
     network = model.network
     size = students.count(_EncoderAlone(network.image_encoder), 3, network.side)
     return {
@@ -89,9 +90,41 @@ def describe_network(model: PromptedModel) -> dict[str, Any]:
         "macs_image_size": network.side,
         "encoder_parameters": size.parameters,
         "encoder_macs": size.macs,
-        "ms_per_image": 1000 * float(np.median(model.seconds_encoding)),
-        "ms_per_prompt": 1000 * float(np.median(model.seconds_a_prompt)),
     }
+
+
+def add_times(summary: dict[str, Any], models: Mapping[str, PromptedModel]) -> None:
+    """Time what each model takes to encode a picture and to answer a prompt, in turn."""
+    networks = {name: model.network for name, model in models.items()}
+    first = timing.first_alike(networks)
+    calls: dict[str, Callable[[], object]] = {}
+    for name in dict.fromkeys(first.values()):
+        network = networks[name]
+        picture = torch.rand(1, 3, network.side, network.side)
+        point = Prompts(
+            points=torch.full((1, 1, 2), network.side / 2),
+            point_labels=torch.ones(1, 1, dtype=torch.int64),
+        )
+        with torch.inference_mode():
+            embedding = network.encode(picture)
+        calls[f"image {name}"] = partial(_encode, network, picture)
+        calls[f"prompt {name}"] = partial(_decode, network, embedding, point)
+    milliseconds, repeats = timing.time_in_turn(calls)
+    for name, alike in first.items():
+        summary["models"][name]["ms_per_image"] = milliseconds[f"image {alike}"]
+        summary["models"][name]["ms_per_prompt"] = milliseconds[f"prompt {alike}"]
+    # Every picture is brought to the network's own size first.
+    summary["timing"] = timing.circumstances(None, repeats)
+
+
+@torch.inference_mode()
+def _encode(network: SAM, picture: torch.Tensor) -> torch.Tensor:
+    return network.encode(picture)
+
+
+@torch.inference_mode()
+def _decode(network: SAM, embedding: torch.Tensor, prompts: Prompts) -> torch.Tensor:
+    return network.decode(embedding, prompts, multimask=False)[0]
 
 
 class _EncoderAlone(nn.Module):

@@ -1,8 +1,7 @@
 """Scores of promptable networks: masks at the image's own size, by kind of prompt."""
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ MINIMUM_AREA = 8
 """Objects below this many px are crumbs of a mask's outline and are not asked for."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class PromptedModel:
-    """A network, what it sees, and the time that encoding and answering a prompt took.
+    """A network and what it sees.
 
     Attributes:
         network: Encoder and decoder.
@@ -34,8 +33,6 @@ class PromptedModel:
     network: SAM
     channels: tuple[str, ...]
     inputs: ThreeChannelRule = "auto"
-    seconds_encoding: list[float] = field(default_factory=list)
-    seconds_a_prompt: list[float] = field(default_factory=list)
 
     @torch.inference_mode()
     def masks(self, record: Record, objects: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,17 +47,13 @@ class PromptedModel:
         frame = Frame.of(image.shape, self.network.side)
         picture = frame.image(three_channels(image.read(channels=self.channels), rule))
         device = next(self.network.parameters()).device
-        started = time.perf_counter()
         embedding = self.network.encode(picture[None].to(device))
-        self.seconds_encoding.append(time.perf_counter() - started)
         union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
         for kind in scoring.PROMPT_KINDS:
             for mask in objects:
-                started = time.perf_counter()
                 prompts = prompts_for(mask, kind, frame).to(device)
                 logits, _ = self.network.decode(embedding, prompts, multimask=False)
                 union[kind] |= (frame.masks(logits.float())[0, 0] > 0).cpu().numpy()
-                self.seconds_a_prompt.append(time.perf_counter() - started)
         return union
 
 

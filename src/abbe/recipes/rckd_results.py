@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 import abbe
-from abbe import config, datasets, report, students
+from abbe import config, datasets
 from abbe.datasets import Dataset
 from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
-from abbe.files import write_json
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, schedules, task_data
 from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
@@ -20,7 +19,8 @@ from abbe.recipes.evaluate import Scores, save_examples, save_scores
 from abbe.recipes.linear_probe import Probed
 from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
-from abbe.recipes.task_scores import METRICS, Answers, answer, score, summarise
+from abbe.recipes.task_scores import METRICS, Answers, answer, ask, score, summarise
+from abbe.recipes.timing import add_times
 from abbe.students import LinearProbe
 from abbe.targets import TargetStore
 
@@ -69,13 +69,15 @@ def write_results(
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
         "speed": {**speed, **training_speed(pretrained, trained)},
         "schedule": schedules.read_schedule(folder),
+        "smallest_gain": experiment.evaluation.smallest_gain,
         "seed": experiment.seed,
         "thresholds": {},
         "thresholds_chosen_on": "nothing: the answer is the most probable class",
     }
     networks = {name: network for name, (network, _) in trained.items()}
-    for name, facts in describe_networks(networks, answers, len(sees)).items():
+    for name, facts in describe_networks(networks, len(sees)).items():
         summary["models"][name] |= facts
+    add_times(summary, networks, ask, len(sees), images[0].shape)
     if task == "classification":
         for name, table in confusions(answers, images).items():
             summary["models"][name]["confusion"] = table
@@ -85,8 +87,7 @@ def write_results(
             probes, summary["initialisations"], images, groups, resamples
         )
     summary["warnings"] = warnings(summary)
-    write_json(folder / "summary.json", summary)
-    report.write_report(folder)
+    results.finish(folder, summary)
 
 
 def summarise_probes(
@@ -108,17 +109,13 @@ def summarise_probes(
 
 
 def describe_networks(
-    networks: Mapping[str, TaskModel], answers: Mapping[str, Answers], channels: int
+    networks: Mapping[str, TaskModel], channels: int
 ) -> dict[str, dict[str, Any]]:
-    """Parameters, MACs of one 256 x 256 image, and the time an image took, by model."""
+    """Parameters, and MACs of one 256 x 256 image, by model."""
     found = {}
     for name, network in networks.items():
         base = network.classifier if isinstance(network, LinearProbe) else network
-        found[name] = {
-            **students.count(base, channels, 256)._asdict(),
-            "macs_image_size": 256,
-            "ms_per_image": 1000 * float(np.median(answers[name].seconds)),
-        }
+        found[name] = results.describe_network(base, channels)
     return found
 
 
@@ -176,6 +173,7 @@ def describe_data(experiment: config.Experiment, dataset: Dataset, tests: int) -
         "validation": len(task_data.labelled(dataset.split("val"), task)),
         "test": tests,
         "image_notes": datasets.image_notes(dataset),
+        **results.describe_groups(task_data.labelled(dataset.split("test"), task)),
     }
     if task == "classification":
         counts = {part: datasets.class_counts(dataset.split(part)) for part in SPLITS}
@@ -193,18 +191,10 @@ def training_speed(pretrained: Pretrained | None, trained: Trained) -> dict[str,
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader should doubt."""
+    """What a reader should doubt, beyond what the report sees in the summary by itself."""
     said, data = [], summary["data"]
-    if data["simulated"]:
-        said.append("The images are simulated: figures say nothing about real tissue.")
-    if summary["encoder_weights"] == "random":
-        said.append("The encoder began with random weights, as chosen, not with ImageNet's.")
-    if not summary["gain"]:
-        said.append("There is no twin ('twin: true', after pretraining), so no gain is known.")
     if data["validation"] == 0:
         said.append("No validation image has a label: the last weights were taken.")
     if data["test"] < 100:
         said.append(f"{data['test']} test images are few: look at the intervals, not the means.")
-    if summary["targets"] and summary["targets"]["empty"]:
-        said.append(f"The teacher found nothing in {summary['targets']['empty']} tiles.")
     return said

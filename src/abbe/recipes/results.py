@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 import abbe
 from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record, image_notes
 from abbe.files import write_json
-from abbe.recipes import schedules
+from abbe.recipes import run_folder, schedules
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel
+from abbe.recipes.timing import add_times
 from abbe.targets import Provenance, TargetStore
 from abbe.training.fit import Fitted
 
@@ -66,16 +66,26 @@ def write_results(
         "metric_names": metric_names(scores),
         "speed": {**speed, **training_speed(trained)},
         "schedule": schedules.read_schedule(folder),
+        "smallest_gain": settings.smallest_gain,
         "seed": experiment.seed,
     }
-    for name, (network, _) in trained.items():
-        summary["models"][name] |= describe_network(network, len(sees), models[name])
+    networks = {name: network for name, (network, _) in trained.items()}
+    for name, network in networks.items():
+        summary["models"][name] |= describe_network(network, len(sees))
+    shape = next(iter(dataset.split("test").labelled)).image.open().shape
+    add_times(summary, networks, students.predict, len(sees), shape)
     summary["thresholds"] = {
         name: dataclasses.asdict(each) for name, each in scores.thresholds.items()
     }
     summary["thresholds_chosen_on"] = thresholds_chosen_on(summary["data"])
     summary["warnings"] = warnings(summary)
+    finish(folder, summary)
+
+
+def finish(folder: Path, summary: dict[str, Any]) -> None:
+    """Write summary.json, when the run ended, and the report."""
     write_json(folder / "summary.json", summary)
+    run_folder.write_end(folder)
     report.write_report(folder)
 
 
@@ -107,7 +117,15 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
         "validation": len(dataset.split("val").labelled),
         "test": len(dataset.split("test").labelled),
         "image_notes": image_notes(dataset),
+        **describe_groups(dataset.split("test").labelled),
     }
+
+
+def describe_groups(records: Iterable[Record]) -> dict[str, Any]:
+    """Whether the group of each image is known, and how many groups there are."""
+    records = list(records)
+    grouped = bool(records) and all(record.group is not None for record in records)
+    return {"grouped": grouped, "test_groups": len({record.unit for record in records})}
 
 
 def _asked(experiment: config.Experiment, dataset: Dataset) -> list[Record]:
@@ -138,13 +156,9 @@ def describe_provenance(provenance: Provenance) -> dict[str, Any]:
     return {**dataclasses.asdict(provenance), "thresholds": dict(provenance.thresholds)}
 
 
-def describe_network(network: nn.Module, in_channels: int, model: Model) -> dict[str, Any]:
-    """Parameters, MACs of one 256 x 256 image, and the time an image took in this process."""
-    size = students.count(network, in_channels, 256)
-    facts: dict[str, Any] = size._asdict() | {"macs_image_size": 256}
-    if isinstance(model, NetworkModel) and model.seconds:
-        facts["ms_per_image"] = 1000 * float(np.median(model.seconds))
-    return facts
+def describe_network(network: nn.Module, in_channels: int) -> dict[str, Any]:
+    """Parameters, and MACs of one 256 x 256 image."""
+    return students.count(network, in_channels, 256)._asdict() | {"macs_image_size": 256}
 
 
 def training_speed(trained: Mapping[str, tuple[nn.Module, list[Fitted]]]) -> dict[str, float]:
@@ -171,32 +185,17 @@ def metric_names(scores: Scores) -> dict[str, str]:
 
 
 def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader should doubt."""
+    """What a reader should doubt, beyond what the report sees in the summary by itself."""
     said = []
     data, teacher = summary["data"], summary["teacher"]
-    if data["simulated"]:
-        said.append("The images are simulated: figures say nothing about real tissue.")
-    if teacher and teacher["sees_labels"]:
-        said.append(
-            "The teacher was prompted with the labels: its scores are not those of a model."
-        )
-    if summary["encoder_weights"] == "random":
-        said.append("The encoder began with random weights, as chosen, not with ImageNet's.")
     if teacher and "teacher" not in summary["models"]:
         said.append("The teacher gave no answer for the test images, so it is not in the table.")
-    if teacher and not summary["gain"]:
-        said.append("There is no twin (it needs labels and 'twin: true'), so no gain is known.")
     if data["validation"] == 0:
         said.append(
             "No validation image is labelled: the last weights were taken, and thresholds come "
             f"from {thresholds_chosen_on(data)}."
         )
     said += missing_answers(summary)
-    if summary["targets"] and summary["targets"]["empty"]:
-        said.append(
-            f"The teacher found nothing in {summary['targets']['empty']} images; they "
-            "teach nothing."
-        )
     return said
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,11 @@ def _differences(first: Any, second: Any, key: str = "") -> list[str]:
 
 
 def write_environment(folder: Path, *, device: str, precision: str, seed: int) -> None:
-    """Write environment.json: versions, hardware, git state, the command."""
+    """Write environment.json: versions, hardware, git state, the command.
+
+    Of a run that is resumed, the start and the command stay those of its first part; ``resumed``
+    tells when the others began, ``seconds`` how long the earlier parts took.
+    """
     import torch
 
     versions = {}
@@ -195,6 +200,21 @@ def write_environment(folder: Path, *, device: str, precision: str, seed: int) -
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
+    now = time.strftime(_TIME)
+    begun: dict[str, Any] = {
+        "command": shlex.join([_program(), *sys.argv[1:]]),
+        "started": now,
+        "resumed": [],
+        "seconds": 0.0,
+    }
+    earlier = _environment(folder)
+    if earlier and _has_computed(folder):
+        begun = {
+            "command": earlier["command"],
+            "started": earlier["started"],
+            "resumed": [*earlier.get("resumed", []), now],
+            "seconds": _seconds_of(folder, earlier),
+        }
     write_json(
         folder / "environment.json",
         {
@@ -207,10 +227,52 @@ def write_environment(folder: Path, *, device: str, precision: str, seed: int) -
             "precision": precision,
             "git": _git_state(),
             "seed": seed,
-            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            **begun,
         },
     )
+
+
+def write_end(folder: Path) -> None:
+    """Add what this part of the run took to the ``seconds`` of environment.json."""
+    environment = _environment(folder)
+    took = time.time() - _began(environment)
+    write_json(
+        folder / "environment.json",
+        {
+            **environment,
+            "seconds": round(environment["seconds"] + took, 1),
+            "ended": time.strftime(_TIME),
+        },
+    )
+
+
+_TIME = "%Y-%m-%d %H:%M:%S %z"
+
+
+def _program() -> str:
+    """What was typed: ``python -m abbe`` names its file, which runs alone in no shell."""
+    path = Path(sys.argv[0])
+    return "abbe" if path.name == "__main__.py" else path.name
+
+
+def _environment(folder: Path) -> dict[str, Any]:
+    path = folder / "environment.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _seconds_of(folder: Path, environment: dict[str, Any]) -> float:
+    """Seconds of the parts so far; a part that was killed ended when it last wrote its log."""
+    seconds = environment.get("seconds", 0.0)
+    log = folder / "log.jsonl"
+    if "ended" in environment or not log.is_file():
+        return seconds
+    return seconds + max(0.0, log.stat().st_mtime - _began(environment))
+
+
+def _began(environment: dict[str, Any]) -> float:
+    """When the last part of the run began, in seconds since the epoch."""
+    last = [environment["started"], *environment.get("resumed", [])][-1]
+    return datetime.strptime(last, _TIME).timestamp()
 
 
 def _cpu_name() -> str:

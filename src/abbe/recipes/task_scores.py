@@ -1,6 +1,5 @@
 """What a model answers for whole images of a task, and how that is scored."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,12 +29,10 @@ class Answers:
     Attributes:
         table: (N, K) probabilities of images; (N, K, K) confusions of their pixels.
         maps: of segmented images, (H, W) class numbers each.
-        seconds: each image took.
     """
 
     table: NDArray[Any]
     maps: list[NDArray[np.int32]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
 
 
 def answer(
@@ -49,21 +46,25 @@ def answer(
         sees: the model's channels.
         classes: K.
     """
-    rows, maps, seconds = [], [], []
+    rows, maps = [], []
     for image in images:
         pixels = image.whole()[[image.channels.index(name) for name in sees]]
-        started = time.perf_counter()
+        said = ask(model, pixels)
         if isinstance(model, UNet):
-            # The largest sigmoid is the largest logit.
-            said = students.predict(model, pixels).argmax(0).astype(np.int32)
-            seconds.append(time.perf_counter() - started)
             assert image.label is not None
             rows.append(scoring.confusion(said, image.label, classes))
             maps.append(said)
         else:
-            rows.append(_classify(model, pixels))
-            seconds.append(time.perf_counter() - started)
-    return Answers(np.stack(rows), maps, seconds)
+            rows.append(said)
+    return Answers(np.stack(rows), maps)
+
+
+def ask(model: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
+    """The class of each of the pixels (C, H, W), or a classifier's probabilities (K,)."""
+    if isinstance(model, UNet):
+        # The largest sigmoid is the largest logit.
+        return students.predict(model, pixels).argmax(0).astype(np.int32)
+    return _classify(model, pixels)
 
 
 def score(

@@ -22,6 +22,7 @@ from abbe.recipes.results import (
     missing_answers,
 )
 from abbe.recipes.run_folder import Run, open_run
+from abbe.recipes.timing import add_times
 from abbe.report import write_report
 from abbe.targets import TargetStore
 
@@ -227,15 +228,20 @@ def _write(
         **describe_teacher(store, dataset.split("test")),
         **summarise(scores, settings.resamples),
         "metric_names": metric_names(scores),
+        "smallest_gain": settings.smallest_gain,
         "speed": {},
         "warnings": [
             f"The models ({', '.join(thresholds)}) come from {run.summary['data']['name']} and "
             "keep the thresholds chosen there."
         ],
     }
-    for name, model in models.items():
-        if isinstance(model, NetworkModel):
-            summary["models"][name] |= describe_network(model.network, len(sees), model)
+    networks = {
+        name: model.network for name, model in models.items() if isinstance(model, NetworkModel)
+    }
+    for name, network in networks.items():
+        summary["models"][name] |= describe_network(network, len(sees))
+    shape = next(iter(dataset.split("test").labelled)).image.open().shape
+    add_times(summary, networks, students.predict, len(sees), shape)
     summary["thresholds"] = {name: dict(vars(each)) for name, each in scores.thresholds.items()}
     summary["warnings"] += missing_answers(summary)
     write_json(out / "summary.json", summary)

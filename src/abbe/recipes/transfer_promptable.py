@@ -10,7 +10,7 @@ from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.recipes import results
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
-from abbe.recipes.promptable_results import describe_network, outlined
+from abbe.recipes.promptable_results import add_times, describe_network, outlined
 from abbe.recipes.promptable_scores import PromptedModel, score_prompted
 from abbe.recipes.run_folder import Run, open_run
 from abbe.report import write_report
@@ -68,6 +68,7 @@ def evaluate_promptable(
         "metric_names": {
             metric: scoring.PROMPTED_METRICS[metric].name for metric in scores.metrics
         },
+        "smallest_gain": experiment.evaluation.smallest_gain,
         "speed": {},
         "thresholds": {},
         "thresholds_chosen_on": "nothing: a mask is where the logit is above 0",
@@ -79,6 +80,7 @@ def evaluate_promptable(
     }
     for name, model in models.items():
         summary["models"][name] |= describe_network(model)
+    add_times(summary, models)
     write_json(out / "summary.json", summary)
     write_report(out)
     return open_run(out)

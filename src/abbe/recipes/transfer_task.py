@@ -17,7 +17,8 @@ from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data, describe_networks, rows, save_task_examples
 from abbe.recipes.results import describe_teacher
 from abbe.recipes.run_folder import Run, open_run
-from abbe.recipes.task_scores import METRICS, answer, summarise
+from abbe.recipes.task_scores import METRICS, answer, ask, summarise
+from abbe.recipes.timing import add_times
 from abbe.report import write_report
 
 
@@ -73,6 +74,7 @@ def evaluate_task(
         **describe_teacher(None, ()),
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
+        "smallest_gain": experiment.evaluation.smallest_gain,
         "speed": {},
         "thresholds": {},
         "thresholds_chosen_on": "nothing: the answer is the most probable class",
@@ -81,8 +83,9 @@ def evaluate_task(
             "seen no image of this set."
         ],
     }
-    for name, facts in describe_networks(models, answers, len(sees)).items():
+    for name, facts in describe_networks(models, len(sees)).items():
         summary["models"][name] |= facts
+    add_times(summary, models, ask, len(sees), images[0].shape)
     if task == "classification":
         for name, table in confusions(answers, images).items():
             summary["models"][name]["confusion"] = table

@@ -1,7 +1,7 @@
 """The page of a label-efficiency curve, and its pictures as files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -138,25 +138,23 @@ def _block(
             ))
             for number, level in enumerate(summary["levels"])
         ],
-        _differences(summary["levels"], found["differences"], metric),
+        _differences(summary, found["differences"], metric),
     )  # fmt: skip
 
 
-def _differences(
-    levels: Sequence[Mapping[str, Any]], found: Mapping[str, Any], metric: str
-) -> list[Row]:
+def _differences(summary: Mapping[str, Any], found: Mapping[str, Any], metric: str) -> list[Row]:
     """One row a share, then their mean over all."""
     if not found:
         return []
     rows = [
         Row(*_names_of(level), tuple(
-            _difference(metric, each["levels"][number]["metrics"][metric])
+            _difference(summary, metric, each["levels"][number]["metrics"][metric])
             for each in found.values()
         ))
-        for number, level in enumerate(levels)
+        for number, level in enumerate(summary["levels"])
     ]  # fmt: skip
     if len(rows) > 1:
-        cells = tuple(_difference(metric, each["all"][metric]) for each in found.values())
+        cells = tuple(_difference(summary, metric, each["all"][metric]) for each in found.values())
         rows.append(Row("mean over all", "", cells))
     return rows
 
@@ -170,14 +168,14 @@ def _score(metric: str, value: Mapping[str, Any]) -> Cell:
     return Cell(decimal(value["mean"], digits), interval(bounds_of(value), digits))
 
 
-def _difference(metric: str, value: Mapping[str, Any]) -> Cell:
+def _difference(summary: Mapping[str, Any], metric: str, value: Mapping[str, Any]) -> Cell:
     digits = 3 if is_fraction(metric) else 2
     bounds = bounds_of(value)
     return Cell(
         decimal(value["mean"], digits, signed=True),
         interval(bounds, digits),
         p_value(value["p"]),
-        verdict_of(metric, bounds),
+        verdict_of(summary, metric, value),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from abbe.report.numbers import bounds_of, decimal, interval, is_number
-from abbe.report.tables import full_name, is_fraction, verdict_of
+from abbe.report.tables import full_name, is_fraction, smallest_gain, verdict_of
 from abbe.report.words import short_name
 
 Summary = Mapping[str, Any]
@@ -27,8 +27,13 @@ def headline(summary: Summary) -> str:
     where = " on simulated images" if (summary.get("data") or {}).get("simulated") else ""
     shares = len(summary["levels"])
     over = f"Over all {shares} shares of the labels" if shares > 1 else "At this share of labels"
-    verdict = verdict_of(metric, bounds_of(whole))
-    if verdict == "unclear":
+    verdict = verdict_of(summary, metric, whole)
+    if verdict == "negligible":
+        start = (
+            f"{over}{where}, no difference that matters between {name} and {reference} (less than "
+            f"{100 * smallest_gain(summary):g} points): {points(summary, whole)}"
+        )
+    elif verdict == "unclear":
         start = (
             f"{over}{where}, no difference between {name} and {reference} is shown: "
             f"{points(summary, whole)}"

@@ -16,6 +16,7 @@ DATA_NAMES = {
     "validation": "Validation images",
     "val": "Validation images",
     "test": "Test images",
+    "test_groups": "Groups of test images",
     "licence": "Licence of the data set",
     "simulated": "Simulated",
     "image_notes": "Noted when images were read",
@@ -31,6 +32,7 @@ TEACHER_NAMES = {
     "prompt_mode": "Prompts",
     "thresholds": "Its thresholds",
     "sees_labels": "Sees the labels",
+    "notes": "Of itself",
 }
 MACHINE_NAMES = {
     "abbe": "Abbe",

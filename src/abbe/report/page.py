@@ -1,12 +1,14 @@
 """Put the page together: figures, tables and sentences into the template."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import yaml
 from markupsafe import Markup
 
 from abbe import __version__
-from abbe.report import classes, figures, tables, words
+from abbe.report import classes, costs, figures, tables, words
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
 from abbe.report.facts import (
@@ -60,6 +62,8 @@ def render_page(run: Run) -> str:
         models=models,
         colours=colours_of(models),
         counts=tables.counts_of(summary),
+        groups=words.in_groups(summary),
+        smallest_gain=tables.smallest_gain(summary),
         metric_tables=tables.metric_tables(summary),
         beginnings=tables.beginnings(summary),
         probe_tables=tables.probe_tables(summary),
@@ -74,7 +78,10 @@ def render_page(run: Run) -> str:
         pictures=_pictures(run),
         curves=_curves(run),
         trained=sorted({str(entry["model"]) for entry in run.log if "model" in entry}),
-        cost_rows=tables.cost_rows(summary),
+        cost_rows=costs.cost_rows(summary),
+        macs_of=costs.macs_of(summary),
+        timed_of=costs.timed_of(summary),
+        timing_note=costs.timing_note(summary),
         schedule=[
             Fact(stage.capitalize(), schedule_sentence(entry))
             for stage, entry in (summary.get("schedule") or {}).items()
@@ -89,11 +96,13 @@ def render_page(run: Run) -> str:
         thresholds=summary.get("thresholds") or {},
         thresholds_chosen_on=summary.get("thresholds_chosen_on"),
         machine=facts_of(
-            {k: v for k, v in run.environment.items() if k not in ("command", "seconds")},
+            {k: v for k, v in run.environment.items() if k not in NOT_OF_THE_MACHINE},
             MACHINE_NAMES,
             others=True,
         ),
         duration=duration(run.environment.get("seconds")),
+        parts=1 + len(run.environment.get("resumed") or ()),
+        again=again(run),
         command=run.environment.get("command"),
         config=run.config,
         glossary=[
@@ -107,6 +116,24 @@ def render_page(run: Run) -> str:
         decimal=decimal,
         text=text_of,
     )
+
+
+NOT_OF_THE_MACHINE = ("command", "seconds", "resumed")
+"""Keys of environment.json that stand elsewhere on the page."""
+
+
+def again(run: Run) -> str:
+    """The command that trains the run once more; none where its images came from Python."""
+    if not run.config or _given_in_python(run.config) or "evaluation_of" in run.summary:
+        return ""
+    name = run.path.resolve().name
+    return shlex.join(["abbe", "distill", f"{name}/config.yaml", "--out", f"{name}-again"])
+
+
+def _given_in_python(config: str) -> bool:
+    values = yaml.safe_load(config)
+    data = values.get("data") if isinstance(values, dict) else None
+    return isinstance(data, dict) and data.get("kind") == "given"
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -129,26 +156,16 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     student = (summary.get("models") or {}).get("student") or {}
     teacher = (summary.get("models") or {}).get("teacher") or {}
     if is_number(student.get("parameters")):
-        compared = _times(
+        compared = costs.times(
             teacher.get("parameters"), student["parameters"], "smaller", "larger", "large"
         )
         found.append((quantity(student["parameters"]), "student parameters", compared))
-    milliseconds, _ = tables.milliseconds_of(student)
+    milliseconds, _ = costs.milliseconds_of(student)
     if milliseconds is not None:
-        slow, _ = tables.milliseconds_of(teacher)
-        compared = _times(slow, milliseconds, "faster", "slower", "fast")
+        slow, _ = costs.milliseconds_of(teacher)
+        compared = costs.times(slow, milliseconds, "faster", "slower", "fast")
         found.append((f"{significant(milliseconds)} ms", "student, an image", compared))
     return found
-
-
-def _times(teacher: Any, student: Any, less: str, more: str, alike: str) -> str:
-    """``11 × smaller than the teacher``, or nothing where either is unknown."""
-    if not (is_number(teacher) and is_number(student) and teacher > 0 and student > 0):
-        return ""
-    ratio, word = (teacher / student, less) if teacher >= student else (student / teacher, more)
-    if ratio < 1.05:
-        return f"as {alike} as the teacher"
-    return f"{significant(round(ratio, 1))} × {word} than the teacher"
 
 
 def _interval_figures(summary: Mapping[str, Any]) -> list[Figure]:

@@ -13,8 +13,6 @@ from abbe.report.numbers import (
     p_value,
     percent,
     percent_interval,
-    quantity,
-    significant,
 )
 
 Summary = Mapping[str, Any]
@@ -59,7 +57,7 @@ class MetricRow(NamedTuple):
 
 
 class GainRow(NamedTuple):
-    """What distillation bought in one metric. ``verdict`` is better, worse or unclear."""
+    """What distillation bought in one metric, with the `verdict_of` it."""
 
     name: str
     arrow: str
@@ -69,18 +67,6 @@ class GainRow(NamedTuple):
     verdict: str
     retention: str
     retention_interval: str
-
-
-class CostRow(NamedTuple):
-    """What one model costs."""
-
-    model: str
-    parameters: str
-    encoder_parameters: str
-    macs: str
-    encoder_macs: str
-    milliseconds: str
-    parts: str
 
 
 def models_of(summary: Summary) -> tuple[str, ...]:
@@ -134,13 +120,28 @@ def family(metric: str) -> str:
     return "Instances" if metric.startswith("f1@") else _FAMILY.get(metric, "Other")
 
 
-def verdict_of(metric: str, bounds: tuple[float, float] | None) -> str:
-    """``better``, ``worse``, or ``unclear`` where the interval holds 0 or nothing is known."""
-    upwards = higher_is_better(metric)
+def verdict_of(summary: Summary, metric: str, difference: Mapping[str, Any]) -> str:
+    """What to think of a difference of scores, ``{"mean": …, "ci95": [low, high]}``.
+
+    ``better`` or ``worse`` where its interval leaves out 0; ``negligible`` where the difference, or
+    all of its interval, is below the smallest that matters (`smallest_gain`, of scores in [0, 1]);
+    else ``unclear``.
+    """
+    upwards, bounds = higher_is_better(metric), bounds_of(difference)
     if bounds is None or upwards is None:
         return "unclear"
     low, high = bounds if upwards else (-bounds[1], -bounds[0])
-    return "better" if low > 0 else "worse" if high < 0 else "unclear"
+    sure = low > 0 or high < 0
+    if is_fraction(metric):
+        least = smallest_gain(summary)
+        if max(-low, high) < least or (sure and abs(difference["mean"]) < least):
+            return "negligible"
+    return "unclear" if not sure else "better" if low > 0 else "worse"
+
+
+def smallest_gain(summary: Summary) -> float:
+    """The smallest difference that matters; 0 for runs that did not say."""
+    return summary.get("smallest_gain") or 0.0
 
 
 def metric_tables(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
@@ -206,7 +207,7 @@ def gain_rows(summary: Summary) -> list[GainRow]:
                 value_of(gain, digits, signed=True),
                 interval(bounds_of(gain), digits),
                 p_value(gain.get("p")),
-                verdict_of(metric, bounds_of(gain)),
+                verdict_of(summary, metric, gain),
                 percent(share, 1),
                 percent_interval(bounds),
             )
@@ -219,35 +220,6 @@ def retention_of(summary: Summary, metric: str) -> tuple[float | None, tuple[flo
     value = (summary.get("retention") or {}).get(metric)
     bounds = (summary.get("retention_ci95") or {}).get(metric)
     return (value if is_number(value) else None), bounds_of({"ci95": bounds})
-
-
-def cost_rows(summary: Summary) -> list[CostRow]:
-    """Size and speed of every model."""
-    rows = []
-    for name in models_of(summary):
-        model = summary["models"][name]
-        total, parts = milliseconds_of(model)
-        rows.append(
-            CostRow(
-                name,
-                quantity(model.get("parameters")),
-                quantity(model.get("encoder_parameters")),
-                quantity(model.get("macs")),
-                quantity(model.get("encoder_macs")),
-                significant(total),
-                " + ".join(f"{part} {significant(value)}" for part, value in parts.items()),
-            )
-        )
-    return rows
-
-
-def milliseconds_of(model: Mapping[str, Any]) -> tuple[float | None, Mapping[str, float]]:
-    """Milliseconds an image, and its parts where the run measured them apart."""
-    value = model.get("ms_per_image")
-    if isinstance(value, Mapping):
-        parts = {str(part): share for part, share in value.items() if is_number(share)}
-        return (sum(parts.values()) if parts else None), parts
-    return (value if is_number(value) else None), {}
 
 
 def value_of(score: Mapping[str, Any], digits: int = 3, *, signed: bool = False) -> str:

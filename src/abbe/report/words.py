@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from abbe.report.classes import class_caveats
+from abbe.report.costs import compression
 from abbe.report.numbers import bounds_of, decimal, interval, is_number, percent
 from abbe.report.run_folder import Run
 from abbe.report.tables import (
@@ -14,10 +15,12 @@ from abbe.report.tables import (
     models_of,
     primary_metric,
     retention_of,
+    smallest_gain,
     verdict_of,
 )
 
 _FEW_IMAGES = 30
+_FEW_GROUPS = 20
 
 _SHORT_NAMES = {
     "dice": "Dice",
@@ -76,12 +79,17 @@ def headline(summary: Mapping[str, Any]) -> str:
     between = interval(bounds, digits, scale=scale)
     unit = f"{name} points" if is_fraction(metric) else f"px of {name}"
     measured = f"{amount} {unit} {between}".strip()
-    verdict = verdict_of(metric, bounds)
-    kept = _kept(summary, metric)
+    verdict = verdict_of(summary, metric, gain)
+    kept = _kept(summary, metric) + _smaller(summary)
     if verdict == "better":
         return f"{where} gained {measured} over the same student without it{kept}."
     if verdict == "worse":
         return f"{where} did harm: {measured} against the same student without it{kept}."
+    if verdict == "negligible":
+        return (
+            f"{where} made no difference that matters: {measured} against the same student "
+            f"without it, less than {100 * smallest_gain(summary):g} points{kept}."
+        )
     return (
         f"{where} made no difference that this test can show: {measured} against the same "
         f"student without it; the interval includes 0{kept}."
@@ -140,17 +148,12 @@ def banners(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "it can do alone, and what the student gained is not gained without labels.",
             )
         )
-    random = [
-        name
-        for name, model in (summary.get("models") or {}).items()
-        if model.get("encoder_weights") == "random"
-    ]
-    if random:
+    if summary.get("encoder_weights") == "random":
         found.append(
             (
                 "Random initial weights",
-                f"{_list(random)} started from random weights, not from a pretrained encoder. "
-                "A pretrained start usually scores higher and gains less.",
+                "The encoder started from random weights, not from pretrained ones, which usually "
+                "score higher and gain less.",
             )
         )
     return found
@@ -161,10 +164,9 @@ def caveats(run: Run) -> list[str]:
     summary = run.summary
     data, targets = summary.get("data") or {}, summary.get("targets") or {}
     found = []
-    if "twin" not in models_of(summary):
-        found.append("No twin was trained: nothing here says what distillation bought.")
+    found += group_caveats(data)
     tested = data.get("test")
-    if isinstance(tested, int) and 0 < tested < _FEW_IMAGES:
+    if isinstance(tested, int) and 0 < tested < _FEW_IMAGES and data.get("test_groups") != 1:
         found.append(
             f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide, and an "
             "interval from so few images is itself uncertain."
@@ -197,9 +199,40 @@ def caveats(run: Run) -> list[str]:
             "Every metric has its own test, uncorrected for their number: read the one you chose "
             "beforehand."
         )
-    found += [str(note) for note in (summary.get("teacher") or {}).get("notes") or ()]
     found += [str(warning) for warning in summary.get("warnings") or ()]
     return [*found, *run.problems]
+
+
+def in_groups(summary: Mapping[str, Any]) -> str:
+    """`` of 4 groups (patients, slides …)``, or nothing where groups are unknown."""
+    data = summary.get("data") or {}
+    count = data.get("test_groups")
+    if not data.get("grouped") or not isinstance(count, int):
+        return ""
+    return f" of {count} group{'s' * (count != 1)} (patients, slides …)"
+
+
+def group_caveats(data: Mapping[str, Any]) -> list[str]:
+    """What the groups of the test images, or not knowing them, means for the intervals."""
+    if "grouped" not in data or not data.get("test"):
+        return []  # a run of an earlier version
+    if not data["grouped"]:
+        return [
+            "Which test images belong together (of one patient, slide or video) is not known, so "
+            "each was taken for independent. If some do, the intervals are too narrow: name the "
+            "group of each image in the column 'group' of index.csv."
+        ]
+    if data["test_groups"] == 1:
+        return [
+            "All test images are of one group (patient, slide, video): no interval is possible, "
+            "and nothing is known of other groups."
+        ]
+    if data["test_groups"] < _FEW_GROUPS:
+        return [
+            f"The test images are of {data['test_groups']} groups only: an interval from so few "
+            "is itself uncertain, and rather too narrow."
+        ]
+    return []
 
 
 def student_sees(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -239,6 +272,11 @@ def _kept(summary: Mapping[str, Any], metric: str) -> str:
     return (
         f", and the student {verb} {percent(share)} of the teacher’s {short_name(summary, metric)}"
     )
+
+
+def _smaller(summary: Mapping[str, Any]) -> str:
+    found = compression(summary)
+    return f"; {found}" if found else ""
 
 
 def _list(words: list[str]) -> str:

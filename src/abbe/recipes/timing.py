@@ -1,0 +1,101 @@
+"""How long models take for one image: in turn, so that other work slows all of them alike."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+REPEATS = 9
+"""Runs of each model that count, the first left out."""
+LARGEST = 1024
+"""Larger images are timed on a part of so many px a side."""
+BUDGET = 30.0
+"""Seconds after which no further round begins; slow models are timed in fewer."""
+
+
+def time_in_turn(calls: Mapping[str, Callable[[], object]]) -> tuple[dict[str, float], int]:
+    """Median milliseconds of each call, and how many rounds were made.
+
+    A round makes each call once. The first round is not counted: first calls are slow.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    ends = time.perf_counter() + BUDGET
+    for _ in range(1 + REPEATS):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - started)
+        if time.perf_counter() > ends:
+            break
+    counted = {name: each[1:] or each for name, each in seconds.items()}
+    rounds = max((len(each) for each in counted.values()), default=0)
+    return {name: 1000 * statistics.median(each) for name, each in counted.items()}, rounds
+
+
+def first_alike(networks: Mapping[str, nn.Module]) -> dict[str, str]:
+    """For each network the name of the first that is built alike: it takes the same time."""
+    built: dict[Any, str] = {}
+    found = {}
+    for name, network in networks.items():
+        shapes = tuple((key, tuple(each.shape)) for key, each in network.state_dict().items())
+        found[name] = built.setdefault((type(network), shapes), name)
+    return found
+
+
+def circumstances(image_size: tuple[int, int] | None, repeats: int) -> dict[str, Any]:
+    """What a reader must know of times: size of the image (width, height), rounds, other work.
+
+    There is no size where each network has its own.
+
+    The machine counts as busy where more wants to compute than there are cores; its load includes
+    the threads of this process itself.
+    """
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
+    threads = torch.get_num_threads()
+    return {
+        "image_size": None if image_size is None else list(image_size),
+        "repeats": repeats,
+        "threads": threads,
+        "cores": cores,
+        "load": load,
+        "busy": load is not None and load > max(threads, cores) + 1,
+    }
+
+
+def add_times(
+    summary: dict[str, Any],
+    networks: Mapping[str, Network],
+    run: Callable[[Network, np.ndarray], object],
+    channels: int,
+    shape: tuple[int, int],
+) -> None:
+    """Time networks in turn, and add times and `circumstances` to the summary of a run.
+
+    Args:
+        summary: its models get ``ms_per_image``; those that are built alike share one time.
+        networks: by model.
+        run: has a network answer for pixels (C, H, W) float32 in [0, 1].
+        channels: C.
+        shape: height and width of the run's images, px; larger ones than `LARGEST` a side are
+            timed on a part.
+    """
+    height, width = (min(side, LARGEST) for side in shape)
+    # Noise will do: what an image shows does not change how long a network takes for it.
+    pixels = np.random.default_rng(0).random((channels, height, width), np.float32)
+    first = first_alike(networks)
+    calls = {name: partial(run, networks[name], pixels) for name in dict.fromkeys(first.values())}
+    milliseconds, repeats = time_in_turn(calls)
+    for name, alike in first.items():
+        summary["models"][name]["ms_per_image"] = milliseconds[alike]
+    summary["timing"] = circumstances((width, height), repeats)
