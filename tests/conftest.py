@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from abbe import hardware
+from abbe.runtime import openvino_core
 from abbe.runtime.signal_stack import signal_stack
 from abbe.telemetry import switch_off
 
@@ -41,6 +43,20 @@ def signal_stack_as_it_was(first_signal_stack: int | None) -> Iterator[None]:
     """Nothing may leave another stack for signals behind: the next Ctrl+C could crash there."""
     yield
     assert signal_stack() == first_signal_stack
+
+
+@pytest.fixture(params=[True, False], ids=["bf16", "no bf16"])
+def computes_bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Run the test as on a processor that computes bf16, and as on one that does not.
+
+    Only what the processor says of itself is handed in. Where it has no bf16, torch emulates it
+    and OpenVINO quietly computes fp32.
+    """
+    native: bool = request.param
+    monkeypatch.setattr(hardware, "_cpu_has_bf16", lambda: native)
+    found = ["FP32", "INT8", "BF16"] if native else ["FP32", "INT8"]
+    monkeypatch.setattr(openvino_core, "_capabilities", lambda: found)
+    return native
 
 
 @pytest.fixture

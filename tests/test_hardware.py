@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from abbe import hardware
 from abbe.errors import ConfigError
 from abbe.hardware import autocast_for, choose_precision
 from abbe.training.log import make_accelerator
@@ -29,10 +28,12 @@ def test_nvidia_gpus(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str)
     assert choose_precision("auto", CUDA) == chosen
 
 
-@pytest.mark.parametrize(("native", "chosen"), [(True, "bf16"), (False, "fp32")])
-def test_cpus(monkeypatch: pytest.MonkeyPatch, native: bool, chosen: str) -> None:
-    monkeypatch.setattr(hardware, "_cpu_has_bf16", lambda: native)
-    assert choose_precision("auto", CPU) == chosen
+def test_cpus(computes_bf16: bool, tmp_path: Path) -> None:
+    chosen = choose_precision("auto", CPU)
+    assert chosen == ("bf16" if computes_bf16 else "fp32")
+    with autocast_for(CPU):
+        answer = torch.nn.Linear(2, 2)(torch.ones(1, 2))
+    assert answer.dtype == (torch.bfloat16 if computes_bf16 else torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tifffile
 from small_students import CUTS, FACTS, Blobs, images, number, weights_of
 
 from abbe.errors import ConfigError, PackageError
-from abbe.exporting import prove, write
+from abbe.exporting import prove, speed, write
 from abbe.exporting.card import model_card
 from abbe.exporting.comparison import Budget
 from abbe.exporting.eager import eager_probabilities
@@ -144,7 +144,7 @@ def bad_rounding(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
 
 
 @pytest.mark.usefixtures("bad_rounding")
-def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path):
+def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path, computes_bf16):
     said = make(tmp_path, Settings(int8="auto"))
     package = read_package(tmp_path / "out")
     assert not package.has("int8_xml")
@@ -153,7 +153,8 @@ def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path):
     assert figures["kept"] is False
     assert "Dice" in str(figures["reason"])
     assert any("openvino/int8 is left out: Dice" in line for line in said)
-    assert package.description.engine.precision == "fp32"
+    others = {"fp32", "bf16"} if computes_bf16 else {"fp32"}
+    assert package.description.engine.precision in others
     assert str(figures["reason"]) in package.file("card").read_text("utf-8")
 
 
@@ -164,12 +165,57 @@ def test_int8_beyond_the_budget_fails_where_it_is_required(tmp_path):
     assert nothing_is_left(tmp_path)
 
 
-def test_a_time_budget_chooses_tile_and_threads_and_stores_the_table(tmp_path):
+def test_bf16_is_proven_where_the_processor_computes_it(tmp_path, computes_bf16):
+    said = make(tmp_path)
+    figures = read_package(tmp_path / "out").description.parity["openvino/bf16"]
+    assert figures["kept"] is computes_bf16
+    if computes_bf16:
+        assert abs(number(figures, "lost_dice")) <= Budget().dice
+    else:
+        assert figures["reason"] == "not measured: this processor does not compute in bf16"
+        assert f"openvino/bf16: {figures['reason']}" in said
+
+
+def test_bf16_beyond_the_budget_is_left_out_with_the_reason(tmp_path, monkeypatch, computes_bf16):
+    exact = prove._compare
+
+    def wrong_in_bf16(making, engine, precision, proof):
+        if precision == "bf16":
+            return proof.compare(
+                lambda batch: 0 * eager_probabilities(Blobs())(batch), strict=False
+            )
+        return exact(making, engine, precision, proof)
+
+    monkeypatch.setattr(prove, "_compare", wrong_in_bf16)
+    said = make(tmp_path)
+    description = read_package(tmp_path / "out").description
+    assert description.parity["openvino/bf16"]["kept"] is False
+    assert description.engine.precision == "fp32"
+    assert any("openvino/bf16 is left out: Dice" in line for line in said) is computes_bf16
+
+
+def test_the_quickest_precision_that_this_processor_has_is_chosen(
+    tmp_path, monkeypatch, computes_bf16
+):
+    seconds = {"openvino/bf16": 0.1, "openvino/fp32": 0.2, "onnxruntime/fp32": 0.05}
+    monkeypatch.setattr(
+        speed, "_in_turns", lambda engines, *_: {each: seconds[each.run_as] for each in engines}
+    )
+    make(tmp_path)
+    engine = read_package(tmp_path / "out").description.engine
+    wanted = "bf16" if computes_bf16 else "fp32"
+    assert (engine.engine, engine.precision) == ("openvino", wanted)
+
+
+def test_a_time_budget_chooses_tile_and_threads_and_stores_the_table(tmp_path, computes_bf16):
     said = make(tmp_path, Settings(int8="none", budget_ms=1e6, tiles=(96, 128), threads=1))
     description = read_package(tmp_path / "out").description
     assert description.tile in (96, 128)
     assert description.engine.threads == 1
-    assert len(description.timings) == 4  # two engines, two tiles
+    ways = ["onnxruntime/fp32", "openvino/fp32", *(["openvino/bf16"] if computes_bf16 else [])]
+    assert set(description.timings) == {
+        f"{way}, tile {tile}, 1 thread" for way in ways for tile in (96, 128)
+    }
     assert all(each["within_budget"] for each in description.timings.values())
     assert any("ms/tile" in line for line in said)
 

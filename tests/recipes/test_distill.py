@@ -14,6 +14,7 @@ from commands import TINY, TISSUE, abbe, tissue
 from pyarrow import parquet
 
 from abbe import config, datasets, students
+from abbe.hardware import choose_precision
 from abbe.imaging import write_labels
 from abbe.recipes.run_folder import open_run
 from abbe.scoring import METRICS
@@ -176,7 +177,7 @@ def test_config_and_surroundings_are_kept(run, from_teacher):
     assert environment["seed"] == 0
     assert environment["threads"] >= 1
     assert environment["device"]
-    assert environment["precision"] in ("fp32", "bf16", "fp16")
+    assert environment["precision"] == choose_precision("auto", torch.device(environment["device"]))
 
 
 @pytest.mark.slow

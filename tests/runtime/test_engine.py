@@ -98,3 +98,29 @@ def test_what_the_package_lacks_is_said(package):
         open_engine(package, precision="int8")
     with pytest.raises(ConfigError, match="onnxruntime runs packages in fp32"):
         open_engine(package, engine="onnxruntime", precision="bf16")
+
+
+def asking_for_bf16(package):
+    told = package.description.engine.model_copy(update={"precision": "bf16"})
+    write_description(package.folder, package.description.model_copy(update={"engine": told}))
+    return read_package(package.folder)
+
+
+def test_a_package_may_ask_for_bf16_where_there_is_none(package, tmp_path, computes_bf16):
+    engine = open_engine(asking_for_bf16(package), cache=tmp_path / "cache")
+    assert engine.precision == ("bf16" if computes_bf16 else "fp32")
+    note = "The package asks for bf16; this processor lacks it, so fp32 is computed."
+    assert engine.notes == (() if computes_bf16 else (note,))
+    batch = np.random.default_rng(0).random((1, 1, 48, 32), np.float32)
+    exact = open_engine(package, precision="fp32", cache=tmp_path / "cache").probabilities(batch)
+    # Logits reach 10, where the numbers of bf16 are 1/16 apart and their sums round, too.
+    np.testing.assert_allclose(engine.probabilities(batch), exact, atol=0.2 if computes_bf16 else 0)
+
+
+def test_a_user_who_asks_for_bf16_is_not_given_fp32(package, tmp_path, computes_bf16):
+    if computes_bf16:
+        asked = open_engine(package, precision="bf16", cache=tmp_path / "cache")
+        assert asked.precision == "bf16"
+        return
+    with pytest.raises(ConfigError, match="does not compute in bf16: use --precision fp32"):
+        open_engine(package, precision="bf16", cache=tmp_path / "cache")

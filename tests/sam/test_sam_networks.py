@@ -122,12 +122,18 @@ def test_training_reaches_every_parameter_that_takes_part(small):
 def test_half_precision_moves_masks_little(pair, small, some_prompts):
     sam, _ = pair
     images, prompts = torch.randn(1, 3, 256, 256), some_prompts(small, 8)["boxes"]
-    full, _ = sam.decode(sam.encode(images), prompts, multimask=False)
+    full, rated = sam.decode(sam.encode(images), prompts, multimask=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half, _ = sam.decode(sam.encode(images), prompts, multimask=False)
+        half, nearly = sam.decode(sam.encode(images), prompts, multimask=False)
+        tokens = sam.attend(sam.prepare(sam.encode(images)), prompts).masks[:, 0]
+        head = sam.mask_decoder.iou_prediction_head
+        assert head(tokens).dtype == torch.bfloat16
     both, either = ((full > 0) & (half > 0)).sum(), ((full > 0) | (half > 0)).sum()
     assert half.dtype == torch.bfloat16
     assert both / either >= 0.97
+    # Masks are kept by their ratings, which bf16 would round to 1/256.
+    assert nearly.dtype == torch.float32
+    torch.testing.assert_close(nearly, rated, atol=0.03, rtol=0)
 
 
 def test_random_weights_depend_on_the_seed_alone(small):

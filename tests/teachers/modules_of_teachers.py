@@ -5,15 +5,18 @@ from torch import nn
 
 
 class Mix(nn.Module):
-    """1 x 1 convolution; logits."""
+    """1 x 1 convolution; its result ``times`` over, for surer logits."""
 
-    def __init__(self, in_channels: int = 2, outputs: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, in_channels: int = 2, outputs: int = 1, seed: int = 0, times: float = 1.0
+    ) -> None:
         super().__init__()
         torch.manual_seed(seed)
+        self.times = times
         self.mix = nn.Conv2d(in_channels, outputs, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.mix(image)
+        return self.mix(image) * self.times
 
 
 def dictionary() -> nn.Module:
@@ -24,8 +27,16 @@ def dictionary() -> nn.Module:
     return Wrapped()
 
 
-def probabilities() -> nn.Module:
-    return nn.Sequential(Mix(), nn.Sigmoid())
+def probabilities(times: float = 1.0) -> nn.Module:
+    return nn.Sequential(Mix(times=times), nn.Sigmoid())
+
+
+def shares(times: float = 1.0) -> nn.Module:
+    return nn.Sequential(Mix(outputs=3, times=times), nn.Softmax(dim=1))
+
+
+def scripted(times: float = 1.0) -> nn.Module:
+    return torch.jit.script(probabilities(times))
 
 
 def number() -> int:

@@ -354,6 +354,15 @@ def test_steps(name: str, rng: np.random.Generator):
     np.testing.assert_allclose(got, by_hand(values), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "softmax"])
+def test_probabilities_of_a_network_in_half_precision_are_not(name: str, rng: np.random.Generator):
+    arguments, by_hand = CASES[name]
+    values = rng.normal(4, 2, (2, 9, 11)).astype(np.float16)
+    got = steps([{"id": name, "kwargs": arguments}], "raw", "p")(values)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, by_hand(values.astype(np.float64)), atol=1e-6)
+
+
 def test_epsilon_is_the_packages(rng: np.random.Generator):
     """bioimageio.core 0.11 reads it and then uses 1e-6; the format says what is meant."""
     values = rng.normal(2, 2, (2, 9, 11)).astype(np.float32)

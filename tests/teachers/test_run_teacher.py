@@ -9,6 +9,7 @@ from helpers_of_teachers import SeededImage
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.hardware import choose_precision
 from abbe.imaging import Image, normalise, percentile_limits
 from abbe.students import build, predict, save
 from abbe.teachers import run
@@ -37,21 +38,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_maps_are_the_students(folder: Path):
-    teacher = run(folder, device="cpu")
+    teacher = run(folder, device="cpu", precision="fp32")
     image = SeededImage(2, shape=(70, 45)).open()
     pixels = image.read(channels=CHANNELS)
     values = normalise(pixels, percentile_limits(pixels))
     found = teacher.predict(image, "a").maps["probability"]
     np.testing.assert_allclose(found, predict(teacher.network, values), atol=1e-6)
+    half = run(folder, device="cpu", precision="bf16").predict(image, "a").maps["probability"]
+    expected = predict(teacher.network, values, precision=torch.bfloat16)
+    np.testing.assert_allclose(half, expected, atol=2e-3)
+    assert 0 < np.abs(half - found).max() < 0.02
     assert found.shape == (2, 70, 45)
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 
 
 def test_facts_become_provenance(folder: Path):
-    found = run(folder).provenance
+    teacher = run(folder)
+    found, device = teacher.provenance, next(teacher.network.parameters()).device
     assert found.teacher == f"{folder.name}/unet-mobilenetv3, trained on simulated images"
     assert found.notes[0] == "trained by Abbe on squares"
     assert run(folder, precision="bf16").provenance.notes[1] == "computed in bf16"
+    assert found.notes[1] == f"computed in {choose_precision('auto', device)}"
     assert found.weights_sha256 == sha256_of_file(folder / "student.safetensors")
     assert (found.channels, found.outputs) == (CHANNELS, ("foreground", "boundary"))
     assert found.thresholds == {"foreground": 0.4}

@@ -1,6 +1,8 @@
 """Torch modules by import path: numbers against calling the module, and what can be wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from safetensors.torch import save_file
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.hardware import autocast_for
 from abbe.imaging import normalise, percentile_limits
 from abbe.teachers import torch_module
+from abbe.teachers.full_activations import FullActivations
+from abbe.training.stage import probabilities
 
 CHANNELS = ("nucleus", "membrane")
 HERE = "modules_of_teachers"
@@ -29,7 +34,7 @@ def normalised(seed: int) -> np.ndarray:
 
 
 def test_probabilities_and_live_logits_are_the_modules():
-    teacher = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", divisor=8)
+    teacher = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", precision="fp32", divisor=8)
     values = torch.from_numpy(normalised(3))[None]
     logits = Mix()(values)
     found = teacher.predict(SeededImage(3).open(), "a").maps["probability"]
@@ -38,23 +43,56 @@ def test_probabilities_and_live_logits_are_the_modules():
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("factory", "options"),
-    [
-        ("probabilities", {"activation": "none"}),
-        (
-            "Mix",
-            {"arguments": {"outputs": 3}, "activation": "softmax", "outputs": "-,a,foreground"},
-        ),
-        ("Mix", {"arguments": {"outputs": 3}, "outputs": ["a", "-", "foreground"]}),
-    ],
-)
-def test_live_logits_give_the_stored_probabilities(factory: str, options: dict):
-    teacher = torch_module(f"{HERE}:{factory}", CHANNELS, device="cpu", **options)
+THREE = {"arguments": {"outputs": 3}, "outputs": "-,a,foreground"}
+GIVING = {
+    "its own sigmoid": ("probabilities", {"activation": "none"}),
+    "its own softmax": ("shares", {"activation": "none", "outputs": "-,a,foreground"}),
+    "scripted": ("scripted", {"activation": "none"}),
+    "softmax": ("Mix", {"activation": "softmax", **THREE}),
+    "sigmoid": ("Mix", THREE),
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("giving", GIVING)
+def test_live_logits_give_the_stored_probabilities(giving: str, precision: str):
+    factory, options = GIVING[giving]
+    options = {"device": "cpu", "precision": precision, **options}
+    teacher = torch_module(f"{HERE}:{factory}", CHANNELS, **options)
     found = teacher.predict(SeededImage(3).open(), "a").maps["probability"]
-    live = teacher.network(torch.from_numpy(normalised(3))[None])[0].sigmoid()
+    with autocast_for(torch.device("cpu"), precision), torch.inference_mode():
+        batch = {"teacher_image": torch.from_numpy(normalised(3))[None]}
+        live = probabilities(teacher.network, batch)[0]
     assert len(found) == len(teacher.provenance.outputs)
     np.testing.assert_allclose(live, found, atol=1e-5)
+
+
+@pytest.mark.parametrize("giving", GIVING)
+def test_a_sure_teacher_is_as_sure_in_half_precision(giving: str):
+    """Only its convolution rounds: in bf16 a sigmoid of 7 would be 1, and its logit infinite."""
+    factory, options = GIVING[giving]
+    arguments = {**options.get("arguments", {}), "times": -32.0}
+    options = {
+        "device": "cpu",
+        "precision": "bf16",
+        "divisor": 8,
+        **options,
+        "arguments": arguments,
+    }
+    teacher = torch_module(f"{HERE}:{factory}", CHANNELS, **options)
+    found = teacher.predict(SeededImage(3).open(), "a").maps["probability"]
+    values = torch.from_numpy(normalised(3))[None]
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = Mix(outputs=3 if "foreground" in options.get("outputs", "") else 1)(values)
+        live = teacher.network(values)
+    logits = -32 * logits.double()
+    several = giving in ("its own softmax", "softmax")
+    expected = logits.softmax(1) if several else logits.sigmoid()
+    expected = expected[0, -len(found) :].detach().numpy()
+    assert expected.max() > 0.999
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert live.dtype == torch.float32
+    assert live.isfinite().all()
 
 
 def test_a_module_that_reads_other_pixels_cannot_teach_live():
@@ -68,7 +106,7 @@ def test_a_module_that_reads_other_pixels_cannot_teach_live():
 def test_weights_are_loaded_and_hashed(tmp_path: Path, ending: str):
     state, path = Mix(seed=7).state_dict(), tmp_path / f"w{ending}"
     save_file(state, path) if ending == ".safetensors" else torch.save(state, path)
-    teacher = torch_module(f"{HERE}:Mix", CHANNELS, weights=path, device="cpu")
+    teacher = torch_module(f"{HERE}:Mix", CHANNELS, weights=path, device="cpu", precision="fp32")
     assert teacher.provenance.weights_sha256 == sha256_of_file(path)
     expected = Mix(seed=7)(torch.from_numpy(normalised(3))[None]).sigmoid()[0].detach()
     found = teacher.predict(SeededImage(3).open(), "a").maps["probability"]
@@ -163,7 +201,9 @@ def test_a_large_image_is_read_by_tile(monkeypatch: pytest.MonkeyPatch, preproce
         return pixels
 
     monkeypatch.setattr(image, "read", watched)
-    options = {"preprocessing": preprocessing, "device": "cpu", "divisor": 8}
+    options: dict[str, Any] = {
+        "preprocessing": preprocessing, "device": "cpu", "precision": "fp32", "divisor": 8,
+    }  # fmt: skip
     tiled = torch_module(f"{HERE}:Mix", CHANNELS, tile=64, halo=8, **options)
     found = tiled.predict(image, "a").maps["probability"]
     if preprocessing != "percentile":  # its limits come from up to 16.8 million pixels at once
@@ -173,3 +213,32 @@ def test_a_large_image_is_read_by_tile(monkeypatch: pytest.MonkeyPatch, preproce
     np.testing.assert_allclose(
         found, expected.predict(image_again, "a").maps["probability"], atol=1e-5
     )
+
+
+SPELLINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "torch.sigmoid": torch.sigmoid,
+    "Tensor.sigmoid": lambda x: x.sigmoid(),
+    "expit": torch.special.expit,
+    "F.sigmoid": torch.nn.functional.sigmoid,
+    "torch.softmax": lambda x: torch.softmax(x, 1),
+    "F.softmax": lambda x: torch.nn.functional.softmax(x, dim=1),
+    "special.softmax": lambda x: torch.special.softmax(x, 1),
+    "in fp64": lambda x: x.double().sigmoid(),
+    "with a type": lambda x: torch.softmax(x, 1, dtype=torch.float32),
+}
+
+
+@pytest.mark.parametrize("guard", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_modules_own_activation_is_taken_in_full(spelling: str, guard: Any):
+    class Squashed(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return SPELLINGS[spelling](image.bfloat16())
+
+    values = torch.linspace(-9, 9, 60).view(1, 3, 4, 5)
+    with guard():
+        found = FullActivations(Squashed())(values)
+    exact = values.bfloat16().double()
+    expected = exact.softmax(1) if "softmax" in spelling or "type" in spelling else exact.sigmoid()
+    assert found.dtype == (torch.float64 if spelling == "in fp64" else torch.float32)
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)

@@ -11,7 +11,7 @@ from abbe.exporting.comparison import Budget, Comparison, Proof, fit
 from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
 from abbe.runtime.engine import EngineName, Precision, open_engine
-from abbe.runtime.openvino_core import openvino_core
+from abbe.runtime.openvino_core import computes_bf16
 
 Int8 = Literal["auto", "required", "none"]
 Say = Callable[[str], None]
@@ -99,11 +99,6 @@ def add_int8(
 def _compare(making: Making, engine: EngineName, precision: Precision, proof: Proof) -> Comparison:
     opened = open_engine(making.package(), engine=engine, precision=precision, cache=making.cache)
     return proof.compare(opened.probabilities, strict=precision == "fp32")
-
-
-def computes_bf16() -> bool:
-    """Whether this processor computes in bf16; OpenVINO quietly takes fp32 where it does not."""
-    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def in_words(name: str, compared: Comparison) -> str:

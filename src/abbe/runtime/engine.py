@@ -12,7 +12,7 @@ import numpy as np
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.network_cache import default_cache
 from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
-from abbe.runtime.openvino_core import openvino_core
+from abbe.runtime.openvino_core import computes_bf16, openvino_core
 from abbe.runtime.package import Package, Role
 
 EngineName = Literal["openvino", "onnxruntime"]
@@ -132,14 +132,13 @@ def open_engine(
             raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
         run = _onnxruntime(package, threads // streams)
         return Engine(chosen, wanted, threads, streams, (), package, run)
-    core = openvino_core()
     notes: tuple[str, ...] = ()
-    if wanted == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if wanted == "bf16" and not computes_bf16():
         if precision == "bf16":
             raise ConfigError("this processor does not compute in bf16: use --precision fp32")
         wanted = "fp32"
         notes = ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
-    run = _openvino(core, package, wanted, threads, streams, cache or default_cache())
+    run = _openvino(package, wanted, threads, streams, cache or default_cache())
     return Engine(chosen, wanted, threads, streams, notes, package, run)
 
 
@@ -161,7 +160,7 @@ def check_options(engine: str | None, precision: str | None, **counts: int | Non
 
 
 def _openvino(
-    core: Any, package: Package, precision: Precision, threads: int, streams: int, cache: Path
+    package: Package, precision: Precision, threads: int, streams: int, cache: Path
 ) -> Callable[[np.ndarray], np.ndarray]:
     model = _model_role(package, precision)
     options = {
@@ -169,7 +168,7 @@ def _openvino(
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
     }
-    compiled = compile_network(core, package, model, options, cache)
+    compiled = compile_network(openvino_core(), package, model, options, cache)
     _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
     idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for _ in range(streams):

@@ -35,3 +35,12 @@ def openvino_core() -> Any:
         core = openvino.Core()
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
     return core
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor; elsewhere it quietly takes fp32."""
+    return "BF16" in _capabilities()
+
+
+def _capabilities() -> list[str]:
+    return openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

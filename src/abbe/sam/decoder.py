@@ -76,9 +76,8 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(sparse), -1, -1), sparse], dim=1)
         tokens, cells = self.transformer(image, tokens)
-        return Attended(
-            cells, tokens[:, 1 : 1 + MASKS], self.iou_prediction_head(tokens[:, 0]), size
-        )
+        iou = _in_full_precision(self.iou_prediction_head, tokens[:, 0])
+        return Attended(cells, tokens[:, 1 : 1 + MASKS], iou, size)
 
     def draw(self, attended: Attended, multimask: bool | None) -> Tensor:
         """Draw the masks: logits (N, 3 or 1, 4h, 4w), or (N, 4, 4h, 4w) for None."""
@@ -102,6 +101,14 @@ class MaskDecoder(nn.Module):
         assert isinstance(norm, LayerNorm2d)
         x = F.gelu(norm.over_last(_enlarge(cells, first)))
         return F.gelu(_enlarge(x, second))
+
+
+def _in_full_precision(head: nn.Module, tokens: Tensor) -> Tensor:
+    """Rate in float32 at least: masks are kept by ratings, which bf16 would round to 1/256."""
+    if not torch.is_autocast_enabled(tokens.device.type):
+        return head(tokens)
+    with torch.autocast(tokens.device.type, enabled=False):
+        return head(tokens.float())
 
 
 def _enlarge(x: Tensor, layer: nn.Module) -> Tensor:

@@ -118,19 +118,18 @@ def bioimageio(
 
 
 def _run(network: OnnxNetwork, package: Package, pixels: NDArray[Any]) -> NDArray[np.floating]:
-    """The raw maps of all outputs, one after the other, (K, H, W)."""
+    """The raw maps of all outputs, one after the other, (K, H, W), in at least float32."""
     answers = network(arranged(pixels, package.input.axes))
     if len(answers) != len(package.outputs):
         raise InputError(
             f"{package.name}: the network gives {len(answers)} outputs, the package declares "
             f"{len(package.outputs)}"
         )
-    return np.concatenate(
-        [
-            canonical(answer, output.axes, package.name)
-            for answer, output in zip(answers, package.outputs, strict=True)
-        ]
-    )
+    maps = [
+        canonical(answer, output.axes, package.name)
+        for answer, output in zip(answers, package.outputs, strict=True)
+    ]
+    return np.concatenate(maps, dtype=np.result_type(np.float32, *maps))
 
 
 def _finish(maps: NDArray[np.floating], package: Package) -> NDArray[np.floating]:

@@ -119,14 +119,20 @@ def preprocessing_named(name: str) -> Preprocessing:
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """1 / (1 + e⁻ˣ), without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * logits))
+    """1 / (1 + e⁻ˣ), without overflow; half precision becomes float32 first."""
+    return 0.5 * (1 + np.tanh(0.5 * _full(logits)))
 
 
 def softmax(logits: NDArray[np.floating], axis: int = 0) -> NDArray[np.floating]:
-    """Softmax over ``axis``: the maps of (K, H, W)."""
+    """Softmax over ``axis``, the maps of (K, H, W); half precision becomes float32 first."""
+    logits = _full(logits)
     exponentials = np.exp(logits - logits.max(axis, keepdims=True))
     return exponentials / exponentials.sum(axis, keepdims=True)
+
+
+def _full(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """At least float32: float16's probabilities near 1 are 1/2048 apart."""
+    return logits.astype(np.promote_types(logits.dtype, np.float32), copy=False)
 
 
 def none_activation(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -107,7 +107,8 @@ def torch_module(
         training_data_licence: licence of what they were trained on.
         stand_in: the model stands in for the teacher one would rather use; said everywhere.
         device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
-        precision: fp32, bf16, fp16, or auto: half where the device computes it natively.
+        precision: fp32, bf16, fp16, or auto: half where the device computes it natively. Sigmoid
+            and softmax are taken in fp32, the module's own ones too.
 
     Raises:
         ConfigError: the factory cannot be imported or called, or an option is unknown.
@@ -121,6 +122,7 @@ def torch_module(
     prepare, activate = preprocessing_named(preprocessing), activation_named(activation)
     names = name_outputs(outputs or "foreground", None, factory)
     module = _frozen(_make(factory, _parsed(arguments, factory)), weights, device)
+    asked = _giving_probabilities(module) if activation == "none" else module
     chosen = choose_precision(precision, device_of(module))
     provenance = Provenance(
         teacher=name or factory,
@@ -136,11 +138,11 @@ def torch_module(
     )
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.floating]:
-        return activate(_run(module, pixels, factory, chosen))
+        return activate(_run(asked, pixels, factory, chosen))
 
     tiling = Tiling.multiples(divisor, tile, halo)
     teacher = MapTeacher(provenance, factory, names, prepared_by(prepare, channels), run, tiling)
-    return TorchTeacher(module, teacher, activation)
+    return TorchTeacher(asked, teacher, activation)
 
 
 def state_sha256(module: nn.Module) -> str:
@@ -200,7 +202,15 @@ def _frozen(
             raise InputError(f"{weights}: these are not this module's weights. {problems}")
         module.load_state_dict(tensors, strict=False)  # checked; old files lack counters
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return module.eval().requires_grad_(False).to(place)
+    for parameter in module.parameters():  # scripted modules lack requires_grad_ of their own
+        parameter.requires_grad_(False)
+    return module.eval().to(place)
+
+
+def _giving_probabilities(module: nn.Module) -> nn.Module:
+    from abbe.teachers.full_activations import FullActivations
+
+    return FullActivations(module).eval()
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -243,7 +253,7 @@ def _live(module: nn.Module, activation: str, outputs: Sequence[str]) -> nn.Modu
             self.module = module
 
         def forward(self, image: Tensor) -> Tensor:
-            answer = self.module(image)
+            answer = self.module(image).float()  # in half, 1 − 1e-6 is 1 and its logit infinite
             if activation == "softmax":
                 # logit of p_k: x_k − log of the others' summed exponentials, via log p and log 1−p
                 log_p = answer.log_softmax(1)
