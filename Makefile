@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-fast lint install clean
+.PHONY: demo test test-fast test-avx2 lint install clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,16 @@ test: install lint  ## everything, the real data's tests too where ../shared/dat
 
 test-fast: install
 	$(PYTEST) -m 'not slow and not real'
+
+# What depends on the processor, on one that has AVX2 alone: no AVX-512, bf16 or VNNI. QEMU's user
+# mode (Debian: qemu-user) computes as such a one, and every library sees what it says of itself.
+QEMU    ?= qemu-x86_64 -cpu max
+ON_AVX2 ?= tests/test_hardware.py tests/teachers/test_torch_teacher.py \
+	tests/teachers/test_run_teacher.py tests/runtime/test_engine.py \
+	tests/runtime/test_package_check.py tests/exporting/test_write.py tests/sam/test_sam_networks.py
+
+test-avx2: install  ## takes minutes; ON_AVX2=tests/... for other tests
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(QEMU) $(BIN)/python -m pytest $(ON_AVX2)
 
 lint: install
 	$(BIN)/ruff format --check src tests benchmarks

@@ -141,6 +141,26 @@ def bad_rounding(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     write_onnx(segmentation_graphs(Blobs(shift=-9))[0], path)
     bad = openvino_files.convert(path)
     monkeypatch.setattr(prove, "quantise", lambda model, batches, way: bad)
+    return bad
+
+
+@pytest.mark.parametrize("vnni", [True, False])
+def test_weights_of_7_bits_are_kept_where_products_of_8_overflow(
+    tmp_path, monkeypatch, bad_rounding, vnni
+):
+    """Without VNNI, sums in 16 bits overflow; a wrong network stands in for their result."""
+
+    def rounded(model, batches, way):
+        return model if vnni or way.half_range else bad_rounding
+
+    monkeypatch.setattr(prove, "quantise", rounded)
+    said = make(tmp_path, Settings(int8="required"))
+    package = read_package(tmp_path / "out")
+    figures = package.description.parity["openvino/int8"]
+    assert package.has("int8_xml")
+    assert figures["way"] == ("symmetric" if vnni else "mixed, 7 bits, ends in fp32")
+    assert abs(number(figures, "lost_dice")) <= Budget().dice
+    assert sum("against eager" in line and "int8" in line for line in said) == (1 if vnni else 4)
 
 
 @pytest.mark.usefixtures("bad_rounding")
