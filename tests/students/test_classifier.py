@@ -107,10 +107,17 @@ def test_the_file_is_flat_safetensors_in_timms_names_and_says_what_it_is(tmp_pat
     assert {"conv1.weight", "layer4.1.bn2.running_var"} <= load_file(path).keys()
     assert not any(key.startswith("fc") for key in load_file(path))
     assert encoder_facts(path) == {
-        "format_version": 1,
+        "format_version": 2,
         "encoder": "resnet18",
         "timm": "resnet18",
         "in_channels": 1,
+        "pretrained_cfg": {
+            "architecture": "resnet18",
+            "input_size": [1, 224, 224],
+            "mean": [0.0],
+            "std": [1.0],
+            "interpolation": "bicubic",
+        },
         "facts": {"licence": "CC0", "pixel_size": 0.5},
     }
 
@@ -125,13 +132,14 @@ def test_a_whole_classifier_of_timm_gives_all_but_the_linear_layer(tmp_path):
     assert state["classifier.weight"].shape[0] == len(CLASSES)
 
 
-def test_rgb_weights_are_adapted_to_grey(tmp_path):
+def test_rgb_weights_see_grey_as_three_equal_colours(tmp_path):
     path = tmp_path / "encoder.safetensors"
-    rgb, grey = classifier(), classifier(in_channels=1)
+    rgb, grey = classifier().eval(), classifier(in_channels=1).eval()
     save_encoder(path, rgb, {})
     load_encoder(grey, path)
-    weight = encoder_state(rgb)["conv1.weight"].sum(1, keepdim=True)
-    torch.testing.assert_close(encoder_state(grey)["conv1.weight"], weight)
+    image = torch.rand(2, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(grey.embed(image), rgb.embed(image.expand(2, 3, 64, 64)))
 
 
 def test_another_encoders_file_is_refused_naming_both(tmp_path):

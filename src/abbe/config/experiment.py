@@ -60,6 +60,11 @@ class Experiment(Section):
                 f"student.architecture '{self.student.architecture}' does not go with recipe "
                 f"'{self.recipe}': promptable students are for kdsam, and it takes no others"
             )
+        if self.recipe == "kdsam" and self.student.normalisation != "auto":
+            raise ValueError(
+                "student.normalisation: a promptable student sees pictures as SAM does; leave it "
+                "out"
+            )
         if self.recipe == "supervised" and self.teacher.kind != "none":
             raise ValueError("recipe 'supervised' has no teacher: remove the teacher section")
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:

@@ -1,7 +1,7 @@
 """The network that teaches and the one that learns."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -69,6 +69,15 @@ class Student(Section):
     """foreground alone, or with the boundary map that separates touching objects."""
     encoder_weights: Literal["choose", "random", "imagenet"] | Path = "choose"
     """imagenet (downloaded by timm), a file in timm's layout, or random. There is no default."""
+    encoder_mean: tuple[float, ...] | None = None
+    """What the encoder wants subtracted from images in [0, 1], one value a channel or one for all;
+    what its weights were trained with where omitted (timm's pretrained_cfg)."""
+    encoder_std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """What they are then divided by."""
+    normalisation: Literal["auto", "percentile", "range", "none"] = "auto"
+    """How pixels become 0 to 1. percentile: 1 to 99.8 of each image and channel; range: divided by
+    what the pixel type holds (8-bit: 255); none: they lie there already; auto: range for 8-bit
+    pictures (colours, or grey ones that are not dark), else percentile. Runs keep the choice."""
 
     @model_validator(mode="after")
     def _weights_chosen(self) -> "Student":
@@ -79,4 +88,25 @@ class Student(Section):
             )
         if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs are [foreground] or [foreground, boundary]")
+        if (self.encoder_mean is None) != (self.encoder_std is None):
+            raise ValueError("encoder_mean and encoder_std go together: give both or neither")
+        if len(self.encoder_mean or ()) != len(self.encoder_std or ()) or self.encoder_mean == ():
+            raise ValueError(
+                "encoder_mean and encoder_std need as many values as each other, one for each "
+                "channel or one for all, for images from 0 to 1: such as 0.5 and 0.5"
+            )
         return self
+
+    @property
+    def begun_at_random(self) -> "Student":
+        """The same without the weights, and without what those want done to images."""
+        nothing = {"encoder_mean": None, "encoder_std": None}
+        return self.model_copy(update={"encoder_weights": "random", **nothing})
+
+
+EARLIER_INPUT: dict[str, Any] = {
+    "normalisation": "percentile",
+    "encoder_mean": (0.0,),
+    "encoder_std": (1.0,),
+}
+"""What runs did that were begun before these keys of the student's existed."""

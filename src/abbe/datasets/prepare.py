@@ -1,6 +1,7 @@
 """What training reads again and again, made once: decoded pixels, normalisation limits, targets."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,12 +10,16 @@ import numpy as np
 
 from abbe.datasets.collection import Record, label_of
 from abbe.errors import StoreError
-from abbe.imaging import Image, Region, normalise, percentile_limits
+from abbe.imaging import PERCENTILE, Image, Region, Scaling, normalise
 from abbe.targets import TargetStore
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of decoded pixels and targets that are kept in memory; beyond it, both are read crop by
 crop."""
+
+
+DARK = 1 / 8
+"""Images whose brightest pixel is below are warned of: 12 bits in a 16-bit file are 1/16."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Prepared:
         id: the record's id.
         pixels: (C, H, W) in the file's own type, or the lazy image where memory is short.
         channels: names of the C channels.
-        limits: (C, 2) percentile limits of the whole image.
+        limits: (C, 2) what becomes 0 and 1 in the whole image.
         shape: height and width in px.
         pixel_size: µm, where it is known.
         label: (H, W) instances, −1 where unknown; None without a label.
@@ -89,6 +94,7 @@ def prepare(
     records: Iterable[Record],
     channels: Sequence[str],
     *,
+    scaling: Scaling = PERCENTILE,
     targets: TargetStore | None = None,
     memory_limit: int = MEMORY_LIMIT,
 ) -> list[Prepared]:
@@ -97,15 +103,17 @@ def prepare(
     Args:
         records: what to prepare, in order.
         channels: the channels to keep.
+        scaling: how pixels become values from 0 to 1.
         targets: the teacher's outputs; records that it lacks or calls empty get no target.
         memory_limit: bytes of pixels and targets to hold; the rest stays on disk.
 
     Raises:
-        InputError: a channel is missing, or a label differs in size from its image.
+        InputError: a channel is missing, a label differs in size from its image, or pixels do not
+            go with ``scaling``.
         StoreError: a target was made from other pixels or has another size than the image, or
             some targets are maps and others instances.
     """
-    prepared, held = [], 0
+    prepared, held, brightest = [], 0, 0.0
     for record in records:
         image = record.image.open()
         pixels = image.read(channels=channels)
@@ -113,7 +121,7 @@ def prepare(
             id=record.id,
             pixels=pixels if held + pixels.nbytes <= memory_limit else copy.copy(image),
             channels=tuple(channels),
-            limits=percentile_limits(pixels),
+            limits=scaling.limits(pixels, image.source),
             shape=image.shape,
             pixel_size=image.pixel_size,
             label=label_of(record, image),
@@ -127,10 +135,23 @@ def prepare(
                 assert targets is not None
                 target = StoredTarget(targets, record.id, kind, target.shape)
             item = replace(item, **{kind: target})
+        if scaling.kind != "percentile":
+            brightest = max(brightest, float(normalise(_brightest(pixels), item.limits).max()))
         prepared.append(item)
+    if prepared and scaling.kind != "percentile" and brightest < DARK:
+        warnings.warn(
+            f"the brightest pixel of {len(prepared)} images is {brightest:.1%} of what their type "
+            f"can hold, so the network sees them almost black (12-bit values in 16-bit files?): "
+            "--student.normalisation percentile stretches them",
+            stacklevel=2,
+        )
     if targets is not None:
         _require_one_kind(prepared, targets)
     return prepared
+
+
+def _brightest(pixels: np.ndarray) -> np.ndarray:
+    return pixels.max((1, 2), keepdims=True)
 
 
 def _require_one_kind(images: Sequence[Prepared], targets: TargetStore) -> None:

@@ -14,7 +14,7 @@ from abbe.errors import ConfigError, MissingExtraError, PackageError
 from abbe.exporting.comparison import answer
 from abbe.exporting.folder import check_new_file
 from abbe.files import atomic_path
-from abbe.imaging import normalise, percentile_limits
+from abbe.imaging import normalise
 from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Package
 
@@ -126,14 +126,8 @@ def _halo(package: Package, test_shape: tuple[int, ...]) -> int:
 
 def _input(spec: Any, package: Package, image: Path, halo: int) -> Any:
     description = package.description
-    normalisation = description.normalisation
     smallest = 2 * halo + description.divisor
     size = spec.ParameterizedSize(min=smallest, step=description.divisor)
-    percentiles = spec.ScaleRangeKwargs(
-        axes=(spec.AxisId("y"), spec.AxisId("x")),
-        min_percentile=normalisation.low,
-        max_percentile=normalisation.high,
-    )
     return spec.InputTensorDescr(
         id=spec.TensorId("image"),
         axes=[
@@ -147,9 +141,33 @@ def _input(spec: Any, package: Package, image: Path, halo: int) -> Any:
         test_tensor=spec.FileDescr(source=image),
         data=spec.IntervalOrRatioDataDescr(type="float32"),
         preprocessing=[
-            spec.ScaleRangeDescr(kwargs=percentiles),
+            *_scaling(spec, package),
             spec.ClipDescr(kwargs=spec.ClipKwargs(min=0.0, max=1.0)),
         ],
+    )
+
+
+def _scaling(spec: Any, package: Package) -> list[Any]:
+    """What brings pixels as stored to 0 to 1; the network does the rest itself."""
+    normalisation = package.description.normalisation
+    if normalisation.kind == "percentile":
+        percentiles = spec.ScaleRangeKwargs(
+            axes=(spec.AxisId("y"), spec.AxisId("x")),
+            min_percentile=normalisation.low,
+            max_percentile=normalisation.high,
+        )
+        return [spec.ScaleRangeDescr(kwargs=percentiles)]
+    [(_, most), *_] = normalisation.scaling.limits(_test_image(package)).tolist()
+    if most == 1:
+        return []
+    # Readers hand over floats, so that only the images that it was made of tell the range.
+    return [spec.ScaleLinearDescr(kwargs=spec.ScaleLinearKwargs(gain=1 / most, offset=0.0))]
+
+
+def _test_image(package: Package) -> np.ndarray:
+    """As stored, (C, H, W)."""
+    return tifffile.imread(package.file("test_image")).reshape(
+        len(package.description.channels), *np.load(package.file("expected"))["instances"].shape
     )
 
 
@@ -209,14 +227,11 @@ def _test_arrays(package: Package, scratch: Path) -> tuple[Path, Path]:
     """
     description = package.description
     divisor = description.divisor
-    pixels = tifffile.imread(package.file("test_image")).reshape(
-        len(description.channels), *np.load(package.file("expected"))["instances"].shape
-    )
+    pixels = _test_image(package)
     height, width = (side - side % divisor for side in pixels.shape[1:])
-    pixels = pixels[:, :height, :width].astype(np.float32)
-    limits = percentile_limits(
-        pixels, description.normalisation.low, description.normalisation.high
-    )
+    pixels = pixels[:, :height, :width]
+    limits = description.normalisation.scaling.limits(pixels)
+    pixels = pixels.astype(np.float32)
     engine = open_engine(package, engine="onnxruntime", precision="fp32", cache=scratch)
     maps = answer(engine.probabilities, normalise(pixels, limits), divisor)
     image, expected = scratch / "test_input.npy", scratch / "test_output.npy"

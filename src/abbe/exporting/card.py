@@ -57,12 +57,21 @@ def _metadata(package: PackageDescription) -> str:
 def _summary(package: PackageDescription) -> str:
     size = "at any" if package.pixel_size is None else f"at {package.pixel_size:g} µm per"
     gives = ", ".join(package.answers)
-    part = "tile" if package.normalisation.kind == "tile_percentile" else "image"
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
-        f"{', '.join(package.channels)} {size} px (percentiles {package.normalisation.low:g} to "
-        f"{package.normalisation.high:g} of each {part} and channel become 0 to 1) and gives: "
-        f"{gives}."
+        f"{', '.join(package.channels)} {size} px ({package.normalisation.words}) and gives: "
+        f"{gives}.{_standardised(package)}"
+    )
+
+
+def _standardised(package: PackageDescription) -> str:
+    own = package.standardised
+    if own is None:
+        return ""
+    mean, std = (", ".join(f"{value:g}" for value in part) for part in (own.mean, own.std))
+    return (
+        f" The network itself subtracts {mean} and divides by {std}, as its encoder was "
+        "pretrained: nobody else has to."
     )
 
 

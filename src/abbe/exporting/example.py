@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from abbe.imaging import normalise, percentile_limits
+from abbe.imaging import normalise
 
 IMAGE = "test_image.tif"
 EXPECTED = "expected.npz"
 
 
 def normalised(pixels: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
-    """What the network sees of the test image, (C, H, W) float32, by its own percentiles."""
-    normalisation = facts["normalisation"]
-    limits = percentile_limits(pixels, normalisation.low, normalisation.high)
-    return normalise(pixels, limits)
+    """What the network takes of the test image, (C, H, W) float32 in [0, 1]."""
+    return normalise(pixels, facts["normalisation"].scaling.limits(pixels))
 
 
 def write_example(

@@ -6,12 +6,16 @@ from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import open_image
 from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
+from abbe.imaging.scaling import PERCENTILE, Scaling, ScalingKind, scaling_in_words
 from abbe.imaging.slide import Slide, open_slide, slide_of
 from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels
 
 __all__ = [
+    "PERCENTILE",
     "Image",
     "Region",
+    "Scaling",
+    "ScalingKind",
     "Slide",
     "ThreeChannelRule",
     "choose_rule",
@@ -26,6 +30,7 @@ __all__ = [
     "outlines",
     "percentile_limits",
     "read_labels",
+    "scaling_in_words",
     "slide_of",
     "three_channels",
     "with_legend",

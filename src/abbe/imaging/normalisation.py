@@ -74,12 +74,19 @@ def image_limits(
     grid, about as many pixels in all: the same windows every time, so the same limits. Where
     a channel is constant in these windows, all of it is read for its lowest and highest value.
     """
+    limits = percentile_limits(sampled_pixels(image, channels), low, high)
+    height, width = image.shape
+    return limits if height * width <= _SAMPLED_PIXELS else _widened(limits, image, channels)
+
+
+def sampled_pixels(image: Image, channels: Sequence[str] | None = None) -> np.ndarray:
+    """Pixels that stand for an image of any size: (C, H, W), or (C, 1, N) of a large one."""
     height, width = image.shape
     if height * width <= _SAMPLED_PIXELS:
-        return percentile_limits(image.read(channels=channels), low, high)
+        return image.read(channels=channels)
     windows = [image.read(window, channels) for window in _even_windows(height, width)]
     flat = np.concatenate([window.reshape(len(window), -1) for window in windows], axis=1)
-    return _widened(percentile_limits(flat[:, None], low, high), image, channels)
+    return flat[:, None]
 
 
 def _widened(limits: np.ndarray, image: Image, channels: Sequence[str] | None = None) -> np.ndarray:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
 from abbe.imaging.normalisation import normalise, percentile_limits
+from abbe.imaging.scaling import PERCENTILE
 
 ThreeChannelRule = Literal["auto", "fill_last", "grey", "colour", "membrane_nucleus_mean"]
 RULES: dict[str, str] = {
@@ -62,5 +63,4 @@ def three_channels(pixels: NDArray[np.generic], rule: str) -> NDArray[np.uint8]:
 
 def described(rule: str) -> str:
     """What the rule does, for the store."""
-    stretch = "percentile 1-99.8 per image and channel (8-bit colour as it is)"
-    return f"{stretch}; {rule}: {RULES[rule]}"
+    return f"{PERCENTILE.words} (8-bit colour as it is); {rule}: {RULES[rule]}"

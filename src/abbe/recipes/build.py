@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from abbe.datasets.batches import Batches
     from abbe.datasets.prepare import Prepared
+    from abbe.students import Standardisation
     from abbe.training.stage import Schedule
 
 
@@ -181,6 +182,15 @@ def build_teacher(
         # The others know their own, or must be told.
         sees = dataset.channels
     return factory(teacher.path, sees, **options)
+
+
+def standardisation_of(student: config.Student) -> "Standardisation | None":
+    """What the encoder wants done to images in [0, 1], where the experiment says it."""
+    from abbe.students import Standardisation
+
+    if student.encoder_mean is None or student.encoder_std is None:
+        return None
+    return Standardisation(student.encoder_mean, student.encoder_std)
 
 
 def build_schedule(training: config.Training) -> "Schedule":

@@ -31,6 +31,7 @@ from abbe.recipes.curve_trainings import (
 )
 from abbe.recipes.distill_rckd import Session
 from abbe.recipes.label_subsets import Level
+from abbe.recipes.normalising import decided
 from abbe.training.log import make_accelerator
 
 
@@ -101,6 +102,7 @@ def curve(
         resume=resume,
     )
     dataset, compared = _checked(experiment, dataset, plan)
+    experiment = decided(experiment, dataset)
     with run_folder.opened(experiment, resume=resume) as folder:
         settings = experiment.training
         accelerator = make_accelerator(

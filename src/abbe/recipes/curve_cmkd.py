@@ -23,6 +23,7 @@ from abbe.recipes.curve_trainings import (
 from abbe.recipes.distill_rckd import Session
 from abbe.recipes.evaluate import Scores, score
 from abbe.recipes.models import Model, NetworkModel, StoredModel
+from abbe.recipes.normalising import scaling_of
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
@@ -106,7 +107,7 @@ class CmkdTrainer:
         if session.accelerator.is_main_process:
             student = experiment.student
             models: dict[str, Model] = {
-                name: NetworkModel(network, student.outputs, student.sees)
+                name: NetworkModel(network, student.outputs, student.sees, scaling_of(student))
                 for name, (network, _) in trained.items()
             }
             scores = self._score(models, dataset)

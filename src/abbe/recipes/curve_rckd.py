@@ -36,6 +36,7 @@ from abbe.recipes.distill_rckd import (
     tune,
 )
 from abbe.recipes.encoder_probes import FeaturesOf, is_probed
+from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data
 from abbe.recipes.task_scores import METRICS, WATCHED, answer
@@ -94,7 +95,7 @@ def with_initialisation(
     values["seed"] = seed
     values["pretraining"]["method"] = initialisation if initialisation in PRETRAINED else "none"
     if initialisation == "random":
-        values["student"]["encoder_weights"] = "random"
+        values["student"] = experiment.student.begun_at_random.model_dump()
     return config.parse(values, f"initialisation '{initialisation}'")
 
 
@@ -236,8 +237,9 @@ class RckdTrainer:
 
     @cached_property
     def _tests(self) -> list[Prepared]:
-        sees, task = self._experiment.student.sees, self._experiment.fine_tuning.task
-        return task_images(self._dataset, self._dataset.split("test").records, sees, task)
+        student, task = self._experiment.student, self._experiment.fine_tuning.task
+        tests = self._dataset.split("test").records
+        return task_images(self._dataset, tests, student.sees, task, scaling_of(student))
 
     @cached_property
     def _tiles(self) -> Dataset:

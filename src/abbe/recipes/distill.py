@@ -14,9 +14,11 @@ from abbe.datasets import Dataset
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
+from abbe.imaging import Scaling
 from abbe.recipes import build, run_folder, schedules
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.evaluate import validator
+from abbe.recipes.normalising import decided, scaling_of
 from abbe.recipes.results import write_results
 from abbe.recipes.run_folder import Run
 from abbe.recipes.supervised import supervised
@@ -55,10 +57,12 @@ def distill(
         if dataset is None:
             dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
         task_data.check(experiment, dataset)
+        experiment = decided(experiment, dataset)
     else:
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
         check(experiment, dataset)
+        experiment = decided(experiment, dataset)
     with run_folder.opened(experiment, resume=resume) as folder:
         return _carry_out(
             experiment, dataset, folder, resume=resume, trust_code=trust_code, progress=progress
@@ -177,6 +181,8 @@ def teach_run(
     teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
     if settings.live and not hasattr(teacher, "network"):
         raise ConfigError(f"teacher of kind '{settings.kind}' cannot run live: leave live out")
+    if settings.live and settings.kind != "sam":
+        _check_live(teacher.provenance.normalisation, scaling_of(experiment.student))
     path = folder / "targets.zarr"
     speed = {}
     if accelerator.is_main_process:
@@ -192,6 +198,20 @@ def teach_run(
             print(shown(f"warning: {text}"))
     accelerator.wait_for_everyone()
     return teacher, TargetStore(path), speed
+
+
+def _check_live(reads: str, scaling: Scaling) -> None:
+    """A live teacher is shown the student's crops, so both must read images scaled alike.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if reads not in (scaling.kind, scaling.words):
+        raise ConfigError(
+            f"teacher.live: the teacher reads images normalised by '{reads}', the student by "
+            f"'{scaling.words}'. Leave live out, so that targets are stored, or give both the same "
+            "(--student.normalisation)"
+        )
 
 
 def train(
@@ -211,14 +231,17 @@ def train(
     teacher_sees = live.provenance.channels if live is not None else None
     channels = tuple(dict.fromkeys([*sees, *(teacher_sees or ())]))
     records = track(dataset.split("train"), "reading", disable=not progress)
-    images = prepare(records, channels, targets=None if live else store)
+    scaling = scaling_of(experiment.student)
+    images = prepare(records, channels, scaling=scaling, targets=None if live else store)
     if experiment.recipe == "cmkd" and live is None:
         _check_targets(images, store)
         images = [image for image in images if image.has_target or image.label is not None]
     elif experiment.recipe == "supervised":
         images = [image for image in images if image.label is not None]
     held_out = prepare(
-        [record for record in dataset.split("val") if record.label is not None], sees
+        [record for record in dataset.split("val") if record.label is not None],
+        sees,
+        scaling=scaling,
     )
     batches = build.build_batches(
         images,
@@ -314,6 +337,7 @@ def build_student(experiment: config.Experiment) -> students.UNet:
         in_channels=len(student.sees),
         outputs=student.outputs,
         encoder_weights=weights,
+        standardisation=build.standardisation_of(student),
     )
 
 
@@ -349,7 +373,7 @@ def facts(
     sizes = {image.pixel_size for image in images}
     return {
         "channels": list(experiment.student.sees),
-        "normalisation": "percentile 1-99.8 per image and channel",
+        "normalisation": scaling_of(experiment.student).words,
         "pixel_size": sizes.pop() if len(sizes) == 1 else None,
         "recipe": experiment.recipe,
         "trained_on": dataset.name,

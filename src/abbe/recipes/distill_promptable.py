@@ -106,6 +106,7 @@ def build_student(experiment: config.Experiment) -> SAM:
         side=experiment.promptable.side,
         encoder_weights=weights,
         neck=experiment.promptable.neck,
+        standardisation=build.standardisation_of(experiment.student),
     )
 
 

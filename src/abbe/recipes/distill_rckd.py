@@ -16,8 +16,10 @@ from abbe.datasets import Dataset, Record, class_numbers
 from abbe.datasets.batches import Batches
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
+from abbe.imaging import Scaling
 from abbe.recipes import build, run_folder, schedules, task_data
 from abbe.recipes.distill import teach_run
+from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import (
     HV_MAPS,
     INSTANCE_MAPS,
@@ -30,7 +32,6 @@ from abbe.recipes.rckd import (
 from abbe.recipes.run_folder import Run
 from abbe.recipes.task_scores import WATCHED, task_validator
 from abbe.students import LinearProbe, ResponseNetwork, UNet
-from abbe.students.encoders import network_of
 from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
 from abbe.training.fit import Fitted, fit
@@ -113,12 +114,14 @@ def initial_model(experiment: config.Experiment, dataset: Dataset) -> TaskModel:
             in_channels=len(settings.sees),
             outputs=classes,
             encoder_weights=settings.encoder_weights,
+            standardisation=build.standardisation_of(settings),
         )
     classifier = students.build_classifier(
         encoder_name_of(settings.architecture),
         in_channels=len(settings.sees),
         classes=classes,
         encoder_weights=settings.encoder_weights,
+        standardisation=build.standardisation_of(settings),
     )
     return LinearProbe(classifier) if task.trains == "linear" else classifier
 
@@ -162,7 +165,8 @@ def pretrain_encoder(
     assert settings.steps is not None  # it has resolved the schedule, too
     assert settings.learning_rate != "auto"
     reading = track(tiles, "reading", disable=not session.progress)
-    images = prepare(reading, sees, targets=store)
+    scaling = scaling_of(experiment.student)
+    images = prepare(reading, sees, scaling=scaling, targets=store)
     outputs, hv = ("foreground",), 0.0
     if store is not None:
         images = [image for image in images if image.has_target]
@@ -174,7 +178,7 @@ def pretrain_encoder(
         outputs=(*outputs, *(HV_MAPS if hv else ())),
         encoder_weights="random",
     )
-    network_of(unet.encoder).load_state_dict(students.encoder_state(_base(model)))
+    students.copy_encoder(unet, _base(model))
     network = ResponseNetwork(unet)
     stage = pretrain(
         network,
@@ -220,8 +224,11 @@ def tune(
     """Fine-tune a network for the task, and write its file."""
     settings, task = experiment.fine_tuning, experiment.fine_tuning.task
     sees, classes = experiment.student.sees, task_data.classes_of(dataset, task)
-    images = task_images(dataset, dataset.split("train").records, sees, task)
-    held_out = task_images(dataset, dataset.split("val").records, sees, task)
+    scaling = scaling_of(experiment.student)
+    images, held_out = (
+        task_images(dataset, dataset.split(part).records, sees, task, scaling)
+        for part in ("train", "val")
+    )
     validate = task_validator(task, held_out, sees, len(classes)) if held_out else None
     if task == "classification":
         weights = class_weights(images, len(classes))
@@ -251,10 +258,10 @@ def tune(
 
 
 def task_images(
-    dataset: Dataset, records: Sequence[Record], sees: Sequence[str], task: str
+    dataset: Dataset, records: Sequence[Record], sees: Sequence[str], task: str, scaling: Scaling
 ) -> list[Prepared]:
     """The labelled ones of the records, decoded, with their class or that of each pixel."""
-    images = prepare(task_data.labelled(records, task), sees)
+    images = prepare(task_data.labelled(records, task), sees, scaling=scaling)
     if task == "classification":
         numbers = class_numbers(dataset)
         return [replace(image, category=numbers[image.id]) for image in images]
@@ -280,7 +287,7 @@ def encoder_facts(
     provenance = None if store is None else store.provenance
     return {
         "channels": list(experiment.student.sees),
-        "normalisation": "percentile 1-99.8 per image and channel",
+        "normalisation": scaling_of(experiment.student).words,
         "pretraining": experiment.pretraining.method,
         "tiles": count,
         "trained_on": tiles.name,
@@ -298,7 +305,7 @@ def task_facts(experiment: config.Experiment, dataset: Dataset) -> dict[str, Any
     """What must be known to use the network of the task."""
     return {
         "channels": list(experiment.student.sees),
-        "normalisation": "percentile 1-99.8 per image and channel",
+        "normalisation": scaling_of(experiment.student).words,
         "recipe": experiment.recipe,
         "task": experiment.fine_tuning.task,
         "classes": list(task_data.classes_of(dataset, experiment.fine_tuning.task)),

@@ -10,6 +10,7 @@ from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.recipes.distill_rckd import Pretrained, Session, initial_model, take_over, task_images
 from abbe.recipes.linear_probe import Features, Probed, features_of, probe
+from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import TaskModel
 
 
@@ -32,8 +33,9 @@ class FeaturesOf:
         """Have the encoder of a classifier look at the images, each once."""
         assert isinstance(model, students.Classifier)  # is_probed: nothing else is asked
         task, sees = experiment.fine_tuning.task, experiment.student.sees
+        scaling = scaling_of(experiment.student)
         train, validation, tests = (
-            task_images(dataset, dataset.split(part).records, sees, task)
+            task_images(dataset, dataset.split(part).records, sees, task, scaling)
             for part in ("train", "val", "test")
         )
         return cls(
@@ -89,8 +91,7 @@ def probe_encoders(
         return {}
     found: dict[str, Probed] = {}
     for name in track(names, "linear probes", disable=not session.progress):
-        weights = "random" if name == "random" else experiment.student.encoder_weights
-        student = experiment.student.model_copy(update={"encoder_weights": weights})
+        student = experiment.student.begun_at_random if name == "random" else experiment.student
         model = initial_model(experiment.model_copy(update={"student": student}), dataset)
         if pretrained is not None and name == experiment.pretraining.method:
             take_over(model, pretrained)

@@ -20,12 +20,14 @@ from abbe.exporting.parity import LARGEST_SIDE
 from abbe.exporting.prove import Int8
 from abbe.exporting.torchscript import write_torchscript
 from abbe.exporting.write import write_package
+from abbe.imaging import Scaling
 from abbe.recipes import build, task_data
 from abbe.recipes.export_common import (
     Request,
     calibration_pixels,
     calibration_records,
     dataset_of,
+    input_of,
     lineage,
     middle,
     origin,
@@ -33,8 +35,8 @@ from abbe.recipes.export_common import (
     proof_records,
 )
 from abbe.recipes.export_promptable import RECIPE, export_promptable
-from abbe.recipes.run_folder import Run, open_run
-from abbe.runtime.package import InstanceRule, Normalisation, Package, Thresholds
+from abbe.recipes.run_folder import Run, open_run, read_experiment
+from abbe.runtime.package import InstanceRule, Package, Thresholds
 
 IMAGES = 48
 """Proof images, where nothing else is said."""
@@ -122,7 +124,7 @@ def export_run(
         images=images,
         calibration_images=calibration_images,
     )
-    experiment = config.load(run.folder / "config.yaml")
+    experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
     if run.summary["recipe"] == RECIPE:
         _refuse_for_promptable(request, bioimageio, torchscript)
@@ -207,8 +209,10 @@ def _export_objects(
     channels = learned["channels"]
     build.check_channels(dataset, channels, "the student")
     split, proof = proof_records(dataset, request.images or IMAGES, _labelled)
-    calibration = calibration_pixels(dataset, channels, request)
-    proof_images = [_proof_image(record, channels) for record in proof]
+    seen = input_of(run, learned, network)
+    scaling = seen["normalisation"].scaling
+    calibration = calibration_pixels(dataset, channels, scaling, request)
+    proof_images = [_proof_image(record, channels, scaling) for record in proof]
     halo = request.halo if request.halo is not None else _halo(proof_images, network.divisor)
     thresholds = run.summary["thresholds"]["student"]
     facts = {
@@ -217,7 +221,7 @@ def _export_objects(
         "architecture": network.architecture,
         "channels": tuple(channels),
         "pixel_size": learned["pixel_size"],
-        "normalisation": Normalisation(),
+        **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
         "thresholds": Thresholds(**thresholds),
@@ -266,8 +270,8 @@ def _refuse_for_classes(
             )
 
 
-def _proof_image(record: Record, channels: Sequence[str]) -> ProofImage:
-    pixels = pixels_of(record, channels, LARGEST_SIDE)
+def _proof_image(record: Record, channels: Sequence[str], scaling: Scaling) -> ProofImage:
+    pixels = pixels_of(record, channels, scaling, LARGEST_SIDE)
     if record.label is None:
         return ProofImage(record.id, pixels)
     return ProofImage(record.id, pixels, middle(record.label.read(), LARGEST_SIDE))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import abbe
 from abbe import config
@@ -17,9 +18,10 @@ from abbe.exporting.comparison import Budget
 from abbe.exporting.int8 import CALIBRATION_SIDE
 from abbe.exporting.prove import Int8
 from abbe.exporting.write import Settings
-from abbe.imaging import normalise, percentile_limits
+from abbe.imaging import Scaling, normalise, scaling_in_words
 from abbe.recipes.run_folder import Run
-from abbe.runtime.package import Lineage
+from abbe.runtime.package import Lineage, Normalisation, Standardised
+from abbe.students.standardisation import described
 
 _KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
 
@@ -85,6 +87,20 @@ def kept(summary: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: summary[key] for key in _KEPT if key in summary}
     data = {key: value for key, value in found.get("data", {}).items() if key != "image_notes"}
     return {**found, "data": data} if "data" in found else found
+
+
+def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+    """The keys of a package that say how images reach the network, and what it does itself.
+
+    Raises:
+        InputError: The student was trained on images scaled in a way that is not known here.
+    """
+    scaling = scaling_in_words(learned.get("normalisation"), str(run.student))
+    own = described(network)
+    return {
+        "normalisation": Normalisation(kind=scaling.kind, low=scaling.low, high=scaling.high),
+        "standardised": None if own is None else Standardised.model_validate(own),
+    }
 
 
 def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
@@ -175,7 +191,7 @@ def calibration_records(dataset: Dataset, request: Request) -> list[Record]:
 
 
 def calibration_pixels(
-    dataset: Dataset, channels: Sequence[str], request: Request
+    dataset: Dataset, channels: Sequence[str], scaling: Scaling, request: Request
 ) -> list[np.ndarray]:
     """The middle of training images, (C, H, W) float32, from which int8 ranges are measured.
 
@@ -183,7 +199,7 @@ def calibration_pixels(
         InputError: There is none, and an int8 network may be wanted.
     """
     records = calibration_records(dataset, request)
-    return [pixels_of(record, channels, CALIBRATION_SIDE) for record in records]
+    return [pixels_of(record, channels, scaling, CALIBRATION_SIDE) for record in records]
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:
@@ -193,10 +209,11 @@ def spread(records: Sequence[Record], most: int) -> list[Record]:
     return [records[round(place)] for place in np.linspace(0, len(records) - 1, most)]
 
 
-def pixels_of(record: Record, channels: Sequence[str], side: int) -> np.ndarray:
-    """The middle of an image, normalised by the percentiles of the whole of it."""
-    pixels = record.image.open().read(channels=tuple(channels))
-    return normalise(middle(pixels, side), percentile_limits(pixels))
+def pixels_of(record: Record, channels: Sequence[str], scaling: Scaling, side: int) -> np.ndarray:
+    """The middle of an image in [0, 1], where limits are those of the whole of it."""
+    image = record.image.open()
+    pixels = image.read(channels=tuple(channels))
+    return normalise(middle(pixels, side), scaling.limits(pixels, image.source))
 
 
 def middle(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -15,11 +15,12 @@ from abbe.errors import ConfigError
 from abbe.exporting.comparison import Images, ProofImage
 from abbe.exporting.region_parity import LARGEST_SIDE
 from abbe.exporting.write import write_package
-from abbe.imaging import normalise, percentile_limits
+from abbe.imaging import Scaling, normalise
 from abbe.recipes import build, task_data
 from abbe.recipes.export_common import (
     Request,
     calibration_pixels,
+    input_of,
     middle,
     origin,
     pixels_of,
@@ -70,7 +71,8 @@ def export_task(
     describe = {"classification": _classes, "segmentation": partial(_regions, least=least)}
     read = describe[experiment.fine_tuning.task]
     network, facts, images = read(run, out.name, dataset, request)
-    calibration = calibration_pixels(dataset, facts["channels"], request)
+    scaling = facts["normalisation"].scaling
+    calibration = calibration_pixels(dataset, facts["channels"], scaling, request)
     seen = Images(images.proof, images.split, calibration, images.example)
     return write_package(out, network, run.student, facts, seen, request.settings, say)
 
@@ -97,17 +99,21 @@ def _classes(
         **_facts(run, learned, name, train),
         "task": "classification",
         "architecture": f"{classifier.architecture}{probe}",
-        "normalisation": Normalisation(kind="tile_percentile"),
+        **_by_tile(input_of(run, learned, network)),
         "divisor": divisor_of(classifier.architecture),
         "classes": classifier.classes,
         "tile": tile,
         "halo": 0,
     }
-    numbers = class_numbers(dataset)
+    numbers, scaling = class_numbers(dataset), facts["normalisation"].scaling
     named = partial(task_data.labelled, task="classification")
     split, proof = _proof(dataset, learned, request.images or _affordable(facts), named)
     images = [
-        ProofImage(record.id, _own_pixels(record, learned, tile), category=numbers.get(record.id))
+        ProofImage(
+            record.id,
+            normalise(own := _stored(record, learned, tile), scaling.limits(own, record.id)),
+            category=numbers.get(record.id),
+        )
         for record in proof
     ]
     return network, facts, _Shown(images, split, _stored(proof[0], learned, tile))
@@ -121,7 +127,7 @@ def _regions(
         **_facts(run, learned, name, _training(dataset, "segmentation")),
         "task": "regions",
         "architecture": network.architecture,
-        "normalisation": Normalisation(),
+        **input_of(run, learned, network),
         "divisor": network.divisor,
         "classes": network.outputs,
         "instances": InstanceRule(rule="components", minimum_area=least),
@@ -131,7 +137,8 @@ def _regions(
     named = partial(task_data.labelled, task="segmentation")
     split, proof = _proof(dataset, learned, request.images or SEGMENTED, named)
     one = network.outputs[-1] == task_data.FOREGROUND
-    images = [_region_image(record, learned["channels"], one) for record in proof]
+    scaling = facts["normalisation"].scaling
+    images = [_region_image(record, learned["channels"], scaling, one) for record in proof]
     return network, facts, _Shown(images, split, _stored(proof[0], learned, EXAMPLE_SIDE))
 
 
@@ -206,15 +213,19 @@ def _stored(record: Record, learned: Mapping[str, Any], side: int) -> np.ndarray
     return middle(record.image.open().read(channels=tuple(learned["channels"])), side)
 
 
-def _own_pixels(record: Record, learned: Mapping[str, Any], side: int) -> np.ndarray:
-    """The same as a classifier sees it, normalised by its own percentiles."""
-    pixels = _stored(record, learned, side)
-    return normalise(pixels, percentile_limits(pixels))
+def _by_tile(seen: dict[str, Any]) -> dict[str, Any]:
+    """Percentiles are those of each tile: a classifier learned from images that were tiles."""
+    own: Normalisation = seen["normalisation"]
+    if own.kind != "percentile":
+        return seen
+    return seen | {"normalisation": own.model_copy(update={"kind": "tile_percentile"})}
 
 
-def _region_image(record: Record, channels: Sequence[str], one: bool) -> ProofImage:
+def _region_image(
+    record: Record, channels: Sequence[str], scaling: Scaling, one: bool
+) -> ProofImage:
     """An image with the class of each pixel; ``one``: whatever is labelled is of one class."""
-    pixels = pixels_of(record, channels, LARGEST_SIDE)
+    pixels = pixels_of(record, channels, scaling, LARGEST_SIDE)
     if record.label is None:
         return ProofImage(record.id, pixels)
     label = middle(record.label.read(), LARGEST_SIDE)

@@ -10,7 +10,7 @@ import numpy as np
 from abbe import scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.imaging import normalise, percentile_limits
+from abbe.imaging import Scaling, normalise
 from abbe.runtime.instances import instances_from_maps
 from abbe.targets import TargetStore
 
@@ -73,11 +73,12 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """A network and the channels it reads."""
+    """A network, the channels it reads, and how their pixels become values from 0 to 1."""
 
     network: students.UNet
     outputs: tuple[str, ...]
     sees: tuple[str, ...]
+    scaling: Scaling
 
     def has(self, record: Record) -> bool:
         """A network answers for every image."""
@@ -85,8 +86,9 @@ class NetworkModel:
 
     def predict(self, record: Record) -> Maps:
         """Normalise the image as in training and run the network on it."""
-        pixels = record.image.open().read(channels=self.sees)
-        normalised = normalise(pixels, percentile_limits(pixels))
+        image = record.image.open()
+        pixels = image.read(channels=self.sees)
+        normalised = normalise(pixels, self.scaling.limits(pixels, image.source))
         return maps_of_outputs(students.predict(self.network, normalised), self.outputs)
 
 

@@ -17,6 +17,7 @@ from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
 from abbe.recipes.linear_probe import Probed
+from abbe.recipes.normalising import scaling_of
 from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.task_scores import METRICS, Answers, answer, ask, score, summarise
@@ -38,8 +39,9 @@ def write_results(
 ) -> None:
     """Score networks and linear probes on the test images; write all that the report needs."""
     task, sees = experiment.fine_tuning.task, experiment.student.sees
+    scaling = scaling_of(experiment.student)
     classes = task_data.classes_of(dataset, task)
-    images = task_images(dataset, dataset.split("test").records, sees, task)
+    images = task_images(dataset, dataset.split("test").records, sees, task, scaling)
     groups = [dataset[image.id].unit for image in images]
     answers = {
         name: answer(network, images, sees, len(classes)) for name, (network, _) in trained.items()
@@ -64,6 +66,7 @@ def write_results(
         "student_sees": list(sees),
         "encoder_weights": str(experiment.student.encoder_weights),
         "initialisations": initialisations_of(experiment),
+        "normalisation": scaling.words,
         **results.describe_teacher(store, ()),
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},

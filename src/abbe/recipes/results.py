@@ -14,6 +14,7 @@ from abbe.files import write_json
 from abbe.recipes import run_folder, schedules
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.models import Model, NetworkModel, StoredModel
+from abbe.recipes.normalising import scaling_of
 from abbe.recipes.timing import add_times
 from abbe.targets import Provenance, TargetStore
 from abbe.training.fit import Fitted
@@ -33,11 +34,12 @@ def write_results(
 ) -> None:
     """Score teacher, student and twin on the test images and write everything the report needs."""
     sees, outputs = experiment.student.sees, experiment.student.outputs
+    scaling = scaling_of(experiment.student)
     models: dict[str, Model] = {}
     if store is not None and _answers_tests(store, dataset):
         models["teacher"] = StoredModel(store)
     for name, (network, _) in trained.items():
-        models[name] = NetworkModel(network, outputs, sees)
+        models[name] = NetworkModel(network, outputs, sees, scaling)
     settings = experiment.evaluation
     scores = score(
         models,
@@ -61,6 +63,7 @@ def write_results(
         "data": describe_data(dataset),
         "student_sees": list(sees),
         "encoder_weights": str(experiment.student.encoder_weights),
+        "normalisation": scaling.words,
         **describe_teacher(store, _asked(experiment, dataset)),
         **summarise(scores, settings.resamples),
         "metric_names": metric_names(scores),

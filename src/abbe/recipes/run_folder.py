@@ -144,7 +144,7 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
             )
         before, now = (
             each.model_dump(mode="json", exclude={"out"})  # a folder may be moved
-            for each in (config.load(written), experiment)
+            for each in (read_experiment(folder), experiment)
         )
         differing = _differences(before, now)
         if differing:
@@ -154,6 +154,26 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
             )
         return
     config.save(experiment, written)
+
+
+def read_experiment(folder: Path) -> config.Experiment:
+    """The experiment of a run folder; what earlier versions did without saying so is said."""
+    experiment = config.load(folder / "config.yaml")
+    if experiment.recipe != "kdsam" and not _says_how_images_are_read(folder):
+        student = experiment.student.model_copy(update=config.EARLIER_INPUT)
+        experiment = experiment.model_copy(update={"student": student})
+    return experiment
+
+
+def begun(folder: Path) -> config.Experiment | None:
+    """The experiment whose training was begun in a folder; None where none was."""
+    there = (folder / "config.yaml").exists() and _has_trained(folder)
+    return read_experiment(folder) if there else None
+
+
+def _says_how_images_are_read(folder: Path) -> bool:
+    student = config.read_values(folder / "config.yaml").get("student")
+    return isinstance(student, dict) and "normalisation" in student
 
 
 def _has_trained(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
 from abbe.foreign_text import shown
+from abbe.imaging import scaling_in_words
 from abbe.recipes import build
 from abbe.recipes.distill import distill
 from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
@@ -21,7 +22,7 @@ from abbe.recipes.results import (
     metric_names,
     missing_answers,
 )
-from abbe.recipes.run_folder import Run, open_run
+from abbe.recipes.run_folder import Run, open_run, read_experiment
 from abbe.recipes.timing import add_times
 from abbe.report import write_report
 from abbe.targets import TargetStore
@@ -67,7 +68,7 @@ def evaluate_run(
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
-    experiment = config.load(run.folder / "config.yaml")
+    experiment = read_experiment(run.folder)
     if experiment.recipe in ("rckd", "kdsam"):
         _refuse_teacher(experiment.recipe, distil, teacher_sees)
     else:
@@ -138,7 +139,12 @@ def _trained_models(
                     f"{path}: reads {', '.join(facts['channels'])}; name as many channels of the "
                     "other set, in that order, with --student-sees"
                 )
-            models[name] = NetworkModel(network, network.outputs, sees)
+            models[name] = NetworkModel(
+                network,
+                network.outputs,
+                sees,
+                scaling_in_words(facts.get("normalisation"), str(path)),
+            )
     thresholds = {name: Thresholds(**run.summary["thresholds"][name]) for name in models}
     return models, thresholds
 

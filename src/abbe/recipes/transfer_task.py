@@ -9,6 +9,7 @@ from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.errors import InputError
 from abbe.files import write_json
+from abbe.imaging import PERCENTILE, Scaling, scaling_in_words
 from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import task_images
 from abbe.recipes.evaluate import Scores, save_scores
@@ -43,8 +44,8 @@ def evaluate_task(
     """
     task, classes = experiment.fine_tuning.task, run.summary["classes"]
     dataset = with_classes(dataset, tuple(classes), task)
-    models = _models(run, task, sees)
-    images = task_images(dataset, dataset.split("test").records, sees, task)
+    models, scaling = _models(run, task, sees)
+    images = task_images(dataset, dataset.split("test").records, sees, task, scaling)
     if not images:
         need = "a class" if task == "classification" else "a label"
         raise InputError(f"data set '{dataset.name}' has no test image with {need}")
@@ -71,6 +72,7 @@ def evaluate_task(
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
         "initialisations": run.summary.get("initialisations", {}),
+        "normalisation": scaling.words,
         **describe_teacher(None, ()),
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
@@ -123,8 +125,10 @@ def with_classes(dataset: Dataset, classes: tuple[str, ...], task: str) -> Datas
     return replace(dataset, classes=classes)
 
 
-def _models(run: Run, task: str, sees: tuple[str, ...]) -> dict[str, TaskModel]:
+def _models(run: Run, task: str, sees: tuple[str, ...]) -> tuple[dict[str, TaskModel], Scaling]:
+    """Student and twin, and how both were shown images."""
     models: dict[str, TaskModel] = {}
+    scaling = PERCENTILE
     for name in ("student", "twin"):
         path = run.folder / f"{name}.safetensors"
         if not path.exists():
@@ -138,4 +142,5 @@ def _models(run: Run, task: str, sees: tuple[str, ...]) -> dict[str, TaskModel]:
                 f"{path}: reads {', '.join(facts['channels'])}; name as many channels of the other "
                 "set, in that order, with --student-sees"
             )
-    return models
+        scaling = scaling_in_words(facts.get("normalisation"), str(path))
+    return models, scaling

@@ -15,9 +15,7 @@ from abbe.errors import ConfigError
 from abbe.imaging import (
     Image,
     Region,
-    image_limits,
     normalise,
-    percentile_limits,
     slide_of,
 )
 from abbe.runtime.cutting import scale_for
@@ -144,10 +142,9 @@ class ClassPredictor(Opened):
         channels = channels_for(image, description.channels)
         tiles, scale = self.cut(image), scale_for(image, description)
         limits, work = None, tools.work
-        if description.normalisation.kind == "percentile":
+        if description.normalisation.kind != "tile_percentile":
             with tools.timings.measure("read"):
-                low, high = description.normalisation.low, description.normalisation.high
-                limits = image_limits(image, channels, low, high)
+                limits = description.normalisation.scaling.image_limits(image, channels)
 
         small = round(image.shape[0] * scale), round(image.shape[1] * scale)
         source = slide_of(image).level_for(small) if scale < 1 else image
@@ -240,7 +237,7 @@ def network_input(
 
     Args:
         pixels: (C, h, w) as stored.
-        limits: (C, 2) percentile limits of the whole image; None for those of the tile itself.
+        limits: (C, 2) what becomes 0 and 1 in the whole image; None: in the tile itself.
         size: (H, W) of the tile in px of the network; the package's ``image_size`` goes before it.
         description: Of the package.
 
@@ -248,8 +245,7 @@ def network_input(
         (C, h', w') float32 in [0, 1].
     """
     if limits is None:
-        normalisation = description.normalisation
-        limits = percentile_limits(pixels, normalisation.low, normalisation.high)
+        limits = description.normalisation.scaling.limits(pixels)
     values = normalise(pixels, limits)
     height, width = description.image_size or size
     if (height, width) != values.shape[1:]:

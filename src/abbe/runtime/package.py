@@ -13,8 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     StringConstraints,
@@ -24,8 +22,9 @@ from pydantic import (
 
 from abbe.errors import PackageError
 from abbe.files import sha256_of_file, write_json
+from abbe.runtime.package_input import Normalisation, Part, Positive, Standardised
 
-FORMATS = (1, 2, 3)
+FORMATS = (1, 2, 3, 4)
 """Those that are read; the last is what is written."""
 DESCRIPTION = "package.json"
 
@@ -71,17 +70,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Figures = dict[Label, int | float | str | bool | None]
 
 
-class _Part(BaseModel):
-    """A part of the description: unknown keys are refused and nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PackageFile(_Part):
+class PackageFile(Part):
     """One file of the package; ``path`` is relative to its folder, with forward slashes."""
 
     path: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -97,19 +89,7 @@ class PackageFile(_Part):
         return self
 
 
-class Normalisation(_Part):
-    """What the network sees of a pixel: 0 at the lower, 1 at the upper percentile, clipped.
-
-    Percentiles (0 to 100) are those of the whole image as stored, each channel by itself; of kind
-    ``tile_percentile``, those of each tile, as though it were an image of its own.
-    """
-
-    kind: Literal["percentile", "tile_percentile"] = "percentile"
-    low: Annotated[float, Field(ge=0, le=100)] = 1.0
-    high: Annotated[float, Field(ge=0, le=100)] = 99.8
-
-
-class Thresholds(_Part):
+class Thresholds(Part):
     """Where probabilities are cut; chosen on validation images, never on test images."""
 
     mask: Fraction = 0.5
@@ -121,7 +101,7 @@ class Thresholds(_Part):
     chosen_on: Literal["validation", "training", "default"] = "default"
 
 
-class InstanceRule(_Part):
+class InstanceRule(Part):
     """What is outlined: instances in maps, or the connected areas of each class.
 
     See `abbe.runtime.instances.instances_from_maps` and `abbe.runtime.areas.find_areas`.
@@ -132,7 +112,7 @@ class InstanceRule(_Part):
     """px of the package's pixel size; smaller objects are removed."""
 
 
-class Engine(_Part):
+class Engine(Part):
     """How the package runs where nothing else is said."""
 
     engine: Literal["openvino", "onnxruntime"] = "openvino"
@@ -141,7 +121,7 @@ class Engine(_Part):
     """None: as many as the machine has."""
 
 
-class Lineage(_Part):
+class Lineage(Part):
     """Where the student comes from, and whose licences travel with it."""
 
     teacher: Text
@@ -169,16 +149,16 @@ class Lineage(_Part):
     notes: tuple[Text, ...] = ()
 
 
-class PackageDescription(_Part):
+class PackageDescription(Part):
     """Everything in ``package.json``.
 
-    Networks take ``image`` (B, C, H, W) float32, normalised, the channels in the order of
-    ``channels``, H and W multiples of ``divisor``. They give logits: (B, K, H, W) one map for each
-    of ``outputs`` (segmentation) or of ``classes`` (regions), or (B, K) one for each of ``classes``
-    (classification). A promptable package has an encoder and a decoder of its own.
+    Networks take ``image`` (B, C, H, W) float32 in [0, 1] (see ``normalisation``), the channels in
+    the order of ``channels``, H and W multiples of ``divisor``. They give logits: (B, K, H, W) one
+    map for each of ``outputs`` (segmentation) or of ``classes`` (regions), or (B, K) one for each
+    of ``classes`` (classification). A promptable package has an encoder and a decoder of its own.
     """
 
-    format: Literal[1, 2, 3] = 3
+    format: Literal[1, 2, 3, 4] = 4
     abbe: Label
     """Version of Abbe that wrote the package."""
     name: Name
@@ -191,6 +171,8 @@ class PackageDescription(_Part):
     pixel_size: Positive | None
     """µm per px that the student was trained at; images are resampled to it. None: used as is."""
     normalisation: Normalisation = Normalisation()
+    standardised: Standardised | None = None
+    """What the network does next, by itself; None: nothing."""
     image_size: tuple[Annotated[int, Field(ge=1, le=8192)], ...] | None = None
     """(H, W) to which every image is resized (classification, promptable); None: any size."""
     divisor: Annotated[int, Field(ge=1, le=1024)]
@@ -209,12 +191,12 @@ class PackageDescription(_Part):
     classes: tuple[Label, ...] = ()
     files: dict[Role, PackageFile]
     engine: Engine = Engine()
-    parity: dict[Label, Figures] = {}
+    parity: dict[Label, Figures] = Field(default_factory=dict)
     """By "engine/precision", such as "openvino/int8": what running it so costs against eager."""
-    timings: dict[Label, Figures] = {}
+    timings: dict[Label, Figures] = Field(default_factory=dict)
     """By "engine/precision, tile, threads": how long a tile took where the package was made."""
     lineage: Lineage
-    training: dict[Label, JsonValue] = {}
+    training: dict[Label, JsonValue] = Field(default_factory=dict)
     """Figures of the run: metrics of student, twin and teacher, gain, retention."""
 
     @property
@@ -296,6 +278,12 @@ class PackageDescription(_Part):
             raise ValueError("format: 1 knows neither regions nor tile_percentile; 2 does")
         if self.format < 3 and self.context is not None:
             raise ValueError(f"format: {self.format} knows no context; 3 does")
+        unscaled = self.normalisation.kind in ("range", "none")
+        if self.format < 4 and (unscaled or self.standardised is not None):
+            raise ValueError(
+                f"format: {self.format} knows neither the normalisations range and none nor "
+                "standardised; 4 does"
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import ConfigError, PackageError
-from abbe.imaging import normalise, open_image, percentile_limits
+from abbe.imaging import normalise, open_image
 from abbe.runtime.bench_common import check_counts, not_measured, open_all
 from abbe.runtime.bench_promptable import open_promptable
 from abbe.runtime.engine import Engine, open_engine
@@ -137,7 +137,7 @@ class _Expected:
 
 
 def _seen(package: Package) -> np.ndarray:
-    """(C, H, W) float32: the test image as the network sees it, by its own percentiles."""
+    """(C, H, W) float32: the test image as the network takes it, by itself."""
     description = package.description
     if description.image_size is not None:
         raise ConfigError(
@@ -145,8 +145,7 @@ def _seen(package: Package) -> np.ndarray:
             "it on an image whose answer you know"
         )
     pixels = open_image(package.file("test_image"), channels=description.channels).read()
-    normalisation = description.normalisation
-    return normalise(pixels, percentile_limits(pixels, normalisation.low, normalisation.high))
+    return normalise(pixels, description.normalisation.scaling.limits(pixels))
 
 
 def _compare_maps(engine: Engine, pixels: np.ndarray, expected: _Expected) -> Checked:

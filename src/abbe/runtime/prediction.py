@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image, image_limits, open_image
+from abbe.imaging import Image, open_image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.grid import Grid
@@ -41,7 +41,7 @@ class Prediction:
         labels: Its objects, read by region.
         maps: Its probability maps, read by region; None where they were not to be kept.
         channels: Channels of the image that the network saw, in its order.
-        limits: (C, 2) percentile limits of these.
+        limits: (C, 2) what becomes 0 and 1 of these.
         grid: How it was cut.
         timings: How long each part took.
     """
@@ -144,8 +144,7 @@ class Predictor(Opened):
         channels = channels_for(image, description.channels)
         grid = self.grid(image)
         with timings.measure("read"):
-            low, high = description.normalisation.low, description.normalisation.high
-            limits = image_limits(image, channels, low, high)
+            limits = description.normalisation.scaling.image_limits(image, channels)
         numbering = find_objects(
             grid,
             network_maps(self.engine, image, channels, limits, grid, timings),

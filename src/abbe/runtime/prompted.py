@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image, image_limits, open_image
+from abbe.imaging import Image, open_image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.many import Job, Outcome, Report, stem_of
@@ -134,9 +134,8 @@ def _one(
     with timings.measure("network"):
         labels = prompted_labels(ready, image, prompts)
     channels = ready.channels_of(image)
-    normalisation = description.normalisation
     with timings.measure("read"):
-        limits = image_limits(image, channels, normalisation.low, normalisation.high)
+        limits = description.normalisation.scaling.image_limits(image, channels)
     prediction = Prediction(
         image, as_field(labels, len(prompts)), None, channels, limits,
         _one_tile(image.shape), timings,

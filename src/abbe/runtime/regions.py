@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from abbe.imaging import Image, image_limits
+from abbe.imaging import Image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
@@ -32,7 +32,7 @@ class RegionPrediction:
         classes: The class of each pixel, read by region.
         maps: The probability of each class, read by region; None where not to be kept.
         channels: Channels of the image that the network saw, in its order.
-        limits: (C, 2) percentile limits of these.
+        limits: (C, 2) what becomes 0 and 1 of these.
         grid: How it was cut.
         background: Number of the class that is called so, which is not outlined; None without one.
     """
@@ -84,8 +84,7 @@ class RegionPredictor(Opened):
         channels = channels_for(image, description.channels)
         grid = self.grid(image)
         with tools.timings.measure("read"):
-            low, high = description.normalisation.low, description.normalisation.high
-            limits = image_limits(image, channels, low, high)
+            limits = description.normalisation.scaling.image_limits(image, channels)
         maps_of = network_maps(self.engine, image, channels, limits, grid, tools.timings)
         work = tools.work
 

@@ -32,7 +32,7 @@ def read_window(
     Args:
         image: The image, or a level of its pyramid.
         channels: Channels to read, in order.
-        limits: (C, 2) percentile limits of these.
+        limits: (C, 2) what becomes 0 and 1 of these.
         grid: How the image is cut.
         window: In px of the network; it may reach beyond the image.
 

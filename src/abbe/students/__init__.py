@@ -3,10 +3,12 @@
 from abbe.students.classifier import Classifier, build_classifier
 from abbe.students.classifier_files import load_classifier, save_classifier
 from abbe.students.encoder_files import (
+    copy_encoder,
     encoder_facts,
     encoder_of,
     encoder_state,
     load_encoder,
+    pretrained_cfg,
     save_encoder,
 )
 from abbe.students.encoders import EncoderWeights
@@ -22,11 +24,13 @@ from abbe.students.promptable import (
 from abbe.students.promptable_files import is_promptable_file, load_promptable, save_promptable
 from abbe.students.response import ResponseNetwork
 from abbe.students.size import Size, count
+from abbe.students.standardisation import NOTHING, Standardisation, Standardised
 from abbe.students.unet import ARCHITECTURES, UNet, build
 from abbe.students.weights import load, save
 
 __all__ = [
     "ARCHITECTURES",
+    "NOTHING",
     "PROMPTABLE_ARCHITECTURES",
     "Classifier",
     "EncoderWeights",
@@ -34,11 +38,14 @@ __all__ = [
     "PromptableEncoder",
     "ResponseNetwork",
     "Size",
+    "Standardisation",
+    "Standardised",
     "UNet",
     "build",
     "build_classifier",
     "build_promptable",
     "copy_decoder",
+    "copy_encoder",
     "count",
     "encoder_facts",
     "encoder_of",
@@ -50,6 +57,7 @@ __all__ = [
     "load_encoder",
     "load_promptable",
     "predict",
+    "pretrained_cfg",
     "save",
     "save_classifier",
     "save_encoder",

@@ -1,6 +1,7 @@
 """Classifiers of whole images: timm's networks, with the same encoders that the U-Nets have."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +10,20 @@ from abbe.errors import ConfigError
 from abbe.students.encoders import (
     Encoder,
     EncoderWeights,
+    Pretrained,
+    adopt,
     create_network,
-    fill,
+    give_weights,
     network_of,
     read_weights,
 )
+from abbe.students.standardisation import Standardisation, Standardised
 
 
-class Classifier(nn.Module):
+class Classifier(Standardised):
     """timm's network as it is, with a classifier for these classes.
+
+    Images in [0, 1] are first given the mean and deviation that the weights were trained with.
 
     Its encoder is what a U-Net of the same name uses of the network: all that the feature maps
     need. Its head is what follows the last map: for EfficientNet and csat-like a 1 x 1 convolution
@@ -34,9 +40,8 @@ class Classifier(nn.Module):
     def __init__(
         self, architecture: str, in_channels: int, classes: Sequence[str], drop_rate: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels)
         self.architecture = architecture
-        self.in_channels = in_channels
         self.classes = tuple(classes)
         self.network = create_network(
             architecture, in_channels, num_classes=len(self.classes), drop_rate=drop_rate
@@ -46,13 +51,13 @@ class Classifier(nn.Module):
         self.encoder_tensors = frozenset(network_of(encoder).state_dict())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, K) of normalised images (B, C, H, W).
+        """Logits (B, K) of images (B, C, H, W) in [0, 1].
 
         Raises:
             ValueError: C is not `in_channels`.
         """
         self._check(image)
-        return self.network(image)
+        return self.network(self.standardise(image))
 
     def embed(self, image: Tensor) -> Tensor:
         """The encoder's last map averaged over each image, (B, its channels).
@@ -60,8 +65,13 @@ class Classifier(nn.Module):
         This is what a linear probe looks at: nothing but the encoder's weights shape it.
         """
         self._check(image)
-        maps = self.network.forward_intermediates(image, indices=1, intermediates_only=True)  # pyright: ignore[reportCallIssue]
+        seen = self.standardise(image)
+        maps = self.network.forward_intermediates(seen, indices=1, intermediates_only=True)  # pyright: ignore[reportCallIssue]
         return maps[-1].mean((2, 3))
+
+    def timm_network(self) -> nn.Module:
+        """timm's network; its tensors have timm's names."""
+        return self.network
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """What a U-Net of the same name has, too."""
@@ -87,6 +97,7 @@ def build_classifier(
     classes: Sequence[str],
     encoder_weights: EncoderWeights,
     drop_rate: float = 0.0,
+    standardisation: Standardisation | None = None,
 ) -> Classifier:
     """Build a classifier.
 
@@ -99,6 +110,8 @@ def build_classifier(
         classes: Names of the classes, two or more.
         encoder_weights: ``"random"``, ``"imagenet"`` or a file; see `create_encoder`.
         drop_rate: Dropout in front of the linear layer, 0 to below 1.
+        standardisation: What the encoder wants done to images in [0, 1], where that is another
+            than its weights say.
 
     Raises:
         ConfigError: An argument is wrong, or ImageNet weights cannot be fetched.
@@ -111,19 +124,22 @@ def build_classifier(
             f"classes {list(classes)}: a classifier tells two or more different classes apart"
         )
     model = Classifier(architecture, in_channels, classes, drop_rate)
-    if encoder_weights != "random":
-        origin, state = read_weights(architecture, encoder_weights)
-        load_into(model, origin, state)
+    if encoder_weights == "random":
+        give_weights(model, architecture, "random", standardisation)
+    else:
+        load_into(model, read_weights(architecture, encoder_weights), standardisation)
     return model
 
 
-def load_into(model: Classifier, origin: str, state: dict[str, Tensor]) -> None:
+def load_into(
+    model: Classifier, pretrained: Pretrained, standardisation: Standardisation | None = None
+) -> None:
     """Fill a classifier from weights in timm's layout, all but its linear layer.
 
     Args:
         model: The classifier.
-        origin: Where the weights are from, for messages.
-        state: Those of the whole network, or of its encoder.
+        pretrained: Weights of the whole network, or of its encoder.
+        standardisation: Goes before what ``pretrained`` wants.
 
     Raises:
         InputError: They are those of another network.
@@ -131,5 +147,6 @@ def load_into(model: Classifier, origin: str, state: dict[str, Tensor]) -> None:
     linear = model.network.get_classifier()  # pyright: ignore[reportCallIssue]
     names = {id(module): name for name, module in model.network.named_modules()}
     own = f"{names[id(linear)]}."
-    state = {key: tensor for key, tensor in state.items() if not key.startswith(own)}
-    fill(model.network, model.architecture, origin, state, model.encoder_tensors)
+    state = {k: tensor for k, tensor in pretrained.state.items() if not k.startswith(own)}
+    headless = replace(pretrained, state=state)
+    adopt(model, model.architecture, headless, standardisation, model.encoder_tensors)

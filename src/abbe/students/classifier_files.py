@@ -12,6 +12,7 @@ from abbe.students.classifier import Classifier
 from abbe.students.described import read_described, write_described
 from abbe.students.encoders import is_encoder
 from abbe.students.probe import LinearProbe
+from abbe.students.standardisation import described, restore_standardisation
 from abbe.tensors import differences
 
 FORMAT_VERSION = 1
@@ -46,6 +47,7 @@ def save_classifier(
         "in_channels": classifier.in_channels,
         "classes": list(classifier.classes),
         "probe": isinstance(model, LinearProbe),
+        "standardised": described(model),
         "facts": dict(facts),
     }
     write_described(Path(path), model.state_dict(), _KEY, description)
@@ -74,6 +76,7 @@ def load_classifier(
         )
         if description["probe"]:
             model = LinearProbe(model)
+    restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
         raise InputError(f"{path}: its tensors are not those of {architecture}. {problems}")
     model.load_state_dict(tensors)

@@ -1,7 +1,7 @@
 """Networks as safetensors files that say in their metadata how to rebuild them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,12 @@ def description_in(
     what: str,
     version: int,
     fields: Mapping[str, type],
+    earlier: Collection[int] = (),
 ) -> dict[str, Any]:
-    """The description in a file's metadata; see `read_described`."""
+    """The description in a file's metadata; see `read_described`.
+
+    Versions ``earlier`` than ``version`` are read, too.
+    """
     if key not in metadata:
         others = [other for other in metadata if other.startswith("abbe")]
         found = f"; it holds '{', '.join(others)}'" if others else ""
@@ -78,7 +82,7 @@ def description_in(
     if not isinstance(description, dict):
         raise InputError(f"{path}: its '{key}' metadata is no table of fields")
     stated = description.get("format_version")
-    if stated != version:
+    if stated != version and stated not in earlier:
         raise InputError(
             f"{path}: format_version {stated}; this version of Abbe reads {version}. "
             "Use the version of Abbe that wrote it."

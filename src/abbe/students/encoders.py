@@ -1,6 +1,8 @@
 """Encoders from timm as plain feature pyramids, and the three ways to give them weights."""
 
+import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -12,7 +14,13 @@ from torch import Tensor, nn
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
-from abbe.tensors import differences, read_tensors
+from abbe.students.standardisation import (
+    NOTHING,
+    Standardisation,
+    Standardised,
+    first_convolution,
+)
+from abbe.tensors import differences, read_metadata, read_tensors
 
 EncoderWeights: TypeAlias = Literal["random", "imagenet"] | Path
 
@@ -32,8 +40,14 @@ _ANY_TIMM = "timm-"
 _STRIDES = ((2, 4, 8, 16, 32), (4, 8, 16, 32))
 
 
-class Encoder(nn.Module):
+ENCODER_KEY = "abbe-encoder"
+"""Of the description in the metadata of encoder files that Abbe writes."""
+
+
+class Encoder(Standardised):
     """A timm network cut down to its feature maps, whatever the image's size.
+
+    Images in [0, 1] are first given the mean and deviation that the weights were trained with.
 
     To export Swin with free image size, trace it at 256 x 320 px or so: where a stage has but one
     window of 7 x 7 positions, that one is taken for a constant.
@@ -47,7 +61,7 @@ class Encoder(nn.Module):
     """
 
     def __init__(self, name: str, in_channels: int) -> None:
-        super().__init__()
+        super().__init__(in_channels)
         try:
             self.features = create_network(
                 name, in_channels, features_only=True, feature_cls="getter"
@@ -66,7 +80,11 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Maps (B, channels[i], H / strides[i], W / strides[i]) of ``image`` (B, C, H, W)."""
-        return self.features(image)
+        return self.features(self.standardise(image))
+
+    def timm_network(self) -> nn.Module:
+        """timm's network; its tensors have timm's names."""
+        return self.features.get_submodule("model")
 
 
 def is_encoder(name: str) -> bool:
@@ -89,33 +107,109 @@ def timm_name(name: str) -> str:
     return ENCODERS.get(name) or name.removeprefix(_ANY_TIMM)
 
 
-def create_encoder(name: str, in_channels: int, weights: EncoderWeights) -> Encoder:
-    """Build an encoder and give it weights.
+def create_encoder(
+    name: str,
+    in_channels: int,
+    weights: EncoderWeights,
+    standardisation: Standardisation | None = None,
+) -> Encoder:
+    """Build an encoder and give it weights, with the mean and deviation they were trained with.
 
-    Where the weights were trained on RGB and ``in_channels`` is not 3, the first convolution is
-    adapted as timm does: summed over RGB for one channel, else R, G, B repeated in turn and scaled
-    by 3 / ``in_channels``, so that activations keep their size.
+    Weights of RGB see a grey image as red, green and blue alike, exactly as they would see such a
+    picture. For other channels the first convolution is adapted as timm does, R, G, B repeated in
+    turn and scaled by 3 / ``in_channels``, so that activations keep their size; all channels then
+    get the average of the colours' means and deviations.
 
     Args:
         name: A key of `ENCODERS`, or "timm-" and a name of timm's; see `timm_name`.
-        in_channels: Channels of the image.
+        in_channels: Channels of the image, which lies in [0, 1].
         weights: ``"random"``; ``"imagenet"``, which timm fetches; or a file in timm's layout of
             this network (.safetensors, .pt, .pth), with or without its classifier.
+        standardisation: Mean and deviation, where those of `read_weights` are not right.
 
     Raises:
-        ConfigError: The encoder is unknown, ``weights`` is none of these, or the ImageNet weights
-            cannot be fetched.
+        ConfigError: The encoder is unknown, ``weights`` is none of these, the ImageNet weights
+            cannot be fetched, or ``standardisation`` has not as many values as the image channels.
         InputError: The file is missing or damaged, or holds another network.
     """
     encoder = Encoder(name, in_channels)
-    if weights != "random":
-        fill(network_of(encoder), name, *read_weights(name, weights))
+    give_weights(encoder, name, weights, standardisation)
     return encoder
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights in timm's layout of a network.
+
+    Attributes:
+        origin: In words where they are from, for messages.
+        state: The tensors.
+        standardisation: What they were trained with, on images in [0, 1].
+    """
+
+    origin: str
+    state: Mapping[str, Tensor]
+    standardisation: Standardisation
+
+
+def give_weights(
+    model: Standardised,
+    name: str,
+    weights: EncoderWeights,
+    standardisation: Standardisation | None,
+    required: Collection[str] | None = None,
+) -> None:
+    """Load weights and what they want done to images; see `create_encoder` and `fill`."""
+    if weights != "random":
+        adopt(model, name, read_weights(name, weights), standardisation, required)
+    elif standardisation is not None:
+        _check_count(standardisation, model.in_channels)
+        model.set_standardisation(standardisation, model.in_channels)
+
+
+def adopt(
+    model: Standardised,
+    name: str,
+    pretrained: Pretrained,
+    standardisation: Standardisation | None = None,
+    required: Collection[str] | None = None,
+) -> None:
+    """Load pretrained weights into an encoder or a classifier, whatever it held before.
+
+    Args:
+        model: The network; its first convolution becomes one of three colours where the weights
+            have three and the image is grey.
+        name: As for `create_encoder`.
+        pretrained: What to load.
+        standardisation: Goes before that of ``pretrained``.
+        required: See `fill`.
+
+    Raises:
+        ConfigError: ``standardisation`` has another number of values than there are channels.
+        InputError: The weights are those of another network.
+    """
+    network = model.timm_network()
+    first = pretrained.state.get(f"{first_convolution(network)[0]}.weight")
+    colours = model.in_channels
+    if colours == 1 and first is not None and first.ndim == 4 and first.shape[1] == 3:
+        colours = 3
+    if standardisation is not None:
+        _check_count(standardisation, colours)
+    model.set_standardisation(standardisation or pretrained.standardisation, colours)
+    fill(network, name, pretrained.origin, pretrained.state, required)
+
+
+def _check_count(standardisation: Standardisation, channels: int) -> None:
+    if len(standardisation.mean) not in (1, channels):
+        raise ConfigError(
+            f"mean {list(standardisation.mean)} of an encoder that sees {channels} channels: give "
+            f"one value, or {channels} (--student.encoder-mean, --student.encoder-std)"
+        )
 
 
 def network_of(encoder: Encoder) -> nn.Module:
     """timm's network inside an encoder; its tensors have timm's names."""
-    return encoder.features.get_submodule("model")
+    return encoder.timm_network()
 
 
 def create_network(name: str, in_channels: int, **arguments: Any) -> nn.Module:
@@ -125,20 +219,61 @@ def create_network(name: str, in_channels: int, **arguments: Any) -> nn.Module:
     return timm.create_model(timm_name(name), in_chans=in_channels, **arguments)
 
 
-def read_weights(name: str, weights: EncoderWeights) -> tuple[str, dict[str, Tensor]]:
-    """Weights in timm's layout of the network ``name``, and in words where they are from.
+def read_weights(name: str, weights: EncoderWeights) -> Pretrained:
+    """Weights in timm's layout of the network ``name``, and what they were trained with.
+
+    Mean and deviation are those that an encoder file of Abbe's states (files of earlier versions
+    saw images as they are); else those of a ``config.json`` beside the file, as Hugging Face keeps
+    timm's networks; else those that timm has for this network.
 
     Raises:
         ConfigError: ``weights`` is neither "imagenet" nor a path, or cannot be fetched.
         InputError: The file is missing or damaged.
     """
     if weights == "imagenet":
-        return f"timm's ImageNet weights of {name}", _fetch_imagenet(name)
+        origin = f"timm's ImageNet weights of {name}"
+        return Pretrained(origin, _fetch_imagenet(name), _of_timm(name))
     if isinstance(weights, Path):
-        return str(weights), read_tensors(weights)
+        state = read_tensors(weights)
+        return Pretrained(str(weights), state, _of_file(name, weights))
     raise ConfigError(
         f"encoder weights {weights!r}: must be 'random', 'imagenet', or the path of a file"
     )
+
+
+def _of_timm(name: str) -> Standardisation:
+    found = timm.get_pretrained_cfg(timm_name(name))
+    if found is None:
+        return NOTHING
+    return Standardisation(tuple(found.mean), tuple(found.std))
+
+
+def _of_file(name: str, path: Path) -> Standardisation:
+    if path.suffix == ".safetensors":
+        metadata = read_metadata(path)
+        if ENCODER_KEY in metadata:
+            stated = _stated(path, metadata[ENCODER_KEY])
+            return NOTHING if stated is None else stated
+    beside = path.with_name("config.json")
+    found = _stated(beside, beside.read_text("utf-8")) if beside.is_file() else None
+    return _of_timm(name) if found is None else found
+
+
+def _stated(path: Path, text: str) -> Standardisation | None:
+    """What the key ``pretrained_cfg`` of a JSON object says; None where it is not there.
+
+    Raises:
+        InputError: It says no mean and deviation that could be.
+    """
+    try:
+        found = json.loads(text).get("pretrained_cfg")
+        if not isinstance(found, Mapping) or not {"mean", "std"} <= found.keys():
+            return None
+        return Standardisation(*(tuple(map(float, found[key])) for key in ("mean", "std")))
+    except (ValueError, TypeError, AttributeError, ConfigError) as error:
+        raise InputError(
+            f"{path}: its pretrained_cfg is damaged ({error}). Fetch or train the encoder again"
+        ) from error
 
 
 def fill(
@@ -168,7 +303,7 @@ def fill(
         whole = create_network(name, 3).state_dict()
 
     state = dict(state)
-    first = f"{_first_convolution(network)}.weight"
+    first = f"{first_convolution(network)[0]}.weight"
     if first in state:
         state[first] = _adapt(state[first], expected[first].shape[1])
     demanded = {
@@ -196,10 +331,6 @@ def _fetch_imagenet(name: str) -> dict[str, Tensor]:
             "--student.encoder-weights PATH, or choose an untrained encoder with "
             "--student.encoder-weights random."
         ) from error
-
-
-def _first_convolution(network: nn.Module) -> str:
-    return next(key for key, module in network.named_modules() if isinstance(module, nn.Conv2d))
 
 
 def _adapt(weight: Tensor, in_channels: int) -> Tensor:

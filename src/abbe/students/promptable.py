@@ -13,9 +13,13 @@ from abbe.errors import ConfigError, InputError
 from abbe.sam import SAM, Layout, build_sam, load_sam
 from abbe.sam.layout import PATCH
 from abbe.students.encoders import Encoder, EncoderWeights, create_encoder, is_encoder
+from abbe.students.standardisation import Standardisation
 from abbe.tensors import differences
 
 Neck: TypeAlias = Literal["default", "nanosam"]
+
+SAMS = Standardisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What images of the SAM family come with (`abbe.sam.frame`), for images in [0, 1]: ImageNet's."""
 
 EMBEDDING = 256
 """Channels of the SAM family's embedding."""
@@ -121,6 +125,7 @@ def build_promptable(
     side: int,
     encoder_weights: EncoderWeights,
     neck: Neck = "default",
+    standardisation: Standardisation | None = None,
 ) -> SAM:
     """Build a promptable student.
 
@@ -134,6 +139,8 @@ def build_promptable(
             for ResNets is torchvision's; see `create_encoder`. For promptable-mobilesam it is
             ``"random"`` or a file of the whole MobileSAM; see `abbe.sam.load_sam`.
         neck: See `neck_of`. MobileSAM has its own, and takes "default" alone.
+        standardisation: What the trunk wants done to images in [0, 1], where that is another than
+            its weights say; SAM's own, which images come with, is taken into account.
 
     Raises:
         ConfigError: The architecture, the side, the neck or the choice of weights is none.
@@ -147,9 +154,13 @@ def build_promptable(
     if side <= 0 or side % (2 * PATCH):
         raise ConfigError(f"side is {side} px; it must be a positive multiple of {2 * PATCH}")
     if architecture == _MOBILE_SAM:
+        if standardisation is not None:
+            raise ConfigError(f"{_MOBILE_SAM} sees images as SAM does: give no mean and deviation")
         return _mobile_sam(side, encoder_weights, neck)
     name = _ENCODERS.get(architecture) or architecture.removeprefix(_PREFIX)
-    trunk = create_encoder(name, 3, encoder_weights)
+    trunk = create_encoder(name, 3, encoder_weights, standardisation)
+    if encoder_weights != "random" or standardisation is not None:
+        trunk.set_standardisation(trunk.standardisation.after(SAMS), 3)
     layers = neck_of(neck, trunk.channels[-1], side // PATCH)
     return SAM(PromptableEncoder(trunk, layers, architecture, neck), side)
 

@@ -11,6 +11,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.sam import SAM
 from abbe.students.described import read_described, write_described
 from abbe.students.promptable import architecture_of, build_promptable
+from abbe.students.standardisation import restore_standardisation
 from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
@@ -78,6 +79,7 @@ def load_promptable(path: str | os.PathLike[str]) -> tuple[SAM, dict[str, Any]]:
             )
     except ConfigError as error:
         raise InputError(f"{path}: its metadata names what is not known here: {error}") from error
+    restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
         raise InputError(
             f"{path}: its tensors are not those of {description['architecture']}. {problems} "

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from abbe.errors import ConfigError
 from abbe.students.encoders import ENCODERS, Encoder, EncoderWeights, create_encoder, is_encoder
+from abbe.students.standardisation import Standardisation
 
 ARCHITECTURES: tuple[str, ...] = tuple(f"unet-{name}" for name in ENCODERS)
 """The named ones; "unet-timm-" and a name of timm's makes others."""
@@ -53,7 +54,7 @@ class UNet(nn.Module):
         initialize_head(self.head)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, K, H, W) of normalised images (B, C, H, W).
+        """Logits (B, K, H, W) of images (B, C, H, W) in [0, 1].
 
         Raises:
             ValueError: H or W is no multiple of `divisor`, or C is not `in_channels`.
@@ -103,6 +104,7 @@ def build(
     in_channels: int,
     outputs: Sequence[str] = ("foreground", "boundary"),
     encoder_weights: EncoderWeights,
+    standardisation: Standardisation | None = None,
 ) -> UNet:
     """Build a student.
 
@@ -112,6 +114,8 @@ def build(
         outputs: Names of the logit maps.
         encoder_weights: ``"random"``, ``"imagenet"`` or a file; see `create_encoder`. There is no
             default, so that nobody trains an untrained encoder unawares.
+        standardisation: What the encoder wants done to images in [0, 1], where that is another
+            than its weights say.
 
     Raises:
         ConfigError: An argument is wrong, or ImageNet weights cannot be fetched.
@@ -122,7 +126,7 @@ def build(
         raise ConfigError(f"in_channels {in_channels}: a student sees at least one channel")
     if not outputs or len(set(outputs)) != len(outputs):
         raise ConfigError(f"outputs {list(outputs)}: needs one or more different names")
-    encoder = create_encoder(encoder_name, in_channels, encoder_weights)
+    encoder = create_encoder(encoder_name, in_channels, encoder_weights, standardisation)
     return UNet(architecture, encoder, in_channels, outputs)
 
 

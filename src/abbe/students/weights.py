@@ -9,6 +9,7 @@ import torch
 
 from abbe.errors import InputError
 from abbe.students.described import read_described, write_described
+from abbe.students.standardisation import described, restore_standardisation
 from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
 from abbe.tensors import differences
 
@@ -40,6 +41,7 @@ def save(path: str | os.PathLike[str], model: UNet, facts: Mapping[str, Any]) ->
         "architecture": model.architecture,
         "in_channels": model.in_channels,
         "outputs": list(model.outputs),
+        "standardised": described(model),
         "facts": dict(facts),
     }
     write_described(Path(path), model.state_dict(), _KEY, description)
@@ -69,6 +71,7 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
             outputs=description["outputs"],
             encoder_weights="random",
         )
+    restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
         raise InputError(
             f"{path}: its tensors are not those of {model.architecture}. {problems} "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from abbe.imaging import Image, Region
+    from abbe.imaging import Image, Region, Scaling
 
 Step = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 """Native pixels (C, h, w) of any part of one image → what the network reads."""
@@ -24,12 +24,22 @@ BAND = 1 << 24
 """Pixels that are looked at together."""
 
 
-def percentile(image: Image, channels: Sequence[str]) -> Step:
-    """Each channel's 1st to 99.8th percentile of this image → [0, 1], clipped: Abbe's own."""
-    from abbe.imaging import image_limits, normalise
+def scaled(scaling: Scaling) -> Preprocessing:
+    """As Abbe's own networks read images: see `abbe.imaging.Scaling`."""
+    from abbe.imaging import normalise
 
-    limits = image_limits(image, channels)
-    return lambda pixels: normalise(pixels, limits)
+    def prepared(image: Image, channels: Sequence[str]) -> Step:
+        limits = scaling.image_limits(image, channels)
+        return lambda pixels: normalise(pixels, limits)
+
+    return prepared
+
+
+def percentile(image: Image, channels: Sequence[str]) -> Step:
+    """Each channel's 1st to 99.8th percentile of this image → [0, 1], clipped."""
+    from abbe.imaging import PERCENTILE
+
+    return scaled(PERCENTILE)(image, channels)
 
 
 def zero_mean_unit_variance(image: Image, channels: Sequence[str]) -> Step:

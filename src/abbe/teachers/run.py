@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.foreign_text import shown
-from abbe.teachers.preprocessing import by_region, percentile
+from abbe.teachers.preprocessing import by_region, scaled
 from abbe.teachers.teacher import Prediction, found_in
 from abbe.teachers.tiles import Tiling, run_in_tiles
 
 if TYPE_CHECKING:
-    from abbe.imaging import Image
+    from abbe.imaging import Image, Scaling
     from abbe.students import UNet
     from abbe.targets import Provenance
-
-NORMALISATION = "percentile 1-99.8 per image and channel"
-"""What every network that Abbe trains reads."""
 
 PIXEL_SIZE_TOLERANCE = 1.25
 """A pixel size that differs from the training's by more than this factor is warned of."""
@@ -41,21 +38,25 @@ class RunTeacher:
         pixel_size: float | None,
         tiling: Tiling,
         precision: str,
+        scaling: Scaling,
     ) -> None:
         self.network = network
-        """(B, C, H, W) percentile-normalised in [0, 1] → (B, K, H, W) logits."""
+        """(B, C, H, W) in [0, 1], scaled as in training → (B, K, H, W) logits."""
         self.provenance = provenance
         self._pixel_size, self._tiling, self._precision = pixel_size, tiling, precision
+        self._scaling = scaling
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, (K, H, W), one for each of the network's outputs.
 
         Raises:
-            InputError: the image lacks a channel or holds NaN.
+            InputError: the image lacks a channel, holds NaN, or does not go with the scaling that
+                the network was trained with.
         """
         provenance = self.provenance
         self._compare_pixel_size(image)
-        read = by_region(image, provenance.channels, percentile(image, provenance.channels))
+        channels = provenance.channels
+        read = by_region(image, channels, scaled(self._scaling)(image, channels))
         maps = run_in_tiles(
             self._probabilities, read, image.shape, self._tiling, provenance.teacher
         )
@@ -119,6 +120,7 @@ def run(
     import torch
 
     from abbe.hardware import choose_precision
+    from abbe.imaging import scaling_in_words
     from abbe.students import load
 
     file = Path(path)
@@ -141,11 +143,7 @@ def run(
             f"{file}: was trained on the channels {', '.join(trained_on)}; name one channel for "
             f"each of them in this order, not {', '.join(shown)}"
         )
-    if facts.get("normalisation", NORMALISATION) != NORMALISATION:
-        raise InputError(
-            f"{file}: reads images normalised by '{facts['normalisation']}'; this version knows "
-            f"'{NORMALISATION}'"
-        )
+    scaling = scaling_in_words(facts.get("normalisation"), str(file))
     name = name or f"{file.parent.name}/{network.architecture}"
     if facts.get("simulated"):
         name += ", trained on simulated images"
@@ -163,10 +161,12 @@ def run(
             network.outputs,
             stand_in,
             chosen,
+            scaling,
         ),
         facts.get("pixel_size"),
         replace(Tiling.multiples(network.divisor, tile, halo), padding="symmetric"),
         chosen,
+        scaling,
     )
 
 
@@ -185,6 +185,7 @@ def _provenance(
     outputs: tuple[str, ...],
     stand_in: bool,
     precision: str,
+    scaling: Scaling,
 ) -> Provenance:
     from abbe.targets import Provenance
 
@@ -194,7 +195,7 @@ def _provenance(
         weights_licence=facts.get("weights_licence", "not stated"),
         training_data_licence=facts.get("data_licence", "not stated"),
         channels=channels,
-        normalisation=NORMALISATION,
+        normalisation=scaling.words,
         outputs=outputs,
         thresholds=facts.get("thresholds", {}),
         stand_in=stand_in,
