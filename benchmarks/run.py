@@ -142,17 +142,17 @@ def run_peer(task: dict[str, Any]) -> dict[str, Any]:
     from skimage.segmentation import watershed
 
     from abbe import students
+    from abbe.imaging import normalise
     from abbe.runtime.package import read_package
 
     package = read_package(task["package"])
     student = students.load(package.file("weights"))[0]
-    low, high = package.description.normalisation.low, package.description.normalisation.high
+    scaling = package.description.normalisation.scaling
     threshold = package.description.thresholds.foreground
     torch.set_num_threads(os.cpu_count() or 1)
     marks = [time.perf_counter()]
     pixels = tifffile.imread(task["image"])
-    limits = np.percentile(pixels, (low, high))
-    image = np.clip((pixels - limits[0]) / (limits[1] - limits[0]), 0, 1).astype(np.float32)
+    image = normalise(pixels[None], scaling.limits(pixels[None]))[0]
     marks.append(time.perf_counter())
     with torch.inference_mode():
         inferer = SlidingWindowInferer(512, overlap=0.125, mode="gaussian")
