@@ -103,10 +103,24 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(tmp_path):
     asked = decided(config.load(out / "config.yaml"), dataset)
     assert asked.student.normalisation == "percentile"
     assert build.standardisation_of(asked.student) == students.NOTHING
-    assert run_folder.start(asked, resume=True) == out
+    with run_folder.opened(asked, resume=True) as folder:
+        assert folder == out
     other = decided(experiment(out, normalisation="range"), dataset)
-    with pytest.raises(ConfigError, match=r"these keys differ: .*student\.normalisation"):
-        run_folder.start(other, resume=True)
+    with (
+        pytest.raises(ConfigError, match=r"these keys differ: .*student\.normalisation"),
+        run_folder.opened(other, resume=True),
+    ):
+        pass
+
+
+def test_a_run_keeps_its_choice_when_dark_images_are_added(tmp_path):
+    bright = folder_of_images(set_of(tmp_path / "set", random_pictures(250)))
+    dark = folder_of_images(set_of(tmp_path / "dark", random_pictures(30)))
+    out = tmp_path / "run"
+    with run_folder.opened(decided(experiment(out), bright), resume=False):
+        (out / "log.jsonl").touch()
+    assert decided(experiment(out), dark).student.normalisation == "range"
+    assert decided(experiment(tmp_path / "new"), dark).student.normalisation == "percentile"
 
 
 @pytest.mark.parametrize(

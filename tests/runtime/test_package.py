@@ -90,6 +90,12 @@ def test_another_format_is_refused_with_its_number(folder, version):
         ({"task": "regions", "outputs": [], "classes": ["a", "b"]}, r"instances\.rule"),
         ({"instances": {"rule": "components"}}, r"instances\.rule"),
         ({"format": 2, "normalisation": {"kind": "tile_percentile"}}, "with classification only"),
+        ({"format": 3, "normalisation": {"kind": "range"}}, "normalisations range and none"),
+        ({"format": 2, "normalisation": {"kind": "none"}}, "normalisations range and none"),
+        ({"format": 3, "standardised": {"mean": [0.5], "std": [0.5]}}, "nor standardised; 4 does"),
+        ({"standardised": {"mean": [0.5], "std": [0.5, 0.5]}}, "as many values as each other"),
+        ({"standardised": {"mean": [0.5], "std": [0.0]}}, r"standardised\.std"),
+        ({"normalisation": {"kind": "z-score"}}, r"normalisation\.kind"),
     ],
 )
 def test_impossible_values_are_refused_by_their_key(folder, values, message):

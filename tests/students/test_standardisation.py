@@ -61,9 +61,9 @@ def test_mean_and_deviation_are_those_of_timms_network(name, expected, tmp_path)
     image = torch.rand(2, 3, 64, 96)
     mean, std = (torch.tensor(each)[:, None, None] for each in (expected.mean, expected.std))
     with torch.inference_mode():
-        features = network.forward_features((image - mean) / std)
+        features = network.forward_features((image - mean) / std)  # pyright: ignore[reportCallIssue]
         whole = build_classifier(name, in_channels=3, classes=("a", "b"), encoder_weights=path)
-        found = whole.eval().network.forward_features(whole.standardise(image))
+        found = whole.eval().network.forward_features(whole.standardise(image))  # pyright: ignore[reportCallIssue]
         torch.testing.assert_close(found, features)
         torch.testing.assert_close(whole.embed(image), last_map(encoder, image).mean((2, 3)))
 

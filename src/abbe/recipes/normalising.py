@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abbe import config
+from abbe.config import EARLIER_INPUT
 from abbe.datasets import Dataset, Record
 from abbe.imaging import PERCENTILE, Scaling, ScalingKind
 from abbe.recipes import run_folder
@@ -37,10 +38,9 @@ def decided(experiment: config.Experiment, dataset: Dataset) -> config.Experimen
     before = run_folder.begun(experiment.out)
     if before is not None:  # it stays as it was, even if images were added
         changes = {"normalisation": before.student.normalisation}
-        if student.encoder_mean is None:
-            changes |= {
-                key: getattr(before.student, key) for key in ("encoder_mean", "encoder_std")
-            }
+        earlier = all(getattr(before.student, key) == EARLIER_INPUT[key] for key in EARLIER_INPUT)
+        if earlier and student.encoder_mean is None:
+            changes = EARLIER_INPUT
     elif teacher.live and teacher.kind == "torch":  # it sees the student's crops
         changes = {"normalisation": "percentile"}
     else:
