@@ -13,7 +13,8 @@ import tifffile
 import zarr
 
 from abbe.errors import InputError
-from abbe.imaging import Image, Region, image, open_image
+from abbe.imaging import Image, Region, bounds, open_image
+from abbe.imaging import image as image_module
 
 
 def write_png(folder: Path, pixels: np.ndarray) -> Path:
@@ -148,7 +149,7 @@ def test_hashing_in_bands_gives_the_same_hash(
 ) -> None:
     opened = Image.from_array(rng.random((2, 50, 20)))
     whole = opened.sha256()
-    monkeypatch.setattr(image, "_HASH_BAND", 20 * 8 * 7)
+    monkeypatch.setattr(image_module, "_HASH_BAND", 20 * 8 * 7)
     assert opened.sha256() == whole
 
 
@@ -226,7 +227,7 @@ def test_no_data_is_no_value(dtype: str) -> None:
 
 
 def test_too_much_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "LARGEST_READ", 1000)
+    monkeypatch.setattr(bounds, "LARGEST_READ", 1000)
     opened = Image.from_array(np.zeros((100, 100), np.uint8), name="slide.tif")
     with pytest.raises(InputError, match=r"slide.tif.*by region"):
         opened.read()

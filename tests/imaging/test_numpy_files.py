@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from abbe.errors import InputError
-from abbe.imaging import image, open_image
+from abbe.imaging import bounds, open_image
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -93,6 +93,6 @@ def test_truncated(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
 def test_npz_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.npz"
     np.savez_compressed(path, np.zeros((1000, 1000)))
-    monkeypatch.setattr(image, "LARGEST_READ", 100_000)
+    monkeypatch.setattr(bounds, "LARGEST_READ", 100_000)
     with pytest.raises(InputError, match=r"a\.npz: .* GiB would have to be decoded at once"):
         open_image(path)

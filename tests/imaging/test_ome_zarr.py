@@ -76,8 +76,10 @@ def test_one_plane(tmp_path: Path, pixels: np.ndarray, fmt: Any) -> None:
 
 
 def test_labels(tmp_path: Path, pixels: np.ndarray) -> None:
-    path = write(tmp_path / "labels.zarr", pixels[0].astype(np.int32), "yx", FORMATS[1])
-    np.testing.assert_array_equal(read_labels(path), pixels[0])
+    labels = np.zeros(pixels[0].shape, np.int32)
+    labels[1:4, 2:5], labels[5:7, 1:6] = 7, 300
+    path = write(tmp_path / "labels.zarr", labels, "yx", FORMATS[1])
+    np.testing.assert_array_equal(read_labels(path), labels)
 
 
 @pytest.mark.parametrize(("unit", "scale"), UNITS.items())

@@ -11,13 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from abbe.errors import AbbeError, InputError
-
-# What one read or one decoded file may hold. It bounds decompression bombs, and it is more than
-# any step downstream keeps at once: larger images are read region by region.
-LARGEST_READ = 4 << 30
-
-MOST_CHANNELS = 1 << 16
-"""Spectra have thousands; what has more is a damaged header."""
+from abbe.imaging.bounds import MOST_CHANNELS, check_size
 
 _NO_DATA = 3e38
 
@@ -316,16 +310,6 @@ def decoding(source: str) -> Iterator[None]:
             f"{source}: the file is damaged, truncated or of a form that is not supported "
             f"({type(error).__name__}: {error}). Copy or export it again."
         ) from error
-
-
-def check_size(size: int, source: str) -> None:
-    """Refuse to decode more than ``LARGEST_READ`` bytes at once."""
-    if size > LARGEST_READ:
-        raise InputError(
-            f"{source}: {size / 2**30:.1f} GiB would have to be decoded at once; the limit is "
-            f"{LARGEST_READ >> 30} GiB. Read it by region; if the file does not allow that, "
-            "convert it to a tiled TIFF or to OME-Zarr."
-        )
 
 
 def pixel_dtype(dtype: np.dtype[Any], source: str) -> np.dtype[Any]:

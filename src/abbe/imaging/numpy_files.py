@@ -1,5 +1,6 @@
 """npy, read through a memory map, and npz, decoded whole."""
 
+import math
 import zipfile
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, check_size
+from abbe.imaging.bounds import check_growth, check_size
+from abbe.imaging.image import ArrayPixels, Contents
 from abbe.imaging.layout import axes_of_array
 from abbe.imaging.memory_map import ONE_HEADER, memory_map
 
@@ -32,14 +34,20 @@ def open_npz(path: Path, channels: Sequence[str] | None, keys: Sequence[str]) ->
     with zipfile.ZipFile(path) as archive:
         members = [name for name in archive.namelist() if name.endswith(".npy")]
         key = _choose(path, [name.removesuffix(".npy") for name in members], keys)
-        check_size(archive.getinfo(f"{key}.npy").file_size, str(path))
+        member = archive.getinfo(f"{key}.npy")
         with archive.open(f"{key}.npy") as file:
             version = npy_format.read_magic(cast(Any, file))
             if version not in _HEADERS:
                 raise InputError(f"{path}: array '{key}' has an unknown npy version {version}.")
             with ONE_HEADER:
                 shape, _, dtype = _HEADERS[version](cast(Any, file))
-    check_size(int(np.prod(shape)) * dtype.itemsize, str(path))
+    if (decoded := math.prod(shape) * dtype.itemsize) > member.file_size:
+        raise InputError(
+            f"{path}: array '{key}' of shape {shape} should have {decoded:,} bytes, but its "
+            f"archive holds {member.file_size:,}: it is damaged. Copy or save it again."
+        )
+    check_size(decoded, str(path))
+    check_growth(decoded, member.compress_size, str(path))
     axes = axes_of_array(shape, channels, f"{path}, array '{key}'")
     return _contents(shape, dtype, axes, partial(_decode_npz, path, key, axes))
 

@@ -13,11 +13,14 @@ import numpy as np
 import zarr
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, Levels, check_size
+from abbe.imaging.bounds import check_shape, check_size
+from abbe.imaging.image import ArrayPixels, Contents, Levels
 from abbe.imaging.layout import check_2d
 from abbe.imaging.units import length
+from abbe.imaging.zarr_bounds import open_node
 
 VERSIONS = ("0.4", "0.5")
+_SPARSEST = 10_000
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 
@@ -39,8 +42,9 @@ def open_ome_zarr(path: Path) -> Contents:
     if len(axes) != array.ndim:
         raise InputError(f"{path}: {array.ndim} dimensions, but {len(axes)} axes in its metadata.")
     check_2d(axes, array.shape, str(path))
-    check_size(math.prod(array.chunks) * np.dtype(array.dtype).itemsize, str(path))
     size = dict(zip(axes, array.shape, strict=True))
+    check_shape((size["Y"], size["X"]), str(path))
+    check_size(math.prod(array.chunks) * np.dtype(array.dtype).itemsize, str(path))
     return Contents(
         shape=(size["Y"], size["X"]),
         channel_count=size.get("C", 1),
@@ -49,7 +53,7 @@ def open_ome_zarr(path: Path) -> Contents:
         channels=_labels(metadata),
         pixel_size=_pixel_size(multiscale, level, axes),
         coarser=partial(coarser_levels, path),
-        empty=not _stores_chunks(path / str(level["path"]), array),
+        empty=not _stores_chunks(path / str(level["path"]), array, str(path)),
     )
 
 
@@ -61,7 +65,7 @@ def coarser_levels(path: Path) -> Levels:
     found = []
     for level in multiscale["datasets"][1:]:
         array = _array(path, level["path"])
-        if not _stores_chunks(path / str(level["path"]), array):
+        if not _stores_chunks(path / str(level["path"]), array, str(path)):
             raise InputError(
                 f"{path}: none of the pixels of the level '{level['path']}' is stored, so that all "
                 "would be 0. Copy or export it again."
@@ -84,7 +88,7 @@ def _image_in(path: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _group(path: Path) -> zarr.Group:
-    node = zarr.open(str(path), mode="r")
+    node = open_node(str(path))
     if not isinstance(node, zarr.Group):
         raise InputError(
             f"{path}: it is a plain zarr array without names of axes. "
@@ -94,25 +98,38 @@ def _group(path: Path) -> zarr.Group:
 
 
 def _array(path: Path, level: str) -> zarr.Array[Any]:
-    node = zarr.open(str(path), mode="r", path=level)
+    node = open_node(str(path), level)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{path}: '{level}' should be an array of pixels, but is a group.")
     return node
 
 
-def _stores_chunks(folder: Path, array: zarr.Array[Any]) -> bool:
+def _stores_chunks(folder: Path, array: zarr.Array[Any], source: str) -> bool:
     """Whether one of the first files in the array's folder has the name of one of its chunks.
 
     Chunks that are not there are read as zeros, so that a wrong word in the metadata could turn
-    the whole image into zeros.
+    the whole image into zeros, and a wrong number make an image of zeros that takes days.
+
+    Raises:
+        InputError: Chunks are there, but fewer than one of `_SPARSEST`.
     """
+    sides = zip(array.shape, array.shards or array.chunks, strict=True)
+    all_chunks = math.prod(-(-side // chunk) for side, chunk in sides)
+    wanted = max(1, all_chunks // _SPARSEST)
     files = (file for file in _files_in(folder) if file.name not in _METADATA)
-    for file in islice(files, 100):
-        key = file.relative_to(folder).as_posix()
-        numbers = tuple(int(number) for number in re.findall(r"\d+", key))[-array.ndim :]
-        if len(numbers) == array.ndim and array.metadata.encode_chunk_key(numbers) == key:
-            return True
-    return False
+    chunks = (_is_chunk(file.relative_to(folder).as_posix(), array) for file in files)
+    found = sum(islice((each for each in islice(chunks, 100 + 2 * wanted) if each), wanted))
+    if 0 < found < wanted:
+        raise InputError(
+            f"{source}: only {found:,} of its {all_chunks:,} chunks are stored, and all others "
+            "would be 0: its shape is wrong, or it was hardly written. Copy or export it again."
+        )
+    return found > 0
+
+
+def _is_chunk(key: str, array: zarr.Array[Any]) -> bool:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", key))[-array.ndim :]
+    return len(numbers) == array.ndim and array.metadata.encode_chunk_key(numbers) == key
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from abbe.errors import InputError
+from abbe.imaging.bounds import check_shape
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
 from abbe.imaging.units import printed, square
 
@@ -123,6 +124,7 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
             from abbe.imaging.numpy_files import open_npz
 
             contents = open_npz(path, channels, npz_keys)
+    check_shape(contents.shape, str(path))
     if 0 in contents.shape:
         raise InputError(f"{path}: the image has no pixels (shape {contents.shape}).")
     return contents
@@ -136,6 +138,8 @@ def kind_of(path: Path) -> str:
     """
     if not path.exists():
         raise InputError(f"{path}: there is no such file. Check the path.")
+    if not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
+        raise InputError(f"{path}: this is a pipe or a device, not a file. Save the image first.")
     if path.is_dir():
         if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
             return "zarr"

@@ -13,7 +13,8 @@ import numpy as np
 import PIL.Image
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, check_size
+from abbe.imaging.bounds import check_growth, check_shape, check_size
+from abbe.imaging.image import ArrayPixels, Contents
 from abbe.imaging.units import plausible
 from abbe.imaging.views import turned, turned_array
 
@@ -44,8 +45,11 @@ def open_png(path: Path) -> Contents:
         raise InputError(f"{path}: the PNG is damaged (colour type {colour}). Export it again.")
     samples, alpha = _PNG_SAMPLES[colour]
     dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
-    check_size(width * height * 4 * dtype.itemsize, str(path))
     kept = samples - alpha
+    check_shape((height, width), str(path))
+    decoded = width * height * samples * dtype.itemsize
+    check_size(decoded, str(path))
+    check_growth(decoded, path.stat().st_size, str(path))
     contents = Contents(
         shape=(height, width),
         channel_count=kept,
@@ -148,7 +152,9 @@ def open_jpeg(path: Path) -> Contents:
     data = path.read_bytes()
     (bits, height, width, components, huffman), orientation = _jpeg_header(path, data)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
-    check_size(width * height * components * dtype.itemsize, str(path))
+    decoded = width * height * components * dtype.itemsize
+    check_size(decoded, str(path))
+    check_growth(decoded, len(data), str(path))
     if huffman and width * height > _PIXELS_PER_BYTE * len(data):
         raise InputError(
             f"{path}: the JPEG should have {height} × {width} px, for which its {len(data):,} "

@@ -11,12 +11,15 @@ import numpy as np
 import tifffile
 
 from abbe.errors import InputError
-from abbe.imaging.image import ArrayPixels, Contents, Levels, Pixels, check_size
+from abbe.imaging.bounds import LARGEST_READ, check_shape, check_size, free_memory
+from abbe.imaging.image import ArrayPixels, Contents, Levels, Pixels, Region
 from abbe.imaging.layout import axes_of_array, check_2d
+from abbe.imaging.tiff_bounds import check_segment_growth, open_tables, segment_bytes
 from abbe.imaging.tiff_colours import JPEG, as_meant, check_colours
 from abbe.imaging.tiff_metadata import names_in_tiff, pixel_size_in_tiff
 from abbe.imaging.tiff_segments import TiffSegments, planes_of, truncated
 
+_LARGE_SEGMENT = 64 << 20  # bytes
 _ALPHA = (1, 2)  # values of ExtraSamples: associated and unassociated alpha
 
 
@@ -29,7 +32,7 @@ def open_tiff(path: Path, channels: Sequence[str] | None) -> Contents:
     the image is turned upright; see ``tiff_colours``. Where the file is compressed and its pages
     are not its planes (axes YXC, parts in other files) the whole of it is decoded.
     """
-    with tifffile.TiffFile(path) as tif:
+    with open_tables(path) as tif:
         if not len(tif.pages) or not tif.series:
             raise InputError(f"{path}: the TIFF has no image in it; it is damaged or truncated.")
         number = _largest(tif)
@@ -37,6 +40,7 @@ def open_tiff(path: Path, channels: Sequence[str] | None) -> Contents:
         _check_whole(tif, series, path)
         page = series.keyframe
         source = str(path)
+        check_shape((page.imagelength, page.imagewidth), source)
         axes = _axes(series, channels, source)
         check_colours(tif, page, source)
         if series.dtype is None:
@@ -76,7 +80,7 @@ def coarser_levels(path: Path, axes: str, number: int) -> Levels:
         InputError: A level is truncated, without a stored pixel, or of another form than the
             finest.
     """
-    with tifffile.TiffFile(path) as tif:
+    with open_tables(path) as tif:
         full = tif.series[number]
         found: Levels = []
         for at, level in enumerate(full.levels[1:], start=1):
@@ -107,7 +111,7 @@ def _largest(tif: tifffile.TiffFile) -> int:
 
 def is_jpeg(path: Path) -> bool:
     """Whether the pixels of a TIFF are compressed as JPEG, which changes their values."""
-    with tifffile.TiffFile(path) as tif:
+    with open_tables(path) as tif:
         return int(tif.series[_largest(tif)].keyframe.compression) in JPEG
 
 
@@ -175,10 +179,11 @@ def _check_segments(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, pat
             offsets, counts = offsets.astype(np.uint64), counts.astype(np.uint64)
             if (end := int((offsets + counts).max())) > length:
                 raise truncated(path, end, length)
+            check_segment_growth(series.keyframe, counts.tolist(), path)
 
 
 def _load(path: Path, axes: str, number: int, level: int) -> Pixels:
-    with tifffile.TiffFile(path) as tif:
+    with open_tables(path) as tif:
         series = tif.series[number].levels[level]
         page = series.keyframe
         if series.dataoffset is not None and not page.is_tiled and series.dtype is not None:
@@ -187,7 +192,22 @@ def _load(path: Path, axes: str, number: int, level: int) -> Pixels:
         if planes is None:
             check_size(series.nbytes, str(path))
             return ArrayPixels(series.asarray(), axes)
-        return TiffSegments(path, page, tuple(planes))
+        segments = TiffSegments(path, page, tuple(planes))
+        if segment_bytes(page) > _LARGE_SEGMENT and series.nbytes <= _room():
+            # Each region would decode such strips anew: once and whole is better.
+            whole = Region(0, 0, page.imagelength, page.imagewidth)
+            return ArrayPixels(segments.read(whole, range(series.size // _area(page))), "CYX")
+        return segments
+
+
+def _room() -> int:
+    """Bytes that may be decoded at once and leave as many free."""
+    free = free_memory()
+    return LARGEST_READ if free is None else min(LARGEST_READ, free // 2)
+
+
+def _area(page: tifffile.TiffPage) -> int:
+    return page.imagelength * page.imagewidth
 
 
 def _map(path: Path, order: str, series: tifffile.TiffPageSeries, axes: str) -> ArrayPixels:

@@ -9,7 +9,12 @@ import numpy as np
 import tifffile
 
 from abbe.errors import InputError
-from abbe.imaging.image import Region, check_size
+from abbe.imaging.bounds import check_size
+from abbe.imaging.image import Region
+from abbe.imaging.tiff_bounds import segment_bytes, segment_shape, stated_pixels
+
+_PADDED, _SMALL = 4, 1 << 16
+"""Pictures may be padded: times the pixels of a tile, and pixels."""
 
 
 def truncated(path: Path, end: int, length: int) -> InputError:
@@ -64,14 +69,9 @@ class TiffSegments:
         self.decode = page.decode
         self.dtype = np.dtype(page.dtype)
         self.interleaved = page.samplesperpixel if page.planarconfig != 2 else 1
-        self.segment = (
-            (page.tilelength, page.tilewidth)
-            if page.is_tiled
-            else (page.rowsperstrip, page.imagewidth)
-        )
+        self.segment = segment_shape(page)
         self.columns = -(-page.imagewidth // self.segment[1])
-        rows, columns = self.segment
-        check_size(rows * columns * self.interleaved * self.dtype.itemsize, str(path))
+        check_size(segment_bytes(page), str(path))
 
     def read(self, region: Region, channels: Sequence[int]) -> np.ndarray:
         """Pixels of ``region``, (len(channels), height, width)."""
@@ -112,6 +112,12 @@ class TiffSegments:
         data = file.read(count)
         if len(data) < count:
             raise truncated(self.path, offset + count, offset + len(data))
+        own = self.segment[0] * self.segment[1]
+        if (stated := stated_pixels(data)) > _PADDED * own + _SMALL:
+            raise InputError(
+                f"{self.path}: the TIFF is damaged: its tile {number} should have {own:,} px, but "
+                f"the picture in it states {stated:,}. Copy or export it again."
+            )
         return data
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging.image import LARGEST_READ
+from abbe.imaging.bounds import LARGEST_READ
 from abbe.napari.channels import Channel
 from abbe.napari.prompting import outline
 from abbe.napari.reader import PACKAGE, LayerData, features
