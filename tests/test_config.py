@@ -81,7 +81,7 @@ def test_unknown_keys_are_refused_with_those_that_exist(sections, key, allowed):
             "'unet-swin-tiny', 'unet-resnet18', 'unet-efficientnet-b0', 'unet-mobilenetv3'",
         ),
         ({"teacher": None}, "teacher", "must hold keys and values (it is None)"),
-        ({"recipe": "kd"}, "recipe", "'cmkd', 'kdsam', 'rckd' or 'supervised' (it is 'kd')"),
+        ({"recipe": "kd"}, "recipe", "'kdsam', 'rckd' or 'supervised' (it is 'kd')"),
     ],
 )
 def test_wrong_values_are_refused_by_key_value_and_reason(sections, key, reason):

@@ -24,7 +24,7 @@ USER = {
 def completed(path: Path) -> config.Experiment:
     values = config.read_values(path)
     for section, keys in USER.items():
-        if section == "teacher" and values["recipe"] == "supervised":
+        if section == "teacher" and values["recipe"] in ("imagenet", "supervised"):
             continue
         if section == "data" and values["data"]["kind"] == "simulated":
             continue

@@ -16,7 +16,7 @@ class Experiment(Section):
     """One run: data, teacher, student, loss, training and evaluation."""
 
     whole: ClassVar[bool] = True
-    recipe: Literal["cmkd", "kdsam", "rckd", "supervised"]
+    recipe: Literal["cmkd", "imagenet", "kdsam", "rckd", "supervised"]
     title: str = ""
     out: Path
     """The run folder."""
@@ -65,8 +65,15 @@ class Experiment(Section):
                 "student.normalisation: a promptable student sees pictures as SAM does; leave it "
                 "out"
             )
-        if self.recipe == "supervised" and self.teacher.kind != "none":
-            raise ValueError("recipe 'supervised' has no teacher: remove the teacher section")
+        if self.recipe in ("imagenet", "supervised") and self.teacher.kind != "none":
+            raise ValueError(f"recipe '{self.recipe}' has no teacher: remove the teacher section")
+        if self.recipe == "imagenet":
+            if self.data.kind != "classes":
+                raise ValueError("recipe 'imagenet' reads folders of classes: data.kind classes")
+            if self.student.sees != ("red", "green", "blue"):
+                raise ValueError("recipe 'imagenet': student.sees is red green blue")
+            if self.student.normalisation != "range":
+                raise ValueError("recipe 'imagenet': student.normalisation is range")
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:
             raise ValueError("loss.boundary 'edge_head' needs 'boundary' among student.outputs")
         return self

@@ -51,6 +51,17 @@ def distill(
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
     build.require_trust(experiment.teacher, trust_code=trust_code)
+    if experiment.recipe == "imagenet":
+        from abbe.recipes import imagenet
+        from abbe.recipes.distill_rckd import Session
+
+        photographs = imagenet.photographs_of(experiment, dataset, progress)
+        with run_folder.opened(experiment, resume=resume) as folder:
+            session = Session(
+                folder, _begin(experiment, folder), resume=resume, trust_code=trust_code,
+                progress=progress,
+            )  # fmt: skip
+            return imagenet.pretrain_on_photographs(experiment, photographs, session)
     if experiment.recipe == "rckd":
         from abbe.recipes import task_data
 
@@ -78,22 +89,7 @@ def _carry_out(
     trust_code: bool,
     progress: bool,
 ) -> Run:
-    training = experiment.training
-    accelerator = make_accelerator(
-        folder,
-        precision=training.precision,
-        trackers=training.trackers,
-        sync_batch_norm=training.sync_batch_norm,
-    )
-    if accelerator.is_main_process:
-        run_folder.write_environment(
-            folder,
-            device=str(accelerator.device),
-            precision="fp32"
-            if accelerator.mixed_precision == "no"
-            else accelerator.mixed_precision,
-            seed=experiment.seed,
-        )
+    accelerator = _begin(experiment, folder)
     if experiment.recipe == "kdsam":
         from abbe.recipes.distill_promptable import distill_promptable
 
@@ -125,6 +121,26 @@ def _carry_out(
         write_results(experiment, dataset, folder, store, trained, speed, progress=progress)
     accelerator.wait_for_everyone()
     return run_folder.open_run(folder)
+
+
+def _begin(experiment: config.Experiment, folder: Path) -> Accelerator:
+    """What the run computes on; environment.json says so."""
+    training = experiment.training
+    accelerator = make_accelerator(
+        folder,
+        precision=training.precision,
+        trackers=training.trackers,
+        sync_batch_norm=training.sync_batch_norm,
+    )
+    if accelerator.is_main_process:
+        precision = accelerator.mixed_precision
+        run_folder.write_environment(
+            folder,
+            device=str(accelerator.device),
+            precision="fp32" if precision == "no" else precision,
+            seed=experiment.seed,
+        )
+    return accelerator
 
 
 def check(experiment: config.Experiment, dataset: Dataset) -> None:

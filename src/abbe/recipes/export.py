@@ -35,7 +35,7 @@ from abbe.recipes.export_common import (
     proof_records,
 )
 from abbe.recipes.export_promptable import RECIPE, export_promptable
-from abbe.recipes.run_folder import Run, open_run, read_experiment
+from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
 from abbe.runtime.package import InstanceRule, Package, Thresholds
 
 IMAGES = 48
@@ -104,6 +104,7 @@ def export_run(
         PackageError: The package would lose more than the budget.
     """
     run = run if isinstance(run, Run) else open_run(run)
+    require_student(run)
     out = Path(out) if out is not None else run.folder / "package"
     check_free(out)
     budget = budget or Budget()

@@ -210,7 +210,7 @@ def missing_answers(summary: Mapping[str, Any]) -> list[str]:
 
 SHOWN = (
     "dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq", "balanced_accuracy", "accuracy",
-    "macro_f1", "auroc", "mean_iou",
+    "macro_f1", "auroc", "mean_iou", "top5_accuracy",
 )  # fmt: skip
 """Metrics of the short table, as far as a run has them."""
 

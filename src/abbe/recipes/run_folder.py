@@ -89,6 +89,20 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     return Run(Path(folder), summary)
 
 
+def require_student(run: Run) -> None:
+    """Refuse a run that was made for its encoder alone.
+
+    Raises:
+        InputError: it is of recipe 'imagenet'.
+    """
+    if run.summary["recipe"] == "imagenet":
+        file = run.folder / "encoder.safetensors"
+        raise InputError(
+            f"{run.folder}: a run of recipe 'imagenet' leaves an encoder for other runs, no "
+            f"student. Name it there: --student.encoder-weights {file}"
+        )
+
+
 @contextmanager
 def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
     """The run folder with config.yaml in it, for this process alone.

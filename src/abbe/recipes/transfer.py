@@ -22,7 +22,7 @@ from abbe.recipes.results import (
     metric_names,
     missing_answers,
 )
-from abbe.recipes.run_folder import Run, open_run, read_experiment
+from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
 from abbe.recipes.timing import add_times
 from abbe.report import write_report
 from abbe.targets import TargetStore
@@ -65,6 +65,7 @@ def evaluate_run(
             an option does not fit the recipe.
     """
     run = open_run(folder)
+    require_student(run)
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
