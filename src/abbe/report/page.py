@@ -60,6 +60,7 @@ def render_page(run: Run) -> str:
         caveats=words.caveats(run),
         tiles=_tiles(summary),
         models=models,
+        abouts=tables.abouts(summary),
         colours=colours_of(models),
         counts=tables.counts_of(summary),
         groups=words.in_groups(summary),
