@@ -18,6 +18,8 @@ from abbe.recipes.promptable_scores import (
     objects_of,
     score_prompted,
 )
+from abbe.report import tables
+from abbe.report.colours import colours_of
 from abbe.sam import Frame, Layout, build_sam, load_sam
 from abbe.tensors import read_tensors
 
@@ -168,6 +170,9 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
     assert list(summary["models"]) == models
     page = (tmp_path / "live/report.html").read_text()
     assert all(f"</span>{name}" in page for name in models)
+    assert "other_random.safetensors as it comes" in page
+    curves = page[page.index('<section id="training">') : page.index('<section id="cost">')]
+    assert f"stroke: {colours_of(tables.models_of(summary))['baseline']}" in curves
     assert not (tmp_path / "live/targets.zarr").exists()
     # The baseline as it comes is the file, whatever the second stage made of it afterwards.
     first, second = (summary["models"][name]["metrics"] for name in (ZERO_SHOT, "baseline"))

@@ -92,11 +92,12 @@ def write_results(
 def about_models(experiment: config.Experiment) -> dict[str, str]:
     """What the networks are that a name does not explain, by name."""
     baseline = experiment.promptable.baseline
+    file = baseline.name if baseline is not None else ""
     return {
         AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label was "
         "used: what matching the embeddings came to",
-        ZERO_SHOT: f"{baseline} as it comes, before anything here trained it",
-        "baseline": f"{baseline} after the same second stage as the student's",
+        ZERO_SHOT: f"{file} as it comes, before anything here trained it",
+        "baseline": f"{file} after the same second stage as the student's",
     }
 
 
