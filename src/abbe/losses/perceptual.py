@@ -4,7 +4,7 @@ Patil, Palani and Krishnamurthi, arXiv 2501.16740, add an element-wise mean squa
 loss through a pretrained network "such as VGG". How 256 channels enter a network of three is not
 published; the modes here are ours:
 
-- ``triplets``: channels three at a time, drawn anew each step, so that all of them count alike;
+- ``triplets``: channels three at a time, drawn anew each step, so that each is seen as often;
 - ``pca3``: the three principal directions of the teacher's embeddings (`Projection`), and no other;
 - through SAM's own mask decoder instead of a VGG (`DecoderLoss`).
 
@@ -31,9 +31,6 @@ from abbe.sam import SAM, Prompts
 
 PerceptualMode: TypeAlias = Literal["triplets", "pca3"]
 
-QUIET_CHANNEL = 0.1
-"""Channels that vary less than this share of the usual (root mean square) deviation are divided by
-that instead of their own: a constant one would be divided by nothing."""
 SMALLEST_ENERGY = 1e-6
 """Of a layer's features, as a share of their mean square: constant ones divide by that."""
 
@@ -90,8 +87,8 @@ def relative_differences(
 class PerceptualLoss(nn.Module):
     """Relative differences of the features of two embeddings, seen as pictures.
 
-    Three channels are made of the embedding, standardised with the teacher's statistics, enlarged
-    to twice the size, and given to the feature network φ. Layer l costs
+    Three channels are made of the embedding, centred and scaled with the teacher's statistics,
+    enlarged to twice the size, and given to the feature network φ. Layer l costs
     ``mean((φ_l(s) − φ_l(t))²) / E_l``, the mean over images, channels, places and, with several
     pictures an embedding, these too; ``E_l`` is what the mean embedding would cost there
     (`energies_of`). The gradient reaches the student's embedding alone.
@@ -136,11 +133,13 @@ class PerceptualLoss(nn.Module):
         self.mode: PerceptualMode = mode
         self.triplets = triplets
         device = next(network.parameters()).device
-        usual = projection.deviation.square().mean().sqrt()
+        # Channels that vary less than usual keep to the usual scale: errors in nearly constant ones
+        # would outweigh all others if divided by their own deviation.
+        usual = projection.variance**0.5
         kept = {
             "directions": projection.directions,
             "mean": projection.mean,
-            "deviation": projection.deviation.clamp(min=QUIET_CHANNEL * float(usual)),
+            "deviation": projection.deviation.clamp(min=usual),
             "spread": projection.spread,
         }
         for name, tensor in kept.items():
