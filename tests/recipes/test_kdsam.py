@@ -10,14 +10,17 @@ from commands import abbe
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
-from abbe import scoring, students
+from abbe import datasets, scoring, students
 from abbe.imaging import write_labels
+from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT
 from abbe.recipes.promptable_scores import (
     PromptedModel,
     objects_of,
     score_prompted,
 )
-from abbe.sam import Frame, Layout, build_sam
+from abbe.report import tables
+from abbe.report.colours import colours_of
+from abbe.sam import Frame, Layout, build_sam, load_sam
 from abbe.tensors import read_tensors
 
 SIDE = 64
@@ -52,13 +55,21 @@ def pictures(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def sam_file(tmp_path_factory):
+def random_sam(path, seed: int):
     layout = Layout("vit", image_size=SIDE, width=32, depth=2, heads=2, global_layers=(1,))
-    path = tmp_path_factory.mktemp("sam") / "tiny_random.safetensors"
-    network = build_sam(layout, seed=2)
+    network = build_sam(layout, seed=seed)
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def sam_file(tmp_path_factory):
+    return random_sam(tmp_path_factory.mktemp("sam") / "tiny_random.safetensors", seed=2)
+
+
+@pytest.fixture(scope="module")
+def other_sam(tmp_path_factory):
+    return random_sam(tmp_path_factory.mktemp("sam") / "other_random.safetensors", seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +82,8 @@ def run(pictures, sam_file, tmp_path_factory):
 
 def test_a_run_scores_every_model_by_every_kind_of_prompt(run):
     summary = json.loads((run / "summary.json").read_text())
-    assert set(summary["models"]) == {"teacher", "student", "twin"}
+    assert list(summary["models"]) == ["teacher", AFTER_FIRST, "student", "twin"]
+    assert "before any label" in summary["models"][AFTER_FIRST]["about"]
     for model in summary["models"].values():
         assert set(model["metrics"]) == set(scoring.PROMPTED_METRICS)
         assert model["metrics"]["dice"]["n"] == 2  # the third test image has nothing to ask for
@@ -80,7 +92,11 @@ def test_a_run_scores_every_model_by_every_kind_of_prompt(run):
     assert any("prompts made from the labels" in text for text in summary["warnings"])
     assert summary["retention"]["dice"] is not None
     assert summary["gain"]["dice_1_point"]["n"] == 2
-    assert "Dice, one point" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "Dice, one point" in page
+    assert "the student&#39;s encoder with the teacher&#39;s own decoder" in page
+    assert summary["teacher"]["outputs"] == ["embedding"]
+    assert summary["teacher"]["prompt_mode"] is None
 
 
 def test_each_stage_changed_its_own_part_alone(run, sam_file):
@@ -101,7 +117,7 @@ def test_each_stage_changed_its_own_part_alone(run, sam_file):
     terms = {
         (line["model"], line["stage"]): set(line["terms"]) for line in lines if "terms" in line
     }
-    assert terms[("student", "encoder")] == {"mse", "decoder"}
+    assert terms[("student", "encoder")] == {"mse", "decoder", "decoder/image", "decoder/masks"}
     assert terms[("student", "decoder")] == {"dice", "iou"}
     assert terms[("twin", "masks")] == {"dice", "iou"}
     assert {line["steps"] for line in lines if line["model"] == "twin" and "steps" in line} == {4}
@@ -116,16 +132,78 @@ def test_the_encoder_rests_in_the_second_stage(run):
     assert any(not torch.equal(v, second[k]) for k, v in first.items() if "mask_decoder" in k)
 
 
-def test_a_live_teacher_a_baseline_and_no_second_stage(pictures, sam_file, tmp_path):
+def dice_of(network, pictures) -> float:
+    """Mean Dice by box on the test images, scored here."""
+    tests = list(datasets.folder(pictures).split("test").labelled)
+    scores = score_prompted(
+        {"it": PromptedModel(network.eval(), ("red", "green", "blue"))}, tests, progress=False
+    )
+    return float(np.mean(list(scores.values("it", "dice").values())))
+
+
+def test_the_student_between_its_stages_is_scored(run, pictures):
+    """The first stage's weights, whose decoder is the teacher's: once more from its checkpoint."""
+    student, _ = students.load_promptable(run / "student.safetensors")
+    first = torch.load(run / "checkpoints/student-encoder.pt", weights_only=True)["best_weights"]
+    student.load_state_dict(first)
+    summary = json.loads((run / "summary.json").read_text())
+    found = summary["models"][AFTER_FIRST]["metrics"]["dice"]["mean"]
+    assert found == pytest.approx(dice_of(student, pictures), abs=1e-6)
+
+
+def test_a_live_teacher_a_baseline_and_a_feature_network(
+    pictures, sam_file, other_sam, tmp_path, capsys
+):
     arguments = [
         "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "live", *TINY,
-        "--teacher.live", "--promptable.baseline", sam_file, "--no-twin",
+        "--teacher.live", "--promptable.baseline", other_sam, "--no-twin",
         "--promptable.decoder-steps", "1", "--training.steps", "1",
+        "--promptable.decoder-learning-rate", "0.1",
+        "--promptable.perceptual-mode", "triplets", "--promptable.vgg-weights", "random",
     ]  # fmt: skip
     assert abbe("distill", "kdsam", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "sees red, green, blue; is asked for its embedding of each image\n" in shown
+    assert "amg" not in shown
     summary = json.loads((tmp_path / "live/summary.json").read_text())
-    assert set(summary["models"]) == {"teacher", "student", "baseline"}
+    models = ["teacher", AFTER_FIRST, "student", ZERO_SHOT, "baseline"]
+    assert list(summary["models"]) == models
+    page = (tmp_path / "live/report.html").read_text()
+    assert all(f"</span>{name}" in page for name in models)
+    assert "other_random.safetensors as it comes" in page
+    curves = page[page.index('<section id="training">') : page.index('<section id="cost">')]
+    assert f"stroke: {colours_of(tables.models_of(summary))['baseline']}" in curves
     assert not (tmp_path / "live/targets.zarr").exists()
+    # The baseline as it comes is the file, whatever the second stage made of it afterwards.
+    first, second = (summary["models"][name]["metrics"] for name in (ZERO_SHOT, "baseline"))
+    assert first["dice"]["mean"] == pytest.approx(dice_of(load_sam(other_sam)[0], pictures))
+    assert first != second
+    lines = [json.loads(line) for line in (tmp_path / "live/log.jsonl").read_text().splitlines()]
+    (terms,) = [line["terms"] for line in lines if line["stage"] == "encoder" and "terms" in line]
+    layers = [terms[f"perceptual/{name}"] for name in ("relu1_2", "relu2_2", "relu3_3")]
+    assert set(terms) == {"mse", "perceptual"} | {k for k in terms if k.startswith("perceptual/")}
+    assert terms["perceptual"] == pytest.approx(np.mean(layers), rel=1e-5)
+    (line,) = [line for line in lines if line["stage"] == "encoder" and "terms" in line]
+    assert set(line["weights"]) == {"mse", "perceptual"}
+    # taken up again, the finished run has the same rows
+    assert abbe("distill", "kdsam", *arguments, "--resume") == 0
+    again = json.loads((tmp_path / "live/summary.json").read_text())
+    for name in models:
+        assert again["models"][name]["metrics"] == summary["models"][name]["metrics"], name
+
+
+def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
+    run, pictures, sam_file, tmp_path
+):
+    """A promptable student's file is a baseline too."""
+    arguments = [
+        "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "one", *TINY,
+        "--promptable.baseline", run / "student.safetensors", "--no-twin",
+        "--promptable.decoder-steps", "0", "--promptable.side", "96", "--training.steps", "1",
+    ]  # fmt: skip
+    assert abbe("distill", "kdsam", *arguments) == 0
+    summary = json.loads((tmp_path / "one/summary.json").read_text())
+    assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT]
 
 
 def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
@@ -167,6 +245,15 @@ def test_what_does_not_fit_fails_before_any_work(
             "this one reads green, blue (auto)",
         ),
         (["--promptable.baseline", "nowhere.pt"], "promptable.baseline: there is no file"),
+        (
+            ["--promptable.baseline", "SAM", "--promptable.side", "96"],
+            "sees squares of 64 px, and promptable.side is 96",
+        ),
+        (["--promptable.baseline", "VGG"], "vgg.safetensors: "),
+        (
+            ["--promptable.perceptual-mode", "triplets", "--promptable.vgg-weights", "SAM"],
+            "not the weights of the feature network",
+        ),
         (["--promptable.vgg-weights", "nowhere.pth"], "promptable.vgg_weights: there is no file"),
         (["--student.encoder-weights", "nowhere.pt"], "nowhere.pt"),
         (["--promptable.zoom", "1.0", "0.5"], "the smaller share comes first"),
@@ -176,6 +263,9 @@ def test_what_cannot_end_well_fails_before_the_teacher_works(
     pictures, sam_file, tmp_path, capsys, arguments, complaint
 ):
     base = ["--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "x", *TINY]
+    save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "vgg.safetensors")
+    files = {"SAM": sam_file, "VGG": tmp_path / "vgg.safetensors"}
+    arguments = [files.get(word, word) for word in arguments]
     assert abbe("distill", "kdsam", *base, *arguments) in (1, 2)
     shown = capsys.readouterr()
     assert complaint in " ".join((shown.err + shown.out).split())
@@ -192,9 +282,6 @@ def test_crumbs_are_not_asked_for_unless_there_is_nothing_else():
 
 
 def test_the_union_of_all_answers_is_scored(pictures, sam_file):
-    from abbe import datasets
-    from abbe.sam import load_sam
-
     dataset = datasets.folder(pictures)
     network, _ = load_sam(sam_file)
     model = PromptedModel(network, ("red", "green", "blue"))

@@ -18,11 +18,14 @@ class Promptable(Section):
     neck: Literal["default", "nanosam"] = "default"
     """Layers from the encoder's last map to SAM's embedding."""
     mse: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the mean squared error between embeddings; 0 for none."""
+    """Weight of the mean squared error between embeddings, as a share of the variance of the
+    teacher's; 0 for none."""
     perceptual: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the perceptual loss; 0 for none."""
-    perceptual_mode: Literal["pca3", "triplets", "decoder"] = "pca3"
-    """pca3 and triplets: through a feature network; decoder: through the teacher's own decoder."""
+    """Weight of the perceptual loss, as a share of what the teacher's mean embedding costs; 0 for
+    none."""
+    perceptual_mode: Literal["triplets", "pca3", "decoder"] = "triplets"
+    """triplets: all channels, three at a time, through a feature network; pca3: the three main
+    directions alone; decoder: through the teacher's own decoder."""
     features: Literal["vgg16", "vgg19", "resnet50"] = "vgg16"
     vgg_weights: Literal["imagenet", "random"] | Path = "imagenet"
     """Of the feature network: imagenet (downloaded by torchvision), a file in its layout, or random
@@ -51,8 +54,9 @@ class Promptable(Section):
     zoom: tuple[Fraction, Fraction] = (0.6, 1.0)
     """Shares of a picture's sides that the second stage shows."""
     baseline: Path | None = None
-    """Another network of SAM's family, such as mobile_sam.pt, that gets the same second stage and
-    is scored beside the student."""
+    """Another network of SAM's family, such as mobile_sam.pt, or another run's student.safetensors.
+    It is scored beside the student as it comes, and again after the same second stage, for which
+    both must see squares of the same side."""
 
     @model_validator(mode="before")
     @classmethod

@@ -18,11 +18,14 @@ class FeatureNetwork(nn.Module):
     """Several stages of a classification network, one after the other; the maps after each.
 
     It never trains: its parameters take no gradient, and it stays in evaluation mode.
+
+    Attributes:
+        layers: What each map is called, such as relu1_2.
     """
 
-    def __init__(self, stages: nn.ModuleList) -> None:
+    def __init__(self, stages: nn.ModuleList, layers: tuple[str, ...]) -> None:
         super().__init__()
-        self.stages = stages
+        self.stages, self.layers = stages, layers
         self.requires_grad_(False)
         self.eval()
 
@@ -59,6 +62,9 @@ _STAGES: dict[str, Callable[[nn.Module], nn.ModuleList]] = {
     "resnet50": _resnet_stages,
 }
 
+_VGG_LAYERS = ("relu1_2", "relu2_2", "relu3_3")
+_LAYERS = {"vgg16": _VGG_LAYERS, "vgg19": _VGG_LAYERS, "resnet50": ("relu", "layer1", "layer2")}
+
 FEATURE_NETWORKS = tuple(_STAGES)
 """The networks, by torchvision's names."""
 
@@ -86,7 +92,7 @@ def feature_network(
         )
     with torch.device("meta"):  # the whole VGG has 138 M parameters, most of them never used
         whole = torchvision.models.get_model(name, weights=None)
-    used = FeatureNetwork(_STAGES[name](whole))
+    used = FeatureNetwork(_STAGES[name](whole), _LAYERS[name])
     if weights == "random":
         return _initialised(used, seed)
     if weights == "imagenet":

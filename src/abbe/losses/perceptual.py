@@ -4,16 +4,20 @@ Patil, Palani and Krishnamurthi, arXiv 2501.16740, add an element-wise mean squa
 loss through a pretrained network "such as VGG". How 256 channels enter a network of three is not
 published; the modes here are ours:
 
-- ``pca3``: the three principal directions of the teacher's embeddings (`Projection`);
-- ``triplets``: channels three at a time, drawn anew each step, so that all of them count alike;
+- ``triplets``: channels three at a time, drawn anew each step, so that each is seen as often;
+- ``pca3``: the three principal directions of the teacher's embeddings (`Projection`), and no other;
 - through SAM's own mask decoder instead of a VGG (`DecoderLoss`).
 
 A learned 1 x 1 convolution shared by both branches is left out: it can map both embeddings to a
 constant, and the loss is 0 for any student.
+
+All are relative, so that weights mean the same for every teacher and every network: an embedding
+that is nothing but the teacher's mean costs 1. Square differences of embeddings are divided by the
+variance of the teacher's, those of features by their energy (`energies_of`). Both are measured
+once, on the teacher's embeddings of training images, and are the same in every step and process.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -22,130 +26,128 @@ from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
 from abbe.losses.feature_networks import FeatureNetwork
+from abbe.losses.projection import Projection
 from abbe.sam import SAM, Prompts
 
-PerceptualMode: TypeAlias = Literal["pca3", "triplets"]
+PerceptualMode: TypeAlias = Literal["triplets", "pca3"]
+
+SMALLEST_ENERGY = 1e-6
+"""Of a layer's features, as a share of their mean square: constant ones divide by that."""
 
 
-def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference over all elements, in float32: (B, C, h, w) twice → scalar.
+def embedding_mse(student: Tensor, teacher: Tensor, variance: float) -> Tensor:
+    """Mean squared difference over all elements, in float32, divided by ``variance``.
+
+    Args:
+        student: (B, C, h, w).
+        teacher: The same.
+        variance: Of the teacher's embeddings about the mean of each channel; see `Projection`.
+
+    Returns:
+        A scalar; 1 where each of the student's channels is the teacher's mean everywhere.
 
     Raises:
         ValueError: The shapes differ.
     """
     _check(student, teacher)
-    return F.mse_loss(student.float(), teacher.float())
+    return F.mse_loss(student.float(), teacher.float()) / variance
 
 
-@dataclass(frozen=True)
-class Projection:
-    """What is known of a teacher's embeddings: their channels, and their main directions.
+def energies_of(features: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]) -> Tensor:
+    """How far features are from those of the mean embedding: mean square by layer, (L,) float32.
 
-    Attributes:
-        directions: (3, C) orthonormal rows, of the largest variance first.
-        mean: (C,) of each channel, over images and places.
-        deviation: (C,) standard deviation of each channel.
-        spread: (3,) standard deviation along each direction.
-    """
-
-    directions: Tensor
-    mean: Tensor
-    deviation: Tensor
-    spread: Tensor
-
-
-def fit_projection(embeddings: Iterable[Tensor]) -> Projection:
-    """Find the mean, the deviation and the three principal directions of embeddings.
-
-    Each place of each image counts as one observation of C channels. Of a direction and its
-    opposite the one is taken whose largest component is positive.
+    Not less than `SMALLEST_ENERGY` of their own mean square, so that constant features divide by
+    no zero.
 
     Args:
-        embeddings: Each (B, C, h, w), seen once; a few hundred images are enough.
-
-    Raises:
-        InputError: There are none, or they hold NaN or infinity, have fewer than three channels or
-            vary along fewer than three directions.
+        features: For some embeddings of the teacher's, the maps of each of L layers, and those that
+            the teacher's mean embedding gives.
     """
-    count, total, products = 0, torch.zeros(()), torch.zeros(())
-    for embedding in embeddings:
-        rows = embedding.detach().double().transpose(0, 1).flatten(1).cpu()
-        count += rows.shape[1]
-        total = total + rows.sum(1)
-        products = products + rows @ rows.T
+    energies, squares, count = [], [], 0
+    for found, of_mean in features:
+        pairs = [(f.float(), m.float()) for f, m in zip(found, of_mean, strict=True)]
+        energies.append(torch.stack([(f - m).square().mean() for f, m in pairs]))
+        squares.append(torch.stack([f.square().mean() for f, _ in pairs]))
+        count += 1
     if not count:
-        raise InputError("there is no embedding of the teacher to fit a projection to")
-    if not products.isfinite().all():
-        raise InputError("the teacher's embeddings hold NaN or infinity: check the teacher")
-    mean = total / count
-    covariance = products / count - torch.outer(mean, mean)
-    variances, vectors = torch.linalg.eigh(covariance)
-    if len(variances) < 3 or variances[-3] <= 1e-9 * variances[-1] or variances[-1] <= 0:
-        raise InputError(
-            f"the teacher's embeddings vary along fewer than three directions ({count} places of "
-            f"{len(mean)} channels): there is nothing for a perceptual loss to see"
-        )
-    directions = vectors[:, -3:].flip(1).T
-    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    return Projection(
-        directions=(directions * largest.sign()).float(),
-        mean=mean.float(),
-        deviation=covariance.diagonal().clamp(min=0).sqrt().float(),
-        spread=variances[-3:].flip(0).sqrt().float(),
-    )
+        raise InputError("there is no embedding of the teacher to measure its features on")
+    energy, square = torch.stack(energies).mean(0), torch.stack(squares).mean(0)
+    smallest = (SMALLEST_ENERGY * square).clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.maximum(energy, smallest)
+
+
+def relative_differences(
+    found: Sequence[Tensor], wanted: Sequence[Tensor], energies: Tensor
+) -> Tensor:
+    """Mean squared differences by layer (L,), in float32, each divided by the layer's energy."""
+    pairs = zip(found, wanted, strict=True)
+    return torch.stack([F.mse_loss(f.float(), w.float()) for f, w in pairs]) / energies
 
 
 class PerceptualLoss(nn.Module):
-    """Mean squared differences of the features of two embeddings, seen as pictures.
+    """Relative differences of the features of two embeddings, seen as pictures.
 
-    Three channels are made of the embedding, standardised with the teacher's statistics, enlarged
-    to twice the size, and given to the feature network φ: ``L_P = Σ_l mean((φ_l(s) − φ_l(t))²)``,
-    the mean over images, channels and places of layer l; with several pictures an embedding, over
-    these too. The gradient reaches the student's embedding alone.
+    Three channels are made of the embedding, centred and scaled with the teacher's statistics,
+    enlarged to twice the size, and given to the feature network φ. Layer l costs
+    ``mean((φ_l(s) − φ_l(t))²) / E_l``, the mean over images, channels, places and, with several
+    pictures an embedding, these too; ``E_l`` is what the mean embedding would cost there
+    (`energies_of`). The gradient reaches the student's embedding alone.
 
     Args:
-        network: φ, frozen.
+        network: φ, frozen; what is kept here goes to its device.
         projection: Of the teacher's embeddings.
-        mode: ``"pca3"`` or ``"triplets"``; see the module.
+        embeddings: Some of the teacher's, each (B, C, h, w), to measure the energies on: a dozen
+            will do. Of the size that will be compared.
+        mode: ``"triplets"`` or ``"pca3"``; see the module.
         triplets: Drawn each step, in that mode.
+
+    Attributes:
+        layers: Names of the layers.
 
     Raises:
         ConfigError: There is no such mode, or no triplet.
-        InputError: A channel of the teacher's is constant, and triplets would divide by nothing.
+        InputError: There are no embeddings.
     """
 
     directions: Tensor
     mean: Tensor
     deviation: Tensor
     spread: Tensor
+    energies: Tensor
 
     def __init__(
         self,
         network: FeatureNetwork,
         projection: Projection,
-        mode: PerceptualMode = "pca3",
+        embeddings: Iterable[Tensor],
+        mode: PerceptualMode = "triplets",
         triplets: int = 8,
     ) -> None:
         super().__init__()
-        if mode not in ("pca3", "triplets"):
-            raise ConfigError(f"perceptual mode '{mode}': must be 'pca3' or 'triplets'")
+        if mode not in ("triplets", "pca3"):
+            raise ConfigError(f"perceptual mode '{mode}': must be 'triplets' or 'pca3'")
         if triplets < 1:
             raise ConfigError(f"perceptual triplets is {triplets}; it must be at least 1")
-        deviation = projection.deviation
-        dead = (deviation <= 1e-6 * deviation.max()).nonzero().flatten().tolist()
-        if mode == "triplets" and dead:
-            raise InputError(
-                f"channels {dead[:5]} of the teacher's embeddings are constant and cannot be "
-                "standardised: choose the perceptual mode 'pca3'"
-            )
         self.network = network
+        self.layers = network.layers
         self.mode: PerceptualMode = mode
         self.triplets = triplets
-        for name in ("directions", "mean", "deviation", "spread"):
-            self.register_buffer(name, getattr(projection, name), persistent=False)
+        device = next(network.parameters()).device
+        # Channels that vary less than usual keep to the usual scale: errors in nearly constant ones
+        # would outweigh all others if divided by their own deviation.
+        usual = projection.variance**0.5
+        kept = {
+            "directions": projection.directions,
+            "mean": projection.mean,
+            "deviation": projection.deviation.clamp(min=usual),
+            "spread": projection.spread,
+        }
+        for name, tensor in kept.items():
+            self.register_buffer(name, tensor.to(device), persistent=False)
+        self.register_buffer("energies", self._energies(embeddings), persistent=False)
 
     def forward(self, student: Tensor, teacher: Tensor, draw: int = 0) -> Tensor:
-        """Compare embeddings (B, C, h, w): a scalar, 0 where they are equal.
+        """Compare embeddings (B, C, h, w): a value a layer (L,), 0 where they are equal.
 
         Args:
             student: The student's.
@@ -163,8 +165,7 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad():
             wanted = self.network(self.pictures(teacher, draw))
         found = self.network(self.pictures(student, draw))
-        pairs = zip(found, wanted, strict=True)
-        return torch.stack([F.mse_loss(f.float(), w.float()) for f, w in pairs]).sum()
+        return relative_differences(found, wanted, self.energies)
 
     def pictures(self, embedding: Tensor, draw: int = 0) -> Tensor:
         """What the feature network sees: (B, 3, 2h, 2w), or (B · triplets, 3, 2h, 2w)."""
@@ -177,6 +178,16 @@ class PerceptualLoss(nn.Module):
             seen = (centred / self.deviation[:, None, None])[:, chosen].flatten(0, 1)
         return F.interpolate(seen, scale_factor=2, mode="bilinear", align_corners=False)
 
+    @torch.no_grad()
+    def _energies(self, embeddings: Iterable[Tensor]) -> Tensor:
+        def features() -> Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]:
+            for draw, embedding in enumerate(embeddings):
+                pictures = self.pictures(embedding.to(self.mean.device), draw)
+                # The mean embedding's pictures are all alike: 0 everywhere.
+                yield self.network(pictures), self.network(torch.zeros_like(pictures[:1]))
+
+        return energies_of(features())
+
 
 def triplets_of(draw: int, channels: int, count: int) -> Tensor:
     """``count`` triplets of different channels, (count, 3), a pure function of the arguments."""
@@ -185,45 +196,99 @@ def triplets_of(draw: int, channels: int, count: int) -> Tensor:
     return torch.stack(each)
 
 
+def random_points(draw: int, count: int, side: int) -> Prompts:
+    """``count`` points on a square of ``side`` px, a pure function of the arguments."""
+    generator = torch.Generator().manual_seed(draw)
+    points = side * torch.rand(count, 1, 2, generator=generator)
+    return Prompts(points=points, point_labels=torch.ones(count, 1, dtype=torch.int64))
+
+
 class DecoderLoss(nn.Module):
-    """Mean squared differences of what the teacher's mask decoder makes of two embeddings.
+    """Relative differences of what the teacher's mask decoder makes of two embeddings.
 
     Compared are the image tokens and the mask tokens after the two-way transformer has let prompts
     and image attend to each other: from these two alone, masks are drawn. What the decoder cannot
-    see in an embedding does not count. The decoder is a frozen copy of the teacher's.
+    see in an embedding does not count. Each costs its mean squared difference, divided by what the
+    mean embedding would cost (`energies_of`). The decoder is a frozen copy of the teacher's.
 
     Args:
-        teacher: Whose prompt encoder and mask decoder are copied.
+        teacher: Whose prompt encoder and mask decoder are copied; they stay on its device.
+        mean: (256,) of the teacher's embeddings; see `Projection`.
+        embeddings: Some of the teacher's, each (B, 256, h, w), to measure the energies on, of the
+            size that will be compared.
         side: Of the square that the compared embeddings see, in px, where it is not the teacher's;
             prompts are in its pixels.
+        points: Random ones an image, through which embeddings are seen.
+
+    Attributes:
+        layers: Names of what is compared.
     """
 
-    def __init__(self, teacher: SAM, side: int | None = None) -> None:
+    layers = ("image", "masks")
+    energies: Tensor
+
+    def __init__(
+        self,
+        teacher: SAM,
+        mean: Tensor,
+        embeddings: Iterable[Tensor],
+        side: int | None = None,
+        points: int = 8,
+    ) -> None:
         super().__init__()
+        self.points = points
         self.decoder = SAM(nn.Identity(), side or teacher.side)
         for part in ("prompt_encoder", "mask_decoder"):
             state = teacher.get_submodule(part).state_dict()
             self.decoder.get_submodule(part).load_state_dict(state)
         self.requires_grad_(False)
         self.eval()
+        self.to(next(teacher.mask_decoder.parameters()).device)
+        self.register_buffer("energies", self._energies(mean, embeddings), persistent=False)
 
     def train(self, mode: bool = True) -> "DecoderLoss":
         """Stay in evaluation mode, whatever ``mode`` is."""
         return super().train(False)
 
-    def forward(self, student: Tensor, teacher: Tensor, prompts: Prompts) -> Tensor:
-        """Compare embeddings (B, 256, h, w) as B · K prompts see them: a scalar."""
+    def forward(self, student: Tensor, teacher: Tensor, draw: int = 0) -> Tensor:
+        """Compare embeddings (B, 256, h, w): a value for each of `layers`, (2,).
+
+        Args:
+            student: The student's.
+            teacher: The teacher's.
+            draw: Which points: the step, so that a run that is taken up again draws the same.
+
+        Raises:
+            ValueError: The shapes differ.
+            InputError: The embeddings are not of this square.
+        """
         _check(student, teacher)
+        prompts = self._prompts(student, draw)
         with torch.no_grad():
             wanted = self._tokens(teacher, prompts)
         found = self._tokens(student, prompts)
-        pairs = zip(found, wanted, strict=True)
-        return torch.stack([F.mse_loss(f.float(), w.float()) for f, w in pairs]).sum()
+        return relative_differences(found, wanted, self.energies)
+
+    def _prompts(self, embedding: Tensor, draw: int) -> Prompts:
+        count = self.points * len(embedding)
+        return random_points(draw, count, self.decoder.side).to(embedding.device)
 
     def _tokens(self, embedding: Tensor, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        image = self.decoder.prepare(embedding, prompts.masks)
-        attended = self.decoder.attend(image, prompts)
+        attended = self.decoder.attend(self.decoder.prepare(embedding), prompts)
         return attended.image, attended.masks
+
+    @torch.no_grad()
+    def _energies(self, mean: Tensor, embeddings: Iterable[Tensor]) -> Tensor:
+        device = next(self.decoder.parameters()).device
+
+        def tokens() -> Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]:
+            for draw, embedding in enumerate(embeddings):
+                embedding = embedding.to(device)
+                prompts = self._prompts(embedding, draw)
+                flat = mean.to(device)[:, None, None].expand_as(embedding)
+                yield self._tokens(embedding, prompts), self._tokens(flat, prompts)
+
+        return energies_of(tokens())
 
 
 def _check(student: Tensor, teacher: Tensor) -> None:

@@ -1,12 +1,11 @@
 """A whole run of KD SAM: embeddings, student, twin, scores by kind of prompt, report."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.progress import track
@@ -20,25 +19,19 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
-from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse, fit_projection
 from abbe.recipes import build, run_folder
-from abbe.recipes.kdsam import EmbeddingLoss, decoder_stage, kdsam, kdsam_twin
+from abbe.recipes.kdsam import decoder_stage, kdsam, kdsam_twin
+from abbe.recipes.matching import matches
 from abbe.recipes.promptable import prompt_validator
-from abbe.recipes.promptable_results import write_results
+from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT, Trained, write_results
 from abbe.recipes.run_folder import Run
-from abbe.sam import SAM, Prompts, load_sam
+from abbe.sam import SAM, Facts
 from abbe.targets import TargetStore
 from abbe.teachers.sam import SamTeacher
+from abbe.teachers.sam_source import load_network
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log
 from abbe.training.stage import Stage
-
-PROJECTED = 500
-"""Embeddings that the projection of the perceptual loss is fitted to."""
-DECODER_POINTS = 8
-"""Random points an image, through which the decoder's view of two embeddings is compared."""
-
-Trained = dict[str, tuple[SAM, list[Fitted]]]
 
 
 @dataclass(frozen=True)
@@ -81,8 +74,9 @@ def check(experiment: config.Experiment, teacher: SamTeacher) -> None:
     """Refuse what would end badly after the teacher's work.
 
     Raises:
-        ConfigError: a live teacher would not be shown what it reads; a file of weights is missing.
-        InputError: the student's weights are damaged, or another network's.
+        ConfigError: a live teacher would not be shown what it reads; a file of weights is missing,
+            or weights cannot be fetched; the baseline sees another square than the student.
+        InputError: weights are damaged, or another network's.
     """
     settings = experiment.promptable
     reads = teacher.provenance.channels, experiment.teacher.options.get("inputs", "auto")
@@ -95,6 +89,29 @@ def check(experiment: config.Experiment, teacher: SamTeacher) -> None:
         if isinstance(path, Path) and not path.is_file():
             raise ConfigError(f"promptable.{key}: there is no file {path}")
     build_student(experiment)
+    load_baseline(settings)
+    if settings.perceptual and settings.perceptual_mode != "decoder":
+        feature_network(settings.features, weights=settings.vgg_weights)
+
+
+def load_baseline(settings: config.Promptable) -> tuple[SAM, Facts] | None:
+    """The network that is compared with the student as it comes, and where it is from.
+
+    Raises:
+        ConfigError: it sees another square than the student, with whom it is to be trained.
+        InputError: its file is damaged, or no network of SAM's family.
+    """
+    if settings.baseline is None:
+        return None
+    network, facts = load_network(settings.baseline)
+    if settings.decoder_steps and network.side != settings.side:
+        raise ConfigError(
+            f"promptable.baseline: {settings.baseline} sees squares of {network.side} px, and "
+            f"promptable.side is {settings.side}: the second stage shows both the same. Set "
+            f"promptable.side to {network.side}, give a baseline that sees {settings.side} px, or "
+            "leave it out"
+        )
+    return network, facts
 
 
 def build_student(experiment: config.Experiment) -> SAM:
@@ -159,17 +176,60 @@ def train(
     resume: bool,
     progress: bool,
 ) -> Trained:
-    """Train student, twin and baseline; each one's weights are saved as soon as it is trained."""
-    settings, training = experiment.promptable, experiment.training
+    """Train student, twin and baseline; each one's weights are saved as soon as it is trained.
+
+    Beside them stand the student between its two stages, and the baseline as it came.
+    """
+    trained: Trained = {}
+    for name, (network, stages) in plans(experiment, accelerator, teacher, material, progress):
+        if name == "baseline":
+            trained[ZERO_SHOT] = (with_own_decoder(network), [])
+        fitted: list[Fitted] = []
+        log = Log(folder / "log.jsonl", accelerator, name)
+        for stage in stages:
+            if name == "student" and fitted:
+                trained[AFTER_FIRST] = (copy.deepcopy(network).to("cpu").eval(), [])
+            fitted.append(
+                fit(
+                    stage,
+                    accelerator,
+                    log,
+                    folder / "checkpoints" / f"{name}-{stage.name}.pt",
+                    seed=experiment.seed,
+                    workers=build.workers(experiment.training.workers),
+                    resume=resume,
+                    progress=progress,
+                )
+            )
+        network.to("cpu").eval()
+        if accelerator.is_main_process and name != "baseline":
+            path = folder / f"{name}.safetensors"
+            students.save_promptable(path, network, facts(experiment, dataset, teacher))
+        if stages:
+            trained[name] = (network, fitted)
+    return trained
+
+
+def plans(
+    experiment: config.Experiment,
+    accelerator: Accelerator,
+    teacher: SamTeacher,
+    material: Material,
+    progress: bool,
+) -> Iterator[tuple[str, tuple[SAM, list[Stage]]]]:
+    """Student, twin and baseline, each with its stages; a stage without steps is left out."""
+    settings = experiment.promptable
     embedded, prompted = batches(experiment, accelerator, teacher, material)
     assert settings.decoder_steps is not None  # the schedule is resolved
-    encoder_schedule = build.build_schedule(training)
-    decoder_schedule = replace(
-        encoder_schedule,
-        steps=settings.decoder_steps,
-        learning_rate=settings.decoder_learning_rate,
+    first = build.build_schedule(experiment.training)
+    second = replace(
+        first, steps=settings.decoder_steps, learning_rate=settings.decoder_learning_rate
     )
-    validate = prompt_validator(material.held_out) if material.held_out else None
+    common: dict[str, Any] = {
+        "bce": settings.bce,
+        "rounds": settings.rounds,
+        "validate": prompt_validator(material.held_out) if material.held_out else None,
+    }
     torch.manual_seed(experiment.seed)
     student = build_student(experiment)
     students.copy_decoder(student, teacher.network)
@@ -178,62 +238,36 @@ def train(
         student,
         embedded,
         prompted,
-        encoder_schedule,
-        decoder_schedule,
-        matches=matches(experiment, teacher, material, accelerator.device),
-        bce=settings.bce,
+        first,
+        second,
+        matches=matches(
+            settings,
+            teacher,
+            material.pictures,
+            material.embeddings,
+            accelerator.device,
+            progress=progress and accelerator.is_main_process,
+        ),
         train_neck=settings.train_neck,
-        rounds=settings.rounds,
         teacher=teacher.network if experiment.teacher.live else None,
-        validate=validate,
+        **common,
     )
-    plans: dict[str, tuple[SAM, Sequence[Stage]]] = {
-        "student": (student, [stage for stage in stages if stage.schedule.steps])
-    }
+    yield "student", (student, [stage for stage in stages if stage.schedule.steps])
     if experiment.twin:
-        masks = kdsam_twin(
-            twin,
-            prompted,
-            encoder_schedule,
-            decoder_schedule,
-            bce=settings.bce,
-            rounds=settings.rounds,
-            validate=validate,
-        )
-        plans["twin"] = (twin, masks)
-    if settings.baseline is not None:
-        other, _ = load_sam(settings.baseline)
-        stage = decoder_stage(
-            other,
-            prompted,
-            decoder_schedule,
-            bce=settings.bce,
-            rounds=settings.rounds,
-            validate=validate,
-        )
-        plans["baseline"] = (other, [stage])
-    trained: Trained = {}
-    for name, (network, its_stages) in plans.items():
-        log = Log(folder / "log.jsonl", accelerator, name)
-        fitted = [
-            fit(
-                stage,
-                accelerator,
-                log,
-                folder / "checkpoints" / f"{name}-{stage.name}.pt",
-                seed=experiment.seed,
-                workers=build.workers(training.workers),
-                resume=resume,
-                progress=progress,
-            )
-            for stage in its_stages
-        ]
-        network.to("cpu").eval()
-        if accelerator.is_main_process and name != "baseline":
-            path = folder / f"{name}.safetensors"
-            students.save_promptable(path, network, facts(experiment, dataset, teacher))
-        trained[name] = (network, fitted)
-    return trained
+        yield "twin", (twin, kdsam_twin(twin, prompted, first, second, **common))
+    baseline = load_baseline(settings)
+    if baseline is not None:
+        stage = decoder_stage(baseline[0], prompted, second, **common)
+        yield "baseline", (baseline[0], [stage] if second.steps else [])
+
+
+def with_own_decoder(network: SAM) -> SAM:
+    """The same network with a decoder of its own: what is done to the other's leaves it alone.
+
+    The image encoder, nearly all of it, is shared.
+    """
+    encoder = network.image_encoder
+    return copy.deepcopy(network, {id(encoder): encoder}).eval()
 
 
 def batches(
@@ -269,66 +303,6 @@ def batches(
         **common,
     )
     return embedded, prompted
-
-
-def matches(
-    experiment: config.Experiment,
-    teacher: SamTeacher,
-    material: Material,
-    device: torch.device,
-) -> dict[str, tuple[EmbeddingLoss, float]]:
-    """How embeddings are compared, by the name of the term."""
-    settings = experiment.promptable
-    chosen: dict[str, tuple[EmbeddingLoss, float]] = {}
-    if settings.mse:
-        chosen["mse"] = (embedding_mse, settings.mse)
-    if settings.perceptual and settings.perceptual_mode == "decoder":
-        match = _through_decoder(teacher.network, settings.side, device)
-        chosen["decoder"] = (match, settings.perceptual)
-    elif settings.perceptual:
-        match = _through_features(settings, teacher, material, device)
-        chosen["perceptual"] = (match, settings.perceptual)
-    return chosen
-
-
-def _through_decoder(teacher: SAM, side: int, device: torch.device) -> EmbeddingLoss:
-    compare = DecoderLoss(teacher, side).to(device)
-
-    def match(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        count = DECODER_POINTS * len(student)
-        # The loop seeds torch anew for every step, so that a resumed run draws the same points.
-        points = torch.rand(count, 1, 2).to(device) * side
-        ones = torch.ones(count, 1, dtype=torch.int64, device=device)
-        return compare(student, target, Prompts(points=points, point_labels=ones))
-
-    return match
-
-
-def _through_features(
-    settings: config.Promptable, teacher: SamTeacher, material: Material, device: torch.device
-) -> EmbeddingLoss:
-    mode = settings.perceptual_mode
-    assert mode != "decoder"  # that one needs no feature network
-    network = feature_network(settings.features, weights=settings.vgg_weights)
-    projection = fit_projection(_some_embeddings(teacher, material))
-    compare = PerceptualLoss(network, projection, mode).to(device)
-
-    def match(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return compare(student, target, int(torch.randint(1 << 31, ())))
-
-    return match
-
-
-@torch.inference_mode()
-def _some_embeddings(teacher: SamTeacher, material: Material) -> list[torch.Tensor]:
-    store, embeddings = material.embeddings, []
-    for picture in material.pictures[:PROJECTED]:
-        if store is None:
-            embeddings.append(teacher.embedding(picture.picture))
-        elif picture.id in store.ids:
-            stored = np.asarray(store.read(picture.id, "embedding"), np.float32)
-            embeddings.append(torch.from_numpy(stored)[None])
-    return [embedding.clone() for embedding in embeddings]
 
 
 def facts(experiment: config.Experiment, dataset: Dataset, teacher: SamTeacher) -> dict[str, Any]:

@@ -7,25 +7,22 @@ fitted to the student's embeddings with a Dice loss. What could not be read of t
 with our defaults (docs/kdsam.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abbe import losses
 from abbe.datasets.batches import Batch
 from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.prompted import PromptedBatches
+from abbe.recipes.matching import Match, on_grid
 from abbe.recipes.promptable import promptable
 from abbe.sam import SAM
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
 NECK_RATE = 0.1
 """The neck, where it is trained in the second stage, learns so much slower than the decoder."""
-
-EmbeddingLoss = Callable[[Tensor, Tensor], Tensor]
-"""From the student's and the teacher's embeddings (B, 256, h, w) to a scalar."""
 
 
 def embed(network: nn.Module, batch: Batch) -> Tensor:
@@ -40,16 +37,13 @@ def embed_for(teacher: nn.Module, batch: Batch) -> Tensor:
     return teacher.encode(batch["teacher_image"]).float()
 
 
-def embedding_term(name: str, match: EmbeddingLoss) -> Term:
+def embedding_term(name: str, match: Match) -> Term:
     """The student's embedding against the teacher's, brought to the student's grid."""
 
     def loss(embedding: Tensor, batch: Batch) -> Tensor:
-        target = batch["target"]
-        if target.shape[-2:] != embedding.shape[-2:]:
-            target = F.interpolate(target, embedding.shape[-2:], mode="bilinear")
-        return match(embedding.float(), target)
+        return match.compare(embedding.float(), on_grid(batch["target"], embedding.shape[-2:]))
 
-    return Term(name, loss, distils=True)
+    return Term(name, loss, distils=True, parts=match.parts)
 
 
 def kdsam(
@@ -59,7 +53,7 @@ def kdsam(
     encoder_schedule: Schedule,
     decoder_schedule: Schedule,
     *,
-    matches: dict[str, tuple[EmbeddingLoss, float]],
+    matches: Mapping[str, Match],
     bce: bool = False,
     train_neck: bool = False,
     rounds: int = 1,
@@ -73,19 +67,19 @@ def kdsam(
         embedded: pictures and the teacher's embeddings of them.
         prompted: pictures with labelled objects and prompts.
         encoder_schedule, decoder_schedule: steps and learning rate of each stage.
-        matches: by name, how embeddings are compared, and with what weight.
+        matches: by name, how embeddings are compared.
         bce: add cross-entropy to the decoder's Dice.
         train_neck: fit the encoder's neck too in the second stage, at a tenth of the rate.
         rounds: how often an object is asked for in the second stage.
         teacher: a live teacher, if there are no stored embeddings.
         validate: scores masks through the decoder: a low feature loss is not yet a good mask.
     """
-    weights = {name: weight for name, (_, weight) in matches.items()}
+    weights = {name: match.weight for name, match in matches.items()}
     encoder = Stage(
         "encoder",
         trains=student,
         batches=embedded,
-        terms=tuple(embedding_term(name, match) for name, (match, _) in matches.items()),
+        terms=tuple(embedding_term(name, match) for name, match in matches.items()),
         weighting=lambda names: losses.FixedWeighting({name: weights[name] for name in names}),
         schedule=encoder_schedule,
         validate=validate,

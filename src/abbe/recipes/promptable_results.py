@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,15 @@ from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
 from abbe.sam import SAM, Prompts
 from abbe.targets import TargetStore
+from abbe.teachers.introduction import as_asked
 from abbe.teachers.sam import SamTeacher
 from abbe.training.fit import Fitted
+
+AFTER_FIRST = "student after stage 1"
+ZERO_SHOT = "baseline zero-shot"
+
+Trained: TypeAlias = dict[str, tuple[SAM, list[Fitted]]]
+"""Networks by name, each with what its stages came to; none for one that is scored as it is."""
 
 
 def write_results(
@@ -28,11 +35,11 @@ def write_results(
     dataset: Dataset,
     folder: Path,
     teacher: SamTeacher,
-    trained: Mapping[str, tuple[SAM, list[Fitted]]],
+    trained: Trained,
     speed: dict[str, float],
     progress: bool,
 ) -> None:
-    """Score teacher, student, twin and baseline by kind of prompt; write what the report needs."""
+    """Score all networks by kind of prompt; write what the report needs."""
     sees = experiment.student.sees
     inputs = cast(ThreeChannelRule, experiment.teacher.options.get("inputs", "auto"))
     teaching = PromptedModel(teacher.network.to("cpu"), teacher.provenance.channels, inputs)
@@ -48,7 +55,7 @@ def write_results(
     save_scores(scores, folder / "scores.parquet")
     save_examples(scores, folder / "examples", lambda id: outlined(models, dataset[id]))
     store = folder / "targets.zarr"
-    provenance = results.describe_provenance(teacher.provenance)
+    provenance = results.describe_provenance(as_asked(teacher.provenance))
     taught = TargetStore(store) if store.exists() else None
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
@@ -75,9 +82,23 @@ def write_results(
     }
     for name, model in models.items():
         summary["models"][name] |= describe_network(model)
+        if name in (about := about_models(experiment)):
+            summary["models"][name]["about"] = about[name]
     add_times(summary, models)
     summary["warnings"] = warnings(summary, experiment)
     results.finish(folder, summary)
+
+
+def about_models(experiment: config.Experiment) -> dict[str, str]:
+    """What the networks are that a name does not explain, by name."""
+    baseline = experiment.promptable.baseline
+    file = baseline.name if baseline is not None else ""
+    return {
+        AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label was "
+        "used: what matching the embeddings came to",
+        ZERO_SHOT: f"{file} as it comes, before anything here trained it",
+        "baseline": f"{file} after the same second stage as the student's",
+    }
 
 
 def describe_network(model: PromptedModel) -> dict[str, Any]:

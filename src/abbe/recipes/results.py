@@ -218,22 +218,24 @@ SHOWN = (
 def table(summary: Mapping[str, Any], metrics: Sequence[str] | None = None) -> str:
     """The main table as plain text: one line a model, then gain and retention."""
     metrics = metrics or [metric for metric in SHOWN if metric in summary["metric_names"]]
-    lines = [f"{'':10}" + "".join(f"{metric:>24}" for metric in metrics)]
+    probed = summary.get("linear_probe", {}).get("models", {})
+    width = 1 + max(len(name) for name in (*summary["models"], *probed, "retention"))
+    lines = [f"{'':{width}}" + "".join(f"{metric:>24}" for metric in metrics)]
     for name, model in summary["models"].items():
         cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
-        lines.append(f"{name:10}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{name:{width}}" + "".join(f"{cell:>24}" for cell in cells))
     if summary["gain"]:
         cells = [_cell(summary["gain"].get(metric), sign="+") for metric in metrics]
-        lines.append(f"{'gain':10}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{'gain':{width}}" + "".join(f"{cell:>24}" for cell in cells))
     if summary["retention"]:
         kept = [summary["retention"].get(metric) for metric in metrics]
         cells = ["—" if share is None else f"{share:.1%}" for share in kept]
-        lines.append(f"{'retention':10}" + "".join(f"{cell:>24}" for cell in cells))
-    if "linear_probe" in summary:
+        lines.append(f"{'retention':{width}}" + "".join(f"{cell:>24}" for cell in cells))
+    if probed:
         lines.append("linear probe on frozen features, by what the encoder began with")
-        for name, model in summary["linear_probe"]["models"].items():
+        for name, model in probed.items():
             cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
-            lines.append(f"{name:10}" + "".join(f"{cell:>24}" for cell in cells))
+            lines.append(f"{name:{width}}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines)
 
 

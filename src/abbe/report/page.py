@@ -60,6 +60,7 @@ def render_page(run: Run) -> str:
         caveats=words.caveats(run),
         tiles=_tiles(summary),
         models=models,
+        abouts=tables.abouts(summary),
         colours=colours_of(models),
         counts=tables.counts_of(summary),
         groups=words.in_groups(summary),
@@ -244,7 +245,8 @@ def _pictures(run: Run) -> list[Picture]:
 
 def _curves(run: Run) -> list[Figure]:
     panels = panels_of(run.log)
-    colours = colours_of(dict.fromkeys(model for panel in panels for model in panel.curves))
+    trained = (model for panel in panels for model in panel.curves)
+    colours = colours_of(dict.fromkeys([*tables.models_of(run.summary), *trained]))
     return [
         Figure(panel.title, figures.training_curves(panel.curves, colours, label=panel.title))
         for panel in panels

@@ -76,6 +76,12 @@ def models_of(summary: Summary) -> tuple[str, ...]:
     return (*first, *(name for name in models if name not in first))
 
 
+def abouts(summary: Summary) -> list[tuple[str, str]]:
+    """(name, what it is) of models that a name does not explain."""
+    models = summary.get("models", {})
+    return [(name, str(models[name]["about"])) for name in models if "about" in models[name]]
+
+
 def metrics_of(summary: Summary) -> tuple[str, ...]:
     """The metrics that any model was scored with, in the order of ``abbe.scoring.METRICS``."""
     found = dict.fromkeys(

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from abbe.targets import Provenance
 
 
+EMBEDDING = ("embedding",)
+
+
 def introduction(provenance: Provenance) -> str:
-    """Name, channels, outputs, licences, and what must not be forgotten; a few lines of text."""
+    """Name, channels, what it gives, licences, and what must not be forgotten; a few lines."""
+    provenance = as_asked(provenance)
+    gives = f"gives {', '.join(provenance.outputs)}"
+    if provenance.outputs == EMBEDDING:
+        gives = "is asked for its embedding of each image"
     prompted = f"; prompts: {provenance.prompt_mode}" if provenance.prompt_mode else ""
     return "\n".join(
         [
             f"teacher: {provenance.teacher}",
-            f"  sees {', '.join(provenance.channels)}; gives {', '.join(provenance.outputs)}"
-            + prompted,
+            f"  sees {', '.join(provenance.channels)}; {gives}{prompted}",
             f"  licence of its weights: {provenance.weights_licence}",
             f"  licence of its training data: {provenance.training_data_licence}",
             *(f"  {mark}" for mark in marks(provenance)),
         ]
     )
+
+
+def as_asked(provenance: Provenance) -> Provenance:
+    """The same with what the teacher is asked for, where that is its embedding of an image alone.
+
+    Such a teacher is given no prompts and draws no masks, whatever it could do.
+    """
+    if provenance.settings.get("gives") != "embedding":
+        return provenance
+    return replace(provenance, outputs=EMBEDDING, prompt_mode=None, thresholds={})
 
 
 def marks(provenance: Provenance) -> list[str]:

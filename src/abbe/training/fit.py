@@ -62,17 +62,18 @@ class LossOf(nn.Module):
         self.network, self.weighting, self._terms, self._answer = network, weighting, terms, answer
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, Any], dict[str, Any]]:
-        """The loss, each term's value and each term's weight."""
+        """The loss, the values of each term and its parts, and each term's weight."""
         output = self._answer(self.network, batch)
-        values = {term.name: term.loss(output, batch) for term in self._terms}
-        present = {name: value for name, value in values.items() if value is not None}
+        values = {term.name: term.values(output, batch) for term in self._terms}
+        present = {name: found[name] for name, found in values.items() if found}
         if not present:
             raise AbbeError(
                 "a training batch holds neither labels nor targets for any term of the loss: "
                 "raise training.labelled_share, or teach the unlabelled images"
             )
         loss, weights = self.weighting(present)
-        return loss, {name: value.detach() for name, value in present.items()}, weights
+        logged = {name: value for found in values.values() for name, value in found.items()}
+        return loss, {name: value.detach() for name, value in logged.items()}, weights
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -289,7 +290,9 @@ class _Run:
 
     def _means(self, steps: int) -> tuple[float, dict[str, dict[str, float]]]:
         """Means of the loss, the terms and their weights, over all processes."""
-        names = [(kind, term.name) for kind in self._sums for term in self.stage.terms]
+        terms = self.stage.terms
+        names = [("terms", name) for term in terms for name in term.logged]
+        names += [("weights", term.name) for term in terms]
         sums = [self._sums[kind].get(name, (0.0, 0)) for kind, name in names]
         table = [[float(self._loss), steps], *([float(total), count] for total, count in sums)]
         whole = torch.tensor(table, device=self.accelerator.device)

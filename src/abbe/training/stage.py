@@ -40,15 +40,32 @@ class Term:
     Attributes:
         name: how it is logged and weighted.
         loss: from the network's output (whatever the stage's ``answer`` gives) and the batch to a
-            scalar; None when the batch holds nothing for this term. Where several processes share
-            the batch, all give None or none does, and the mean of theirs is that of the batch
+            scalar, or for a term of parts to one value a part (P,), whose mean is the term; None
+            when the batch holds nothing for this term. Where several processes share the batch, all
+            give None or none does, and the mean of theirs is that of the batch
             (:mod:`abbe.losses.processes`).
         distils: whether it learns from the teacher. The twin trains without such terms.
+        parts: their names, where it has any. Each is logged beside the term, as ``name/part``.
     """
 
     name: str
     loss: Callable[[Any, Batch], torch.Tensor | None]
     distils: bool
+    parts: tuple[str, ...] = ()
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """The names under which its values are logged."""
+        return (self.name, *(f"{self.name}/{part}" for part in self.parts))
+
+    def values(self, output: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """The term's value, by its name, and its parts'; empty where the batch holds nothing."""
+        value = self.loss(output, batch)
+        if value is None:
+            return {}
+        if not self.parts:
+            return {self.name: value}
+        return dict(zip(self.logged, (value.mean(), *value), strict=True))
 
 
 @dataclass(frozen=True)
