@@ -23,7 +23,7 @@ def one_hot(mask: np.ndarray) -> torch.Tensor:
 
 
 def edge(mask: np.ndarray) -> np.ndarray:
-    return mask & ~binary_erosion(mask)
+    return mask & ~np.asarray(binary_erosion(mask), bool)
 
 
 @pytest.mark.parametrize("seed", range(8))
