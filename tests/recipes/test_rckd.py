@@ -173,7 +173,7 @@ def test_a_probe_of_given_weights_is_a_layer_on_their_frozen_features(given_run,
             pixels = np.asarray(Picture.open(path)).transpose(2, 0, 1)
             pixels = pixels.astype(np.float32) / 255  # pictures are not stretched
             with torch.inference_mode():
-                found.append(network.embed(torch.from_numpy(pixels)[None])[0].double().numpy())
+                found.append(network.features(torch.from_numpy(pixels)[None])[0].double().numpy())
         return np.stack(found)
 
     summary = json.loads((run / "summary.json").read_text())

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from abbe import scoring
 from abbe.datasets.prepare import Prepared
 from abbe.recipes.task_scores import WATCHED
-from abbe.students import Classifier
+from abbe.students import Classifier, UNet
+from abbe.students.predict import pad_to
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 """scikit-learn's C that are tried, from the most held back to the least."""
@@ -66,7 +67,7 @@ def features_of(
     sees: Sequence[str],
     device: torch.device | None = None,
 ) -> Features:
-    """The encoder's last map averaged over each whole image: `Classifier.embed`.
+    """What the weights make of each whole image: `Classifier.features`.
 
     Args:
         model: its encoder is looked through; it is left in evaluation mode, on ``device``.
@@ -83,11 +84,13 @@ def features_of(
         if waiting:
             pixels = torch.from_numpy(np.stack(waiting)).to(device)
             with torch.inference_mode():
-                rows.append(model.embed(pixels).double().cpu().numpy())
+                rows.append(model.features(pixels).double().cpu().numpy())
             waiting.clear()
 
     for image in images:
         pixels = image.whole()[[image.channels.index(name) for name in sees]]
+        # Strided layers lay another grid over other sides than those of their training.
+        pixels = pad_to(pixels, UNet.divisor)
         if waiting and (waiting[0].shape != pixels.shape or len(waiting) == _AT_ONCE):
             compute()
         waiting.append(pixels)

@@ -35,7 +35,10 @@ class Classifier(Standardised):
         classes: Names of the K classes, in the order of the logits.
         network: timm's network.
         encoder_tensors: Names, in ``network``, of the tensors that belong to the encoder.
+        head_given: Whether the weights it began with had all but the linear layer.
     """
+
+    head_given = False
 
     def __init__(
         self, architecture: str, in_channels: int, classes: Sequence[str], drop_rate: float = 0.0
@@ -68,6 +71,18 @@ class Classifier(Standardised):
         seen = self.standardise(image)
         maps = self.network.forward_intermediates(seen, indices=1, intermediates_only=True)  # pyright: ignore[reportCallIssue]
         return maps[-1].mean((2, 3))
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the weights it began with make of each image, (B, D).
+
+        With the head's own convolution and pooling where the weights had them; weights of an
+        encoder alone end with its last map: `embed`.
+        """
+        if not self.head_given:
+            return self.embed(image)
+        self._check(image)
+        maps = self.network.forward_features(self.standardise(image))  # pyright: ignore[reportCallIssue]
+        return self.network.forward_head(maps, pre_logits=True)  # pyright: ignore[reportCallIssue]
 
     def timm_network(self) -> nn.Module:
         """timm's network; its tensors have timm's names."""
@@ -150,3 +165,5 @@ def load_into(
     state = {k: tensor for k, tensor in pretrained.state.items() if not k.startswith(own)}
     headless = replace(pretrained, state=state)
     adopt(model, model.architecture, headless, standardisation, model.encoder_tensors)
+    needed = {key for key in model.network.state_dict() if not key.startswith(own)}
+    model.head_given = needed <= state.keys()

@@ -57,7 +57,7 @@ def predict(
     _check_image(pixels, model)
     _check_tiling(tile, halo, model.divisor)
     height, width = pixels.shape[1:]
-    padded = _pad(np.asarray(pixels, dtype=np.float32), model.divisor)
+    padded = pad_to(np.asarray(pixels, dtype=np.float32), model.divisor)
     probabilities = np.empty((len(model.outputs), *padded.shape[1:]), dtype=np.float32)
     with _evaluating(model), torch.inference_mode():
         for rows in _spans(padded.shape[1], tile, halo):
@@ -94,7 +94,8 @@ def _check_tiling(tile: int, halo: int, divisor: int) -> None:
         )
 
 
-def _pad(pixels: np.ndarray, divisor: int) -> np.ndarray:
+def pad_to(pixels: np.ndarray, divisor: int) -> np.ndarray:
+    """Mirror an image (C, H, W) at its lower and right edge to sides that ``divisor`` divides."""
     _, height, width = pixels.shape
     # "symmetric" goes back and forth where the image is smaller than its padding.
     return np.pad(pixels, ((0, 0), (0, -height % divisor), (0, -width % divisor)), mode="symmetric")
