@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,22 @@ def test_what_was_taken_back_is_not_kept(tmp_path):
     session.save(0, object)
     session.keep(0, [])  # those saved were deleted
     assert session.unsaved() == {"first.png": 0}
+
+
+def test_what_a_killed_server_left_half_written_goes_and_the_rest_stays(tmp_path):
+    out = tmp_path / "out"
+    session = session_of(folder_of_images(tmp_path / "images"), out)
+    session.save(0, session.masks(0, Prompt(box=(10, 20, 40, 30))))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (out / "more").mkdir()
+    for name in ("annotations.json", "first.labels.png", "more/second.labels.png", "mine.png"):
+        path = out / name
+        path.with_name(f".{path.name}.{ended.pid}-00ff.part").touch()
+    session.remove_leftovers()
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    other = f".mine.png.{ended.pid}-00ff.part"
+    assert left == {"annotations.json", "first.labels.png", other}
 
 
 def test_a_disk_that_fails_is_told_in_words(client, tmp_path):

@@ -13,6 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.files import remove_stale_parts
 from abbe.imaging import Image, choose_rule, open_image, three_channels, write_labels
 from abbe.imaging.pointing import checked_box, checked_labels, checked_points
 from abbe.serve.coco import AnnotationFile, Object, check_counts, counts_of, mask_of
@@ -175,6 +176,11 @@ class Session:
             for mask, score in zip(masks, scores, strict=True)
         ]
 
+    def remove_leftovers(self) -> None:
+        """Remove what a killed server left half written."""
+        pictures = [self._picture_of(name) for name in self.names]
+        remove_stale_parts(self._saved.path, *pictures)
+
     def saved(self) -> dict[str, list[Object]]:
         """Objects saved so far, by name of the image."""
         return self._saved.objects()
@@ -238,12 +244,16 @@ class Session:
         for value, each in enumerate(objects, 1):
             labels[mask_of(each.counts, shape)] = value
         name = self.names[number]
-        picture = self.out / f"{_stem(name)}.labels.png"
+        picture = self._picture_of(name)
         with self._writing:
             self._saved.replace(name, shape, objects)
             write_labels(picture, labels)
             self._unsaved.pop(number, None)
         return [picture, self._saved.path]
+
+    def _picture_of(self, name: str) -> Path:
+        """The label image of an image."""
+        return self.out / f"{_stem(name)}.labels.png"
 
     def _file(self, number: int) -> Path:
         if not 0 <= number < len(self._files):
