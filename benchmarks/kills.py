@@ -152,10 +152,10 @@ def _note_steps(path: Path) -> None:
     """Have every finished step of a training noted: checkpoint and number."""
     train_step = fit._Run.train_step
 
-    def noted(run: fit._Run, batch: fit.Batch) -> None:
-        train_step(run, batch)
+    def noted(self: fit._Run, batch: fit.Batch) -> None:
+        train_step(self, batch)
         with open(path, "a") as file:
-            file.write(f"{run.checkpoint.parent.name}/{run.checkpoint.name} {run.step}\n")
+            file.write(f"{self.checkpoint.parent.name}/{self.checkpoint.name} {self.step}\n")
 
     fit._Run.train_step = noted
 

@@ -54,7 +54,8 @@ def _files(folder: Path) -> dict[str, Path]:
 def _same(one: Path, other: Path) -> bool:
     if one.is_dir():
         return _same_targets(TargetStore(one), TargetStore(other))
-    reader = _READERS.get(one.suffix)
+    in_zarr = any(each.suffix == ".zarr" for each in one.parents)
+    reader = Path.read_bytes if in_zarr else _READERS.get(one.suffix)
     if one.name == "log.jsonl":
         return _validations(one) == _validations(other)
     if one.name == "predicted.jsonl":
