@@ -49,14 +49,21 @@ def remove_stale_parts(*paths: Path, all: bool = False) -> None:
 
     With ``all``, everything half written goes: for a caller who knows that nobody else writes.
     """
+    for found, _ in stale_parts(*paths, all=all):
+        remove_part(found)
+
+
+def stale_parts(*paths: Path, all: bool = False) -> list[tuple[Path, Part]]:
+    """What `remove_stale_parts` would remove, and what each was to become."""
     targets = set(paths)
-    for folder in {path.parent for path in paths if path.parent.is_dir()}:
-        for found in list(folder.iterdir()):
-            part = part_of(found)
-            if part is None or part.target not in targets:
-                continue
-            if all or not _is_being_written(part):
-                remove_part(found)
+    return [
+        (found, part)
+        for folder in {path.parent for path in paths if path.parent.is_dir()}
+        for found in folder.iterdir()
+        if (part := part_of(found)) is not None
+        and part.target in targets
+        and (all or not _is_being_written(part))
+    ]
 
 
 def remove_stale_parts_below(folder: Path) -> None:
