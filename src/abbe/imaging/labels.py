@@ -161,7 +161,7 @@ def labels_as_png(labels: np.ndarray, path: Path) -> bytes:
         raise InputError(
             f"{path}: a PNG holds labels 0 to 65,535, not {what}. Write a .tif or .npy."
         )
-    return imagecodecs.png_encode(labels.astype(np.uint16))
+    return bytes(imagecodecs.png_encode(labels.astype(np.uint16)))
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:
