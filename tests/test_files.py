@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -120,6 +121,47 @@ def test_stale_parts_go_and_those_in_work_stay(tmp_path):
     assert names(tmp_path) == sorted(kept)
     files.remove_stale_parts(path, all=True)
     assert names(tmp_path) == [f".out.b.{ended.pid}-00ff.part"]
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / f".c.{ended.pid}-00ff.part").mkdir()
+    (tmp_path / "below" / f".c.{os.getppid()}-00ff.part").touch()
+    files.remove_stale_parts_below(tmp_path)
+    assert names(tmp_path) == ["below"]
+    assert names(tmp_path / "below") == [f".c.{os.getppid()}-00ff.part"]
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from abbe import files
+def kill(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = kill
+path = Path(sys.argv[1])
+with files.atomic_folder(path) as temporary:
+    temporary.mkdir()
+    for number in range(9):
+        (temporary / f"new{number}").touch()
+"""
+
+
+def test_a_kill_while_a_folder_is_replaced_leaves_nothing_half_there(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    for number in range(9):
+        (path / f"old{number}").touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert names(path) == [f"new{number}" for number in range(9)]
+
+
+def test_a_folder_that_cannot_take_its_place_gives_the_old_one_back(tmp_path):
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(FileNotFoundError), files.atomic_folder(path):
+        pass  # nothing is made
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["a.zarr"]
 
 
 def test_an_atomic_folder_replaces_the_old_one_only_when_it_is_whole(tmp_path):

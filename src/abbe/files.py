@@ -44,14 +44,33 @@ def part_of(path: Path) -> Part | None:
     return Part(path.with_name(match[1]), int(match[2]), match[3] or "") if match else None
 
 
-def remove_stale_parts(path: Path, *, all: bool = False) -> None:
-    """Remove what processes that have ended left half written in place of ``path``.
+def remove_stale_parts(*paths: Path, all: bool = False) -> None:
+    """Remove what processes that have ended left half written in place of ``paths``.
 
     With ``all``, everything half written goes: for a caller who knows that nobody else writes.
     """
-    for found in path.parent.iterdir():
+    for found, _ in stale_parts(*paths, all=all):
+        remove_part(found)
+
+
+def stale_parts(*paths: Path, all: bool = False) -> list[tuple[Path, Part]]:
+    """What `remove_stale_parts` would remove, and what each was to become."""
+    targets = set(paths)
+    return [
+        (found, part)
+        for folder in {path.parent for path in paths if path.parent.is_dir()}
+        for found in folder.iterdir()
+        if (part := part_of(found)) is not None
+        and part.target in targets
+        and (all or not _is_being_written(part))
+    ]
+
+
+def remove_stale_parts_below(folder: Path) -> None:
+    """Remove all that processes which have ended left half written in a folder or below it."""
+    for found in list(folder.rglob(".*.part")):
         part = part_of(found)
-        if part is not None and part.target == path and (all or not _is_being_written(part)):
+        if part is not None and not _is_being_written(part):
             remove_part(found)
 
 
@@ -105,17 +124,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield the name of a hidden folder to make beside ``path``; on success it takes its place.
 
-    A folder that stood at ``path`` before goes then, and not earlier.
+    A folder that stood at ``path`` before goes then, and not earlier; a kill meanwhile leaves
+    there what is whole, or nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = part_beside(path)
+    temporary, earlier = part_beside(path), part_beside(path)
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, earlier)
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if earlier.exists() and not path.exists():
+            os.replace(earlier, path)
+        for each in (temporary, earlier):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

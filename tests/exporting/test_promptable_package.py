@@ -229,10 +229,15 @@ def test_predict_asks_for_each_object_of_each_image(exported, tmp_path, capsys):
     words = ["predict", exported.package.folder, tmp_path / "images"]
     results = ["--results", "labels", "table", "geojson", "overview"]
     out = ["--out", tmp_path / "out", *results, "--threads", 1]
+    (tmp_path / "out").mkdir()
+    for killed in (".a.geojson.77.part", ".b.labels.tif.77.part", ".other.csv.77.part"):
+        (tmp_path / "out" / killed).touch()
     assert command(*words, "--prompts", table, *out) == 1
     said = capsys.readouterr().out
     assert "line 5: box (0, 0, 61, 10) reaches outside the image" in said
     assert "no row for the image 'd'" in said
+    left = [path.name for path in (tmp_path / "out").glob(".*")]
+    assert left == [".other.csv.77.part"]  # of an image that another process may have in hand
     labels = read_labels(tmp_path / "out" / "a.labels.tif")
     assert not read_labels(tmp_path / "out" / "b.labels.tif").any()
     assert not (tmp_path / "out" / "c.labels.tif").exists()

@@ -68,7 +68,13 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
     assert f"Go on with: abbe distill {out} --resume" in said
     assert "Traceback" not in said
     shutil.move(out, moved)
+    # As a killed process leaves them: this one's number has ended.
+    half = [moved / f".config.yaml.{stopped.pid}-00ff.part",
+            moved / "checkpoints" / f".student-supervised.pt.{stopped.pid}-00ff.part"]  # fmt: skip
+    for path in half:
+        path.touch()
     assert abbe("distill", moved, "--resume") == 0
+    assert not any(path.exists() for path in half)
     assert json.loads((moved / "summary.json").read_text())["models"]["student"]
     steps = [json.loads(line)["step"] for line in (moved / "log.jsonl").read_text().splitlines()]
     assert sorted(steps) == steps

@@ -18,8 +18,10 @@ from made_packages import blobs, make_class_package, make_package
 from abbe.cli import predict as verb
 from abbe.errors import InputError
 from abbe.imaging import read_labels
+from abbe.runtime.finished import Finished
 from abbe.runtime.in_hand import in_hand
 from abbe.runtime.many import find_images
+from abbe.runtime.package import Thresholds
 from abbe.runtime.prediction import predict
 
 
@@ -170,6 +172,7 @@ def test_an_image_that_another_process_has_in_hand_is_left_to_it(package, tmp_pa
 TAKE = """
 import os, sys
 from pathlib import Path
+from abbe.runtime.finished import Finished
 from abbe.runtime.in_hand import in_hand
 with in_hand(Path(sys.argv[1])):
     print("taken", flush=True)
@@ -254,3 +257,26 @@ def test_without_a_terminal_a_line_now_and_then(package, tmp_path, monkeypatch, 
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "predict: 3/3 images (100%), 2.png"
     assert lines[0].startswith("predict: 0/3 images (")
+
+
+def test_results_that_a_stopped_run_of_another_package_replaced_are_not_kept(
+    package, tmp_path, monkeypatch, capsys
+):
+    other = make_package(tmp_path / "other", thresholds=Thresholds(foreground=0.999))
+    image, out = write(tmp_path / "a.png"), tmp_path / "out"
+    assert abbe("predict", package, image, "--out", out) == 0
+    expected = read_labels(out / "a.labels.tif")
+    with monkeypatch.context() as patch:
+
+        def stop(*arguments, **options):
+            raise KeyboardInterrupt
+
+        patch.setattr(Finished, "add", stop)
+        assert abbe("predict", other, image, "--out", out) == 130
+    assert not np.array_equal(read_labels(out / "a.labels.tif"), expected)
+    capsys.readouterr()
+    assert abbe("predict", package, image, "--out", out) == 0
+    assert "had their results already" not in capsys.readouterr().out
+    np.testing.assert_array_equal(read_labels(out / "a.labels.tif"), expected)
+    assert abbe("predict", package, image, "--out", out) == 0
+    assert "1 images had their results already" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +201,42 @@ def test_what_was_taken_back_is_not_kept(tmp_path):
     session.save(0, object)
     session.keep(0, [])  # those saved were deleted
     assert session.unsaved() == {"first.png": 0}
+
+
+def test_what_a_killed_server_left_half_written_goes_and_the_rest_stays(tmp_path):
+    out = tmp_path / "out"
+    session = session_of(folder_of_images(tmp_path / "images"), out)
+    session.save(0, session.masks(0, Prompt(box=(10, 20, 40, 30))))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (out / "more").mkdir()
+    for name in ("annotations.json", "first.labels.png", "more/second.labels.png", "mine.png"):
+        path = out / name
+        path.with_name(f".{path.name}.{ended.pid}-00ff.part").touch()
+    session.recover()
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    other = f".mine.png.{ended.pid}-00ff.part"
+    assert left == {"annotations.json", "first.labels.png", other}
+
+
+def test_a_picture_that_the_annotations_tell_of_takes_its_place(tmp_path):
+    out = tmp_path / "out"
+    session = session_of(folder_of_images(tmp_path / "images"), out)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    picture = out / "first.labels.png"
+    half = out / f".{picture.name}.{ended.pid}-00ff.part"
+    session.save(0, session.masks(0, Prompt(box=(1, 2, 11, 12))))
+    old = picture.read_bytes()
+    session.save(0, session.masks(0, Prompt(box=(10, 20, 40, 30))))
+    new = picture.read_bytes()
+    # Killed after the annotations were written, before them, and while the picture was written.
+    for there, written, expected in ((old, new, new), (new, old, new), (new, new[:50], new)):
+        picture.write_bytes(there)
+        half.write_bytes(written)
+        session_of(tmp_path / "images", out).recover()
+        assert picture.read_bytes() == expected
+        assert not half.exists()
 
 
 def test_a_disk_that_fails_is_told_in_words(client, tmp_path):

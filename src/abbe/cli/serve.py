@@ -60,7 +60,7 @@ examples:
     title, new_predictor = open_promptable(arguments.model)
     _check_writable(arguments.out)
     session = Session(title, images, new_predictor, arguments.out, arguments.channels)
-    session.saved()  # damaged annotations are told of before work begins
+    session.recover()  # damaged annotations are told of before work begins
     listening = listen(arguments.port)
     say(f"{title}, {len(images)} images; masks go to {arguments.out}/")
     say(f"Open {address_of(listening)} in a browser on this machine. Ctrl+C ends it.")

@@ -136,14 +136,10 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
     suffix = path.suffix.lower()
     if suffix not in _KINDS:
         raise InputError(f"{path}: labels are written as {', '.join(_KINDS)}, not '{suffix}'.")
-    if suffix == ".png" and (lowest < 0 or highest > np.iinfo(np.uint16).max):
-        what = "−1 (unknown)" if lowest < 0 else f"{highest:,}"
-        raise InputError(
-            f"{path}: a PNG holds labels 0 to 65,535, not {what}. Write a .tif or .npy."
-        )
+    png = labels_as_png(labels, path) if suffix == ".png" else None
     with atomic_path(path) as temporary:
-        if suffix == ".png":
-            temporary.write_bytes(imagecodecs.png_encode(labels.astype(np.uint16)))
+        if png is not None:
+            temporary.write_bytes(png)
         elif suffix == ".npy":
             with open(temporary, "wb") as file:
                 np.save(file, labels, allow_pickle=False)
@@ -151,6 +147,21 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray) -> None:
             small = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
             stored = labels if lowest < 0 else labels.astype(small)
             tifffile.imwrite(temporary, stored, compression="zlib", photometric="minisblack")
+
+
+def labels_as_png(labels: np.ndarray, path: Path) -> bytes:
+    """The PNG file of labels (H, W) of 0 to 65,535, which is to be written to ``path``.
+
+    Raises:
+        InputError: There are other labels.
+    """
+    lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if lowest < 0 or highest > np.iinfo(np.uint16).max:
+        what = "−1 (unknown)" if lowest < 0 else f"{highest:,}"
+        raise InputError(
+            f"{path}: a PNG holds labels 0 to 65,535, not {what}. Write a .tif or .npy."
+        )
+    return bytes(imagecodecs.png_encode(labels.astype(np.uint16)))
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 
 from abbe import config
 from abbe.errors import ConfigError, InputError
-from abbe.files import write_json
+from abbe.files import remove_stale_parts_below, write_json
 from abbe.locks import alone
 
 PACKAGES = (
@@ -125,6 +125,7 @@ def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone(folder / ".lock"))
+            remove_stale_parts_below(folder)
             _start(experiment, resume=resume)
         except BlockingIOError as error:
             raise ConfigError(

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 
 from abbe.errors import ConfigError
+from abbe.files import remove_stale_parts
 from abbe.imaging import (
     Image,
     Region,
@@ -190,6 +191,7 @@ class ClassPredictor(Opened):
         """Write classes.csv, a row an image."""
         from abbe.runtime.class_results import IMAGES, write_images
 
+        remove_stale_parts(out / IMAGES)
         write_images(out / IMAGES, answers, self.package.description.classes)
 
 

@@ -15,7 +15,7 @@ from abbe.runtime.job import Job, Ready, Written
 from abbe.runtime.package import DESCRIPTION
 
 LOG = "predicted.jsonl"
-"""One line for each finished image, in the folder of the results."""
+"""One line for each finished image, in the folder of the results, and for results to replace."""
 
 Task = dict[str, Any]
 """All that the results of an image depend on."""
@@ -108,6 +108,18 @@ class Finished:
         same = all(line is not None and _is_like(line["task"], task) for line in lines)
         return lines[-1] if lines and same else None
 
+    def begin(self, stem: str, task: Task) -> None:
+        """Note that results of other tasks are about to be replaced: from now on they may be mixed.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            task: See `task_of`.
+        """
+        self._read_on()
+        earlier = (self._writers.get((stem, result)) for result in task["results"])
+        if any(line is not None and not _is_like(line["task"], task) for line in earlier):
+            self._append({"stem": stem, "replaced": task["results"]})
+
     def add(
         self,
         stem: str,
@@ -132,6 +144,9 @@ class Finished:
             line["notes"] = list(notes)
         if written.answer is not None:
             line["answer"] = written.answer
+        self._append(line)
+
+    def _append(self, line: dict[str, Any]) -> None:
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -164,6 +179,10 @@ class Finished:
         return len(added) > len(whole)
 
     def _take(self, line: dict[str, Any]) -> None:
+        for result in line.get("replaced", ()):
+            self._writers.pop((line["stem"], result), None)
+        if "replaced" in line:
+            return
         task = line["task"]
         if "stem" not in line:  # written before lines said which results are theirs
             return

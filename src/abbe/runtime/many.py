@@ -196,6 +196,7 @@ def predict_many(
                     answers[below.as_posix()] = earlier.get("answer")
                     tell(path.name, 1.0)
                     continue
+                finished.begin(stem.as_posix(), task)
                 one = _One(ready, job, image, out / stem, task, leftovers, tell, outcome.timings)
                 if small:
                     running[pool.submit(one.write, Inline())] = path, task, image.notes

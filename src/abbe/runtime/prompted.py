@@ -11,6 +11,8 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Grid, Tile
+from abbe.runtime.job import SUFFIXES
+from abbe.runtime.leftovers import Leftovers
 from abbe.runtime.many import Job, Outcome, Report, stem_of
 from abbe.runtime.prediction import Inline, Prediction
 from abbe.runtime.prompt_files import ObjectPrompt, Prompts
@@ -53,8 +55,10 @@ def predict_prompted(
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcome = Outcome()
+    leftovers = Leftovers(out / stem_of(below) for below in images.values())
     for path, below in images.items():
         stem = stem_of(below)
+        leftovers.remove(out / stem, SUFFIXES.values())
         try:
             image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
             outcome.notes.update(image.notes)

@@ -1,6 +1,7 @@
 """What the page works on: images, a network with SAM's calls, and where masks are saved."""
 
 import io
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
-from abbe.imaging import Image, choose_rule, open_image, three_channels, write_labels
+from abbe.files import atomic_path, remove_stale_parts, stale_parts
+from abbe.imaging import Image, choose_rule, open_image, three_channels
+from abbe.imaging.labels import labels_as_png
 from abbe.imaging.pointing import checked_box, checked_labels, checked_points
 from abbe.serve.coco import AnnotationFile, Object, check_counts, counts_of, mask_of
 
@@ -175,6 +178,23 @@ class Session:
             for mask, score in zip(masks, scores, strict=True)
         ]
 
+    def recover(self) -> None:
+        """End what a killed server was about, and remove what it left half written.
+
+        A label image that was written while the annotations already told of it takes its place.
+
+        Raises:
+            InputError: The annotations are damaged, or all that `shape` raises.
+        """
+        saved = self.saved()
+        numbers = {self._picture_of(name): number for number, name in enumerate(self.names)}
+        for half, part in stale_parts(*numbers):
+            number = numbers[part.target]
+            objects = saved.get(self.names[number])
+            if objects is not None and half.read_bytes() == self._picture(number, objects):
+                os.replace(half, part.target)
+        remove_stale_parts(self._saved.path, *numbers)
+
     def saved(self) -> dict[str, list[Object]]:
         """Objects saved so far, by name of the image."""
         return self._saved.objects()
@@ -234,16 +254,28 @@ class Session:
         shape = self.shape(number)
         for each in objects:
             check_counts(each.counts, shape)
+        content = self._picture(number, objects)
+        name = self.names[number]
+        picture = self._picture_of(name)
+        with self._writing:
+            with atomic_path(picture) as temporary:
+                temporary.write_bytes(content)
+                # A kill from here on leaves a picture that `recover` puts in its place.
+                self._saved.replace(name, shape, objects)
+            self._unsaved.pop(number, None)
+        return [picture, self._saved.path]
+
+    def _picture(self, number: int, objects: Sequence[Object]) -> bytes:
+        """The PNG file of an image's objects."""
+        shape = self.shape(number)
         labels = np.zeros(shape, np.int32)
         for value, each in enumerate(objects, 1):
             labels[mask_of(each.counts, shape)] = value
-        name = self.names[number]
-        picture = self.out / f"{_stem(name)}.labels.png"
-        with self._writing:
-            self._saved.replace(name, shape, objects)
-            write_labels(picture, labels)
-            self._unsaved.pop(number, None)
-        return [picture, self._saved.path]
+        return labels_as_png(labels, self._picture_of(self.names[number]))
+
+    def _picture_of(self, name: str) -> Path:
+        """The label image of an image."""
+        return self.out / f"{_stem(name)}.labels.png"
 
     def _file(self, number: int) -> Path:
         if not 0 <= number < len(self._files):
