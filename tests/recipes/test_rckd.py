@@ -260,6 +260,7 @@ def test_a_linear_probe_leaves_the_encoder_alone(base, tmp_path):
     encoder = read_tensors(tmp_path / "probe/encoder.safetensors")
     probe, _ = students.load_classifier(tmp_path / "probe/student.safetensors")
     assert isinstance(probe, students.LinearProbe)
+    assert not torch.equal(probe.feature_std, torch.ones_like(probe.feature_std))
     after = students.encoder_state(probe.classifier)
     assert all(torch.equal(encoder[name], value) for name, value in after.items())
     assert lines_of(tmp_path / "probe")[("student", "pretrain")] == {"contrastive"}

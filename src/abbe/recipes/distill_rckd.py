@@ -19,6 +19,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import Scaling
 from abbe.recipes import build, run_folder, schedules, task_data
 from abbe.recipes.distill import teach_run
+from abbe.recipes.linear_probe import features_of
 from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import (
     HV_MAPS,
@@ -230,6 +231,9 @@ def tune(
         for part in ("train", "val")
     )
     validate = task_validator(task, held_out, sees, len(classes)) if held_out else None
+    if isinstance(model, LinearProbe):
+        seen = features_of(model.classifier, images, sees, session.accelerator.device)
+        model.to("cpu").scale_features(torch.from_numpy(seen.table))
     if task == "classification":
         weights = class_weights(images, len(classes))
         balanced = settings.class_weights == "balanced"

@@ -76,6 +76,12 @@ def load_classifier(
         )
         if description["probe"]:
             model = LinearProbe(model)
+            # Probes of earlier versions took features as they are.
+            tensors = {
+                "feature_mean": model.feature_mean,
+                "feature_std": model.feature_std,
+                **tensors,
+            }
     restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
         raise InputError(f"{path}: its tensors are not those of {architecture}. {problems}")
