@@ -195,7 +195,7 @@ def test_a_jpeg_that_claims_more_pixels_than_its_bytes_can_hold(
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", 30000, 30000)
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"wide\.jpg: the JPEG should have 30000 × 30000 px"):
+    with pytest.raises(InputError, match=r"wide\.jpg: .* bytes would become 2\.5 GiB"):
         open_image(path)
 
 

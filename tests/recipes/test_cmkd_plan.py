@@ -86,8 +86,17 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             "out": tmp_path / "run",
             "seed": 4,
             "teacher": {"kind": "store", "path": path},
-            "student": {"encoder_weights": "random"},
-            "training": {"crop": 32, "batch_size": 4, "steps": 3, "workers": 0},
+            "student": {
+                "encoder_weights": "random",
+                "normalisation": "percentile",
+            },
+            "training": {
+                "crop": 32,
+                "batch_size": 4,
+                "steps": 3,
+                "workers": 0,
+                "learning_rate": 1e-3,
+            },
         },
         "test",
     )

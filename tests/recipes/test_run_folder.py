@@ -56,6 +56,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
         [sys.executable, "-m", "abbe", *long, "--out", str(out)],
         stderr=subprocess.PIPE, text=True, process_group=0,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in a job it is ignored
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (out / "log.jsonl").exists():

@@ -235,6 +235,7 @@ def test_masks_are_taught_like_any_other(tmp_path: Path):
     folder.mkdir()
     labels = np.zeros((48, 40), np.int32)
     labels[3:9, 3:9] = 5
+    labels[20:30, 20:30] = 7
     write_labels(folder / "image-0.png", labels)
     write_labels(folder / "image-1.png", 0 * labels)
     report = teach(masks(folder, ["nucleus"]), dataset_of(3), tmp_path / "t", progress=False)

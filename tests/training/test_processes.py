@@ -36,6 +36,8 @@ def start(
         [sys.executable, str(program), str(folder), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
         process_group=0 if new_group else None,
+        # A shell's background job has Ctrl+C ignored, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

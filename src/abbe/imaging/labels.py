@@ -68,7 +68,8 @@ def read_label_file(path: str | os.PathLike[str], *, ignore: int | None = None) 
     """The same as `read_labels`, with what was noticed."""
     path = Path(path)
     values, notes = read_numbers(path, ignore=ignore)
-    require_numbers(values, str(path))
+    if not stem_of_label(path.name).endswith(INSTANCE_NAMES):  # whose name does not say what it is
+        require_numbers(values, str(path))
     return LabelFile(_instances(values, path), values, notes)
 
 
