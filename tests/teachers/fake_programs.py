@@ -8,6 +8,7 @@ import logging
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,7 @@ class FakeCellSAM(nn.Module):
         summed = np.max(stacked * np.arange(1, len(masks) + 1)[:, None, None], axis=0)
         return summed, stacked, torch.zeros(1, 256, 64, 64), np.zeros((len(masks), 4))
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
         nested = "state_dict" in state_dict and not any(k.startswith("model.") for k in state_dict)
         state_dict = state_dict["state_dict"] if nested else state_dict
         result = super().load_state_dict(state_dict, strict=strict)
@@ -127,7 +128,7 @@ def fake_cellsam(fails: str = "", answers_none: bool = False) -> types.ModuleTyp
 
     def segment_cellular_image(
         img,
-        model=None,
+        model: FakeCellSAM,
         normalize=True,
         postprocess=False,
         remove_boundaries=False,
@@ -145,7 +146,7 @@ def fake_cellsam(fails: str = "", answers_none: bool = False) -> types.ModuleTyp
         assert img.shape[2] == 3
         img = utils.normalize_image(img) if normalize else img
         batch = torch.from_numpy(img.transpose(2, 0, 1)).float().unsqueeze(0)
-        preds = model.predict(batch, boxes_per_heatmap=bounding_boxes)
+        preds: Any = model.predict(batch, boxes_per_heatmap=bounding_boxes)
         if preds is None:
             warnings.warn("No cells detected in the image.", stacklevel=2)
             return np.zeros(batch.shape[1:], np.int32), None, None
