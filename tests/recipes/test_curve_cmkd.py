@@ -7,12 +7,13 @@ import subprocess
 import numpy as np
 import pyarrow.parquet
 import pytest
-from commands import TINY, TISSUE, abbe
+from commands import TINY, TISSUE, abbe, tissue
 
 import abbe as package
 from abbe.errors import ConfigError
 from abbe.recipes import distill
 from abbe.recipes.curve_trainings import load_outcome
+from abbe.teachers.run import RunTeacher
 
 SHARES = ["--fractions", "0.25", "1", "--seeds", "0", "1"]
 
@@ -154,3 +155,24 @@ def test_a_curve_from_python(teacher_run, tmp_path):
         package.curve("cmkd", tissue, targets, fractions=[2], resume=True, changes=changes, **given)
     with pytest.raises(ConfigError, match="no-label"):
         package.curve("no-label", tissue, targets, **given)
+
+
+def test_a_curve_ends_where_its_teacher_fails(base, tmp_path, monkeypatch, capsys):
+    predict, first = RunTeacher.predict, tissue().split("test").ids[0]
+
+    def some(self, image, id):
+        if id == first:
+            raise RuntimeError("out of memory")
+        return predict(self, image, id)
+
+    monkeypatch.setattr(RunTeacher, "predict", some)
+    words = [*base, "--fractions", "1", "--seeds", "0", "--out", tmp_path / "curve"]
+    assert abbe(*words) == 1
+    assert f"1 image was lost, and 0 may be:\n  {first}: RuntimeError: out of" in (
+        capsys.readouterr().err
+    )
+    assert not list((tmp_path / "curve").rglob("*.safetensors"))
+    assert abbe(*words, "--resume", "--allow-failed", 1) == 0
+    summary = json.loads((tmp_path / "curve/summary.json").read_text())
+    assert summary["targets"]["missing"] == 1
+    assert summary["lost"] == [first]

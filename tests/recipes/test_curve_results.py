@@ -153,7 +153,7 @@ FACTS = {
     "data": {"name": "<tissue>", "test": 40, "validation": 3, "simulated": True},
     "teacher": {"teacher": "masks & co", "sees_labels": False},
     "stand_in": [],
-    "targets": {"images": 4, "empty": 1},
+    "targets": {"images": 4, "empty": 1, "missing": 0},
     "pretraining": {},
 }
 

@@ -271,9 +271,21 @@ def test_masks_teach_without_any_label_and_what_is_missing_is_told(tmp_path, cap
             write_labels(folder / f"{record.id}.tif", record.label.read() * (record.id != train[1]))
     teacher = ["--teacher.kind", "masks", "--teacher.path", folder, "--teacher.sees", "membrane"]
     unlabelled = ["--data.labelled", 0, "--teacher.options", "sees_labels", "true"]
-    assert abbe("distill", "cmkd", *TISSUE, *TINY, *teacher, *unlabelled, "--out", out) == 0
+    words = ["distill", "cmkd", *TISSUE, *TINY, *teacher, *unlabelled, "--out", out]
+    assert abbe(*words) == 1
+    said = capsys.readouterr().err
+    assert "1 image was lost, and 0 may be:" in said
+    assert f"{train[0]}: InputError: {folder}: no mask for the image '{train[0]}'" in said
+    assert "--allow-failed 1" in said
+    assert not (out / "log.jsonl").exists()  # nothing was trained
+    before = {
+        id: TargetStore(out / "targets.zarr").entry(id) for id in tissue().ids if id != train[0]
+    }
+    assert abbe(*words, "--resume", "--allow-failed", 1) == 0
     assert f"no mask for the image '{train[0]}'" in capsys.readouterr().out
+    assert {id: TargetStore(out / "targets.zarr").entry(id) for id in before} == before
     summary = open_run(out).summary
+    assert summary["lost"] == [train[0]]
     assert summary["targets"] == {"images": 15, "empty": 1, "missing": 1}
     assert summary["models"]["teacher"]["metrics"]["dice"]["mean"] == 1  # they are the truth
     assert summary["gain"] == {}

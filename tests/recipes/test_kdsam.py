@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from abbe.recipes.promptable_scores import (
 from abbe.report import tables
 from abbe.report.colours import colours_of
 from abbe.sam import Frame, Layout, build_sam, load_sam
+from abbe.targets import TargetStore
+from abbe.teachers.sam import SamTeacher
 from abbe.tensors import read_tensors
 
 SIDE = 64
@@ -316,3 +319,61 @@ def test_a_run_becomes_a_promptable_package(run, pictures, tmp_path, capsys):
     words = ["predict", out, pictures / "images" / "4.png", "--prompts", pictures / "labels"]
     assert abbe(*words, "--out", tmp_path / "found") == 0
     assert (tmp_path / "found" / "4.labels.tif").exists()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A teacher that has no memory for picture 1, which is one to train on."""
+    predict = SamTeacher.predict
+
+    def some(self, image, id):
+        if id == "1":
+            raise RuntimeError("out of memory")
+        return predict(self, image, id)
+
+    monkeypatch.setattr(SamTeacher, "predict", some)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_picture_that_the_teacher_fails_on_ends_the_run_before_it_trains(
+    pictures, sam_file, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    words = ["distill", "kdsam", "--data.path", pictures, "--teacher.path", sam_file, *TINY]
+    assert abbe(*words, "--out", out) == 1
+    said = capsys.readouterr().err
+    assert "1 image was lost, and 0 may be:\n  1: RuntimeError: out of memory" in said
+    assert sorted(TargetStore(out / "targets.zarr").ids) == ["0", "2"]
+    assert not (out / "log.jsonl").exists()
+    assert abbe(*words, "--out", out, "--resume", "--allow-failed", 1) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["targets"] == {"images": 2, "empty": 0, "missing": 1}
+    assert summary["lost"] == ["1"]
+    assert "The teacher gave no answer for 1 images." in summary["warnings"]
+    assert "The teacher gave no answer for 1 images." in (out / "report.html").read_text()
+
+
+def test_a_picture_that_cannot_be_read_may_be_lost_too(pictures, sam_file, tmp_path, capsys):
+    copied = tmp_path / "discs"
+    shutil.copytree(pictures, copied)
+    for name in ("2", "7"):  # one to train on, one to test on
+        file = copied / "images" / f"{name}.png"
+        file.write_bytes(file.read_bytes()[:60])
+    words = ["distill", "kdsam", "--data.path", copied, "--teacher.path", sam_file, *TINY]
+    assert abbe(*words, "--out", tmp_path / "a") == 1
+    assert "2.png" in capsys.readouterr().err
+    assert abbe(*words, "--out", tmp_path / "a", "--allow-failed", 1) == 1
+    said = capsys.readouterr().err
+    assert "2 images were lost, and 1 may be:" in said
+    assert "2.png" in said
+    assert "7.png" in said
+    assert abbe(*words, "--out", tmp_path / "a", "--allow-failed", 2) == 0
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["lost"] == ["2", "7"]
+    assert summary["targets"]["missing"] == 0  # it was not asked about what cannot be read
+    other = ["--name", "other", "--data.path", copied]
+    assert abbe("evaluate", tmp_path / "a", *other) == 1
+    assert abbe("evaluate", tmp_path / "a", *other, "--allow-failed", 2) == 0
+    there = json.loads((tmp_path / "a" / "evaluations" / "other" / "summary.json").read_text())
+    assert there["lost"] == ["2", "7"]
+    assert any("2 images could not be read and were left" in text for text in there["warnings"])

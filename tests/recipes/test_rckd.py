@@ -25,6 +25,7 @@ from abbe.recipes.rckd import Answer, parts_of, response_term
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
+from abbe.targets import TargetStore
 from abbe.teachers import TEACHERS
 from abbe.tensors import read_tensors
 
@@ -391,3 +392,49 @@ def test_each_weight_has_the_rate_of_its_part(name):
         matching = [rate for part, rate in rates.items() if key.startswith(part)]
         assert matching == [5.0 if id(parameter) in head else 1.0], key
     assert encoder_name_of(f"unet-{name}") == name
+
+
+@pytest.fixture
+def gaps(tiles, tmp_path):
+    """The teacher's masks but for two tiles."""
+    shutil.copytree(tiles / "masks", tmp_path / "masks")
+    for name in ("t1", "t4"):
+        (tmp_path / "masks" / f"{name}.png").unlink()
+    return ["--teacher.path", str(tmp_path / "masks")]
+
+
+def test_tiles_that_the_teacher_fails_on_end_the_run_or_are_counted(base, gaps, tmp_path, capsys):
+    words = [*base, *gaps, "--pretraining.method", "rckd", "--out", tmp_path / "run"]
+    assert abbe(*words, "--allow-failed", 1) == 1
+    said = capsys.readouterr().err
+    assert "2 images were lost, and 1 may be:" in said
+    assert "no mask for the image 't1'" in said
+    assert "no mask for the image 't4'" in said
+    assert len(TargetStore(tmp_path / "run/targets.zarr").ids) == 4
+    assert not (tmp_path / "run/log.jsonl").exists()
+    assert abbe(*words, "--allow-failed", 2) == 0
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["targets"] == {"images": 4, "empty": 0, "missing": 2}
+    assert summary["lost"] == ["t1", "t4"]
+    assert "The teacher gave no answer for 2 images." in summary["warnings"]
+
+
+def test_a_curve_asks_its_teacher_before_anything_is_trained(base, gaps, tmp_path, capsys):
+    """The random initialisation comes first and needs no teacher; its hours would be lost."""
+    words = [
+        "curve", *base[1:], *gaps, "--fractions", "1", "--seeds", "0",
+        "--initialisations", "random", "rckd", "--out", tmp_path / "curve",
+    ]  # fmt: skip
+    assert abbe(*words) == 1
+    assert "2 images were lost, and 0 may be:" in capsys.readouterr().err
+    assert not list((tmp_path / "curve").rglob("*.npz"))
+    assert not (tmp_path / "curve/log.jsonl").exists()
+    assert abbe(*words, "--resume", "--allow-failed", 2) == 0
+    summary = json.loads((tmp_path / "curve/summary.json").read_text())
+    assert summary["targets"] == {"images": 4, "empty": 0, "missing": 2}
+    assert summary["lost"] == ["t1", "t4"]
+    assert "gave no answer for 2 images" in (tmp_path / "curve/report.html").read_text()
+    # A curve that is resumed when all is done has the same to tell.
+    assert abbe(*words, "--resume", "--allow-failed", 2) == 0
+    summary = json.loads((tmp_path / "curve/summary.json").read_text())
+    assert summary["targets"]["missing"] == 2

@@ -147,11 +147,18 @@ def test_images_that_the_teacher_fails_on_are_told(run, tmp_path, capsys, monkey
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(RunTeacher, "predict", fail)
-    assert abbe("evaluate", run.folder, "--name", "failing", *OTHER) == 0
-    assert "4 failed" in capsys.readouterr().out
+    words = ["evaluate", run.folder, "--name", "failing", *OTHER]
+    assert abbe(*words, "--allow-failed", 3) == 1
+    said = capsys.readouterr().err
+    assert "4 images were lost, and 3 may be:" in said
+    assert said.count("RuntimeError: out of memory") == 4
+    assert not (run.folder / "evaluations" / "failing" / "summary.json").exists()
+    assert abbe(*words, "--allow-failed", 4) == 0
+    assert "4 images were lost" in capsys.readouterr().out
     summary = open_run(run.folder / "evaluations" / "failing").summary
     assert list(summary["models"]) == ["student", "twin"]
     assert "The teacher gave no answer for 4 images." in summary["warnings"]
+    assert len(summary["lost"]) == 4
 
 
 @pytest.mark.slow

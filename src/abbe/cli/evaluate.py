@@ -27,6 +27,8 @@ class EvaluateArguments:
     """Channels of the other set for the teacher, in its order; one may stand twice."""
     student_sees: tuple[str, ...] | None = None
     """Channels of the other set for the student, in its order."""
+    allow_failed: int = 0
+    """How many images may be lost (unreadable, or the teacher failed on them)."""
 
 
 def run(words: list[str]) -> int:
@@ -53,6 +55,7 @@ examples:
         teacher_sees=arguments.teacher_sees,
         student_sees=arguments.student_sees,
         trust_code=arguments.trust_code,
+        allow_failed=arguments.allow_failed,
     )
     say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
     return 0

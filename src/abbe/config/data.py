@@ -50,7 +50,10 @@ class Data(Section):
     minimum_sharpness: Annotated[float, Field(ge=0)] = 40.0
     """Least sharpness of a tile, meant for 0.5 µm; 0 takes blurred ones, too (slides only)."""
     where: dict[str, str] = Field(default_factory=dict)
-    """Keep only the images with these values in index.csv, for example kind: fluo."""
+    """Keep only the images with these values in index.csv or the set's own columns, several
+    separated by commas, for example kind: fluo, or modality: fluorescence,brightfield."""
+    fold: Annotated[int, Field(ge=0, le=4)] = 0
+    """Fold of the training images that is held out (bbbc038 only)."""
     group: str | None = None
     """Column of index.csv that names the patient, slide or video; a group is never split."""
     split: str = "auto"
@@ -74,6 +77,8 @@ class Data(Section):
             raise ValueError(f"kind '{self.kind}' needs a path: give --data.path FOLDER")
         if self.kind == "simulated" and self.path is not None:
             raise ValueError("kind 'simulated' reads no files: leave path out, or set kind: folder")
+        if self.kind != "bbbc038" and self.fold:
+            raise ValueError("fold is about bbbc038: leave it out, or set kind: bbbc038")
         for key in ("stride", "minimum_tissue", "maximum_pen", "minimum_sharpness"):
             if self.kind != "slides" and getattr(self, key) != Data.model_fields[key].default:
                 raise ValueError(f"{key} is about slides: leave it out, or set kind: slides")

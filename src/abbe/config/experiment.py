@@ -1,9 +1,9 @@
 """The whole experiment: its sections, and whether they go together."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from abbe.config.data import Data, PretrainData
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
@@ -23,6 +23,8 @@ class Experiment(Section):
     seed: int = 0
     twin: bool = True
     """Train the same student without distillation too, for comparison."""
+    allow_failed: Annotated[int, Field(ge=0)] = 0
+    """How many images may be lost (unreadable, or the teacher failed on them) before a run ends."""
     data: Data = Data(kind="given")
     teacher: Teacher = Teacher()
     student: Student

@@ -171,6 +171,8 @@ class Dataset:
     def where(self, **columns: str) -> "Dataset":
         """The records whose columns have these values, such as ``where(kind="fluo")``.
 
+        Several values of a column are separated by commas: ``where(kind="fluo,grey_bright")``.
+
         The channels are those of the records that are left: a folder may hold colour and grey.
 
         Raises:
@@ -186,7 +188,7 @@ class Dataset:
         chosen = tuple(
             record
             for record in self.records
-            if all(record.columns.get(name) == value for name, value in columns.items())
+            if all(_is_one_of(record.columns.get(name), value) for name, value in columns.items())
         )
         if self.records and not chosen:
             wanted = ", ".join(f"{name} = {value}" for name, value in columns.items())
@@ -260,3 +262,8 @@ def label_of(record: Record, image: Image) -> NDArray[np.int32] | None:
     if equals_image(label, image):
         raise InputError(f"{record.id}: {LABEL_IS_IMAGE}")
     return label
+
+
+def _is_one_of(found: str | None, wanted: str) -> bool:
+    """Whether a column has the value, which may hold a comma itself, or one of several."""
+    return found == wanted or (found is not None and found in wanted.split(","))

@@ -9,7 +9,6 @@ import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.datasets.bbbc038 import MaskFolder
 from abbe.datasets.collection import (
     LABEL_IS_IMAGE,
     Dataset,
@@ -18,6 +17,7 @@ from abbe.datasets.collection import (
     LabelSource,
     Record,
 )
+from abbe.datasets.object_masks import MaskFiles, MaskFolder, RunLengths
 from abbe.errors import AbbeError, InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.label_checks import doubts, equals_image
@@ -206,7 +206,7 @@ def _measure_source(
         if image is not None and equals_image(read.labels, image):
             findings.append(Finding("error", "label cannot be used", LABEL_IS_IMAGE))
         return replace(measure_label(read.labels), notes=read.notes)
-    if not isinstance(source, MaskFolder):
+    if not isinstance(source, MaskFolder | MaskFiles | RunLengths):
         return measure_label(source.read())
     masks = source.read_masks()
     if masks.overlapping:

@@ -63,7 +63,9 @@ KNOWN_SETS = MappingProxyType(
             KnownSet(
                 name="bbbc038",
                 what="nuclei of the 2018 Data Science Bowl, stage 1: 670 labelled images "
-                "(fluorescence and stained tissue) and 65 without masks",
+                "(fluorescence, H&E, purple on white, bright-field: the column modality) and 65 to "
+                "test on, whose labels are in stage1_solution.csv: get it from the page below and "
+                "put it beside the zip files, which are read as they come",
                 licence="CC0 1.0",
                 size="about 90 MB",
                 origin="https://bbbc.broadinstitute.org/BBBC038",

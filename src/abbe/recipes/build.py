@@ -65,7 +65,7 @@ def collect(data: config.Data) -> Dataset:
     if data.kind == "tissuenet":
         dataset = datasets.tissuenet(data.path, label=data.objects, group=data.group)
     elif data.kind == "bbbc038":
-        dataset = datasets.bbbc038(data.path, channels=data.channels)
+        dataset = datasets.bbbc038(data.path, channels=data.channels, fold=data.fold)
     elif data.kind == "classes":
         dataset = datasets.class_folder(data.path, pixel_size=data.pixel_size)
     elif data.kind == "slides":

@@ -31,6 +31,7 @@ from abbe.recipes.curve_trainings import (
 )
 from abbe.recipes.distill_rckd import Session
 from abbe.recipes.label_subsets import Level
+from abbe.recipes.lost import Lost, readable
 from abbe.recipes.normalising import decided
 from abbe.training.log import make_accelerator
 
@@ -101,7 +102,8 @@ def curve(
         pretrain_per_seed=pretrain_per_seed,
         resume=resume,
     )
-    dataset, compared = _checked(experiment, dataset, plan)
+    lost = Lost(experiment.allow_failed)
+    dataset, compared = _checked(experiment, dataset, plan, lost, progress)
     experiment = decided(experiment, dataset)
     with run_folder.opened(experiment, resume=resume) as folder:
         settings = experiment.training
@@ -112,7 +114,7 @@ def curve(
             sync_batch_norm=settings.sync_batch_norm,
         )
         session = Session(
-            folder, accelerator, resume=resume, trust_code=trust_code, progress=progress
+            folder, accelerator, lost, resume=resume, trust_code=trust_code, progress=progress
         )
         return _carry_out(experiment, dataset, plan, compared, session)
 
@@ -143,17 +145,18 @@ def _carry_out(
             done=len(trainings) - len(waiting), pretrainings=trainer.pretrainings(waiting),
         )  # fmt: skip
         print(shown_text(text), flush=True)
+    trainer.teach(_waiting(folder, trainings))
     for whole in _train(folder, experiment, trainer, trainings, shown):
         if accelerator.is_main_process:
             outcomes = load_outcomes(folder, trainings)
             if whole:
-                _results(folder, experiment, trainer, outcomes, levels, len(trainings))
+                _results(session, experiment, trainer, outcomes, levels, len(trainings))
             else:
                 write_table(folder, trainer.compared_as, outcomes)
     summary: dict[str, Any] = {}
     if accelerator.is_main_process:
         outcomes = load_outcomes(folder, trainings)
-        summary = _results(folder, experiment, trainer, outcomes, levels, len(trainings))
+        summary = _results(session, experiment, trainer, outcomes, levels, len(trainings))
     accelerator.wait_for_everyone()
     return Curve(folder, summary)
 
@@ -184,7 +187,11 @@ def _train(
 
 
 def _checked(
-    experiment: config.Experiment, dataset: Dataset | None, plan: Plan
+    experiment: config.Experiment,
+    dataset: Dataset | None,
+    plan: Plan,
+    lost: Lost,
+    progress: bool,
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set with all its labels, and what is compared, once all of it fits."""
     if experiment.recipe == "cmkd":
@@ -192,12 +199,14 @@ def _checked(
 
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
+        dataset = readable(dataset, lost, progress=progress)
         return dataset, curve_cmkd.check(experiment, dataset)
     from abbe.recipes import curve_rckd
 
     compared = curve_rckd.choose_initialisations(plan.initialisations, experiment)
     if dataset is None:
         dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
+    dataset = readable(dataset, lost, progress=progress)
     curve_rckd.check(experiment, dataset, compared)
     return dataset, compared
 
@@ -282,7 +291,7 @@ def _score_of(folder: Path, training: Training, metric: str) -> str:
 
 
 def _results(
-    folder: Path,
+    session: Session,
     experiment: config.Experiment,
     trainer: Trainer,
     outcomes: Mapping[Training, Outcome],
@@ -290,12 +299,18 @@ def _results(
     planned: int,
 ) -> dict[str, Any]:
     return write_results(
-        folder,
+        session.folder,
         experiment,
         outcomes,
         levels,
         trainer.compared,
         planned,
-        {"compared_as": trainer.compared_as, "metric": trainer.metric, **trainer.describe()},
+        {
+            "compared_as": trainer.compared_as,
+            "metric": trainer.metric,
+            **trainer.describe(),
+            "lost": session.lost.ids,
+            "left_out": session.lost.left_out,
+        },
         trainer.teacher(),
     )

@@ -89,6 +89,11 @@ class CmkdTrainer:
         )
         return self._experiment
 
+    def teach(self, trainings: Sequence[Training]) -> None:
+        """Have the teacher answer now, where a training waits for it."""
+        if trainings:
+            self._taught  # noqa: B018 - computed once, when it is first asked for
+
     def train(self, training: Training) -> None:
         """Train student and twin, score both on the test images, and write their files."""
         experiment = self._experiment.model_copy(update={"seed": training.seed})
@@ -157,6 +162,7 @@ class CmkdTrainer:
             self._dataset,
             session.folder,
             session.accelerator,
+            session.lost,
             trust_code=session.trust_code,
             progress=session.progress,
         )

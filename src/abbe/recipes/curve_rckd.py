@@ -30,6 +30,7 @@ from abbe.recipes.distill_rckd import (
     encoder_facts,
     initial_model,
     pretrain_encoder,
+    readable_tiles,
     take_over,
     task_images,
     teach,
@@ -150,6 +151,11 @@ class RckdTrainer:
         )
         return self._experiment
 
+    def teach(self, trainings: Sequence[Training]) -> None:
+        """Have the teacher answer now, where a pretraining waits for it."""
+        if any("rckd" in name for name in self.pretrainings(trainings)):
+            self._taught  # noqa: B018 - computed once, when it is first asked for
+
     def train(self, training: Training) -> None:
         """Tune one network, fit a linear probe to what it begins with, score both, write them."""
         experiment = with_initialisation(self._experiment, training.compared, training.seed)
@@ -197,16 +203,18 @@ class RckdTrainer:
         experiment, folder = self._experiment, self._session.folder
         task = experiment.fine_tuning.task
         found = sorted((folder / "pretraining").glob("*/done.json"))
-        store = self._stored_targets()
+        done = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+        teacher = results.describe_teacher(self._stored_targets(), ())
+        if teacher["targets"]:
+            lacking = [each.get("without_answer", 0) for each in done.values()]
+            teacher["targets"]["missing"] = max(lacking, default=0)
         return {
             "task": task,
             "classes": list(task_data.classes_of(self._dataset, task)),
             "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
             "data": describe_data(experiment, self._dataset, len(self._tests)),
-            **results.describe_teacher(store, ()),
-            "pretraining": {
-                path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found
-            },
+            **teacher,
+            "pretraining": done,
             "pretrain_per_seed": self._per_seed,
         }
 
@@ -243,7 +251,13 @@ class RckdTrainer:
 
     @cached_property
     def _tiles(self) -> Dataset:
-        return task_data.tiles_of(self._experiment, self._dataset)
+        return readable_tiles(self._experiment, self._dataset, self._session)
+
+    @cached_property
+    def _taught(self) -> tuple[TargetStore | None, dict[str, float]]:
+        asking = next(name for name in self.compared if "rckd" in name)
+        experiment = with_initialisation(self._experiment, asking, self._experiment.seed)
+        return teach(experiment, self._tiles, self._session)
 
     def _stored_targets(self) -> TargetStore | None:
         settings, taught = self._experiment.teacher, self._session.folder / "targets.zarr"
@@ -270,7 +284,9 @@ class RckdTrainer:
         experiment = with_initialisation(self._experiment, training.compared, seed)
         session = replace(self._session, folder=self._session.folder / "pretraining" / name)
         session.folder.mkdir(parents=True, exist_ok=True)
-        store, speed = teach(experiment, self._tiles, self._session)
+        store, speed = self._taught if "rckd" in name else (None, {})
+        known = None if store is None else set(store.ids)
+        lacking = [id for id in self._tiles.ids if known is not None and id not in known]
         model = initial_model(experiment, self._dataset)
         pretrained = pretrain_encoder(experiment, self._tiles, store, model, session, name)
         if session.accelerator.is_main_process:
@@ -286,6 +302,7 @@ class RckdTrainer:
                     "share_waiting": fitted.share_waiting,
                     "responds": pretrained.responds,
                     "tiles": len(self._tiles),
+                    "without_answer": len(lacking),
                     "began_with": str(experiment.student.encoder_weights),
                     "seed": seed,
                     **speed,

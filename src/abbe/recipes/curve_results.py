@@ -25,6 +25,7 @@ from abbe.recipes.curve_trainings import (
     scores_of,
 )
 from abbe.recipes.label_subsets import Level
+from abbe.recipes.results import missing_answers
 
 Outcomes = Mapping[Training, Outcome]
 Scored = Mapping[Training, Mapping[str, Floats]]
@@ -149,6 +150,7 @@ def write_results(
         )
     if teacher is not None:
         summary["teacher_scores"] = _teacher_scores(teacher, experiment.evaluation.resamples)
+    summary["warnings"] = missing_answers(summary)
     write_json(folder / "summary.json", summary)
     report.write_report(folder)
     return summary

@@ -82,6 +82,14 @@ class Trainer(Protocol):
         """Fix the schedule, which all trainings share; the experiment with it."""
         ...
 
+    def teach(self, trainings: Sequence[Training]) -> None:
+        """Have the teacher answer now, where these trainings wait for it.
+
+        Raises:
+            InputError: more images are lost than allowed.
+        """
+        ...
+
     def train(self, training: Training) -> None:
         """Carry out a training, and perhaps others that belong to it, up to their files."""
         ...

@@ -18,6 +18,7 @@ from abbe.imaging import Scaling
 from abbe.recipes import build, run_folder, schedules
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.evaluate import validator
+from abbe.recipes.lost import Lost, readable
 from abbe.recipes.normalising import decided, scaling_of
 from abbe.recipes.results import write_results
 from abbe.recipes.run_folder import Run
@@ -51,6 +52,7 @@ def distill(
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
     build.require_trust(experiment.teacher, trust_code=trust_code)
+    lost = Lost(experiment.allow_failed)
     if experiment.recipe == "imagenet":
         from abbe.recipes import imagenet
         from abbe.recipes.distill_rckd import Session
@@ -58,8 +60,8 @@ def distill(
         photographs = imagenet.photographs_of(experiment, dataset, progress)
         with run_folder.opened(experiment, resume=resume) as folder:
             session = Session(
-                folder, _begin(experiment, folder), resume=resume, trust_code=trust_code,
-                progress=progress,
+                folder, _begin(experiment, folder), lost, resume=resume,
+                trust_code=trust_code, progress=progress,
             )  # fmt: skip
             return imagenet.pretrain_on_photographs(experiment, photographs, session)
     if experiment.recipe == "rckd":
@@ -67,16 +69,24 @@ def distill(
 
         if dataset is None:
             dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
+        dataset = readable(dataset, lost, progress=progress)
         task_data.check(experiment, dataset)
         experiment = decided(experiment, dataset)
     else:
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
+        dataset = readable(dataset, lost, progress=progress)
         check(experiment, dataset)
         experiment = decided(experiment, dataset)
     with run_folder.opened(experiment, resume=resume) as folder:
         return _carry_out(
-            experiment, dataset, folder, resume=resume, trust_code=trust_code, progress=progress
+            experiment,
+            dataset,
+            folder,
+            lost,
+            resume=resume,
+            trust_code=trust_code,
+            progress=progress,
         )
 
 
@@ -84,6 +94,7 @@ def _carry_out(
     experiment: config.Experiment,
     dataset: Dataset,
     folder: Path,
+    lost: Lost,
     *,
     resume: bool,
     trust_code: bool,
@@ -97,7 +108,7 @@ def _carry_out(
             experiment, schedules.amounts_of(experiment, dataset), folder, resume=resume
         )
         return distill_promptable(
-            experiment, dataset, folder, accelerator, resume=resume, progress=progress
+            experiment, dataset, folder, accelerator, lost, resume=resume, progress=progress
         )
     if experiment.recipe == "rckd":
         from abbe.recipes.distill_rckd import Session, distill_rckd
@@ -105,20 +116,22 @@ def _carry_out(
         return distill_rckd(
             experiment,
             dataset,
-            Session(folder, accelerator, resume=resume, trust_code=trust_code, progress=progress),
+            Session(
+                folder, accelerator, lost, resume=resume, trust_code=trust_code, progress=progress
+            ),
         )
     experiment = schedules.resolve(
         experiment, schedules.amounts_of(experiment, dataset), folder, resume=resume
     )
     build_student(experiment)  # a mistake in it is told before the teacher's hours, not after
     teacher, store, speed = teach_run(
-        experiment, dataset, folder, accelerator, trust_code=trust_code, progress=progress
+        experiment, dataset, folder, accelerator, lost, trust_code=trust_code, progress=progress
     )
     trained = train(
         experiment, dataset, folder, accelerator, teacher, store, resume=resume, progress=progress
     )
     if accelerator.is_main_process:
-        write_results(experiment, dataset, folder, store, trained, speed, progress=progress)
+        write_results(experiment, dataset, folder, store, trained, speed, lost, progress=progress)
     accelerator.wait_for_everyone()
     return run_folder.open_run(folder)
 
@@ -180,11 +193,17 @@ def teach_run(
     dataset: Dataset,
     folder: Path,
     accelerator: Accelerator,
+    lost: Lost,
     *,
     trust_code: bool,
     progress: bool,
 ) -> tuple[Teacher | None, TargetStore | None, dict[str, float]]:
-    """Have the teacher answer, once: every image, or all but the training ones if it runs live."""
+    """Have the teacher answer, once: every image, or all but the training ones if it runs live.
+
+    Raises:
+        InputError: with what the teacher failed on, more images are lost than allowed; the store
+            keeps all other answers.
+    """
     settings = experiment.teacher
     if settings.kind == "none":
         return None, None, {}
@@ -208,10 +227,7 @@ def teach_run(
         report = teachers.teach(teacher, dataset.having(records), path, progress=progress)
         if report.done:  # a resumed run has nothing left to teach
             speed = {"teach_images_per_s": report.images_per_second}
-        if report.failed:
-            first, message = next(iter(report.failed.items()))
-            text = f"the teacher failed on {len(report.failed)} images; {first}: {message}"
-            print(shown(f"warning: {text}"))
+        lost.add(report.failed, path)
     accelerator.wait_for_everyone()
     return teacher, TargetStore(path), speed
 

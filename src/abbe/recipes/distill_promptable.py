@@ -21,6 +21,7 @@ from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
 from abbe.recipes import build, run_folder
 from abbe.recipes.kdsam import decoder_stage, kdsam, kdsam_twin
+from abbe.recipes.lost import Lost
 from abbe.recipes.matching import matches
 from abbe.recipes.promptable import prompt_validator
 from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT, Trained, write_results
@@ -48,6 +49,7 @@ def distill_promptable(
     dataset: Dataset,
     folder: Path,
     accelerator: Accelerator,
+    lost: Lost,
     *,
     resume: bool,
     progress: bool,
@@ -55,17 +57,17 @@ def distill_promptable(
     """Carry out a run of recipe 'kdsam' from the teacher's embeddings to the report.
 
     Raises:
-        InputError: no image has an object to ask for, or the teacher failed on all of them.
+        InputError: no image has an object to ask for, or more images are lost than allowed.
     """
     settings = replace_options(experiment.teacher, gives="embedding")
     teacher = build.build_teacher(settings, dataset)
     assert isinstance(teacher, SamTeacher)  # the experiment file demands it
     check(experiment, teacher)
     print(shown(teachers.introduction(teacher.provenance)), flush=True)
-    material, speed = gather(experiment, dataset, folder, accelerator, teacher, progress)
+    material, speed = gather(experiment, dataset, folder, accelerator, teacher, lost, progress)
     trained = train(experiment, dataset, folder, accelerator, teacher, material, resume, progress)
     if accelerator.is_main_process:
-        write_results(experiment, dataset, folder, teacher, trained, speed, progress)
+        write_results(experiment, dataset, folder, teacher, trained, speed, lost, progress)
     accelerator.wait_for_everyone()
     return run_folder.open_run(folder)
 
@@ -138,6 +140,7 @@ def gather(
     folder: Path,
     accelerator: Accelerator,
     teacher: SamTeacher,
+    lost: Lost,
     progress: bool,
 ) -> tuple[Material, dict[str, float]]:
     """Decode pictures, and store the teacher's embeddings of the training images once."""
@@ -150,8 +153,7 @@ def gather(
             done = teachers.teach(teacher, training, path, progress=progress)
             if done.done:
                 speed = {"teach_images_per_s": done.images_per_second}
-            if done.failed:
-                print(shown(f"warning: {done.summary()}"))
+            lost.add(done.failed, path)
         accelerator.wait_for_everyone()
         store = TargetStore(path)
     longest = round(settings.side / settings.zoom[0])

@@ -20,6 +20,7 @@ from abbe.imaging import Scaling
 from abbe.recipes import build, run_folder, schedules, task_data
 from abbe.recipes.distill import teach_run
 from abbe.recipes.linear_probe import features_of
+from abbe.recipes.lost import Lost, readable
 from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import (
     HV_MAPS,
@@ -48,6 +49,7 @@ class Session:
 
     folder: Path
     accelerator: Accelerator
+    lost: Lost
     resume: bool
     trust_code: bool
     progress: bool
@@ -76,7 +78,7 @@ def distill_rckd(experiment: config.Experiment, dataset: Dataset, session: Sessi
     tiles = None
     amounts = schedules.amounts_of(experiment, dataset)
     if experiment.pretraining.method != "none":
-        tiles = task_data.tiles_of(experiment, dataset)
+        tiles = readable_tiles(experiment, dataset, session)
         amounts["pretraining"] = schedules.crops_of(tiles, experiment.pretraining.crop)
     experiment = schedules.resolve(experiment, amounts, session.folder, resume=session.resume)
     model = initial_model(experiment, dataset)
@@ -96,9 +98,8 @@ def distill_rckd(experiment: config.Experiment, dataset: Dataset, session: Sessi
     if session.accelerator.is_main_process:
         probes = probe_encoders(experiment, dataset, pretrained, session)
         write_results(
-            experiment, dataset, session.folder, store, pretrained, trained, probes, speed,
-            session.progress,
-        )  # fmt: skip
+            experiment, dataset, tiles, session, store, pretrained, trained, probes, speed
+        )
     session.accelerator.wait_for_everyone()
     return run_folder.open_run(session.folder)
 
@@ -127,6 +128,14 @@ def initial_model(experiment: config.Experiment, dataset: Dataset) -> TaskModel:
     return LinearProbe(classifier) if task.trains == "linear" else classifier
 
 
+def readable_tiles(experiment: config.Experiment, dataset: Dataset, session: Session) -> Dataset:
+    """The tiles to pretrain on; those of a set of their own are looked at as those of data are."""
+    tiles = task_data.tiles_of(experiment, dataset)
+    if experiment.pretrain_data.kind == "given":
+        return tiles  # they are images of the data set
+    return readable(tiles, session.lost, progress=session.progress)
+
+
 def teach(
     experiment: config.Experiment, tiles: Dataset, session: Session
 ) -> tuple[TargetStore | None, dict[str, float]]:
@@ -138,6 +147,7 @@ def teach(
         tiles,
         session.folder,
         session.accelerator,
+        session.lost,
         trust_code=session.trust_code,
         progress=session.progress,
     )

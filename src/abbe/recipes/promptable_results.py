@@ -16,6 +16,7 @@ from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.recipes import results, schedules, timing
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
+from abbe.recipes.lost import Lost
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
 from abbe.sam import SAM, Prompts
 from abbe.targets import TargetStore
@@ -37,6 +38,7 @@ def write_results(
     teacher: SamTeacher,
     trained: Trained,
     speed: dict[str, float],
+    lost: Lost,
     progress: bool,
 ) -> None:
     """Score all networks by kind of prompt; write what the report needs."""
@@ -57,6 +59,7 @@ def write_results(
     store = folder / "targets.zarr"
     provenance = results.describe_provenance(as_asked(teacher.provenance))
     taught = TargetStore(store) if store.exists() else None
+    stored = results.describe_teacher(taught, dataset.split("train"))
     summary: dict[str, Any] = {
         "abbe": abbe.__version__,
         "recipe": experiment.recipe,
@@ -67,7 +70,9 @@ def write_results(
         "encoder_weights": str(experiment.student.encoder_weights),
         "teacher": provenance,
         "teacher_sees": list(teacher.provenance.channels),
-        "targets": {"images": len(taught.ids), "empty": 0, "missing": 0} if taught else None,
+        "targets": stored["targets"],
+        "lost": lost.ids,
+        "left_out": lost.left_out,
         "stand_in": [provenance["teacher"]] if provenance["stand_in"] else [],
         **summarise(scores, experiment.evaluation.resamples, scoring.PROMPTED_METRICS),
         "metric_names": {

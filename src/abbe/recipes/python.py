@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def teach(
-    teacher: Teacher, dataset: Dataset, path: str | os.PathLike[str], *, progress: bool = True
+    teacher: Teacher,
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    *,
+    allow_failed: int = 0,
+    progress: bool = True,
 ) -> TargetStore:
     """Have a teacher answer for every image, once, and open the store of its answers.
 
@@ -25,15 +30,18 @@ def teach(
         teacher: from :mod:`abbe.teachers`.
         dataset: the images.
         path: the target store to make or to continue.
+        allow_failed: how many images may fail; their reasons are printed.
         progress: show a progress bar.
 
     Raises:
-        InputError: the teacher failed on some images; the store holds all the others, and the
+        InputError: the teacher failed on more images; the store holds all the others, and the
             same call goes on from there.
     """
     report = teachers.teach(teacher, dataset, path, progress=progress)
-    if report.failed:
+    if len(report.failed) > allow_failed:
         raise InputError(f"{path}: {report.summary()}")
+    if report.failed:
+        print(f"warning: {path}: {report.summary()}", flush=True)
     return TargetStore(path)
 
 

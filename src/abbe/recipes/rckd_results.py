@@ -13,7 +13,7 @@ from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, schedules, task_data
-from abbe.recipes.distill_rckd import Pretrained, Trained, task_images
+from abbe.recipes.distill_rckd import Pretrained, Session, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
 from abbe.recipes.linear_probe import Probed
@@ -29,15 +29,16 @@ from abbe.targets import TargetStore
 def write_results(
     experiment: config.Experiment,
     dataset: Dataset,
-    folder: Path,
+    tiles: Dataset | None,
+    session: Session,
     store: TargetStore | None,
     pretrained: Pretrained | None,
     trained: Trained,
     probes: Mapping[str, Probed],
     speed: dict[str, float],
-    progress: bool,
 ) -> None:
     """Score networks and linear probes on the test images; write all that the report needs."""
+    folder = session.folder
     task, sees = experiment.fine_tuning.task, experiment.student.sees
     scaling = scaling_of(experiment.student)
     classes = task_data.classes_of(dataset, task)
@@ -67,7 +68,9 @@ def write_results(
         "encoder_weights": str(experiment.student.encoder_weights),
         "initialisations": initialisations_of(experiment),
         "normalisation": scaling.words,
-        **results.describe_teacher(store, ()),
+        **results.describe_teacher(store, tiles or ()),
+        "lost": session.lost.ids,
+        "left_out": session.lost.left_out,
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
         "speed": {**speed, **training_speed(pretrained, trained)},
@@ -200,4 +203,4 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
         said.append("No validation image has a label: the last weights were taken.")
     if data["test"] < 100:
         said.append(f"{data['test']} test images are few: look at the intervals, not the means.")
-    return said
+    return said + results.missing_answers(summary)

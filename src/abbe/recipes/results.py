@@ -13,6 +13,7 @@ from abbe.datasets import Dataset, Record, image_notes
 from abbe.files import write_json
 from abbe.recipes import run_folder, schedules
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
+from abbe.recipes.lost import Lost
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.recipes.normalising import scaling_of
 from abbe.recipes.timing import add_times
@@ -29,6 +30,7 @@ def write_results(
     store: TargetStore | None,
     trained: Trained,
     speed: dict[str, float],
+    lost: Lost,
     *,
     progress: bool,
 ) -> None:
@@ -65,6 +67,8 @@ def write_results(
         "encoder_weights": str(experiment.student.encoder_weights),
         "normalisation": scaling.words,
         **describe_teacher(store, _asked(experiment, dataset)),
+        "lost": lost.ids,
+        "left_out": lost.left_out,
         **summarise(scores, settings.resamples),
         "metric_names": metric_names(scores),
         "speed": {**speed, **training_speed(trained)},
@@ -203,9 +207,21 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
 
 
 def missing_answers(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence about the images that the teacher failed on or was not asked about, if any."""
-    missing = summary["targets"]["missing"] if summary["targets"] else 0
-    return [f"The teacher gave no answer for {missing} images."] if missing else []
+    """Sentences on images without an answer of the teacher, and on those left out, if any."""
+    missing = summary["targets"]["missing"] if summary.get("targets") else 0
+    said = [f"The teacher gave no answer for {missing} images."] if missing else []
+    left_out = summary.get("left_out", ())
+    if left_out:
+        more = f" and {len(left_out) - SHOWN_IDS} more" if len(left_out) > SHOWN_IDS else ""
+        said.append(
+            f"{len(left_out)} images could not be read and were left out, as was allowed: "
+            f"{', '.join(left_out[:SHOWN_IDS])}{more}."
+        )
+    return said
+
+
+SHOWN_IDS = 5
+"""Images that a warning names."""
 
 
 SHOWN = (

@@ -157,11 +157,7 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
             raise ConfigError(
                 f"{folder}: already holds a run. Give --resume to finish it, or another --out"
             )
-        before, now = (
-            each.model_dump(mode="json", exclude={"out"})  # a folder may be moved
-            for each in (read_experiment(folder), experiment)
-        )
-        differing = _differences(before, now)
+        differing = _differences(_compared(read_experiment(folder)), _compared(experiment))
         if differing:
             raise ConfigError(
                 f"{folder}: was begun with another experiment; these keys differ: "
@@ -206,6 +202,11 @@ def _forget(folder: Path) -> None:
     for name in ("config.yaml", "environment.json", "schedule.json"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+
+
+def _compared(experiment: config.Experiment) -> dict[str, Any]:
+    """What makes a run the same: a folder may be moved, and more images be allowed to fail."""
+    return experiment.model_dump(mode="json", exclude={"out", "allow_failed"})
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -9,11 +9,11 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
-from abbe.foreign_text import shown
 from abbe.imaging import scaling_in_words
 from abbe.recipes import build
 from abbe.recipes.distill import distill
 from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
+from abbe.recipes.lost import Lost, readable
 from abbe.recipes.models import Model, NetworkModel, StoredModel, Thresholds
 from abbe.recipes.results import (
     describe_data,
@@ -40,6 +40,7 @@ def evaluate_run(
     teacher_sees: tuple[str, ...] | None = None,
     student_sees: tuple[str, ...] | None = None,
     trust_code: bool = False,
+    allow_failed: int = 0,
 ) -> Run:
     """Score a run's student and twin on another data set with the thresholds they came with.
 
@@ -58,9 +59,11 @@ def evaluate_run(
         student_sees: the same for the student.
         trust_code: a teacher of kind 'torch' may import and call the code that the run names:
             a run folder may be somebody else's.
+        allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
 
     Raises:
-        InputError: the run is not finished, or channels are missing.
+        InputError: the run is not finished, channels are missing, or more images are lost than
+            allowed; the teacher's answers for the others are kept, and the same call goes on.
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
@@ -74,32 +77,34 @@ def evaluate_run(
         _refuse_teacher(experiment.recipe, distil, teacher_sees)
     else:
         build.require_trust(experiment.teacher, trust_code=trust_code)
-    dataset = _test_set(data, distil)
+    lost = Lost(allow_failed)
+    dataset = readable(_test_set(data, distil), lost, progress=True)
     sees = student_sees or experiment.student.sees
     build.check_channels(dataset, sees, "the student")
     if experiment.recipe == "rckd":
         from abbe.recipes.transfer_task import evaluate_task
 
-        return evaluate_task(run, experiment, dataset, out, sees)
+        return evaluate_task(run, experiment, dataset, out, sees, lost)
     if experiment.recipe == "kdsam":
         from abbe.recipes.transfer_promptable import evaluate_promptable
 
-        return evaluate_promptable(run, experiment, dataset, out, sees)
+        return evaluate_promptable(run, experiment, dataset, out, sees, lost)
     out.mkdir(parents=True, exist_ok=True)
 
     models, thresholds = _trained_models(run, sees)
     teacher = _on_other_data(experiment.teacher, teacher_sees)
     store = None
     if distil:
-        there = _distil_there(experiment, data, teacher, sees, out / "distilled", trust_code)
+        local = experiment.model_copy(update={"allow_failed": allow_failed})
+        there = _distil_there(local, data, teacher, sees, out / "distilled", trust_code)
+        lost.reasons |= dict.fromkeys(there.summary["lost"], "lost while distilling")
         store = _stored_targets(there)
-        local, _ = _trained_models(there, sees)
-        models |= {HERE[key]: model for key, model in local.items()}
+        own, _ = _trained_models(there, sees)
+        models |= {HERE[key]: model for key, model in own.items()}
     elif teacher is not None:
         answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
         taught = teachers.teach(answering, dataset, out / "targets.zarr")
-        if taught.failed:
-            print(shown(f"warning: {taught.summary()}"))
+        lost.add(taught.failed, out / "targets.zarr")
         store = TargetStore(out / "targets.zarr")
     else:
         store = _own_answers(run, dataset)
@@ -107,7 +112,7 @@ def evaluate_run(
         models = {"teacher": StoredModel(store), **models}
         if "teacher" in run.summary["thresholds"]:
             thresholds["teacher"] = Thresholds(**run.summary["thresholds"]["teacher"])
-    return _write(run, experiment, dataset, out, models, thresholds, store, sees)
+    return _write(run, experiment, dataset, out, models, thresholds, store, sees, lost)
 
 
 def _refuse_teacher(recipe: str, distil: bool, teacher_sees: tuple[str, ...] | None) -> None:
@@ -207,6 +212,7 @@ def _write(
     thresholds: dict[str, Thresholds],
     store: TargetStore | None,
     sees: tuple[str, ...],
+    lost: Lost,
 ) -> Run:
     settings = experiment.evaluation
     scores = score(
@@ -233,6 +239,8 @@ def _write(
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
         **describe_teacher(store, dataset.split("test")),
+        "lost": lost.ids,
+        "left_out": lost.left_out,
         **summarise(scores, settings.resamples),
         "metric_names": metric_names(scores),
         "smallest_gain": settings.smallest_gain,

@@ -10,6 +10,7 @@ from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.recipes import results
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
+from abbe.recipes.lost import Lost
 from abbe.recipes.promptable_results import add_times, describe_network, outlined
 from abbe.recipes.promptable_scores import PromptedModel, score_prompted
 from abbe.recipes.run_folder import Run, open_run
@@ -22,6 +23,7 @@ def evaluate_promptable(
     dataset: Dataset,
     out: Path,
     sees: tuple[str, ...],
+    lost: Lost,
 ) -> Run:
     """Score a run's networks on the labelled test images of another data set.
 
@@ -31,6 +33,7 @@ def evaluate_promptable(
         dataset: the other set, with a test part.
         out: the folder to write.
         sees: the set's channels for the networks, in their order.
+        lost: the images that were left out.
 
     Raises:
         InputError: no test image has an object to ask for, or other channels are needed.
@@ -64,6 +67,8 @@ def evaluate_promptable(
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
         **results.describe_teacher(None, ()),
+        "lost": lost.ids,
+        "left_out": lost.left_out,
         **summarise(scores, experiment.evaluation.resamples, scoring.PROMPTED_METRICS),
         "metric_names": {
             metric: scoring.PROMPTED_METRICS[metric].name for metric in scores.metrics
@@ -81,6 +86,7 @@ def evaluate_promptable(
     for name, model in models.items():
         summary["models"][name] |= describe_network(model)
     add_times(summary, models)
+    summary["warnings"] += results.missing_answers(summary)
     write_json(out / "summary.json", summary)
     write_report(out)
     return open_run(out)

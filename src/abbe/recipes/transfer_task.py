@@ -13,10 +13,11 @@ from abbe.imaging import PERCENTILE, Scaling, scaling_in_words
 from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import task_images
 from abbe.recipes.evaluate import Scores, save_scores
+from abbe.recipes.lost import Lost
 from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data, describe_networks, rows, save_task_examples
-from abbe.recipes.results import describe_teacher
+from abbe.recipes.results import describe_teacher, missing_answers
 from abbe.recipes.run_folder import Run, open_run
 from abbe.recipes.task_scores import METRICS, answer, ask, summarise
 from abbe.recipes.timing import add_times
@@ -29,6 +30,7 @@ def evaluate_task(
     dataset: Dataset,
     out: Path,
     sees: tuple[str, ...],
+    lost: Lost,
 ) -> Run:
     """Score a run's student and twin on the test images of another data set.
 
@@ -38,6 +40,7 @@ def evaluate_task(
         dataset: the other set, with a test part; its classes are found by name.
         out: the folder to write.
         sees: the set's channels for the networks, in their order.
+        lost: the images that were left out.
 
     Raises:
         InputError: nothing is labelled, channels are missing, or the classes are others.
@@ -74,6 +77,8 @@ def evaluate_task(
         "initialisations": run.summary.get("initialisations", {}),
         "normalisation": scaling.words,
         **describe_teacher(None, ()),
+        "lost": lost.ids,
+        "left_out": lost.left_out,
         **summarise(task, answers, images, groups, experiment.evaluation.resamples),
         "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
         "smallest_gain": experiment.evaluation.smallest_gain,
@@ -91,6 +96,7 @@ def evaluate_task(
     if task == "classification":
         for name, table in confusions(answers, images).items():
             summary["models"][name]["confusion"] = table
+    summary["warnings"] += missing_answers(summary)
     write_json(out / "summary.json", summary)
     write_report(out)
     return open_run(out)

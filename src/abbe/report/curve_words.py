@@ -158,5 +158,6 @@ def caveats(summary: Summary) -> list[str]:
     if (summary.get("targets") or {}).get("empty"):
         empty = summary["targets"]["empty"]
         found.append(f"The teacher found nothing in {empty} image{'s' * (empty > 1)}.")
+    found += [str(warning) for warning in summary.get("warnings") or ()]
     found += [str(note) for note in (summary.get("teacher") or {}).get("notes") or ()]
     return found

@@ -21,7 +21,7 @@ from abbe.teachers.programs import (
     imported,
     kinds_named,
     require_all_weights,
-    tensor_shapes,
+    tensors_of,
 )
 from abbe.teachers.teacher import Prediction, found_in, require_channels
 
@@ -162,7 +162,7 @@ def cellpose(
     if precision == "fp16":
         raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
     if Path(model_name).is_file():
-        tensor_shapes(Path(model_name))
+        tensors_of(Path(model_name))
     try:
         model = models.CellposeModel(
             pretrained_model=model_name, device=place, use_bfloat16=chosen == "bf16"
@@ -173,7 +173,8 @@ def cellpose(
             "by hand and give its path instead of the name"
         ) from error
     file = Path(model.pretrained_model)
-    require_all_weights(file, model.net, besides=("diam_labels", "diam_mean"))
+    found = {key.removeprefix("module."): value for key, value in tensors_of(file).items()}
+    require_all_weights(file, found, model.net, besides=("diam_labels", "diam_mean"))
     provenance = Provenance(
         teacher=name or f"cellpose {Path(model_name).name}",
         weights_sha256=sha256_of_file(file),

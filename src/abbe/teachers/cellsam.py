@@ -8,12 +8,9 @@ tile goes through the function that raises, large images are tiled as in
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +19,28 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
-from abbe.teachers.object_tiles import Objects, find_in_tiles
-from abbe.teachers.preprocessing import Step, by_region
-from abbe.teachers.programs import channels_last, imported, require_all_weights, tensor_shapes
-from abbe.teachers.teacher import Prediction, require_channels
+from abbe.teachers.cellsam_network import CellsamNetwork, load_file
+from abbe.teachers.object_tiles import Finder, find_in_tiles
+from abbe.teachers.preprocessing import by_region
+from abbe.teachers.programs import KINDS, channels_last, imported, kinds_named
+from abbe.teachers.teacher import Prediction, found_in, require_channels
+from abbe.teachers.tiles import Pixels
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
     from abbe.targets import Provenance
 
 INSTALL = "git+https://github.com/vanvalenlab/cellSAM.git"
-NORMALISATION = (
-    "minimum to percentile 99.9 per image and channel, clipped; channels (blank, nuclear, membrane)"
-)
+NORMALISATIONS = {
+    "clahe": "CellSAM's own over the image, each channel: cut at percentile 99.9 of what is not 0, "
+    "minimum to maximum, CLAHE with kernels of 128 px; channels (blank, nuclear, membrane)",
+    "percentile": "minimum to percentile 99.9 per image and channel, clipped; channels (blank, "
+    "nuclear, membrane)",
+}
+MASK_THRESHOLD = 0.4
+"""CellSAM's own: the probability above which a pixel belongs to an object."""
+LARGEST_CLAHE = 100 << 20
+"""px; CellSAM's normalisation holds several copies of 24 bytes a pixel."""
 LICENCE = "CellSAM, non-commercial academic use (modified Apache)"
 MODELS = ("cellsam_general", "cellsam_extra")
 SMALLEST = 16
@@ -46,91 +52,85 @@ class CellsamTeacher:
 
     def __init__(
         self,
-        segment: Any,
-        model: Any,
+        find: Finder,
         provenance: Provenance,
-        settings: dict[str, Any],
+        gives: set[str],
+        prepare: Callable[[Image, Sequence[str]], Pixels],
         tile: int,
         halo: int,
     ) -> None:
-        self._segment, self._model, self.provenance = segment, model, provenance
-        self._settings, self._tile, self._halo = settings, tile, halo
+        self._find, self.provenance, self._gives = find, provenance, gives
+        self._prepare, self._tile, self._halo = prepare, tile, halo
 
     def predict(self, image: Image, id: str) -> Prediction:
-        """The instances, (H, W); empty where CellSAM looked and found none.
+        """Instances (H, W), the highest of the objects' soft masks (1, H, W), or both.
+
+        Empty where CellSAM looked and found no cell.
 
         Raises:
-            InputError: the image is too small or lacks a channel, CellSAM failed on a tile, or an
-                object is cut by one.
+            InputError: the image is too small, too large for CLAHE or lacks a channel, CellSAM
+                failed on a tile, or an object is cut by one.
         """
-        channels = self.provenance.channels
+        origin = self.provenance.teacher
         if min(image.shape) < SMALLEST:
             raise InputError(f"{image.name}: CellSAM needs at least {SMALLEST} px a side")
         found = find_in_tiles(
             self._find,
-            by_region(image, channels, normalisation(image, channels)),
+            self._prepare(image, self.provenance.channels),
             image.shape,
             tile=self._tile,
             halo=self._halo,
-            origin=self.provenance.teacher,
+            origin=origin,
         )
-        return Prediction({"instances": found.instances}, empty=not bool(found.instances.any()))
-
-    def _find(self, pixels: NDArray[np.float32]) -> Objects:
-        try:
-            with logged_errors_raised(), warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "No cells detected|Low IOU threshold")
-                answer = self._segment(
-                    three_slots(pixels), self._model, normalize=False, **self._settings
-                )
-        except AssertionError as error:
-            raise InputError(f"CellSAM refused a tile: {error or 'an assertion failed'}") from error
-        return Objects(np.asarray(answer[0]))
+        assert found.probability is not None  # CellsamNetwork gives it
+        maps = {}
+        if "probability" in self._gives:
+            threshold = self.provenance.thresholds["mask"]
+            maps = dict(found_in(found.probability[None], ("foreground",), threshold, origin).maps)
+        if "instances" in self._gives:
+            maps["instances"] = found.instances
+        return Prediction(maps, empty=not bool(found.instances.any()))
 
 
-def three_slots(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(C, h, w) as CellSAM reads it, (h, w, 3): blank, nuclear, membrane; one channel is last."""
+def three_slots(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """(C, h, w) as CellSAM takes it, (3, h, w): blank, nuclear, membrane; one channel is last."""
     slots = np.zeros((3, *pixels.shape[1:]), np.float32)
     slots[3 - len(pixels) :] = pixels
-    return channels_last(slots)
+    return slots
 
 
-def normalisation(image: Image, channels: Sequence[str]) -> Step:
-    """Each channel's minimum → 0, its percentile 99.9 → 1, clipped: over the image, not a tile."""
+def by_percentile(image: Image, channels: Sequence[str]) -> Pixels:
+    """Each channel's minimum → 0, its percentile 99.9 → 1, clipped, over the image; any size."""
     from abbe.imaging import image_limits, normalise
 
     limits = image_limits(image, channels, 0, 99.9)
-    return lambda pixels: normalise(pixels, limits)
+    return by_region(image, channels, lambda pixels: three_slots(normalise(pixels, limits)))
 
 
-@contextmanager
-def logged_errors_raised() -> Iterator[None]:
-    """Raise what a program only logs as an error: it may have put an empty mask in its place.
+def by_clahe(normalize: Callable[[Any], Any]) -> Callable[[Image, Sequence[str]], Pixels]:
+    """CellSAM's own ``normalize_image``, over the whole image, so that tiles go with each other."""
 
-    Raises:
-        InputError: with the logged message.
-    """
-    caught: list[str] = []
+    def prepare(image: Image, channels: Sequence[str]) -> Pixels:
+        height, width = image.shape
+        if height * width > LARGEST_CLAHE:
+            raise InputError(
+                f"{image.name}: {height} x {width} px are too many for CellSAM's own normalisation,"
+                f" which needs all of them at once (at most {LARGEST_CLAHE >> 20} million): choose "
+                "--teacher.options normalisation percentile"
+            )
+        whole = channels_last(three_slots(image.read(channels=channels)))
+        pixels = np.asarray(normalize(whole), np.float32).transpose(2, 0, 1)
+        return lambda region: pixels[:, region.top : region.bottom, region.left : region.right]
 
-    class Catch(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == threading.get_ident():  # other threads read other images
-                caught.append(record.getMessage())
-
-    handler = Catch(logging.ERROR)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-    if caught:
-        raise InputError(f"CellSAM failed and only said so in its log: {caught[0]}")
+    return prepare
 
 
 def cellsam(
     source: str | os.PathLike[str] = "cellsam_general",
     channels: Sequence[str] | None = None,
     *,
+    gives: str | tuple[str, ...] = KINDS,
+    normalisation: str = "clahe",
     bbox_threshold: float = 0.4,
     postprocess: bool = False,
     tile: int = 512,
@@ -147,6 +147,10 @@ def cellsam(
         source: ``cellsam_general``, ``cellsam_extra``, or a file of weights.
         channels: nuclear, then membrane (they fill the last of CellSAM's three inputs); one
             channel alone; or three.
+        gives: what to store: ``probability`` (the highest of the objects' soft masks),
+            ``instances``, or both.
+        normalisation: ``clahe``, CellSAM's own and default, over the whole image at once; or
+            ``percentile``, the minimum to percentile 99.9 alone, for images of any size.
         bbox_threshold: score above which a detected box counts.
         postprocess: smooth each mask by CellSAM's own morphology.
         tile: longer images (px) are cut into tiles of this side. CellSAM scales each to 1024 px.
@@ -169,6 +173,12 @@ def cellsam(
     from abbe.targets import Provenance
 
     channels = _ordered(require_channels(channels, "cellsam"))
+    kinds = kinds_named(gives, KINDS)
+    if normalisation not in NORMALISATIONS:
+        raise ConfigError(
+            f"cellsam: there is no normalisation '{normalisation}'; choose from "
+            f"{', '.join(NORMALISATIONS)}"
+        )
     source = os.fspath(source)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = _model(source, package).to(place)
@@ -178,14 +188,18 @@ def cellsam(
         weights_licence=weights_licence,
         training_data_licence=training_data_licence,
         channels=channels,
-        normalisation=NORMALISATION,
-        thresholds={"bbox": bbox_threshold},
+        normalisation=NORMALISATIONS[normalisation],
+        thresholds={"bbox": bbox_threshold, "mask": MASK_THRESHOLD},
         stand_in=stand_in,
         notes=("post-processed by CellSAM",) if postprocess else (),
     )
     settings = {"bbox_threshold": bbox_threshold, "postprocess": postprocess, "device": place}
-    segment = package.segment_cellular_image
-    return CellsamTeacher(segment, model, provenance, settings, tile, halo)
+    find = CellsamNetwork(package.segment_cellular_image, model, settings)
+    prepare = by_percentile
+    if normalisation == "clahe":
+        utils = imported("cellSAM.utils", install=INSTALL, kind="cellsam")
+        prepare = by_clahe(utils.normalize_image)
+    return CellsamTeacher(find, provenance, kinds, prepare, tile, halo)
 
 
 def _ordered(channels: tuple[str, ...]) -> tuple[str, ...]:
@@ -204,13 +218,17 @@ def _model(source: str, package: Any) -> Any:
 
     if source in MODELS:
         _require_weights_or_token(source)
-        model = package.get_model(source)
+        try:
+            model = package.get_model(source)
+        except (RuntimeError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{source}: CellSAM cannot fetch or load its weights ({error}). Try again, or give "
+                "a file of weights instead of the name"
+            ) from error
+    elif Path(source).is_file():
+        model = load_file(Path(source), package)
     else:
-        if not Path(source).is_file():
-            raise InputError(f"{source}: neither a file of weights nor one of {', '.join(MODELS)}")
-        tensor_shapes(Path(source))
-        model = package.get_local_model(source)
-        require_all_weights(Path(source), model)
+        raise InputError(f"{source}: neither a file of weights nor one of {', '.join(MODELS)}")
     if not isinstance(model, nn.Module):
         raise ConfigError(
             "the CellSAM that is installed is too old to name its models: "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pickle
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,46 +64,51 @@ def channels_last(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
-def require_all_weights(file: Path, network: nn.Module, besides: Collection[str] = ()) -> None:
-    """Refuse a file that leaves part of a network as it was drawn at random.
+def tensors_of(file: Path) -> dict[str, Any]:
+    """What a file of torch holds by name; no pickled code is run.
 
-    Both programs load whatever fits and pass over what is missing. Only torch is needed for this,
-    as it may be all that there is in another program's environment.
-
-    Args:
-        file: of torch, holding named tensors.
-        network: what it was loaded into.
-        besides: names that may be missing.
+    Asked before a program is given the file, whatever that program allows pickles to do. Tensors
+    stay on the disk until they are looked at.
 
     Raises:
-        InputError: the file is damaged, or lacks tensors, or has them in other shapes.
-    """
-    shapes = tensor_shapes(file)
-    wrong = [
-        key
-        for key, value in network.state_dict().items()
-        if key not in besides and shapes.get(key) != value.shape
-    ]
-    if wrong:
-        raise InputError(
-            f"{file}: not the weights of this network; {len(wrong)} of its tensors are missing or "
-            f"have another shape, such as {', '.join(wrong[:3])}"
-        )
-
-
-def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the named tensors in a file of torch; no pickled code is run.
-
-    Asked before a program is given the file, whatever that program allows pickles to do.
-
-    Raises:
-        InputError: the file is damaged, or holds more than named tensors.
+        InputError: the file is damaged, or holds something else.
     """
     import torch
 
     try:
         mapped = zipfile.is_zipfile(file)  # older files of torch cannot be mapped
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-        return {key.removeprefix("module."): tuple(value.shape) for key, value in found.items()}
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{file}: damaged, or no file of named tensors ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: holds no named tensors, but {type(found).__name__}")
+    return found
+
+
+def require_all_weights(
+    file: Path, found: Mapping[str, Any], network: nn.Module, besides: Collection[str] = ()
+) -> None:
+    """Refuse a file that leaves part of a network as it was drawn at random.
+
+    Both programs load whatever fits and pass over what is missing. Only torch is needed for this,
+    as it may be all that there is in another program's environment.
+
+    Args:
+        file: for the message.
+        found: what it holds, by the network's names.
+        network: what it was loaded into.
+        besides: names that may be missing.
+
+    Raises:
+        InputError: tensors are missing, or have other shapes.
+    """
+    wrong = [
+        key
+        for key, value in network.state_dict().items()
+        if key not in besides and getattr(found.get(key), "shape", None) != value.shape
+    ]
+    if wrong:
+        raise InputError(
+            f"{file}: not the weights of this network; {len(wrong)} of its tensors are missing or "
+            f"have another shape, such as {', '.join(wrong[:3])}"
+        )

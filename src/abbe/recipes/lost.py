@@ -1,0 +1,97 @@
+"""Images that a run cannot use: which and why, and how many it may lose."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import track
+
+from abbe.datasets import Dataset
+from abbe.datasets.pictures import label_of
+from abbe.errors import InputError
+from abbe.foreign_text import shown
+
+SHOWN = 20
+"""Images that a message names; all of them stand in what the teacher's run printed."""
+
+
+@dataclass
+class Lost:
+    """The images lost so far.
+
+    Attributes:
+        allowed: how many a run may lose and still go on.
+        reasons: by id, why an image cannot be used.
+        left_out: ids of those that cannot be read, so that the run does without them.
+    """
+
+    allowed: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids in order."""
+        return sorted(self.reasons)
+
+    def add(self, reasons: Mapping[str, str], kept: Path | None = None) -> None:
+        """Note further lost images, and say so.
+
+        Args:
+            reasons: by id.
+            kept: the target store that holds the answers for the others.
+
+        Raises:
+            InputError: more are lost than allowed.
+        """
+        self.reasons |= reasons
+        if len(self.reasons) > self.allowed:
+            raise InputError(self._message(kept))
+        if reasons:
+            text = f"warning: {_counted(len(self.reasons))} lost:\n{_listed(reasons)}"
+            print(shown(text), flush=True)
+
+    def _message(self, kept: Path | None) -> str:
+        count = len(self.reasons)
+        answers = "" if kept is None else f" The answers for the others are kept in {kept}."
+        return (
+            f"{_counted(count)} lost, and {self.allowed} may be:\n{_listed(self.reasons)}\n"
+            f"Nothing was trained on the rest.{answers} Mend the images and run the same again, "
+            f"with --resume where a run was begun, or go on without them with --allow-failed "
+            f"{count}"
+        )
+
+
+def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
+    """The data set without the images that cannot be read, where some may be lost.
+
+    Every image is read once for that. Where none may be lost nothing is read here: then whoever
+    reads a damaged one ends the run.
+
+    Raises:
+        InputError: more are lost than allowed.
+    """
+    if not lost.allowed:
+        return dataset
+    reasons: dict[str, str] = {}
+    for record in track(dataset.records, "looking", disable=not progress):
+        try:
+            image = record.image.open()
+            image.sha256(dataset.channels)  # reads all of it, a part at a time
+            label_of(record, image)
+        except Exception as error:  # whatever it is belongs to this image and is told with it
+            reasons[record.id] = f"{type(error).__name__}: {error}"
+    lost.add(reasons)
+    lost.left_out += reasons
+    return dataset.having(record for record in dataset if record.id not in reasons)
+
+
+def _counted(count: int) -> str:
+    return "1 image was" if count == 1 else f"{count} images were"
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    lines = [f"  {id}: {reason}" for id, reason in list(reasons.items())[:SHOWN]]
+    if len(reasons) > SHOWN:
+        lines.append(f"  … and {len(reasons) - SHOWN} more")
+    return "\n".join(lines)
