@@ -33,7 +33,8 @@ test-fast: install
 QEMU    ?= qemu-x86_64 -cpu max
 ON_AVX2 ?= tests/test_hardware.py tests/teachers/test_torch_teacher.py \
 	tests/teachers/test_run_teacher.py tests/runtime/test_engine.py \
-	tests/runtime/test_package_check.py tests/exporting/test_write.py tests/sam/test_sam_networks.py
+	tests/runtime/test_package_check.py tests/exporting/test_write.py \
+	tests/sam/test_sam_networks.py::test_half_precision_moves_masks_little
 
 test-avx2: install  ## takes minutes; ON_AVX2=tests/... for other tests
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(QEMU) $(BIN)/python -m pytest $(ON_AVX2)
