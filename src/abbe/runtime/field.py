@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
+import cc3d
 import numpy as np
 
 from abbe.imaging import Region
@@ -82,16 +83,25 @@ class Labels(Field):
         numbering: How tiles make up objects.
     """
 
-    def __init__(self, grid: Grid, numbering: Numbering, work: Work) -> None:
+    def __init__(
+        self, grid: Grid, numbering: Numbering, work: Work, parts: Numbering | None = None
+    ) -> None:
+        """``parts``: numbers for the parts of objects in px of the image, if they are chosen."""
+
         def core(tile: Tile) -> np.ndarray:
             labels = work.get(labels_name(tile), compressed=True)
             own = crop(labels, grid.field(tile), grid.core(tile))
-            numbers = numbering.of_tile[grid.number(tile)][own]
-            return _enlarged(numbers, grid, tile)
+            numbers = _enlarged(numbering.of_tile[grid.number(tile)][own], grid, tile)
+            return numbers if parts is None else parts.of_tile[grid.number(tile)][parts_of(numbers)]
 
         super().__init__(grid, core)
-        self.count = numbering.count
-        self.numbering = numbering
+        self.numbering = parts or numbering
+        self.count = self.numbering.count
+        self._made_of = numbering, work
+
+    def of_parts(self, parts: Numbering) -> "Labels":
+        """The same with other numbers, those of `abbe.runtime.one_part.numbering_of_parts`."""
+        return Labels(self.grid, *self._made_of, parts)
 
 
 class Maps(Field):
@@ -124,6 +134,13 @@ class ClassMap(Field):
         super().__init__(grid, core)
         self.names = names
         self.work = work
+
+
+def parts_of(labels: np.ndarray) -> np.ndarray:
+    """(h, w) int32: the 4-connected parts of the objects, numbered from 1, 0 outside."""
+    if not labels.size:
+        return np.zeros(labels.shape, np.int32)
+    return cc3d.connected_components(labels, connectivity=4).astype(np.int32)
 
 
 def _enlarged(core: np.ndarray, grid: Grid, tile: Tile) -> np.ndarray:

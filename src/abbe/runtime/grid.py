@@ -123,6 +123,13 @@ class Grid:
         """Whether the network's pixels are others than the image's."""
         return self.shape != self.image_shape
 
+    @property
+    def coarser_image(self) -> bool:
+        """Whether the image has fewer pixels than the network sees."""
+        return any(
+            full < small for full, small in zip(self.image_shape, self.shape, strict=True)
+        )
+
     def number(self, tile: Tile) -> int:
         """The tile's place in ``tiles``."""
         return tile.row * self.width + tile.column

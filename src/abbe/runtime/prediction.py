@@ -137,6 +137,7 @@ class Predictor(Opened):
             PackageError: The network fails.
         """
         from abbe.runtime.field import Labels, Maps
+        from abbe.runtime.one_part import numbering_of_parts
         from abbe.runtime.tiles import Rule, find_objects, network_maps
 
         description = self.package.description
@@ -157,6 +158,11 @@ class Predictor(Opened):
             advance=advance,
         )
         labels = Labels(grid, numbering, work)
+        if grid.coarser_image:
+            with timings.measure("instances"):
+                least = description.instances.minimum_area
+                parts = numbering_of_parts(labels, pool, 2 * self.workers, minimum_area=least)
+            labels = labels.of_parts(parts)
         maps = Maps(grid, description.outputs, work) if keep_maps else None
         return Prediction(image, labels, maps, channels, limits, grid, timings)
 

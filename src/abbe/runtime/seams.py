@@ -110,7 +110,7 @@ def number_objects(
     edges = [pairs + np.array([start[a], start[b]]) for a, b, pairs in matches]
     joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
     joined = joined[(area[joined] > 0).all(axis=1)]
-    groups, group = _groups(joined, len(area))
+    groups, group = groups_of(joined, len(area))
     total = np.bincount(group, area, minlength=groups)
     wanted = total >= max(minimum_area, 1)
     used = np.flatnonzero(area > 0)
@@ -130,7 +130,7 @@ def number_objects(
     return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile, first)
 
 
-def _groups(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
+def groups_of(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:
     """How many groups the pairs make of ``count`` things, and the group of each."""
     if not len(pairs):
         return count, np.arange(count)
