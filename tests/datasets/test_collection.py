@@ -1,14 +1,16 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 import PIL.Image
 import pytest
 from helpers_of_datasets import dataset_of, record
 
-from abbe.datasets import Record, folder
+from abbe.datasets import Record, folder, simulated_tissue
 from abbe.errors import InputError
+from abbe.imaging import Image
 
 
 def test_a_dataset_is_a_sized_ordered_mapping_of_records():
@@ -71,3 +73,35 @@ def test_records_can_be_sent_to_another_process(make_folder):
 def test_the_room_needs_no_torch():
     code = "import sys, abbe.datasets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_only_channel_is_the_one_that_is_seen(make_folder):
+    dataset = folder(make_folder())
+    seen = dataset.seen_as(["nucleus"])
+    assert (dataset.channels, seen.channels) == (("grey",), ("nucleus",))
+    assert seen.notes[-1] == "the one channel of its images, grey, is taken for nucleus"
+    for before, after in zip(dataset, seen, strict=True):
+        opened = pickle.loads(pickle.dumps(after.image)).open()
+        assert opened.channels == ("nucleus",)
+        np.testing.assert_array_equal(opened.read(channels=["nucleus"]), before.image.open().read())
+    again = seen.seen_as(("DAPI", "DAPI"))  # a teacher of two channels that is shown one twice
+    assert again["a"].image.open().channels == ("DAPI",)
+    assert seen.seen_as(("nucleus",)) is seen
+    assert seen.seen_as(("nucleus", "membrane")) is seen
+    simulated = simulated_tissue(3, size=64)
+    assert simulated.seen_as(("nucleus",)) is simulated  # it has more channels, this among them
+    seven = Fixed(np.full((1, 4, 5), 7, np.uint8))
+    one = replace(simulated, channels=("x",), records=(Record("a", seven),))
+    named = one.seen_as(("nucleus",)).records[0].image.open()
+    assert named.channels == ("nucleus",)
+    assert named.read(channels=["nucleus"]).min() == 7
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An image that lies in no file."""
+
+    pixels: np.ndarray
+
+    def open(self) -> Image:
+        return Image.from_array(self.pixels, ("x",))

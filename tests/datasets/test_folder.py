@@ -314,3 +314,17 @@ def test_a_number_that_means_unknown(make_folder):
     report = check(folder(root))
     assert any("may mean 'ignore'" in each.what for each in report.problems)
     assert not any("may mean 'ignore'" in each.what for each in check(dataset).problems)
+
+
+def test_images_of_kinds_that_are_not_read_are_said(make_folder):
+    root = make_folder()
+    for name in ("x.dcm", "y.DCM", "z.czi", "notes.txt"):
+        (root / "images" / name).write_bytes(b"x")
+    unread, rest = folder(root).problems
+    assert "3 image files of kinds that Abbe does not read are left out (2 .dcm, 1 .czi;" in unread
+    assert "Convert them to TIFF or OME-Zarr" in unread
+    assert rest == "images/ holds what is no image and is left out: notes.txt"
+    for file in (root / "images").glob("*.png"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"3 image files of kinds .*\n.*holds no image that Abbe"):
+        folder(root)

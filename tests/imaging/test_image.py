@@ -193,10 +193,39 @@ def test_pixel_size_is_asked_for(tmp_path: Path) -> None:
             open_image(path, pixel_size=wrong)
 
 
-def test_given_pixel_size_overrides_the_file(tmp_path: Path) -> None:
+def test_a_given_pixel_size_fills_gaps_and_overrides_only_on_request(tmp_path: Path) -> None:
     path = write_ome_zarr(tmp_path, np.ones((1, 8, 8), np.uint8))
-    assert open_image(path).pixel_size == 0.5
-    assert open_image(path, pixel_size=0.3).pixel_size == 0.3
+    assert (open_image(path).pixel_size, open_image(path).notes) == (0.5, ())
+    filled = open_image(path, pixel_size=0.3)
+    assert filled.pixel_size == 0.5
+    assert filled.notes == (
+        "The file says 0.5 µm per pixel, you said 0.3: the file's is taken, unless you give "
+        "--override-pixel-size.",
+    )
+    overridden = open_image(path, override_pixel_size=0.3)
+    assert overridden.pixel_size == 0.3
+    assert overridden.notes == ("The file says 0.5 µm per pixel, you said 0.3: yours is taken.",)
+    for alike in (open_image(path, pixel_size=0.502), open_image(path, override_pixel_size=0.5)):
+        assert (alike.pixel_size, alike.notes) == (0.5, ())
+    with pytest.raises(InputError, match="two pixel sizes were given"):
+        open_image(path, pixel_size=0.5, override_pixel_size=0.5)
+
+
+def test_channels_are_renamed_one_by_one(tmp_path: Path) -> None:
+    path = write_png(tmp_path, np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4))
+    opened = open_image(path, channels=["membrane=green"])
+    assert opened.channels == ("red", "membrane", "blue")
+    np.testing.assert_array_equal(opened.read(channels=["membrane"]), open_image(path).read()[1:2])
+    assert open_image(path, channels=("green=red", "red=green")).channels[:2] == ("green", "red")
+    for wrong, why in {
+        ("nucleus=DAPI",): "no channel 'DAPI' to be called 'nucleus'. Its channels are: red, green",
+        ("nucleus=red", "other"): "all in order",
+        ("=red",): "all in order",
+        ("a=red", "a=green"): "no name twice",
+        ("blue=red",): "two channels would have one: blue, green, blue",
+    }.items():
+        with pytest.raises(InputError, match=why):
+            open_image(path, channels=wrong)
 
 
 @pytest.mark.parametrize("region", [(0, 0, 9, 8), (-1, 0, 4, 4), (4, 4, 4, 8), (5, 0, 2, 8)])

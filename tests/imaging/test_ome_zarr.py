@@ -155,12 +155,18 @@ def test_truncated_chunk(tmp_path: Path, pixels: np.ndarray, fmt: Any) -> None:
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=["0.4", "0.5"])
-def test_an_image_of_which_nothing_is_stored_is_not_an_image_of_zeros(
+def test_an_image_of_which_nothing_is_stored_has_nothing_in_it_and_says_so(
     tmp_path: Path, pixels: np.ndarray, fmt: Any
 ) -> None:
     path = write(tmp_path / "a.zarr", np.zeros_like(pixels), "cyx", fmt)
-    with pytest.raises(InputError, match=r"a\.zarr: none of its pixels is stored"):
-        open_image(path)
+    assert not [file for file in path.rglob("*") if file.is_file() and "." not in file.name]
+    opened = open_image(path)
+    assert (opened.shape, opened.channels) == ((101, 87), ("channel-0", "channel-1", "channel-2"))
+    assert opened.notes == (
+        "None of its pixels is stored, which says that all are 0: there is nothing in the image, "
+        "or it was never written.",
+    )
+    assert not opened.read().any()
     labels = write(tmp_path / "b.zarr", np.zeros_like(pixels[0], np.int32), "yx", fmt)
     assert not read_labels(labels).any()  # an image without objects has such labels
 
@@ -178,5 +184,39 @@ def test_chunks_under_other_names_are_not_taken_for_zeros(
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after))
-    with pytest.raises(InputError, match=r"a\.zarr: none of its pixels is stored"):
+    with pytest.raises(InputError, match=r"a\.zarr: .* '.*': all pixels would be read as 0"):
         open_image(path)
+
+
+def change(path: Path, **keys: Any) -> None:
+    """Set keys of a version 0.4 image's multiscale; None takes them out."""
+    group = zarr.open_group(path, mode="a")
+    multiscales: Any = group.attrs["multiscales"]
+    changed = {key: value for key, value in (multiscales[0] | keys).items() if value is not None}
+    group.attrs["multiscales"] = [changed]
+
+
+def test_metadata_that_lack_something_are_read_or_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write(tmp_path / "a.zarr", pixels, "cyx", FORMATS[0])
+    change(path, version=None)  # 0.4 only recommends it
+    assert open_image(path).pixel_size == pytest.approx(0.5)
+    change(path, axes=["c", "y", "x"])  # bare names, as before 0.4: no units
+    opened = open_image(path)
+    assert (opened.pixel_size, len(opened.channels)) == (None, 3)
+    np.testing.assert_array_equal(opened.read(), pixels)
+    change(path, datasets=[{"file": "0"}])
+    with pytest.raises(InputError, match=r"a\.zarr: its metadata has no 'datasets' that name"):
+        open_image(path)
+    change(path, datasets=None)
+    with pytest.raises(InputError, match=r"a\.zarr: its metadata has no 'datasets'"):
+        open_image(path)
+    change(path, axes=None)
+    with pytest.raises(InputError, match=r"a\.zarr: its metadata has no 'axes', so that it is not"):
+        open_image(path)
+    new = write(tmp_path / "b.zarr", pixels, "cyx", FORMATS[1])
+    group = zarr.open_group(new, mode="a")
+    ome: Any = group.attrs["ome"]
+    del ome["version"]
+    group.attrs["ome"] = ome
+    with pytest.raises(InputError, match=r"b\.zarr: OME-Zarr without a version is not supported"):
+        open_image(new)

@@ -146,7 +146,7 @@ def test_ome_size_without_a_physical_unit_is_not_known(tmp_path: Path, pixels: n
     assert open_image(write(tmp_path / "a.ome.tif", pixels, metadata=metadata)).pixel_size is None
 
 
-@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m", "nm"])
+@pytest.mark.parametrize("unit", ["micron", "um", "\\u00B5m", "nm", "micrometers", "Microns"])
 def test_imagej_names_and_pixel_size(tmp_path: Path, pixels: np.ndarray, unit: str) -> None:
     metadata = {"axes": "CYX", "unit": unit, "Labels": ["DAPI", "CD45", "CD8"]}
     options = {"imagej": True, "metadata": metadata, "resolution": (2.0, 2.0)}
@@ -179,12 +179,13 @@ def test_resolution_tags(
     assert open_image(path).pixel_size == (expected and pytest.approx(expected))
 
 
-def test_svs_microns_per_pixel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mpp", ["0.4990", "0,499", "4.99e-1", "49.9E-02"])
+def test_svs_microns_per_pixel(tmp_path: Path, mpp: str) -> None:
     rgb = np.zeros((64, 64, 3), np.uint8)
-    text = "Aperio Image Library v1\r\n64x64|AppMag = 20|MPP = 0.4990|Left = 25.6"
+    text = f"Aperio Image Library v1\r\n64x64|AppMag = 20|MPP = {mpp}|Left = 25.6"
     options: dict[str, Any] = {"description": text, "metadata": None, "tile": (32, 32)}
     opened = open_image(write(tmp_path / "a.svs", rgb, photometric="rgb", **options))
-    assert opened.pixel_size == 0.499
+    assert opened.pixel_size == pytest.approx(0.499)
     assert opened.channels == ("red", "green", "blue")
 
 
@@ -197,7 +198,11 @@ def test_pixels_that_are_not_square(tmp_path: Path, pixels: np.ndarray) -> None:
     path = size(0.5, 0.52)
     with pytest.raises(InputError, match=r"a\.ome\.tif.*0\.5 µm wide and 0\.52 µm high.*Resample"):
         open_image(path)
-    assert open_image(path, pixel_size=0.5).pixel_size == 0.5
+    with pytest.raises(InputError, match="--override-pixel-size"):
+        open_image(path, pixel_size=0.5)  # the file is not silent
+    opened = open_image(path, override_pixel_size=0.5)
+    assert opened.pixel_size == 0.5
+    assert opened.notes[-1].startswith("The file says 0.5 × 0.52 µm per pixel, you said 0.5")
 
 
 @pytest.mark.parametrize(("axes", "word"), [("ZYX", "3-D stack"), ("TYX", "time series")])

@@ -26,10 +26,14 @@ def in_one_part(found: Labels, minimum_area: int) -> Labels:
         return found.of_parts(numbering_of_parts(found, pool, 4, minimum_area=minimum_area))
 
 
+def components_of(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(measure.label(mask, connectivity=1))
+
+
 def parts_by_object(labels: np.ndarray) -> list[int]:
     """How many 4-connected parts each of the objects 1…n has."""
     return [
-        int(measure.label(labels[box] == number, connectivity=1).max())
+        int(components_of(labels[box] == number).max())
         for number, box in enumerate(ndimage.find_objects(labels), start=1)
         if box is not None
     ]
@@ -72,7 +76,7 @@ def test_every_object_is_in_one_part_and_large_enough(
     # Whoever had a part that is large enough is there with its largest.
     for number, box in enumerate(ndimage.find_objects(before), start=1):
         if box is not None:
-            parts = measure.label(before[box] == number, connectivity=1)
+            parts = components_of(before[box] == number)
             largest = int(np.bincount(parts.ravel())[1:].max())
             kept = int((labels[box][before[box] == number] > 0).sum())
             assert kept == (largest if largest >= minimum_area else 0)

@@ -88,9 +88,10 @@ def test_notes_on_images_are_told_once_a_kind_and_kept_for_each(package, tmp_pat
         assert said in printed
     lines = [json.loads(line) for line in (out / "predicted.jsonl").read_text().splitlines()]
     notes = {line["stem"]: line.get("notes", []) for line in lines}
-    assert notes.pop("plain") == []
+    grey = "Its one channel, grey, is taken for nucleus."
+    assert notes.pop("plain") == [grey]
     assert len(notes) == 3
-    assert all(len(own) == 1 and "0 is white" in own[0] for own in notes.values())
+    assert all("0 is white" in own[0] and own[1:] == [grey] for own in notes.values())
 
 
 def test_what_cellpose_leaves_beside_an_image_is_no_image(tmp_path):

@@ -309,3 +309,78 @@ def test_predict_needs_no_torch(package, tmp_path):
     command = [sys.executable, "-c", code, str(package), str(path), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("set()\n"), done.stdout + done.stderr
+
+
+def test_pixel_sizes_fill_gaps_override_on_request_and_are_said(tmp_path, capsys):
+    package = make_package(tmp_path / "package", pixel_size=0.5)
+    silent = write_tiff(tmp_path / "silent.tif", blobs(120, 130), pixel_size=None)
+    fine = write_tiff(tmp_path / "fine.tif", blobs(120, 130), pixel_size=0.5)
+    words = "predict", package, fine, silent, "--out"
+    assert abbe(*words, tmp_path / "a", "--pixel-size", "0.377") == 0
+    said = capsys.readouterr().out
+    note = "The file says 0.5 µm per pixel, you said 0.377: the file's is taken, unless you give"
+    assert said.count(note) == 1
+    assert f"note on 1 image: {note}" in said
+    expected = predict(package, fine)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a" / "fine.labels.tif"), expected)
+    assert open_image(tmp_path / "a" / "silent.labels.tif").pixel_size == pytest.approx(0.377)
+    assert abbe(*words, tmp_path / "b", "--override-pixel-size", "0.377") == 0
+    assert "you said 0.377: yours is taken." in capsys.readouterr().out
+    for name in ("fine", "silent"):
+        assert open_image(tmp_path / "b" / f"{name}.labels.tif").pixel_size == pytest.approx(0.377)
+    both = "--pixel-size", "0.4", "--override-pixel-size", "0.4"
+    assert abbe(*words, tmp_path / "c", *both) == 1
+    assert "give one of them" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="the file's is taken"):
+        np.testing.assert_array_equal(predict(package, fine, pixel_size=0.377), expected)
+    np.testing.assert_array_equal(
+        predict(package, fine, override_pixel_size=0.377),
+        predict(package, silent, pixel_size=0.377),
+    )
+
+
+def test_a_package_without_a_pixel_size_says_so_once(package, tmp_path, capsys):
+    for name in "abc":
+        write_tiff(tmp_path / "in" / f"{name}.tif", blobs(60, 60))
+    assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert said.count("The package does not say for which pixel size it was made") == 1
+    assert "note on 3 images: The package does not say" in said
+
+
+def test_channels_are_mapped_and_renamed(tmp_path, capsys):
+    package = make_package(tmp_path / "package")
+    grey = write_tiff(tmp_path / "grey.tif", blobs(80, 80))
+    two = tmp_path / "two.ome.tif"
+    pixels = np.stack([blobs(80, 80, seed=5), blobs(80, 80)])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["actin", "DAPI"]}}
+    tifffile.imwrite(two, pixels, metadata=metadata, photometric="minisblack")
+    assert abbe("predict", package, grey, "--out", tmp_path / "a") == 0
+    assert (
+        "note on 1 image: Its one channel, grey, is taken for nucleus." in capsys.readouterr().out
+    )
+    assert abbe("predict", package, two, "--out", tmp_path / "b") == 1
+    assert "such as nucleus=actin" in capsys.readouterr().out
+    assert abbe("predict", package, two, "--out", tmp_path / "b", "--channels", "nucleus=DAPI") == 0
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "b" / "two.labels.tif"),
+        read_labels(tmp_path / "a" / "grey.labels.tif"),
+    )
+    rgb = make_package(tmp_path / "rgb", channels=("red", "green", "blue"))
+    with pytest.raises(InputError, match=r"this is a grey image \(one channel, grey\)"):
+        predict(rgb, grey)
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((20, 20, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match=r"this is a colour image \(red, green, blue\)"):
+        predict(package, tmp_path / "rgb.tif")
+
+
+def test_image_files_that_are_not_read_are_said(package, tmp_path, capsys):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    write_tiff(tmp_path / "in" / "a.tif", blobs(60, 60))
+    for name in ("b.dcm", "sub/c.dcm", "d.nd2", "e.txt"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert said.count("3 image files of kinds that Abbe does not read are left out (2 .dcm") == 1
+    with pytest.raises(InputError, match=r"1 image file of kinds that Abbe does not read is"):
+        find_images([tmp_path / "in" / "sub"])

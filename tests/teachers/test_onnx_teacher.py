@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx as library
@@ -251,3 +252,72 @@ def test_onnx_teaches_without_torch(model: Path):
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code, str(model)], check=True, timeout=60)
+
+
+def make_typed(path: Path, kind: Any, *, last: bool, side: int | str = "side") -> Path:
+    """What is above half of the range in the first channel, divided by the range: one map."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    highest = {TensorProto.UINT8: 255, TensorProto.UINT16: 65535, TensorProto.FLOAT: 1}[kind]
+    constants = {
+        "highest": np.array([highest], np.float32),
+        "weights": np.array([1, 0], np.float32).reshape((1, 1, 1, 2) if last else (1, 2, 1, 1)),
+        "axis": np.array([3 if last else 1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["floats", "highest"], ["shares"]),
+        helper.make_node("Mul", ["shares", "weights"], ["first"]),
+        helper.make_node("ReduceSum", ["first", "axis"], ["map"], keepdims=1),
+    ]
+    sides = ["h", "w"] if side == "side" else [side, side]
+    shapes = ([1, *sides, 2], [1, *sides, 1]) if last else ([1, 2, *sides], [1, 1, *sides])
+    graph = helper.make_graph(
+        nodes,
+        "typed",
+        [helper.make_tensor_value_info("image", kind, shapes[0])],
+        [helper.make_tensor_value_info("map", TensorProto.FLOAT, shapes[1])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    library.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("side", ["side", 32])
+def test_whole_numbers_get_their_range_and_channels_may_be_last(
+    tmp_path: Path, last: bool, side: int | str
+):
+    image = SeededImage(3).open()
+    pixels = image.read(channels=CHANNELS)
+    expected = normalise(pixels, percentile_limits(pixels))[0]
+    kinds = library.TensorProto
+    for kind, steps in ((kinds.UINT8, 255), (kinds.UINT16, 65535), (kinds.FLOAT, 1e7)):
+        path = make_typed(tmp_path / "m.onnx", kind, last=last, side=side)
+        found = onnx(path, CHANNELS, tile=32, halo=8).predict(image, "a").maps["probability"]
+        assert found.shape == (1, *image.shape)
+        np.testing.assert_allclose(found[0], expected, atol=0.5 / steps + 1e-6)
+        assert expected.max() == 1  # of the range: 0 and 1 would be nearly black in uint8
+    eight = make_typed(tmp_path / "m.onnx", kinds.UINT8, last=last, side=side)
+    for preprocessing in ("scale_255", "none"):  # 8-bit values are seen as they are
+        found = onnx(eight, CHANNELS, preprocessing=preprocessing, tile=32, halo=8)
+        maps = found.predict(image, "a").maps["probability"]
+        np.testing.assert_allclose(maps[0], pixels[0] / 255, atol=1e-6)
+
+
+def test_what_whole_numbers_cannot_hold_is_refused(tmp_path: Path):
+    path = make_typed(tmp_path / "m.onnx", library.TensorProto.UINT8, last=False)
+    with pytest.raises(ConfigError, match=r"m\.onnx: reads whole numbers from 0 to 255 \(uint8\)"):
+        onnx(path, CHANNELS, preprocessing="zero_mean_unit_variance")
+    deep = Image.from_array(np.full((2, 40, 40), 300, np.uint16), CHANNELS)
+    teacher = onnx(path, CHANNELS, preprocessing="none")
+    with pytest.raises(InputError, match=r"from 0 to 255 .* but the prepared pixels go from 300"):
+        teacher.predict(deep, "a")
+
+
+def test_channels_last_of_another_number_are_named(tmp_path: Path):
+    path = make_typed(tmp_path / "m.onnx", library.TensorProto.FLOAT, last=True, side=32)
+    with pytest.raises(ConfigError, match=r"shape \(1, 32, 32, 2\); if its channels are the last"):
+        onnx(path, ("a", "b", "c"))

@@ -26,7 +26,9 @@ class BenchArguments:
     channels: tuple[str, ...] | None = None
     """Names of all the images' channels in order, where the files do not say."""
     pixel_size: float | None = None
-    """µm per pixel of the images, where the files do not say or are wrong."""
+    """µm per pixel of the images, where the files do not say."""
+    override_pixel_size: float | None = None
+    """µm per pixel of the images, whatever the files say."""
     side: int | None = None
     """Side of the mirrored test image, px; 2048 where omitted."""
     repeats: int | None = None
@@ -43,7 +45,9 @@ class BenchArguments:
     """Draw the whole jobs by part to this file (.png, .svg)."""
 
 
-_OF_OBJECTS = ("images", "channels", "pixel_size", "side", "compare", "picture")
+_OF_OBJECTS = (
+    "images", "channels", "pixel_size", "override_pixel_size", "side", "compare", "picture"
+)  # fmt: skip
 """Options that a promptable package has no use for."""
 
 
@@ -105,6 +109,7 @@ def _measure_promptable(arguments: BenchArguments, package: "Package") -> int:
 
 
 def _measure(arguments: BenchArguments, package: "Package") -> int:
+    from abbe.imaging import Reading
     from abbe.runtime.bench import SIDE, bench
     from abbe.runtime.bench_common import REPEATS
     from abbe.runtime.bench_picture import check_picture, draw
@@ -116,8 +121,7 @@ def _measure(arguments: BenchArguments, package: "Package") -> int:
     result = bench(
         package,
         find_images(arguments.images),
-        channels=arguments.channels,
-        pixel_size=arguments.pixel_size,
+        reading=Reading(arguments.channels, arguments.pixel_size, arguments.override_pixel_size),
         side=SIDE if arguments.side is None else arguments.side,
         repeats=REPEATS if arguments.repeats is None else arguments.repeats,
         threads=arguments.threads,

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from abbe.cli.arguments import parse, say
 from abbe.errors import ConfigError
 from abbe.foreign_text import shown
+
+if TYPE_CHECKING:
+    from abbe.imaging import Reading
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
@@ -37,7 +40,9 @@ class PredictArguments:
     channels: tuple[str, ...] | None = None
     """Names of all the images' channels in order, where the files do not say."""
     pixel_size: float | None = None
-    """µm per pixel of the images, where the files do not say or are wrong."""
+    """µm per pixel of the images, where the files do not say."""
+    override_pixel_size: float | None = None
+    """µm per pixel of the images, whatever the files say."""
     engine: Literal["openvino", "onnxruntime"] | None = None
     """What runs the network; the package's choice where omitted."""
     precision: Literal["fp32", "bf16", "int8"] | None = None
@@ -80,15 +85,18 @@ examples:
   abbe predict packages/tissue-types slide.svs --out results/ --results table geojson overview
   abbe predict packages/polyps images/ --prompts boxes.csv --out results/
   abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
-      --pixel-size 0.25"""
+      --pixel-size 0.25                       (for files that do not say)
+  abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5"""
     arguments = parse(PredictArguments, "predict", words, description)
-    from abbe.runtime.many import Job, find_images, predict_many
+    from abbe.runtime.many import Job, find_images, left_out, predict_many
     from abbe.runtime.package import read_package
     from abbe.runtime.tasks import ready_for_files
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
     images = find_images(arguments.images, arguments.out)
+    for line in left_out(arguments.images, arguments.out):
+        say(f"note: {line}")
     package = read_package(arguments.package)
     if package.description.task == "promptable":
         return _run_prompted(arguments, images)
@@ -97,8 +105,7 @@ examples:
     ready = ready_for_files(
         package,
         images,
-        arguments.channels,
-        arguments.pixel_size,
+        _reading(arguments),
         engine=arguments.engine,
         precision=arguments.precision,
         threads=arguments.threads,
@@ -109,11 +116,22 @@ examples:
     for note in ready.engine.notes:
         say(note)
     results = arguments.results or ready.results[:1]
-    job = Job(results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    job = Job(results, _reading(arguments), arguments.zarr_version)
     with _progress(len(images)) as report:
         outcome = predict_many(ready, images, arguments.out, job, report)
     say(outcome.summary())
     return 1 if outcome.failed else 0
+
+
+def _reading(arguments: PredictArguments) -> "Reading":
+    from abbe.imaging import Reading
+
+    if arguments.pixel_size is not None and arguments.override_pixel_size is not None:
+        raise ConfigError(
+            "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
+            "they say: give one of them"
+        )
+    return Reading(arguments.channels, arguments.pixel_size, arguments.override_pixel_size)
 
 
 def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
@@ -141,7 +159,7 @@ def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
     networks = ready.networks
     say(f"{ready.package.description.title}: {networks.engine}, encoder in {networks.precision}")
     results = arguments.results or ("labels",)
-    job = Job(results, arguments.channels, arguments.pixel_size, arguments.zarr_version)
+    job = Job(results, _reading(arguments), arguments.zarr_version)
     with _progress(len(images)) as report:
         outcome = predict_prompted(ready, images, prompts, arguments.out, job, report)
     say(outcome.summary())

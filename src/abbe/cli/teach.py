@@ -61,11 +61,14 @@ examples:
         raise ConfigError("--json belongs to --plan: give both, or neither")
     build.require_trust(arguments.teacher, trust_code=arguments.trust_code)
     dataset = build.collect(arguments.data)
+    build.tell_problems(dataset)
     teacher = build.build_teacher(arguments.teacher, dataset, trust_code=arguments.trust_code)
     if arguments.plan:
         plan = teachers.plan(teacher, dataset, arguments.out)
         return _say_plan(plan, arguments.allow_failed, as_json=arguments.json)
-    say(teachers.introduction(teachers.provenance_of(teacher, dataset)))
+    provenance = teachers.provenance_of(teacher, dataset)
+    dataset = build.seen_by(dataset, provenance.channels, f"the teacher {provenance.teacher}")
+    say(teachers.introduction(provenance))
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
     report = teachers.teach(teacher, dataset, arguments.out)

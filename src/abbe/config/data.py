@@ -37,8 +37,9 @@ class Data(Section):
     objects: Literal["cell", "nucleus"] = "cell"
     """What is labelled, where a set offers both (tissuenet, simulated)."""
     pixel_size: Annotated[float, Field(gt=0)] | None = None
-    """µm per pixel, where the files do not say or are wrong; of slides, at their finest level and
-    only where they do not say."""
+    """µm per pixel, where the files do not say; of slides, at their finest level."""
+    override_pixel_size: Annotated[float, Field(gt=0)] | None = None
+    """µm per pixel, whatever the files say: for files that are wrong."""
     tile_pixel_size: Annotated[float, Field(gt=0)] = 0.5
     """µm per pixel of the tiles (slides only)."""
     stride: Annotated[int, Field(ge=1)] | None = None
@@ -84,6 +85,11 @@ class Data(Section):
                 raise ValueError(f"{key} is about slides: leave it out, or set kind: slides")
         if isinstance(self.labelled, float) and not 0 <= self.labelled <= 1:
             raise ValueError("labelled as a share lies between 0 and 1; a count has no decimals")
+        if self.pixel_size is not None and self.override_pixel_size is not None:
+            raise ValueError(
+                "pixel_size fills in where files do not say, override_pixel_size goes before what "
+                "they say: give one of them"
+            )
         if abs(sum(self.fractions) - 1) > 1e-6:
             raise ValueError(f"fractions must add up to 1, not {sum(self.fractions):g}")
         return self

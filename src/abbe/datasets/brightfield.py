@@ -7,6 +7,7 @@ import numpy as np
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Slide, open_slide
+from abbe.imaging.other_kinds import not_read
 
 SLIDE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".qptiff", ".tif",
@@ -37,8 +38,16 @@ def find_slides(root: Path) -> list[Path]:
         if file.name.lower().endswith(SLIDE_SUFFIXES) and not file.name.startswith(".")
     )
     if not found:
-        raise InputError(f"{root} holds no slide; slides end in {', '.join(SLIDE_SUFFIXES)}")
+        unread = slides_not_read(root)
+        why = "" if unread is None else f"{unread}\n"
+        raise InputError(f"{why}{root} holds no slide; slides end in {', '.join(SLIDE_SUFFIXES)}")
     return found
+
+
+def slides_not_read(root: Path) -> str | None:
+    """What to say of files in a folder of slides that Abbe does not read; None without any."""
+    inside = root.is_dir() and not root.name.lower().endswith(".zarr")
+    return not_read(sorted(root.iterdir()), root) if inside else None
 
 
 def require_colours(root: Path, channels: tuple[str, ...] | None) -> None:
@@ -55,7 +64,11 @@ def require_colours(root: Path, channels: tuple[str, ...] | None) -> None:
 
 
 def open_brightfield(
-    path: Path, *, channels: tuple[str, ...] | None = None, pixel_size: float | None = None
+    path: Path,
+    *,
+    channels: tuple[str, ...] | None = None,
+    pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
 ) -> tuple[Slide, float | None]:
     """A slide whose three channels of 8 bits are called red, green and blue.
 
@@ -67,6 +80,7 @@ def open_brightfield(
         channels: "red", "green", "blue" where the user says that the file's three channels are
             colours, whatever it calls them.
         pixel_size: Of the finest level in µm, where the file does not say.
+        override_pixel_size: The same, whatever the file says.
 
     Returns:
         The slide, and the pixel size if it was made use of; give it to `open_again`.
@@ -75,17 +89,21 @@ def open_brightfield(
         InputError: The file is damaged, or holds anything but colours of 8 bits.
         MissingExtraError: The format needs ``abbe[wsi]``.
     """
-    slide = open_slide(path, channels=channels)
+    slide = open_slide(
+        path, channels=channels, pixel_size=pixel_size, override_pixel_size=override_pixel_size
+    )
     _require_brightfield(slide)
-    missing = pixel_size if slide.pixel_size is None else None
-    if slide.channels != CHANNELS or missing is not None:
-        slide = open_again(path, missing)
-    return slide, missing
+    given = override_pixel_size
+    if given is None and slide.pixel_size == pixel_size:
+        given = pixel_size
+    if slide.channels != CHANNELS:
+        slide = open_again(path, given)
+    return slide, given
 
 
 def open_again(path: Path, pixel_size: float | None) -> Slide:
     """Open a slide of which `open_brightfield` has found that it holds colours."""
-    return open_slide(path, channels=CHANNELS, pixel_size=pixel_size)
+    return open_slide(path, channels=CHANNELS, override_pixel_size=pixel_size)
 
 
 def overview(slide: Slide) -> Image:

@@ -9,6 +9,7 @@ from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channel
 from abbe.datasets.folder import listing
 from abbe.datasets.splits import require_whole_groups
 from abbe.errors import InputError
+from abbe.imaging.other_kinds import not_read
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -18,6 +19,7 @@ def class_folder(
     *,
     classes: Sequence[str] | None = None,
     pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
 ) -> Dataset:
     """A folder with one folder of images a class, perhaps inside ``train``, ``val`` and ``test``.
 
@@ -25,6 +27,7 @@ def class_folder(
         path: The folder.
         classes: Names of the classes, in order; the names of the folders where omitted.
         pixel_size: In µm, where the files do not say.
+        override_pixel_size: In µm, whatever the files say.
 
     Raises:
         InputError: There is no image, or a folder whose name is no class.
@@ -38,21 +41,25 @@ def class_folder(
             records.append(
                 Record(
                     f"{prefix}{label}/{file.stem}",
-                    FileImage(file, None, pixel_size),
+                    FileImage(file, None, pixel_size, override_pixel_size),
                     split=split,
                     columns={"class": label},
                 )
             )
     if not records:
+        unread = not_read(sorted(root.rglob("*")), root)
+        why = "" if unread is None else f"{unread}\n"
         raise InputError(
-            f"{root} holds no images in folders of classes; expected is <class>/<image>, or "
+            f"{why}{root} holds no images in folders of classes; expected is <class>/<image>, or "
             f"train/<class>/<image> and so on ({', '.join(SUFFIXES)})"
         )
     found = tuple(sorted({record.columns["class"] for record in records}))
+    unread = not_read(sorted(root.rglob("*")), root)
     return Dataset(
         root.resolve().name,
         tuple(records),
         channels_of(records),
+        problems=() if unread is None else (unread,),
         classes=found if classes is None else tuple(classes),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
-from abbe.imaging import Image, open_image, read_labels
+from abbe.imaging import Image, matching, open_image, read_labels
 from abbe.imaging.label_checks import equals_image
 
 SPLITS = ("train", "val", "test")
@@ -41,10 +41,35 @@ class FileImage:
     path: Path
     channels: tuple[str, ...] | None = None
     pixel_size: float | None = None
+    override_pixel_size: float | None = None
 
     def open(self) -> Image:
-        """Open the file; ``channels`` and ``pixel_size`` (µm) go before what the file says."""
-        return open_image(self.path, channels=self.channels, pixel_size=self.pixel_size)
+        """Open the file; arguments are those of `open_image`."""
+        return open_image(
+            self.path,
+            channels=self.channels,
+            pixel_size=self.pixel_size,
+            override_pixel_size=self.override_pixel_size,
+        )
+
+
+@dataclass(frozen=True)
+class OneChannel:
+    """An image whose one channel goes by another name."""
+
+    source: ImageSource
+    name: str
+
+    def open(self) -> Image:
+        """The image; where it has more channels after all, these keep their names."""
+        image = self.source.open()
+        return image.with_channels((self.name,)) if len(image.channels) == 1 else image
+
+
+def _called(image: ImageSource, name: str) -> ImageSource:
+    if isinstance(image, FileImage):  # it stays one: more is known of it
+        return replace(image, channels=(name,))
+    return OneChannel(image, name)
 
 
 @dataclass(frozen=True)
@@ -216,6 +241,18 @@ class Dataset:
         if name not in SPLITS:
             raise InputError(f"there is no split '{name}'; allowed are {', '.join(SPLITS)}")
         return self.having(record for record in self.records if record.split == name)
+
+    def seen_as(self, wanted: Iterable[str]) -> "Dataset":
+        """The same data set, its one channel called as the only one that is wanted; a note says so.
+
+        It stays as it is where the names fit already, or where there is more than one channel.
+        """
+        names = tuple(dict.fromkeys(wanted))
+        if matching(self.channels, names) in (None, names):
+            return self
+        note = f"the one channel of its images, {self.channels[0]}, is taken for {names[0]}"
+        records = tuple(replace(r, image=_called(r.image, names[0])) for r in self.records)
+        return replace(self, records=records, channels=names, notes=(*self.notes, note))
 
     def with_splits(self, splits: Mapping[str, str]) -> "Dataset":
         """The same data set with the split of each id in ``splits``; the others get None.

@@ -13,6 +13,7 @@ from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Reco
 from abbe.errors import InputError
 from abbe.imaging.label_names import MASK_NAMES, beside
 from abbe.imaging.labels import read_numbers
+from abbe.imaging.other_kinds import is_other_kind, not_read
 from abbe.tables import read_csv
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
@@ -39,6 +40,7 @@ def folder(
     channels: Sequence[str] | None = None,
     labels: str | os.PathLike[str] | None = "labels",
     pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
     group: str | None = None,
     types: str | os.PathLike[str] | None = None,
     classes: Sequence[str] = (),
@@ -51,6 +53,7 @@ def folder(
         channels: Names of the images' channels, where the files do not say.
         labels: Folder of the labels inside ``path``, such as "labels/expert1"; None for no labels.
         pixel_size: µm per px, where the files do not say.
+        override_pixel_size: µm per px, whatever the files say.
         group: Column of ``index.csv`` that names the patient, slide or video ("group" if there).
         types: Folder inside ``path`` of pictures that number the class of each pixel, named like
             the images; see `Record`.
@@ -74,7 +77,7 @@ def folder(
     records = tuple(
         Record(
             id=id,
-            image=FileImage(file, names, pixel_size),
+            image=FileImage(file, names, pixel_size, override_pixel_size),
             label=FileLabel(label_files[id], ignore) if id in label_files else None,
             split=table.split_of(id),
             group=table.group_of(id, group),
@@ -131,11 +134,13 @@ def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         what = "has no folder images/" if root.is_dir() else "is not a folder"
         raise InputError(f"{root} {what}; {LAYOUT}")
     images, others = _files_by_id(directory, IMAGE_SUFFIXES)
+    unread = not_read([directory / name for name in others], directory)
     if not images:
-        raise InputError(f"{directory} holds no image that Abbe reads; {LAYOUT}")
-    problems = []
-    if others:
-        problems.append(f"images/ holds what is no image and is left out: {listing(others)}")
+        why = "" if unread is None else f"{unread}\n"
+        raise InputError(f"{why}{directory} holds no image that Abbe reads; {LAYOUT}")
+    problems = [] if unread is None else [unread]
+    if rest := [name for name in others if not is_other_kind(name)]:
+        problems.append(f"images/ holds what is no image and is left out: {listing(rest)}")
     masks = {id: file for id, file in images.items() if beside(id, images, _BESIDE_IMAGES)}
     if masks:
         names = listing(file.name for file in masks.values())

@@ -64,7 +64,7 @@ def nct_crc(path: str | os.PathLike[str], *, stain_normalised: bool = True) -> D
     records = [
         Record(
             f"{split}/{file.stem}",
-            FileImage(file, COLOURS, 0.5),
+            FileImage(file, COLOURS, override_pixel_size=0.5),
             split=split,
             columns={"class": label},
         )
@@ -97,7 +97,9 @@ def bach(path: str | os.PathLike[str]) -> Dataset:
     inside = root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"
     photos = next((folder for folder in inside if folder.is_dir()), root)
     records = [
-        Record(file.stem, FileImage(file, COLOURS, 0.42), columns={"class": label})
+        Record(
+            file.stem, FileImage(file, COLOURS, override_pixel_size=0.42), columns={"class": label}
+        )
         for label, file in class_files(photos)
     ]
     if not records:

@@ -110,7 +110,7 @@ def monuseg(path: str | os.PathLike[str]) -> Dataset:
             problems.append(f"{annotation.name} has no image: left out")
             continue
         split = _part_of(annotation, root)
-        source = FileImage(image, COLOURS, 0.25)
+        source = FileImage(image, COLOURS, override_pixel_size=0.25)
         label = XmlOutlines(annotation, image)
         records.append(Record(image.stem, source, label, split, patient_of(image.stem)))
     if not records:
@@ -149,7 +149,7 @@ def nucls(path: str | os.PathLike[str]) -> Dataset:
         records.append(
             Record(
                 file.stem,
-                FileImage(file, COLOURS, 0.2),
+                FileImage(file, COLOURS, override_pixel_size=0.2),
                 NuclsLabel(table, file, "instances") if known else None,
                 group=patient_of(file.stem),
                 types=NuclsLabel(table, file, "types") if known else None,

@@ -123,7 +123,7 @@ def bcss(path: str | os.PathLike[str]) -> Dataset:
         records.append(
             Record(
                 file.stem,
-                FileImage(file, COLOURS, float(match[3])),
+                FileImage(file, COLOURS, override_pixel_size=float(match[3])),
                 label,
                 group=match[1],
                 columns={"institute": match[2]},

@@ -10,7 +10,7 @@ import numpy as np
 
 from abbe.datasets.collection import Record, label_of
 from abbe.errors import StoreError
-from abbe.imaging import PERCENTILE, Image, Region, Scaling, normalise
+from abbe.imaging import PERCENTILE, Image, Region, Scaling, matching, normalise
 from abbe.targets import TargetStore
 
 MEMORY_LIMIT = 4 << 30
@@ -171,7 +171,7 @@ def _read_target(
     if targets is None or id not in targets or targets.entry(id).empty:
         return None
     entry = targets.entry(id)
-    if entry.image_sha256 != image.sha256(targets.provenance.channels):
+    if entry.image_sha256 != image.sha256(_taught(image, targets)):
         raise StoreError(
             f"{targets.path}: the target of '{id}' was made from other pixels than the image has "
             "now. Teach this image again, or give the images that the teacher saw"
@@ -185,6 +185,12 @@ def _read_target(
             f"but the image {image.shape[0]} x {image.shape[1]}: write a target of the image's size"
         )
     return kind, target
+
+
+def _taught(image: Image, targets: TargetStore) -> tuple[str, ...]:
+    """The image's channels that the teacher saw; it may have called the only one otherwise."""
+    channels = targets.provenance.channels
+    return matching(image.channels, channels) or channels
 
 
 def _raw_target(targets: TargetStore, id: str, kind: str) -> np.ndarray:

@@ -113,13 +113,15 @@ def index_tiles(
     rules: TileRules = USUAL_TILES,
     *,
     slide_pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
     channels: tuple[str, ...] | None = None,
 ) -> TileIndex:
     """Lay a grid over one slide and judge each place; arguments and errors as in `slide_tiles`.
 
     The answer is kept as long as the process lives, and given again while the slide is the same.
     """
-    return _index(path, _state(path), rules, slide_pixel_size, channels)
+    sizes = slide_pixel_size, override_pixel_size
+    return _index(path, _state(path), rules, sizes, channels)
 
 
 def _state(path: Path) -> tuple[Path, int, int]:
@@ -142,11 +144,13 @@ def _index(
     path: Path,
     state: tuple[Path, int, int],
     rules: TileRules,
-    slide_pixel_size: float | None,
+    sizes: tuple[float | None, float | None],
     channels: tuple[str, ...] | None,
 ) -> TileIndex:
-    """The index of a slide; ``state`` tells new files."""
-    slide, given = open_brightfield(path, channels=channels, pixel_size=slide_pixel_size)
+    """The index of a slide; ``state`` tells new files, ``sizes`` fill in or override."""
+    slide, given = open_brightfield(
+        path, channels=channels, pixel_size=sizes[0], override_pixel_size=sizes[1]
+    )
     whole = slide.at(rules.pixel_size)
     height, width = whole.shape
     if min(height, width) < rules.tile:

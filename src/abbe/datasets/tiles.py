@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from abbe.datasets.brightfield import CHANNELS, find_slides, open_again, require_colours
+from abbe.datasets.brightfield import (
+    CHANNELS,
+    find_slides,
+    open_again,
+    require_colours,
+    slides_not_read,
+)
 from abbe.datasets.collection import Dataset, Record
 from abbe.datasets.tile_index import USUAL_TILES, TileIndex, TileRules, index_tiles
 from abbe.datasets.tile_picture import draw_tiles
@@ -57,6 +63,7 @@ def slide_tiles(
     rules: TileRules = USUAL_TILES,
     *,
     slide_pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
     channels: Sequence[str] | None = None,
     picture: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -71,6 +78,7 @@ def slide_tiles(
         rules: Where tiles lie, and which are taken.
         slide_pixel_size: Of the slides themselves in µm, where their files do not say; the others
             keep their own.
+        override_pixel_size: The same, whatever the files say.
         channels: "red", "green", "blue" to say that the files' three channels are colours, whatever
             they call them. Otherwise their names say it in any case, or are numbers or missing.
         picture: Where to draw what was taken (PNG); see `draw_tiles`. It is drawn even if nothing
@@ -86,8 +94,15 @@ def slide_tiles(
     root = Path(path)
     named = None if channels is None else tuple(channels)
     require_colours(root, named)
-    judge = partial(index_tiles, rules=rules, slide_pixel_size=slide_pixel_size, channels=named)
+    judge = partial(
+        index_tiles,
+        rules=rules,
+        slide_pixel_size=slide_pixel_size,
+        override_pixel_size=override_pixel_size,
+        channels=named,
+    )
     judged = _judge_all(find_slides(root), judge, progress)
+    unread = slides_not_read(root)
     indices = [each for each in judged if isinstance(each, TileIndex)]
     if picture is not None and indices:
         draw_tiles(indices, picture)
@@ -100,6 +115,7 @@ def slide_tiles(
         records=tuple(record for index in usable for record in _records(index)),
         channels=CHANNELS,
         notes=tuple(f"{index.path.name}: {index.counts()}" for index in usable),
+        problems=() if unread is None else (unread,),
         left_out=tuple(str(error) for error in errors),
     )
 

@@ -1,18 +1,21 @@
 """Pixels in and out: open any image lazily by region, read and write labels, make pictures."""
 
+from abbe.imaging.channels import lacking, matching
 from abbe.imaging.image import Image, Region
 from abbe.imaging.labels import outlines, read_labels, write_labels
 from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
-from abbe.imaging.opening import open_image
+from abbe.imaging.opening import AS_THEY_SAY, Reading, open_image
 from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
 from abbe.imaging.scaling import PERCENTILE, Scaling, ScalingKind, scaling_in_words
 from abbe.imaging.slide import Slide, open_slide, slide_of
 from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels
 
 __all__ = [
+    "AS_THEY_SAY",
     "PERCENTILE",
     "Image",
+    "Reading",
     "Region",
     "Scaling",
     "ScalingKind",
@@ -24,6 +27,8 @@ __all__ = [
     "contact_sheet",
     "draw_outlines",
     "image_limits",
+    "lacking",
+    "matching",
     "normalise",
     "open_image",
     "open_slide",

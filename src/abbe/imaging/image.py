@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +13,7 @@ import numpy as np
 
 from abbe.errors import AbbeError, InputError
 from abbe.imaging.bounds import MOST_CHANNELS, check_size
+from abbe.imaging.channels import renamed, renames_in
 
 _NO_DATA = 3e38
 
@@ -193,6 +195,12 @@ class Image:
         self._check_finite(pixels, indices)
         return pixels
 
+    def with_channels(self, names: Sequence[str]) -> "Image":
+        """The same image with other names for its channels, one each."""
+        renamed = copy(self)
+        renamed.channels = tuple(names)
+        return renamed
+
     def require_pixel_size(self) -> float:
         """The pixel size in µm.
 
@@ -332,6 +340,8 @@ def channel_names(
 ) -> tuple[str, ...]:
     """Channel names: the user's, else the file's, else grey; red, green, blue; channel-0, ….
 
+    The user names all, or renames some: "nucleus=DAPI" calls the file's DAPI nucleus.
+
     "red, green, blue" is what a reader says it found in an RGB file. A name that a file gives
     twice gets "-2", "-3" … from its second time on.
 
@@ -351,6 +361,8 @@ def channel_names(
         return default
     if isinstance(given, str):
         given = (given,)
+    if (renames := renames_in(given, source)) is not None:
+        return renamed(default, renames, source)
     if len(given) != count:
         raise InputError(
             f"{source}: it has {count} channel{'s' if count > 1 else ''} ({', '.join(default)}), "

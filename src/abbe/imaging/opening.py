@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_shape
+from abbe.imaging.channels import renames_in
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
-from abbe.imaging.units import printed, square
+from abbe.imaging.plates import field_name
+from abbe.imaging.units import SQUARE_TOLERANCE, printed, square
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -37,6 +39,7 @@ def open_image(
     *,
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
 ) -> Image:
     """Open a 2-D image; pixels are read later, by region where the format allows.
 
@@ -49,34 +52,85 @@ def open_image(
 
     Args:
         path: A file, or the folder of an OME-Zarr image.
-        channels: Names for all channels of the file, in its order.
-        pixel_size: In µm; overrides what the file says.
+        channels: Names for all channels of the file, in its order; or new names for some of them,
+            as "nucleus=DAPI".
+        pixel_size: In µm, where the file does not say; what a file says goes before it.
+        override_pixel_size: In µm, whatever the file says.
 
     Raises:
         InputError: The file is missing, unreadable, damaged, truncated, of an unsupported kind,
             without a single stored pixel, a stack or a time series, too large to be decoded
-            whole; its pixels are not square; the number of names is wrong. The message names the
-            file and says what to do.
+            whole; its pixels are not square; the number of names is wrong; both pixel sizes are
+            given. The message names the file and says what to do.
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
     path = Path(path)
     source = str(path)
-    contents = contents_of(path, channels, npz_keys=("image", "images", "X"))
+    all_named = None if renames_in(channels, source) else channels
+    contents = contents_of(path, all_named, npz_keys=("image", "images", "X"))
     if contents.empty:
         raise InputError(
             f"{path}: none of its pixels is stored, so that all would be 0: it was never written, "
             "or is damaged. Copy or export it again."
         )
-    given = positive_size(pixel_size, source)
-    if given is None:
-        contents = _measured(contents)
+    contents = _measured(contents)
+    size, notes = _pixel_size(contents, source, pixel_size, override_pixel_size)
     return Image(
-        path.name,
+        (field_name(path) if path.is_dir() else None) or path.name,
         channel_names(source, contents.channel_count, contents.channels, channels),
-        contents,
-        pixel_size=given or square(contents.pixel_size, source),
+        replace(contents, notes=(*contents.notes, *notes)),
+        pixel_size=size,
         source=source,
     )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the user has files read; arguments as for `open_image`."""
+
+    channels: tuple[str, ...] | None = None
+    pixel_size: float | None = None
+    override_pixel_size: float | None = None
+
+    def open(self, path: Path) -> Image:
+        """Open a file so."""
+        return open_image(
+            path,
+            channels=self.channels,
+            pixel_size=self.pixel_size,
+            override_pixel_size=self.override_pixel_size,
+        )
+
+
+AS_THEY_SAY = Reading()
+"""The user says nothing, and files are read as they say themselves."""
+
+
+def _pixel_size(
+    contents: Contents, source: str, filling: float | None, overriding: float | None
+) -> tuple[float | None, tuple[str, ...]]:
+    """The file's pixel size or the user's, and a note where they differ."""
+    filling, overriding = positive_size(filling, source), positive_size(overriding, source)
+    if filling is not None and overriding is not None:
+        raise InputError(
+            f"{source}: two pixel sizes were given. --pixel-size fills in where files do not say, "
+            "--override-pixel-size goes before what they say: give one of them."
+        )
+    if overriding is not None:
+        said = contents.pixel_size
+    else:
+        said = square(contents.pixel_size, source)
+        said = None if said is None else (said, said)
+    given = filling if overriding is None else overriding
+    if said is None or given is None:
+        return (given if said is None else said[0]), ()
+    if all(abs(given - side) <= SQUARE_TOLERANCE * side for side in said):
+        return (said[0] if overriding is None else given), ()
+    sides = f"{said[1]:.4g}" if said[0] == said[1] else f"{said[1]:.4g} × {said[0]:.4g}"
+    note = f"The file says {sides} µm per pixel, you said {given:.4g}: "
+    if overriding is not None:
+        return given, (note + "yours is taken.",)
+    return said[0], (note + "the file's is taken, unless you give --override-pixel-size.",)
 
 
 def _measured(contents: Contents) -> Contents:

@@ -110,19 +110,23 @@ def open_slide(
     *,
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
 ) -> Slide:
     """Open a slide with all its levels; nothing but tables is read.
 
     Args:
         path: Anything that `open_image` reads.
         channels: As for `open_image`.
-        pixel_size: Of the finest level, in µm; overrides what the file says.
+        pixel_size, override_pixel_size: Of the finest level, in µm; as for `open_image`.
 
     Raises:
         InputError: As for `open_image`; or the levels of a pyramid do not fit each other.
         MissingExtraError: The format needs ``abbe[wsi]``.
     """
-    return slide_of(open_image(path, channels=channels, pixel_size=pixel_size))
+    image = open_image(
+        path, channels=channels, pixel_size=pixel_size, override_pixel_size=override_pixel_size
+    )
+    return slide_of(image)
 
 
 def slide_of(image: Image) -> Slide:

@@ -12,6 +12,9 @@ from abbe.imaging.units import length, number, plausible
 _RESOLUTION_UNITS = {2: "inch", 3: "cm", 4: "mm", 5: "um"}
 
 
+_MPP = re.compile(r"\bMPP\s*=\s*([0-9.,]+(?:[eE][+-]?[0-9]+)?)")
+
+
 def names_in_tiff(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, count: int
 ) -> tuple[str, ...] | None:
@@ -67,7 +70,7 @@ def pixel_size_in_tiff(
             )
         if size:
             return size, ()
-    if tif.is_svs and (found := re.search(r"\bMPP\s*=\s*([0-9.,]+)", page.description)):
+    if tif.is_svs and (found := re.search(_MPP, page.description)):
         size = length(number(found[1]), "um")
         return _both(size, size), ()
     if resolution:

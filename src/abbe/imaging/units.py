@@ -30,12 +30,12 @@ _MICROMETRES = {
     "micrometer": 1.0,
     "micrometre": 1.0,
     "micron": 1.0,
-    "microns": 1.0,
     "nanometer": 1e-3,
     "nanometre": 1e-3,
     "picometer": 1e-6,
     "angstrom": 1e-4,
     "inch": 25400.0,
+    "inche": 25400.0,  # "inches" without its s
 }
 
 
@@ -45,7 +45,7 @@ def micrometres_per(unit: str | None) -> float | None:
         return None
     # ImageJ writes the sign escaped; the Greek letter and the micro sign look alike.
     unit = unit.strip().replace("\\u00B5", "µ").replace("μ", "µ").lower()
-    return _MICROMETRES.get(unit)
+    return _MICROMETRES.get(unit, _MICROMETRES.get(unit.removesuffix("s")))  # "micrometers"
 
 
 def length(value: float, unit: str | None) -> float | None:
@@ -57,7 +57,7 @@ def length(value: float, unit: str | None) -> float | None:
 
 
 def number(text: object) -> float:
-    """A number as metadata spell it, with a comma or a point; NaN where it is none."""
+    """A number as metadata spell it, such as 0.25, 0,25 or 2.5e-1; NaN where it is none."""
     try:
         return float(str(text).strip().replace(",", "."))
     except ValueError:
@@ -96,7 +96,7 @@ def square(pixel_size: tuple[float, float] | None, source: str) -> float | None:
     if abs(vertical - horizontal) > SQUARE_TOLERANCE * mean:
         raise InputError(
             f"{source}: pixels are {horizontal:g} µm wide and {vertical:g} µm high, but Abbe "
-            "needs square ones. Resample the image, or give one size with --pixel-size (in an "
-            "experiment data.pixel_size)."
+            "needs square ones. Resample the image, or give one size with --override-pixel-size "
+            "(in an experiment data.override_pixel_size)."
         )
     return mean

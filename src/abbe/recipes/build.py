@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from abbe import config, datasets, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
+from abbe.foreign_text import shown
+from abbe.imaging.channels import RGB, lacking
 from abbe.recipes.slides import slide_tiles
 from abbe.teachers import Teacher
 
@@ -67,7 +69,9 @@ def collect(data: config.Data) -> Dataset:
     elif data.kind == "bbbc038":
         dataset = datasets.bbbc038(data.path, channels=data.channels, fold=data.fold)
     elif data.kind == "classes":
-        dataset = datasets.class_folder(data.path, pixel_size=data.pixel_size)
+        dataset = datasets.class_folder(
+            data.path, pixel_size=data.pixel_size, override_pixel_size=data.override_pixel_size
+        )
     elif data.kind == "slides":
         dataset = slide_tiles(data)
     elif data.kind in PUBLISHED:
@@ -86,6 +90,7 @@ def collect(data: config.Data) -> Dataset:
             ignore=data.ignore,
             classes=data.classes,
             pixel_size=data.pixel_size,
+            override_pixel_size=data.override_pixel_size,
             group=data.group,
         )
     return dataset.where(**data.where) if data.where else dataset
@@ -93,12 +98,21 @@ def collect(data: config.Data) -> Dataset:
 
 _READ: Mapping[str, frozenset[str]] = {
     "folder": frozenset(
-        ("channels", "labels", "ignore", "types", "classes", "group", "pixel_size")
+        (
+            "channels",
+            "labels",
+            "ignore",
+            "types",
+            "classes",
+            "group",
+            "pixel_size",
+            "override_pixel_size",
+        )
     ),
     "tissuenet": frozenset(("group",)),
     "bbbc038": frozenset(("channels",)),
-    "classes": frozenset(("pixel_size",)),
-    "slides": frozenset(("channels", "pixel_size")),
+    "classes": frozenset(("pixel_size", "override_pixel_size")),
+    "slides": frozenset(("channels", "pixel_size", "override_pixel_size")),
 }
 """By kind, which keys about the images' contents are read; published sets say the channels only."""
 
@@ -268,6 +282,25 @@ def workers(wanted: int | str) -> int:
     return wanted if isinstance(wanted, int) else min(8, max(1, (os.cpu_count() or 2) // 2))
 
 
+def seen_by(dataset: Dataset, sees: Sequence[str], who: str) -> Dataset:
+    """The data set with the names for channels by which it is seen, and a line on what that took.
+
+    Raises:
+        InputError: as `check_channels`.
+    """
+    named = dataset.seen_as(sees)
+    check_channels(named, sees, who)
+    if named is not dataset:
+        print(shown(f"{dataset.name}: {named.notes[-1]}"), flush=True)
+    return named
+
+
+def tell_problems(dataset: Dataset) -> None:
+    """Print what was amiss when the images were listed, a line each."""
+    for problem in dataset.problems:
+        print(shown(f"warning: {problem}"), flush=True)
+
+
 def check_channels(dataset: Dataset, sees: Sequence[str], who: str) -> None:
     """Refuse channels that the images do not have.
 
@@ -275,6 +308,10 @@ def check_channels(dataset: Dataset, sees: Sequence[str], who: str) -> None:
         InputError: naming the missing channels and those that exist.
     """
     missing = [name for name in sees if name not in dataset.channels]
+    if missing and len(dataset.channels) == 1 and set(RGB) <= set(sees):
+        raise InputError(
+            lacking(f"an image of data set '{dataset.name}'", dataset.channels, sees, who)
+        )
     if missing:
         raise InputError(
             f"{who} is to see {', '.join(missing)}, but the images of '{dataset.name}' have the "

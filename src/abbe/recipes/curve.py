@@ -200,6 +200,7 @@ def _checked(
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
         dataset = readable(dataset, lost, progress=progress)
+        dataset = build.seen_by(dataset, experiment.student.sees, "the student")
         return dataset, curve_cmkd.check(experiment, dataset)
     from abbe.recipes import curve_rckd
 
@@ -207,6 +208,7 @@ def _checked(
     if dataset is None:
         dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
     dataset = readable(dataset, lost, progress=progress)
+    dataset = build.seen_by(dataset, experiment.student.sees, "the student")
     curve_rckd.check(experiment, dataset, compared)
     return dataset, compared
 

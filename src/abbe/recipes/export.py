@@ -129,7 +129,7 @@ def export_run(
     _check_data_path(data_path, experiment.data.kind, dataset)
     if run.summary["recipe"] == RECIPE:
         _refuse_for_promptable(request, bioimageio, torchscript)
-        dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
+        dataset = dataset or dataset_of(experiment, run, data_path, build.build_dataset)
         split, proof = proof_records(dataset, images or IMAGES, _labelled)
         calibration = calibration_records(dataset, request)
         return export_promptable(run, out, proof, split, lineage, request, say, calibration)
@@ -139,7 +139,7 @@ def export_run(
         _refuse_for_classes(request, bioimageio, torchscript)
         task = experiment.fine_tuning.task
         dataset = dataset or dataset_of(
-            experiment.data, run, data_path, lambda data: task_data.task_dataset(data, task)
+            experiment, run, data_path, lambda data: task_data.task_dataset(data, task)
         )
         return export_task(run, out, experiment, dataset, request, say)
     if bioimageio is not None:
@@ -147,7 +147,7 @@ def export_run(
     if torchscript is not None:
         check_new_file(torchscript, ".pt", "--torchscript")
     network, learned = students.load(run.student)
-    dataset = dataset or dataset_of(experiment.data, run, data_path, build.build_dataset)
+    dataset = dataset or dataset_of(experiment, run, data_path, build.build_dataset)
     package = _export_objects(run, out, experiment, network, learned, dataset, request, say)
     if torchscript is not None:
         write_torchscript(network, torchscript, network.in_channels, network.divisor)

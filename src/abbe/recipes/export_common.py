@@ -137,17 +137,21 @@ def _sha256(value: str | None) -> str | None:
 
 
 def dataset_of(
-    data: config.Data, run: Run, moved_to: Path | None, build: Callable[[config.Data], Dataset]
+    experiment: config.Experiment,
+    run: Run,
+    moved_to: Path | None,
+    build: Callable[[config.Data], Dataset],
 ) -> Dataset:
-    """The images of a run, wherever they are now.
+    """The images of a run, wherever they are now, with the student's names for their channels.
 
     Raises:
         InputError: They cannot be found.
     """
+    data = experiment.data
     if moved_to is not None:
         data = data.model_copy(update={"path": moved_to})
     try:
-        return build(data)
+        return build(data).seen_as(experiment.student.sees)
     except (InputError, ConfigError) as error:
         raise InputError(
             f"{run.folder}: the images of this run cannot be found any more, and a package is "

@@ -34,6 +34,7 @@ def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
             data.path,
             rules,
             slide_pixel_size=data.pixel_size,
+            override_pixel_size=data.override_pixel_size,
             channels=data.channels,
             picture=picture,
             progress=progress,

@@ -98,7 +98,8 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
             "tested on. Give pretrain_data.path a folder of other tiles"
         )
     bare = [replace(without_labels(record), split="train") for record in records]
-    return replace(tiles, records=tuple(bare), classes=())
+    tiles = replace(tiles, records=tuple(bare), classes=())
+    return tiles.seen_as(experiment.student.sees)
 
 
 def check(experiment: config.Experiment, dataset: Dataset) -> None:

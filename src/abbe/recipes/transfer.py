@@ -9,7 +9,7 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
-from abbe.imaging import scaling_in_words
+from abbe.imaging import matching, scaling_in_words
 from abbe.recipes import build
 from abbe.recipes.distill import distill
 from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
@@ -80,7 +80,7 @@ def evaluate_run(
     lost = Lost(allow_failed)
     dataset = readable(_test_set(data, distil), lost, progress=True)
     sees = student_sees or experiment.student.sees
-    build.check_channels(dataset, sees, "the student")
+    dataset = build.seen_by(dataset, sees, "the student")
     if experiment.recipe == "rckd":
         from abbe.recipes.transfer_task import evaluate_task
 
@@ -168,8 +168,8 @@ def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
     if not path.exists():
         return None
     store = TargetStore(path)
-    channels = store.provenance.channels
-    if not set(channels) <= set(dataset.channels):
+    channels = matching(dataset.channels, store.provenance.channels)
+    if channels is None:
         return None
     shared = [record for record in dataset.split("test") if record.id in store.ids]
     same = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import ConfigError, InputError, MissingExtraError
-from abbe.imaging import Image, Region, open_image
+from abbe.imaging import AS_THEY_SAY, Image, Reading, Region, open_image
 from abbe.runtime.bench_common import (
     REPEATS,
     check_counts,
@@ -129,16 +129,14 @@ class _Inputs:
     """Images for whole jobs, with where each lies below its folder, and what is told of them."""
 
     images: Mapping[Path, Path]
-    channels: tuple[str, ...] | None
-    pixel_size: float | None
+    reading: Reading
 
 
 def bench(
     package: Package,
     images: Mapping[Path, Path] | None = None,
     *,
-    channels: tuple[str, ...] | None = None,
-    pixel_size: float | None = None,
+    reading: Reading = AS_THEY_SAY,
     side: int = SIDE,
     repeats: int = REPEATS,
     threads: int | None = None,
@@ -151,7 +149,7 @@ def bench(
         package: The package.
         images: Images for the whole jobs, as `abbe.runtime.many.find_images` gives them; without
             any, the package's test image, mirrored side by side to ``side`` px.
-        channels, pixel_size: Of all images, where the files do not say.
+        reading: What is said of all images.
         side: See ``images``.
         repeats: Timings of a tile; the engines take turns and the median counts.
         threads: For the network; None for all cores.
@@ -169,9 +167,12 @@ def bench(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if images:
-            inputs, unsuitable = _suitable(package, _Inputs(images, channels, pixel_size))
-        elif channels is not None or pixel_size is not None:
-            raise ConfigError("--channels, --pixel-size: tell of images; name images to measure on")
+            inputs, unsuitable = _suitable(package, _Inputs(images, reading))
+        elif reading != AS_THEY_SAY:
+            raise ConfigError(
+                "--channels, --pixel-size, --override-pixel-size: tell of images; name images to "
+                "measure on"
+            )
         else:
             inputs, unsuitable = _mosaic(package, side, folder), {}
         opened, left_out = open_all(partial(open_engine, package, threads=threads))
@@ -237,7 +238,7 @@ def _suitable(package: Package, given: _Inputs) -> tuple[_Inputs, dict[str, str]
     unsuitable: dict[str, str] = {}
     for path, below in given.images.items():
         try:
-            image = open_image(path, channels=given.channels, pixel_size=given.pixel_size)
+            image = given.reading.open(path)
             channels_for(image, package.description.channels)
             scale_for(image, package.description)
         except InputError as error:
@@ -261,7 +262,7 @@ def _mosaic(package: Package, side: int, folder: Path) -> _Inputs:
     pads = [(0, max(side - length, 0)) for length in pixels.shape[1:]]
     path = folder / "mosaic.npy"
     np.save(path, np.pad(pixels, ((0, 0), *pads), mode="symmetric")[:, :side, :side])
-    return _Inputs({path: Path(path.name)}, description.channels, description.pixel_size)
+    return _Inputs({path: Path(path.name)}, Reading(description.channels, description.pixel_size))
 
 
 def _whole_job(
@@ -271,8 +272,7 @@ def _whole_job(
     task = {
         "package": str(package.folder),
         "images": [(str(path), str(below)) for path, below in inputs.images.items()],
-        "channels": inputs.channels,
-        "pixel_size": inputs.pixel_size,
+        "reading": asdict(inputs.reading),
         "engine": engine,
         "precision": precision,
         "out": str(folder / f"{engine}-{precision}"),
@@ -298,11 +298,12 @@ def job_in_child(task: Mapping[str, Any]) -> dict[str, Any]:
 
     package = read_package(task["package"])
     images = {Path(path): Path(below) for path, below in task["images"]}
-    names, size = task["channels"] and tuple(task["channels"]), task["pixel_size"]
+    names = task["reading"].pop("channels")
+    reading = Reading(names and tuple(names), **task["reading"])
     ready = ready_for_files(
-        package, images, names, size, engine=task["engine"], precision=task["precision"]
+        package, images, reading, engine=task["engine"], precision=task["precision"]
     )
-    outcome = predict_many(ready, images, Path(task["out"]), Job(ready.results[:1], names, size))
+    outcome = predict_many(ready, images, Path(task["out"]), Job(ready.results[:1], reading))
     if not outcome.done:
         raise InputError(next(iter(outcome.failed.values())))
     return {
@@ -324,7 +325,7 @@ def _cold_starts(package: Package, inputs: _Inputs, folder: Path) -> tuple[dict[
     """
     description = package.description
     path = next(iter(inputs.images))
-    image = open_image(path, channels=inputs.channels, pixel_size=inputs.pixel_size)
+    image = inputs.reading.open(path)
     channels = channels_for(image, description.channels)
     if len(channels) not in (1, 3) or image.dtype not in (np.uint8, np.uint16):
         return {}, f"no PNG holds {len(channels)} channels of {image.dtype}"

@@ -126,9 +126,7 @@ class Grid:
     @property
     def coarser_image(self) -> bool:
         """Whether the image has fewer pixels than the network sees."""
-        return any(
-            full < small for full, small in zip(self.image_shape, self.shape, strict=True)
-        )
+        return any(full < small for full, small in zip(self.image_shape, self.shape, strict=True))
 
     def number(self, tile: Tile) -> int:
         """The tile's place in ``tiles``."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from abbe.imaging import AS_THEY_SAY, Reading
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,13 +45,12 @@ class Job:
 
     Attributes:
         results: Which files to write.
-        channels, pixel_size: Given by the user for all images; None for what each says.
+        reading: What the user says of all images.
         zarr_version: Version of OME-Zarr.
     """
 
     results: tuple[Result, ...] = ("labels",)
-    channels: tuple[str, ...] | None = None
-    pixel_size: float | None = None
+    reading: Reading = AS_THEY_SAY
     zarr_version: ZarrVersion = "0.5"
 
 

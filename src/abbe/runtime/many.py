@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image, open_image
+from abbe.imaging import Image
+from abbe.imaging.other_kinds import not_read
+from abbe.imaging.plates import field_name, fields_of, is_plate
 from abbe.runtime.finished import LOG, Finished, Task, settings_of, task_of
 from abbe.runtime.in_hand import in_hand
 from abbe.runtime.job import SUFFIXES, Job, Ready, Tools, Written
 from abbe.runtime.leftovers import Leftovers
-from abbe.runtime.prediction import Inline
+from abbe.runtime.prediction import Inline, remarks_on
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 
@@ -87,8 +89,9 @@ def find_images(
     """The images that files, folders and patterns name, with where each lies below its folder.
 
     Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
-    image. Of folders and patterns, what is called as a result of another image found, or as
-    Cellpose's masks of one, is no image; a file that is named is always taken.
+    image, and a plate all its fields of view (A1_0: row A, column 1, field 0). Of folders and
+    patterns, what is called as a result of another image found, or as Cellpose's masks of one, is
+    no image; a file that is named is always taken.
 
     Args:
         inputs: Files, folders, patterns.
@@ -103,19 +106,22 @@ def find_images(
     named: set[Path] = set()
     for each in inputs:
         path = Path(each)
-        if os.path.isdir(path) and not _is_zarr(path):
+        if os.path.isdir(path) and is_plate(path):
+            found |= {field: Path(name) for name, field in fields_of(path).items()}
+        elif os.path.isdir(path) and not _is_zarr(path):
             inside = sorted(_images_below(path, own))
             if not inside:
-                raise InputError(f"{path}: there is no image in this folder")
-            found |= {image: image.relative_to(path) for image in inside}
+                unread = not_read(_files_below(path, own), path)
+                raise InputError(unread or f"{path}: there is no image in this folder")
+            found |= {image: _below(image, path) for image in inside}
         elif os.path.exists(path):  # Path.exists fails for names that are too long
-            found[path] = Path(path.name)
+            found[path] = _below(path, path.parent)
             named.add(path)
         else:
             matching = sorted(glob.glob(str(each), recursive=True))
             if not matching:
                 raise InputError(f"{each}: there is no such image. Check the path")
-            found |= {Path(match): Path(Path(match).name) for match in matching}
+            found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
     results = _results_of(found, out)
     found = {
         image: below
@@ -132,6 +138,16 @@ def find_images(
             )
         stems[stem] = image
     return found
+
+
+def left_out(
+    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> list[str]:
+    """What to say of image files in folders that `find_images` passes over, a line a folder."""
+    own = None if out is None else Path(out).resolve()
+    folders = [Path(each) for each in inputs if os.path.isdir(each) and not _is_zarr(Path(each))]
+    told = (not_read(_files_below(folder, own), folder) for folder in folders)
+    return [line for line in told if line is not None]
 
 
 def predict_many(
@@ -181,8 +197,9 @@ def predict_many(
             for path, below in images.items():
                 stem = stem_of(below)
                 try:
-                    image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
-                    outcome.notes.update(image.notes)
+                    image = job.reading.open(path)
+                    notes = remarks_on(image, ready.package.description)
+                    outcome.notes.update(notes)
                     small = ready.tiles(image) == 1
                     task = task_of(ready, job, path, image)
                     files = ready.files(image, job.results)
@@ -199,10 +216,10 @@ def predict_many(
                 finished.begin(stem.as_posix(), task)
                 one = _One(ready, job, image, out / stem, task, leftovers, tell, outcome.timings)
                 if small:
-                    running[pool.submit(one.write, Inline())] = path, task, image.notes
+                    running[pool.submit(one.write, Inline())] = path, task, notes
                     drain(2 * ready.workers)
                 else:
-                    finish(path, task, image.notes, partial(one.write, pool))
+                    finish(path, task, notes, partial(one.write, pool))
             drain(0)
         finally:
             for future in running:
@@ -283,18 +300,36 @@ def stem_of(below: Path) -> Path:
     return below.with_suffix("")
 
 
+def _below(image: Path, folder: Path) -> Path:
+    """Where results of an image lie below its folder; a field of a plate is called by its well."""
+    below = image.relative_to(folder)
+    name = None if image.suffix else field_name(image)
+    if name is None:
+        return below
+    return stem_of(below.parents[2]) / name if len(below.parts) > 3 else Path(name)
+
+
 def _is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
+    for path in _files_below(folder, out):
+        if path.is_dir() and is_plate(path):
+            yield from fields_of(path).values()
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            yield path
+
+
+def _files_below(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Files and zarr folders at any depth, what is hidden and the folder ``out`` left out."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_dir() and not _is_zarr(path):
             if path.resolve() != out:
-                yield from _images_below(path, out)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+                yield from _files_below(path, out)
+        else:
             yield path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image, open_image
+from abbe.foreign_text import shown
+from abbe.imaging import Image, lacking, matching, open_image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.grid import Grid
 from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
-from abbe.runtime.package import Package, read_package
+from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.running import Opened, Running, open_for
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
@@ -192,6 +194,7 @@ def predict(
     *,
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
     engine: EngineName | None = None,
     precision: Precision | None = None,
     tile: int | None = None,
@@ -206,7 +209,9 @@ def predict(
             one of.
         channels: Names of all the image's channels, where it has none or others than the package;
             an array with as many channels as the package sees has the package's.
-        pixel_size: µm per px, where the image does not say or is wrong.
+        pixel_size: µm per px, where the image does not say; where a file says otherwise, the
+            file's is taken and a warning says so.
+        override_pixel_size: µm per px, whatever a file says.
         engine, precision, tile, workers: See `predictor`.
 
     Returns:
@@ -233,7 +238,9 @@ def predict(
                     "what made it ready, or give the package's folder here"
                 )
     described = package if isinstance(package, Package) else package.package
-    opened = _opened(image, described.description.channels, channels, pixel_size)
+    opened = _opened(
+        image, described.description.channels, channels, pixel_size, override_pixel_size
+    )
     if isinstance(package, Package):
         if workers is None:
             shape = shape_of(opened, package.description)
@@ -250,16 +257,25 @@ def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         InputError: Channels are missing.
     """
-    missing = [name for name in wanted if name not in image.channels]
-    if not missing:
-        return wanted
-    if len(image.channels) == len(wanted) == 1:
-        return image.channels
-    raise InputError(
-        f"{image.source}: the package sees {', '.join(wanted)}, but the image has "
-        f"{', '.join(image.channels)}. Name all the image's channels in order with --channels (in "
-        "Python: channels=…)"
-    )
+    seen = matching(image.channels, wanted)
+    if seen is None:
+        raise InputError(lacking(image.source, image.channels, wanted, "the package"))
+    return seen
+
+
+def remarks_on(image: Image, description: PackageDescription) -> tuple[str, ...]:
+    """What was taken for granted of an image that a package sees, in sentences for people."""
+    remarks = image.notes
+    if channels_for(image, description.channels) != description.channels:
+        remarks += (
+            f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}.",
+        )
+    if description.pixel_size is None and description.image_size is None and image.pixel_size:
+        remarks += (
+            "The package does not say for which pixel size it was made: images are seen as they "
+            "are, whatever theirs. If you know it, state it with abbe export --pixel-size.",
+        )
+    return remarks
 
 
 class Inline(Executor):
@@ -290,11 +306,22 @@ def _opened(
     sees: tuple[str, ...],
     channels: Sequence[str] | None,
     pixel_size: float | None,
+    override_pixel_size: float | None,
 ) -> Image:
     if isinstance(image, Image):
         return image
     if isinstance(image, str | os.PathLike):
-        return open_image(image, channels=channels, pixel_size=pixel_size)
+        opened = open_image(
+            image,
+            channels=channels,
+            pixel_size=pixel_size,
+            override_pixel_size=override_pixel_size,
+        )
+        if pixel_size is not None:  # overriding is what the user asked for
+            for note in opened.notes:
+                if "you said" in note:
+                    warnings.warn(shown(f"{opened.source}: {note}"), stacklevel=3)
+        return opened
     pixels = np.asarray(image)  # of dask, Pillow, torch, lists
     if pixels.ndim == 3 and len(pixels) != len(sees) and pixels.shape[2] == len(sees):
         raise InputError(
@@ -303,4 +330,4 @@ def _opened(
         )
     count = 1 if pixels.ndim == 2 else len(pixels)
     names = channels or (sees if count == len(sees) else None)
-    return Image.from_array(pixels, names, pixel_size)
+    return Image.from_array(pixels, names, override_pixel_size or pixel_size)

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image, open_image
+from abbe.imaging import Image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.job import SUFFIXES
 from abbe.runtime.leftovers import Leftovers
 from abbe.runtime.many import Job, Outcome, Report, stem_of
-from abbe.runtime.prediction import Inline, Prediction
+from abbe.runtime.prediction import Inline, Prediction, remarks_on
 from abbe.runtime.prompt_files import ObjectPrompt, Prompts
 from abbe.runtime.promptable import THRESHOLD, PromptablePredictor
 from abbe.runtime.results import write_results
@@ -60,8 +60,8 @@ def predict_prompted(
         stem = stem_of(below)
         leftovers.remove(out / stem, SUFFIXES.values())
         try:
-            image = open_image(path, channels=job.channels, pixel_size=job.pixel_size)
-            outcome.notes.update(image.notes)
+            image = job.reading.open(path)
+            outcome.notes.update(remarks_on(image, ready.package.description))
             objects = _one(ready, image, prompts(stem.as_posix(), image.shape), out / stem, job,
                            outcome.timings)  # fmt: skip
         except InputError as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Unpack
 
 from abbe.errors import ConfigError
+from abbe.imaging import AS_THEY_SAY, Reading
 from abbe.runtime.job import Ready
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.running import Running
@@ -48,8 +49,7 @@ def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Runni
 def ready_for_files(
     package: Package,
     images: Iterable[Path],
-    channels: Sequence[str] | None = None,
-    pixel_size: float | None = None,
+    reading: Reading = AS_THEY_SAY,
     **running: Unpack[Running],
 ) -> Ready:
     """The same, where it is known which images are to come: few tiles get more threads each.
@@ -57,7 +57,7 @@ def ready_for_files(
     Args:
         package: The package.
         images: Files.
-        channels, pixel_size: See `abbe.imaging.open_image`.
+        reading: How the user has files read.
         running: engine, precision, threads, tile, workers: see `Running`.
 
     Raises:
@@ -65,6 +65,6 @@ def ready_for_files(
     """
     if running.get("workers") is None:
         description = package.description
-        shapes = shapes_in_files(images, description, channels, pixel_size)
+        shapes = shapes_in_files(images, description, reading)
         running["workers"] = useful_workers(shapes, running.get("tile") or description.tile)
     return ready_for(package, **running)

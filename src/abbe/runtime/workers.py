@@ -2,11 +2,11 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from abbe.errors import InputError
-from abbe.imaging import Image, open_image
+from abbe.imaging import Image, Reading
 from abbe.runtime.cutting import scale_for
 from abbe.runtime.package import PackageDescription
 
@@ -44,19 +44,18 @@ def shape_of(image: Image, description: PackageDescription) -> Shape:
 def shapes_in_files(
     images: Iterable[Path],
     description: PackageDescription,
-    channels: Sequence[str] | None,
-    pixel_size: float | None,
+    reading: Reading,
 ) -> Iterator[Shape]:
     """The shapes of images, by and by; of a file that cannot be used one px, and no error yet.
 
     Args:
         images: Files.
         description: Of the package that is to see them.
-        channels, pixel_size: See `abbe.imaging.open_image`.
+        reading: How the user has files read.
     """
     for path in images:
         try:
-            image = open_image(path, channels=channels, pixel_size=pixel_size)
+            image = reading.open(path)
             yield shape_of(image, description)
         except InputError:  # said when the image is due
             yield 1.0, 1.0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,17 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.teachers.maps import MapTeacher, prepared_by
 from abbe.teachers.onnx_network import OnnxNetwork, files_beside
-from abbe.teachers.preprocessing import activation_named, preprocessing_named
+from abbe.teachers.preprocessing import (
+    Preprocessing,
+    Step,
+    activation_named,
+    preprocessing_named,
+)
 from abbe.teachers.teacher import name_outputs, require_channels, stored
 from abbe.teachers.tiles import Sides, Tiling
+
+if TYPE_CHECKING:
+    from abbe.imaging import Image
 
 
 def onnx(
@@ -36,6 +45,9 @@ def onnx(
     stand_in: bool = False,
 ) -> MapTeacher:
     """A teacher that is one ONNX file, (1, C, H, W) → one or more (1, K, H, W).
+
+    Files with channels last, (1, H, W, C) → (1, H, W, K), are told by where the number of channels
+    stands. An input of whole numbers gets all of its range: 0 to 255 of uint8.
 
     Args:
         path: the .onnx file.
@@ -64,10 +76,12 @@ def onnx(
     if not path.is_file():
         raise InputError(f"{path}: there is no such ONNX file")
     channels = require_channels(channels, path.name)
-    prepare, activate = preprocessing_named(preprocessing), activation_named(activation)
+    activate = activation_named(activation)
     network = OnnxNetwork(path, path.name)
-    _check_input(network, channels)
-    counts = [shape[1] if len(shape) == 4 else None for shape in network.output_shapes]
+    prepare = _for_input(network, preprocessing)
+    last = _channels_last(network, channels)
+    _check_input(network, channels, last)
+    counts = [_maps_in(shape, last) for shape in network.output_shapes]
     total = sum(count for count in counts if count is not None) if None not in counts else None
     names = name_outputs(outputs, total, path.name)
     provenance = Provenance(
@@ -84,19 +98,67 @@ def onnx(
 
     def run(tile: NDArray[np.float32]) -> NDArray[np.floating]:
         """Each output tensor is activated by itself: a softmax does not reach across two."""
-        answers = network(tile[None])
-        for answer in answers:
+        maps = []
+        for answer in network(np.moveaxis(tile, 0, -1)[None] if last else tile[None]):
             if answer.ndim != 4 or len(answer) != 1:
                 raise InputError(
                     f"{path.name}: an output has the shape {answer.shape}; (1, K, H, W) is needed"
                 )
-        return np.concatenate([activate(answer[0].astype(np.float32)) for answer in answers])
+            own = answer[0].astype(np.float32)
+            # With channels last in its input, a network may still give maps first.
+            turned = last and own.shape[:2] == tile.shape[1:]
+            maps.append(activate(np.moveaxis(own, -1, 0) if turned else own))
+        return np.concatenate(maps)
 
-    tiling = _tiling(network, divisor, tile, halo)
+    tiling = _tiling(network, last, divisor, tile, halo)
     return MapTeacher(provenance, path.name, names, prepared_by(prepare, channels), run, tiling)
 
 
-def _check_input(network: OnnxNetwork, channels: Sequence[str]) -> None:
+_LARGEST_OF: Mapping[str, float] = {"percentile": 1.0, "scale_255": 1.0, "none": 0.0}
+"""By preprocessing that gives no negative numbers its highest, or 0 where pixels stay as stored."""
+
+
+def _for_input(network: OnnxNetwork, preprocessing: str) -> Preprocessing:
+    """The preprocessing, stretched to the range of an input of whole numbers.
+
+    Raises:
+        ConfigError: it gives negative numbers, or is for another number of bits.
+    """
+    prepare = preprocessing_named(preprocessing)
+    if network.input_type.kind != "u":
+        return prepare
+    highest = float(np.iinfo(network.input_type).max)
+    fits = preprocessing in _LARGEST_OF and (preprocessing, highest) != ("scale_255", 65535.0)
+    if not fits:
+        raise ConfigError(
+            f"{network.origin}: reads whole numbers from 0 to {highest:.0f} "
+            f"({network.input_type}), which preprocessing '{preprocessing}' does not give. Choose "
+            "percentile (stretched to that range) or none (values as stored)"
+        )
+    if not _LARGEST_OF[preprocessing]:
+        return prepare
+
+    def stretched(image: Image, channels: Sequence[str]) -> Step:
+        step = prepare(image, channels)
+        return lambda pixels: step(pixels) * np.float32(highest)
+
+    return stretched
+
+
+def _channels_last(network: OnnxNetwork, channels: Sequence[str]) -> bool:
+    """Whether the input is (1, H, W, C): where the number of channels stands tells."""
+    shape = network.shape
+    return len(shape) == 4 and shape[3] == len(channels) != shape[1]
+
+
+def _maps_in(shape: tuple[int | None, ...], last: bool) -> int | None:
+    """How many maps an output has, where its shape says so."""
+    if len(shape) != 4:
+        return None
+    return shape[3] if last and shape[3] is not None else shape[1]
+
+
+def _check_input(network: OnnxNetwork, channels: Sequence[str], last: bool) -> None:
     if len(network.shape) != 4:
         raise InputError(
             f"{network.origin}: its input has {len(network.shape)} dimensions; a 2D network reads "
@@ -107,16 +169,21 @@ def _check_input(network: OnnxNetwork, channels: Sequence[str]) -> None:
             f"{network.origin}: it reads batches of exactly {network.shape[0]} images; export it "
             "with a batch of 1 or a free one"
         )
-    if network.shape[1] not in (None, len(channels)):
+    if not last and network.shape[1] not in (None, len(channels)):
         raise ConfigError(
             f"{network.origin} reads {network.shape[1]} channels but {len(channels)} are named: "
-            f"{', '.join(channels)}"
+            f"{', '.join(channels)}. Its input has the shape {_written(network.shape)}; if its "
+            "channels are the last of these, name as many"
         )
 
 
-def _tiling(network: OnnxNetwork, divisor: int, tile: int, halo: int) -> Tiling:
+def _written(shape: tuple[int | None, ...]) -> str:
+    return f"({', '.join('any' if side is None else str(side) for side in shape)})"
+
+
+def _tiling(network: OnnxNetwork, last: bool, divisor: int, tile: int, halo: int) -> Tiling:
     free = Tiling.multiples(divisor, tile, halo)
-    height, width = network.shape[2:]
+    height, width = network.shape[1:3] if last else network.shape[2:]
     return Tiling(
         free.rows if height is None else Sides(height),
         free.columns if width is None else Sides(width),

@@ -25,6 +25,7 @@ class OnnxNetwork:
     Attributes:
         shape: the input's dimensions; None for one that may vary.
         output_shapes: likewise of each output.
+        input_type: of the input's numbers.
     """
 
     def __init__(self, model: Path | bytes, origin: str, *, release: tuple[int, ...] = ()) -> None:
@@ -69,15 +70,17 @@ class OnnxNetwork:
         self.origin = origin
         self.shape = _dimensions(inputs[0].shape)
         self.output_shapes = [_dimensions(item.shape) for item in self._session.get_outputs()]
-        self._input_name, self._input_type = inputs[0].name, INPUT_TYPES[inputs[0].type]
+        self.input_type = np.dtype(INPUT_TYPES[inputs[0].type])
+        self._input_name = inputs[0].name
 
     def __call__(self, array: NDArray[Any]) -> list[NDArray[Any]]:
         """Every output for one input array.
 
         Raises:
-            InputError: the model does not take an array of this shape.
+            InputError: the model does not take an array of this shape, or reads whole numbers of
+                another range.
         """
-        values = np.ascontiguousarray(array, self._input_type)
+        values = np.ascontiguousarray(self._whole(array), self.input_type)
         try:
             answers = self._session.run(None, {self._input_name: values})
         except Exception as error:
@@ -86,6 +89,19 @@ class OnnxNetwork:
                 f"are multiples of a number, give it as divisor=…; ONNX Runtime says: {error}"
             ) from error
         return [np.asarray(answer) for answer in answers]
+
+    def _whole(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Rounded where the input is of whole numbers: a cast would cut, and wrap around."""
+        if self.input_type.kind != "u":
+            return array
+        highest = np.iinfo(self.input_type).max
+        low, high = float(array.min()), float(array.max())
+        if not (low >= 0 and high <= highest):
+            raise InputError(
+                f"{self.origin}: reads whole numbers from 0 to {highest} ({self.input_type}), but "
+                f"the prepared pixels go from {low:.4g} to {high:.4g}"
+            )
+        return np.rint(array)
 
 
 def files_beside(model: Path) -> list[Path]:

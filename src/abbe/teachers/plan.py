@@ -138,6 +138,7 @@ def plan(
     if images < 1:
         raise ConfigError(f"a plan needs at least one image to time, not {images}")
     provenance = provenance_of(teacher, dataset)
+    dataset = dataset.seen_as(provenance.channels)
     store, there = Path(path), existing(Path(path))
     taught = _taught(store, provenance)
     failed: dict[str, str] = {}

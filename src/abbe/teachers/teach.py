@@ -84,6 +84,7 @@ def teach(
     from abbe.targets import TargetWriter
 
     provenance = provenance_of(teacher, dataset)
+    dataset = dataset.seen_as(provenance.channels)
     report, start = TeachReport(), time.perf_counter()
     with (
         TargetWriter.open(Path(path), provenance) as writer,
@@ -104,13 +105,18 @@ def provenance_of(teacher: Teacher, dataset: Dataset) -> Provenance:
     Raises:
         InputError: the data set has no images, or lacks a channel that the teacher reads.
     """
+    from abbe.imaging.channels import RGB, lacking, matching
+
     provenance = teacher.provenance
     if not len(dataset):
         raise InputError(f"the data set '{dataset.name}' has no images to teach")
-    missing = [name for name in provenance.channels if name not in dataset.channels]
-    if missing:
-        where = f"the data set '{dataset.name}'"
-        raise InputError(missing_channels(where, dataset.channels, missing, provenance.teacher))
+    has, sees = dataset.channels, provenance.channels
+    if matching(has, sees) is None:
+        where, who = f"the data set '{dataset.name}'", provenance.teacher
+        if set(RGB) <= set(sees) and len(has) == 1:
+            raise InputError(lacking(f"an image of {where}", has, sees, f"the teacher {who}"))
+        missing = [name for name in sees if name not in has]
+        raise InputError(missing_channels(where, has, missing, who))
     return replace(provenance, simulated=provenance.simulated or dataset.simulated)
 
 
