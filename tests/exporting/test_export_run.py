@@ -128,14 +128,20 @@ def test_a_run_from_python_needs_its_images_again(run, tmp_path, capsys):
 def test_images_without_the_students_channel_are_refused(run, tmp_path, capsys):
     from abbe.imaging import write_png
 
-    images = tmp_path / "grey" / "images"
+    images = tmp_path / "colour" / "images"
     images.mkdir(parents=True)
     for grey in range(6):
-        write_png(images / f"{grey}.png", np.full((64, 64), 9 * grey, np.uint8))
+        write_png(images / f"{grey}.png", np.full((64, 64, 3), 9 * grey, np.uint8))
     shutil.copytree(run, tmp_path / "run")
-    change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "grey"), channels=["red"])
+    change_config(tmp_path / "run", kind="folder", path=str(tmp_path / "colour"))
     assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
     assert "the student is to see nucleus" in capsys.readouterr().err
+
+
+def test_a_pixel_size_is_not_stated_over_what_the_run_knows(run, tmp_path, capsys):
+    words = "export", run, "--out", tmp_path / "out", *FEW, "--pixel-size", "0.5"
+    assert abbe(*words) == 1
+    assert "--pixel-size 0.5: the run's images have 0.377 µm" in capsys.readouterr().err
 
 
 def test_without_validation_images_test_images_prove_it(run):

@@ -310,3 +310,12 @@ def test_no_text_of_a_run_is_html_or_a_link_in_the_card(exported):
     assert [line for line in card.splitlines() if line.startswith("# ")] == [
         '# &lt;img src=x onerror="a()"&gt;\\[b\\](http://c) # d \\| e'
     ]
+
+
+def test_the_card_says_whether_the_pixel_size_is_known(exported):
+    description = exported.package.description
+    known = description.model_copy(update={"pixel_size": 0.25})
+    unknown = description.model_copy(update={"pixel_size": None})
+    assert " at 0.25 µm per px (" in model_card(known)
+    assert "For which pixel size it was made is not known" not in model_card(known)
+    assert "For which pixel size it was made is not known: images are seen" in model_card(unknown)

@@ -109,7 +109,8 @@ def test_channels_of_the_other_set_may_have_other_names(run, monkeypatch):
     teacher = teachers.run(path)
     image = datasets.simulated_tissue(1, size=64, seed=6).records[0].image.open()
     pixels = image.read(channels=("membrane", "membrane"))
-    twice = Image.from_array(pixels, ("nucleus", "membrane"))  # as the teacher calls them
+    names = "nucleus", "membrane"  # as the teacher calls them
+    twice = Image.from_array(pixels, names, image.pixel_size)
     expected = teacher.predict(twice, "").maps["probability"]
     stored = TargetStore(out / "targets.zarr").read("simulated-6-00000", "probability")
     np.testing.assert_allclose(stored, expected, atol=0.51 / 255)
@@ -138,6 +139,9 @@ def test_without_labels_nothing_is_scored(run, tmp_path, capsys):
     pixels = np.random.default_rng(0).integers(0, 999, (2, 64, 64), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "images" / "a.tif", pixels)
     data = ["--data.path", tmp_path, "--data.channels", "nucleus", "membrane"]
+    why = refused(capsys, run, "unsized", *data)
+    assert "a.tif: its pixel size is not known" in why
+    data += ["--data.pixel-size", "0.377"]
     assert "no labelled test image" in refused(capsys, run, "unlabelled", *data)
 
 

@@ -484,3 +484,26 @@ def test_a_key_that_stands_twice_is_refused(package: Package):
     path.write_text(path.read_text() + "name: another\n")
     with pytest.raises(InputError, match="the key 'name' stands twice"):
         bioimageio(folder, CHANNELS)
+
+
+def test_a_stated_pixel_size_is_kept_to(package: Package):
+    def state(values: dict) -> None:
+        for axis in values["inputs"][0]["axes"]:
+            if axis["type"] == "space":
+                axis |= {"scale": 500.0, "unit": "nanometer"}
+
+    teacher = bioimageio(package("0.5.4", state, pool=1), CHANNELS)
+    blocks = np.random.default_rng(4).integers(0, 200, (2, 6, 5)).astype(np.uint8)
+    image = Image.from_array(np.kron(blocks, np.ones((1, 8, 8), np.uint8)), CHANNELS, 0.5)
+    known = expected(image.read())
+    np.testing.assert_allclose(teacher.predict(image, "a").maps["probability"], known, atol=1e-5)
+    pixels = np.kron(image.read(), np.ones((1, 2, 2), np.uint8))
+    fine = Image.from_array(pixels, image.channels, 0.25, "fine")
+    found = teacher.predict(fine, "a").maps["probability"]
+    assert found.shape == (1, 2 * image.shape[0], 2 * image.shape[1])
+    # In the middle of a block; borders are blurred, which changes the deviation a little, too.
+    np.testing.assert_allclose(found[:, 7::16, 7::16], known[:, 3::8, 3::8], atol=0.02)
+    assert np.ptp(known) > 0.5
+    unknown = Image.from_array(pixels, image.channels, None, "unknown")
+    with pytest.raises(InputError, match="unknown: its pixel size is not known"):
+        teacher.predict(unknown, "a")

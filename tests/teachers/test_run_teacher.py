@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from helpers_of_teachers import SeededImage
@@ -33,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("earlier")
     save(path / "student.safetensors", model, FACTS)
     save(path / "bare.safetensors", model, {})
+    save(path / "unsized.safetensors", model, {**FACTS, "pixel_size": None})
     save(path / "other.safetensors", model, {**FACTS, "normalisation": "none"})
     return path
 
@@ -67,12 +69,38 @@ def test_facts_become_provenance(folder: Path):
     assert (named.teacher, named.stand_in) == ("big, trained on simulated images", True)
 
 
-def test_another_pixel_size_is_warned_of(folder: Path):
-    teacher = run(folder, device="cpu")
+@pytest.mark.parametrize(("size", "shape"), [(1.0, (96, 80)), (0.25, (24, 20)), (0.51, (48, 40))])
+def test_images_are_resampled_to_the_pixel_size_of_the_training(folder: Path, size, shape):
+    teacher = run(folder, device="cpu", precision="fp32")
     image = SeededImage(2).open()
-    image.pixel_size = 1.0
-    with pytest.warns(UserWarning, match=r"trained at 0\.5 µm per px, but image-2 has 1"):
-        teacher.predict(image, "a")
+    image.pixel_size = size
+    pixels = image.read(channels=CHANNELS)
+    values = normalise(pixels, percentile_limits(pixels))
+    expected = resize(predict(teacher.network, resize(values, shape)), (48, 40))
+    found = teacher.predict(image, "a").maps["probability"]
+    assert found.shape == (2, 48, 40)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def resize(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    if planes.shape[1:] == shape:
+        return planes
+    pictures = [PIL.Image.fromarray(plane) for plane in planes]
+    method = PIL.Image.Resampling.BILINEAR
+    return np.stack([np.asarray(each.resize((shape[1], shape[0]), method)) for each in pictures])
+
+
+def test_what_has_no_pixel_size_is_refused_or_said(folder: Path):
+    image = SeededImage(2).open()
+    image.pixel_size = None
+    with pytest.raises(InputError, match=r"image-2: its pixel size is not known.*data\.pixel_size"):
+        run(folder, device="cpu").predict(image, "a")
+    image.pixel_size = 50.0
+    with pytest.raises(InputError, match=r"One of the two is likely wrong.*--override-pixel-size"):
+        run(folder, device="cpu").predict(image, "a")
+    image.pixel_size = 0.25
+    with pytest.warns(UserWarning, match="does not say for which pixel size it was trained"):
+        run(folder / "unsized.safetensors", device="cpu").predict(image, "a")
 
 
 def test_what_can_be_wrong(folder: Path, tmp_path: Path):
@@ -91,7 +119,8 @@ def test_what_can_be_wrong(folder: Path, tmp_path: Path):
 def test_a_set_of_one_channel_can_be_shown_twice(folder: Path):
     teacher = run(folder, ("nucleus", "nucleus"), device="cpu")
     image = SeededImage(2).open()
-    twice = Image.from_array(image.read(channels=["nucleus"] * 2), ["nucleus", "membrane"])
+    pixels = image.read(channels=["nucleus"] * 2)
+    twice = Image.from_array(pixels, ["nucleus", "membrane"], image.pixel_size)
     expected = run(folder, device="cpu").predict(twice, "a").maps["probability"]
     assert teacher.provenance.channels == ("nucleus", "nucleus")
     np.testing.assert_array_equal(teacher.predict(image, "a").maps["probability"], expected)

@@ -21,6 +21,8 @@ class ExportArguments:
     """Where the run's images are now, if they were moved."""
     int8: Literal["auto", "required", "none"] = "auto"
     """auto: keep an int8 network that stays within the budget; required: fail without one."""
+    pixel_size: float | None = None
+    """µm per px of the training images, where the run does not know it."""
     budget_dice: float = 0.002
     """Most mean Dice that an engine may lose (0.002 is 0.2 points)."""
     budget_pq: float = 0.01
@@ -73,6 +75,7 @@ examples:
   abbe export runs/a --out nuclei
   abbe export runs/a --out nuclei --int8 required --budget-dice 0.005
   abbe export runs/a --out nuclei --budget-ms 20 --tile 512
+  abbe export runs/a --out nuclei --pixel-size 0.5
   abbe export runs/a --out nuclei --bioimageio nuclei.zip --torchscript nuclei.pt --licence MIT"""
     arguments = parse(ExportArguments, "export", words, description)
     from abbe.exporting.comparison import Budget
@@ -82,6 +85,7 @@ examples:
         arguments.run,
         arguments.out,
         data_path=arguments.data_path,
+        pixel_size=arguments.pixel_size,
         int8=arguments.int8,
         budget=Budget(
             arguments.budget_dice,

@@ -55,12 +55,21 @@ def _metadata(package: PackageDescription) -> str:
 
 
 def _summary(package: PackageDescription) -> str:
-    size = "at any" if package.pixel_size is None else f"at {package.pixel_size:g} µm per"
+    size = f" at {package.pixel_size:g} µm per px" if package.pixel_size else ""
     gives = ", ".join(package.answers)
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
-        f"{', '.join(package.channels)} {size} px ({package.normalisation.words}) and gives: "
-        f"{gives}.{_standardised(package)}"
+        f"{', '.join(package.channels)}{size} ({package.normalisation.words}) and gives: "
+        f"{gives}.{_unknown_size(package)}{_standardised(package)}"
+    )
+
+
+def _unknown_size(package: PackageDescription) -> str:
+    if package.pixel_size is not None or package.image_size is not None:
+        return ""
+    return (
+        " For which pixel size it was made is not known: images are seen as they are, and should "
+        "show objects as large in px as the training images did."
     )
 
 

@@ -24,6 +24,7 @@ from abbe.recipes.distill_rckd import Session
 from abbe.recipes.evaluate import Scores, score
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.recipes.normalising import scaling_of
+from abbe.recipes.pixel_sizes import student_pixel_size
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
@@ -111,8 +112,9 @@ class CmkdTrainer:
         )  # fmt: skip
         if session.accelerator.is_main_process:
             student = experiment.student
+            scaling, size = scaling_of(student), student_pixel_size(dataset)
             models: dict[str, Model] = {
-                name: NetworkModel(network, student.outputs, student.sees, scaling_of(student))
+                name: NetworkModel(network, student.outputs, student.sees, scaling, size)
                 for name, (network, _) in trained.items()
             }
             scores = self._score(models, dataset)

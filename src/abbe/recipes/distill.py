@@ -15,11 +15,12 @@ from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import Scaling
-from abbe.recipes import build, run_folder, schedules
+from abbe.recipes import build, pixel_sizes, run_folder, schedules
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.evaluate import validator
 from abbe.recipes.lost import Lost, readable
 from abbe.recipes.normalising import decided, scaling_of
+from abbe.recipes.pixel_sizes import student_pixel_size
 from abbe.recipes.results import write_results
 from abbe.recipes.run_folder import Run
 from abbe.recipes.supervised import supervised
@@ -189,6 +190,8 @@ def check(experiment: config.Experiment, dataset: Dataset) -> None:
             "training.labelled_share: 0 keeps the labels from the twin, which has nothing else to "
             "learn from. Raise it, or set twin to false"
         )
+    if experiment.recipe != "kdsam":  # promptable students see every image at one size in px
+        pixel_sizes.check(dataset)
 
 
 def teach_run(
@@ -405,11 +408,10 @@ def facts(
     experiment: config.Experiment, dataset: Dataset, images: Sequence[Prepared]
 ) -> dict[str, Any]:
     """What must be known to use the student's weights."""
-    sizes = {image.pixel_size for image in images}
     return {
         "channels": list(experiment.student.sees),
         "normalisation": scaling_of(experiment.student).words,
-        "pixel_size": sizes.pop() if len(sizes) == 1 else None,
+        "pixel_size": student_pixel_size(dataset),
         "recipe": experiment.recipe,
         "trained_on": dataset.name,
         "simulated": dataset.simulated,

@@ -22,6 +22,7 @@ from abbe.recipes.distill import teach_run
 from abbe.recipes.linear_probe import features_of
 from abbe.recipes.lost import Lost, readable
 from abbe.recipes.normalising import scaling_of
+from abbe.recipes.pixel_sizes import student_pixel_size
 from abbe.recipes.rckd import (
     HV_MAPS,
     INSTANCE_MAPS,
@@ -320,6 +321,7 @@ def task_facts(experiment: config.Experiment, dataset: Dataset) -> dict[str, Any
     return {
         "channels": list(experiment.student.sees),
         "normalisation": scaling_of(experiment.student).words,
+        "pixel_size": student_pixel_size(dataset),
         "recipe": experiment.recipe,
         "task": experiment.fine_tuning.task,
         "classes": list(task_data.classes_of(dataset, experiment.fine_tuning.task)),

@@ -55,6 +55,7 @@ def export_run(
     *,
     dataset: Dataset | None = None,
     data_path: Path | None = None,
+    pixel_size: float | None = None,
     int8: Int8 = "auto",
     budget: Budget | None = None,
     budget_ms: float | None = None,
@@ -91,6 +92,8 @@ def export_run(
         images: Proof images, evenly taken from the validation images, else from the test images;
             None for 48, or 500 of a classification.
         calibration_images: Training images from which int8 ranges are measured.
+        pixel_size: In µm, for a run that does not know at which its student was trained; images
+            are resampled to it when the package runs.
         bioimageio: Also write a bioimage.io package, a .zip file.
         torchscript: Also write TorchScript, a .pt file, and put it into the bioimage.io package.
         authors: Names for the bioimage.io package.
@@ -124,6 +127,7 @@ def export_run(
         threads=threads,
         images=images,
         calibration_images=calibration_images,
+        pixel_size=pixel_size,
     )
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
@@ -221,7 +225,7 @@ def _export_objects(
         "task": "segmentation",
         "architecture": network.architecture,
         "channels": tuple(channels),
-        "pixel_size": learned["pixel_size"],
+        "pixel_size": request.stated(learned["pixel_size"]),
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
@@ -247,6 +251,7 @@ def _refuse_for_promptable(
         "--tile": bool(request.tile),
         "--halo": request.halo is not None,
         "--context": request.context is not None,
+        "--pixel-size": request.pixel_size is not None,
         "--bioimageio": bioimageio is not None,
         "--torchscript": torchscript is not None,
     }

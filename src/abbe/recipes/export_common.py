@@ -20,6 +20,7 @@ from abbe.exporting.prove import Int8
 from abbe.exporting.write import Settings
 from abbe.imaging import Scaling, normalise, scaling_in_words
 from abbe.recipes.run_folder import Run
+from abbe.runtime.grid import SAME_SCALE
 from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.students.standardisation import described
 
@@ -47,6 +48,7 @@ class Request:
         threads: Threads to run with; None for all cores.
         images: Proof images, at most; None for what suits the task.
         calibration_images: Training images from which int8 ranges are measured.
+        pixel_size: In µm, where the run does not know it.
     """
 
     int8: Int8 = "auto"
@@ -58,6 +60,22 @@ class Request:
     threads: int | None = None
     images: int | None = None
     calibration_images: int = 128
+    pixel_size: float | None = None
+
+    def stated(self, known: float | None) -> float | None:
+        """The package's pixel size in µm, of which the run knows ``known``.
+
+        Raises:
+            ConfigError: It knows another than is stated.
+        """
+        if known is None or self.pixel_size is None:
+            return known or self.pixel_size
+        if abs(known / self.pixel_size - 1) > SAME_SCALE:
+            raise ConfigError(
+                f"--pixel-size {self.pixel_size:g}: the run's images have {known:g} µm. The option "
+                "states what a run does not know: leave it out"
+            )
+        return known
 
     def tiling(self, divisor: int) -> dict[str, int]:
         """The keys ``tile`` and ``context`` of a package that answers for pixels."""

@@ -27,6 +27,7 @@ from abbe.recipes.export_common import (
     proof_records,
     spread,
 )
+from abbe.recipes.pixel_sizes import common
 from abbe.recipes.run_folder import Run
 from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package
 
@@ -96,7 +97,7 @@ def _classes(
     train = _training(dataset, "classification")
     tile = request.tile[0] if request.tile else _tile(train)
     facts = {
-        **_facts(run, learned, name, train),
+        **_facts(run, learned, name, train, request),
         "task": "classification",
         "architecture": f"{classifier.architecture}{probe}",
         **_by_tile(input_of(run, learned, network)),
@@ -124,7 +125,7 @@ def _regions(
 ) -> tuple[nn.Module, dict[str, Any], _Shown]:
     network, learned = students.load(run.student)
     facts = {
-        **_facts(run, learned, name, _training(dataset, "segmentation")),
+        **_facts(run, learned, name, _training(dataset, "segmentation"), request),
         "task": "regions",
         "architecture": network.architecture,
         **input_of(run, learned, network),
@@ -143,15 +144,19 @@ def _regions(
 
 
 def _facts(
-    run: Run, learned: Mapping[str, Any], name: str, train: Sequence[Record]
+    run: Run,
+    learned: Mapping[str, Any],
+    name: str,
+    train: Sequence[Record],
+    request: Request,
 ) -> dict[str, Any]:
     """What packages of both tasks say of themselves."""
-    sizes = {record.image.open().pixel_size for record in train}
+    size = common(record.image.open().pixel_size for record in train)
     facts = origin(run, learned, name)
     return facts | {
         "lineage": _with_pretraining(facts["lineage"], run),
         "channels": tuple(learned["channels"]),
-        "pixel_size": sizes.pop() if len(sizes) == 1 else None,
+        "pixel_size": request.stated(learned.get("pixel_size") or size),
     }
 
 

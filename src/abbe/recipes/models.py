@@ -10,8 +10,9 @@ import numpy as np
 from abbe import scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.imaging import Scaling, normalise
+from abbe.imaging import Region, Scaling, normalise
 from abbe.runtime.instances import instances_from_maps
+from abbe.runtime.rescaling import reader, seen_at, to_shape
 from abbe.targets import TargetStore
 
 THRESHOLD_IMAGES = 48
@@ -79,17 +80,29 @@ class NetworkModel:
     outputs: tuple[str, ...]
     sees: tuple[str, ...]
     scaling: Scaling
+    pixel_size: float | None
+    """µm per px that it was trained at; images are resampled to it. None: not known."""
 
     def has(self, record: Record) -> bool:
         """A network answers for every image."""
         return True
 
     def predict(self, record: Record) -> Maps:
-        """Normalise the image as in training and run the network on it."""
+        """Normalise the image as in training, resample it, and run the network on it.
+
+        Raises:
+            InputError: the image has no pixel size where the network has one, or another by far.
+        """
         image = record.image.open()
-        pixels = image.read(channels=self.sees)
-        normalised = normalise(pixels, self.scaling.limits(pixels, image.source))
-        return maps_of_outputs(students.predict(self.network, normalised), self.outputs)
+        grid = seen_at(image, self.pixel_size)
+        if not grid.scaled:
+            pixels = image.read(channels=self.sees)
+            seen = normalise(pixels, self.scaling.limits(pixels, image.source))
+        else:
+            limits = self.scaling.image_limits(image, self.sees)
+            seen = reader(image, self.sees, limits, grid)(Region(0, 0, *grid.shape))
+        maps = to_shape(students.predict(self.network, seen), image.shape)
+        return maps_of_outputs(maps, self.outputs)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, 
 from abbe.recipes.lost import Lost
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.recipes.normalising import scaling_of
+from abbe.recipes.pixel_sizes import student_pixel_size
 from abbe.recipes.timing import add_times
 from abbe.targets import Provenance, TargetStore
 from abbe.training.fit import Fitted
@@ -36,12 +37,12 @@ def write_results(
 ) -> None:
     """Score teacher, student and twin on the test images and write everything the report needs."""
     sees, outputs = experiment.student.sees, experiment.student.outputs
-    scaling = scaling_of(experiment.student)
+    scaling, size = scaling_of(experiment.student), student_pixel_size(dataset)
     models: dict[str, Model] = {}
     if store is not None and _answers_tests(store, dataset):
         models["teacher"] = StoredModel(store)
     for name, (network, _) in trained.items():
-        models[name] = NetworkModel(network, outputs, sees, scaling)
+        models[name] = NetworkModel(network, outputs, sees, scaling, size)
     settings = experiment.evaluation
     scores = score(
         models,

@@ -11,6 +11,9 @@ from torch import nn
 
 from abbe import scoring, students
 from abbe.datasets.prepare import Prepared
+from abbe.errors import InputError
+from abbe.runtime.grid import Grid, scale_between
+from abbe.runtime.rescaling import to_shape, whole
 from abbe.scoring import CLASSIFICATION_METRICS, REGION_METRICS, Metric
 from abbe.students import UNet
 
@@ -36,7 +39,11 @@ class Answers:
 
 
 def answer(
-    model: nn.Module, images: Sequence[Prepared], sees: Sequence[str], classes: int
+    model: nn.Module,
+    images: Sequence[Prepared],
+    sees: Sequence[str],
+    classes: int,
+    pixel_size: float | None = None,
 ) -> Answers:
     """Have a model answer for whole images.
 
@@ -45,18 +52,37 @@ def answer(
         images: with a category each, or with labels that number the classes of pixels.
         sees: the model's channels.
         classes: K.
+        pixel_size: µm per px that the model was trained at, to which images are resampled; None
+            for as they are.
+
+    Raises:
+        InputError: the model has a pixel size, and an image has none, or another by far.
     """
     rows, maps = [], []
     for image in images:
         pixels = image.whole()[[image.channels.index(name) for name in sees]]
-        said = ask(model, pixels)
+        grid = _seen_at(image, pixel_size)
+        said = ask(model, to_shape(pixels, grid.shape))
         if isinstance(model, UNet):
             assert image.label is not None
+            rows_of, columns_of = grid.sources
+            said = said[rows_of[:, None], columns_of]
             rows.append(scoring.confusion(said, image.label, classes))
             maps.append(said)
         else:
             rows.append(said)
     return Answers(np.stack(rows), maps)
+
+
+def _seen_at(image: Prepared, pixel_size: float | None) -> Grid:
+    if pixel_size is None:
+        return whole(image.shape, 1.0)
+    if image.pixel_size is None:
+        raise InputError(
+            f"{image.id}: its pixel size is not known, and the network was trained at "
+            f"{pixel_size:g} µm. Give it with data.pixel_size"
+        )
+    return whole(image.shape, scale_between(image.pixel_size, pixel_size, image.id))
 
 
 def ask(model: nn.Module, pixels: np.ndarray) -> NDArray[Any]:

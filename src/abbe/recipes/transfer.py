@@ -1,6 +1,7 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from abbe import config, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
+from abbe.foreign_text import shown
 from abbe.imaging import matching, scaling_in_words
 from abbe.recipes import build
 from abbe.recipes.distill import distill
@@ -92,6 +94,7 @@ def evaluate_run(
     out.mkdir(parents=True, exist_ok=True)
 
     models, thresholds = _trained_models(run, sees)
+    _tell_unknown_pixel_size(run, models, dataset)
     teacher = _on_other_data(experiment.teacher, teacher_sees)
     store = None
     if distil:
@@ -150,9 +153,23 @@ def _trained_models(
                 network.outputs,
                 sees,
                 scaling_in_words(facts.get("normalisation"), str(path)),
+                facts.get("pixel_size"),
             )
     thresholds = {name: Thresholds(**run.summary["thresholds"][name]) for name in models}
     return models, thresholds
+
+
+def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Model], dataset: Dataset) -> None:
+    """Say once that images are seen as they are, where the run does not know its pixel size."""
+    if any(isinstance(each, NetworkModel) and each.pixel_size for each in models.values()):
+        return
+    size = next((record.image.open().pixel_size for record in dataset.split("test")), None)
+    if size is not None:
+        text = (
+            f"note: {run.folder} does not say for which pixel size its student was made: images "
+            f"are seen as they are, whatever theirs ({size:g} µm)"
+        )
+        print(shown(text), flush=True)
 
 
 def _on_other_data(teacher: config.Teacher, sees: tuple[str, ...] | None) -> config.Teacher | None:

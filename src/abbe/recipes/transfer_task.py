@@ -47,13 +47,15 @@ def evaluate_task(
     """
     task, classes = experiment.fine_tuning.task, run.summary["classes"]
     dataset = with_classes(dataset, tuple(classes), task)
-    models, scaling = _models(run, task, sees)
+    models, scaling, size = _models(run, task, sees)
     images = task_images(dataset, dataset.split("test").records, sees, task, scaling)
     if not images:
         need = "a class" if task == "classification" else "a label"
         raise InputError(f"data set '{dataset.name}' has no test image with {need}")
     groups = [dataset[image.id].unit for image in images]
-    answers = {name: answer(each, images, sees, len(classes)) for name, each in models.items()}
+    answers = {
+        name: answer(each, images, sees, len(classes), size) for name, each in models.items()
+    }
     out.mkdir(parents=True, exist_ok=True)
     scores = Scores(rows(task, answers, images, groups), {})
     save_scores(scores, out / "scores.parquet")
@@ -131,8 +133,10 @@ def with_classes(dataset: Dataset, classes: tuple[str, ...], task: str) -> Datas
     return replace(dataset, classes=classes)
 
 
-def _models(run: Run, task: str, sees: tuple[str, ...]) -> tuple[dict[str, TaskModel], Scaling]:
-    """Student and twin, and how both were shown images."""
+def _models(
+    run: Run, task: str, sees: tuple[str, ...]
+) -> tuple[dict[str, TaskModel], Scaling, float | None]:
+    """Student and twin, how both were shown images, and at which pixel size in µm."""
     models: dict[str, TaskModel] = {}
     scaling = PERCENTILE
     for name in ("student", "twin"):
@@ -149,4 +153,5 @@ def _models(run: Run, task: str, sees: tuple[str, ...]) -> tuple[dict[str, TaskM
                 "set, in that order, with --student-sees"
             )
         scaling = scaling_in_words(facts.get("normalisation"), str(path))
-    return models, scaling
+        size = facts.get("pixel_size")
+    return models, scaling, size

@@ -20,9 +20,18 @@ def scale_for(image: Image, description: PackageDescription) -> float:
     Raises:
         InputError: The package needs a pixel size and the image has none, or another by far.
     """
-    if description.pixel_size is None:
+    return scale_to(image, description.pixel_size)
+
+
+def scale_to(image: Image, pixel_size: float | None) -> float:
+    """px at a network's pixel size for each px of the image; 1 where that is not known (None).
+
+    Raises:
+        InputError: The image has no pixel size, or another by far.
+    """
+    if pixel_size is None:
         return 1.0
-    return scale_between(image.require_pixel_size(), description.pixel_size, image.source)
+    return scale_between(image.require_pixel_size(), pixel_size, image.source)
 
 
 def check_tile(description: PackageDescription, tile: int) -> None:

@@ -208,9 +208,9 @@ def scale_between(image_size: float, package_size: float, source: str) -> float:
         return 1.0
     if scale > _LARGEST_ENLARGEMENT or scale < 1 / _LARGEST_REDUCTION:
         raise InputError(
-            f"{source}: its pixels are {image_size:g} µm wide, the package was trained at "
-            f"{package_size:g} µm. One of the two is likely wrong: give the image's pixel size in "
-            "µm with --pixel-size"
+            f"{source}: its pixels are {image_size:g} µm wide, the network was trained at "
+            f"{package_size:g} µm. One of the two is likely wrong: give the image's in µm with "
+            "--override-pixel-size (in an experiment data.override_pixel_size)"
         )
     return scale
 

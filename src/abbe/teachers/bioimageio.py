@@ -113,6 +113,7 @@ def bioimageio(
         run,
         _tiling(package, divisor, tile, halo),
         lambda maps: _finish(maps, package),
+        package.input.pixel_size,
     )
     return BioimageioTeacher(package, network, teacher)
 

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.imaging.units import length, number, square
 from abbe.teachers.bioimageio_steps import Step, step_names, steps
 from abbe.teachers.tiles import Sides
 from abbe.yaml_text import read_yaml
@@ -34,6 +35,7 @@ class Tensor:
         process: what is done before (an input) or after (an output) the network, on (C, H, W).
         channels: their names, where given.
         sides: lengths accepted along y and x (inputs).
+        pixel_size: µm per px, where its axes have a scale in a unit of length.
         halo: px at a tile's edge that are not to be used (outputs).
         declared: the names of those steps.
         test: the package's example of this tensor, (C, H, W).
@@ -47,6 +49,7 @@ class Tensor:
     halo: int
     declared: str
     test: NDArray[Any]
+    pixel_size: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,14 @@ def _tensor_05(
         halo=max(int(axes[axis].get("halo", 0)) for axis in "yx"),
         declared=step_names(values.get(f"{when}processing")),
         test=canonical(files.array(test["source"], test.get("sha256")), tuple(axes), name),
+        pixel_size=_pixel_size(axes, origin),
     )
+
+
+def _pixel_size(axes: Mapping[str, Mapping[str, Any]], origin: str) -> float | None:
+    """In µm; None where the axes have no scale in a unit of length."""
+    down, across = (length(number(axes[id].get("scale", 1)), axes[id].get("unit")) for id in "yx")
+    return None if down is None or across is None else square((down, across), origin)
 
 
 def _sides(axis: Mapping[str, Any], origin: str) -> Sides:

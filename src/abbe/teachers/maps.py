@@ -30,6 +30,8 @@ class MapTeacher:
         network: (C, h, w) → (K, h, w), for one tile.
         tiling: sides that the network accepts.
         finish: the joined maps → probabilities, where that takes the whole image.
+        pixel_size: µm per px that the network was made for; images are resampled to it. None where
+            that is not known.
     """
 
     provenance: Provenance
@@ -39,20 +41,22 @@ class MapTeacher:
     network: Network
     tiling: Tiling
     finish: Callable[[NDArray[np.floating]], NDArray[np.floating]] | None = None
+    pixel_size: float | None = None
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, one for each stored output.
 
         Raises:
-            InputError: the image lacks a channel, holds NaN, or the network does not answer with
-                probabilities of the image's size.
+            InputError: the image lacks a channel, holds NaN, has no pixel size where the network
+                has one, or the network does not answer with probabilities of the image's size.
         """
-        maps = run_in_tiles(
-            self.network, self.prepare(image), image.shape, self.tiling, self.origin
-        )
+        from abbe.runtime.rescaling import resampled, to_shape
+
+        seen = resampled(image, self.pixel_size)
+        maps = run_in_tiles(self.network, self.prepare(seen), seen.shape, self.tiling, self.origin)
         threshold = self.provenance.thresholds.get("foreground", 0.5)
         finished = maps if self.finish is None else self.finish(maps)
-        return found_in(finished, self.outputs, threshold, self.origin)
+        return found_in(to_shape(finished, image.shape), self.outputs, threshold, self.origin)
 
 
 def prepared_by(

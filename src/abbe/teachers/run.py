@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.foreign_text import shown
-from abbe.teachers.preprocessing import by_region, scaled
 from abbe.teachers.teacher import Prediction, found_in
 from abbe.teachers.tiles import Tiling, run_in_tiles
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from abbe.imaging import Image, Scaling
     from abbe.students import UNet
     from abbe.targets import Provenance
-
-PIXEL_SIZE_TOLERANCE = 1.25
-"""A pixel size that differs from the training's by more than this factor is warned of."""
 
 
 class RunTeacher:
@@ -50,16 +46,17 @@ class RunTeacher:
         """Probability maps of ``image``, (K, H, W), one for each of the network's outputs.
 
         Raises:
-            InputError: the image lacks a channel, holds NaN, or does not go with the scaling that
-                the network was trained with.
+            InputError: the image lacks a channel, holds NaN, does not go with the scaling that the
+                network was trained with, or has no pixel size where the network has one.
         """
-        provenance = self.provenance
-        self._compare_pixel_size(image)
-        channels = provenance.channels
-        read = by_region(image, channels, scaled(self._scaling)(image, channels))
-        maps = run_in_tiles(
-            self._probabilities, read, image.shape, self._tiling, provenance.teacher
-        )
+        from abbe.runtime.rescaling import reader, seen_at, to_shape
+
+        provenance, channels = self.provenance, self.provenance.channels
+        self._tell_unknown_pixel_size(image)
+        grid = seen_at(image, self._pixel_size)
+        read = reader(image, channels, self._scaling.image_limits(image, channels), grid)
+        maps = run_in_tiles(self._probabilities, read, grid.shape, self._tiling, provenance.teacher)
+        maps = to_shape(maps, image.shape)
         threshold = provenance.thresholds.get("foreground", 0.5)
         return found_in(maps, provenance.outputs, threshold, provenance.teacher)
 
@@ -74,14 +71,12 @@ class RunTeacher:
             logits = self.network(torch.from_numpy(np.ascontiguousarray(pixels))[None].to(device))
         return logits[0].float().sigmoid().cpu().numpy()
 
-    def _compare_pixel_size(self, image: Image) -> None:
-        if not self._pixel_size or not image.pixel_size:
-            return
-        ratio = image.pixel_size / self._pixel_size
-        if not 1 / PIXEL_SIZE_TOLERANCE <= ratio <= PIXEL_SIZE_TOLERANCE:
+    def _tell_unknown_pixel_size(self, image: Image) -> None:
+        """Once: Python shows the same warning of the same place no second time."""
+        if self._pixel_size is None and image.pixel_size is not None:
             text = (
-                f"the teacher {self.provenance.teacher} was trained at {self._pixel_size:g} µm "
-                f"per px, but {image.name} has {image.pixel_size:g}: its answer may be poor"
+                f"the teacher {self.provenance.teacher} does not say for which pixel size it was "
+                "trained: images are seen as they are, whatever theirs"
             )
             warnings.warn(shown(text), stacklevel=3)
 
