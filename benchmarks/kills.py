@@ -22,6 +22,7 @@ for each failure, and last a table. The same seed draws the same kills, but not 
 """
 
 import argparse
+import faulthandler
 import os
 import random
 import shutil
@@ -103,11 +104,17 @@ class Command:
         return self.code is not None
 
     def end(self, patience: float = PATIENCE) -> int:
-        """Wait for the end; the exit code, negative for a signal."""
+        """Wait for the end; the exit code, negative for a signal.
+
+        What hangs writes where it is to its log, is killed and so has failed.
+        """
+        hangs = False
         while not self.ended():
-            if time.monotonic() - self.started > patience:
-                os.kill(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"did not end within {patience:.0f} s")
+            if not hangs and time.monotonic() - self.started > patience:
+                hangs = True
+                os.kill(self.pid, signal.SIGUSR1)
+                time.sleep(1)
+                self.signal(signal.SIGKILL)
             time.sleep(0.005)
         assert self.code is not None
         return self.code
@@ -131,6 +138,7 @@ def _in_child(words: Sequence[str], log: Path, steps: Path) -> None:
         os.dup2(out, 1)
         os.dup2(out, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         random.seed()
         np.random.seed(None)  # noqa: NPY002 - else each process draws what this one would
         _note_steps(steps)
@@ -208,11 +216,17 @@ def killed(
     while not first.ended() and time.monotonic() - began < wait:
         time.sleep(0.002)
     when = f"{time.monotonic() - first.started:.2f} s"
+    asked = not first.ended()
     first.signal(number)
     code = first.end()
     ended = code == 0
     when += " (had ended)" if ended else f" ({_where(out)})"
-    wrong = [] if ended else _wrong_end(number, code, first.text)
+    told = "abbe: stopping after this step" in first.text
+    wrong = _wrong_end(number, code, first.text) if asked and not ended else []
+    if not asked and code:
+        wrong.append(f"undisturbed, it ended with {code}: {first.text.strip()[-300:]}")
+    if ended and told:
+        wrong.append("it said that it was stopping, and went on")
     saved = _checkpoints(out)
     again = Command(job.going_on(out), again_log, again_steps)
     packaged = ended and "exists already" in again.text if again.end() else False
