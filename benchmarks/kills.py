@@ -235,7 +235,24 @@ def killed(
     if "Traceback" in again.text:
         wrong.append(f"going on, a traceback: {again.text.strip().splitlines()[-1]}")
     wrong += _trained_twice(steps, again_steps, saved, stopped=number != signal.SIGKILL)
-    return when, wrong + differences(folder, usual.folder)
+    return when, wrong + _compared(folder, usual.folder)
+
+
+def _compared(folder: Path, usual: Path) -> list[str]:
+    """`differences`, in a process of its own: readers start threads, and those must not be forked.
+
+    A lock that a thread holds would be held for ever in the forked process.
+    """
+    told = folder.with_suffix(".differences")
+    child = os.fork()
+    if child == 0:
+        try:
+            told.write_text("\n".join(differences(folder, usual)))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return told.read_text().splitlines() if status == 0 else ["the comparison failed"]
 
 
 def _where(out: Path) -> str:
