@@ -22,6 +22,7 @@ for each failure, and last a table. The same seed draws the same kills, but not 
 """
 
 import argparse
+import faulthandler
 import os
 import random
 import shutil
@@ -103,11 +104,17 @@ class Command:
         return self.code is not None
 
     def end(self, patience: float = PATIENCE) -> int:
-        """Wait for the end; the exit code, negative for a signal."""
+        """Wait for the end; the exit code, negative for a signal.
+
+        What hangs writes where it is to its log, is killed and so has failed.
+        """
+        hangs = False
         while not self.ended():
-            if time.monotonic() - self.started > patience:
-                os.kill(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"did not end within {patience:.0f} s")
+            if not hangs and time.monotonic() - self.started > patience:
+                hangs = True
+                os.kill(self.pid, signal.SIGUSR1)
+                time.sleep(1)
+                self.signal(signal.SIGKILL)
             time.sleep(0.005)
         assert self.code is not None
         return self.code
@@ -131,6 +138,7 @@ def _in_child(words: Sequence[str], log: Path, steps: Path) -> None:
         os.dup2(out, 1)
         os.dup2(out, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         random.seed()
         np.random.seed(None)  # noqa: NPY002 - else each process draws what this one would
         _note_steps(steps)
@@ -208,11 +216,17 @@ def killed(
     while not first.ended() and time.monotonic() - began < wait:
         time.sleep(0.002)
     when = f"{time.monotonic() - first.started:.2f} s"
+    asked = not first.ended()
     first.signal(number)
     code = first.end()
     ended = code == 0
     when += " (had ended)" if ended else f" ({_where(out)})"
-    wrong = [] if ended else _wrong_end(number, code, first.text)
+    told = "abbe: stopping after this step" in first.text
+    wrong = _wrong_end(number, code, first.text) if asked and not ended else []
+    if not asked and code:
+        wrong.append(f"undisturbed, it ended with {code}: {first.text.strip()[-300:]}")
+    if ended and told:
+        wrong.append("it said that it was stopping, and went on")
     saved = _checkpoints(out)
     again = Command(job.going_on(out), again_log, again_steps)
     packaged = ended and "exists already" in again.text if again.end() else False
@@ -221,7 +235,24 @@ def killed(
     if "Traceback" in again.text:
         wrong.append(f"going on, a traceback: {again.text.strip().splitlines()[-1]}")
     wrong += _trained_twice(steps, again_steps, saved, stopped=number != signal.SIGKILL)
-    return when, wrong + differences(folder, usual.folder)
+    return when, wrong + _compared(folder, usual.folder)
+
+
+def _compared(folder: Path, usual: Path) -> list[str]:
+    """`differences`, in a process of its own: readers start threads, and those must not be forked.
+
+    A lock that a thread holds would be held for ever in the forked process.
+    """
+    told = folder.with_suffix(".differences")
+    child = os.fork()
+    if child == 0:
+        try:
+            told.write_text("\n".join(differences(folder, usual)))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    return told.read_text().splitlines() if status == 0 else ["the comparison failed"]
 
 
 def _where(out: Path) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +194,27 @@ def test_a_stage_that_stopped_early_stays_stopped(train: Trainer) -> None:
     fitted = train(stage_of(again, validate=scripted([]), steps=50, patience=1), resume=True)
     assert (fitted.steps, fitted.best) == (14, (0.5, 7))
     assert same(weights_of(net), weights_of(again))
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience"), [([0.1, 0.2, 0.3, 0.4, 0.5], None), ([0.5, 0.4], 1)]
+)
+def test_a_signal_during_the_last_validation_stops_before_what_follows(
+    tmp_path: Path, train: Trainer, scores: list[float], patience: int | None
+) -> None:
+    remaining = list(scores)
+
+    def validate(network: nn.Module) -> Metrics:
+        if len(remaining) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return {"dice": remaining.pop(0)}
+
+    steps = 50 if patience else 30
+    with pytest.raises(KeyboardInterrupt):
+        train(stage_of(tiny_net(), validate=validate, steps=steps, patience=patience))
+    assert not remaining
+    stage = stage_of(tiny_net(), validate=scripted([]), steps=steps, patience=patience)
+    assert train(stage, resume=True).steps == load_checkpoint(tmp_path / "student.pt")["step"]
 
 
 def test_without_patience_training_goes_on(train: Trainer) -> None:

@@ -148,6 +148,8 @@ def fit(
                 raise KeyboardInterrupt
             if run.stopped:
                 break
+        if run.agreed(asked(), now=True):  # while the last checkpoint was made
+            raise KeyboardInterrupt
     return run.finish()
 
 
