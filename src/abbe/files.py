@@ -150,7 +150,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity, which JSON lacks, as null."""
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    # Names that are no UTF-8 hold surrogates: backslashes make JSON's own escapes of them.
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _finite(value: Any) -> Any:

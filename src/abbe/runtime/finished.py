@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from abbe.errors import InputError
+from abbe.files import parse_json
 from abbe.imaging import Image
 from abbe.runtime.job import Job, Ready, Written
 from abbe.runtime.package import DESCRIPTION
@@ -69,7 +70,7 @@ def _files_below(folder: str | Path) -> Iterator[tuple[int, int]]:
     """Bytes and time of change, ns, of every file."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back here
                 yield from _files_below(entry.path)
             else:
                 status = entry.stat()
@@ -147,7 +148,7 @@ class Finished:
         self._append(line)
 
     def _append(self, line: dict[str, Any]) -> None:
-        with open(self._path, "a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def answers(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +171,7 @@ class Finished:
         for text in whole.splitlines():
             self._count += 1
             try:
-                self._take(json.loads(text))
+                self._take(parse_json(text))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{self._path}: line {self._count} is damaged. Remove the file to start again"

@@ -17,6 +17,7 @@ from typing import Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image
+from abbe.imaging.opening import is_zarr
 from abbe.runtime.finished import LOG, Finished, Task, settings_of, task_of
 from abbe.runtime.in_hand import in_hand
 from abbe.runtime.job import SUFFIXES, Job, Ready, Tools, Written
@@ -103,7 +104,7 @@ def find_images(
     named: set[Path] = set()
     for each in inputs:
         path = Path(each)
-        if os.path.isdir(path) and not _is_zarr(path):
+        if os.path.isdir(path) and not is_zarr(path):
             inside = sorted(_images_below(path, own))
             if not inside:
                 raise InputError(f"{path}: there is no image in this folder")
@@ -259,9 +260,14 @@ class _One:
 
 @contextmanager
 def _named(source: str) -> Iterator[None]:
-    """Blame an image for its name; what else goes wrong with files is not the image's."""
+    """Blame an image for its size and its name; what else goes wrong is not the image's."""
     try:
         yield
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: there is too little memory for it. Close other programs, or give fewer "
+            "--workers or a smaller --tile"
+        ) from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
@@ -283,17 +289,24 @@ def stem_of(below: Path) -> Path:
     return below.with_suffix("")
 
 
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
+def _images_below(
+    folder: Path, out: Path | None, above: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Images at any depth, and folders that cannot be looked into, for the images in them."""
+    own = os.path.realpath(folder)
+    if own in above:  # a link leads back to where it lies
+        return
+    try:
+        found = sorted(folder.iterdir())
+    except PermissionError:
+        yield folder
+        return
+    for path in found:
         if path.name.startswith("."):
             continue
-        if path.is_dir() and not _is_zarr(path):
+        if os.path.isdir(path) and not is_zarr(path):
             if path.resolve() != out:
-                yield from _images_below(path, out)
+                yield from _images_below(path, out, above | {own})
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
 
