@@ -223,7 +223,7 @@ def test_tiles_of_a_huge_image_are_made_when_they_are_due():
 
     def maps_of(tile: Tile) -> np.ndarray:
         seen.append(tile)
-        if len(seen) == 4:
+        if len(seen) >= 4:
             raise Killed
         return np.zeros((1, 512, 512), np.float32)
 
@@ -235,4 +235,5 @@ def test_tiles_of_a_huge_image_are_made_when_they_are_due():
     assert time.process_time() - started < 1
     assert tracemalloc.get_traced_memory()[1] < 32 << 20  # a byte each for three marks
     tracemalloc.stop()
-    assert set(seen) == {Tile(0, 0), Tile(0, 1), Tile(1, 0), Tile(1, 1)}
+    assert set(seen[:4]) == {Tile(0, 0), Tile(0, 1), Tile(1, 0), Tile(1, 1)}
+    assert len(seen) <= 6  # and those that were in hand

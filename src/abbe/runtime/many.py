@@ -249,7 +249,8 @@ class _One:
         hidden = self.stem.with_name(f".{self.stem.name}.abbe")
         large = not isinstance(pool, Inline)
         with _named(self.image.source), in_hand(hidden) if large else nullcontext():
-            self.leftovers.remove(self.stem, self.ready.files(self.image, self.ready.results))
+            files = self.ready.files(self.image, self.ready.results)
+            self.leftovers.remove(self.stem, files, alone=large)
             work = Work(hidden if large else None, self.task)
             advance = partial(self.tell, self.image.name)
             tools = Tools(pool, work, self.timings, advance)

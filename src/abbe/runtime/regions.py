@@ -97,6 +97,7 @@ class RegionPredictor(Opened):
             work.put(classes_name(tile), maps.argmax(0).astype(np.uint8), compress=True)
 
         step = 1 / len(grid.tiles)
+        tools.advance(0.0)  # it has begun
         for _ in in_order(tools.pool, compute, grid.tiles, 2 * self.workers):
             tools.advance(step)
         names = description.classes

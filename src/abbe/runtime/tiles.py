@@ -217,6 +217,7 @@ class _Progress:
         self._lacking: set[Tile] = set()  # tiles that wait for maps
         self._unmapped: deque[Tile] = deque()
         self._ready: list[Tile] = []
+        advance(0.0)  # it has begun
 
     def next_step(self) -> tuple[Tile, bool] | None:
         """A tile, and whether it has its maps and waits for labels; None if nothing can be done."""
