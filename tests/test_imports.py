@@ -53,7 +53,7 @@ ROOMS = {
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
-ABOVE = {"recipes", "cli", "__init__", "__main__"}
+ABOVE = {"recipes", "cli", "start", "__init__", "__main__"}
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli", "datasets", "teachers", "report",
     "napari",

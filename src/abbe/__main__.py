@@ -2,7 +2,7 @@
 
 import sys
 
-from abbe.cli import main
+from abbe.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

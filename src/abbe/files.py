@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there: atomic writing, leftovers, checksums."""
 
+import errno
 import hashlib
 import json
 import math
@@ -8,7 +9,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,10 @@ os.umask(_UMASK)
 _PART = re.compile(r"\.(.+)\.(\d+)(?:-([0-9a-f]+))?\.part")
 _own: set[str] = set()
 """Marks of the names that this process has given."""
+
+
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST) + ((errno.EACCES,) if os.name == "nt" else ())
+"""What the system says where a folder should take the place of another."""
 
 
 class Part(NamedTuple):
@@ -62,7 +67,7 @@ def stale_parts(*paths: Path, all: bool = False) -> list[tuple[Path, Part]]:
         for found in folder.iterdir()
         if (part := part_of(found)) is not None
         and part.target in targets
-        and (all or not _is_being_written(part))
+        and (all or not is_being_written(part))
     ]
 
 
@@ -70,7 +75,7 @@ def remove_stale_parts_below(folder: Path) -> None:
     """Remove all that processes which have ended left half written in a folder or below it."""
     for found in list(folder.rglob(".*.part")):
         part = part_of(found)
-        if part is not None and not _is_being_written(part):
+        if part is not None and not is_being_written(part):
             remove_part(found)
 
 
@@ -82,7 +87,7 @@ def remove_part(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_being_written(part: Part) -> bool:
+def is_being_written(part: Part) -> bool:
     """Whether this process or another that runs writes it.
 
     A part of this process's number that it has not made itself is another's: in containers numbers
@@ -131,14 +136,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary, earlier = part_beside(path), part_beside(path)
     try:
         yield temporary
-        if path.exists():
-            os.replace(path, earlier)
-        os.replace(temporary, path)
+        _put_in_place(temporary, path, earlier)
     finally:
         if earlier.exists() and not path.exists():
-            os.replace(earlier, path)
+            with suppress(OSError):  # another process was quicker
+                os.rename(earlier, path)
         for each in (temporary, earlier):
             shutil.rmtree(each, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, path: Path, earlier: Path) -> None:
+    """Let a folder take the place of another, which other processes may do at the same time."""
+    while True:
+        remove_part(earlier)
+        with suppress(FileNotFoundError):
+            os.rename(path, earlier)
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            if error.errno not in _TAKEN:  # another process was quicker
+                raise
+        else:
+            return
 
 
 def write_text(path: Path, text: str) -> None:
@@ -150,7 +169,21 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity, which JSON lacks, as null."""
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    # Names that are no UTF-8 hold surrogates: backslashes make JSON's own escapes of them.
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _finite(value: Any) -> Any:

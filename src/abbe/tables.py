@@ -27,6 +27,8 @@ def read_csv(
         InputError: The file is not UTF-8 text, is empty, names a column twice, or a row is longer
             than the header.
     """
+    if file.exists() and not file.is_file():  # reading a pipe could wait for ever
+        raise InputError(f"{file} is no file: a table is expected")
     try:
         with open(file, newline="", encoding="utf-8-sig") as opened:
             text = unicodedata.normalize("NFC", opened.read())

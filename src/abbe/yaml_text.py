@@ -27,6 +27,10 @@ def read_yaml(text: str | bytes) -> Any:
     """Read plain values: text, numbers, lists and mappings; no tag makes anything else of them.
 
     Raises:
-        yaml.YAMLError: it is no YAML, it holds a tag of some program, or a key stands twice.
+        yaml.YAMLError: it is no YAML, it holds a tag of some program, a key stands twice, or it is
+            nested too deeply.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error

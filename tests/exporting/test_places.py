@@ -49,6 +49,19 @@ def test_what_killed_exports_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out", *kept])
 
 
+def test_of_two_exports_to_one_place_the_later_says_so(tmp_path):
+    def export() -> None:
+        with new_folder(tmp_path / "out") as later:
+            (later / "a").write_text("later")
+            with new_folder(tmp_path / "out") as sooner:
+                (sooner / "a").write_text("sooner")
+
+    with pytest.raises(ConfigError, match=r"out: another process has made it meanwhile"):
+        export()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "a").read_text() == "sooner"
+
+
 def test_a_taken_place_is_refused_and_untouched(tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -1,6 +1,7 @@
 """Compiled networks that are kept between starts."""
 
 import os
+import threading
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from made_packages import make_package
 
 from abbe.runtime import network_files
 from abbe.runtime.engine import open_engine
-from abbe.runtime.network_cache import default_cache, forget_oldest
+from abbe.runtime.network_cache import default_cache, forget_oldest, writing_to
 from abbe.runtime.package import read_package
 
 BATCH = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
@@ -90,3 +91,33 @@ def test_a_cache_that_is_not_there_is_no_error(tmp_path):
 
 def test_tests_leave_the_users_cache_alone(tmp_path_factory):
     assert default_cache().is_relative_to(tmp_path_factory.getbasetemp())
+
+
+def test_what_a_killed_process_was_writing_is_not_read(tmp_path):
+    """OpenVINO reads through a memory map, so a file that is cut short ends the process."""
+    (tmp_path / "half.blob").write_bytes(b"half")
+    with writing_to(tmp_path):
+        assert (tmp_path / "half.blob").exists()  # nothing says that it is not whole
+        (tmp_path / "whole.blob").write_bytes(b"whole")
+    with writing_to(tmp_path):
+        assert (tmp_path / "whole.blob").exists()
+    (tmp_path / "unfinished").touch()
+    with writing_to(tmp_path):
+        assert not list(tmp_path.glob("*.blob"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_at_a_time_writes_to_the_cache(tmp_path):
+    order: list[str] = []
+
+    def second() -> None:
+        with writing_to(tmp_path):
+            order.append("second")
+
+    with writing_to(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

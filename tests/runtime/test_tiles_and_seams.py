@@ -1,5 +1,9 @@
 """Whatever is found in tiles must be what is found in the whole."""
 
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +13,9 @@ from skimage import measure
 from tiled_maps import find, whole
 
 from abbe.runtime.grid import Grid, Tile
+from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.seams import same_objects
-from abbe.runtime.tiles import labels_name, maps_name
+from abbe.runtime.tiles import Rule, find_objects, labels_name, maps_name
 from abbe.runtime.work import Work
 
 
@@ -206,3 +211,29 @@ def test_the_work_of_another_job_is_not_used(tmp_path):
     other = Work(tmp_path / "work", {"tile": 2})
     assert not other.found
     assert not other.has("a", compressed=False)
+
+
+def test_tiles_of_a_huge_image_are_made_when_they_are_due():
+    """Five million tiles: the first is computed at once, and none is made that is not due."""
+    grid = Grid.of((1 << 20, 1 << 20), 1.0, 1, 512, 32)
+    assert len(grid.tiles) == 2341**2
+    assert grid.tiles[2341] == Tile(1, 0)
+    assert grid.tiles[-1] == Tile(2340, 2340)
+    seen: list[Tile] = []
+
+    def maps_of(tile: Tile) -> np.ndarray:
+        seen.append(tile)
+        if len(seen) >= 4:
+            raise Killed
+        return np.zeros((1, 512, 512), np.float32)
+
+    rule = Rule(("foreground",), Thresholds(), InstanceRule())
+    tracemalloc.start()
+    started = time.process_time()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Killed):
+        find_objects(grid, maps_of, rule, Work(None), pool, workers=1)
+    assert time.process_time() - started < 1
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20  # a byte each for three marks
+    tracemalloc.stop()
+    assert set(seen[:4]) == {Tile(0, 0), Tile(0, 1), Tile(1, 0), Tile(1, 1)}
+    assert len(seen) <= 6  # and those that were in hand

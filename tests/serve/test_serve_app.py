@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_session_lists_the_images(client):
 
 def test_a_point_gets_three_masks_and_a_box_one_of_the_images_size(client):
     facts = {"width": WIDTH, "height": HEIGHT, "objects": [], "saved": True}
-    assert client.get("/api/images/0").json() == facts
+    assert client.get("/api/images/0").json().items() >= facts.items()
     assert client.post("/api/images/0/encode", json={}).status_code == 200
     answers = masks(client, points=[[60, 50]], labels=[1]).json()["masks"]
     areas = [mask_of(each["counts"], (HEIGHT, WIDTH)).sum() for each in answers]
@@ -266,3 +267,69 @@ def test_labels_are_named_like_their_image(tmp_path, name):
     session = Session("fake", {tmp_path / name: Path(name)}, FakePredictor, tmp_path / "out")
     picture, _ = session.save(0, [Object((0, 16), 0.5)])
     assert picture.name == ("b.c.labels.png" if name.startswith("b") else "a.labels.png")
+
+
+def test_a_stale_tab_is_told_and_changes_nothing(client, tmp_path):
+    [first] = masks(client, box=[10, 20, 40, 30]).json()["masks"]
+    [second] = masks(client, box=[30, 20, 50, 30]).json()["masks"]
+    one = client.get("/api/images/0").json()["edition"]
+    other = client.get("/api/images/0").json()["edition"]
+    kept = client.put("/api/images/0/unsaved", json={"objects": [first], "edition": one})
+    body = {"objects": [first], "edition": kept.json()["edition"]}
+    assert client.put("/api/images/0/objects", json=body).status_code == 200
+    for what in ("unsaved", "objects"):
+        answer = client.put(f"/api/images/0/{what}", json={"objects": [second], "edition": other})
+        assert answer.status_code == 409
+        assert "changed in another tab" in answer.json()["error"]
+        assert "Reload the page" in answer.json()["error"]
+    now = client.get("/api/images/0").json()
+    assert (now["saved"], [each["counts"] for each in now["objects"]]) == (True, [first["counts"]])
+    again = {"objects": [first, second], "edition": now["edition"]}
+    assert client.put("/api/images/0/objects", json=again).status_code == 200
+
+
+def test_a_tab_of_an_earlier_server_is_told(tmp_path):
+    images = folder_of_images(tmp_path / "images")
+    clients = [
+        TestClient(application(session_of(images, tmp_path / "out")), base_url="http://localhost")
+        for _ in range(2)
+    ]
+    edition = clients[0].get("/api/images/0").json()["edition"]
+    body = {"objects": None, "edition": edition}
+    assert clients[1].put("/api/images/0/unsaved", json=body).status_code == 409
+    assert clients[0].put("/api/images/0/unsaved", json=body).status_code == 200
+
+
+def test_a_save_that_fails_makes_no_tab_stale(client, monkeypatch):
+    [mask] = masks(client, box=[10, 20, 40, 30]).json()["masks"]
+    body = {"objects": [mask], "edition": client.get("/api/images/0").json()["edition"]}
+
+    def full(*_):
+        raise OSError(28, "No space left on device", "a.png")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("abbe.serve.coco.AnnotationFile.replace", full)
+        assert client.put("/api/images/0/objects", json=body).status_code == 500
+    assert client.put("/api/images/0/objects", json=body).status_code == 200
+
+
+def test_requests_that_are_too_large_are_refused_before_they_are_read(client):
+    header = {"Content-Type": "application/json"}
+    point = masks(client, points=[[5, 5]] * 200_000, labels=[1] * 200_000)
+    said = point.status_code, point.json()["error"]
+    assert said == (413, "such a request has at most 64 KiB")
+    many = masks(client, points=[[5, 5]] * 1001, labels=[1] * 1001)
+    assert many.status_code == 400
+    assert "at most 1000 items" in many.json()["error"]
+    body = b"[" + b"1," * (30 << 20) + b"1]"
+    started = time.process_time()
+    large = client.put("/api/images/0/objects", content=body, headers=header)
+    said = large.status_code, large.json()["error"]
+    assert said == (413, "such a request has at most 32,768 KiB")
+    assert time.process_time() - started < 1
+
+    def parts():  # without a length stated before
+        for _ in range(40):
+            yield b"1," * (1 << 19)
+
+    assert client.put("/api/images/0/objects", content=parts(), headers=header).status_code == 413

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. A verb is loaded when it is called, rooms when it runs."""
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -31,6 +32,19 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``abbe VERB …``; the result is the exit code: 0, 1 for a problem, 2 for wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(words)
+        sys.stdout.flush()  # whoever reads it may be gone, which is told here at the latest
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        return 128 + 13  # as if ended by SIGPIPE, like other programs before "| head"
+    except KeyboardInterrupt:
+        print("\nabbe: stopped; what was computed is kept", file=sys.stderr)
+        return 130
+    return code
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(overview())
         return 0 if words else 2
@@ -65,9 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("\nabbe: stopped; what was computed is kept", file=sys.stderr)
-        return 130
+    except MemoryError:
+        print(
+            f"abbe {words[0]}: there is too little memory. Close other programs, or ask for less "
+            "at a time: smaller crops, batches or tiles, fewer workers; what was computed is kept",
+            file=sys.stderr,
+        )
+        return 1
 
 
 DISK_TROUBLE = (

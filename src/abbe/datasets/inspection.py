@@ -102,20 +102,24 @@ def inspect(record: Record, crop: int | None = None) -> Inspection:
     try:
         image = record.image.open()
         result.image = measure_image(image)
-    except AbbeError as error:
-        result.findings.append(Finding("error", "image cannot be read", str(error)))
+    except (AbbeError, MemoryError) as error:
+        result.findings.append(Finding("error", "image cannot be read", _reason(error)))
     if record.label is not None:
         try:
             result.label = _measure_source(
                 record.label, image if result.image else None, result.findings
             )
-        except AbbeError as error:
-            result.findings.append(Finding("error", "label cannot be read", str(error)))
+        except (AbbeError, MemoryError) as error:
+            result.findings.append(Finding("error", "label cannot be read", _reason(error)))
     if result.image is not None:
         result.findings.extend(_image_findings(result.image, crop))
     if result.image is not None and result.label is not None:
         result.findings.extend(_label_findings(result.image, result.label))
     return result
+
+
+def _reason(error: Exception) -> str:
+    return "there is too little memory for it" if isinstance(error, MemoryError) else str(error)
 
 
 def measure_image(image: Image) -> ImageFacts:

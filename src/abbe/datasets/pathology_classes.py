@@ -3,7 +3,6 @@
 NCT-CRC-HE-100K with CRC-VAL-HE-7K, BACH, BreakHis and Chaoyang. Only names and tables are read.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from abbe.datasets.classes import class_files
 from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.folder import listing
 from abbe.errors import InputError
+from abbe.files import parse_json
 
 COLOURS = ("red", "green", "blue")
 
@@ -197,7 +197,7 @@ def chaoyang(path: str | os.PathLike[str]) -> Dataset:
 
 def _entries(table: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(table.read_text(encoding="utf-8"))
+        entries = parse_json(table.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{table}: no such file. Chaoyang is given out on request at "

@@ -62,6 +62,14 @@ def new_folder(out: Path) -> Iterator[Path]:
             if path.is_file():
                 with open(path, "rb") as file:
                     os.fsync(file.fileno())
-        os.rename(hidden, out)
+        try:
+            os.rename(hidden, out)
+        except OSError as error:
+            if not out.exists():
+                raise
+            raise ConfigError(
+                f"{out}: another process has made it meanwhile; what this one made is not kept. "
+                "Use that one, or give another --out"
+            ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)

@@ -309,8 +309,13 @@ def decoding(source: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file."""
     try:
         yield
-    except (AbbeError, MemoryError):
+    except AbbeError:
         raise
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: there is too little memory to read it. Close other programs, or convert it "
+            "to a tiled TIFF or to OME-Zarr, which are read by region."
+        ) from error
     except FileNotFoundError as error:
         raise InputError(f"{source}: there is no such file any more.") from error
     except Exception as error:  # decoders of a dozen formats raise as many kinds

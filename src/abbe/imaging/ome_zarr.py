@@ -159,7 +159,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
     """All files below a folder, without listing the whole of it: it may have millions."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back here
                 yield from _files_in(Path(entry.path))
             else:
                 yield Path(entry.path)

@@ -184,19 +184,36 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
     return contents
 
 
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a zarr array or group; one that cannot be looked into is not."""
+    return any(os.path.exists(folder / name) for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def _require_readable(folder: Path) -> None:
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
+
+
 def kind_of(path: Path) -> str:
     """png, jpeg, tiff, zarr, npy, npz or openslide.
 
     Raises:
         InputError: There is nothing at the path, it cannot be read, or it is something else.
     """
-    if not path.exists():
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: its name is not UTF-8. Rename it.") from error
+    if not os.path.exists(path):  # Path.exists fails where a folder may not be entered
         raise InputError(f"{path}: there is no such file. Check the path.")
     if not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
         raise InputError(f"{path}: this is a pipe or a device, not a file. Save the image first.")
     if path.is_dir():
-        if any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+        if is_zarr(path):
             return "zarr"
+        _require_readable(path)
         raise InputError(f"{path}: this is a folder, not an image. Supported are: {SUPPORTED}.")
     try:
         with open(path, "rb") as file:

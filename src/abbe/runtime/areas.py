@@ -12,7 +12,7 @@ import numpy as np
 
 from abbe.runtime.field import ClassMap, Labels
 from abbe.runtime.grid import Tile
-from abbe.runtime.outlines import in_order
+from abbe.runtime.in_order import in_order
 from abbe.runtime.seams import Pieces, number_objects, pieces_of
 from abbe.runtime.tiles import classes_name, labels_name
 

@@ -21,8 +21,8 @@ from abbe.imaging import (
 )
 from abbe.runtime.cutting import scale_for
 from abbe.runtime.grid import Span, spans
+from abbe.runtime.in_order import in_order
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
-from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package, PackageDescription
 from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Opened, Running, open_for
@@ -162,7 +162,7 @@ class ClassPredictor(Opened):
         step = 1 / len(rows)
         waiting = [row for row in rows if not work.has(_row_name(row), compressed=True)]
         tools.advance(step * (len(rows) - len(waiting)))
-        places = [(row, column) for row in waiting for column in range(len(tiles.columns))]
+        places = ((row, column) for row in waiting for column in range(len(tiles.columns)))
         answers = in_order(tools.pool, classify, places, 2 * self.workers)
         for row in waiting:
             work.put(_row_name(row), _take(answers, len(tiles.columns)), compress=True)

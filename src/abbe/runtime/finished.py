@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from abbe.errors import InputError
+from abbe.files import parse_json
 from abbe.imaging import Image
+from abbe.locks import alone, lock_beside
 from abbe.runtime.job import Job, Ready, Written
 from abbe.runtime.package import DESCRIPTION
 
@@ -69,7 +71,7 @@ def _files_below(folder: str | Path) -> Iterator[tuple[int, int]]:
     """Bytes and time of change, ns, of every file."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back here
                 yield from _files_below(entry.path)
             else:
                 status = entry.stat()
@@ -84,7 +86,7 @@ class Finished:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file, if there is one; a line that a killed run left short is cut off.
+        """Read the file, if there is one.
 
         Raises:
             InputError: A line is damaged.
@@ -93,8 +95,7 @@ class Finished:
         self._read, self._count = 0, 0  # bytes, lines
         self._last: dict[str, dict[str, Any]] = {}
         self._writers: dict[tuple[str, str], dict[str, Any]] = {}
-        if self._read_on():
-            os.truncate(path, self._read)
+        self._read_on()
 
     def find(self, stem: str, task: Task) -> dict[str, Any] | None:
         """The line of an earlier run of the same task, if nothing was written over its results.
@@ -147,8 +148,11 @@ class Finished:
         self._append(line)
 
     def _append(self, line: dict[str, Any]) -> None:
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        # Names that are no UTF-8 hold surrogates: backslashes make JSON's own escapes of them.
+        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        with alone(lock_beside(self._path), wait=True), open(self._path, "a+b") as file:
+            _cut_short_line(file)
+            file.write(data)
 
     def answers(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The answers that were given with these settings, by the images' names."""
@@ -159,10 +163,10 @@ class Finished:
             if "answer" in line and settings.items() <= line["task"].items()
         }
 
-    def _read_on(self) -> bool:
-        """Take the whole lines that have been added since; whether a part of a line follows."""
+    def _read_on(self) -> None:
+        """Take the whole lines that have been added since; others may be about to write one."""
         if not self._path.exists():
-            return False
+            return
         with open(self._path, "rb") as file:
             file.seek(self._read)
             added = file.read()
@@ -170,13 +174,12 @@ class Finished:
         for text in whole.splitlines():
             self._count += 1
             try:
-                self._take(json.loads(text))
+                self._take(parse_json(text))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{self._path}: line {self._count} is damaged. Remove the file to start again"
                 ) from error
         self._read += len(whole)
-        return len(added) > len(whole)
 
     def _take(self, line: dict[str, Any]) -> None:
         for result in line.get("replaced", ()):
@@ -189,6 +192,14 @@ class Finished:
         self._last[line["stem"]] = line
         for result in task["results"]:
             self._writers[line["stem"], result] = line
+
+
+def _cut_short_line(file: BinaryIO) -> None:
+    """Cut off what a killed run left of a line; only with the lock held."""
+    file.seek(0)
+    data = file.read()
+    if data and not data.endswith(b"\n"):
+        file.truncate(data.rfind(b"\n") + 1)
 
 
 def _is_like(task: Task, other: Task) -> bool:

@@ -1,9 +1,9 @@
 """Where tiles lie: geometry only, in px of the network's grid and of the image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,24 @@ class Tile(NamedTuple):
 
     row: int
     column: int
+
+
+@dataclass(frozen=True)
+class TilesInOrder(Sequence[Tile]):
+    """All tiles of a grid, row by row; each is made when it is asked for."""
+
+    rows: int
+    columns: int
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def __getitem__(self, number: Any) -> Any:
+        """One tile, or for a slice a list of them."""
+        found = range(len(self))[number]
+        if isinstance(found, range):
+            return [self[each] for each in found]
+        return Tile(*divmod(found, self.columns))
 
 
 def spans(length: int, tile: int, margin: int) -> list[Span]:
@@ -109,9 +127,9 @@ class Grid:
         return Grid(image_shape, (shape[0], shape[1]), halo, rows, columns)
 
     @property
-    def tiles(self) -> list[Tile]:
+    def tiles(self) -> "TilesInOrder":
         """All tiles, row by row."""
-        return [Tile(row, column) for row in range(len(self.rows)) for column in range(self.width)]
+        return TilesInOrder(len(self.rows), self.width)
 
     @property
     def width(self) -> int:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from abbe.files import part_of, remove_part
+from abbe.files import is_being_written, part_of, remove_part
 
 
 class Leftovers:
@@ -23,8 +23,14 @@ class Leftovers:
                     if part := part_of(found):
                         self._parts[part.target].append(found)
 
-    def remove(self, stem: Path, suffixes: Iterable[str]) -> None:
-        """Remove those of one image."""
+    def remove(self, stem: Path, suffixes: Iterable[str], *, alone: bool = False) -> None:
+        """Remove those of one image, but none that a running process writes.
+
+        With ``alone``, all: for a caller who knows that nobody else has this image in hand. Numbers
+        of processes come again, and a part could be taken for that of another one for ever.
+        """
         for suffix in suffixes:
             for part in self._parts.pop(stem.with_name(stem.name + suffix), ()):
-                remove_part(part)
+                found = part_of(part)
+                if alone or (found is not None and not is_being_written(found)):
+                    remove_part(part)

@@ -17,6 +17,7 @@ from typing import Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image
+from abbe.imaging.opening import is_zarr
 from abbe.imaging.other_kinds import not_read
 from abbe.imaging.plates import field_name, fields_of, is_plate
 from abbe.runtime.finished import LOG, Finished, Task, settings_of, task_of
@@ -108,7 +109,7 @@ def find_images(
         path = Path(each)
         if os.path.isdir(path) and is_plate(path):
             found |= {field: Path(name) for name, field in fields_of(path).items()}
-        elif os.path.isdir(path) and not _is_zarr(path):
+        elif os.path.isdir(path) and not is_zarr(path):
             inside = sorted(_images_below(path, own))
             if not inside:
                 unread = not_read(_files_below(path, own), path)
@@ -265,7 +266,8 @@ class _One:
         hidden = self.stem.with_name(f".{self.stem.name}.abbe")
         large = not isinstance(pool, Inline)
         with _named(self.image.source), in_hand(hidden) if large else nullcontext():
-            self.leftovers.remove(self.stem, self.ready.files(self.image, self.ready.results))
+            files = self.ready.files(self.image, self.ready.results)
+            self.leftovers.remove(self.stem, files, alone=large)
             work = Work(hidden if large else None, self.task)
             advance = partial(self.tell, self.image.name)
             tools = Tools(pool, work, self.timings, advance)
@@ -276,9 +278,14 @@ class _One:
 
 @contextmanager
 def _named(source: str) -> Iterator[None]:
-    """Blame an image for its name; what else goes wrong with files is not the image's."""
+    """Blame an image for its size and its name; what else goes wrong is not the image's."""
     try:
         yield
+    except MemoryError as error:
+        raise InputError(
+            f"{source}: there is too little memory for it. Close other programs, or give fewer "
+            "--workers or a smaller --tile"
+        ) from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
@@ -309,26 +316,36 @@ def _below(image: Path, folder: Path) -> Path:
     return stem_of(below.parents[2]) / name if len(below.parts) > 3 else Path(name)
 
 
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
 def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Images at any depth, and folders that cannot be looked into, for the images in them."""
     for path in _files_below(folder, out):
         if path.is_dir() and is_plate(path):
             yield from fields_of(path).values()
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and not is_zarr(path)):
             yield path
 
 
-def _files_below(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Files and zarr folders at any depth, what is hidden and the folder ``out`` left out."""
-    for path in sorted(folder.iterdir()):
+def _files_below(
+    folder: Path, out: Path | None, above: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Files and zarr folders at any depth, and folders that cannot be looked into.
+
+    What is hidden and the folder ``out`` are left out.
+    """
+    own = os.path.realpath(folder)
+    if own in above:  # a link leads back to where it lies
+        return
+    try:
+        found = sorted(folder.iterdir())
+    except PermissionError:
+        yield folder
+        return
+    for path in found:
         if path.name.startswith("."):
             continue
-        if path.is_dir() and not _is_zarr(path):
+        if os.path.isdir(path) and not is_zarr(path):
             if path.resolve() != out:
-                yield from _files_below(path, out)
+                yield from _files_below(path, out, above | {own})
         else:
             yield path
 

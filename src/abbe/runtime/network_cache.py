@@ -2,9 +2,11 @@
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from abbe.locks import alone
 from abbe.runtime.package import Package, Role
 
 KEPT_BYTES = 2 * 2**30
@@ -36,6 +38,25 @@ def cache_folder(cache: Path, package: Package, model: Role) -> Path | None:
     except OSError:
         return None  # only the next start is slower
     return folder if os.access(folder, os.W_OK) else None
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a network's folder while it is compiled or read.
+
+    OpenVINO writes its file bit by bit and reads it through a memory map: whoever reads it too
+    early is ended by the system. What a killed process may have left short is removed.
+    """
+    unfinished = folder / "unfinished"
+    with alone(folder / "in-use.lock", wait=True):
+        if unfinished.exists():
+            for path in folder.glob("*.blob"):
+                path.unlink(missing_ok=True)
+        unfinished.touch()
+        try:
+            yield
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def forget_oldest(cache: Path, kept_bytes: int = KEPT_BYTES) -> None:

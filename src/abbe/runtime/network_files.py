@@ -1,11 +1,12 @@
 """Open the network files of a package with OpenVINO or ONNX Runtime; refuse what is unsafe."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 from abbe.errors import MissingExtraError, PackageError
-from abbe.runtime.network_cache import cache_folder, forget_oldest
+from abbe.runtime.network_cache import cache_folder, forget_oldest, writing_to
 from abbe.runtime.network_limits import refuse_excess, refuse_onnx
 from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
@@ -37,7 +38,8 @@ def compile_network(
     _refuse_excess(core, package, role, folder)
     kept = {} if folder is None else {"CACHE_DIR": str(folder)}
     try:
-        compiled = core.compile_model(str(path), "CPU", {**options, **kept})
+        with nullcontext() if folder is None else writing_to(folder):
+            compiled = core.compile_model(str(path), "CPU", {**options, **kept})
     except RuntimeError as error:
         raise _unreadable(package, role, error) from error
     forget_oldest(cache)

@@ -1,35 +1,14 @@
 """The outlines of all objects of an image, tile by tile, with those on seams joined."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from typing import TypeVar
+from collections.abc import Iterator
+from concurrent.futures import Executor
 
 import numpy as np
 
 from abbe.runtime.contours import Edges, Rings, edges_of, rings_of, without_seams
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Tile
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def in_order(
-    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int
-) -> Iterator[Result]:
-    """``function`` of each item, in order, with at most ``most`` of them in hand."""
-    running: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            running.append(pool.submit(function, item))
-            if len(running) >= most:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        for future in running:
-            future.cancel()
+from abbe.runtime.in_order import in_order
 
 
 def outlines(labels: Labels, pool: Executor, most: int) -> Iterator[Rings]:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from abbe.errors import PackageError
-from abbe.files import sha256_of_file, write_json
+from abbe.files import parse_json, sha256_of_file, write_json
 from abbe.runtime.package_input import Normalisation, Part, Positive, Standardised
 
 FORMATS = (1, 2, 3, 4)
@@ -374,7 +374,7 @@ def _read_json(path: Path) -> Any:
             f"{LARGEST_DESCRIPTION:,}"
         )
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise PackageError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
 

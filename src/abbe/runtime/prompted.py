@@ -66,6 +66,8 @@ def predict_prompted(
                            outcome.timings)  # fmt: skip
         except InputError as error:
             outcome.failed[str(path)] = str(error)
+        except MemoryError:
+            outcome.failed[str(path)] = f"{path}: there is too little memory for it"
         else:
             outcome.done[str(path)] = objects
             outcome.megapixels += image.shape[0] * image.shape[1] / 1e6

@@ -14,8 +14,8 @@ from abbe.imaging import Image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
+from abbe.runtime.in_order import in_order
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
-from abbe.runtime.outlines import in_order
 from abbe.runtime.package import Package
 from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Opened, Running, open_for
@@ -89,15 +89,16 @@ class RegionPredictor(Opened):
         work = tools.work
 
         def compute(tile: Tile) -> None:
+            if work.has(classes_name(tile), compressed=True):  # of a run that was interrupted
+                return
             maps = crop(maps_of(tile), grid.window(tile), grid.core(tile))
             if keep_maps:  # first, so that a tile whose classes are kept has them
                 work.put(maps_name(tile), np.ascontiguousarray(maps), compress=False)
             work.put(classes_name(tile), maps.argmax(0).astype(np.uint8), compress=True)
 
         step = 1 / len(grid.tiles)
-        waiting = [tile for tile in grid.tiles if not work.has(classes_name(tile), compressed=True)]
-        tools.advance(step * (len(grid.tiles) - len(waiting)))
-        for _ in in_order(tools.pool, compute, waiting, 2 * self.workers):
+        tools.advance(0.0)  # it has begun
+        for _ in in_order(tools.pool, compute, grid.tiles, 2 * self.workers):
             tools.advance(step)
         names = description.classes
         classes = ClassMap(grid, names, work)

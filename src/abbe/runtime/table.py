@@ -12,7 +12,7 @@ from abbe.foreign_text import cells
 from abbe.imaging import Image
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Tile
-from abbe.runtime.outlines import in_order
+from abbe.runtime.in_order import in_order
 
 _ROWS = 20_000
 _MOMENTS = ("area", "y", "x", "yy", "xx", "yx")

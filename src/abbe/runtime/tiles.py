@@ -6,6 +6,7 @@ interrupted run goes on at the next tile. The steps of different tiles overlap i
 networks, watersheds and decoders do not hold Python's lock.
 """
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from abbe.imaging import Image
 from abbe.runtime.engine import Engine
 from abbe.runtime.grid import Grid, Tile, intersection
+from abbe.runtime.in_order import in_order
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.sampling import level_to_read, read_window
@@ -106,7 +108,7 @@ def find_objects(
     timings = timings or Timings()
     job = _Job(grid, maps_of, rule, work, keep_maps, timings)
     _run(job, pool, 2 * workers, advance or (lambda share: None))
-    measured = pool.map(job.measure, grid.tiles)
+    measured = in_order(pool, job.measure, grid.tiles, 2 * workers)
     pieces, matches = [], []
     for place, (found, seams) in enumerate(measured):
         pieces.append(found)
@@ -176,54 +178,94 @@ class _Job:
 
 def _run(job: _Job, pool: Executor, most: int, advance: Advance) -> None:
     """Take every tile through both steps, with at most ``most`` steps in hand at a time."""
-    grid = job.grid
-    labelled = {tile for tile in grid.tiles if job.has_labels(tile)}
-    needed = {near for tile in grid.tiles if tile not in labelled for near in grid.around(tile)}
-    mapped = {tile for tile in needed if job.has_maps(tile)}
-    step = 1 / len(grid.tiles)
-    advance(step * len(labelled))
-    waiting = [tile for tile in grid.tiles if tile in needed - mapped][::-1]
-    ready = [tile for tile in grid.tiles if tile not in labelled and _around(grid, tile) <= mapped]
+    progress = _Progress(job, advance)
     running: dict[Future[None], tuple[Tile, bool]] = {}
     try:
-        while waiting or ready or running:
-            while (waiting or ready) and len(running) < most:
-                if ready:  # first what frees maps
-                    tile = ready.pop()
-                    running[pool.submit(job.compute_labels, tile)] = tile, True
-                else:
-                    tile = waiting.pop()
-                    running[pool.submit(job.compute_maps, tile)] = tile, False
+        while True:
+            while len(running) < most and (step := progress.next_step()) is not None:
+                tile, has_maps = step
+                compute = job.compute_labels if has_maps else job.compute_maps
+                running[pool.submit(compute, tile)] = step
+            if not running:
+                return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 tile, has_labels = running.pop(future)
                 future.result()
                 if has_labels:
-                    labelled.add(tile)
-                    advance(step)
-                    _forget(job, tile, labelled)
+                    progress.labelled(tile)
                 else:
-                    mapped.add(tile)
-                    ready += [
-                        near
-                        for near in grid.around(tile)
-                        if near not in labelled and _around(grid, near) <= mapped
-                    ]
+                    progress.mapped(tile)
     finally:
         for future in running:
             future.cancel()
         wait(running)
 
 
-def _forget(job: _Job, tile: Tile, labelled: set[Tile]) -> None:
-    """Let go of the maps that no tile needs any more."""
-    for near in job.grid.around(tile):
-        if _around(job.grid, near) <= labelled:
-            job.forget_maps(near)
+class _Progress:
+    """Which step of which tile is due; each tile is looked at when its turn comes."""
 
+    def __init__(self, job: _Job, advance: Advance) -> None:
+        self._job, self._advance = job, advance
+        self._grid = job.grid
+        self._upcoming = iter(job.grid.tiles)
+        count = len(job.grid.tiles)
+        self._share = 1 / count
+        # A byte a tile, of which only those are touched whose turn has come: there may be millions.
+        self._has_maps, self._has_labels = np.zeros(count, bool), np.zeros(count, bool)
+        self._asked = np.zeros(count, bool)  # for its maps
+        self._lacking: set[Tile] = set()  # tiles that wait for maps
+        self._unmapped: deque[Tile] = deque()
+        self._ready: list[Tile] = []
+        advance(0.0)  # it has begun
 
-def _around(grid: Grid, tile: Tile) -> set[Tile]:
-    return set(grid.around(tile))
+    def next_step(self) -> tuple[Tile, bool] | None:
+        """A tile, and whether it has its maps and waits for labels; None if nothing can be done."""
+        while not self._ready and not self._unmapped:
+            tile = next(self._upcoming, None)
+            if tile is None:
+                return None
+            self._take_up(tile)
+        if self._ready:  # first what frees maps
+            return self._ready.pop(), True
+        return self._unmapped.popleft(), False
+
+    def mapped(self, tile: Tile) -> None:
+        """The tile has its maps."""
+        self._has_maps[self._grid.number(tile)] = True
+        for near in self._grid.around(tile):
+            if near in self._lacking and self._all(near, self._has_maps):
+                self._lacking.remove(near)
+                self._ready.append(near)
+
+    def labelled(self, tile: Tile) -> None:
+        """The tile has its labels; maps that no tile needs any more are let go."""
+        self._has_labels[self._grid.number(tile)] = True
+        self._advance(self._share)
+        for near in self._grid.around(tile):
+            if self._all(near, self._has_labels):
+                self._job.forget_maps(near)
+
+    def _take_up(self, tile: Tile) -> None:
+        if self._job.has_labels(tile):  # of a run that was interrupted
+            self.labelled(tile)
+            return
+        for near in self._grid.around(tile):
+            number = self._grid.number(near)
+            if self._asked[number]:
+                continue
+            self._asked[number] = True
+            if self._job.has_maps(near):
+                self._has_maps[number] = True
+            else:
+                self._unmapped.append(near)
+        if self._all(tile, self._has_maps):
+            self._ready.append(tile)
+        else:
+            self._lacking.add(tile)
+
+    def _all(self, tile: Tile, marks: np.ndarray) -> bool:
+        return all(marks[self._grid.number(near)] for near in self._grid.around(tile))
 
 
 def maps_name(tile: Tile) -> str:

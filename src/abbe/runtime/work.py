@@ -4,7 +4,6 @@ The folder makes an interrupted run go on where it was: each array lands in one 
 name, or not at all. A file that a power cut left short is taken for missing.
 """
 
-import json
 import os
 import shutil
 import struct
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
-from abbe.files import part_beside, write_json
+from abbe.files import parse_json, part_beside, write_json
 from abbe.imaging.memory_map import memory_map
 
 _JOB = "job.json"
@@ -118,7 +117,7 @@ class Work:
 
 def _read_job(folder: Path) -> Any:
     try:
-        return json.loads((folder / _JOB).read_text("utf-8"))
+        return parse_json((folder / _JOB).read_text("utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -17,11 +17,15 @@ from starlette.staticfiles import StaticFiles
 from abbe.errors import AbbeError
 from abbe.serve.coco import Object
 from abbe.serve.guard import Guard
-from abbe.serve.session import Prompt, Session, UnknownImageError
+from abbe.serve.session import Prompt, Session, StaleError, UnknownImageError
 
 STATIC = Path(__file__).parent / "static"
-LARGEST_BODY = 64 << 20
-"""Bytes of a request."""
+LARGEST_BODY = 32 << 20
+"""Bytes of a request that carries masks: thousands of large ones."""
+LARGEST_QUESTION = 64 << 10
+"""Bytes of a request that carries prompts."""
+MOST_POINTS = 1000
+"""Of a prompt. Each costs the network time, and hardly anybody clicks ten."""
 
 
 class _Body(BaseModel):
@@ -29,8 +33,11 @@ class _Body(BaseModel):
 
 
 class _Asked(_Body):
-    points: list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = []
-    labels: list[Literal[0, 1]] = []
+    points: Annotated[
+        list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]],
+        Field(max_length=MOST_POINTS),
+    ] = []
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = []
     box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)] | None = None
 
 
@@ -41,19 +48,22 @@ class _Kept(_Body):
 
 class _Saved(_Body):
     objects: list[_Kept]
+    edition: str | None = None
+    """Of the objects that these take the place of, as the page was given it; None for any."""
 
 
 class _Unsaved(_Body):
     objects: list[_Kept] | None
     """None where all are saved."""
+    edition: str | None = None
 
 
 def application(session: Session) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 
     Problems are answered as {"error": words}: 400 for a request that is none, 403 for other
-    hosts and origins, 404 for an unknown image or page, 413 for one too large, 422 for what
-    `Session` refuses, 500 where the disk fails.
+    hosts and origins, 404 for an unknown image or page, 409 for a page that is out of date, 413
+    for one too large, 422 for what `Session` refuses, 500 where the disk fails.
     """
 
     async def page(request: Request) -> Response:
@@ -67,9 +77,22 @@ def application(session: Session) -> Starlette:
     async def image(request: Request) -> Response:
         number = _number(request)
         height, width = await run_in_threadpool(session.shape, number)
-        objects, saved = await run_in_threadpool(session.objects, number)
+
+        def state() -> tuple[tuple[list[Object], bool], str]:
+            with session.changing:
+                return session.objects(number), session.edition(number)
+
+        (objects, saved), edition = await run_in_threadpool(state)
         shown = [_shown(each) for each in objects]
-        return JSONResponse({"width": width, "height": height, "objects": shown, "saved": saved})
+        return JSONResponse(
+            {
+                "width": width,
+                "height": height,
+                "objects": shown,
+                "saved": saved,
+                "edition": edition,
+            }
+        )
 
     async def picture(request: Request) -> Response:
         content = await run_in_threadpool(session.picture, _number(request))
@@ -80,7 +103,10 @@ def application(session: Session) -> Starlette:
         return JSONResponse({})
 
     async def masks(request: Request) -> Response:
-        number, asked = _number(request), _Asked.model_validate(await _json(request))
+        number, asked = (
+            _number(request),
+            _Asked.model_validate(await _json(request, LARGEST_QUESTION)),
+        )
         prompt = Prompt(
             tuple((x, y) for x, y in asked.points),
             tuple(asked.labels),
@@ -91,14 +117,25 @@ def application(session: Session) -> Starlette:
 
     async def save(request: Request) -> Response:
         number, body = _number(request), _Saved.model_validate(await _json(request))
-        files = await run_in_threadpool(session.save, number, _objects(body.objects))
-        return JSONResponse({"files": [str(file) for file in files]})
+
+        def written() -> tuple[list[Path], str]:
+            with session.changing:
+                files = session.save(number, _objects(body.objects), body.edition)
+                return files, session.edition(number)
+
+        files, edition = await run_in_threadpool(written)
+        return JSONResponse({"files": [str(file) for file in files], "edition": edition})
 
     async def keep(request: Request) -> Response:
         number, body = _number(request), _Unsaved.model_validate(await _json(request))
         objects = None if body.objects is None else _objects(body.objects)
-        await run_in_threadpool(session.keep, number, objects)
-        return JSONResponse({})
+
+        def kept() -> str:
+            with session.changing:
+                session.keep(number, objects, body.edition)
+                return session.edition(number)
+
+        return JSONResponse({"edition": await run_in_threadpool(kept)})
 
     one = "/api/images/{number:int}"
     return Starlette(
@@ -117,6 +154,7 @@ def application(session: Session) -> Starlette:
         exception_handlers={
             AbbeError: _refused,
             UnknownImageError: _unknown,
+            StaleError: _stale,
             ValidationError: _malformed,
             HTTPException: _http,
             OSError: _disk,
@@ -142,16 +180,29 @@ def _shown(each: Object) -> dict[str, Any]:
     return {"counts": each.counts, "score": each.score}
 
 
-async def _json(request: Request) -> Any:
+async def _json(request: Request, largest: int = LARGEST_BODY) -> Any:
+    stated = request.headers.get("content-length", "")
+    if stated.isdigit() and int(stated) > largest:
+        raise _too_large(largest)  # before any of it is read
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"a request has at most {LARGEST_BODY >> 20} MiB")
+        if len(body) > largest:
+            raise _too_large(largest)
     try:
         return json.loads(bytes(body))
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the request is no JSON ({error})") from error
+
+
+def _too_large(largest: int) -> HTTPException:
+    # What is left of the request is not read, so the connection cannot be used again.
+    words = f"such a request has at most {largest >> 10:,} KiB"
+    return HTTPException(413, words, headers={"Connection": "close"})
+
+
+async def _stale(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 409)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -171,7 +222,7 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 async def _disk(request: Request, error: Exception) -> Response:

@@ -2,11 +2,12 @@
 
 import io
 import os
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +57,10 @@ class MaskPredictor(Protocol):
 
 class UnknownImageError(InputError):
     """The page asked for an image that is not among those served."""
+
+
+class StaleError(InputError):
+    """A page wants to change an image that was changed elsewhere since the page opened it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,10 @@ class Session:
         self._shapes: dict[int, tuple[int, int]] = {}
         self._unsaved: dict[int, list[Object]] = {}
         self._network = Lock()
-        self._writing = Lock()
+        self.changing = RLock()
+        """Held while an image's objects change; whoever holds it sees them with their edition."""
+        self._mark = uuid.uuid4().hex  # an earlier server's editions are none of this one
+        self._changes: dict[int, int] = {}
 
     def shape(self, number: int) -> tuple[int, int]:
         """(height, width) of an image, px.
@@ -206,21 +214,35 @@ class Session:
             return unsaved, False
         return self.saved().get(self.names[number], []), True
 
-    def keep(self, number: int, objects: Sequence[Object] | None) -> None:
+    def edition(self, number: int) -> str:
+        """Names the state of an image's objects; it is another after each change."""
+        return f"{self._mark}-{self._changes.get(number, 0)}"
+
+    def keep(
+        self, number: int, objects: Sequence[Object] | None, edition: str | None = None
+    ) -> None:
         """Remember an image's objects until they are saved; None where all are.
 
+        Args:
+            number: The image.
+            objects: All of its objects.
+            edition: Of the objects that these take the place of; None takes that of any.
+
         Raises:
+            StaleError: There is a later edition.
             InputError: A mask is empty or of another size, and all that `shape` raises.
         """
         shape = self.shape(number)
         for each in objects or ():
             check_counts(each.counts, shape)
-        with self._writing:
+        with self.changing:
+            self._require_current(number, edition)
             # An object that was accepted and deleted leaves an image as if never looked at.
             if objects or (objects is not None and self.saved().get(self.names[number])):
                 self._unsaved[number] = list(objects)
             else:
                 self._unsaved.pop(number, None)
+            self._changes[number] = self._changes.get(number, 0) + 1
 
     def save_rest(self) -> dict[str, int]:
         """Save what is not: by name of the image, how many objects.
@@ -238,15 +260,23 @@ class Session:
         """How many objects of images are not saved as they were last seen on the page."""
         return {self.names[number]: len(objects) for number, objects in self._unsaved.items()}
 
-    def save(self, number: int, objects: Sequence[Object]) -> list[Path]:
+    def save(
+        self, number: int, objects: Sequence[Object], edition: str | None = None
+    ) -> list[Path]:
         """Write an image's objects: a label image, and COCO annotations beside other images'.
 
         Where objects overlap, the label image gives the pixel to the later one; COCO keeps all.
+
+        Args:
+            number: The image.
+            objects: All of its objects.
+            edition: See `keep`.
 
         Returns:
             The files written.
 
         Raises:
+            StaleError: There is a later edition.
             InputError: A mask is empty or of another size, there are more than 65,535, the
                 annotations that are there are damaged, and all that `shape` raises.
             OSError: The folder cannot be written to.
@@ -257,13 +287,22 @@ class Session:
         content = self._picture(number, objects)
         name = self.names[number]
         picture = self._picture_of(name)
-        with self._writing:
+        with self.changing:
+            self._require_current(number, edition)
             with atomic_path(picture) as temporary:
                 temporary.write_bytes(content)
                 # A kill from here on leaves a picture that `recover` puts in its place.
                 self._saved.replace(name, shape, objects)
             self._unsaved.pop(number, None)
+            self._changes[number] = self._changes.get(number, 0) + 1
         return [picture, self._saved.path]
+
+    def _require_current(self, number: int, edition: str | None) -> None:
+        if edition is not None and edition != self.edition(number):
+            raise StaleError(
+                "this image was changed in another tab, or the server was started again, since "
+                "this page opened it. Reload the page: what was accepted here and not saved is lost"
+            )
 
     def _picture(self, number: int, objects: Sequence[Object]) -> bytes:
         """The PNG file of an image's objects."""

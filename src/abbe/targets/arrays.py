@@ -7,7 +7,6 @@ writes, and this reads what zarr writes, as long as a chunk is one map, plain or
 compressed with zstd or not at all.
 """
 
-import json
 import math
 import os
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from abbe.errors import StoreError
-from abbe.files import write_json
+from abbe.files import parse_json, write_json
 from abbe.targets import shards
 from abbe.targets.kinds import KINDS, LARGEST
 
@@ -151,7 +150,7 @@ def read_node(folder: Path, node_type: Literal["group", "array"]) -> dict[str, A
     """
     file = folder / "zarr.json"
     try:
-        metadata = json.loads(file.read_text(encoding="utf-8"))
+        metadata = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(f"{file}: missing; {_AGAIN}") from None
     except ValueError as error:

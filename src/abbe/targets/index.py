@@ -1,11 +1,10 @@
 """What makes a folder a target store: its group metadata, and ``index.jsonl``, a line a target."""
 
-import json
 from pathlib import Path
 
 from abbe import __version__
 from abbe.errors import StoreError
-from abbe.files import write_json
+from abbe.files import parse_json, write_json
 from abbe.targets.arrays import read_node
 from abbe.targets.entries import Entry
 from abbe.targets.provenance import Provenance
@@ -72,7 +71,7 @@ def read_index(root: Path) -> tuple[list[Entry], int]:
     entries = []
     for number, line in enumerate(data[:whole].splitlines(), start=1):
         try:
-            entries.append(Entry.from_json(json.loads(line)))
+            entries.append(Entry.from_json(parse_json(line)))
         except (StoreError, ValueError) as error:
             raise StoreError(f"{path}: line {number}: {error}") from None
     _refuse_repeated(path, entries)

@@ -61,7 +61,7 @@ async function open(next) {
     size = { width: facts.width, height: facts.height };
     view.setImage(picture, size);
     byId("canvas").setAttribute("aria-label", `${images[next].name}, ${size.width} × ${size.height} pixels`);
-    if (!works.has(next)) works.set(next, new Work(facts.objects, facts.saved));
+    if (!works.has(next)) works.set(next, new Work(facts.objects, facts.saved, facts.edition));
     const opened = works.get(next);
     say("Encoding the image…", true);
     view.show(opened, null);
@@ -166,7 +166,16 @@ function keep() {
   if (!work || work.keptObjects === work.objects) return;
   const [at, objects] = [number, work.unsaved ? work.objects : null];
   work.keptObjects = work.objects;
-  inOrder(() => put(`/api/images/${at}/unsaved`, { objects })).catch(fail);
+  change(work, `/api/images/${at}/unsaved`, objects).catch(fail);
+}
+
+// Each change names the edition that it was made from, so that no tab overwrites another's unseen.
+function change(changed, address, objects) {
+  return inOrder(async () => {
+    const answer = await put(address, { objects, edition: changed.edition });
+    changed.edition = answer.edition;
+    return answer;
+  });
 }
 
 async function save() {
@@ -176,7 +185,7 @@ async function save() {
   forgive();
   say("Saving…", true);
   try {
-    const { files } = await inOrder(() => put(`/api/images/${at}/objects`, { objects }));
+    const { files } = await change(saving, `/api/images/${at}/objects`, objects);
     saving.savedObjects = objects;
     images[at].saved = objects.length;
     label(at);

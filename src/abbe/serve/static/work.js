@@ -3,10 +3,11 @@
 export const nothing = Object.freeze({ points: [], labels: [], box: null, choice: null });
 
 export class Work {
-  constructor(objects, saved) {
+  constructor(objects, saved, edition) {
     this.now = { prompt: nothing, objects, chosen: null };
     this.past = [];
     this.savedObjects = saved ? objects : null;
+    this.edition = edition; // of what the server has; it refuses changes of an earlier one
     this.keptObjects = objects; // what the server knows of, saved or not
   }
 
