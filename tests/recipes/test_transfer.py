@@ -1,5 +1,7 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,7 +9,7 @@ from commands import TISSUE, abbe
 from pyarrow import parquet
 
 from abbe import config, datasets, teachers
-from abbe.imaging import Image
+from abbe.imaging import Image, write_labels
 from abbe.recipes import transfer
 from abbe.recipes.models import NetworkModel
 from abbe.recipes.run_folder import Run, open_run
@@ -191,3 +193,51 @@ def test_the_run_s_own_answers_count_where_only_the_labels_are_others(run):
     assert transfer._own_answers(run, other.with_splits(dict.fromkeys(other.ids, "test"))) is None
     fewer = datasets.simulated_tissue(16, size=64, seed=5, channels=("membrane",))
     assert transfer._own_answers(run, fewer.with_splits(dict.fromkeys(fewer.ids, "test"))) is None
+
+
+def nuclei_alone(folder: Path, labelled: int = 2) -> list[str | Path]:
+    """Three images of the nuclei alone, as the student sees them; some have labels."""
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    for number, record in enumerate(datasets.simulated_tissue(3, size=64, seed=6)):
+        image = record.image.open()
+        size = {"resolution": (1 / image.pixel_size,) * 2} if image.pixel_size else {}
+        path = folder / "images" / f"{number}.tif"
+        tifffile.imwrite(path, image.read(channels=["nucleus"])[0], metadata=None, **size)
+        if number < labelled:
+            write_labels(folder / "labels" / f"{number}.png", record.label.read())
+    return ["--data.path", folder, "--data.channels", "nucleus", "--data.pixel-size", "0.5"]
+
+
+@pytest.mark.slow
+def test_a_teacher_that_cannot_answer_is_left_out_and_that_is_said(run, tmp_path, capsys):
+    data = nuclei_alone(tmp_path)
+    assert abbe("evaluate", run.folder, "--name", "nuclei", *data) == 0
+    said = "it sees nucleus, membrane, and the images of"
+    assert said in capsys.readouterr().out
+    summary = open_run(run.folder / "evaluations" / "nuclei").summary
+    assert list(summary["models"]) == ["student", "twin"]
+    assert any(said in doubt and "--teacher-sees" in doubt for doubt in summary["warnings"])
+    assert not (run.folder / "evaluations" / "nuclei" / "targets.zarr").exists()
+
+
+@pytest.mark.slow
+def test_a_teacher_shown_one_channel_twice_is_doubted_and_answers_for_what_is_scored(run, tmp_path):
+    data = nuclei_alone(tmp_path)
+    twice = ["--teacher-sees", "nucleus", "nucleus"]
+    assert abbe("evaluate", run.folder, "--name", "twice", *data, *twice) == 0
+    folder = run.folder / "evaluations" / "twice"
+    summary = open_run(folder).summary
+    assert list(summary["models"]) == ["teacher", "student", "twin"]
+    assert any("shown nucleus more than once" in doubt for doubt in summary["warnings"])
+    assert sorted(TargetStore(folder / "targets.zarr").ids) == ["0", "1"]  # 2 has no label
+
+
+@pytest.mark.slow
+def test_the_hint_names_the_option_that_evaluate_has(run, tmp_path, capsys):
+    data = ["--data.path", tmp_path, "--data.channels", "dapi", "membrane"]
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.ones((2, 64, 64), np.uint16))
+    message = refused(capsys, run, "hint", *data)
+    assert "the student is to see nucleus" in message
+    assert "say what it is shown with --student-sees" in message

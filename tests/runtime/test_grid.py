@@ -53,7 +53,7 @@ def test_tiles_that_do_not_fit_are_refused(tile, halo):
 def test_nearly_equal_pixel_sizes_are_equal():
     assert scale_between(0.5, 0.51, "a") == 1.0
     assert scale_between(0.25, 0.5, "a") == 0.5
-    with pytest.raises(InputError, match=r"a: its pixels are 10 µm wide, .* --pixel-size"):
+    with pytest.raises(InputError, match=r"a: its pixels are 10 µm wide, .* --override-pixel-size"):
         scale_between(10, 0.5, "a")
 
 

@@ -157,7 +157,7 @@ def test_levels_that_cannot_be_used_are_named(tmp_path, pixels):
     path = write_zarr(tmp_path / "slide.ome.zarr", odd)
     with pytest.raises(InputError, match=r"slide.ome.zarr: level 1 of the pyramid is 200 × 100"):
         predict(package, path)
-    assert predict(package, path, pixel_size=0.5).max() > 15  # its level is not needed
+    assert predict(package, path, override_pixel_size=0.5).max() > 15  # its level is not needed
 
 
 @pytest.mark.parametrize(("side", "level"), [(100, 2), (200, 1), (SHAPE[1], 0)])

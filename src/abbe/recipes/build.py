@@ -282,14 +282,16 @@ def workers(wanted: int | str) -> int:
     return wanted if isinstance(wanted, int) else min(8, max(1, (os.cpu_count() or 2) // 2))
 
 
-def seen_by(dataset: Dataset, sees: Sequence[str], who: str) -> Dataset:
+def seen_by(
+    dataset: Dataset, sees: Sequence[str], who: str, advice: str = "change what is seen"
+) -> Dataset:
     """The data set with the names for channels by which it is seen, and a line on what that took.
 
     Raises:
         InputError: as `check_channels`.
     """
     named = dataset.seen_as(sees)
-    check_channels(named, sees, who)
+    check_channels(named, sees, who, advice)
     if named is not dataset:
         print(shown(f"{dataset.name}: {named.notes[-1]}"), flush=True)
     return named
@@ -301,8 +303,16 @@ def tell_problems(dataset: Dataset) -> None:
         print(shown(f"warning: {problem}"), flush=True)
 
 
-def check_channels(dataset: Dataset, sees: Sequence[str], who: str) -> None:
+def check_channels(
+    dataset: Dataset, sees: Sequence[str], who: str, advice: str = "change what is seen"
+) -> None:
     """Refuse channels that the images do not have.
+
+    Args:
+        dataset: the images.
+        sees: the channels that are looked at.
+        who: looks at them, for the message.
+        advice: what to do but naming the images' channels.
 
     Raises:
         InputError: naming the missing channels and those that exist.
@@ -315,6 +325,6 @@ def check_channels(dataset: Dataset, sees: Sequence[str], who: str) -> None:
     if missing:
         raise InputError(
             f"{who} is to see {', '.join(missing)}, but the images of '{dataset.name}' have the "
-            f"channels {', '.join(dataset.channels)}: name them with data.channels, or change what "
-            "is seen"
+            f"channels {', '.join(dataset.channels)}: name them with data.channels, or "
+            f"{advice}"
         )

@@ -1,6 +1,7 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from abbe.recipes.results import (
 from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
 from abbe.recipes.timing import add_times
 from abbe.report import write_report
-from abbe.targets import TargetStore
+from abbe.targets import Provenance, TargetStore
+from abbe.teachers import Teacher
 
 HERE = {"student": "student distilled here", "twin": "twin trained here"}
 """Names of the models that were trained on the other data set."""
@@ -82,7 +84,9 @@ def evaluate_run(
     lost = Lost(allow_failed)
     dataset = readable(_test_set(data, distil), lost, progress=True)
     sees = student_sees or experiment.student.sees
-    dataset = build.seen_by(dataset, sees, "the student")
+    dataset = build.seen_by(
+        dataset, sees, "the student", "say what it is shown with --student-sees"
+    )
     if experiment.recipe == "rckd":
         from abbe.recipes.transfer_task import evaluate_task
 
@@ -91,12 +95,18 @@ def evaluate_run(
         from abbe.recipes.transfer_promptable import evaluate_promptable
 
         return evaluate_promptable(run, experiment, dataset, out, sees, lost)
+    scored = dataset.split("test").labelled
+    if not len(scored):
+        raise InputError(
+            f"data set '{dataset.name}' has no labelled test image, so nothing could be scored: "
+            "label some, or change data.split and data.fractions"
+        )
     out.mkdir(parents=True, exist_ok=True)
 
     models, thresholds = _trained_models(run, sees)
     _tell_unknown_pixel_size(run, models, dataset)
     teacher = _on_other_data(experiment.teacher, teacher_sees)
-    store = None
+    store, left_out = None, ""
     if distil:
         local = experiment.model_copy(update={"allow_failed": allow_failed})
         there = _distil_there(local, data, teacher, sees, out / "distilled", trust_code)
@@ -105,17 +115,60 @@ def evaluate_run(
         own, _ = _trained_models(there, sees)
         models |= {HERE[key]: model for key, model in own.items()}
     elif teacher is not None:
-        answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
-        taught = teachers.teach(answering, dataset, out / "targets.zarr")
-        lost.add(taught.failed, out / "targets.zarr")
-        store = TargetStore(out / "targets.zarr")
+        answering, left_out = _teacher_here(
+            teacher, scored, chosen=teacher_sees is not None, trust_code=trust_code
+        )
+        if answering is not None:
+            taught = teachers.teach(answering, scored, out / "targets.zarr")
+            lost.add(taught.failed, out / "targets.zarr")
+            store = TargetStore(out / "targets.zarr")
     else:
         store = _own_answers(run, dataset)
     if store is not None:
         models = {"teacher": StoredModel(store), **models}
         if "teacher" in run.summary["thresholds"]:
             thresholds["teacher"] = Thresholds(**run.summary["thresholds"]["teacher"])
-    return _write(run, experiment, dataset, out, models, thresholds, store, sees, lost)
+    doubts = [left_out] if left_out else []
+    if store is not None:
+        doubts += _shown_otherwise(store.provenance)
+    return _write(run, experiment, dataset, out, models, thresholds, store, sees, lost, doubts)
+
+
+def _teacher_here(
+    settings: config.Teacher, dataset: Dataset, *, chosen: bool, trust_code: bool
+) -> tuple[Teacher | None, str]:
+    """The teacher where it can answer for these images, else why it is left out; that is printed.
+
+    Raises:
+        AbbeError: it cannot answer, although ``chosen`` channels were named for it.
+    """
+    try:
+        teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
+        sees = teacher.provenance.channels
+        if matching(dataset.channels, sees) is None:
+            raise InputError(
+                f"it sees {', '.join(sees)}, and the images of '{dataset.name}' have "
+                f"{', '.join(dataset.channels)}. Say what it is shown with --teacher-sees"
+            )
+    except (ConfigError, InputError) as error:
+        if chosen:
+            raise
+        text = f"The teacher is left out, for it cannot answer here: {error}"
+        print(shown(f"note: {text}"), flush=True)
+        return None, text
+    return teacher, ""
+
+
+def _shown_otherwise(provenance: Provenance) -> list[str]:
+    """A doubt where one channel was shown to the teacher in the place of several."""
+    often = [name for name, count in Counter(provenance.channels).items() if count > 1]
+    if not often:
+        return []
+    return [
+        f"The teacher was shown {', '.join(often)} more than once, in the place of channels that "
+        "these images lack: its scores are not those that it has with its own, and retention is of "
+        "a teacher so handicapped."
+    ]
 
 
 def _refuse_teacher(recipe: str, distil: bool, teacher_sees: tuple[str, ...] | None) -> None:
@@ -230,6 +283,7 @@ def _write(
     store: TargetStore | None,
     sees: tuple[str, ...],
     lost: Lost,
+    doubts: list[str],
 ) -> Run:
     settings = experiment.evaluation
     scores = score(
@@ -255,7 +309,7 @@ def _write(
         "data": describe_data(dataset),
         "student_sees": list(sees),
         "encoder_weights": run.summary["encoder_weights"],
-        **describe_teacher(store, dataset.split("test")),
+        **describe_teacher(store, dataset.split("test").labelled),
         "lost": lost.ids,
         "left_out": lost.left_out,
         **summarise(scores, settings.resamples),
@@ -264,7 +318,8 @@ def _write(
         "speed": {},
         "warnings": [
             f"The models ({', '.join(thresholds)}) come from {run.summary['data']['name']} and "
-            "keep the thresholds chosen there."
+            "keep the thresholds chosen there.",
+            *doubts,
         ],
     }
     networks = {

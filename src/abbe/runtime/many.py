@@ -146,7 +146,7 @@ def left_out(
 ) -> list[str]:
     """What to say of image files in folders that `find_images` passes over, a line a folder."""
     own = None if out is None else Path(out).resolve()
-    folders = [Path(each) for each in inputs if os.path.isdir(each) and not _is_zarr(Path(each))]
+    folders = [Path(each) for each in inputs if os.path.isdir(each) and not is_zarr(Path(each))]
     told = (not_read(_files_below(folder, own), folder) for folder in folders)
     return [line for line in told if line is not None]
 
