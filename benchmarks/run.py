@@ -108,6 +108,7 @@ def in_child(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_abbe(task: dict[str, Any]) -> dict[str, Any]:
+    from abbe.imaging.opening import Reading
     from abbe.runtime.many import Job, find_images, predict_many
     from abbe.runtime.prediction import predictor
 
@@ -120,7 +121,8 @@ def run_abbe(task: dict[str, Any]) -> dict[str, Any]:
     )
     images = find_images([task["image"]])
     channels = ready.package.description.channels
-    job = Job(tuple(task["results"]), channels, ready.package.description.pixel_size)
+    reading = Reading(channels=channels, pixel_size=ready.package.description.pixel_size)
+    job = Job(tuple(task["results"]), reading)
     outcome = predict_many(ready, images, Path(task["out"]), job)
     if outcome.failed or outcome.kept:
         raise SystemExit(outcome.summary())
