@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import tifffile
 from commands import TINY, abbe
 from PIL import Image as Picture
 
-from abbe import datasets
+from abbe import config, datasets
 from abbe.cli import VERBS
 from abbe.imaging import write_labels
 from abbe.targets import TargetStore
@@ -58,13 +59,78 @@ def teach(tissue: Path, masks: Path, *more: str | Path) -> int:
 HELP = [[name] for name in VERBS] + [["data", part] for part in ("list", "fetch", "check")]
 
 
-@pytest.mark.parametrize("words", [*HELP, ["distill", "cmkd"]], ids=" ".join)
+@pytest.mark.parametrize("words", [*HELP, ["distill", "cmkd"], ["curve", "rckd"]], ids=" ".join)
 def test_help_of_every_verb_succeeds_and_shows_an_example(capsys, words):
     assert abbe(*words, "--help") == 0
     shown = capsys.readouterr().out
     # 'abbe data list' takes no argument: its own name is all there is to type
     assert "example" in shown or words[0] == "data"
     assert f"abbe {' '.join(words[:2] if words[0] == 'data' else words[:1])} " in shown
+
+
+OWN = {
+    "cmkd": {"loss.probability", "training.labelled_share", "teacher.live"},
+    "imagenet": {"fine_tuning.colour"},
+    "kdsam": {"promptable.side", "promptable.mask_step", "teacher.live"},
+    "rckd": {"pretraining.method", "fine_tuning.task", "pretrain_data.stride"},
+    "supervised": {"loss.boundary"},
+}
+"""Some keys that each recipe reads, and most others do not."""
+
+
+def keys_shown(text: str) -> set[str]:
+    """Keys of the experiment file in a help text, each by the option that begins its entry."""
+    options = re.findall(r"^(?:│|\|| ) --([a-z][\w.-]*)", text, re.MULTILINE)
+    known = {key for key, _ in config.keys_within(config.Experiment)}
+    return {option.replace("-", "_") for option in options} & known
+
+
+@pytest.mark.parametrize("recipe", sorted(OWN))
+def test_help_shows_the_ten_keys_that_matter_first_and_help_all_those_of_the_recipe(capsys, recipe):
+    assert abbe("distill", recipe, "--help") == 0
+    short = capsys.readouterr().out
+    assert keys_shown(short) == set(config.RECIPES[recipe].important)
+    assert "--resume" in short
+    assert f"abbe distill {recipe} --help-all" in short
+    assert abbe("distill", recipe, "--help-all") == 0
+    known = {key for key, _ in config.keys_within(config.Experiment)} - {"recipe"}
+    own = keys_shown(capsys.readouterr().out)
+    assert own == {key for key in known if config.RECIPES[recipe].reads(key)}
+    assert own >= OWN[recipe]
+
+
+@pytest.mark.parametrize("recipe", ["cmkd", "rckd"])
+def test_help_of_a_curve_leaves_out_what_its_own_options_stand_for(capsys, recipe):
+    assert abbe("curve", recipe, "--help") == 0
+    short = capsys.readouterr().out
+    assert keys_shown(short) == set(config.RECIPES[recipe].important) - {"pretraining.method"}
+    assert abbe("curve", recipe, "--help-all") == 0
+    whole = capsys.readouterr().out
+    assert "--fractions" in whole
+    assert "--data.labelled" not in whole
+    assert "training.crop" in keys_shown(whole)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option", "readers"),
+    [
+        ("cmkd", "--promptable.side=512", "recipe kdsam"),
+        ("cmkd", "--pretrain-data.path", "recipe rckd"),
+        ("kdsam", "--loss.boundary", "recipes cmkd, supervised"),
+        ("rckd", "--training.watch", "recipes cmkd, supervised"),
+        ("supervised", "--no-twin", "recipes cmkd, kdsam, rckd"),
+        ("rckd", "--teacher.no-live", "recipes cmkd, kdsam"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["distill", "curve"])
+def test_an_option_of_another_recipe_is_refused_with_the_recipes_it_belongs_to(
+    capsys, verb, recipe, option, readers
+):
+    assert abbe(verb, recipe, option, "x") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"abbe {verb}: ")
+    assert f"belongs to {readers}" in said
+    assert f"recipe '{recipe}' does not read it" in said
 
 
 def test_the_overview_names_every_verb(capsys):

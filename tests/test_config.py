@@ -22,6 +22,15 @@ def good(**sections: Any) -> dict[str, Any]:
     }
 
 
+KDSAM: dict[str, Any] = {
+    "recipe": "kdsam",
+    "teacher": {"kind": "sam", "path": "sam.pth"},
+    "student": {"architecture": "promptable-resnet18", "encoder_weights": "random"},
+}
+OF_SECTION: dict[str, dict[str, Any]] = {"pretraining": {"recipe": "rckd"}, "promptable": KDSAM}
+"""What makes an experiment of the recipe that a section belongs to."""
+
+
 def refusal(**sections: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         config.parse(good(**sections), "mine.yaml")
@@ -81,7 +90,7 @@ def test_unknown_keys_are_refused_with_those_that_exist(sections, key, allowed):
             "'unet-swin-tiny', 'unet-resnet18', 'unet-efficientnet-b0', 'unet-mobilenetv3'",
         ),
         ({"teacher": None}, "teacher", "must hold keys and values (it is None)"),
-        ({"recipe": "kd"}, "recipe", "'kdsam', 'rckd' or 'supervised' (it is 'kd')"),
+        ({"recipe": "kd"}, "recipe", "cmkd, imagenet, kdsam, rckd, supervised (it is 'kd')"),
     ],
 )
 def test_wrong_values_are_refused_by_key_value_and_reason(sections, key, reason):
@@ -118,7 +127,6 @@ def test_an_item_and_an_entry_are_named():
     [
         ({"teacher": {}}, "recipe 'cmkd' needs a teacher: give --teacher.kind"),
         ({"teacher": {"kind": "onnx"}}, "kind 'onnx' needs a path: give --teacher.path"),
-        ({"recipe": "supervised"}, "remove the teacher section"),
         (
             {"teacher": {"kind": "masks", "path": "a", "live": True}},
             "live: true works with kind torch, run or sam only",
@@ -274,14 +282,16 @@ def test_any_encoder_of_timms_may_be_named(name):
     ],
 )
 def test_a_length_is_said_in_steps_or_in_passes(section, steps, passes, usual):
+    own = OF_SECTION.get(section, {})
+
     def read(**values: Any) -> tuple[Any, Any]:
-        made = getattr(config.parse(good(**{section: values}), "mine.yaml"), section)
+        made = getattr(config.parse(good(**own, **{section: values}), "mine.yaml"), section)
         return getattr(made, steps), getattr(made, passes)
 
     assert read(**{steps: 7}) == (7, None)
     assert read(**{passes: 2.5}) == (None, 2.5)
     assert read() == (usual, None)  # as before there were passes
-    message = refusal(**{section: {steps: 7, passes: 2.5}})
+    message = refusal(**own, **{section: {steps: 7, passes: 2.5}})
     assert f"{section}: {steps} (7) and {passes} (2.5) both say how long" in message
     assert "leave one of them out" in message
 
@@ -303,9 +313,149 @@ def test_a_length_given_anew_takes_the_place_of_the_other():
 
 @pytest.mark.parametrize("section", ["training", "pretraining"])
 def test_a_learning_rate_is_a_number_or_auto(section):
+    own = OF_SECTION.get(section, {})
     for given in ("auto", 0.01):
-        experiment = config.parse(good(**{section: {"learning_rate": given}}), "mine.yaml")
-        assert getattr(experiment, section).learning_rate == given
-    assert getattr(config.parse(good(), "mine.yaml"), section).learning_rate == "auto"
+        values = good(**own, **{section: {"learning_rate": given}})
+        assert getattr(config.parse(values, "mine.yaml"), section).learning_rate == given
+    assert getattr(config.parse(good(**own), "mine.yaml"), section).learning_rate == "auto"
     for wrong in (0, -0.1, "fast"):
-        assert f"{section}.learning_rate: " in refusal(**{section: {"learning_rate": wrong}})
+        message = refusal(**own, **{section: {"learning_rate": wrong}})
+        assert f"{section}.learning_rate: " in message
+
+
+# ------------------------------------------------------------------- each recipe has its own keys
+
+OF_RECIPE: dict[str, dict[str, Any]] = {
+    "cmkd": {},
+    "imagenet": {
+        "recipe": "imagenet",
+        "data": {"kind": "classes", "path": "photographs"},
+        "teacher": {},
+        "student": {
+            "encoder_weights": "random",
+            "sees": ["red", "green", "blue"],
+            "normalisation": "range",
+        },
+    },
+    "kdsam": KDSAM,
+    "rckd": {"recipe": "rckd"},
+    "supervised": {"recipe": "supervised", "teacher": {}},
+}
+"""What makes an experiment of each recipe."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sections", "key", "readers"),
+    [
+        ("cmkd", {"promptable": {"side": 512}}, "promptable.side", "recipe kdsam"),
+        ("cmkd", {"pretraining": {"hv": 0}}, "pretraining.hv", "recipe rckd"),
+        ("cmkd", {"fine_tuning": {"colour": 0.1}}, "fine_tuning.colour", "imagenet, rckd"),
+        ("kdsam", {"loss": {"probability": "mse"}}, "loss.probability", "recipe cmkd"),
+        ("kdsam", {"training": {"crop": 64}}, "training.crop", "cmkd, imagenet, rckd, supervised"),
+        ("rckd", {"training": {"watch": "iou"}}, "training.watch", "recipes cmkd, supervised"),
+        ("rckd", {"loss": {"boundary": "dice"}}, "loss.boundary", "recipes cmkd, supervised"),
+        ("supervised", {"twin": True}, "twin", "recipes cmkd, kdsam, rckd"),
+        ("supervised", {"teacher": {"kind": "masks"}}, "teacher.kind", "recipes cmkd, kdsam, rckd"),
+        (
+            "imagenet",
+            {"training": {"augmentation": {"gamma": [1, 1]}}},
+            "training.augmentation.gamma",
+            "cmkd, kdsam, rckd, supervised",
+        ),
+    ],
+)
+def test_a_key_of_another_recipe_is_refused_with_the_recipes_it_belongs_to(
+    recipe, sections, key, readers
+):
+    assert config.parse(good(**OF_RECIPE[recipe]), "mine.yaml").recipe == recipe
+    values = good(**{**OF_RECIPE[recipe], **sections})
+    for read in (config.parse, config.draft):
+        with pytest.raises(ConfigError) as caught:
+            read(values, "mine.yaml")
+        (line,) = str(caught.value).splitlines()[1:]
+        assert line.startswith(f"  {key}: belongs to ")
+        assert readers in line
+        assert f"recipe '{recipe}' does not read it" in line
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"twin": False},
+        {"teacher": {"kind": "none"}},
+        {"loss": {"probability": "off"}},
+        {"loss": {}},
+    ],
+)
+def test_what_a_recipe_lacks_may_be_said_to_be_off(sections):
+    values = good(**{**OF_RECIPE["supervised"], **sections})
+    assert config.parse(values, "mine.yaml") == config.parse(
+        good(**OF_RECIPE["supervised"]), "mine.yaml"
+    )
+
+
+@pytest.mark.parametrize("recipe", sorted(config.RECIPES))
+def test_a_saved_experiment_holds_the_keys_of_its_recipe_alone(tmp_path, recipe):
+    experiment = config.parse(good(**OF_RECIPE[recipe]), "mine.yaml")
+    config.save(experiment, tmp_path / "config.yaml")
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text("utf-8"))
+    names = {key for key, _ in config.keys_within(config.Experiment)}
+    read = {key for key in names if config.RECIPES[recipe].reads(key)}
+    assert set(flat(saved, names)) == read
+    assert config.parse(saved, "again") == experiment
+
+
+def flat(values: dict[str, Any], names: set[str], above: str = "") -> list[str]:
+    """The keys that hold values, dotted."""
+    found = []
+    for name, value in values.items():
+        whole = isinstance(value, dict) and f"{above}{name}" not in names
+        found += flat(value, names, f"{above}{name}.") if whole else [f"{above}{name}"]
+    return found
+
+
+def saved_by_an_earlier_version(recipe: str, **changes: Any) -> dict[str, Any]:
+    """Every section with every default, as runs had it that were begun before this."""
+    experiment = config.parse(good(**OF_RECIPE[recipe]), "mine.yaml")
+    sections = {
+        name: getattr(experiment, name).model_dump(mode="json")
+        for name in ("data", "teacher", "student", "loss", "promptable", "pretrain_data",
+                     "pretraining", "fine_tuning", "training", "evaluation")
+    }  # fmt: skip
+    rest = {"recipe": recipe, "title": "", "out": "runs/a", "seed": 0, "allow_failed": 0}
+    return {**rest, "twin": recipe not in ("imagenet", "supervised"), **sections, **changes}
+
+
+@pytest.mark.parametrize("recipe", sorted(config.RECIPES))
+def test_a_run_of_an_earlier_version_is_read_without_a_word(tmp_path, capsys, recipe):
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(saved_by_an_earlier_version(recipe)), "utf-8")
+    assert config.load(path) == config.parse(good(**OF_RECIPE[recipe]), "mine.yaml")
+    assert capsys.readouterr().out == ""
+
+
+def test_what_a_run_of_an_earlier_version_said_in_vain_is_told(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    values = saved_by_an_earlier_version("cmkd")
+    values["promptable"]["side"] = 512
+    path.write_text(yaml.safe_dump(values), "utf-8")
+    assert config.load(path) == config.parse(good(), "mine.yaml")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        f"note: {path}: promptable.side is 512; it belongs to kdsam. Recipe 'cmkd'"
+    )
+
+
+@pytest.mark.parametrize("recipe", sorted(config.RECIPES))
+def test_the_keys_that_matter_first_are_ten_that_the_recipe_reads(recipe):
+    keys = config.RECIPES[recipe]
+    known = {key for key, _ in config.keys_within(config.Experiment)}
+    assert len(set(keys.important)) == 10
+    assert set(keys.important) <= known
+    assert all(map(keys.reads, keys.important))
+    assert all(set(config.readers_of(key)) for key in known)  # no key that nobody reads
+
+
+def test_every_key_has_a_sentence_for_help():
+    silent = [key for key, field in config.keys_within(config.Experiment) if not field.description]
+    assert silent == []

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from docs_blocks import run_blocks
 
+from abbe.recipes import shipped
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-8")]
@@ -47,14 +49,20 @@ def test_the_commands_of_a_page_name_verbs_and_options_that_exist(page, capsys):
 
     help_of = {}
     for command in commands_of(page):
-        verb = tuple(re.findall(r"^abbe (data \w+|distill \w+|\w+)", command)[0].split())
-        if verb[0] == "distill" and verb[1] not in ("cmkd", "supervised", "demo"):
-            verb = ("distill", "cmkd")
+        verb = tuple(re.findall(r"^abbe (data \w+|(?:distill|curve) \S+|\w+)", command)[0].split())
+        if verb[0] in ("distill", "curve"):
+            recipe = verb[1] if verb[1] in shipped.names() else recipe_of_page(page)
+            verb = (verb[0], recipe, "--help-all")
         if verb not in help_of:
-            assert abbe(*verb, "--help") == 0
+            assert abbe(*verb, *(() if verb[-1] == "--help-all" else ("--help",))) == 0
             help_of[verb] = capsys.readouterr().out
         for option in re.findall(r"--[a-z][\w.-]*", command):
             assert re.search(rf"{re.escape(option)}\b", help_of[verb]), f"{command}: {option}"
+
+
+def recipe_of_page(page: Path) -> str:
+    """The recipe of a run or a file that a page names by a path."""
+    return page.stem if page.stem in ("kdsam", "rckd") else "cmkd"
 
 
 def commands_of(page: Path) -> list[str]:

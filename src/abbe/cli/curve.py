@@ -2,18 +2,15 @@
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
 
-from abbe import config
-from abbe.cli.arguments import going_on_told, parse, say
-from abbe.cli.sections import Unprefixed
+from abbe.cli.arguments import going_on_told, say
+from abbe.cli.experiment import parse_experiment
 
 
 @dataclass(frozen=True)
-class CurveArguments:
-    """Arguments of ``abbe curve`` after the recipe."""
+class CurveOptions:
+    """Options of ``abbe curve`` beside the keys of the experiment file."""
 
-    experiment: Annotated[config.Experiment, Unprefixed]
     fractions: tuple[float, ...] | None = None
     """Shares of the training labels; 0.01 0.05 0.1 0.25 0.5 1 where omitted."""
     seeds: tuple[int, ...] | None = None
@@ -36,7 +33,7 @@ usage: abbe curve RECIPE|FILE.yaml|CURVE [--fractions …] [--seeds …] [--resu
 RECIPE is rckd (initialisations are compared: random, given, contrastive, rckd, rckd+contrastive)
 or cmkd (the student with its twin). The teacher answers once, an initialisation is pretrained once,
 and all shares begin with it. At one seed, all that is compared keeps the same labels, and every
-share contains the smaller ones. Every key of the experiment file can be set, too.
+share contains the smaller ones. Every key that the recipe reads can be set.
 
 examples:
   abbe curve rckd --data.path tiles_by_class/ --pretrain-data.kind slides \\
@@ -47,10 +44,13 @@ examples:
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out curves/a
   abbe curve curves/tiles --resume
   abbe curve curves/tiles --resume --seeds 0 1 2 3 4
+  abbe curve rckd --help            (with 'cmkd' for CMKD's keys)
 
 In --out come curve.csv (a row a training), curve.png and curve.svg, summary.json, scores.parquet
-(by test image), labels.csv (which images keep their labels when) and report.html.
-'abbe curve rckd --help' lists every key with its meaning and default."""
+(by test image), labels.csv (which images keep their labels when) and report.html."""
+
+SETTLED = ("data.labelled", "pretraining.method")
+"""Keys in whose place stand the fractions and the initialisations."""
 
 
 def run(words: list[str]) -> int:
@@ -62,22 +62,27 @@ def run(words: list[str]) -> int:
     from abbe.recipes.shipped import values_of
 
     source, values = values_of(words[0])
-    values = config.without_rivals(values, config.keys_of(words[1:]))
-    drafted = config.draft(for_curve(values), str(source))
-    default = CurveArguments(experiment=drafted)
-    arguments = parse(CurveArguments, f"curve {words[0]}", words[1:], CURVE_HELP, default=default)
+    experiment, options = parse_experiment(
+        f"curve {words[0]}",
+        words[1:],
+        CURVE_HELP,
+        source=source,
+        values=for_curve(values),
+        options=CurveOptions,
+        settled=SETTLED,
+    )
     from abbe.recipes.curve import curve
     from abbe.recipes.curve_results import table
 
-    with going_on_told("curve", arguments.experiment.out, trust_code=arguments.trust_code):
+    with going_on_told("curve", experiment.out, trust_code=options.trust_code):
         made = curve(
-            arguments.experiment,
-            fractions=arguments.fractions,
-            seeds=arguments.seeds,
-            initialisations=arguments.initialisations,
-            pretrain_per_seed=arguments.pretrain_per_seed,
-            resume=arguments.resume,
-            trust_code=arguments.trust_code,
+            experiment,
+            fractions=options.fractions,
+            seeds=options.seeds,
+            initialisations=options.initialisations,
+            pretrain_per_seed=options.pretrain_per_seed,
+            resume=options.resume,
+            trust_code=options.trust_code,
         )
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(made.summary)}\n\nreport: {made.report}")

@@ -2,18 +2,15 @@
 
 import os
 from dataclasses import dataclass
-from typing import Annotated
 
-from abbe import config
-from abbe.cli.arguments import going_on_told, parse, say
-from abbe.cli.sections import Unprefixed
+from abbe.cli.arguments import going_on_told, say
+from abbe.cli.experiment import parse_experiment
 
 
 @dataclass(frozen=True)
-class DistillArguments:
-    """Arguments of ``abbe distill`` after the recipe."""
+class DistillOptions:
+    """Options of ``abbe distill`` beside the keys of the experiment file."""
 
-    experiment: Annotated[config.Experiment, Unprefixed]
     trust_code: bool = False
     """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     resume: bool = False
@@ -24,16 +21,15 @@ DISTILL_HELP = """Train a student from a teacher's targets, its twin without the
 
 usage: abbe distill RECIPE|FILE.yaml|RUN [--resume] [--KEY VALUE …]
 
-RECIPE is one of 'abbe recipes', RUN the folder of a run that was begun. Every key of the experiment
-file can be set on the command line. Ctrl+C keeps all but the step that is being computed.
+RECIPE is one of 'abbe recipes', RUN the folder of a run that was begun. Every key that the recipe
+reads can be set on the command line. Ctrl+C keeps all but the step that is being computed.
 
 examples:
   abbe distill cmkd --data.path tissue/ --data.channels nucleus membrane \\
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out runs/a
   abbe distill mine.yaml --student.architecture unet-mobilenetv3 --out runs/b
   abbe distill runs/a --resume
-
-'abbe distill cmkd --help' lists every key with its meaning and default."""
+  abbe distill cmkd --help          (with 'kdsam' for KD SAM's keys, and so on)"""
 
 
 def run(words: list[str]) -> int:
@@ -44,18 +40,19 @@ def run(words: list[str]) -> int:
     from abbe.recipes.shipped import values_of
 
     source, values = values_of(words[0])
-    values = config.without_rivals(values, config.keys_of(words[1:]))
-    drafted = config.draft(values, str(source))
-    default = DistillArguments(experiment=drafted)
-    arguments = parse(DistillArguments, f"distill {words[0]}", words[1:], DISTILL_HELP,
-                       default=default)  # fmt: skip
+    experiment, options = parse_experiment(
+        f"distill {words[0]}",
+        words[1:],
+        DISTILL_HELP,
+        source=source,
+        values=values,
+        options=DistillOptions,
+    )
     from abbe.recipes.distill import distill
     from abbe.recipes.results import table
 
-    with going_on_told("distill", arguments.experiment.out, trust_code=arguments.trust_code):
-        finished = distill(
-            arguments.experiment, resume=arguments.resume, trust_code=arguments.trust_code
-        )
+    with going_on_told("distill", experiment.out, trust_code=options.trust_code):
+        finished = distill(experiment, resume=options.resume, trust_code=options.trust_code)
     if os.environ.get("RANK", "0") == "0":
         say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
     return 0

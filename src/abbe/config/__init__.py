@@ -2,14 +2,17 @@
 
 from abbe.config.data import Data, DataKind, PretrainData
 from abbe.config.experiment import Experiment
-from abbe.config.files import draft, load, parse, read_values, save
+from abbe.config.files import draft, load, own_keys, parse, read_saved, read_values, save
+from abbe.config.foreign import keys_within, refusal, section_of
 from abbe.config.length import keys_of, without_rivals
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import EARLIER_INPUT, Student, Teacher
+from abbe.config.recipes import RECIPES, RecipeKeys, readers_of
 from abbe.config.training import Augmentation, Evaluation, Training
 
 __all__ = [
     "EARLIER_INPUT",
+    "RECIPES",
     "Augmentation",
     "Data",
     "DataKind",
@@ -20,14 +23,21 @@ __all__ = [
     "PretrainData",
     "Pretraining",
     "Promptable",
+    "RecipeKeys",
     "Student",
     "Teacher",
     "Training",
     "draft",
     "keys_of",
+    "keys_within",
     "load",
+    "own_keys",
     "parse",
+    "read_saved",
     "read_values",
+    "readers_of",
+    "refusal",
     "save",
+    "section_of",
     "without_rivals",
 ]

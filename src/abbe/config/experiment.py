@@ -1,26 +1,47 @@
 """The whole experiment: its sections, and whether they go together."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from abbe.config.data import Data, PretrainData
+from abbe.config.foreign import split_foreign
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import Student, Teacher
+from abbe.config.recipes import RECIPES
 from abbe.config.section import Section
 from abbe.config.training import Evaluation, Training
 
 
+def _known(recipe: str) -> str:
+    if recipe not in RECIPES:
+        raise ValueError(f"choose from {', '.join(sorted(RECIPES))} (it is '{recipe}')")
+    return recipe
+
+
 class Experiment(Section):
-    """One run: data, teacher, student, loss, training and evaluation."""
+    """One run: data, teacher, student, loss, training and evaluation.
+
+    A recipe reads some of these sections and keys (`abbe.config.recipes`). The others have their
+    defaults here and stand in no file.
+    """
 
     whole: ClassVar[bool] = True
-    recipe: Literal["cmkd", "imagenet", "kdsam", "rckd", "supervised"]
+    recipe: Annotated[str, AfterValidator(_known)]
+    """How the student is taught."""
     title: str = ""
+    """Of the report; made of student and data where empty."""
     out: Path
     """The run folder."""
     seed: int = 0
+    """Of the weights that begin at random, and of the batches."""
     twin: bool = True
     """Train the same student without distillation too, for comparison."""
     allow_failed: Annotated[int, Field(ge=0)] = 0
@@ -51,8 +72,6 @@ class Experiment(Section):
                     f"recipe 'rckd' with pretraining.method '{self.pretraining.method}' needs a "
                     "teacher: give --teacher.kind and its path"
                 )
-            if self.teacher.live:
-                raise ValueError("teacher.live: recipe 'rckd' learns from stored answers")
             if "contrastive" in self.pretraining.method and self.pretraining.batch_size < 2:
                 raise ValueError("pretraining.batch_size: a contrastive term needs 2 or more")
         if self.teacher.live and self.teacher.kind == "sam" and self.recipe != "kdsam":
@@ -62,13 +81,6 @@ class Experiment(Section):
                 f"student.architecture '{self.student.architecture}' does not go with recipe "
                 f"'{self.recipe}': promptable students are for kdsam, and it takes no others"
             )
-        if self.recipe == "kdsam" and self.student.normalisation != "auto":
-            raise ValueError(
-                "student.normalisation: a promptable student sees pictures as SAM does; leave it "
-                "out"
-            )
-        if self.recipe in ("imagenet", "supervised") and self.teacher.kind != "none":
-            raise ValueError(f"recipe '{self.recipe}' has no teacher: remove the teacher section")
         if self.recipe == "imagenet":
             if self.data.kind != "classes":
                 raise ValueError("recipe 'imagenet' reads folders of classes: data.kind classes")
@@ -79,3 +91,9 @@ class Experiment(Section):
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:
             raise ValueError("loss.boundary 'edge_head' needs 'boundary' among student.outputs")
         return self
+
+    @model_serializer(mode="wrap")
+    def _own_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What the recipe reads, and nothing else."""
+        own, _ = split_foreign({"recipe": self.recipe, **write(self)}, Experiment)
+        return own

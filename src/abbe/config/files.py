@@ -1,6 +1,7 @@
 """Experiment files: read, checked, completed by the command line, written."""
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from abbe.config.experiment import Experiment
+from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, split_foreign
+from abbe.config.networks import Student
+from abbe.config.recipes import readers_of
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
-from abbe.foreign_text import has_control_characters
+from abbe.foreign_text import has_control_characters, shown
 from abbe.yaml_text import read_yaml
 
 
@@ -20,12 +24,27 @@ def parse(values: Mapping[str, Any], source: str) -> Experiment:
     """Check ``values`` against the schema.
 
     Raises:
-        ConfigError: naming ``source``, each wrong key, what it holds and what is allowed.
+        ConfigError: naming ``source``, each wrong key, what it holds and what is allowed; a key
+            that belongs to other recipes, and to which.
     """
     try:
-        return Experiment.model_validate(dict(values))
+        return Experiment.model_validate(own_keys(values, source))
     except ValidationError as error:
         raise ConfigError(f"{source}:\n{describe(error, Experiment)}") from error
+
+
+def own_keys(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The values without keys of other recipes, none of which may say anything.
+
+    Raises:
+        ConfigError: naming ``source``, each key that does, and the recipes that it belongs to.
+    """
+    own, foreign = split_foreign(values, Experiment)
+    wrong = [key for key, value in foreign.items() if not says_nothing(value)]
+    if wrong:
+        lines = "\n".join(f"  {refusal(key, own['recipe'])}" for key in wrong)
+        raise ConfigError(f"{source}:\n{lines}")
+    return own
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -62,8 +81,49 @@ def _with_control_characters(values: Any) -> str | None:
 
 
 def load(path: Path) -> Experiment:
-    """Read and check an experiment file."""
-    return parse(read_values(path), str(path))
+    """Read and check the experiment file of a run.
+
+    Earlier versions saved the sections of all recipes; see `read_saved`.
+    """
+    return parse(read_saved(path), str(path))
+
+
+def read_saved(path: Path) -> dict[str, Any]:
+    """The contents of a run's experiment file, without keys that its recipe does not read.
+
+    Earlier versions saved these with the rest. What such a key held is printed, unless it is the
+    default.
+
+    Raises:
+        ConfigError: if the file is missing or is no YAML mapping.
+    """
+    own, foreign = split_foreign(read_values(path), Experiment)
+    for key, value in foreign.items():
+        if not says_nothing(value) and not _is_default(key, value):
+            text = (
+                f"note: {path}: {key} is {value!r}; it belongs to {', '.join(readers_of(key))}. "
+                f"Recipe '{own['recipe']}' does not read it, and it is left out"
+            )
+            print(shown(text), flush=True)
+    return own
+
+
+_UNSET = Experiment.model_construct(student=Student.model_construct())
+
+
+def _is_default(key: str, value: Any) -> bool:
+    field = dict(keys_within(Experiment)).get(key)
+    try:
+        return field is not None and _checked(field, value) == reduce(
+            getattr, key.split("."), _UNSET
+        )
+    except ValidationError:
+        return False
+
+
+def _checked(field: FieldInfo, value: Any) -> Any:
+    # A constrained annotation keeps its limits only together with the field's metadata.
+    return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
 
 
 def draft(values: Mapping[str, Any], source: str) -> Experiment:
@@ -74,7 +134,7 @@ def draft(values: Mapping[str, Any], source: str) -> Experiment:
     Raises:
         ConfigError: naming ``source`` and each wrong key.
     """
-    return _draft_section(Experiment, values, source, ())
+    return _draft_section(Experiment, own_keys(values, source), source, ())
 
 
 def _draft_section(
@@ -90,9 +150,9 @@ def _draft_section(
             raise ConfigError(f"{source}:\n  {name}: unknown key; {known}")
     drafted = {}
     for key, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            inner = values.get(key, {})
-            drafted[key] = _draft_section(field.annotation, inner, source, (*location, key))
+        inner = section_of(field)
+        if inner is not None:
+            drafted[key] = _draft_section(inner, values.get(key, {}), source, (*location, key))
         elif key in values:
             drafted[key] = _draft_value(field, values[key], source, (*location, key))
     return section.model_construct(**drafted)
@@ -100,8 +160,7 @@ def _draft_section(
 
 def _draft_value(field: FieldInfo, value: Any, source: str, location: tuple[str, ...]) -> Any:
     try:
-        # A constrained annotation keeps its limits only together with the field's metadata.
-        return TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        return _checked(field, value)
     except ValidationError as error:
         problems = "; or: ".join(problem["msg"] for problem in error.errors(include_url=False))
         key = ".".join(location)
@@ -109,6 +168,6 @@ def _draft_value(field: FieldInfo, value: Any, source: str, location: tuple[str,
 
 
 def save(experiment: Experiment, path: Path) -> None:
-    """Write the resolved experiment as YAML, atomically."""
+    """Write the resolved experiment as YAML, atomically: the keys that its recipe reads."""
     text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(path, text)

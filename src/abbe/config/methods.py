@@ -27,6 +27,7 @@ class Promptable(Section):
     """triplets: all channels, three at a time, through a feature network; pca3: the three main
     directions alone; decoder: through the teacher's own decoder."""
     features: Literal["vgg16", "vgg19", "resnet50"] = "vgg16"
+    """The feature network of the perceptual loss."""
     vgg_weights: Literal["imagenet", "random"] | Path = "imagenet"
     """Of the feature network: imagenet (downloaded by torchvision), a file in its layout, or random
     (whose features are no measure of likeness)."""
@@ -37,11 +38,13 @@ class Promptable(Section):
     """Instead of decoder_steps: how often each labelled picture is shown; training.minimum_steps
     is the least."""
     decoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Of the second stage."""
     bce: bool = False
     """Add cross-entropy to the decoder's Dice."""
     train_neck: bool = False
     """Fit the neck too in the second stage, at a tenth of the rate."""
     prompts: Literal["box", "point", "mixed"] = "mixed"
+    """How an object is asked for in the second stage; mixed: a box or a point, by chance."""
     rounds: Annotated[int, Field(ge=1)] = 1
     """Times an object is asked for in the second stage; each after the first with one point more,
     drawn from where the answer was wrong."""
@@ -93,6 +96,7 @@ class Pretraining(Section):
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """auto: 1e-3 for CNNs, 1e-4 for transformers and ConvNeXt."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """Of AdamW, in pretraining."""
     response: Literal["soft_bce", "kl"] = "soft_bce"
     """soft_bce: maps that do not exclude each other; kl: classes that do, at a temperature."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
@@ -102,6 +106,7 @@ class Pretraining(Section):
     contrastive: Annotated[float, Field(gt=0)] = 0.1
     """Weight of the contrastive term beside the response."""
     contrastive_temperature: Annotated[float, Field(gt=0)] = 0.1
+    """Of the contrastive term (NT-Xent)."""
     stain: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """How far the stains change (HED); for red, green and blue only."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.4
@@ -131,6 +136,7 @@ class FineTuning(Section):
     stain: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """As in pretraining, for student and twin alike."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """As in pretraining: brightness, contrast and saturation."""
 
     @model_validator(mode="after")
     def _probe_classifies(self) -> "FineTuning":
@@ -151,5 +157,6 @@ class Loss(Section):
     ] = "dice"
     """How foreground edges are supervised, from labels and from targets."""
     weighting: Literal["uncertainty", "fixed"] = "uncertainty"
+    """uncertainty: weights are learned (Kendall et al. 2018); fixed: those of loss.weights."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Fixed weights by term; 1 for supervised and probability and 0.5 for the boundary terms."""

@@ -23,7 +23,7 @@ class _SectionType(type(BaseModel)):
 class Section(BaseModel, metaclass=_SectionType):
     """A part of the experiment file: unknown keys are refused and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
     whole: ClassVar[bool] = False
     """Whether this is the whole file, so that its keys follow no name."""
 

@@ -15,8 +15,11 @@ class Augmentation(Section):
     flips: bool = True
     """Mirror and rotate by quarter turns."""
     scale: tuple[float, float] = (0.8, 1.25)
+    """Smallest and largest factor by which crops are enlarged."""
     gamma: tuple[float, float] = (0.7, 1.4)
+    """Smallest and largest exponent of the normalised intensities."""
     brightness: Annotated[float, Field(ge=0)] = 0.2
+    """Largest share by which a channel becomes brighter or darker."""
     noise: Annotated[float, Field(ge=0)] = 0.05
     """Largest standard deviation of Gaussian noise, in units of the normalised image."""
     blur: Annotated[float, Field(ge=0)] = 1.0
@@ -41,14 +44,17 @@ class Training(Section):
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     """auto: by recipe and architecture, from 1e-3 for small CNNs to 1e-4 for transformers."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """What the rate falls to over the steps (cosine)."""
     warmup: Fraction = 0.05
     """Share of the steps over which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the moving average of the weights; 0 for none."""
     validate_every: Annotated[int, Field(ge=1)] = 100
+    """Steps from one validation to the next."""
     watch: Literal["dice", "iou", "precision", "recall"] = "dice"
     """Validation metric that picks the best weights and stops early."""
     patience: Annotated[int, Field(ge=1)] | None = None

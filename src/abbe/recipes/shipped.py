@@ -43,10 +43,9 @@ def values_of(name: str) -> tuple[Path, dict[str, Any]]:
         ConfigError: there is no such file, or it is no experiment file.
     """
     source = recipe_path(name)
-    values = config.read_values(source)
-    if Path(name) == source.parent:
-        values["out"] = name
-    return source, values
+    if Path(name) != source.parent:
+        return source, config.read_values(source)
+    return source, config.read_saved(source) | {"out": name}
 
 
 def listing() -> str:

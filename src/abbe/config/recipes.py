@@ -1,0 +1,102 @@
+"""Which keys of the experiment file a recipe reads; all others are refused in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+COMMON = ("recipe", "title", "out", "seed", "allow_failed", "data", "student", "training")
+"""Keys and sections that every recipe reads."""
+
+
+@dataclass(frozen=True)
+class RecipeKeys:
+    """What a recipe reads of the experiment file.
+
+    Attributes:
+        reads_also: sections or keys beside those in `COMMON`, such as ``loss`` or
+            ``fine_tuning.colour``.
+        without: keys of these sections that it does not read.
+        important: the ten that matter first, which ``--help`` shows; ``--help-all`` shows all.
+    """
+
+    reads_also: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    important: tuple[str, ...] = ()
+
+    def reads(self, key: str) -> bool:
+        """Whether it reads a key such as ``training.crop``, or anything of a section."""
+        named = {*COMMON, *self.reads_also}
+        above = set(_with_sections(key))
+        if not above.isdisjoint(self.without):
+            return False
+        return bool(above & named) or any(each.startswith(f"{key}.") for each in named)
+
+
+def _with_sections(key: str) -> Iterator[str]:
+    """``a.b.c`` → ``a``, ``a.b``, ``a.b.c``."""
+    parts = key.split(".")
+    return (".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+_ONE_KIND_OF_IMAGE = ("training.labelled_share", "training.watch")
+"""Keys of students that learn maps from labelled and unlabelled images together."""
+
+RECIPES: dict[str, RecipeKeys] = {
+    "cmkd": RecipeKeys(
+        ("twin", "teacher", "loss", "evaluation"),
+        important=(
+            "out", "data.kind", "data.path", "data.channels", "teacher.kind", "teacher.path",
+            "student.architecture", "student.sees", "student.encoder_weights", "training.passes",
+        ),
+    ),
+    "imagenet": RecipeKeys(
+        ("fine_tuning.label_smoothing", "fine_tuning.colour"),
+        without=(
+            "student.outputs", *_ONE_KIND_OF_IMAGE,
+            *(f"training.augmentation.{key}" for key in
+              ("scale", "gamma", "brightness", "noise", "blur")),
+        ),
+        important=(
+            "out", "data.path", "student.architecture", "student.encoder_weights",
+            "fine_tuning.colour", "training.passes", "training.batch_size", "training.crop",
+            "training.learning_rate", "training.workers",
+        ),
+    ),
+    "kdsam": RecipeKeys(
+        ("twin", "teacher", "promptable", "evaluation"),
+        without=(
+            "student.outputs", "student.normalisation", *_ONE_KIND_OF_IMAGE, "training.crop",
+            "training.augmentation.scale", "evaluation.minimum_area",
+        ),
+        important=(
+            "out", "data.kind", "data.path", "teacher.path", "student.architecture",
+            "student.encoder_weights", "promptable.side", "promptable.vgg_weights",
+            "promptable.decoder_passes", "training.passes",
+        ),
+    ),
+    "rckd": RecipeKeys(
+        ("twin", "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
+        without=(
+            "teacher.live", "student.outputs", *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
+        ),
+        important=(
+            "out", "data.kind", "data.path", "pretrain_data.kind", "pretrain_data.path",
+            "teacher.kind", "teacher.path", "student.encoder_weights", "pretraining.method",
+            "fine_tuning.task",
+        ),
+    ),
+    "supervised": RecipeKeys(
+        ("loss", "evaluation"),
+        without=("loss.supervised", "loss.probability", "training.labelled_share"),
+        important=(
+            "out", "data.kind", "data.path", "data.channels", "data.labelled",
+            "student.architecture", "student.sees", "student.encoder_weights", "training.passes",
+            "training.batch_size",
+        ),
+    ),
+}  # fmt: skip
+"""By recipe; a recipe of another package adds a line of its own."""
+
+
+def readers_of(key: str) -> tuple[str, ...]:
+    """The recipes that read a key."""
+    return tuple(name for name, keys in RECIPES.items() if keys.reads(key))
