@@ -5,6 +5,7 @@ graphs, the graphs inside their operations, functions and training, however the 
 it are written: the same number can be written with more bytes than it needs.
 """
 
+import math
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _INSIDE: Mapping[str, Mapping[int, str]] = {
     "tensor": {13: "external"},
 }  # fmt: skip
 _OPERATION = 4  # of a node
+_DIMENSIONS = 1  # of a tensor, in one field each or packed
 _DATA_LOCATION = 14  # of a tensor: 0, or 1 for data elsewhere
 _KEY, _VALUE = 1, 2  # of an entry that says where
 
@@ -39,12 +41,14 @@ class OnnxContents:
     Attributes:
         operations: Names of the operations, in whatever graph.
         functions: How many functions of its own it defines.
+        numbers: How many numbers its tensors hold, those of training apart.
         outside: Names of the files that tensors lie in; "" where a tensor lies elsewhere and no
             file is named.
     """
 
     operations: set[str] = field(default_factory=set)
     functions: int = 0
+    numbers: int = 0
     outside: set[str] = field(default_factory=set)
 
 
@@ -76,11 +80,14 @@ def _walk(data: memoryview, message: str, found: OnnxContents, depth: int) -> No
         raise ValueError("its graphs are nested too deeply")
     inside = _INSIDE[message]
     elsewhere = False
+    elements = 1
     for number, kind, value in _fields(data):
         if message == "node" and number == _OPERATION and isinstance(value, memoryview):
             found.operations.add(_text(value))
         elif message == "tensor" and number == _DATA_LOCATION and kind == _VARINT:
             elsewhere = elsewhere or value != 0  # any but 0: readers keep the lower bits alone
+        elif message == "tensor" and number == _DIMENSIONS:
+            elements *= math.prod(_numbers(value))
         if number not in inside or not isinstance(value, memoryview):
             continue
         with value:
@@ -89,7 +96,12 @@ def _walk(data: memoryview, message: str, found: OnnxContents, depth: int) -> No
                 found.outside.update(_named(value))
             else:
                 found.functions += inside[number] == "function"
+                before = found.numbers
                 _walk(value, inside[number], found, depth + 1)
+                if inside[number] == "training":
+                    found.numbers = before
+    if message == "tensor":
+        found.numbers += elements
     if elsewhere and not found.outside:
         found.outside.add("")
 
@@ -107,6 +119,17 @@ def _named(entry: memoryview) -> Iterator[str]:
 
 def _text(value: memoryview) -> str:
     return bytes(value[:4096]).decode("utf-8", "replace")
+
+
+def _numbers(value: int | memoryview) -> Iterator[int]:
+    """Of a field of whole numbers: the one that stands in it, or those packed into it."""
+    if isinstance(value, int):
+        yield value
+        return
+    place = 0
+    while place < len(value):
+        number, place = _varint(value, place, 10)
+        yield number
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:

@@ -17,6 +17,7 @@ from abbe import config, datasets, students
 from abbe.hardware import choose_precision
 from abbe.imaging import write_labels
 from abbe.recipes.run_folder import open_run
+from abbe.report.numbers import quantity
 from abbe.scoring import METRICS
 from abbe.targets import TargetStore
 
@@ -140,6 +141,27 @@ def test_size_and_speed_of_the_networks_are_told(run):
 
 
 @pytest.mark.slow
+def test_size_and_speed_of_the_teacher_are_told_beside_the_students(run, from_teacher):
+    folder = Path(from_teacher[from_teacher.index("--teacher.path") + 1])
+    teacher, _ = students.load(folder / "student.safetensors")
+    told = run.summary["models"]["teacher"]
+    assert told["parameters"] == sum(p.numel() for p in teacher.parameters())
+    assert told["macs"] == students.count(teacher, 2, 256).macs
+    assert told["macs_image_size"] == 256
+    assert told["ms_per_image"] > 0
+    timing = run.summary["timing"]
+    assert timing["image_size"] == [64, 64]
+    assert timing["repeats"] == 9
+    assert timing["whole_answers"]
+    computed = choose_precision("auto", torch.device("cpu"))
+    apart = {"teacher": computed, "student": "fp32", "twin": "fp32"}
+    assert timing.get("precision") == (None if computed == "fp32" else apart)
+    sizes = [quantity(run.summary["models"][name]["parameters"]) for name in ("student", "teacher")]
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert f"{sizes[0]} instead of {sizes[1]} parameters" in page
+
+
+@pytest.mark.slow
 def test_thresholds_come_from_validation_images(run):
     for model in ("teacher", "student", "twin"):
         assert run.summary["thresholds"][model]["chosen_on"] == "validation"
@@ -232,6 +254,7 @@ def test_a_finished_run_is_resumed_to_the_same_end_in_a_process_of_its_own(run, 
         for key, value in first.state_dict().items():
             assert torch.equal(value, second.state_dict()[key])
     assert lines_of(folder / "log.jsonl") == lines_of(run.folder / "log.jsonl")
+    assert again["models"]["teacher"]["ms_per_image"] > 0
     assert "teach_images_per_s" not in again["speed"]  # nothing was taught, and 0 would be a lie
 
 
@@ -255,6 +278,7 @@ def test_a_target_store_teaches_without_its_teacher(run, tmp_path, capsys):
     assert finished.summary["teacher"] == run.summary["teacher"]
     there, here = (each.summary["models"]["teacher"]["metrics"] for each in (run, finished))
     assert here == there
+    assert set(finished.summary["models"]["teacher"]) == {"metrics", "thresholds"}  # no cost known
     assert not (out / "targets.zarr").exists()
     assert "teach_images_per_s" not in finished.summary["speed"]
     assert not (out / "twin.safetensors").exists()

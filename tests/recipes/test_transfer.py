@@ -38,8 +38,9 @@ def test_a_run_is_scored_on_another_set_as_it_is(run, capsys):
     assert summary["data"]["test"] == 4  # without splits of its own, all of it is tested on
     assert summary["data"]["train_labelled"] == 0
     assert summary["thresholds"] == run.summary["thresholds"]
-    for name in ("student", "twin"):
+    for name in ("teacher", "student", "twin"):
         assert summary["models"][name]["parameters"] == run.summary["models"][name]["parameters"]
+        assert summary["models"][name]["ms_per_image"] > 0
     for metric in ("dice", "f1@0.5"):
         assert summary["models"]["student"]["metrics"][metric]["n"] == 4
         assert summary["gain"][metric]["n"] == 4
@@ -76,6 +77,7 @@ def test_a_student_distilled_there_stands_beside_the_one_that_came(run):
     summary = open_run(out).summary
     here = ["student distilled here", "twin trained here"]
     assert list(summary["models"]) == ["teacher", "student", "twin", *here]
+    assert all("ms_per_image" in model for model in summary["models"].values())
     local = open_run(out / "distilled")
     for name, model in zip(("student", "twin"), here, strict=True):
         for metric in ("dice", "f1@0.5"):

@@ -340,8 +340,32 @@ def test_times_say_their_image_and_a_busy_machine(run: Path) -> None:
     text = page_of(run).text
     assert "ms an image (640 × 480 px)" in text
     assert "measured on a busy machine (load 7.2 on 2 cores)" in text
+    assert "Times are medians of 9 runs, the models in turn. They were measured" in text
     change(run, timing=timing | {"busy": False})
     assert "busy machine" not in page_of(run).text
+
+
+def test_times_say_few_runs_other_precisions_and_why_the_teacher_has_none(run: Path) -> None:
+    timing = {"image_size": [640, 480], "repeats": 9, "runs": {"teacher": 1}, "cores": 2}
+    precision = {"teacher": "bf16", "student": "fp32", "twin": "fp32"}
+    change(run, timing=timing | {"whole_answers": True, "precision": precision})
+    text = page_of(run).text
+    assert "medians of 9 runs (teacher 1 run), the models in turn. Each is from the pixels" in text
+    assert "did not compute alike: teacher in bf16, student in fp32, twin in fp32." in text
+    change(run, timing=timing | {"teacher_not_timed": "it computes on cuda"})
+    assert "The teacher was not timed: it computes on cuda." in page_of(run).text
+
+
+def test_macs_of_an_image_of_another_size_say_so(run: Path) -> None:
+    models = json.loads((run / "summary.json").read_text("utf-8"))["models"]
+    for model in models.values():
+        model["macs_image_size"] = 256
+    models["teacher"] |= {"macs": None, "encoder_macs": 371e9, "macs_image_size": 1024}
+    change(run, models=models)
+    text = page_of(run).text
+    assert "MACs (one of 256 px)" in text
+    assert "371 G (1024 px)" in text
+    assert text.count("(1024 px)") == 1  # none beside the students' numbers, and none beside –
 
 
 def test_learning_from_a_simulator_is_not_being_tested_on_one(run: Path) -> None:

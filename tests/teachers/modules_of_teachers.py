@@ -41,3 +41,13 @@ def scripted(times: float = 1.0) -> nn.Module:
 
 def number() -> int:
     return 3
+
+
+def of_32_px() -> nn.Module:
+    class Fixed(Mix):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            if image.shape[-1] != 32:
+                raise ValueError("only 32 px")
+            return self.mix(image)
+
+    return Fixed()

@@ -135,7 +135,9 @@ def _carry_out(
         experiment, dataset, folder, accelerator, teacher, store, resume=resume, progress=progress
     )
     if accelerator.is_main_process:
-        write_results(experiment, dataset, folder, store, trained, speed, lost, progress=progress)
+        write_results(
+            experiment, dataset, folder, teacher, store, trained, speed, lost, progress=progress
+        )
     accelerator.wait_for_everyone()
     return run_folder.open_run(folder)
 

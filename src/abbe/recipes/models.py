@@ -10,7 +10,7 @@ import numpy as np
 from abbe import scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.imaging import Region, Scaling, normalise
+from abbe.imaging import Image, Region, Scaling, normalise
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.rescaling import reader, seen_at, to_shape
 from abbe.targets import TargetStore
@@ -93,7 +93,10 @@ class NetworkModel:
         Raises:
             InputError: the image has no pixel size where the network has one, or another by far.
         """
-        image = record.image.open()
+        return self.predict_image(record.image.open())
+
+    def predict_image(self, image: Image) -> Maps:
+        """As `predict`."""
         grid = seen_at(image, self.pixel_size)
         if not grid.scaled:
             pixels = image.read(channels=self.sees)

@@ -7,10 +7,9 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 import abbe
-from abbe import config, scoring, students
+from abbe import config, scoring
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
@@ -18,7 +17,7 @@ from abbe.recipes import results, schedules, timing
 from abbe.recipes.evaluate import save_examples, save_scores, summarise
 from abbe.recipes.lost import Lost
 from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
-from abbe.sam import SAM, Prompts
+from abbe.sam import SAM, Prompts, size_of
 from abbe.targets import TargetStore
 from abbe.teachers.introduction import as_asked
 from abbe.teachers.sam import SamTeacher
@@ -107,16 +106,8 @@ def about_models(experiment: config.Experiment) -> dict[str, str]:
 
 
 def describe_network(model: PromptedModel) -> dict[str, Any]:
-    """Parameters, and MACs of one image."""
-    network = model.network
-    size = students.count(_EncoderAlone(network.image_encoder), 3, network.side)
-    return {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "macs": size.macs,
-        "macs_image_size": network.side,
-        "encoder_parameters": size.parameters,
-        "encoder_macs": size.macs,
-    }
+    """Parameters, and MACs of one image's encoding."""
+    return size_of(model.network)._asdict()
 
 
 def add_times(summary: dict[str, Any], models: Mapping[str, PromptedModel]) -> None:
@@ -135,12 +126,13 @@ def add_times(summary: dict[str, Any], models: Mapping[str, PromptedModel]) -> N
             embedding = network.encode(picture)
         calls[f"image {name}"] = partial(_encode, network, picture)
         calls[f"prompt {name}"] = partial(_decode, network, embedding, point)
-    milliseconds, repeats = timing.time_in_turn(calls)
+    timed = timing.time_in_turn(calls)
     for name, alike in first.items():
-        summary["models"][name]["ms_per_image"] = milliseconds[f"image {alike}"]
-        summary["models"][name]["ms_per_prompt"] = milliseconds[f"prompt {alike}"]
+        summary["models"][name]["ms_per_image"] = timed[f"image {alike}"].milliseconds
+        summary["models"][name]["ms_per_prompt"] = timed[f"prompt {alike}"].milliseconds
     # Every picture is brought to the network's own size first.
-    summary["timing"] = timing.circumstances(None, repeats)
+    runs = {name: timed[f"image {alike}"].runs for name, alike in first.items()}
+    summary["timing"] = timing.circumstances(None, runs)
 
 
 @torch.inference_mode()
@@ -151,17 +143,6 @@ def _encode(network: SAM, picture: torch.Tensor) -> torch.Tensor:
 @torch.inference_mode()
 def _decode(network: SAM, embedding: torch.Tensor, prompts: Prompts) -> torch.Tensor:
     return network.decode(embedding, prompts, multimask=False)[0]
-
-
-class _EncoderAlone(nn.Module):
-    """An image encoder in the place where its size is counted."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.encoder(images)
 
 
 def warnings(summary: dict[str, Any], experiment: config.Experiment) -> list[str]:

@@ -13,6 +13,7 @@ from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes import results, schedules, task_data
+from abbe.recipes.costs import describe_network
 from abbe.recipes.distill_rckd import Pretrained, Session, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of
 from abbe.recipes.evaluate import Scores, save_examples, save_scores
@@ -121,7 +122,7 @@ def describe_networks(
     found = {}
     for name, network in networks.items():
         base = network.classifier if isinstance(network, LinearProbe) else network
-        found[name] = results.describe_network(base, channels)
+        found[name] = describe_network(base, channels)
     return found
 
 

@@ -12,13 +12,14 @@ from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record, image_notes
 from abbe.files import write_json
 from abbe.recipes import run_folder, schedules
+from abbe.recipes.costs import add_costs
 from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.lost import Lost
 from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.recipes.normalising import scaling_of
 from abbe.recipes.pixel_sizes import student_pixel_size
-from abbe.recipes.timing import add_times
 from abbe.targets import Provenance, TargetStore
+from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
 
 Trained = Mapping[str, tuple[students.UNet, list[Fitted]]]
@@ -28,6 +29,7 @@ def write_results(
     experiment: config.Experiment,
     dataset: Dataset,
     folder: Path,
+    teacher: Teacher | None,
     store: TargetStore | None,
     trained: Trained,
     speed: dict[str, float],
@@ -77,11 +79,7 @@ def write_results(
         "smallest_gain": settings.smallest_gain,
         "seed": experiment.seed,
     }
-    networks = {name: network for name, (network, _) in trained.items()}
-    for name, network in networks.items():
-        summary["models"][name] |= describe_network(network, len(sees))
-    shape = next(iter(dataset.split("test").labelled)).image.open().shape
-    add_times(summary, networks, students.predict, len(sees), shape)
+    add_costs(summary, models, dataset, teacher)
     summary["thresholds"] = {
         name: dataclasses.asdict(each) for name, each in scores.thresholds.items()
     }
@@ -162,11 +160,6 @@ def describe_teacher(store: TargetStore | None, asked: Iterable[Record]) -> dict
 def describe_provenance(provenance: Provenance) -> dict[str, Any]:
     """Where targets came from, as plain values."""
     return {**dataclasses.asdict(provenance), "thresholds": dict(provenance.thresholds)}
-
-
-def describe_network(network: nn.Module, in_channels: int) -> dict[str, Any]:
-    """Parameters, and MACs of one 256 x 256 image."""
-    return students.count(network, in_channels, 256)._asdict() | {"macs_image_size": 256}
 
 
 def training_speed(trained: Mapping[str, tuple[nn.Module, list[Fitted]]]) -> dict[str, float]:

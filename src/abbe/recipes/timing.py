@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,27 +17,31 @@ REPEATS = 9
 """Runs of each model that count, the first left out."""
 LARGEST = 1024
 """Larger images are timed on a part of so many px a side."""
-BUDGET = 30.0
-"""Seconds after which no further round begins; slow models are timed in fewer."""
+BUDGET = 10.0
+"""Seconds after which a model is not run again: slow ones are timed by fewer runs, down to one."""
 
 
-def time_in_turn(calls: Mapping[str, Callable[[], object]]) -> tuple[dict[str, float], int]:
-    """Median milliseconds of each call, and how many rounds were made.
+class Timed(NamedTuple):
+    """The median of a call's runs in milliseconds, and how many of them count."""
 
-    A round makes each call once. The first round is not counted: first calls are slow.
+    milliseconds: float
+    runs: int
+
+
+def time_in_turn(calls: Mapping[str, Callable[[], object]]) -> dict[str, Timed]:
+    """Time each call in rounds that make each once, until it has had `REPEATS` or its `BUDGET`.
+
+    First runs are slow: where a call is made again, its first does not count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    ends = time.perf_counter() + BUDGET
     for _ in range(1 + REPEATS):
         for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - started)
-        if time.perf_counter() > ends:
-            break
+            if not seconds[name] or sum(seconds[name]) < BUDGET:
+                started = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - started)
     counted = {name: each[1:] or each for name, each in seconds.items()}
-    rounds = max((len(each) for each in counted.values()), default=0)
-    return {name: 1000 * statistics.median(each) for name, each in counted.items()}, rounds
+    return {n: Timed(1000 * statistics.median(each), len(each)) for n, each in counted.items()}
 
 
 def first_alike(networks: Mapping[str, nn.Module]) -> dict[str, str]:
@@ -50,10 +54,11 @@ def first_alike(networks: Mapping[str, nn.Module]) -> dict[str, str]:
     return found
 
 
-def circumstances(image_size: tuple[int, int] | None, repeats: int) -> dict[str, Any]:
-    """What a reader must know of times: size of the image (width, height), rounds, other work.
+def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -> dict[str, Any]:
+    """What a reader must know of times: size of the image (width, height), runs, other work.
 
-    There is no size where each network has its own.
+    There is no size where each network has its own. ``repeats`` is how many runs most models had,
+    ``runs`` how many those that had fewer.
 
     The machine counts as busy where more wants to compute than there are cores; its load includes
     the threads of this process itself.
@@ -63,9 +68,11 @@ def circumstances(image_size: tuple[int, int] | None, repeats: int) -> dict[str,
     )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     threads = torch.get_num_threads()
+    repeats = max(runs.values(), default=0)
     return {
         "image_size": None if image_size is None else list(image_size),
         "repeats": repeats,
+        "runs": {name: count for name, count in runs.items() if count < repeats},
         "threads": threads,
         "cores": cores,
         "load": load,
@@ -95,7 +102,8 @@ def add_times(
     pixels = np.random.default_rng(0).random((channels, height, width), np.float32)
     first = first_alike(networks)
     calls = {name: partial(run, networks[name], pixels) for name in dict.fromkeys(first.values())}
-    milliseconds, repeats = time_in_turn(calls)
+    timed = time_in_turn(calls)
     for name, alike in first.items():
-        summary["models"][name]["ms_per_image"] = milliseconds[alike]
-    summary["timing"] = circumstances((width, height), repeats)
+        summary["models"][name]["ms_per_image"] = timed[alike].milliseconds
+    runs = {name: timed[alike].runs for name, alike in first.items()}
+    summary["timing"] = circumstances((width, height), runs)

@@ -14,19 +14,18 @@ from abbe.files import write_json
 from abbe.foreign_text import shown
 from abbe.imaging import matching, scaling_in_words
 from abbe.recipes import build
+from abbe.recipes.costs import add_costs
 from abbe.recipes.distill import distill
 from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
 from abbe.recipes.lost import Lost, readable
 from abbe.recipes.models import Model, NetworkModel, StoredModel, Thresholds
 from abbe.recipes.results import (
     describe_data,
-    describe_network,
     describe_teacher,
     metric_names,
     missing_answers,
 )
 from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
-from abbe.recipes.timing import add_times
 from abbe.report import write_report
 from abbe.targets import Provenance, TargetStore
 from abbe.teachers import Teacher
@@ -106,12 +105,15 @@ def evaluate_run(
     models, thresholds = _trained_models(run, sees)
     _tell_unknown_pixel_size(run, models, dataset)
     teacher = _on_other_data(experiment.teacher, teacher_sees)
+    answering: Teacher | None = None
     store, left_out = None, ""
     if distil:
         local = experiment.model_copy(update={"allow_failed": allow_failed})
         there = _distil_there(local, data, teacher, sees, out / "distilled", trust_code)
         lost.reasons |= dict.fromkeys(there.summary["lost"], "lost while distilling")
         store = _stored_targets(there)
+        if teacher is not None:  # it taught there, and its cost is to be known here
+            answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
         own, _ = _trained_models(there, sees)
         models |= {HERE[key]: model for key, model in own.items()}
     elif teacher is not None:
@@ -131,7 +133,9 @@ def evaluate_run(
     doubts = [left_out] if left_out else []
     if store is not None:
         doubts += _shown_otherwise(store.provenance)
-    return _write(run, experiment, dataset, out, models, thresholds, store, sees, lost, doubts)
+    return _write(
+        run, experiment, dataset, out, models, thresholds, answering, store, sees, lost, doubts
+    )
 
 
 def _teacher_here(
@@ -280,6 +284,7 @@ def _write(
     out: Path,
     models: dict[str, Model],
     thresholds: dict[str, Thresholds],
+    teacher: Teacher | None,
     store: TargetStore | None,
     sees: tuple[str, ...],
     lost: Lost,
@@ -322,13 +327,7 @@ def _write(
             *doubts,
         ],
     }
-    networks = {
-        name: model.network for name, model in models.items() if isinstance(model, NetworkModel)
-    }
-    for name, network in networks.items():
-        summary["models"][name] |= describe_network(network, len(sees))
-    shape = next(iter(dataset.split("test").labelled)).image.open().shape
-    add_times(summary, networks, students.predict, len(sees), shape)
+    add_costs(summary, models, dataset, teacher)
     summary["thresholds"] = {name: dict(vars(each)) for name, each in scores.thresholds.items()}
     summary["warnings"] += missing_answers(summary)
     write_json(out / "summary.json", summary)

@@ -1,5 +1,6 @@
 """What each model costs: parameters, MACs and time, and how much smaller the student is."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ class CostRow(NamedTuple):
 
 def cost_rows(summary: Summary) -> list[CostRow]:
     """Size and speed of every model."""
-    rows = []
+    rows, side = [], _macs_side(summary)
     for name in models_of(summary):
         model = summary["models"][name]
         total, parts = milliseconds_of(model)
@@ -30,8 +31,8 @@ def cost_rows(summary: Summary) -> list[CostRow]:
                 name,
                 quantity(model.get("parameters")),
                 quantity(model.get("encoder_parameters")),
-                quantity(model.get("macs")),
-                quantity(model.get("encoder_macs")),
+                _macs(model, "macs", side),
+                _macs(model, "encoder_macs", side),
                 significant(total),
                 " + ".join(f"{part} {significant(value)}" for part, value in parts.items()),
             )
@@ -74,13 +75,26 @@ def compression(summary: Summary) -> str:
 
 
 def macs_of(summary: Summary) -> str:
-    """Of an image of which size, for the head of the column; nothing where sizes differ."""
-    sides = {
+    """Of an image of which size, for the head of the column."""
+    side = _macs_side(summary)
+    return f" (one of {side} px)" if side else ""
+
+
+def _macs_side(summary: Summary) -> int | None:
+    """The side of the image, px, that most models' MACs were counted for."""
+    sides = Counter(
         model["macs_image_size"]
         for model in (summary.get("models") or {}).values()
         if is_number(model.get("macs_image_size"))
-    }
-    return f" (one of {sides.pop()} px)" if len(sides) == 1 else ""
+    )
+    return sides.most_common(1)[0][0] if sides else None
+
+
+def _macs(model: Mapping[str, Any], key: str, common: int | None) -> str:
+    """MACs, and beside them the side of the image where it is not the ``common`` one."""
+    text, side = quantity(model.get(key)), model.get("macs_image_size")
+    own = is_number(model.get(key)) and is_number(side) and side != common
+    return f"{text} ({side} px)" if own else text
 
 
 def timed_of(summary: Summary) -> str:
@@ -89,12 +103,29 @@ def timed_of(summary: Summary) -> str:
     return f" ({size[0]} × {size[1]} px)" if size else ""
 
 
+def _counted(runs: int) -> str:
+    return f"{runs} run" if runs == 1 else f"{runs} runs"
+
+
 def timing_note(summary: Summary) -> str:
     """How times were taken, and whether the machine had other work meanwhile."""
     timing = summary.get("timing") or {}
     if not timing:
         return ""
-    text = f"Times are medians of {timing['repeats']} runs, the models in turn."
+    fewer = timing.get("runs") or {}
+    besides = ", ".join(f"{name} {_counted(count)}" for name, count in fewer.items())
+    text = f"Times are medians of {_counted(timing['repeats'])}"
+    text += f" ({besides}), the models in turn." if besides else ", the models in turn."
+    if timing.get("whole_answers"):
+        text += (
+            " Each is from the pixels in memory to the answer: channels chosen and scaled, the "
+            "network, its tiles joined, and whatever else a teacher does to find objects."
+        )
+    if reason := timing.get("teacher_not_timed"):
+        text += f" The teacher was not timed: {reason}."
+    if precision := timing.get("precision"):
+        said = ", ".join(f"{name} in {each}" for name, each in precision.items())
+        text += f" They did not compute alike: {said}."
     if timing.get("busy"):
         text += (
             f" They were measured on a busy machine (load {timing['load']:.1f} on "

@@ -13,6 +13,7 @@ from abbe.sam.layout import LAYOUTS, Layout, named_layout
 from abbe.sam.model import SAM, build_sam, network
 from abbe.sam.predictor import PromptablePredictor
 from abbe.sam.prompts import Prompts
+from abbe.sam.size import size_of
 from abbe.sam.two_way import ImageTokens
 from abbe.sam.weights import Facts, load_sam, save_sam
 
@@ -34,4 +35,5 @@ __all__ = [
     "network",
     "require_finite",
     "save_sam",
+    "size_of",
 ]

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from abbe.network_size import macs_of, parameters_of
 from abbe.students.classifier import Classifier
 from abbe.students.encoder_files import encoder_of
 
@@ -23,8 +23,7 @@ class Size(NamedTuple):
 def count(model: nn.Module, in_channels: int, size: int | tuple[int, int]) -> Size:
     """Count parameters and MACs of ``model`` for one image.
 
-    MACs are half the FLOPs that torch counts: convolutions, matrix products and attention; not
-    normalisation, activation or interpolation. Nothing is computed, only shapes are followed.
+    MACs are those of `abbe.network_size.macs_of`. Nothing is computed, only shapes are followed.
 
     Args:
         model: A network with a submodule ``encoder``, or a classifier.
@@ -37,15 +36,8 @@ def count(model: nn.Module, in_channels: int, size: int | tuple[int, int]) -> Si
     classifies = isinstance(hollow, Classifier)
     encoder = encoder_of(hollow) if classifies else hollow.get_submodule("encoder")
     return Size(
-        _parameters(hollow), _macs(hollow, image), _parameters(encoder), _macs(encoder, image)
+        parameters_of(hollow),
+        macs_of(hollow, image),
+        parameters_of(encoder),
+        macs_of(encoder, image),
     )
-
-
-def _parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _macs(model: nn.Module, image: torch.Tensor) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return counter.get_total_flops() // 2

@@ -13,7 +13,7 @@ from abbe.teachers.plan import Plan, plan
 from abbe.teachers.run import run
 from abbe.teachers.sam import sam
 from abbe.teachers.teach import TeachReport, provenance_of, teach
-from abbe.teachers.teacher import Prediction, Teacher
+from abbe.teachers.teacher import Cost, CountedTeacher, Prediction, Teacher
 from abbe.teachers.torch_module import torch_module
 
 TEACHERS: dict[str, Callable[..., Teacher]] = {
@@ -31,6 +31,8 @@ TEACHERS: dict[str, Callable[..., Teacher]] = {
 __all__ = [
     "TEACHERS",
     "Agreement",
+    "Cost",
+    "CountedTeacher",
     "EquivarianceReport",
     "Plan",
     "Prediction",

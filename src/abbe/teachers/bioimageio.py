@@ -14,7 +14,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.teachers.bioimageio_package import Package, arranged, canonical, read_package
 from abbe.teachers.maps import MapTeacher, prepared_whole
 from abbe.teachers.onnx_network import OnnxNetwork
-from abbe.teachers.teacher import Prediction, name_outputs, require_channels, stored
+from abbe.teachers.teacher import Cost, Prediction, name_outputs, require_channels, stored
 from abbe.teachers.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class BioimageioTeacher:
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``; see :meth:`abbe.teachers.maps.MapTeacher.predict`."""
         return self._teacher.predict(image, id)
+
+    def cost(self) -> Cost:
+        """Parameters of its network."""
+        return Cost(self._network.parameters)
 
     def verify(self) -> float:
         """Run the package's own test; the largest absolute difference from what it declares.

@@ -23,7 +23,7 @@ from abbe.teachers.programs import (
     require_all_weights,
     tensors_of,
 )
-from abbe.teachers.teacher import Prediction, found_in, require_channels
+from abbe.teachers.teacher import Cost, Prediction, found_in, require_channels
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -46,8 +46,9 @@ class CellposeTeacher:
         settings: dict[str, Any],
         tile: int,
         halo: int,
+        precision: str,
     ) -> None:
-        self._model, self.provenance = model, provenance
+        self._model, self.provenance, self._precision = model, provenance, precision
         self._gives, self._settings, self._tile, self._halo = gives, settings, tile, halo
 
     def predict(self, image: Image, id: str) -> Prediction:
@@ -73,6 +74,14 @@ class CellposeTeacher:
         return Prediction(
             {**maps, "instances": found.instances}, empty=not bool(found.instances.any())
         )
+
+    def cost(self) -> Cost:
+        """Parameters of its network."""
+        from abbe.network_size import parameters_of
+
+        network = self._model.net
+        device = next(network.parameters()).device.type
+        return Cost(parameters_of(network), precision=self._precision, device=device)
 
     def _find(self, pixels: NDArray[np.float32]) -> Objects:
         masks, flows, _ = self._model.eval(
@@ -158,14 +167,14 @@ def cellpose(
     kinds = kinds_named(gives, KINDS)
     model_name = _known(os.fspath(source), models)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    chosen = choose_precision(precision, place)
+    computed = "bf16" if choose_precision(precision, place) == "bf16" else "fp32"
     if precision == "fp16":
         raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
     if Path(model_name).is_file():
         tensors_of(Path(model_name))
     try:
         model = models.CellposeModel(
-            pretrained_model=model_name, device=place, use_bfloat16=chosen == "bf16"
+            pretrained_model=model_name, device=place, use_bfloat16=computed == "bf16"
         )
     except OSError as error:
         raise InputError(
@@ -189,7 +198,7 @@ def cellpose(
             **({} if diameter is None else {"diameter": diameter}),
         },
         stand_in=stand_in,
-        notes=(f"computed in {'bf16' if chosen == 'bf16' else 'fp32'}",),
+        notes=(f"computed in {computed}",),
     )
     settings = {
         "diameter": diameter,
@@ -199,7 +208,7 @@ def cellpose(
         "batch_size": batch_size,
         "compute_masks": "instances" in kinds,
     }
-    return CellposeTeacher(model, provenance, kinds, settings, tile, halo)
+    return CellposeTeacher(model, provenance, kinds, settings, tile, halo, computed)
 
 
 def _known(source: str, models: Any) -> str:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.teachers.cellsam_network import CellsamNetwork, load_file
-from abbe.teachers.object_tiles import Finder, find_in_tiles
+from abbe.teachers.object_tiles import find_in_tiles
 from abbe.teachers.preprocessing import by_region
 from abbe.teachers.programs import KINDS, channels_last, imported, kinds_named
-from abbe.teachers.teacher import Prediction, found_in, require_channels
+from abbe.teachers.teacher import Cost, Prediction, found_in, require_channels
 from abbe.teachers.tiles import Pixels
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class CellsamTeacher:
 
     def __init__(
         self,
-        find: Finder,
+        find: CellsamNetwork,
         provenance: Provenance,
         gives: set[str],
         prepare: Callable[[Image, Sequence[str]], Pixels],
@@ -90,6 +90,10 @@ class CellsamTeacher:
         if "instances" in self._gives:
             maps["instances"] = found.instances
         return Prediction(maps, empty=not bool(found.instances.any()))
+
+    def cost(self) -> Cost:
+        """Parameters of its networks."""
+        return Cost(self._find.parameters, device=self._find.device)
 
 
 def three_slots(pixels: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -59,6 +59,21 @@ class CellsamNetwork:
 
         model.predict, model.model.postprocess_masks = answered, heard
 
+    @property
+    def parameters(self) -> int:
+        """Of detector and SAM, and of the second SAM where it was trained further."""
+        copied = not getattr(self._model, "adv_mode", True)
+        return sum(
+            parameter.numel()
+            for name, parameter in self._model.named_parameters()
+            if not (copied and name.startswith("model_cp."))
+        )
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as ``cpu``."""
+        return next(self._model.parameters()).device.type
+
     def __call__(self, pixels: NDArray[np.float32]) -> Objects:
         """The objects of a tile (3, h, w), normalised: blank, nuclear, membrane.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.teachers.preprocessing import Preprocessing, by_region
-from abbe.teachers.teacher import Prediction, found_in
+from abbe.teachers.teacher import Cost, Prediction, found_in
 from abbe.teachers.tiles import Network, Pixels, Tiling, run_in_tiles
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class MapTeacher:
         finish: the joined maps → probabilities, where that takes the whole image.
         pixel_size: µm per px that the network was made for; images are resampled to it. None where
             that is not known.
+        parameters: of the network, where they were counted.
     """
 
     provenance: Provenance
@@ -42,6 +43,7 @@ class MapTeacher:
     tiling: Tiling
     finish: Callable[[NDArray[np.floating]], NDArray[np.floating]] | None = None
     pixel_size: float | None = None
+    parameters: int | None = None
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, one for each stored output.
@@ -57,6 +59,10 @@ class MapTeacher:
         threshold = self.provenance.thresholds.get("foreground", 0.5)
         finished = maps if self.finish is None else self.finish(maps)
         return found_in(to_shape(finished, image.shape), self.outputs, threshold, self.origin)
+
+    def cost(self) -> Cost:
+        """Parameters of its network."""
+        return Cost(self.parameters)
 
 
 def prepared_by(

@@ -111,7 +111,15 @@ def onnx(
         return np.concatenate(maps)
 
     tiling = _tiling(network, last, divisor, tile, halo)
-    return MapTeacher(provenance, path.name, names, prepared_by(prepare, channels), run, tiling)
+    return MapTeacher(
+        provenance,
+        path.name,
+        names,
+        prepared_by(prepare, channels),
+        run,
+        tiling,
+        parameters=network.parameters,
+    )
 
 
 _LARGEST_OF: Mapping[str, float] = {"percentile": 1.0, "scale_255": 1.0, "none": 0.0}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
-from abbe.onnx_contents import onnx_contents
+from abbe.onnx_contents import OnnxContents, onnx_contents
 from abbe.telemetry import switch_off
 
 INPUT_TYPES = {
@@ -26,6 +26,7 @@ class OnnxNetwork:
         shape: the input's dimensions; None for one that may vary.
         output_shapes: likewise of each output.
         input_type: of the input's numbers.
+        parameters: how many numbers the file stores, running means of normalisations included.
     """
 
     def __init__(self, model: Path | bytes, origin: str, *, release: tuple[int, ...] = ()) -> None:
@@ -48,6 +49,7 @@ class OnnxNetwork:
         except ImportError as error:
             raise MissingExtraError("onnxruntime", "train", "An ONNX teacher") from error
         _refuse_files_elsewhere(model, origin)
+        self.parameters = _contents(model, origin).numbers
         if release:
             model = _release(model, release)
         options = onnxruntime.SessionOptions()
@@ -134,8 +136,12 @@ def _refuse_files_elsewhere(model: Path | bytes, origin: str) -> None:
 
 
 def _names_elsewhere(model: Path | bytes, origin: str) -> set[str]:
+    return _contents(model, origin).outside
+
+
+def _contents(model: Path | bytes, origin: str) -> OnnxContents:
     try:
-        return onnx_contents(model).outside
+        return onnx_contents(model)
     except (ValueError, OSError) as error:
         raise InputError(f"{origin}: cannot be read as an ONNX model ({error})") from error
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.foreign_text import shown
-from abbe.teachers.teacher import Prediction, found_in
+from abbe.teachers.teacher import Cost, Prediction, found_in
 from abbe.teachers.tiles import Tiling, run_in_tiles
 
 if TYPE_CHECKING:
@@ -59,6 +59,14 @@ class RunTeacher:
         maps = to_shape(maps, image.shape)
         threshold = provenance.thresholds.get("foreground", 0.5)
         return found_in(maps, provenance.outputs, threshold, provenance.teacher)
+
+    def cost(self) -> Cost:
+        """Parameters, and MACs of one image of 256 x 256 px."""
+        from abbe.students import count
+
+        size = count(self.network, len(self.provenance.channels), 256)
+        device = next(self.network.parameters()).device.type
+        return Cost(macs_image_size=256, precision=self._precision, device=device, **size._asdict())
 
     def _probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of one tile: (C, h, w) in [0, 1] → (K, h, w)."""

@@ -34,7 +34,7 @@ from abbe.teachers.sam_options import (
 from abbe.teachers.sam_source import load_network
 from abbe.teachers.sam_tiles import Tile, require_whole, tiles_of
 from abbe.teachers.soft_union import SoftUnion
-from abbe.teachers.teacher import Prediction, require_channels
+from abbe.teachers.teacher import Cost, Prediction, require_channels
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +103,24 @@ class SamTeacher:
         if "instances" in self._gives:
             maps["instances"] = instances
         return Prediction(maps, empty=not bool(instances.any()))
+
+    def cost(self) -> Cost:
+        """Parameters, and MACs of the image encoder at the network's own side.
+
+        How much the decoder computes depends on the number of prompts.
+        """
+        from abbe.sam import size_of
+
+        size = size_of(self.network)
+        return Cost(
+            size.parameters,
+            macs_image_size=size.macs_image_size,
+            encoder_parameters=size.encoder_parameters,
+            encoder_macs=size.encoder_macs,
+            precision=self._precision,
+            device=next(self.network.parameters()).device.type,
+            answers_parts=self._prompts is None,
+        )
 
     def embedding(self, picture: NDArray[np.uint8]) -> torch.Tensor:
         """The embedding (1, 256, h, w) of a colour picture (H, W, 3)."""

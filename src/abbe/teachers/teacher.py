@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,46 @@ class Teacher(Protocol):
         Raises:
             AbbeError: saying what is wrong with this image; never an empty answer instead.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a teacher's network costs where it runs, as far as that can be counted.
+
+    Attributes:
+        parameters: of its network; of an ONNX file, all numbers that it stores.
+        macs: multiply-accumulates of one image.
+        macs_image_size: side of that image, px.
+        encoder_parameters, encoder_macs: of the encoder alone.
+        precision: number format in which it computes; None where its own file or program decides.
+        device: where it computes, such as ``cpu`` or ``cuda``.
+        answers_parts: whether it can answer for a part of an image. A teacher whose prompts are
+            kept by image cannot: they are of the whole.
+    """
+
+    parameters: int | None = None
+    macs: int | None = None
+    macs_image_size: int | None = None
+    encoder_parameters: int | None = None
+    encoder_macs: int | None = None
+    precision: str | None = None
+    device: str = "cpu"
+    answers_parts: bool = True
+
+    def sizes(self) -> dict[str, int]:
+        """What was counted, by the names above."""
+        names = "parameters", "macs", "macs_image_size", "encoder_parameters", "encoder_macs"
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@runtime_checkable
+class CountedTeacher(Teacher, Protocol):
+    """A teacher whose network is at hand, not only what it once answered."""
+
+    def cost(self) -> Cost:
+        """What its network costs here."""
         ...
 
 

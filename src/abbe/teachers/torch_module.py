@@ -19,6 +19,7 @@ from abbe.teachers.maps import MapTeacher, prepared_by
 from abbe.teachers.preprocessing import activation_named, preprocessing_named
 from abbe.teachers.teacher import (
     NOT_STORED,
+    Cost,
     Prediction,
     name_outputs,
     require_channels,
@@ -34,11 +35,18 @@ if TYPE_CHECKING:
     from abbe.targets import Provenance
 
 
+COUNTED_SIDE = 256
+"""px; students' MACs are counted for images of this side, too."""
+
+
 class TorchTeacher:
     """A frozen torch module between named pre- and post-processing."""
 
-    def __init__(self, module: nn.Module, teacher: MapTeacher, activation: str) -> None:
-        self._module, self._teacher, self._activation = module, teacher, activation
+    def __init__(
+        self, module: nn.Module, teacher: MapTeacher, activation: str, precision: str
+    ) -> None:
+        self._module, self._teacher = module, teacher
+        self._activation, self._precision = activation, precision
 
     @property
     def provenance(self) -> Provenance:
@@ -62,6 +70,21 @@ class TorchTeacher:
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``; see :meth:`abbe.teachers.maps.MapTeacher.predict`."""
         return self._teacher.predict(image, id)
+
+    def cost(self) -> Cost:
+        """Parameters, and MACs of one image of 256 x 256 px where the module takes one."""
+        from abbe.network_size import parameters_of
+
+        place = device_of(self._module)
+        parameters = parameters_of(self._module) or None  # frozen scripts hold constants instead
+        macs = _macs(self._module, len(self.provenance.channels)) if parameters else None
+        return Cost(
+            parameters,
+            macs,
+            macs and COUNTED_SIDE,
+            precision=self._precision,
+            device=place.type,
+        )
 
 
 def torch_module(
@@ -142,7 +165,7 @@ def torch_module(
 
     tiling = Tiling.multiples(divisor, tile, halo)
     teacher = MapTeacher(provenance, factory, names, prepared_by(prepare, channels), run, tiling)
-    return TorchTeacher(asked, teacher, activation)
+    return TorchTeacher(asked, teacher, activation, chosen)
 
 
 def state_sha256(module: nn.Module) -> str:
@@ -211,6 +234,22 @@ def _giving_probabilities(module: nn.Module) -> nn.Module:
     from abbe.teachers.full_activations import FullActivations
 
     return FullActivations(module).eval()
+
+
+def _macs(module: nn.Module, channels: int) -> int | None:
+    """MACs of an image of `COUNTED_SIDE` px; None where the module takes none of that size.
+
+    It is computed: what another person's module does with shapes alone is not known.
+    """
+    import torch
+
+    from abbe.network_size import macs_of
+
+    images = torch.zeros(1, channels, COUNTED_SIDE, COUNTED_SIDE, device=device_of(module))
+    try:
+        return macs_of(module, images) or None
+    except Exception:  # whatever it raises: the count is not known, and no report claims one
+        return None
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -1,0 +1,108 @@
+"""What teacher and networks cost: parameters, MACs, and the time from an image to its maps."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from abbe import students
+from abbe.datasets import Dataset, Record
+from abbe.imaging import Image, Region
+from abbe.recipes.models import Model, NetworkModel
+from abbe.recipes.timing import LARGEST, circumstances, first_alike, time_in_turn
+from abbe.teachers import Cost, CountedTeacher, Teacher
+
+
+def describe_network(network: nn.Module, in_channels: int) -> dict[str, Any]:
+    """Parameters, and MACs of one 256 x 256 image."""
+    return students.count(network, in_channels, 256)._asdict() | {"macs_image_size": 256}
+
+
+def add_costs(
+    summary: dict[str, Any], models: Mapping[str, Model], dataset: Dataset, teacher: Teacher | None
+) -> None:
+    """Add sizes, times and their circumstances to the summary of a run.
+
+    All are timed on one test image, in turn, each from the pixels in memory to its maps.
+
+    Args:
+        summary: its models get ``parameters``, ``macs``, ``ms_per_image`` and others.
+        models: by name. Networks that are built alike share one time.
+        dataset: with labelled test images.
+        teacher: the one that gave ``models["teacher"]`` its answers, where it runs here. Of one
+            that is not counted, such as another program's masks, nothing is said.
+    """
+    networks = {name: each for name, each in models.items() if isinstance(each, NetworkModel)}
+    for name, model in networks.items():
+        summary["models"][name] |= describe_network(model.network, len(model.sees))
+    tests = dataset.split("test").labelled
+    if "teacher" not in summary["models"] or not isinstance(teacher, CountedTeacher):
+        _add_times(summary, networks, next(iter(tests)), {}, None)
+        return
+    cost = teacher.cost()
+    summary["models"]["teacher"] |= cost.sizes()
+    record = next(record for record in tests if models["teacher"].has(record))
+    shape = record.image.open().shape
+    hindrance = _not_to_be_timed(cost, shape)
+    ask = {} if hindrance else {"teacher": _answering(teacher, dataset, record)}
+    _add_times(summary, networks, record, ask, hindrance)
+    if "ms_per_image" in summary["models"]["teacher"] and cost.precision not in (None, "fp32"):
+        precision = dict.fromkeys(networks, "fp32")
+        summary["timing"]["precision"] = {"teacher": cost.precision, **precision}
+
+
+def _not_to_be_timed(cost: Cost, shape: tuple[int, int]) -> str | None:
+    """Why a teacher's time could not be held against that of the others, if so."""
+    if cost.device != "cpu":
+        return f"it computes on {cost.device}, and the others were timed on the CPU"
+    if max(shape) > LARGEST and not cost.answers_parts:
+        return (
+            f"its prompts are of whole images, and models are timed on at most {LARGEST} px a side"
+        )
+    return None
+
+
+def _answering(teacher: Teacher, dataset: Dataset, record: Record) -> Callable[[], object]:
+    channels = teacher.provenance.channels
+    image = _part(dataset.seen_as(channels)[record.id], channels)
+    return partial(teacher.predict, image, record.id)
+
+
+def _add_times(
+    summary: dict[str, Any],
+    networks: Mapping[str, NetworkModel],
+    record: Record,
+    teacher: Mapping[str, Callable[[], object]],
+    hindrance: str | None,
+) -> None:
+    first = first_alike({name: model.network for name, model in networks.items()})
+    calls: dict[str, Callable[[], object]] = {
+        name: partial(networks[name].predict_image, _part(record, networks[name].sees))
+        for name in dict.fromkeys(first.values())
+    }
+    try:
+        timed = time_in_turn({**teacher, **calls})
+    except Exception as error:
+        if not teacher:
+            raise
+        # It may fail on a part of an image that it answers as a whole: then its time alone lacks.
+        hindrance = f"it failed on the part of the image that was timed: {error}"
+        timed = time_in_turn(calls)
+    same = {name: first.get(name, name) for name in (*timed, *first)}
+    for name, alike in same.items():
+        summary["models"][name]["ms_per_image"] = timed[alike].milliseconds
+    height, width = (min(side, LARGEST) for side in record.image.open().shape)
+    runs = {name: timed[alike].runs for name, alike in same.items()}
+    summary["timing"] = circumstances((width, height), runs) | {"whole_answers": True}
+    if hindrance:
+        summary["timing"]["teacher_not_timed"] = hindrance
+
+
+def _part(record: Record, channels: tuple[str, ...]) -> Image:
+    """The image, or the corner of it that all models are timed on, in memory."""
+    image = record.image.open()
+    names = tuple(dict.fromkeys(channels))  # one may be shown twice
+    height, width = (min(side, LARGEST) for side in image.shape)
+    pixels = image.read(Region(0, 0, height, width), names)
+    return Image.from_array(pixels, names, image.pixel_size, image.name)
