@@ -145,7 +145,7 @@ def test_a_promptable_student_sees_pictures_as_sam_does(tmp_path):
             "normalisation": "range",
         },
     }  # fmt: skip
-    with pytest.raises(ConfigError, match="student.normalisation: belongs to recipes cmkd, imagenet, rckd"):
+    with pytest.raises(ConfigError, match=r"student\.normalisation: belongs to recipes cmkd, "):
         config.parse(values, "a test")
 
 

@@ -31,6 +31,11 @@ def split_foreign(
     """What a recipe reads of an experiment file, and the rest: keys of other recipes by name.
 
     Unknown keys, and all where the recipe is unknown, stay with the first.
+
+    >>> from abbe.config import Experiment
+    >>> values = {"recipe": "cmkd", "training": {"crop": 64}, "promptable": {"side": 512}}
+    >>> split_foreign(values, Experiment)
+    ({'recipe': 'cmkd', 'training': {'crop': 64}}, {'promptable.side': 512})
     """
     recipe = values.get("recipe")
     if not isinstance(recipe, str) or recipe not in RECIPES:

@@ -35,6 +35,9 @@ def without_rivals(values: Mapping[str, Any], given: Iterable[str]) -> dict[str,
     Args:
         values: of the file.
         given: keys that will replace others of the file, such as ``training.steps``.
+
+    >>> without_rivals({"training": {"passes": 30, "crop": 64}}, {"training.steps"})
+    {'training': {'crop': 64}}
     """
     kept, given = dict(values), set(given)
     for section, *names in RIVALS:
@@ -46,6 +49,10 @@ def without_rivals(values: Mapping[str, Any], given: Iterable[str]) -> dict[str,
 
 
 def keys_of(words: Iterable[str]) -> set[str]:
-    """Keys of the experiment file among the words of a command line."""
+    """Keys of the experiment file among the words of a command line.
+
+    >>> sorted(keys_of(["--training.steps", "4", "--student.encoder-weights=random"]))
+    ['student.encoder_weights', 'training.steps']
+    """
     options = (word[2:].partition("=")[0] for word in words if word.startswith("--"))
     return {option.replace("-", "_") for option in options}

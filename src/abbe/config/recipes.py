@@ -98,5 +98,9 @@ RECIPES: dict[str, RecipeKeys] = {
 
 
 def readers_of(key: str) -> tuple[str, ...]:
-    """The recipes that read a key."""
+    """The recipes that read a key.
+
+    >>> readers_of("training.watch")
+    ('cmkd', 'supervised')
+    """
     return tuple(name for name, keys in RECIPES.items() if keys.reads(key))

@@ -22,20 +22,14 @@ from abbe.datasets.inspection import (
     inspect,
 )
 from abbe.datasets.splits import split_groups
+from abbe.datasets.thumbnail import LONGEST, thumbnail
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import (
-    Region,
-    composite,
     contact_sheet,
-    draw_outlines,
-    normalise,
-    percentile_limits,
 )
 
 SHEET_IMAGES = 24
-TILE_SIDE = 512  # px: of a larger image the contact sheet shows the middle
-OUTLINE_COLOUR = (255, 220, 0)
 MOST_KINDS = 8  # a column with more different values is not counted out
 
 
@@ -122,7 +116,7 @@ class CheckReport:
         count = min(SHEET_IMAGES, len(readable))
         chosen = [readable[index] for index in np.linspace(0, len(readable) - 1, count).astype(int)]
         sheet = contact_sheet(
-            [_tile(record, self._fits(record.id)) for record in chosen],
+            [self._picture(record) for record in chosen],
             [self._caption(record) for record in chosen],
         )
         target = Path(path)
@@ -143,6 +137,10 @@ class CheckReport:
         """Whether there is a readable label of the image's size."""
         return id in self.labels and self.labels[id].shape == self.images[id].shape
 
+    def _picture(self, record: Record) -> np.ndarray:
+        label = record.label if self._fits(record.id) else None
+        return thumbnail(record.image.open(), None if label is None else label.read())
+
     def _caption(self, record: Record) -> str:
         if record.label is None:
             objects = record.columns.get("class") or "no label"
@@ -152,7 +150,7 @@ class CheckReport:
             count = len(self.labels[record.id].areas)
             objects = "1 object" if count == 1 else f"{count} objects"
         shape = self.images[record.id].shape
-        part = "(middle shown)" if max(shape) > TILE_SIDE else ""
+        part = "(middle shown)" if max(shape) > LONGEST else ""
         parts = [record.id, record.split or "", objects, part]
         return " · ".join(part for part in parts if part)
 
@@ -376,22 +374,3 @@ def _counted(values: Iterator[str]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{value} ({count})" for value, count in counts.most_common())
-
-
-def _middle(shape: tuple[int, int]) -> Region:
-    """The part of an image that its tile shows: all, or as much of the middle as can be seen."""
-    height, width = (min(side, TILE_SIDE) for side in shape)
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    return Region(top, left, top + height, left + width)
-
-
-def _tile(record: Record, labelled: bool) -> np.ndarray:
-    """A small picture (H, W, 3) uint8, with the label's outlines where there is a fitting one."""
-    image = record.image.open()
-    region = _middle(image.shape)
-    pixels = image.read(region)
-    picture = composite(normalise(pixels, percentile_limits(pixels)), image.channels)
-    if record.label is None or not labelled:
-        return picture
-    labels = record.label.read()[region.top : region.bottom, region.left : region.right]
-    return draw_outlines(picture, labels, OUTLINE_COLOUR)

@@ -9,9 +9,11 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from abbe.datasets.thumbnail import thumbnail
 from abbe.errors import InputError
 from abbe.imaging import Image, matching, open_image, read_labels
 from abbe.imaging.label_checks import equals_image
+from abbe.notebooks import card, counted
 
 SPLITS = ("train", "val", "test")
 LABEL_IS_IMAGE = "the label has the same pixels as the image: name the folder of the masks"
@@ -113,7 +115,7 @@ class Record:
         return self.id if self.group is None else self.group
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A named, ordered collection of records that share their channels.
 
@@ -154,6 +156,34 @@ class Dataset:
                     f"not in the list of classes: {', '.join(self.classes)}"
                 )
             seen.add(record.id)
+
+    def __repr__(self) -> str:
+        channels = ", ".join(self.channels)
+        return f"Dataset('{self.name}', {self._counted()}, channels {channels})"
+
+    def _repr_html_(self) -> str:
+        """The data set in a notebook: a headline, its figures, and one of its images."""
+        splits = {name: len(self.split(name)) for name in SPLITS}
+        figures = {
+            "images": self._counted(),
+            "channels": ", ".join(self.channels),
+            "splits": ", ".join(f"{name} {count:,}" for name, count in splits.items() if count)
+            or "not assigned",
+            "licence": self.licence,
+        }
+        headline = f"{self.name} (simulated)" if self.simulated else self.name
+        shown = next(iter(self.labelled or self), None)
+        if shown is None:
+            return card(headline, figures)
+        try:
+            image = shown.image.open()
+            picture = thumbnail(image, label_of(shown, image))
+        except InputError as error:
+            return card(headline, {**figures, "first image": error})
+        return card(headline, figures, picture)
+
+    def _counted(self) -> str:
+        return f"{counted(len(self), 'image')}, {len(self.labelled):,} labelled"
 
     def __len__(self) -> int:
         return len(self.records)

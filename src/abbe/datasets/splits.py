@@ -44,6 +44,12 @@ def assign_splits(
 
     Raises:
         InputError: A split is unknown, cuts a group in two, or cannot get a single group.
+
+    >>> from abbe.datasets import simulated_tissue
+    >>> tissue = simulated_tissue(16, size=64)
+    >>> tissue = assign_splits(tissue, fractions={"train": 0.75, "test": 0.25})
+    >>> len(tissue.split("train")), len(tissue.split("test"))
+    (12, 4)
     """
     if column is not None and file is not None:
         raise InputError("splits come from a column or from a file: give one of the two")
@@ -118,6 +124,11 @@ def choose_labelled(dataset: Dataset, amount: int | float, seed: int = 0) -> Dat
 
     Raises:
         InputError: More is asked for than there is, or there are no training images.
+
+    >>> from abbe.datasets import simulated_tissue
+    >>> tissue = assign_splits(simulated_tissue(16, size=64), seed=0)
+    >>> len(choose_labelled(tissue, 2).split("train").labelled)
+    2
     """
     labelled = require_split(dataset, "train").labelled
     if isinstance(amount, float):

@@ -130,6 +130,10 @@ def normalise(pixels: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
     Returns:
         (C, H, W) float32 in [0, 1].
+
+    >>> pixels = np.array([[[0, 50, 100]]], np.uint16)
+    >>> normalise(pixels, np.array([[0, 100]])).tolist()
+    [[[0.0, 0.5, 1.0]]]
     """
     if limits.shape != (len(pixels), 2):
         raise InputError(

@@ -26,6 +26,10 @@ def pixel_scores(
 
     Raises:
         InputError: not bool masks of one shape.
+
+    >>> found, wanted = np.array([[True, True, False]]), np.array([[True, False, False]])
+    >>> {name: round(score, 2) for name, score in pixel_scores(found, wanted).items()}
+    {'dice': 0.67, 'iou': 0.5, 'precision': 0.5, 'recall': 1.0}
     """
     valid = checked_masks(prediction, truth, valid)
     if not valid.any():

@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from abbe.errors import StoreError
+from abbe.notebooks import card, coloured, counted, grey
 from abbe.targets.arrays import MapArray
 from abbe.targets.entries import IDENTITY, Entry, View
 from abbe.targets.index import read_index, read_provenance
 from abbe.targets.kinds import KINDS, from_stored
+
+LARGEST_SHOWN = 4_000_000
+"""px of an answer that is shown in a notebook."""
 
 
 class TargetStore:
@@ -45,6 +49,36 @@ class TargetStore:
         return tuple(
             id for id, views in self._views.items() if all(entry.empty for entry in views.values())
         )
+
+    def __repr__(self) -> str:
+        what = f"{counted(len(self), 'image')}, taught by {self.provenance.teacher}"
+        return f"TargetStore('{self.path}', {what})"
+
+    def _repr_html_(self) -> str:
+        """The store in a notebook: a headline, its figures, and what was found in one image."""
+        kinds = sorted({kind for entry in self for kind in entry.maps})
+        figures = {
+            "images": f"{len(self):,}, {len(self.empty_ids):,} of them empty",
+            "maps": ", ".join(kinds) or "none",
+            "channels seen": ", ".join(self.provenance.channels),
+            "licence of the weights": self.provenance.weights_licence,
+        }
+        return card(f"Answers of {self.provenance.teacher}", figures, self._picture())
+
+    def _picture(self) -> np.ndarray | None:
+        """What was found in the first image where anything was, unless it is very large."""
+        for entry in self:
+            height, width = entry.shape
+            if entry.view != IDENTITY or entry.empty or height * width > LARGEST_SHOWN:
+                continue
+            if "instances" in entry.maps:
+                return coloured(self.read(entry.id, "instances"))
+            if "probability" in entry.maps:
+                return grey(self.read(entry.id, "probability")[0])
+        return None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
 
     def __len__(self) -> int:
         return len(self._views)
