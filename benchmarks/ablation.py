@@ -15,10 +15,10 @@ import numpy as np
 
 from abbe import config
 from abbe.datasets import folder
-from abbe.recipes.distill import distill
-from abbe.recipes.run_folder import Run, open_run
 from abbe.recipes.shipped import recipe_path
-from abbe.recipes.transfer import evaluate_run
+from abbe.runs.distill import distill
+from abbe.runs.evaluate import evaluate_run
+from abbe.runs.folder import Run, open_run
 from abbe.teachers import masks, teach
 
 CHANNELS = ("nucleus", "cytoplasm", "membrane")

@@ -54,9 +54,9 @@ PATIENCE = 600.0
 """Seconds after which a command is taken to hang."""
 PRELOADED = (
     "abbe.cli.teach", "abbe.cli.distill", "abbe.cli.predict", "abbe.cli.curve", "abbe.cli.export",
-    "abbe.cli.serve", "abbe.recipes.distill", "abbe.recipes.results", "abbe.recipes.curve",
-    "abbe.recipes.distill_rckd", "abbe.recipes.distill_promptable", "abbe.recipes.curve_rckd",
-    "abbe.recipes.curve_results", "abbe.recipes.export", "abbe.recipes.export_promptable",
+    "abbe.cli.serve", "abbe.runs.distill", "abbe.runs.results", "abbe.curves.curve",
+    "abbe.recipes.distill_rckd", "abbe.recipes.distill_promptable", "abbe.curves.initialisations",
+    "abbe.curves.results", "abbe.recipes.export", "abbe.recipes.export_promptable",
     "abbe.report", "abbe.runtime.many", "abbe.runtime.prompted", "abbe.serve",
 )  # fmt: skip
 KINDS = ("teach", "cmkd", "rckd", "kdsam", "predict", "prompted", "curve", "export", "serve")

@@ -23,7 +23,7 @@ from abbe import datasets, students
 from abbe.datasets import Dataset
 from abbe.datasets.pictures import Pictured, picture_records
 from abbe.datasets.prompted import PromptedBatches
-from abbe.recipes.promptable import prompt_validator, promptable
+from abbe.recipes.masks import prompt_validator, promptable
 from abbe.sam import SAM, Layout, build_sam, save_sam
 from abbe.sam.two_way import Attention
 from abbe.teachers.sam_source import load_network

@@ -15,7 +15,7 @@ import numpy as np
 from pyarrow import parquet
 
 from abbe import scoring
-from abbe.recipes.run_folder import open_run
+from abbe.runs.folder import open_run
 
 
 def main() -> None:

@@ -229,7 +229,7 @@ def images() -> list[Any]:
 def batches(images: list[Any], batch_size: int, *, live: bool) -> Any:
     """Crops with the augmentation that a run has by default."""
     from abbe import config
-    from abbe.recipes.build import build_batches
+    from abbe.runs.build import build_batches
 
     training = config.Training(batch_size=batch_size, crop=CROP)
     teacher_sees = TEACHER_SEES if live else None

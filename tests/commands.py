@@ -5,7 +5,7 @@ import shlex
 
 from abbe import config, datasets
 from abbe.cli import main
-from abbe.recipes import build
+from abbe.runs import build
 
 TISSUE = shlex.split(
     "--data.kind simulated --data.count 16 --data.size 64 --data.seed 5 "

@@ -10,8 +10,8 @@ from commands import TINY, TISSUE, abbe
 import abbe as toolkit
 from abbe import config, datasets
 from abbe.errors import ConfigError
-from abbe.recipes import build
-from abbe.recipes.transfer import evaluate_run
+from abbe.runs import build
+from abbe.runs.evaluate import evaluate_run
 
 MODULE = """
 from pathlib import Path

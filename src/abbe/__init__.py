@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from abbe.recipes.export import export_run as export
     from abbe.recipes.python import curve, distill, teach
-    from abbe.recipes.transfer import evaluate_run as evaluate
+    from abbe.runs.evaluate import evaluate_run as evaluate
     from abbe.runtime.prediction import predict
     from abbe.runtime.promptable import PromptablePredictor
 
@@ -23,7 +23,7 @@ _VERBS = {
     "PromptablePredictor": ("abbe.runtime.promptable", "PromptablePredictor"),
     "curve": ("abbe.recipes.python", "curve"),
     "distill": ("abbe.recipes.python", "distill"),
-    "evaluate": ("abbe.recipes.transfer", "evaluate_run"),
+    "evaluate": ("abbe.runs.evaluate", "evaluate_run"),
     "predict": ("abbe.runtime.prediction", "predict"),
     "export": ("abbe.recipes.export", "export_run"),
     "teach": ("abbe.recipes.python", "teach"),

@@ -15,7 +15,7 @@ from abbe.datasets import assign_splits, bbbc038, check
 from abbe.datasets.modality import folds, modality_of, near_duplicates, thumbnail
 from abbe.datasets.object_masks import MaskFolder
 from abbe.errors import ConfigError, InputError
-from abbe.recipes import build
+from abbe.runs import build
 
 DSB = Path(__file__).parents[3] / "shared" / "data" / "dsb2018"
 

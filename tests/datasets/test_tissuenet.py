@@ -18,7 +18,7 @@ from abbe.datasets import tissuenet
 from abbe.datasets.tissuenet import CHANNELS
 from abbe.errors import InputError
 from abbe.imaging import Image
-from abbe.recipes import build
+from abbe.runs import build
 
 tissuenet_module = import_module("abbe.datasets.tissuenet")
 

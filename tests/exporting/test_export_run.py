@@ -10,7 +10,7 @@ from commands import TINY, TISSUE, abbe
 from small_students import number
 
 import abbe as package_of_abbe
-from abbe.recipes.run_folder import open_run
+from abbe.runs.folder import open_run
 from abbe.runtime.package import read_package
 
 pytestmark = pytest.mark.slow
@@ -146,8 +146,8 @@ def test_a_pixel_size_is_not_stated_over_what_the_run_knows(run, tmp_path, capsy
 
 def test_without_validation_images_test_images_prove_it(run):
     from abbe import config
-    from abbe.recipes.build import build_dataset
     from abbe.recipes.export_common import proof_records
+    from abbe.runs.build import build_dataset
 
     dataset = build_dataset(config.load(run / "config.yaml").data)
     split, records = proof_records(dataset, 2, list)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, TISSUE, abbe
 
-from abbe.recipes.run_folder import Run, open_run
+from abbe.runs.folder import Run, open_run
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from abbe.recipes.asking import Answer, ask, disagreement, with_point
-from abbe.recipes.promptable import dice_term
+from abbe.recipes.masks import dice_term
+from abbe.recipes.prompting import Answer, ask, disagreement, with_point
 from abbe.sam import SAM, Layout, Prompts, build_sam
 
 SIDE, MASK = 64, 32

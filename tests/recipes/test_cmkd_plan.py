@@ -16,7 +16,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.batches import Batches
 from abbe.datasets.prepare import Prepared
 from abbe.imaging import Image
-from abbe.recipes import distill
+from abbe.runs import distill
 from abbe.targets import Provenance, TargetStore, TargetWriter
 from abbe.training.fit import Fitted
 from abbe.training.stage import Stage

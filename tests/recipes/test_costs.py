@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from abbe import students, teachers
 from abbe.datasets import Dataset
 from abbe.imaging import Image, Scaling
-from abbe.recipes import costs
-from abbe.recipes.models import Model, NetworkModel, StoredModel
 from abbe.sam import Layout, build_sam
 from abbe.targets import TargetStore
+from abbe.tasks import costs
+from abbe.tasks.models import Model, NetworkModel, StoredModel
 from abbe.teachers import Cost, Prediction, Teacher
 from abbe.teachers.run import RunTeacher
 from abbe.teachers.sam import SamTeacher

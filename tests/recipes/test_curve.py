@@ -18,9 +18,9 @@ from commands import abbe
 from PIL import Image as Picture
 
 from abbe import students
+from abbe.curves.trainings import load_outcome
 from abbe.imaging import write_labels
 from abbe.recipes import distill_rckd, encoder_probes
-from abbe.recipes.curve_trainings import load_outcome
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "

@@ -10,9 +10,9 @@ import pytest
 from commands import TINY, TISSUE, abbe, tissue
 
 import abbe as package
+from abbe.curves.trainings import load_outcome
 from abbe.errors import ConfigError
-from abbe.recipes import distill
-from abbe.recipes.curve_trainings import load_outcome
+from abbe.runs import distill
 from abbe.teachers.run import RunTeacher
 
 SHARES = ["--fractions", "0.25", "1", "--seeds", "0", "1"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from abbe import config
-from abbe.errors import InputError
-from abbe.recipes import curve_results
-from abbe.recipes.curve_trainings import (
+from abbe.curves import results as curve_results
+from abbe.curves.label_subsets import Level
+from abbe.curves.trainings import (
     Outcome,
     Training,
     image_scores_of,
@@ -17,7 +17,7 @@ from abbe.recipes.curve_trainings import (
     save_outcome,
     scores_of,
 )
-from abbe.recipes.label_subsets import Level
+from abbe.errors import InputError
 from abbe.report import write_report
 
 LEVELS = (Level(0.1, 5), Level(1.0, 50))

@@ -9,8 +9,8 @@ from commands import abbe
 
 from abbe import config
 from abbe.recipes import shipped
-from abbe.recipes.demo import demo
-from abbe.recipes.run_folder import open_run
+from abbe.runs.demo import demo
+from abbe.runs.folder import open_run
 
 
 def sha256(path: Path) -> str:

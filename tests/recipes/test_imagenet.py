@@ -188,7 +188,7 @@ def test_what_does_not_go_with_the_recipe_is_refused(
 
 def test_a_data_set_from_python_is_refused(tmp_path):
     from abbe.datasets import class_folder
-    from abbe.recipes.distill import distill
+    from abbe.runs.distill import distill
 
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "c").mkdir()

@@ -14,15 +14,15 @@ from safetensors.torch import save_file
 from abbe import datasets, scoring, students
 from abbe.imaging import write_labels
 from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT
-from abbe.recipes.promptable_scores import (
-    PromptedModel,
-    objects_of,
-    score_prompted,
-)
 from abbe.report import tables
 from abbe.report.colours import colours_of
 from abbe.sam import Frame, Layout, build_sam, load_sam
 from abbe.targets import TargetStore
+from abbe.tasks.prompted import (
+    PromptedModel,
+    objects_of,
+    score_prompted,
+)
 from abbe.teachers.sam import SamTeacher
 from abbe.tensors import read_tensors
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from abbe.curves import label_subsets
+from abbe.curves.label_subsets import Level
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError
-from abbe.recipes import label_subsets
-from abbe.recipes.label_subsets import Level
 
 
 @dataclass(frozen=True)

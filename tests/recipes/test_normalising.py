@@ -19,8 +19,9 @@ from abbe import config, students
 from abbe.datasets import folder as folder_of_images
 from abbe.errors import ConfigError
 from abbe.imaging import PERCENTILE, Scaling, normalise, open_image, percentile_limits
-from abbe.recipes import build, run_folder
-from abbe.recipes.normalising import decided, usual
+from abbe.runs import build
+from abbe.runs import folder as run_folder
+from abbe.runs.normalising import decided, usual
 from abbe.runtime.package import read_package
 from abbe.students.standardisation import standardised_in
 from abbe.teachers import run as run_teacher

@@ -11,9 +11,10 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import PERCENTILE, Image
-from abbe.recipes import models, pixel_sizes
 from abbe.recipes.export_common import Request
-from abbe.recipes.task_scores import answer
+from abbe.runs import pixel_sizes
+from abbe.tasks import models
+from abbe.tasks.answers import answer
 
 SQUARE = np.zeros((40, 60), np.uint8)
 SQUARE[10:30, 20:44] = 200

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet
 
 from abbe.datasets.prepare import Prepared
-from abbe.recipes.predictions import confusions, save_predictions
-from abbe.recipes.task_scores import Answers
+from abbe.tasks.answers import Answers
+from abbe.tasks.predictions import confusions, save_predictions
 
 IMAGE = Prepared("a", np.zeros((1, 2, 2)), ("red",), np.zeros((1, 2)), (2, 2))
 IMAGES = [replace(IMAGE, id=id, category=number) for id, number in (("a", 0), ("b", 1), ("c", 1))]

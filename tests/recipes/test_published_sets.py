@@ -8,7 +8,7 @@ import pytest
 
 from abbe.config import Data
 from abbe.errors import ConfigError, InputError
-from abbe.recipes.build import PUBLISHED, build_dataset
+from abbe.runs.build import PUBLISHED, build_dataset
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from abbe.datasets import class_folder, folder
 from abbe.datasets.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import write_labels
-from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import class_weights
 from abbe.recipes.rckd import Answer, parts_of, response_term
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
+from abbe.tasks import labelled as task_data
 from abbe.teachers import TEACHERS
 from abbe.tensors import read_tensors
 

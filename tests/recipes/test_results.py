@@ -12,10 +12,11 @@ from abbe import config, datasets
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
-from abbe.recipes import evaluate, results
-from abbe.recipes.evaluate import Scores
-from abbe.recipes.models import Maps, Thresholds, choose_thresholds
-from abbe.recipes.run_folder import open_run, opened
+from abbe.runs import results
+from abbe.runs.folder import open_run, opened
+from abbe.tasks import scores as evaluate
+from abbe.tasks.models import Maps, Thresholds, choose_thresholds
+from abbe.tasks.scores import Scores
 
 
 def scores_of(values: dict[str, list[float]], chosen_on: str = "validation") -> Scores:

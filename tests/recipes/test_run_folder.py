@@ -14,7 +14,7 @@ import pytest
 from commands import TINY, TISSUE, abbe
 
 from abbe.locks import alone
-from abbe.recipes import run_folder
+from abbe.runs import folder as run_folder
 
 SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
 

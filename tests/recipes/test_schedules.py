@@ -11,10 +11,10 @@ from commands import TINY, TISSUE, abbe, tissue
 from abbe import config
 from abbe.config.networks import NamedArchitecture
 from abbe.errors import InputError
-from abbe.recipes import schedules
-from abbe.recipes.run_folder import open_run
-from abbe.recipes.schedules import ATTENTION, ATTENTION_NAMES, CONVOLUTIONS, Amount
 from abbe.recipes.shipped import recipe_path
+from abbe.runs import schedules
+from abbe.runs.folder import open_run
+from abbe.runs.schedules import ATTENTION, ATTENTION_NAMES, CONVOLUTIONS, Amount
 
 
 def experiment(recipe: str = "supervised", **sections: Any) -> config.Experiment:

@@ -71,7 +71,7 @@ def test_the_commands_at_a_files_head_parse(path, tmp_path, monkeypatch):
         experiments.append(experiment)
         raise ConfigError("far enough")
 
-    monkeypatch.setattr("abbe.recipes.distill.distill", stop)
+    monkeypatch.setattr("abbe.runs.distill.distill", stop)
     for words in commands(path):
         assert abbe(*words) == 1
     assert len(experiments) == len(commands(path))

@@ -12,7 +12,7 @@ from commands import abbe
 
 from abbe import config
 from abbe.errors import ConfigError
-from abbe.recipes import build
+from abbe.runs import build
 
 SLIDES = ["--data.kind", "slides", "--data.size", "128"]
 RESOLUTION: dict[str, Any] = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}

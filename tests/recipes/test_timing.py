@@ -6,7 +6,7 @@ import time
 import pytest
 from torch import nn
 
-from abbe.recipes import timing
+from abbe.tasks import timing
 
 
 def test_calls_are_made_in_turn_and_the_first_round_is_not_counted() -> None:

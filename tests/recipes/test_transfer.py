@@ -10,10 +10,10 @@ from pyarrow import parquet
 
 from abbe import config, datasets, teachers
 from abbe.imaging import Image, write_labels
-from abbe.recipes import transfer
-from abbe.recipes.models import NetworkModel
-from abbe.recipes.run_folder import Run, open_run
+from abbe.runs import evaluate as transfer
+from abbe.runs.folder import Run, open_run
 from abbe.targets import TargetStore
+from abbe.tasks.models import NetworkModel
 from abbe.teachers.run import RunTeacher
 
 OTHER = ["--data.kind=simulated", "--data.count=4", "--data.size=64", "--data.seed=6"]

@@ -16,9 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from abbe import losses
 from abbe.datasets.batches import Batch
-from abbe.recipes.asking import Answer as Masks
 from abbe.recipes.cmkd import cmkd
-from abbe.recipes.promptable import bce_term, dice_term, iou_term
+from abbe.recipes.masks import bce_term, dice_term, iou_term
+from abbe.recipes.prompting import Answer as Masks
 from abbe.recipes.rckd import (
     Answer,
     classification_term,

@@ -58,7 +58,7 @@ def run(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
         say(CURVE_HELP)
         return 0 if words and words[0] in ("-h", "--help") else 2
-    from abbe.recipes.curve_plan import for_curve
+    from abbe.curves.plan import for_curve
     from abbe.recipes.shipped import values_of
 
     source, values = values_of(words[0])
@@ -71,8 +71,8 @@ def run(words: list[str]) -> int:
         options=CurveOptions,
         settled=SETTLED,
     )
-    from abbe.recipes.curve import curve
-    from abbe.recipes.curve_results import table
+    from abbe.curves.curve import curve
+    from abbe.curves.results import table
 
     with going_on_told("curve", experiment.out, trust_code=options.trust_code):
         made = curve(

@@ -93,8 +93,8 @@ examples:
         words = ["--data.path", *words]
     arguments = parse(CheckArguments, "data check", words, description)
     from abbe import datasets
-    from abbe.recipes import build
-    from abbe.recipes.slides import slide_tiles
+    from abbe.runs import build
+    from abbe.runs.slides import slide_tiles
 
     if arguments.picture is not None:  # before anything else: it shows why no tile is taken
         slide_tiles(arguments.data, arguments.picture)

@@ -25,8 +25,8 @@ example:  abbe demo --out runs/demo"""
 def run(words: list[str]) -> int:
     """``abbe demo``."""
     arguments = parse(DemoArguments, "demo", words, DEMO_HELP)
-    from abbe.recipes.demo import demo
-    from abbe.recipes.results import table
+    from abbe.runs.demo import demo
+    from abbe.runs.results import table
 
     finished = demo(arguments.out)
     say(f"\n{table(finished.summary)}\n\nSimulated tissue. Report: {finished.report}")

@@ -48,8 +48,8 @@ def run(words: list[str]) -> int:
         values=values,
         options=DistillOptions,
     )
-    from abbe.recipes.distill import distill
-    from abbe.recipes.results import table
+    from abbe.runs.distill import distill
+    from abbe.runs.results import table
 
     with going_on_told("distill", experiment.out, trust_code=options.trust_code):
         finished = distill(experiment, resume=options.resume, trust_code=options.trust_code)

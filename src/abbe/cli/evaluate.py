@@ -44,8 +44,8 @@ examples:
   abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil
   abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
-    from abbe.recipes.results import table
-    from abbe.recipes.transfer import evaluate_run
+    from abbe.runs.evaluate import evaluate_run
+    from abbe.runs.results import table
 
     finished = evaluate_run(
         arguments.run,

@@ -143,7 +143,7 @@ def _of_package(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
 
 
 def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
-    from abbe.recipes.run_folder import open_run
+    from abbe.runs.folder import open_run
     from abbe.students import load_promptable
 
     run = open_run(path)

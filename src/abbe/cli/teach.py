@@ -53,7 +53,7 @@ examples:
       --teacher.path my_package.models:big_unet --trust-code --plan"""
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
-    from abbe.recipes import build
+    from abbe.runs import build
 
     if arguments.teacher.kind in ("none", "store"):
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")

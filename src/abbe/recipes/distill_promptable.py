@@ -19,13 +19,14 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import choose_rule
 from abbe.losses.feature_networks import feature_network
-from abbe.recipes import build, run_folder
 from abbe.recipes.kdsam import decoder_stage, kdsam, kdsam_twin
-from abbe.recipes.lost import Lost
+from abbe.recipes.masks import prompt_validator
 from abbe.recipes.matching import matches
-from abbe.recipes.promptable import prompt_validator
 from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT, Trained, write_results
-from abbe.recipes.run_folder import Run
+from abbe.runs import build
+from abbe.runs import folder as run_folder
+from abbe.runs.folder import Run
+from abbe.runs.lost import Lost
 from abbe.sam import SAM, Facts
 from abbe.targets import TargetStore
 from abbe.teachers.sam import SamTeacher

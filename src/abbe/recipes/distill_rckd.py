@@ -17,12 +17,7 @@ from abbe.datasets.batches import Batches
 from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Scaling
-from abbe.recipes import build, run_folder, schedules, task_data
-from abbe.recipes.distill import teach_run
 from abbe.recipes.linear_probe import features_of
-from abbe.recipes.lost import Lost, readable
-from abbe.recipes.normalising import scaling_of
-from abbe.recipes.pixel_sizes import student_pixel_size
 from abbe.recipes.rckd import (
     HV_MAPS,
     INSTANCE_MAPS,
@@ -32,11 +27,18 @@ from abbe.recipes.rckd import (
     pretrain,
     region_term,
 )
-from abbe.recipes.run_folder import Run
-from abbe.recipes.task_scores import WATCHED, task_validator
+from abbe.runs import build, schedules
+from abbe.runs import folder as run_folder
+from abbe.runs.distill import teach_run
+from abbe.runs.folder import Run
+from abbe.runs.lost import Lost, readable
+from abbe.runs.normalising import scaling_of
+from abbe.runs.pixel_sizes import student_pixel_size
 from abbe.students import LinearProbe, ResponseNetwork, UNet
 from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
+from abbe.tasks import labelled as task_data
+from abbe.tasks.answers import WATCHED, task_validator
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log
 from abbe.training.stage import Stage

@@ -10,8 +10,8 @@ from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.recipes.distill_rckd import Pretrained, Session, initial_model, take_over, task_images
 from abbe.recipes.linear_probe import Features, Probed, features_of, probe
-from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import TaskModel
+from abbe.runs.normalising import scaling_of
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from abbe.exporting.prove import Int8
 from abbe.exporting.torchscript import write_torchscript
 from abbe.exporting.write import write_package
 from abbe.imaging import Scaling
-from abbe.recipes import build, task_data
 from abbe.recipes.export_common import (
     Request,
     calibration_pixels,
@@ -35,8 +34,10 @@ from abbe.recipes.export_common import (
     proof_records,
 )
 from abbe.recipes.export_promptable import RECIPE, export_promptable
-from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
+from abbe.runs import build
+from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runtime.package import InstanceRule, Package, Thresholds
+from abbe.tasks import labelled as task_data
 
 IMAGES = 48
 """Proof images, where nothing else is said."""

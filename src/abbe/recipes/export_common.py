@@ -19,7 +19,7 @@ from abbe.exporting.int8 import CALIBRATION_SIDE
 from abbe.exporting.prove import Int8
 from abbe.exporting.write import Settings
 from abbe.imaging import Scaling, normalise, scaling_in_words
-from abbe.recipes.run_folder import Run
+from abbe.runs.folder import Run
 from abbe.runtime.grid import SAME_SCALE
 from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.students.standardisation import described

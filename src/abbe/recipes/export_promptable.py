@@ -15,10 +15,10 @@ from abbe.exporting.promptable_parity import ProofPicture
 from abbe.exporting.promptable_write import write_promptable_package
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes.export_common import Request, kept, spread
-from abbe.recipes.promptable_scores import objects_of
-from abbe.recipes.run_folder import Run
+from abbe.runs.folder import Run
 from abbe.runtime.package import Lineage, Package
 from abbe.students.promptable import architecture_of
+from abbe.tasks.prompted import objects_of
 
 RECIPE = "kdsam"
 MOST_OBJECTS = 8

@@ -16,7 +16,6 @@ from abbe.exporting.comparison import Images, ProofImage
 from abbe.exporting.region_parity import LARGEST_SIDE
 from abbe.exporting.write import write_package
 from abbe.imaging import Scaling, normalise
-from abbe.recipes import build, task_data
 from abbe.recipes.export_common import (
     Request,
     calibration_pixels,
@@ -27,9 +26,11 @@ from abbe.recipes.export_common import (
     proof_records,
     spread,
 )
-from abbe.recipes.pixel_sizes import common
-from abbe.recipes.run_folder import Run
+from abbe.runs import build
+from abbe.runs.folder import Run
+from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import InstanceRule, Lineage, Normalisation, Package
+from abbe.tasks import labelled as task_data
 
 CLASSIFIED, SEGMENTED = 500, 48
 """Proof images, where nothing else is said: of a classified one little is seen."""

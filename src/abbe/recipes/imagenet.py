@@ -15,11 +15,12 @@ from abbe.datasets.imagenet import ImageNet, Photographs, imagenet_folder
 from abbe.datasets.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import ConfigError
 from abbe.files import write_json
-from abbe.recipes import build, results, run_folder, schedules
 from abbe.recipes.distill_rckd import Session
-from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import classification_term
-from abbe.recipes.run_folder import Run
+from abbe.runs import build, results, schedules
+from abbe.runs import folder as run_folder
+from abbe.runs.folder import Run
+from abbe.runs.normalising import scaling_of
 from abbe.students import Classifier
 from abbe.students.unet import encoder_name_of
 from abbe.training.fit import Fitted, fit

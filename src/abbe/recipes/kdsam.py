@@ -16,8 +16,8 @@ from abbe import losses
 from abbe.datasets.batches import Batch
 from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.prompted import PromptedBatches
+from abbe.recipes.masks import promptable
 from abbe.recipes.matching import Match, on_grid
-from abbe.recipes.promptable import promptable
 from abbe.sam import SAM
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 

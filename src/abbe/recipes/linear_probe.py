@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from abbe import scoring
 from abbe.datasets.prepare import Prepared
-from abbe.recipes.task_scores import WATCHED
 from abbe.students import Classifier, UNet
 from abbe.students.predict import pad_to
+from abbe.tasks.answers import WATCHED
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 """scikit-learn's C that are tried, from the most held back to the least."""

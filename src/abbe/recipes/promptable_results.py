@@ -13,12 +13,13 @@ from abbe import config, scoring
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.recipes import results, schedules, timing
-from abbe.recipes.evaluate import save_examples, save_scores, summarise
-from abbe.recipes.lost import Lost
-from abbe.recipes.promptable_scores import PromptedModel, objects_of, score_prompted
+from abbe.runs import results, schedules
+from abbe.runs.lost import Lost
 from abbe.sam import SAM, Prompts, size_of
 from abbe.targets import TargetStore
+from abbe.tasks import timing
+from abbe.tasks.prompted import PromptedModel, objects_of, score_prompted
+from abbe.tasks.scores import save_examples, save_scores, summarise
 from abbe.teachers.introduction import as_asked
 from abbe.teachers.sam import SamTeacher
 from abbe.training.fit import Fitted

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from abbe import config, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
-from abbe.recipes.run_folder import Run
 from abbe.recipes.shipped import recipe_path
+from abbe.runs.folder import Run
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
 
 if TYPE_CHECKING:
-    from abbe.recipes.curve import Curve
+    from abbe.curves.curve import Curve
 
 
 def teach(
@@ -81,7 +81,7 @@ def distill(
     Raises:
         AbbeError: whatever the user can mend; see :mod:`abbe.errors`.
     """
-    from abbe.recipes.distill import distill as carry_out
+    from abbe.runs.distill import distill as carry_out
 
     own = _sections(targets, student, sees, encoder_weights)
     values = _merged(config.read_values(recipe_path(recipe)), own, changes, out)
@@ -136,8 +136,8 @@ def curve(
     Raises:
         AbbeError: whatever the user can mend; see :mod:`abbe.errors`.
     """
-    from abbe.recipes.curve import curve as carry_out
-    from abbe.recipes.curve_plan import for_curve
+    from abbe.curves.curve import curve as carry_out
+    from abbe.curves.plan import for_curve
 
     own = _sections(targets, student, sees, encoder_weights)
     values = for_curve(config.read_values(recipe_path(recipe)))

@@ -12,19 +12,20 @@ from abbe.datasets import Dataset
 from abbe.datasets.collection import SPLITS
 from abbe.datasets.prepare import Prepared
 from abbe.imaging import choose_rule, three_channels
-from abbe.recipes import results, schedules, task_data
-from abbe.recipes.costs import describe_network
 from abbe.recipes.distill_rckd import Pretrained, Session, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of
-from abbe.recipes.evaluate import Scores, save_examples, save_scores
 from abbe.recipes.linear_probe import Probed
-from abbe.recipes.normalising import scaling_of
-from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
-from abbe.recipes.task_scores import METRICS, Answers, answer, ask, score, summarise
-from abbe.recipes.timing import add_times
+from abbe.runs import results, schedules
+from abbe.runs.normalising import scaling_of
 from abbe.students import LinearProbe
 from abbe.targets import TargetStore
+from abbe.tasks import labelled as task_data
+from abbe.tasks.answers import METRICS, Answers, answer, ask, score, summarise
+from abbe.tasks.costs import describe_network
+from abbe.tasks.predictions import confusions, save_predictions
+from abbe.tasks.scores import Scores, save_examples, save_scores
+from abbe.tasks.timing import add_times
 
 
 def write_results(

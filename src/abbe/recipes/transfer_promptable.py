@@ -8,13 +8,13 @@ from abbe import config, scoring, students
 from abbe.datasets import Dataset
 from abbe.errors import InputError
 from abbe.files import write_json
-from abbe.recipes import results
-from abbe.recipes.evaluate import save_examples, save_scores, summarise
-from abbe.recipes.lost import Lost
 from abbe.recipes.promptable_results import add_times, describe_network, outlined
-from abbe.recipes.promptable_scores import PromptedModel, score_prompted
-from abbe.recipes.run_folder import Run, open_run
 from abbe.report import write_report
+from abbe.runs import results
+from abbe.runs.folder import Run, open_run
+from abbe.runs.lost import Lost
+from abbe.tasks.prompted import PromptedModel, score_prompted
+from abbe.tasks.scores import save_examples, save_scores, summarise
 
 
 def evaluate_promptable(

@@ -10,18 +10,18 @@ from abbe.datasets import Dataset
 from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.imaging import PERCENTILE, Scaling, scaling_in_words
-from abbe.recipes import task_data
 from abbe.recipes.distill_rckd import task_images
-from abbe.recipes.evaluate import Scores, save_scores
-from abbe.recipes.lost import Lost
-from abbe.recipes.predictions import confusions, save_predictions
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data, describe_networks, rows, save_task_examples
-from abbe.recipes.results import describe_teacher, missing_answers
-from abbe.recipes.run_folder import Run, open_run
-from abbe.recipes.task_scores import METRICS, answer, ask, summarise
-from abbe.recipes.timing import add_times
 from abbe.report import write_report
+from abbe.runs.folder import Run, open_run
+from abbe.runs.lost import Lost
+from abbe.runs.results import describe_teacher, missing_answers
+from abbe.tasks import labelled as task_data
+from abbe.tasks.answers import METRICS, answer, ask, summarise
+from abbe.tasks.predictions import confusions, save_predictions
+from abbe.tasks.scores import Scores, save_scores
+from abbe.tasks.timing import add_times
 
 
 def evaluate_task(

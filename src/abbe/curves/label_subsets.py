@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from abbe import datasets
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError
-from abbe.recipes.task_data import without_labels
+from abbe.tasks.labelled import without_labels
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
-from abbe.recipes.slides import slide_tiles
+from abbe.runs.slides import slide_tiles
 from abbe.teachers import Teacher
 
 if TYPE_CHECKING:

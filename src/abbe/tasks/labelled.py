@@ -8,7 +8,7 @@ from pathlib import Path
 from abbe import config, datasets
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.recipes import build
+from abbe.runs import build
 
 BACKGROUND = "background"
 FOREGROUND = "foreground"

@@ -10,11 +10,8 @@ import numpy as np
 
 import abbe
 from abbe import config, report, scoring
-from abbe.errors import InputError
-from abbe.files import atomic_path, write_json, write_text
-from abbe.foreign_text import cells
-from abbe.recipes import schedules
-from abbe.recipes.curve_trainings import (
+from abbe.curves.label_subsets import Level
+from abbe.curves.trainings import (
     Floats,
     Outcome,
     Training,
@@ -24,8 +21,11 @@ from abbe.recipes.curve_trainings import (
     probe_of,
     scores_of,
 )
-from abbe.recipes.label_subsets import Level
-from abbe.recipes.results import missing_answers
+from abbe.errors import InputError
+from abbe.files import atomic_path, write_json, write_text
+from abbe.foreign_text import cells
+from abbe.runs import schedules
+from abbe.runs.results import missing_answers
 
 Outcomes = Mapping[Training, Outcome]
 Scored = Mapping[Training, Mapping[str, Floats]]

@@ -11,12 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe import config, students
-from abbe.datasets import Dataset, Record
-from abbe.datasets.prepare import Prepared
-from abbe.errors import ConfigError
-from abbe.files import write_json
-from abbe.recipes import label_subsets, results, schedules, task_data
-from abbe.recipes.curve_trainings import (
+from abbe.curves import label_subsets
+from abbe.curves.trainings import (
     Outcome,
     Training,
     path_of,
@@ -24,6 +20,10 @@ from abbe.recipes.curve_trainings import (
     seconds_of,
     sha256_of_ids,
 )
+from abbe.datasets import Dataset, Record
+from abbe.datasets.prepare import Prepared
+from abbe.errors import ConfigError
+from abbe.files import write_json
 from abbe.recipes.distill_rckd import (
     Pretrained,
     Session,
@@ -37,11 +37,13 @@ from abbe.recipes.distill_rckd import (
     tune,
 )
 from abbe.recipes.encoder_probes import FeaturesOf, is_probed
-from abbe.recipes.normalising import scaling_of
 from abbe.recipes.rckd import TaskModel
 from abbe.recipes.rckd_results import describe_data
-from abbe.recipes.task_scores import METRICS, WATCHED, answer
+from abbe.runs import results, schedules
+from abbe.runs.normalising import scaling_of
 from abbe.targets import TargetStore
+from abbe.tasks import labelled as task_data
+from abbe.tasks.answers import METRICS, WATCHED, answer
 from abbe.training.fit import Fitted
 
 INITIALISATIONS = ("random", "given", "contrastive", "rckd", "rckd+contrastive")

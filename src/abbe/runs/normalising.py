@@ -8,7 +8,7 @@ from abbe import config
 from abbe.config import EARLIER_INPUT
 from abbe.datasets import Dataset, Record
 from abbe.imaging import PERCENTILE, Scaling, ScalingKind
-from abbe.recipes import run_folder
+from abbe.runs import folder as run_folder
 
 LOOKED_AT = 48
 """Training images that are looked at, evenly spaced."""

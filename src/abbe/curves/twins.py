@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from abbe import config, scoring
-from abbe.datasets import Dataset, Record
-from abbe.errors import ConfigError, InputError
-from abbe.recipes import distill, label_subsets, results, schedules
-from abbe.recipes.curve_trainings import (
+from abbe.curves import label_subsets
+from abbe.curves.trainings import (
     Outcome,
     Training,
     load_outcome,
@@ -20,12 +18,15 @@ from abbe.recipes.curve_trainings import (
     seconds_of,
     sha256_of_ids,
 )
+from abbe.datasets import Dataset, Record
+from abbe.errors import ConfigError, InputError
 from abbe.recipes.distill_rckd import Session
-from abbe.recipes.evaluate import Scores, score
-from abbe.recipes.models import Model, NetworkModel, StoredModel
-from abbe.recipes.normalising import scaling_of
-from abbe.recipes.pixel_sizes import student_pixel_size
+from abbe.runs import distill, results, schedules
+from abbe.runs.normalising import scaling_of
+from abbe.runs.pixel_sizes import student_pixel_size
 from abbe.targets import TargetStore
+from abbe.tasks.models import Model, NetworkModel, StoredModel
+from abbe.tasks.scores import Scores, score
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
 
@@ -36,7 +37,7 @@ def check(experiment: config.Experiment, dataset: Dataset) -> tuple[str, ...]:
     """Refuse what cannot end well before any work starts; what is compared.
 
     Raises:
-        InputError: see `abbe.recipes.distill.check`; or no training image is labelled.
+        InputError: see `abbe.runs.distill.check`; or no training image is labelled.
         ConfigError: the twin would have nothing to learn from.
     """
     distill.check(experiment, dataset)

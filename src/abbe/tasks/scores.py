@@ -15,7 +15,7 @@ from abbe.datasets.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import composite, normalise, percentile_limits
-from abbe.recipes.models import Model, Thresholds, answer, choose_thresholds
+from abbe.tasks.models import Model, Thresholds, answer, choose_thresholds
 
 EXAMPLES = 3
 """Pictures kept of each kind: best, median and worst images."""

@@ -15,16 +15,17 @@ from abbe.datasets.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import Scaling
-from abbe.recipes import build, pixel_sizes, run_folder, schedules
 from abbe.recipes.cmkd import cmkd
-from abbe.recipes.evaluate import validator
-from abbe.recipes.lost import Lost, readable
-from abbe.recipes.normalising import decided, scaling_of
-from abbe.recipes.pixel_sizes import student_pixel_size
-from abbe.recipes.results import write_results
-from abbe.recipes.run_folder import Run
 from abbe.recipes.supervised import supervised
+from abbe.runs import build, pixel_sizes, schedules
+from abbe.runs import folder as run_folder
+from abbe.runs.folder import Run
+from abbe.runs.lost import Lost, readable
+from abbe.runs.normalising import decided, scaling_of
+from abbe.runs.pixel_sizes import student_pixel_size
+from abbe.runs.results import write_results
 from abbe.targets import TargetStore
+from abbe.tasks.scores import validator
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log, make_accelerator
@@ -66,7 +67,7 @@ def distill(
             )  # fmt: skip
             return imagenet.pretrain_on_photographs(experiment, photographs, session)
     if experiment.recipe == "rckd":
-        from abbe.recipes import task_data
+        from abbe.tasks import labelled as task_data
 
         if dataset is None:
             dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)

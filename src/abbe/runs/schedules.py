@@ -95,7 +95,7 @@ def amounts_of(experiment: config.Experiment, dataset: Dataset) -> dict[str, Amo
         return {"training": Amount(pictures, pictures), "decoder": Amount(labelled, labelled)}
     records: Iterable[Record] = train if experiment.recipe == "cmkd" else train.labelled
     if experiment.recipe == "rckd":
-        from abbe.recipes.task_data import labelled as labelled_for
+        from abbe.tasks.labelled import labelled as labelled_for
 
         records = labelled_for(train, experiment.fine_tuning.task)
     return {"training": crops_of(records, experiment.training.crop)}

@@ -17,7 +17,7 @@ from abbe.datasets.pictures import Pictured, fitted, nearest
 from abbe.datasets.pictures import resized as resized_picture
 from abbe.datasets.prompted import PromptedBatches, box_around, framed
 from abbe.losses import promptable as mask_losses
-from abbe.recipes.asking import Answer, ask, truth_of
+from abbe.recipes.prompting import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
@@ -84,7 +84,7 @@ def promptable(
         batches: pictures, objects and prompts.
         schedule: steps and learning rate.
         bce: add cross-entropy to Dice; it helps from random weights.
-        rounds: how often an object is asked for; see `abbe.recipes.asking`.
+        rounds: how often an object is asked for; see `abbe.recipes.prompting`.
         validate: scores the network; see :func:`prompt_validator`.
         name: of the stage.
     """

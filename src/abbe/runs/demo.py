@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from abbe import config
-from abbe.recipes.distill import distill
-from abbe.recipes.run_folder import Run, open_run
 from abbe.recipes.shipped import recipe_path
+from abbe.runs.distill import distill
+from abbe.runs.folder import Run, open_run
 
 
 def demo(out: Path) -> Run:

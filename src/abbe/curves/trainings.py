@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe import config, scoring
+from abbe.curves.label_subsets import Level
 from abbe.datasets import Record
 from abbe.errors import InputError
 from abbe.files import atomic_path
-from abbe.recipes.label_subsets import Level
 from abbe.training.fit import Fitted
 
 Floats = NDArray[np.float64]

@@ -13,21 +13,21 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import write_json
 from abbe.foreign_text import shown
 from abbe.imaging import matching, scaling_in_words
-from abbe.recipes import build
-from abbe.recipes.costs import add_costs
-from abbe.recipes.distill import distill
-from abbe.recipes.evaluate import outlined, save_examples, save_scores, score, summarise
-from abbe.recipes.lost import Lost, readable
-from abbe.recipes.models import Model, NetworkModel, StoredModel, Thresholds
-from abbe.recipes.results import (
+from abbe.report import write_report
+from abbe.runs import build
+from abbe.runs.distill import distill
+from abbe.runs.folder import Run, open_run, read_experiment, require_student
+from abbe.runs.lost import Lost, readable
+from abbe.runs.results import (
     describe_data,
     describe_teacher,
     metric_names,
     missing_answers,
 )
-from abbe.recipes.run_folder import Run, open_run, read_experiment, require_student
-from abbe.report import write_report
 from abbe.targets import Provenance, TargetStore
+from abbe.tasks.costs import add_costs
+from abbe.tasks.models import Model, NetworkModel, StoredModel, Thresholds
+from abbe.tasks.scores import outlined, save_examples, save_scores, score, summarise
 from abbe.teachers import Teacher
 
 HERE = {"student": "student distilled here", "twin": "twin trained here"}

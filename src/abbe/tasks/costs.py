@@ -9,8 +9,8 @@ from torch import nn
 from abbe import students
 from abbe.datasets import Dataset, Record
 from abbe.imaging import Image, Region
-from abbe.recipes.models import Model, NetworkModel
-from abbe.recipes.timing import LARGEST, circumstances, first_alike, time_in_turn
+from abbe.tasks.models import Model, NetworkModel
+from abbe.tasks.timing import LARGEST, circumstances, first_alike, time_in_turn
 from abbe.teachers import Cost, CountedTeacher, Teacher
 
 

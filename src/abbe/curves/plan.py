@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from abbe import config
+from abbe.curves.label_subsets import Level, require_distinct, require_shares
 from abbe.errors import ConfigError, InputError
-from abbe.recipes.label_subsets import Level, require_distinct, require_shares
 from abbe.report.facts import duration
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -20,7 +20,7 @@ PLAN = "curve.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a curve goes through; see `abbe.recipes.curve.curve`."""
+    """What a curve goes through; see `abbe.curves.curve.curve`."""
 
     fractions: tuple[float, ...]
     seeds: tuple[int, ...]

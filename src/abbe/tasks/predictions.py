@@ -8,7 +8,7 @@ import numpy as np
 from abbe import scoring
 from abbe.datasets.prepare import Prepared
 from abbe.files import atomic_path
-from abbe.recipes.task_scores import Answers
+from abbe.tasks.answers import Answers
 
 
 def save_predictions(

@@ -12,9 +12,9 @@ from abbe import scoring
 from abbe.datasets import Record
 from abbe.datasets.eval_prompts import inner_points, tight_box
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.recipes.evaluate import Scores
-from abbe.recipes.models import Thresholds
 from abbe.sam import SAM, Frame, Prompts
+from abbe.tasks.models import Thresholds
+from abbe.tasks.scores import Scores
 
 MINIMUM_AREA = 8
 """Objects below this many px are crumbs of a mask's outline and are not asked for."""

@@ -11,14 +11,15 @@ import abbe
 from abbe import config, report, scoring, students
 from abbe.datasets import Dataset, Record, image_notes
 from abbe.files import write_json
-from abbe.recipes import run_folder, schedules
-from abbe.recipes.costs import add_costs
-from abbe.recipes.evaluate import Scores, outlined, save_examples, save_scores, score, summarise
-from abbe.recipes.lost import Lost
-from abbe.recipes.models import Model, NetworkModel, StoredModel
-from abbe.recipes.normalising import scaling_of
-from abbe.recipes.pixel_sizes import student_pixel_size
+from abbe.runs import folder as run_folder
+from abbe.runs import schedules
+from abbe.runs.lost import Lost
+from abbe.runs.normalising import scaling_of
+from abbe.runs.pixel_sizes import student_pixel_size
 from abbe.targets import Provenance, TargetStore
+from abbe.tasks.costs import add_costs
+from abbe.tasks.models import Model, NetworkModel, StoredModel
+from abbe.tasks.scores import Scores, outlined, save_examples, save_scores, score, summarise
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
 

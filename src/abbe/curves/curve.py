@@ -12,15 +12,11 @@ from typing import Any
 from accelerate import Accelerator
 
 from abbe import config
-from abbe.datasets import Dataset
-from abbe.errors import InputError
-from abbe.files import write_json, write_text
-from abbe.foreign_text import cells
-from abbe.foreign_text import shown as shown_text
-from abbe.recipes import build, label_subsets, run_folder, task_data
-from abbe.recipes.curve_plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
-from abbe.recipes.curve_results import load_outcomes, write_results, write_table
-from abbe.recipes.curve_trainings import (
+from abbe.curves import label_subsets
+from abbe.curves.label_subsets import Level
+from abbe.curves.plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
+from abbe.curves.results import load_outcomes, write_results, write_table
+from abbe.curves.trainings import (
     Outcome,
     Trainer,
     Training,
@@ -29,10 +25,17 @@ from abbe.recipes.curve_trainings import (
     scores_of,
     sha256_of_ids,
 )
+from abbe.datasets import Dataset
+from abbe.errors import InputError
+from abbe.files import write_json, write_text
+from abbe.foreign_text import cells
+from abbe.foreign_text import shown as shown_text
 from abbe.recipes.distill_rckd import Session
-from abbe.recipes.label_subsets import Level
-from abbe.recipes.lost import Lost, readable
-from abbe.recipes.normalising import decided
+from abbe.runs import build
+from abbe.runs import folder as run_folder
+from abbe.runs.lost import Lost, readable
+from abbe.runs.normalising import decided
+from abbe.tasks import labelled as task_data
 from abbe.training.log import make_accelerator
 
 
@@ -195,14 +198,14 @@ def _checked(
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set with all its labels, and what is compared, once all of it fits."""
     if experiment.recipe == "cmkd":
-        from abbe.recipes import curve_cmkd
+        from abbe.curves import twins as curve_cmkd
 
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
         dataset = readable(dataset, lost, progress=progress)
         dataset = build.seen_by(dataset, experiment.student.sees, "the student")
         return dataset, curve_cmkd.check(experiment, dataset)
-    from abbe.recipes import curve_rckd
+    from abbe.curves import initialisations as curve_rckd
 
     compared = curve_rckd.choose_initialisations(plan.initialisations, experiment)
     if dataset is None:
@@ -221,10 +224,10 @@ def _trainer(
     session: Session,
 ) -> Trainer:
     if experiment.recipe == "cmkd":
-        from abbe.recipes.curve_cmkd import CmkdTrainer
+        from abbe.curves.twins import CmkdTrainer
 
         return CmkdTrainer(experiment, dataset, session, compared=compared)
-    from abbe.recipes.curve_rckd import RckdTrainer
+    from abbe.curves.initialisations import RckdTrainer
 
     return RckdTrainer(
         experiment,
