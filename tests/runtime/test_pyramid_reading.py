@@ -11,9 +11,10 @@ from made_packages import blobs, make_package
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, open_image
 from abbe.runtime import overview as overviews
+from abbe.runtime.executors import Inline
 from abbe.runtime.grid import Grid
 from abbe.runtime.overview import overview
-from abbe.runtime.prediction import Inline, predict
+from abbe.runtime.prediction import predict
 from abbe.runtime.sampling import level_to_read, read_window
 
 FINE = 0.25  # µm

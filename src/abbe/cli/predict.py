@@ -52,7 +52,8 @@ class PredictArguments:
     tile: int | None = None
     """Side of the network's windows, px; the package's choice where omitted."""
     workers: int | None = None
-    """Tiles or small images in hand at a time; as many as the cores where omitted."""
+    """Tiles or small images in hand at a time; as many as the cores where omitted (4 images at most
+    of a promptable package)."""
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     """Version of OME-Zarr for the result zarr."""
 
@@ -75,8 +76,7 @@ goes on where it was. Images that cannot be read are listed; the rest go on.
 
 A promptable package is asked for each object with a prompt: FILE.csv has the columns id, x0, y0,
 x1, y1 (boxes) or id, x, y[, positive] (points); rows that share a value in the column object are
-one object. Of a folder of masks the boxes of their objects are taken. Such a run begins anew when
-it is repeated.
+one object. Of a folder of masks the boxes of their objects are taken.
 
 examples:
   abbe predict packages/nuclei slide.ome.tiff --out results/
@@ -90,6 +90,7 @@ examples:
     arguments = parse(PredictArguments, "predict", words, description)
     from abbe.runtime.many import Job, find_images, left_out, predict_many
     from abbe.runtime.package import read_package
+    from abbe.runtime.prompt_files import read_prompts
     from abbe.runtime.tasks import ready_for_files
 
     if not arguments.images:
@@ -98,10 +99,7 @@ examples:
     for line in left_out(arguments.images, arguments.out):
         say(f"note: {line}")
     package = read_package(arguments.package)
-    if package.description.task == "promptable":
-        return _run_prompted(arguments, images)
-    if arguments.prompts is not None:
-        raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
+    prompts = None if arguments.prompts is None else read_prompts(arguments.prompts)
     ready = ready_for_files(
         package,
         images,
@@ -112,11 +110,11 @@ examples:
         tile=arguments.tile,
         workers=arguments.workers,
     )
-    say(f"{ready.package.description.title}: {ready.engine}, tile {ready.tile} px")
+    say(f"{package.description.title}: {ready}")
     for note in ready.engine.notes:
         say(note)
     results = arguments.results or ready.results[:1]
-    job = Job(results, _reading(arguments), arguments.zarr_version)
+    job = Job(results, _reading(arguments), arguments.zarr_version, prompts)
     with _progress(len(images)) as report:
         outcome = predict_many(ready, images, arguments.out, job, report)
     say(outcome.summary())
@@ -132,38 +130,6 @@ def _reading(arguments: PredictArguments) -> "Reading":
             "they say: give one of them"
         )
     return Reading(arguments.channels, arguments.pixel_size, arguments.override_pixel_size)
-
-
-def _run_prompted(arguments: PredictArguments, images: dict[Path, Path]) -> int:
-    from abbe.runtime.many import Job
-    from abbe.runtime.prompt_files import read_prompts
-    from abbe.runtime.promptable import PromptablePredictor
-    from abbe.runtime.prompted import predict_prompted
-
-    if arguments.prompts is None:
-        raise ConfigError(
-            f"{arguments.package}: a promptable package must be shown each object: give --prompts "
-            "FILE.csv or a folder of masks"
-        )
-    unfit = {"--tile": arguments.tile, "--workers": arguments.workers}
-    for option, value in unfit.items():
-        if value is not None:
-            raise ConfigError(f"{option}: a promptable package sees each image whole; leave it out")
-    prompts = read_prompts(arguments.prompts)
-    ready = PromptablePredictor(
-        arguments.package,
-        engine=arguments.engine,
-        precision=arguments.precision,
-        threads=arguments.threads,
-    )
-    networks = ready.networks
-    say(f"{ready.package.description.title}: {networks.engine}, encoder in {networks.precision}")
-    results = arguments.results or ("labels",)
-    job = Job(results, _reading(arguments), arguments.zarr_version)
-    with _progress(len(images)) as report:
-        outcome = predict_prompted(ready, images, prompts, arguments.out, job, report)
-    say(outcome.summary())
-    return 1 if outcome.failed else 0
 
 
 @contextmanager

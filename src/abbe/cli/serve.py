@@ -180,7 +180,7 @@ class RunPredictor:
         Raises:
             InputError: A channel is missing.
         """
-        from abbe.runtime.prediction import channels_for
+        from abbe.runtime.channels import channels_for
 
         if len(image.channels) == 1 and len(self._channels) == 3:
             return image.channels

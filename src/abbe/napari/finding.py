@@ -17,8 +17,9 @@ from abbe.napari.prompting import outline
 from abbe.napari.reader import PACKAGE, LayerData, features
 from abbe.napari.slices import Position, placement, slice_image
 from abbe.runtime.engine import Precision
+from abbe.runtime.executors import Inline
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import Inline, Predictor, predictor, threads_for
+from abbe.runtime.prediction import Predictor, predictor, threads_for
 from abbe.runtime.prompt_files import ObjectPrompt
 from abbe.runtime.table import measure
 from abbe.runtime.work import Work

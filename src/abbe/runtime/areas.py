@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import cc3d
 import numpy as np
 
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import ClassMap, Labels
 from abbe.runtime.grid import Tile
-from abbe.runtime.in_order import in_order
 from abbe.runtime.seams import Pieces, number_objects, pieces_of
 from abbe.runtime.tiles import classes_name, labels_name
 

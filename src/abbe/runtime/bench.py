@@ -25,10 +25,10 @@ from abbe.runtime.bench_common import (
     output_of,
     peak_mib,
 )
+from abbe.runtime.channels import channels_for
 from abbe.runtime.cutting import scale_for
 from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.prediction import channels_for
 from abbe.runtime.timing import PARTS
 
 Run = Callable[[np.ndarray], np.ndarray]

@@ -20,11 +20,10 @@ from abbe.imaging import (
     slide_of,
 )
 from abbe.runtime.cutting import scale_for
+from abbe.runtime.executors import in_order
 from abbe.runtime.grid import Span, spans
-from abbe.runtime.in_order import in_order
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package, PackageDescription
-from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Opened, Running, open_for
 
 
@@ -125,7 +124,7 @@ class ClassPredictor(Opened):
 
     def tiles(self, image: Image) -> int:
         """How many tiles an image has; see `abbe.runtime.job.Ready`."""
-        channels_for(image, self.package.description.channels)
+        self.channels_of(image)
         return len(self.cut(image))
 
     def run(self, image: Image, tools: Tools) -> ClassPrediction:
@@ -140,7 +139,7 @@ class ClassPredictor(Opened):
             PackageError: The network fails.
         """
         description = self.package.description
-        channels = channels_for(image, description.channels)
+        channels = self.channels_of(image)
         tiles, scale = self.cut(image), scale_for(image, description)
         limits, work = None, tools.work
         if description.normalisation.kind != "tile_percentile":

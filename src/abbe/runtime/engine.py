@@ -1,17 +1,21 @@
 """Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
 
 import os
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.network_cache import default_cache
-from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
+from abbe.runtime.network_files import (
+    compile_network,
+    first_line,
+    idle_requests,
+    onnxruntime_session,
+)
 from abbe.runtime.openvino_core import computes_bf16, openvino_core
 from abbe.runtime.package import Package, Role
 
@@ -170,9 +174,7 @@ def _openvino(
     }
     compiled = compile_network(openvino_core(), package, model, options, cache)
     _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
-    idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    for _ in range(streams):
-        idle.put(compiled.create_infer_request())
+    idle = idle_requests(compiled, streams)
 
     def run(batch: np.ndarray) -> np.ndarray:
         request = idle.get()

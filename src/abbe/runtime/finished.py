@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from abbe.imaging import Image
 from abbe.locks import alone, lock_beside
 from abbe.runtime.job import Job, Ready, Written
 from abbe.runtime.package import DESCRIPTION
+from abbe.runtime.prompt_files import ObjectPrompt
 
 LOG = "predicted.jsonl"
 """One line for each finished image, in the folder of the results, and for results to replace."""
@@ -23,12 +25,21 @@ Task = dict[str, Any]
 """All that the results of an image depend on."""
 
 
-def task_of(ready: Ready, job: Job, path: Path, image: Image) -> Task:
+def task_of(
+    ready: Ready, job: Job, path: Path, image: Image, prompts: Sequence[ObjectPrompt]
+) -> Task:
     """All that the results of an image depend on; a result of another task is not kept.
+
+    Args:
+        ready: What runs on it.
+        job: What is asked for every image.
+        path, image: The image.
+        prompts: What a promptable package is asked for.
 
     Raises:
         InputError: The image is removed meanwhile.
     """
+    asked = {} if job.prompts is None else {"prompts": _digest(prompts)}
     return {
         "image": str(path.resolve()),
         **_contents(path),
@@ -36,6 +47,7 @@ def task_of(ready: Ready, job: Job, path: Path, image: Image) -> Task:
         "pixel_size": image.pixel_size,
         "channels": list(image.channels),
         **settings_of(ready),
+        **asked,
         "results": list(job.results),
         "zarr_version": job.zarr_version,
     }
@@ -50,6 +62,11 @@ def settings_of(ready: Ready) -> dict[str, Any]:
         "precision": ready.engine.precision,
         "tile": ready.tile,
     }
+
+
+def _digest(prompts: Sequence[ObjectPrompt]) -> str:
+    text = json.dumps([asdict(each) for each in prompts])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _contents(path: Path) -> dict[str, int]:

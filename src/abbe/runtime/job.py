@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from abbe.imaging import Image
-    from abbe.runtime.engine import Engine
+    from abbe.runtime.engine import EngineName, Precision
     from abbe.runtime.label_files import ZarrVersion
     from abbe.runtime.package import Package
+    from abbe.runtime.prompt_files import ObjectPrompt, Prompts
     from abbe.runtime.timing import Timings
     from abbe.runtime.work import Work
 
@@ -47,11 +48,13 @@ class Job:
         results: Which files to write.
         reading: What the user says of all images.
         zarr_version: Version of OME-Zarr.
+        prompts: What a promptable package is asked for; other packages take none.
     """
 
     results: tuple[Result, ...] = ("labels",)
     reading: Reading = AS_THEY_SAY
     zarr_version: ZarrVersion = "0.5"
+    prompts: Prompts | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class Tools:
         work: Where tiles are kept until the results are written.
         timings: Where to add the time of each part.
         advance: Told of progress.
+        prompts: What a promptable package is asked for.
     """
 
     pool: Executor
     work: Work
     timings: Timings
     advance: Advance
+    prompts: Sequence[ObjectPrompt] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,25 @@ class Written:
 
     count: int
     answer: Any = None
+
+
+class AnyEngine(Protocol):
+    """What runs the network or networks of a package."""
+
+    @property
+    def engine(self) -> EngineName:
+        """The engine."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """How it computes."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done otherwise than the package says, in sentences for people."""
+        ...
 
 
 class Ready(Protocol):
@@ -88,8 +112,8 @@ class Ready(Protocol):
         ...
 
     @property
-    def engine(self) -> Engine:
-        """Its network."""
+    def engine(self) -> AnyEngine:
+        """What runs it."""
         ...
 
     @property
@@ -110,6 +134,14 @@ class Ready(Protocol):
     @property
     def counts(self) -> str:
         """What it counts: objects, or tiles."""
+        ...
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that it sees.
+
+        Raises:
+            InputError: Channels are missing.
+        """
         ...
 
     def tiles(self, image: Image) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from abbe.files import atomic_folder
 from abbe.imaging import Region
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import ClassMap, Field, Labels, Maps
-from abbe.runtime.in_order import in_order
 from abbe.runtime.pyramid_tiff import (
     every_second,
     level_shapes,

@@ -20,11 +20,13 @@ from abbe.imaging import Image
 from abbe.imaging.opening import is_zarr
 from abbe.imaging.other_kinds import not_read
 from abbe.imaging.plates import field_name, fields_of, is_plate
+from abbe.runtime.channels import remarks_on
+from abbe.runtime.executors import Inline
 from abbe.runtime.finished import LOG, Finished, Task, settings_of, task_of
 from abbe.runtime.in_hand import in_hand
 from abbe.runtime.job import SUFFIXES, Job, Ready, Tools, Written
 from abbe.runtime.leftovers import Leftovers
-from abbe.runtime.prediction import Inline, remarks_on
+from abbe.runtime.prompt_files import ObjectPrompt
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 
@@ -161,11 +163,12 @@ def predict_many(
     is finished is left out and a large image goes on at its next tile.
 
     Raises:
-        ConfigError: A result is asked for that the package does not give.
+        ConfigError: A result is asked for that the package does not give, or prompts where it
+            takes none, or none where it needs them.
         PackageError: The network fails.
         OSError: The disk is full or cannot be written to.
     """
-    _check_results(ready, job)
+    _check_job(ready, job)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcome = Outcome(counts=ready.counts)
@@ -199,10 +202,12 @@ def predict_many(
                 stem = stem_of(below)
                 try:
                     image = job.reading.open(path)
-                    notes = remarks_on(image, ready.package.description)
+                    channels = ready.channels_of(image)
+                    notes = remarks_on(image, ready.package.description, channels)
                     outcome.notes.update(notes)
                     small = ready.tiles(image) == 1
-                    task = task_of(ready, job, path, image)
+                    prompts = job.prompts(stem.as_posix(), image.shape) if job.prompts else ()
+                    task = task_of(ready, job, path, image, prompts)
                     files = ready.files(image, job.results)
                 except InputError as error:
                     outcome.failed[str(path)] = str(error)
@@ -215,7 +220,9 @@ def predict_many(
                     tell(path.name, 1.0)
                     continue
                 finished.begin(stem.as_posix(), task)
-                one = _One(ready, job, image, out / stem, task, leftovers, tell, outcome.timings)
+                one = _One(
+                    ready, job, image, prompts, out / stem, task, leftovers, tell, outcome.timings
+                )
                 if small:
                     running[pool.submit(one.write, Inline())] = path, task, notes
                     drain(2 * ready.workers)
@@ -239,12 +246,19 @@ def _with_earlier(
     return dict(sorted({**others, **answers}.items()))
 
 
-def _check_results(ready: Ready, job: Job) -> None:
+def _check_job(ready: Ready, job: Job) -> None:
+    description = ready.package.description
+    if job.prompts is None and description.task == "promptable":
+        raise ConfigError(
+            f"{ready.package.folder}: a promptable package must be shown each object: give "
+            "--prompts FILE.csv or a folder of masks"
+        )
+    if job.prompts is not None and description.task != "promptable":
+        raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
     for result in job.results:
         if result not in ready.results:
             raise ConfigError(
-                f"--results {result}: a {ready.package.description.task} package gives "
-                f"{', '.join(ready.results)}"
+                f"--results {result}: a {description.task} package gives {', '.join(ready.results)}"
             )
 
 
@@ -255,6 +269,7 @@ class _One:
     ready: Ready
     job: Job
     image: Image
+    prompts: Sequence[ObjectPrompt]
     stem: Path
     task: Task
     leftovers: Leftovers
@@ -270,7 +285,7 @@ class _One:
             self.leftovers.remove(self.stem, files, alone=large)
             work = Work(hidden if large else None, self.task)
             advance = partial(self.tell, self.image.name)
-            tools = Tools(pool, work, self.timings, advance)
+            tools = Tools(pool, work, self.timings, advance, self.prompts)
             written = self.ready.write(self.image, self.stem, self.job, tools)
             work.remove()
         return written

@@ -1,5 +1,6 @@
 """Open the network files of a package with OpenVINO or ONNX Runtime; refuse what is unsafe."""
 
+import queue
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -44,6 +45,14 @@ def compile_network(
         raise _unreadable(package, role, error) from error
     forget_oldest(cache)
     return compiled
+
+
+def idle_requests(compiled: Any, count: int) -> "queue.SimpleQueue[Any]":
+    """So many requests of a compiled network; a thread takes one and puts it back."""
+    idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for _ in range(count):
+        idle.put(compiled.create_infer_request())
+    return idle
 
 
 def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import Labels, parts_of
 from abbe.runtime.grid import Grid, Tile
-from abbe.runtime.outlines import in_order
 from abbe.runtime.seams import Numbering, Pieces, groups_of, number_objects, pieces_of
 
 

@@ -6,9 +6,9 @@ from concurrent.futures import Executor
 import numpy as np
 
 from abbe.runtime.contours import Edges, Rings, edges_of, rings_of, without_seams
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Tile
-from abbe.runtime.in_order import in_order
 
 
 def outlines(labels: Labels, pool: Executor, most: int) -> Iterator[Rings]:

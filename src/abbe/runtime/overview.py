@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from abbe.imaging import Image, Region, composite, normalise, outlines, slide_of, write_png
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import Labels
-from abbe.runtime.in_order import in_order
 
 SIDE = 2048
 """The longer side of the picture, at most, px."""

@@ -6,55 +6,30 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
-from abbe.imaging import Image, lacking, matching, open_image
+from abbe.imaging import Image, open_image
 from abbe.runtime.cutting import check_tile, grid_of
 from abbe.runtime.engine import EngineName, Precision
+from abbe.runtime.executors import Inline
 from abbe.runtime.grid import Grid
 from abbe.runtime.job import SUFFIXES, Job, Ready, Result, Tools, Written
-from abbe.runtime.package import Package, PackageDescription, read_package
+from abbe.runtime.package import Package, read_package
+from abbe.runtime.results import Prediction, write_results
 from abbe.runtime.running import Opened, Running, open_for
 from abbe.runtime.timing import Timings
 from abbe.runtime.work import Work
 from abbe.runtime.workers import shape_of, useful_workers
-
-if TYPE_CHECKING:
-    from abbe.runtime.field import Labels, Maps
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a package finds in an image.
-
-    Attributes:
-        image: The image.
-        labels: Its objects, read by region.
-        maps: Its probability maps, read by region; None where they were not to be kept.
-        channels: Channels of the image that the network saw, in its order.
-        limits: (C, 2) what becomes 0 and 1 of these.
-        grid: How it was cut.
-        timings: How long each part took.
-    """
-
-    image: Image
-    labels: Labels
-    maps: Maps | None
-    channels: tuple[str, ...]
-    limits: np.ndarray
-    grid: Grid
-    timings: Timings
 
 
 class Predictor(Opened):
@@ -76,13 +51,11 @@ class Predictor(Opened):
 
     def tiles(self, image: Image) -> int:
         """How many tiles an image has; see `abbe.runtime.job.Ready`."""
-        channels_for(image, self.package.description.channels)
+        self.channels_of(image)
         return len(self.grid(image).tiles)
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; how many objects it has."""
-        from abbe.runtime.results import write_results
-
         prediction = self.run(
             image,
             tools.pool,
@@ -91,16 +64,7 @@ class Predictor(Opened):
             advance=tools.advance,
             timings=tools.timings,
         )
-        classes = self.package.description.classes
-        write_results(
-            prediction,
-            stem,
-            job.results,
-            tools.pool,
-            2 * self.workers,
-            classification=classes[0] if len(classes) == 1 else None,
-            zarr_version=job.zarr_version,
-        )
+        write_results(prediction, stem, job, tools.pool, 2 * self.workers, self.package.description)
         return Written(prediction.labels.count)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
@@ -144,7 +108,7 @@ class Predictor(Opened):
 
         description = self.package.description
         timings = timings or Timings()
-        channels = channels_for(image, description.channels)
+        channels = self.channels_of(image)
         grid = self.grid(image)
         with timings.measure("read"):
             limits = description.normalisation.scaling.image_limits(image, channels)
@@ -238,6 +202,11 @@ def predict(
                     "what made it ready, or give the package's folder here"
                 )
     described = package if isinstance(package, Package) else package.package
+    if described.description.task == "promptable":
+        raise ConfigError(
+            f"{described.folder}: this is a promptable package, which must be shown each object: "
+            "use abbe.PromptablePredictor, or abbe predict --prompts"
+        )
     opened = _opened(
         image, described.description.channels, channels, pixel_size, override_pixel_size
     )
@@ -249,46 +218,6 @@ def predict(
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
         return package.answer(opened, Tools(pool, work, Timings(), lambda share: None))
-
-
-def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The image's channels that a package sees; an image of one channel has the only one wanted.
-
-    Raises:
-        InputError: Channels are missing.
-    """
-    seen = matching(image.channels, wanted)
-    if seen is None:
-        raise InputError(lacking(image.source, image.channels, wanted, "the package"))
-    return seen
-
-
-def remarks_on(image: Image, description: PackageDescription) -> tuple[str, ...]:
-    """What was taken for granted of an image that a package sees, in sentences for people."""
-    remarks = image.notes
-    if channels_for(image, description.channels) != description.channels:
-        remarks += (
-            f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}.",
-        )
-    if description.pixel_size is None and description.image_size is None and image.pixel_size:
-        remarks += (
-            "The package does not say for which pixel size it was made: images are seen as they "
-            "are, whatever theirs. If you know it, state it with abbe export --pixel-size.",
-        )
-    return remarks
-
-
-class Inline(Executor):
-    """Runs each call at once, in the thread that makes it: for images of one tile."""
-
-    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Call the function; the future is done."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*arguments, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 @contextmanager

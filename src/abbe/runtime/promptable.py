@@ -18,6 +18,7 @@ from abbe.imaging.pointing import (
     checked_points,
     in_rgb_order,
 )
+from abbe.runtime.channels import channels_for
 from abbe.runtime.engine import EngineName, Precision
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.promptable_networks import open_networks
@@ -36,13 +37,15 @@ class PromptablePredictor:
     """One image, and masks for any prompts on it.
 
     The calls and their answers are those of segment-anything's ``SamPredictor``. What prompts
-    cannot mean is refused: SAM itself answers a point outside the image.
+    cannot mean is refused: SAM itself answers a point outside the image. A copy
+    (`copy.copy`) shares the networks and holds an image of its own; threads may use one each.
 
     Args:
         package: A promptable package or its folder.
         engine: What runs its networks; None for what the package says.
         precision: Of the encoder, fp32 or int8; None for what the package says.
         threads: Processor threads; None for what the package says, or else all cores.
+        streams: Calls to compute at the same time, each with its share of the threads.
         cache: Folder in which compiled networks are kept for the next start; None for the usual.
 
     Raises:
@@ -57,13 +60,19 @@ class PromptablePredictor:
         engine: EngineName | None = None,
         precision: Precision | None = None,
         threads: int | None = None,
+        streams: int = 1,
         cache: Path | None = None,
     ) -> None:
         if not isinstance(package, Package):
             package = read_package(package)
         self.package = package
         self.networks = open_networks(
-            package, engine=engine, precision=precision, threads=threads, cache=cache
+            package,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            streams=streams,
+            cache=cache,
         )
         self._image: tuple[Square, NDArray[np.float32]] | None = None
 
@@ -113,8 +122,6 @@ class PromptablePredictor:
         Raises:
             InputError: A channel is missing.
         """
-        from abbe.runtime.prediction import channels_for
-
         if len(image.channels) == 1 and len(self.package.description.channels) == 3:
             return image.channels
         return channels_for(image, self.package.description.channels)

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.engine import EngineName, Precision, check_options
 from abbe.runtime.network_cache import default_cache
-from abbe.runtime.network_files import compile_network, first_line, onnxruntime_session
+from abbe.runtime.network_files import (
+    compile_network,
+    first_line,
+    idle_requests,
+    onnxruntime_session,
+)
 from abbe.runtime.openvino_core import openvino_core
 from abbe.runtime.package import Package, Role
 
@@ -35,13 +40,14 @@ _Run = Callable[[Arrays], list[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class PromptableNetworks:
-    """Encoder and decoder of a package.
+    """Encoder and decoder of a package; several threads may call them at once.
 
     Attributes:
         package: The package.
         side: Of the square that the encoder sees, px.
         engine: What runs them.
         precision: Of the encoder; the decoder computes in fp32.
+        notes: What was done otherwise than the package says: nothing.
     """
 
     package: Package
@@ -50,11 +56,15 @@ class PromptableNetworks:
     precision: Precision
     _encoder: _Run
     _decoder: _Run
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> int:
         """Cells a side of the embedding."""
         return self.side // PATCH
+
+    def __str__(self) -> str:
+        return f"{self.engine}, encoder in {self.precision}"
 
     def encode(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embed images (B, 3, side, side): (B, 256, side / 16, side / 16).
@@ -109,6 +119,7 @@ def open_networks(
     engine: EngineName | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
+    streams: int = 1,
     cache: Path | None = None,
 ) -> PromptableNetworks:
     """Load and compile both networks of a promptable package.
@@ -118,6 +129,7 @@ def open_networks(
         engine: None for what the package says.
         precision: Of the encoder, fp32 or int8; None for what the package says.
         threads: None for what the package says, or else all cores.
+        streams: Calls to compute at the same time, each with its share of the threads.
         cache: Folder in which compiled networks are kept for the next start; None for
             ``default_cache()``.
 
@@ -126,7 +138,7 @@ def open_networks(
         PackageError: A network is missing or damaged, or has other inputs or outputs.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    check_options(engine, precision, threads=threads)
+    check_options(engine, precision, threads=threads, streams=streams)
     description = package.description
     if description.task != "promptable":
         raise ConfigError(
@@ -145,7 +157,7 @@ def open_networks(
     if wanted == "bf16" or (wanted == "int8" and chosen == "onnxruntime"):
         raise ConfigError(f"a promptable package does not run in {wanted} with {chosen}: use fp32")
     threads = threads or description.engine.threads or os.cpu_count() or 1
-    common = (chosen, threads, cache or default_cache())
+    common = (chosen, threads, min(streams, threads), cache or default_cache())
     part = "encoder_int8" if wanted == "int8" else "encoder"
     encoder = _open(package, part, ENCODER_INPUTS, 1, *common)
     decoder = _open(package, "decoder", DECODER_INPUTS, 2, *common)
@@ -159,6 +171,7 @@ def _open(
     outputs: int,
     engine: EngineName,
     threads: int,
+    streams: int,
     cache: Path,
 ) -> _Run:
     onnx, xml = _ROLES[part]
@@ -168,10 +181,10 @@ def _open(
             "in fp32"
         )
     if engine == "onnxruntime":
-        run, found, answers = _onnxruntime(package, onnx, threads)
+        run, found, answers = _onnxruntime(package, onnx, threads // streams)
     else:
         role = xml if package.has(xml) else onnx
-        run, found, answers = _openvino(package, role, threads, cache)
+        run, found, answers = _openvino(package, role, threads, streams, cache)
     if found != set(inputs) or answers != outputs:
         raise PackageError(
             f"{package.folder}: its {part} takes {', '.join(sorted(found))} and gives {answers} "
@@ -188,21 +201,25 @@ _ROLES: Mapping[str, tuple[Role, Role]] = {
 
 
 def _openvino(
-    package: Package, role: Role, threads: int, cache: Path
+    package: Package, role: Role, threads: int, streams: int, cache: Path
 ) -> tuple[_Run, set[str], int]:
     options = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": streams,
     }
     compiled = compile_network(openvino_core(), package, role, options, cache)
     names = {port.get_any_name() for port in compiled.inputs}
     outputs = len(compiled.outputs)
-    request = compiled.create_infer_request()
+    idle = idle_requests(compiled, streams)
 
     def run(inputs: Arrays) -> list[NDArray[np.float32]]:
-        request.infer(dict(inputs))
-        return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(outputs)]
+        request = idle.get()
+        try:
+            request.infer(dict(inputs))
+            return [np.array(request.get_output_tensor(i).data, np.float32) for i in range(outputs)]
+        finally:
+            idle.put(request)
 
     return run, names, outputs
 

@@ -1,84 +1,143 @@
-"""Run a promptable package on many images, with prompts from a file."""
+"""Run a promptable package: it sees each image whole and is asked for every object by a prompt."""
 
-import time
+from __future__ import annotations
+
+import os
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image
+from abbe.imaging import Image, Region
 from abbe.runtime.field import Labels
-from abbe.runtime.grid import Grid, Tile
-from abbe.runtime.job import SUFFIXES
-from abbe.runtime.leftovers import Leftovers
-from abbe.runtime.many import Job, Outcome, Report, stem_of
-from abbe.runtime.prediction import Inline, Prediction, remarks_on
-from abbe.runtime.prompt_files import ObjectPrompt, Prompts
+from abbe.runtime.grid import Grid
+from abbe.runtime.job import SUFFIXES, Advance, Job, Result, Tools, Written
+from abbe.runtime.package import Package
+from abbe.runtime.prompt_files import ObjectPrompt
 from abbe.runtime.promptable import THRESHOLD, PromptablePredictor
-from abbe.runtime.results import write_results
-from abbe.runtime.seams import Numbering, pieces_of
-from abbe.runtime.tiles import Advance, labels_name
-from abbe.runtime.timing import Timings
+from abbe.runtime.promptable_networks import PromptableNetworks
+from abbe.runtime.results import Prediction, write_results
+from abbe.runtime.running import Running
+from abbe.runtime.seams import crop, pieces_of, same_numbers
+from abbe.runtime.tiles import labels_name
 from abbe.runtime.work import Work
+from abbe.runtime.workers import PART, prompted_workers
 
 
-def predict_prompted(
-    ready: PromptablePredictor,
-    images: Mapping[Path, Path],
-    prompts: Prompts,
-    out: Path,
-    job: Job,
-    report: Report | None = None,
-) -> Outcome:
-    """Ask for the objects of every image and write the results, one image after the other.
+@dataclass(frozen=True)
+class PromptedPredictor:
+    """A promptable package that is ready to run on images with prompts.
 
-    An image that cannot be read, or whose prompts do not fit it, is noted in the outcome. Its id
-    in the prompts is its name without ending, below the folder that was named.
+    Attributes:
+        predictor: What a copy of is asked for each image.
+        workers: How many images are in hand at a time.
+    """
+
+    predictor: PromptablePredictor
+    workers: int
+
+    @property
+    def package(self) -> Package:
+        """What is run."""
+        return self.predictor.package
+
+    @property
+    def engine(self) -> PromptableNetworks:
+        """Its networks."""
+        return self.predictor.networks
+
+    @property
+    def tile(self) -> int:
+        """Side of the parts of an image in which its masks are kept and written, px."""
+        return PART
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What it can write, all but probability maps; the usual one first."""
+        return tuple(result for result in SUFFIXES if result != "probability")
+
+    @property
+    def counts(self) -> str:
+        """What it counts."""
+        return "objects"
+
+    def __str__(self) -> str:
+        return str(self.engine)
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels that are shown: the package's, or the only one of a grey image."""
+        return self.predictor.channels_of(image)
+
+    def tiles(self, image: Image) -> int:
+        """In how many parts an image's masks are kept and written."""
+        self.channels_of(image)
+        return len(_parts_of(image.shape).tiles)
+
+    def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
+        """One image, from its pixels to its files; how many objects have pixels."""
+        labels = self._labels(image, tools)
+        channels, description = self.channels_of(image), self.package.description
+        with tools.timings.measure("read"):
+            limits = description.normalisation.scaling.image_limits(image, channels)
+        prediction = Prediction(image, labels, None, channels, limits, labels.grid, tools.timings)
+        write_results(prediction, stem, job, tools.pool, 2 * self.workers, description)
+        return Written(int(np.count_nonzero(labels.numbering.tiles_of[1:])))
+
+    def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
+        """Suffixes of the files that ``write`` leaves."""
+        return tuple(SUFFIXES[result] for result in results)
+
+    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+        """The objects of an image, (H, W) int32, numbered as their prompts."""
+        return self._labels(image, tools).read()
+
+    def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
+        """Each image's files tell all there is."""
+
+    def _labels(self, image: Image, tools: Tools) -> Labels:
+        grid, work, count = _parts_of(image.shape), tools.work, len(tools.prompts)
+        if all(work.has(labels_name(part), compressed=True) for part in grid.tiles):
+            tools.advance(1.0)  # a run that was interrupted while it wrote has asked for all
+        else:
+            with tools.timings.measure("network"):
+                labels = prompted_labels(copy(self.predictor), image, tools.prompts, tools.advance)
+            _keep(labels, grid, work)
+        return _kept(grid, work, count)
+
+
+def prompted_predictor(
+    package: Package | str | os.PathLike[str], **running: Unpack[Running]
+) -> PromptedPredictor:
+    """Make a promptable package ready to run on images with prompts.
 
     Args:
-        ready: The package.
-        images: The images, with where each lies below its folder (`abbe.runtime.many.find_images`).
-        prompts: See `abbe.runtime.prompt_files.read_prompts`.
-        out: Folder for the results.
-        job: What to write.
-        report: Told of progress.
+        package: The package or its folder.
+        running: engine, precision, threads, workers: see `Running`. There is no tile.
 
     Raises:
-        ConfigError: Probability maps were asked for, which such a package does not give.
-        PackageError: A network fails.
-        OSError: The disk is full or cannot be written to.
+        ConfigError: The package is for another task; the engine does not compute so; a tile.
+        PackageError: It is damaged.
     """
-    if "probability" in job.results:
-        raise ConfigError("--results probability: a promptable package gives masks, no such maps")
-    out.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    outcome = Outcome()
-    leftovers = Leftovers(out / stem_of(below) for below in images.values())
-    for path, below in images.items():
-        stem = stem_of(below)
-        leftovers.remove(out / stem, SUFFIXES.values())
-        try:
-            image = job.reading.open(path)
-            outcome.notes.update(remarks_on(image, ready.package.description))
-            objects = _one(ready, image, prompts(stem.as_posix(), image.shape), out / stem, job,
-                           outcome.timings)  # fmt: skip
-        except InputError as error:
-            outcome.failed[str(path)] = str(error)
-        except MemoryError:
-            outcome.failed[str(path)] = f"{path}: there is too little memory for it"
-        else:
-            outcome.done[str(path)] = objects
-            outcome.megapixels += image.shape[0] * image.shape[1] / 1e6
-        if report is not None:
-            report(path.name, 1.0)
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+    if running.get("tile") is not None:
+        raise ConfigError("--tile: a promptable package sees each image whole; leave it out")
+    workers = running.get("workers") or prompted_workers([])
+    predictor = PromptablePredictor(
+        package,
+        engine=running.get("engine"),
+        precision=running.get("precision"),
+        threads=running.get("threads"),
+        streams=workers,
+    )
+    return PromptedPredictor(predictor, workers)
 
 
 def prompted_labels(
-    ready: PromptablePredictor,
+    predictor: PromptablePredictor,
     image: Image,
     prompts: Sequence[ObjectPrompt],
     advance: Advance = lambda share: None,
@@ -88,7 +147,7 @@ def prompted_labels(
     Where two overlap, a pixel belongs to the one with the higher logit.
 
     Args:
-        ready: The package.
+        predictor: Of the package; it forgets the image that it holds.
         image: The image.
         prompts: An object each.
         advance: Told the share of the work that is newly done: half of it is the embedding.
@@ -103,14 +162,15 @@ def prompted_labels(
     """
     labels = np.zeros(image.shape, np.int32)
     if not prompts:
+        advance(1.0)
         return labels
-    ready.set_channels(image)
+    predictor.set_channels(image)
     advance(0.5)
     best = np.full(image.shape, THRESHOLD, np.float32)
     for number, prompt in enumerate(prompts, start=1):
         try:
             prompt.require_object()
-            logits = ready.predict(
+            logits = predictor.predict(
                 prompt.points or None,
                 prompt.labels or None,
                 prompt.box,
@@ -123,58 +183,31 @@ def prompted_labels(
         labels[higher] = number
         best[higher] = logits[higher]
         advance(0.5 / len(prompts))
-    ready.reset_image()
+    predictor.reset_image()
     return labels
 
 
-def _one(
-    ready: PromptablePredictor,
-    image: Image,
-    prompts: list[ObjectPrompt],
-    stem: Path,
-    job: Job,
-    timings: Timings,
-) -> int:
-    """One image, from its pixels to its files; the number of its objects with pixels."""
-    description = ready.package.description
-    with timings.measure("network"):
-        labels = prompted_labels(ready, image, prompts)
-    channels = ready.channels_of(image)
-    with timings.measure("read"):
-        limits = description.normalisation.scaling.image_limits(image, channels)
-    prediction = Prediction(
-        image, as_field(labels, len(prompts)), None, channels, limits,
-        _one_tile(image.shape), timings,
-    )  # fmt: skip
-    classes = description.classes
-    write_results(
-        prediction,
-        stem,
-        job.results,
-        Inline(),
-        1,
-        classification=classes[0] if len(classes) == 1 else None,
-        zarr_version=job.zarr_version,
-    )
-    return len(np.unique(labels[labels > 0]))
-
-
-def _one_tile(shape: tuple[int, int]) -> Grid:
-    return Grid.of(shape, 1.0, 1, max(*shape, 3), 1)
-
-
 def as_field(labels: NDArray[np.int32], count: int) -> Labels:
-    """Labels (H, W) from 1 to ``count`` that are known whole, as results are read: one tile."""
-    grid = _one_tile((labels.shape[0], labels.shape[1]))
-    core = grid.core(Tile(0, 0))
-    pieces = pieces_of(labels, core, core)
-    first = np.zeros((count + 1, 2), np.int64)
-    known = len(pieces.area)
-    first[:known] = np.stack([pieces.first_row, pieces.first_column], axis=1)
-    tiles_of = np.ones(count + 1, np.int64)
-    numbering = Numbering(
-        count, [np.arange(count + 1, dtype=np.int32)], tiles_of, np.zeros_like(tiles_of), first
-    )
-    work = Work(None)
-    work.put(labels_name(Tile(0, 0)), labels, compress=True)
-    return Labels(grid, numbering, work)
+    """Labels (H, W) from 1 to ``count`` of a whole image, as measurements and files read them."""
+    grid, work = _parts_of((labels.shape[0], labels.shape[1])), Work(None)
+    _keep(labels, grid, work)
+    return _kept(grid, work, count)
+
+
+def _parts_of(shape: tuple[int, int]) -> Grid:
+    """The image in parts without overlap: objects have their numbers before it is cut."""
+    return Grid.of(shape, 1.0, 1, PART, halo=1, margin=0)
+
+
+def _keep(labels: NDArray[np.int32], grid: Grid, work: Work) -> None:
+    whole = Region(0, 0, *labels.shape)
+    for part in grid.tiles:
+        work.put(labels_name(part), crop(labels, whole, grid.field(part)), compress=True)
+
+
+def _kept(grid: Grid, work: Work, count: int) -> Labels:
+    pieces = [
+        pieces_of(work.get(labels_name(part), compressed=True), grid.field(part), grid.core(part))
+        for part in grid.tiles
+    ]
+    return Labels(grid, same_numbers(pieces, count), work)

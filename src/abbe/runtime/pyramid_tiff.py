@@ -21,7 +21,7 @@ import numpy as np
 
 from abbe.files import atomic_path
 from abbe.imaging import Region
-from abbe.runtime.in_order import in_order
+from abbe.runtime.executors import in_order
 
 TILE = 512
 """Side of a tile in the file, px."""

@@ -11,8 +11,8 @@ import numpy as np
 from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import Region, class_colour
+from abbe.runtime.executors import in_order
 from abbe.runtime.grid import Tile
-from abbe.runtime.in_order import in_order
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools
 from abbe.runtime.regions import RegionPrediction
 

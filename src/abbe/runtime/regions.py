@@ -12,12 +12,11 @@ import numpy as np
 
 from abbe.imaging import Image
 from abbe.runtime.cutting import check_tile, grid_of
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import ClassMap, Maps
 from abbe.runtime.grid import Grid, Tile
-from abbe.runtime.in_order import in_order
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import channels_for
 from abbe.runtime.running import Opened, Running, open_for
 from abbe.runtime.seams import crop
 from abbe.runtime.tiles import classes_name, maps_name, network_maps
@@ -65,7 +64,7 @@ class RegionPredictor(Opened):
 
     def tiles(self, image: Image) -> int:
         """How many tiles an image has; see `abbe.runtime.job.Ready`."""
-        channels_for(image, self.package.description.channels)
+        self.channels_of(image)
         return len(self.grid(image).tiles)
 
     def run(self, image: Image, tools: Tools, *, keep_maps: bool = False) -> RegionPrediction:
@@ -81,7 +80,7 @@ class RegionPredictor(Opened):
             PackageError: The network fails.
         """
         description = self.package.description
-        channels = channels_for(image, description.channels)
+        channels = self.channels_of(image)
         grid = self.grid(image)
         with tools.timings.measure("read"):
             limits = description.normalisation.scaling.image_limits(image, channels)

@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abbe.runtime.job import SUFFIXES, Result
-from abbe.runtime.prediction import Prediction
+import numpy as np
+
+from abbe.imaging import Image
+from abbe.runtime.grid import Grid
+from abbe.runtime.job import SUFFIXES, Job, Result
+from abbe.runtime.package import PackageDescription
+from abbe.runtime.timing import Timings
 
 if TYPE_CHECKING:
+    from abbe.runtime.field import Labels, Maps
     from abbe.runtime.label_files import ZarrVersion
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a package finds in an image.
+
+    Attributes:
+        image: The image.
+        labels: Its objects, read by region.
+        maps: Its probability maps, read by region; None where they were not to be kept.
+        channels: Channels of the image that the network saw, in its order.
+        limits: (C, 2) what becomes 0 and 1 of these.
+        grid: How it was cut.
+        timings: How long each part took.
+    """
+
+    image: Image
+    labels: Labels
+    maps: Maps | None
+    channels: tuple[str, ...]
+    limits: np.ndarray
+    grid: Grid
+    timings: Timings
 
 
 def write_results(
     prediction: Prediction,
     stem: Path,
-    results: Iterable[Result],
+    job: Job,
     pool: Executor,
     most: int,
-    *,
-    classification: str | None = None,
-    zarr_version: ZarrVersion = "0.5",
-) -> list[Path]:
+    description: PackageDescription,
+) -> None:
     """Write the files that are asked for, each whole or not at all.
 
     Args:
         prediction: What was found.
         stem: Folder and name of the files, without suffix.
-        results: Which files.
+        job: Which files.
         pool: Threads.
         most: How many pieces to have in hand at a time.
-        classification: A class for all objects in GeoJSON.
-        zarr_version: Version of OME-Zarr.
-
-    Returns:
-        Their paths, in the order asked for.
+        description: Of the package; its class, if it has but one, is that of all objects.
     """
-    paths = []
-    for result in results:
+    classification = description.classes[0] if len(description.classes) == 1 else None
+    for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
         with prediction.timings.measure("write"):
-            _write(prediction, result, path, pool, most, classification, zarr_version)
-        paths.append(path)
-    return paths
+            _write(prediction, result, path, pool, most, classification, job.zarr_version)
 
 
 def _write(

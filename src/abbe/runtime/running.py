@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from abbe.errors import ConfigError
+from abbe.imaging import Image
+from abbe.runtime.channels import channels_for
 from abbe.runtime.engine import Engine, EngineName, Precision, check_options, open_engine
 from abbe.runtime.package import Package, PackageDescription, read_package
 
@@ -44,6 +46,13 @@ class Opened:
     def package(self) -> Package:
         """The package that the engine runs."""
         return self.engine.package
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that the package sees; see `channels_for`."""
+        return channels_for(image, self.package.description.channels)
+
+    def __str__(self) -> str:
+        return f"{self.engine}, tile {self.tile} px"
 
 
 def open_for(

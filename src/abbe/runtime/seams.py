@@ -102,32 +102,69 @@ def number_objects(
         matches: (tile, tile, (m, 2) pairs of numbers) of neighbouring tiles.
         minimum_area: px; an object with fewer, all its pieces together, is left out.
     """
-    start = np.concatenate([[0], np.cumsum([len(each.area) for each in pieces])])
-    area = np.concatenate([each.area for each in pieces])
-    rows = np.concatenate([each.first_row for each in pieces])
-    columns = np.concatenate([each.first_column for each in pieces])
-    tile = np.repeat(np.arange(len(pieces)), np.diff(start))
-    edges = [pairs + np.array([start[a], start[b]]) for a, b, pairs in matches]
+    parts = _Joined.of(pieces)
+    edges = [pairs + np.array([parts.start[a], parts.start[b]]) for a, b, pairs in matches]
     joined = np.concatenate(edges) if edges else np.zeros((0, 2), np.int64)
-    joined = joined[(area[joined] > 0).all(axis=1)]
-    groups, group = groups_of(joined, len(area))
-    total = np.bincount(group, area, minlength=groups)
+    joined = joined[(parts.area[joined] > 0).all(axis=1)]
+    groups, group = groups_of(joined, len(parts.area))
+    total = np.bincount(group, parts.area, minlength=groups)
     wanted = total >= max(minimum_area, 1)
-    used = np.flatnonzero(area > 0)
-    order = used[np.lexsort((columns[used], rows[used]))]
-    first_group, position = np.unique(group[order], return_index=True)
+    first_group, position = np.unique(group[parts.order], return_index=True)
     ranked = first_group[np.argsort(position)]
     ranked = ranked[wanted[ranked]]
     number = np.zeros(groups, np.int32)
     number[ranked] = np.arange(1, len(ranked) + 1, dtype=np.int32)
-    numbers = np.where(area > 0, number[group], 0).astype(np.int32)
-    tiles_of = np.bincount(numbers, minlength=len(ranked) + 1)
-    last_tile = np.zeros(len(ranked) + 1, np.int64)
-    np.maximum.at(last_tile, numbers, tile)
-    first = np.zeros((len(ranked) + 1, 2), np.int64)
-    reverse = order[::-1]  # the last one written is the first piece
-    first[numbers[reverse]] = np.stack([rows[reverse], columns[reverse]], axis=1)
-    return Numbering(len(ranked), np.split(numbers, start[1:-1]), tiles_of, last_tile, first)
+    return parts.numbering(number[group], len(ranked))
+
+
+def same_numbers(pieces: list[Pieces], count: int) -> Numbering:
+    """Describe objects 1…count that go by the same number in every tile.
+
+    Args:
+        pieces: Of every tile, by its place in the grid.
+        count: How many objects there are; some may have no pixel.
+    """
+    numbers = [np.arange(len(each.area), dtype=np.int32) for each in pieces]
+    return _Joined.of(pieces).numbering(np.concatenate(numbers), count)
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The pieces of all tiles in one row.
+
+    Attributes:
+        start: Where those of each tile begin, and the end.
+        area, rows, columns: As in `Pieces`.
+        order: Pieces with pixels, in reading order of their first.
+    """
+
+    start: np.ndarray
+    area: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    order: np.ndarray
+
+    @staticmethod
+    def of(pieces: list[Pieces]) -> "_Joined":
+        start = np.concatenate([[0], np.cumsum([len(each.area) for each in pieces])])
+        area = np.concatenate([each.area for each in pieces])
+        rows = np.concatenate([each.first_row for each in pieces])
+        columns = np.concatenate([each.first_column for each in pieces])
+        used = np.flatnonzero(area > 0)
+        order = used[np.lexsort((columns[used], rows[used]))]
+        return _Joined(start, area, rows, columns, order)
+
+    def numbering(self, numbers: np.ndarray, count: int) -> Numbering:
+        """Describe the objects, given the number of each piece's; 0 leaves a piece out."""
+        numbers = np.where(self.area > 0, numbers, 0).astype(np.int32)
+        tile = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+        tiles_of = np.bincount(numbers, minlength=count + 1)
+        last_tile = np.zeros(count + 1, np.int64)
+        np.maximum.at(last_tile, numbers, tile)
+        first = np.zeros((count + 1, 2), np.int64)
+        reverse = self.order[::-1]  # the last one written is the first piece
+        first[numbers[reverse]] = np.stack([self.rows[reverse], self.columns[reverse]], axis=1)
+        return Numbering(count, np.split(numbers, self.start[1:-1]), tiles_of, last_tile, first)
 
 
 def groups_of(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import Image
+from abbe.runtime.executors import in_order
 from abbe.runtime.field import Labels
 from abbe.runtime.grid import Tile
-from abbe.runtime.in_order import in_order
 
 _ROWS = 20_000
 _MOMENTS = ("area", "y", "x", "yy", "xx", "yx")

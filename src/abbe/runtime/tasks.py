@@ -8,41 +8,35 @@ from importlib import import_module
 from pathlib import Path
 from typing import Unpack
 
-from abbe.errors import ConfigError
 from abbe.imaging import AS_THEY_SAY, Reading
 from abbe.runtime.job import Ready
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.running import Running
-from abbe.runtime.workers import shapes_in_files, useful_workers
+from abbe.runtime.workers import prompted_workers, shapes_in_files, useful_workers
 
 _HOME: Mapping[str, tuple[str, str]] = {
     "segmentation": ("abbe.runtime.prediction", "predictor"),
     "regions": ("abbe.runtime.regions", "region_predictor"),
     "classification": ("abbe.runtime.classification", "class_predictor"),
+    "promptable": ("abbe.runtime.prompted", "prompted_predictor"),
 }
 """By task, the module and the function that make a package ready; imported when asked for."""
 
 
 def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Ready:
-    """Make a package ready to run on images.
+    """Make a package ready to run on images; a promptable one also needs prompts (`Job`).
 
     Args:
         package: The package or its folder.
         running: engine, precision, threads, tile, workers: see `Running`.
 
     Raises:
-        ConfigError: The package is a promptable one; tile, engine or precision do not fit it.
+        ConfigError: Tile, engine or precision do not fit the package.
         PackageError: It is damaged.
     """
     if not isinstance(package, Package):
         package = read_package(package)
-    task = package.description.task
-    if task not in _HOME:
-        raise ConfigError(
-            f"{package.folder}: this is a {task} package, which must be shown each object: use "
-            "abbe.PromptablePredictor, or abbe predict --prompts"
-        )
-    module, function = _HOME[task]
+    module, function = _HOME[package.description.task]
     return getattr(import_module(module), function)(package, **running)
 
 
@@ -66,5 +60,8 @@ def ready_for_files(
     if running.get("workers") is None:
         description = package.description
         shapes = shapes_in_files(images, description, reading)
-        running["workers"] = useful_workers(shapes, running.get("tile") or description.tile)
+        if description.task == "promptable":
+            running["workers"] = prompted_workers(shapes)
+        else:
+            running["workers"] = useful_workers(shapes, running.get("tile") or description.tile)
     return ready_for(package, **running)

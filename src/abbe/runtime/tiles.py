@@ -15,8 +15,8 @@ import numpy as np
 
 from abbe.imaging import Image
 from abbe.runtime.engine import Engine
+from abbe.runtime.executors import in_order
 from abbe.runtime.grid import Grid, Tile, intersection
-from abbe.runtime.in_order import in_order
 from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.sampling import level_to_read, read_window

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from abbe.errors import InputError
@@ -12,6 +13,10 @@ from abbe.runtime.package import PackageDescription
 
 Shape = tuple[float, float]
 """(H, W) at the network's pixel size, px."""
+PART = 2048
+"""Side, px, of the parts in which the masks of a promptable package are kept and written."""
+MOST_EMBEDDED = 4
+"""Images embedded at a time: each holds the encoder's activations, GB with SAM's largest."""
 
 
 def useful_workers(shapes: Iterable[Shape], tile: int, most: int | None = None) -> int:
@@ -29,6 +34,19 @@ def useful_workers(shapes: Iterable[Shape], tile: int, most: int | None = None) 
         if tiles >= most:
             break
     return max(1, min(tiles, most))
+
+
+def prompted_workers(shapes: Iterable[Shape]) -> int:
+    """How many images to embed at a time, `MOST_EMBEDDED` at most.
+
+    Images of one part are counted; one of several parts has all threads to itself.
+
+    Args:
+        shapes: Of the images, looked at until there are enough.
+    """
+    most = min(MOST_EMBEDDED, os.cpu_count() or 1)
+    small = (shape for shape in shapes if max(shape) <= PART)
+    return max(1, len(list(islice(small, most))))
 
 
 def shape_of(image: Image, description: PackageDescription) -> Shape:

@@ -1,9 +1,9 @@
-"""Work in threads whose results come in the order of its items, a few in hand at a time."""
+"""Executors: results in the order of the items, and calls that run at once."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,3 +24,16 @@ def in_order(
     finally:
         for future in running:
             future.cancel()
+
+
+class Inline(Executor):
+    """Runs each call at once, in the thread that makes it: for images of one tile."""
+
+    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call the function; the future is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*arguments, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -1,0 +1,40 @@
+"""Which channels of an image a package sees, and what was taken for granted of it."""
+
+from abbe.errors import InputError
+from abbe.imaging import Image, lacking, matching
+from abbe.runtime.package import PackageDescription
+
+
+def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The image's channels that a package sees; an image of one channel has the only one wanted.
+
+    Raises:
+        InputError: Channels are missing.
+    """
+    seen = matching(image.channels, wanted)
+    if seen is None:
+        raise InputError(lacking(image.source, image.channels, wanted, "the package"))
+    return seen
+
+
+def remarks_on(
+    image: Image, description: PackageDescription, channels: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What was taken for granted of an image that a package sees, in sentences for people.
+
+    Args:
+        image: The image.
+        description: Of the package.
+        channels: The image's channels that the package sees.
+    """
+    remarks = image.notes
+    if channels != description.channels:
+        remarks += (
+            f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}.",
+        )
+    if description.pixel_size is None and description.image_size is None and image.pixel_size:
+        remarks += (
+            "The package does not say for which pixel size it was made: images are seen as they "
+            "are, whatever theirs. If you know it, state it with abbe export --pixel-size.",
+        )
+    return remarks
