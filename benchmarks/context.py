@@ -23,9 +23,9 @@ import numpy as np
 from run import mosaic
 
 from abbe.imaging import normalise, open_image, percentile_limits
-from abbe.runtime.engine import Engine, Precision, open_engine
 from abbe.runtime.package import read_package
-from abbe.runtime.prediction import predict
+from abbe.runtime.package.engine import Engine, Precision, open_engine
+from abbe.runtime.predictors.predict import predict
 from abbe.scoring.instance import instance_scores
 
 STEP = 16

@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
-from abbe.runtime.openvino_core import load_openvino
+from abbe.runtime.package.openvino_core import load_openvino
 
 NETWORKS = ("efficientnet_b0", "csat_like", "resnet10t", "resnet18")
 REFERENCE = "efficientnet_b0"

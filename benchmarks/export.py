@@ -28,8 +28,8 @@ from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
 from abbe.exporting.onnx_files import write_onnx
 from abbe.exporting.prove import computes_bf16
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import InstanceRule, Lineage, Thresholds
+from abbe.runtime.package.engine import open_engine
 
 STUDENTS = ("unet-resnet18", "unet-efficientnet-b0", "unet-mobilenetv3")
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from abbe.runtime.contours import Rings
-from abbe.runtime.field import Labels
-from abbe.runtime.geojson import write_geojson
-from abbe.runtime.grid import Grid, Tile
-from abbe.runtime.outlines import outlines
 from abbe.runtime.package import InstanceRule, Thresholds
-from abbe.runtime.tiles import Rule, find_objects, labels_name
-from abbe.runtime.work import Work
+from abbe.runtime.tiling.field import Labels
+from abbe.runtime.tiling.grid import Grid, Tile
+from abbe.runtime.tiling.tiles import Rule, find_objects, labels_name
+from abbe.runtime.tiling.work import Work
+from abbe.runtime.writing.contours import Rings
+from abbe.runtime.writing.geojson import write_geojson
+from abbe.runtime.writing.outlines import outlines
 
 CELL = 16
 LIMIT_SECONDS, LIMIT_MIB = 60, 2048

@@ -18,7 +18,7 @@ import PIL.Image
 from scipy.ndimage import gaussian_filter
 
 from abbe.datasets.imagenet import imagenet_folder
-from abbe.datasets.photograph_batches import PhotographBatches
+from abbe.datasets.training.photograph_batches import PhotographBatches
 
 
 def make(root: Path, count: int = 400) -> None:

@@ -57,7 +57,7 @@ PRELOADED = (
     "abbe.cli.serve", "abbe.runs.distill", "abbe.runs.results", "abbe.curves.curve",
     "abbe.recipes.distill_rckd", "abbe.recipes.distill_promptable", "abbe.curves.initialisations",
     "abbe.curves.results", "abbe.recipes.export", "abbe.recipes.export_promptable",
-    "abbe.report", "abbe.runtime.many", "abbe.runtime.prompted", "abbe.serve",
+    "abbe.report", "abbe.runtime.batch.many", "abbe.runtime.predictors.prompted", "abbe.serve",
 )  # fmt: skip
 KINDS = ("teach", "cmkd", "rckd", "kdsam", "predict", "prompted", "curve", "export", "serve")
 

@@ -29,8 +29,8 @@ import abbe
 from abbe import students
 from abbe.exporting.promptable_parity import ProofPicture
 from abbe.exporting.promptable_write import write_promptable_package
-from abbe.runtime.engine import Precision
 from abbe.runtime.package import Lineage, Package, read_package
+from abbe.runtime.package.engine import Precision
 
 SAM, MOBILE_SAM = "SAM ViT-B, eager torch", "MobileSAM TinyViT, eager torch"
 MOBILE_SAM_SIDE = 1024

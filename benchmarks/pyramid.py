@@ -20,8 +20,8 @@ import numpy as np
 import tifffile
 
 from abbe.imaging import Image, open_image
-from abbe.runtime.grid import Grid
-from abbe.runtime.sampling import level_to_read, read_window
+from abbe.runtime.tiling.grid import Grid
+from abbe.runtime.tiling.sampling import level_to_read, read_window
 
 FINE = 0.25
 TILE, HALO = 1024, 64

@@ -23,7 +23,7 @@ from skimage.measure import regionprops_table
 from skimage.segmentation import find_boundaries
 from sklearn.ensemble import RandomForestClassifier
 
-from abbe.datasets.simulated import CHANNELS, random_slide, simulated_tissue, tissue
+from abbe.datasets.simulator.simulated import CHANNELS, random_slide, simulated_tissue, tissue
 from abbe.imaging import (
     composite,
     contact_sheet,

@@ -221,7 +221,7 @@ def networks() -> tuple[Any, Any]:
 def images() -> list[Any]:
     """Simulated tissue, decoded and normalised as for any run."""
     from abbe.datasets import simulated_tissue
-    from abbe.datasets.prepare import prepare
+    from abbe.datasets.training.prepare import prepare
 
     return prepare(simulated_tissue(IMAGES, size=IMAGE_SIZE), TEACHER_SEES)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from abbe import hardware
-from abbe.runtime import openvino_core
-from abbe.runtime.signal_stack import signal_stack
+from abbe.runtime.package import openvino_core
+from abbe.runtime.package.signal_stack import signal_stack
 from abbe.telemetry import switch_off
 
 switch_off()  # before any test imports OpenVINO

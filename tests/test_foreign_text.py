@@ -13,8 +13,8 @@ from abbe import config
 from abbe.config.files import read_values
 from abbe.errors import ConfigError
 from abbe.foreign_text import cell_text, cells, markdown_text, shown
-from abbe.runtime.class_results import write_images
-from abbe.runtime.prompt_files import read_table
+from abbe.runtime.predictors.prompt_files import read_table
+from abbe.runtime.writing.class_results import write_images
 from abbe.tables import read_csv
 
 FORMULAS = [

@@ -25,7 +25,7 @@ graph = helper.make_graph([helper.make_node("Relu", ["a"], ["b"])], "g", ports[:
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 """
 PROGRAMS = {
-    "openvino": "from abbe.runtime.openvino_core import openvino_core; openvino_core()",
+    "openvino": "from abbe.runtime.package.openvino_core import openvino_core; openvino_core()",
     "reading a network": NETWORK + """
 import pathlib
 from abbe.exporting import openvino_files
@@ -41,7 +41,7 @@ path.write_bytes(model.SerializeToString())
 int8.quantise(openvino_files.convert(path), [np.ones((1, 1, 4, 4), np.float32)], int8.WAYS[0])
 """,
     "ONNX Runtime": NETWORK + """
-from abbe.teachers.onnx_network import OnnxNetwork
+from abbe.teachers.networks.onnx_network import OnnxNetwork
 OnnxNetwork(model.SerializeToString(), "network")(np.ones((1, 1, 4, 4), np.float32))
 """,
     "a verb": "from abbe.cli import main; main(['bench', 'nowhere']); import openvino",
@@ -80,7 +80,7 @@ sys.meta_path.insert(0, Told())
     program += (
         NETWORK
         + """
-from abbe.teachers.onnx_network import OnnxNetwork
+from abbe.teachers.networks.onnx_network import OnnxNetwork
 OnnxNetwork(model.SerializeToString(), "network")
 """
     )

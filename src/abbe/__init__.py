@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from abbe.recipes.export import export_run as export
     from abbe.recipes.python import curve, distill, teach
     from abbe.runs.evaluate import evaluate_run as evaluate
-    from abbe.runtime.prediction import predict
-    from abbe.runtime.promptable import PromptablePredictor
+    from abbe.runtime.predictors.predict import predict
+    from abbe.runtime.predictors.promptable import PromptablePredictor
 
 __version__ = "0.1.0"
 
@@ -20,11 +20,11 @@ __all__ = ["PromptablePredictor", "curve", "distill", "evaluate", "export", "pre
 
 _ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
 _VERBS = {
-    "PromptablePredictor": ("abbe.runtime.promptable", "PromptablePredictor"),
+    "PromptablePredictor": ("abbe.runtime.predictors.promptable", "PromptablePredictor"),
     "curve": ("abbe.recipes.python", "curve"),
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.runs.evaluate", "evaluate_run"),
-    "predict": ("abbe.runtime.prediction", "predict"),
+    "predict": ("abbe.runtime.predictors.predict", "predict"),
     "export": ("abbe.recipes.export", "export_run"),
     "teach": ("abbe.recipes.python", "teach"),
 }

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abbe.datasets.augment import Geometry, change_light, draw_geometry
+from abbe.datasets.training.augment import Geometry, change_light, draw_geometry
 from abbe.imaging import Region
 
 SIDE = 16

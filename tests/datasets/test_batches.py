@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from abbe.datasets.batches import Batch, Batches
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.batches import Batch, Batches
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import Image
 from abbe.losses import probability_mse

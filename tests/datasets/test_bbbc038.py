@@ -12,8 +12,8 @@ import pytest
 
 from abbe.config import Data
 from abbe.datasets import assign_splits, bbbc038, check
-from abbe.datasets.modality import folds, modality_of, near_duplicates, thumbnail
 from abbe.datasets.object_masks import MaskFolder
+from abbe.datasets.public.modality import folds, modality_of, near_duplicates, thumbnail
 from abbe.errors import ConfigError, InputError
 from abbe.runs import build
 

@@ -8,9 +8,9 @@ import pytest
 import tifffile
 import zarr
 
-from abbe.datasets.brightfield import CHANNELS, find_slides, open_brightfield
-from abbe.datasets.tile_index import TileRules
-from abbe.datasets.tiles import slide_tiles
+from abbe.datasets.slides.brightfield import CHANNELS, find_slides, open_brightfield
+from abbe.datasets.slides.tile_index import TileRules
+from abbe.datasets.slides.tiles import slide_tiles
 from abbe.errors import InputError
 
 SIDE = 256

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from abbe.datasets.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.errors import InputError
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from abbe import config
 from abbe.datasets import KNOWN_SETS, bach, bbbc038, breakhis, fetch, known_sets, nct_crc
-from abbe.datasets.archives import unpack
-from abbe.datasets.known import Source
+from abbe.datasets.public.archives import unpack
+from abbe.datasets.public.known import Source
 from abbe.errors import InputError
 
 

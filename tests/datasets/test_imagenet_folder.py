@@ -9,7 +9,7 @@ import torch
 
 from abbe.datasets import imagenet
 from abbe.datasets.imagenet import imagenet_folder
-from abbe.datasets.photograph_batches import PhotographBatches, WholePhotographs
+from abbe.datasets.training.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import InputError
 
 CLASSES = ("n01440764", "n01443537", "n02102040")

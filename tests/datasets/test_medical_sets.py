@@ -19,8 +19,8 @@ from abbe.datasets import (
     kvasir,
     require_whole_groups,
 )
-from abbe.datasets.known import Source
-from abbe.datasets.photographs import FilledEllipse, PartsOfMask, WholeMasks
+from abbe.datasets.public.known import Source
+from abbe.datasets.public.photographs import FilledEllipse, PartsOfMask, WholeMasks
 from abbe.errors import InputError
 
 SIZE = (40, 60)

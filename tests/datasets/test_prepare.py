@@ -12,7 +12,7 @@ from helpers_of_datasets import ArrayImage, ArrayLabel
 
 from abbe.datasets import Record, folder
 from abbe.datasets.collection import FileImage
-from abbe.datasets.prepare import StoredTarget, prepare
+from abbe.datasets.training.prepare import StoredTarget, prepare
 from abbe.errors import InputError, StoreError
 from abbe.imaging import Image, Region, normalise, percentile_limits
 from abbe.targets import Provenance, TargetStore, TargetWriter

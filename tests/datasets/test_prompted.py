@@ -8,7 +8,7 @@ import torch
 
 from abbe import datasets
 from abbe.datasets.pictures import DecodedPicture, picture_records
-from abbe.datasets.prompted import DEVIATION, MEAN, PromptedBatches, box_around, framed
+from abbe.datasets.training.prompted import DEVIATION, MEAN, PromptedBatches, box_around, framed
 from abbe.errors import InputError
 
 SIDE = 64

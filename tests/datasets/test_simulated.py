@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage.measure import label as connected_parts
 
-from abbe.datasets.simulated import CHANNELS, random_slide, simulated_tissue, tissue
-from abbe.datasets.tissue import Slide, smooth_noise
+from abbe.datasets.simulator.simulated import CHANNELS, random_slide, simulated_tissue, tissue
+from abbe.datasets.simulator.tissue import Slide, smooth_noise
 from abbe.errors import ConfigError
 
 SEEDS = range(6)
@@ -284,7 +284,7 @@ def test_opening_an_image_simulates_nothing_yet(monkeypatch):
         raise AssertionError("simulated too early")
 
     record = simulated_tissue(1, size=64, seed=4711).records[0]
-    monkeypatch.setattr("abbe.datasets.simulated.tissue", fail)
+    monkeypatch.setattr("abbe.datasets.simulator.simulated.tissue", fail)
     image = record.image.open()
     assert image.shape == (64, 64)
     assert image.channels == CHANNELS

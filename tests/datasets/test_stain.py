@@ -3,9 +3,9 @@ import pytest
 import torch
 from skimage.color import hed2rgb, rgb2hed
 
-from abbe.datasets.batches import Batches
-from abbe.datasets.prepare import Prepared
-from abbe.datasets.stain import (
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared
+from abbe.datasets.training.stain import (
     COLOURS,
     change_colours,
     change_stains,

@@ -10,12 +10,12 @@ import pytest
 import scipy.ndimage
 import tifffile
 
-from abbe.datasets.prepare import prepare
+from abbe.datasets.slides.tile_index import TileIndex, TileRules, index_tiles
+from abbe.datasets.slides.tile_picture import draw_tiles
+from abbe.datasets.slides.tiles import slide_tiles
+from abbe.datasets.slides.tissue_mask import pen_mask, sharpness, tissue_mask
 from abbe.datasets.splits import assign_splits
-from abbe.datasets.tile_index import TileIndex, TileRules, index_tiles
-from abbe.datasets.tile_picture import draw_tiles
-from abbe.datasets.tiles import slide_tiles
-from abbe.datasets.tissue_mask import pen_mask, sharpness, tissue_mask
+from abbe.datasets.training.prepare import prepare
 from abbe.errors import InputError
 from abbe.imaging import Region, open_slide
 
@@ -241,7 +241,7 @@ def test_the_picture_is_there_even_if_nothing_was_taken(slide, tmp_path):
 
 
 def test_many_slides_share_a_sheet_of_bounded_size(slide, tmp_path, monkeypatch):
-    monkeypatch.setattr("abbe.datasets.tile_picture.LARGEST_SHEET", 120 * 120)
+    monkeypatch.setattr("abbe.datasets.slides.tile_picture.LARGEST_SHEET", 120 * 120)
     index = index_tiles(slide, SMALL)
     with PIL.Image.open(draw_tiles([index] * 4, tmp_path / "tiles.png")) as sheet:
         assert max(sheet.size) < 400

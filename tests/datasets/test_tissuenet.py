@@ -15,7 +15,7 @@ import pytest
 from abbe import locks
 from abbe.config import Data
 from abbe.datasets import tissuenet
-from abbe.datasets.tissuenet import CHANNELS
+from abbe.datasets.public.tissuenet import CHANNELS
 from abbe.errors import InputError
 from abbe.imaging import Image
 from abbe.runs import build

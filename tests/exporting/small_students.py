@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from abbe.exporting.comparison import Images, ProofImage
 from abbe.exporting.parity import Cuts
-from abbe.runtime.flood import components_of
 from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
+from abbe.runtime.postprocess.flood import components_of
 
 OUTPUTS = ("foreground", "boundary")
 

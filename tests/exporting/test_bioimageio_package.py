@@ -13,7 +13,7 @@ from abbe.exporting import bioimageio
 from abbe.exporting.bioimageio import write_bioimageio
 from abbe.exporting.torchscript import write_torchscript
 from abbe.imaging import Image, normalise, percentile_limits
-from abbe.runtime.engine import open_engine
+from abbe.runtime.package.engine import open_engine
 from abbe.teachers import bioimageio as bioimageio_teacher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]

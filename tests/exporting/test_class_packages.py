@@ -26,9 +26,9 @@ from abbe.exporting.comparison import Budget, Images
 from abbe.exporting.eager import eager_softmax
 from abbe.exporting.write import Settings, write_package
 from abbe.imaging import open_image
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import predict
+from abbe.runtime.package.engine import open_engine
+from abbe.runtime.predictors.predict import predict
 
 KINDS = {
     "classification": (Shares, CLASS_FACTS, class_images),

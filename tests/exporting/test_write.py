@@ -17,8 +17,8 @@ from abbe.exporting.comparison import Budget
 from abbe.exporting.eager import eager_probabilities
 from abbe.exporting.write import Settings, write_package
 from abbe.imaging import normalise, open_image, percentile_limits
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import read_package
+from abbe.runtime.package.engine import open_engine
 
 pytestmark = pytest.mark.slow  # torch's exporter and nncf take seconds to load
 

@@ -13,7 +13,8 @@ import tifffile
 import zarr
 
 from abbe.errors import InputError
-from abbe.imaging import Region, bounds, open_image, tiff
+from abbe.imaging import Region, bounds, open_image
+from abbe.imaging.formats import tiff
 
 MEASURED = """
 import json, resource, sys, time
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from abbe.errors import InputError
 from abbe.imaging import open_image
-import abbe.imaging.ome_zarr, abbe.imaging.tiff, abbe.imaging.raster
+import abbe.imaging.formats.ome_zarr, abbe.imaging.formats.tiff, abbe.imaging.formats.raster
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -127,7 +128,7 @@ def test_large_strips_are_decoded_once(
 def test_arrays_of_zarr_read_as_zarr_reads_them(codec: str, tmp_path: Path) -> None:
     from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-    from abbe.imaging.zarr_bounds import open_node
+    from abbe.imaging.formats.zarr_bounds import open_node
 
     pixels = np.random.default_rng(1).integers(0, 9, (90, 70), np.uint16)
     codecs = {"gzip": GzipCodec(), "zstd": ZstdCodec(), "blosc": BloscCodec()}

@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from abbe.errors import InputError
 from abbe.imaging import Image, read_labels, write_labels
-from abbe.imaging.label_checks import doubts, equals_image
-from abbe.imaging.labels import read_label_file
+from abbe.imaging.labels.checks import doubts, equals_image
+from abbe.imaging.labels.files import read_label_file
 
 
 @pytest.fixture

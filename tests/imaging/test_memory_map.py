@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from abbe.imaging import memory_map as module
-from abbe.imaging.memory_map import memory_map
+from abbe.imaging.formats import memory_map as module
+from abbe.imaging.formats.memory_map import memory_map
 
 
 def test_the_array_is_there_and_cannot_be_changed(tmp_path, rng):

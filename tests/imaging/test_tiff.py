@@ -10,7 +10,8 @@ import pytest
 import tifffile
 
 from abbe.errors import InputError
-from abbe.imaging import Region, open_image, read_labels, tiff
+from abbe.imaging import Region, open_image, read_labels
+from abbe.imaging.formats import tiff
 
 
 @pytest.fixture

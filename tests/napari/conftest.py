@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from abbe.runtime.package import describe_file, read_package, write_description
-from abbe.runtime.prediction import predict
+from abbe.runtime.predictors.predict import predict
 
 pytest.importorskip("napari.layers", reason="napari is not installed: pip install 'abbe[napari]'")
 

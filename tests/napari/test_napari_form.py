@@ -11,7 +11,7 @@ import pytest
 from napari.layers import Labels
 from prompt_package import make_prompt_package
 
-from abbe.runtime.prediction import predict
+from abbe.runtime.predictors.predict import predict
 
 pytestmark = pytest.mark.usefixtures("application")
 

@@ -12,8 +12,8 @@ from abbe.napari.channels import Channel
 from abbe.napari.prompting import outline, prompts_in
 from abbe.napari.slices import slice_image
 from abbe.runtime.package import read_package
-from abbe.runtime.prompt_files import ObjectPrompt
-from abbe.runtime.promptable import PromptablePredictor
+from abbe.runtime.predictors.prompt_files import ObjectPrompt
+from abbe.runtime.predictors.promptable import PromptablePredictor
 
 RECTANGLE = np.array([[10, 20], [10, 44], [30, 44], [30, 20]])
 

@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from abbe.errors import PackageError
 from abbe.imaging import read_labels
 from abbe.napari.reader import labels_reader, package_layers, package_reader
-from abbe.runtime.prediction import predict
+from abbe.runtime.predictors.predict import predict
 
 
 def test_a_package_opens_as_its_test_image_and_the_objects_expected(

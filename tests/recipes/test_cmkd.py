@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.errors import InputError
 from abbe.recipes.cmkd import (
     boundary_term,

@@ -13,8 +13,8 @@ from torch import nn
 
 from abbe import config
 from abbe.datasets import Dataset, Record
-from abbe.datasets.batches import Batches
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import Image
 from abbe.runs import distill
 from abbe.targets import Provenance, TargetStore, TargetWriter

@@ -20,7 +20,7 @@ from abbe.tasks import costs
 from abbe.tasks.models import Model, NetworkModel, StoredModel
 from abbe.teachers import Cost, Prediction, Teacher
 from abbe.teachers.run import RunTeacher
-from abbe.teachers.sam import SamTeacher
+from abbe.teachers.sam.teacher import SamTeacher
 
 CHANNELS = ("nucleus", "membrane")
 

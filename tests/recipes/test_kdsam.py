@@ -23,7 +23,7 @@ from abbe.tasks.prompted import (
     objects_of,
     score_prompted,
 )
-from abbe.teachers.sam import SamTeacher
+from abbe.teachers.sam.teacher import SamTeacher
 from abbe.tensors import read_tensors
 
 SIDE = 64

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from abbe import config, students
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.recipes.encoder_probes import initialisations_of, is_probed
 from abbe.recipes.linear_probe import STRENGTHS, UNCHOSEN, Features, features_of, probe
 

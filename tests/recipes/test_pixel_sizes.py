@@ -8,7 +8,7 @@ import pytest
 
 from abbe import students
 from abbe.datasets import Dataset, Record
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import PERCENTILE, Image
 from abbe.recipes.export_common import Request

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet
 
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.tasks.answers import Answers
 from abbe.tasks.predictions import confusions, save_predictions
 

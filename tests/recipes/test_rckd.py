@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from abbe import config, students
 from abbe.datasets import class_folder, folder
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import write_labels
 from abbe.recipes.distill_rckd import class_weights

@@ -6,9 +6,9 @@ import tifffile
 from commands import abbe
 from made_packages import blobs, make_package
 
-from abbe.runtime.bench import EAGER, bench
+from abbe.runtime.bench.speed import EAGER, bench
 from abbe.runtime.package import describe_file, read_package
-from abbe.runtime.timing import PARTS
+from abbe.runtime.tiling.timing import PARTS
 
 
 @pytest.mark.slow
@@ -83,10 +83,10 @@ def test_a_damaged_network_is_an_error(tmp_path, capsys):
 
 def test_a_job_that_fails_says_why():
     from abbe.errors import ConfigError
-    from abbe.runtime.bench_common import in_child
+    from abbe.runtime.bench.common import in_child
 
     with pytest.raises(ConfigError, match="nowhere: holds no package"):
-        in_child("abbe.runtime.bench:job_in_child", {"package": "nowhere"})
+        in_child("abbe.runtime.bench.speed:job_in_child", {"package": "nowhere"})
 
 
 @pytest.mark.parametrize(

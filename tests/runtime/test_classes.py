@@ -20,11 +20,11 @@ from made_packages import CLASSES, blobs, make_class_package, make_region_packag
 
 from abbe.errors import ConfigError, InputError, PackageError
 from abbe.imaging import normalise, open_image, percentile_limits
-from abbe.runtime import class_results
-from abbe.runtime.classification import Tiles, class_predictor
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Normalisation, read_package
-from abbe.runtime.prediction import predict
+from abbe.runtime.package.engine import open_engine
+from abbe.runtime.predictors.classification import Tiles, class_predictor
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.writing import class_results
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
 
-from abbe.runtime.contours import Edges, edges_of, rings_of, without_seams
-from abbe.runtime.polygons import objects_of
+from abbe.runtime.writing.contours import Edges, edges_of, rings_of, without_seams
+from abbe.runtime.writing.polygons import objects_of
 
 shapely = pytest.importorskip("shapely")
 

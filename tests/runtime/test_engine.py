@@ -5,8 +5,8 @@ from made_packages import brightness_network, make_package
 from onnx import TensorProto, helper
 
 from abbe.errors import ConfigError, PackageError
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import describe_file, read_package, write_description
+from abbe.runtime.package.engine import open_engine
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, Region, normalise
-from abbe.runtime.grid import Grid, scale_between, spans
-from abbe.runtime.sampling import read_window
+from abbe.runtime.tiling.grid import Grid, scale_between, spans
+from abbe.runtime.tiling.sampling import read_window
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

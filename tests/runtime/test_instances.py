@@ -12,7 +12,7 @@ from skimage.segmentation import watershed
 
 from abbe.errors import InputError
 from abbe.runtime import instances_from_maps
-from abbe.runtime.flood import components_of, flood
+from abbe.runtime.postprocess.flood import components_of, flood
 from abbe.scoring import instance_scores
 
 

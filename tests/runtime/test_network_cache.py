@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from made_packages import make_package
 
-from abbe.runtime import network_files
-from abbe.runtime.engine import open_engine
-from abbe.runtime.network_cache import default_cache, forget_oldest, writing_to
-from abbe.runtime.package import read_package
+from abbe.runtime.package import network_files, read_package
+from abbe.runtime.package.engine import open_engine
+from abbe.runtime.package.network_cache import default_cache, forget_oldest, writing_to
 
 BATCH = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
 

@@ -13,10 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from abbe.errors import PackageError
 from abbe.onnx_contents import onnx_contents
-from abbe.runtime import network_limits
-from abbe.runtime.engine import EngineName, open_engine
-from abbe.runtime.openvino_core import load_openvino
-from abbe.runtime.package import describe_file, read_package, write_description
+from abbe.runtime.package import describe_file, network_limits, read_package, write_description
+from abbe.runtime.package.engine import EngineName, open_engine
+from abbe.runtime.package.openvino_core import load_openvino
 
 ENGINES: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 HUGE = 3 << 30

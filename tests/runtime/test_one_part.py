@@ -11,11 +11,11 @@ from skimage import measure
 from tiled_maps import find
 
 from abbe.imaging import Image
-from abbe.runtime.field import Labels
-from abbe.runtime.grid import Grid
-from abbe.runtime.one_part import numbering_of_parts
-from abbe.runtime.outlines import outlines
-from abbe.runtime.table import measure as measured
+from abbe.runtime.tiling.field import Labels
+from abbe.runtime.tiling.grid import Grid
+from abbe.runtime.tiling.one_part import numbering_of_parts
+from abbe.runtime.writing.outlines import outlines
+from abbe.runtime.writing.table import measure as measured
 
 COARSER = (1.32, 2.0, 3.3)
 """px of the network for each px of the image."""

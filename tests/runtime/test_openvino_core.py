@@ -27,7 +27,7 @@ print("done")
 
 
 def test_threads_that_come_first_together_do_not_wait_for_ever():
-    first = "from abbe.runtime.openvino_core import openvino_core; openvino_core()"
+    first = "from abbe.runtime.package.openvino_core import openvino_core; openvino_core()"
     program = MANY.format(first=first)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True

@@ -10,10 +10,10 @@ from made_packages import blobs, make_class_package, make_package, make_region_p
 
 from abbe.errors import PackageError
 from abbe.imaging import normalise, percentile_limits
-from abbe.runtime.engine import open_engine
-from abbe.runtime.instances import instances_from_maps
+from abbe.runtime.bench.check import check_package, labelled_otherwise
 from abbe.runtime.package import describe_file, read_package, write_description
-from abbe.runtime.package_check import check_package, labelled_otherwise
+from abbe.runtime.package.engine import open_engine
+from abbe.runtime.postprocess.instances import instances_from_maps
 
 
 def with_example(folder: Path, image: np.ndarray, **expected: np.ndarray) -> Path:

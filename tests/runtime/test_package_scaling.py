@@ -9,8 +9,8 @@ from made_packages import blobs, make_class_package, make_package, make_region_p
 from abbe.errors import InputError
 from abbe.imaging import normalise, percentile_limits
 from abbe.runtime import predict
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import DESCRIPTION, Normalisation, read_package
+from abbe.runtime.package.engine import open_engine
 
 NEW = ("standardised", "context")
 """Keys that earlier formats lack."""

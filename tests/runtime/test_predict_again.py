@@ -18,11 +18,11 @@ from made_packages import blobs, make_class_package, make_package
 from abbe.cli import predict as verb
 from abbe.errors import InputError
 from abbe.imaging import read_labels
-from abbe.runtime.finished import Finished
-from abbe.runtime.in_hand import in_hand
-from abbe.runtime.many import find_images
+from abbe.runtime.batch.finished import Finished
+from abbe.runtime.batch.image_lock import in_hand
+from abbe.runtime.batch.many import find_images
 from abbe.runtime.package import Thresholds
-from abbe.runtime.prediction import predict
+from abbe.runtime.predictors.predict import predict
 
 
 @pytest.fixture(autouse=True)
@@ -173,8 +173,8 @@ def test_an_image_that_another_process_has_in_hand_is_left_to_it(package, tmp_pa
 TAKE = """
 import os, sys
 from pathlib import Path
-from abbe.runtime.finished import Finished
-from abbe.runtime.in_hand import in_hand
+from abbe.runtime.batch.finished import Finished
+from abbe.runtime.batch.image_lock import in_hand
 with in_hand(Path(sys.argv[1])):
     print("taken", flush=True)
     sys.stdin.read()
@@ -237,7 +237,7 @@ def test_a_name_that_is_too_long_for_its_results_is_the_images_fault(
 
 
 def test_a_full_disk_is_no_images_fault(package, tmp_path, monkeypatch, capsys):
-    from abbe.runtime import label_files
+    from abbe.runtime.writing import label_files
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.labels.tif")

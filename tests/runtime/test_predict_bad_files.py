@@ -12,7 +12,7 @@ from made_packages import make_package
 from abbe.config.files import read_values
 from abbe.errors import ConfigError, InputError, PackageError, StoreError
 from abbe.imaging import Image, open_image
-from abbe.runtime.many import find_images
+from abbe.runtime.batch.many import find_images
 from abbe.runtime.package import read_package
 from abbe.targets.index import read_index
 
@@ -94,7 +94,7 @@ def test_too_little_memory_for_what_is_computed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from abbe.runtime import tiles
+    from abbe.runtime.tiling import tiles
 
     def failing(*_: object, **__: object) -> None:
         raise MemoryError

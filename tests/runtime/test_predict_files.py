@@ -20,10 +20,11 @@ from skimage.measure import regionprops_table
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image, read_labels
-from abbe.runtime.many import find_images
+from abbe.runtime.batch.many import find_images
 from abbe.runtime.package import read_package
-from abbe.runtime.prediction import predict, predictor
-from abbe.runtime.results import SUFFIXES
+from abbe.runtime.predictors.instances import predictor
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.writing.results import SUFFIXES
 
 shapely = pytest.importorskip("shapely")
 
@@ -249,7 +250,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(package, tmp_path, monkeypa
     words = "predict", package, tmp_path / "a.tif", "--out", tmp_path / "out"
     import errno
 
-    from abbe.runtime import label_files
+    from abbe.runtime.writing import label_files
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.labels.tif")

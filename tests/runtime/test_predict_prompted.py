@@ -18,10 +18,10 @@ from PIL import Image as Picture
 from prompt_package import make_prompt_package
 
 from abbe.imaging import open_image, read_labels
-from abbe.runtime import prompted
-from abbe.runtime.prompt_files import read_prompts
-from abbe.runtime.promptable import PromptablePredictor
-from abbe.runtime.promptable_networks import PromptableNetworks
+from abbe.runtime.package.promptable_networks import PromptableNetworks
+from abbe.runtime.predictors import prompted
+from abbe.runtime.predictors.prompt_files import read_prompts
+from abbe.runtime.predictors.promptable import PromptablePredictor
 
 SIDES = {"a": (40, 60), "b": (64, 64), "c": (90, 70), "d": (50, 200)}
 """(H, W) of the images."""
@@ -167,7 +167,7 @@ def run_elsewhere(code: str, *words: object) -> subprocess.CompletedProcess[str]
 
 KILLED_AT_FOURTH_PROMPT = """
 import os, signal, time
-from abbe.runtime.promptable_networks import PromptableNetworks
+from abbe.runtime.package.promptable_networks import PromptableNetworks
 original, seen = PromptableNetworks.decode, []
 def decode(self, inputs):
     seen.append(1)
@@ -196,7 +196,8 @@ def test_a_kill_between_prompts_repeats_only_the_image_in_hand(package, images, 
 
 KILLED_WHILE_WRITING = """
 import os, signal
-from abbe.runtime import prompted, pyramid_tiff
+from abbe.runtime.predictors import prompted
+from abbe.runtime.writing import pyramid_tiff
 prompted.PART = 48
 pyramid_tiff._Level.encoded = lambda self, tile: os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -223,8 +224,8 @@ STARTS = 6
 TOGETHER = """
 import os, random, sys, time
 from abbe.cli import main
-import abbe.cli.predict, abbe.runtime.many
-from abbe.runtime import prompted
+import abbe.cli.predict, abbe.runtime.batch.many
+from abbe.runtime.predictors import prompted
 
 prompted.PART = 48
 package, images, table, out, logs, starts = sys.argv[1:]

@@ -16,9 +16,9 @@ from commands import abbe
 from made_packages import blobs, make_package
 
 from abbe.imaging import read_labels
-from abbe.runtime import work
-from abbe.runtime.engine import Engine
-from abbe.runtime.prediction import predict
+from abbe.runtime.package.engine import Engine
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.tiling import work
 
 SIDE = 420  # 36 tiles of the package below
 
@@ -74,7 +74,7 @@ def names(folder: Path) -> list[str]:
 
 KILLED_AT_TILE = """
 import os, signal
-from abbe.runtime import pyramid_tiff
+from abbe.runtime.writing import pyramid_tiff
 original, seen = pyramid_tiff._Level.encoded, []
 def encoded(self, tile):
     seen.append(tile)
@@ -186,7 +186,7 @@ def test_what_was_computed_before_the_disk_was_full_is_not_computed_again(
 
 KILLED_AFTER_TILES = """
 import os, signal
-from abbe.runtime.engine import Engine
+from abbe.runtime.package.engine import Engine
 original, seen = Engine.probabilities, []
 def probabilities(self, batch):
     seen.append(1)

@@ -14,17 +14,17 @@ from made_packages import make_package
 
 from abbe.files import atomic_folder, part_beside
 from abbe.imaging import read_labels
-from abbe.runtime.finished import LOG, Finished
+from abbe.runtime.batch.finished import LOG, Finished
+from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.job import Written
-from abbe.runtime.leftovers import Leftovers
 
 STARTS = 20
 
 TOGETHER = """
 import os, random, sys, time
 from abbe.cli import main
-import abbe.cli.predict, abbe.runtime.field, abbe.runtime.many, abbe.runtime.prediction
-import abbe.runtime.results, abbe.runtime.tasks, abbe.runtime.tiles, abbe.runtime.engine
+import abbe.cli.predict, abbe.runtime.batch.many, abbe.runtime.predictors.predict
+import abbe.runtime.predictors.instances, abbe.runtime.tiling.field, abbe.runtime.writing.results
 
 package, images, out, logs, starts = sys.argv[1:]
 children = []

@@ -7,7 +7,7 @@ import pytest
 
 from abbe.errors import InputError
 from abbe.imaging import write_labels
-from abbe.runtime.prompt_files import mask_files, read_prompts
+from abbe.runtime.predictors.prompt_files import mask_files, read_prompts
 
 
 def read(tmp_path, text):

@@ -10,12 +10,12 @@ from made_packages import blobs, make_package
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, open_image
-from abbe.runtime import overview as overviews
-from abbe.runtime.executors import Inline
-from abbe.runtime.grid import Grid
-from abbe.runtime.overview import overview
-from abbe.runtime.prediction import predict
-from abbe.runtime.sampling import level_to_read, read_window
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.tiling.executors import Inline
+from abbe.runtime.tiling.grid import Grid
+from abbe.runtime.tiling.sampling import level_to_read, read_window
+from abbe.runtime.writing import overview as overviews
+from abbe.runtime.writing.overview import overview
 
 FINE = 0.25  # µm
 SHAPE = (400, 460)

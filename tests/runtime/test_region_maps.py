@@ -15,9 +15,10 @@ from scipy import ndimage
 
 from abbe.errors import ConfigError
 from abbe.imaging import open_image, read_labels
-from abbe.runtime.prediction import predict, predictor
-from abbe.runtime.regions import region_predictor
-from abbe.runtime.tasks import ready_for
+from abbe.runtime.predictors.instances import predictor
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.predictors.regions import region_predictor
+from abbe.runtime.predictors.tasks import ready_for
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +163,7 @@ def test_what_such_a_package_does_not_give_is_refused(package, tmp_path, capsys)
 def test_a_full_disk_stops_the_run_and_loses_nothing(package, tmp_path, monkeypatch):
     path = write(tmp_path / "a.tif", scene())
     words = "predict", package, path, "--out", tmp_path / "out"
-    from abbe.runtime import label_files
+    from abbe.runtime.writing import label_files
 
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.labels.tif")

@@ -6,7 +6,7 @@ from made_packages import blobs
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, normalise, percentile_limits
-from abbe.runtime.rescaling import reader, resampled, seen_at, to_shape
+from abbe.runtime.tiling.rescaling import reader, resampled, seen_at, to_shape
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from skimage import measure
 from tiled_maps import find, whole
 
 from abbe.imaging import Image, normalise, open_image, percentile_limits
-from abbe.runtime.grid import Grid
-from abbe.runtime.prediction import predict, predictor
+from abbe.runtime.predictors.instances import predictor
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.tiling.grid import Grid
 
 pytestmark = pytest.mark.real
 

@@ -6,11 +6,11 @@ import sys
 import openvino
 import pytest
 
-from abbe.runtime.signal_stack import signal_stack, signal_stack_kept
+from abbe.runtime.package.signal_stack import signal_stack, signal_stack_kept
 
 INTERRUPTED = """
 import signal
-from abbe.runtime.openvino_core import openvino_core
+from abbe.runtime.package.openvino_core import openvino_core
 {enable}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may have it ignored
 first, second = openvino_core(), openvino_core()
@@ -36,7 +36,7 @@ def test_ctrl_c_after_two_cores_is_an_interrupt(enable):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere OpenVINO leaves signals alone")
 def test_openvino_still_takes_the_stack_that_is_then_put_back():
-    """If this fails, OpenVINO has mended it, and `abbe.runtime.signal_stack` may go."""
+    """If this fails, OpenVINO has mended it, and `abbe.runtime.package.signal_stack` may go."""
     before = signal_stack()
     with signal_stack_kept():
         core = openvino.Core()

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from abbe.errors import InputError
-from abbe.runtime.square import Square, bilinear
+from abbe.runtime.predictors.letterbox import Square, bilinear
 from abbe.sam import Frame
 
 SIZES = [(50, 70), (64, 64), (300, 7), (1, 1), (1, 900), (129, 128)]

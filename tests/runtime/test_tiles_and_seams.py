@@ -12,11 +12,11 @@ from scipy import ndimage
 from skimage import measure
 from tiled_maps import find, whole
 
-from abbe.runtime.grid import Grid, Tile
 from abbe.runtime.package import InstanceRule, Thresholds
-from abbe.runtime.seams import same_objects
-from abbe.runtime.tiles import Rule, find_objects, labels_name, maps_name
-from abbe.runtime.work import Work
+from abbe.runtime.tiling.grid import Grid, Tile
+from abbe.runtime.tiling.seams import same_objects
+from abbe.runtime.tiling.tiles import Rule, find_objects, labels_name, maps_name
+from abbe.runtime.tiling.work import Work
 
 
 def components_of(mask: np.ndarray) -> np.ndarray:

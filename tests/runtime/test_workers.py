@@ -9,12 +9,13 @@ import pytest
 from made_packages import blobs, make_package
 
 from abbe.errors import ConfigError, InputError
-from abbe.runtime import running, tasks
-from abbe.runtime.many import Job, predict_many
+from abbe.runtime.batch.many import Job, predict_many
 from abbe.runtime.package import read_package
-from abbe.runtime.prediction import predict
-from abbe.runtime.tasks import ready_for_files
-from abbe.runtime.workers import useful_workers
+from abbe.runtime.predictors import opening as running
+from abbe.runtime.predictors import tasks
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.predictors.tasks import ready_for_files
+from abbe.runtime.tiling.workers import useful_workers
 
 
 @pytest.mark.parametrize(

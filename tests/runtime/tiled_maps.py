@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from abbe.runtime.field import Labels
-from abbe.runtime.grid import Grid, Tile
-from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import InstanceRule, Thresholds
-from abbe.runtime.tiles import Rule, find_objects
-from abbe.runtime.work import Work
+from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.tiling.field import Labels
+from abbe.runtime.tiling.grid import Grid, Tile
+from abbe.runtime.tiling.tiles import Rule, find_objects
+from abbe.runtime.tiling.work import Work
 
 OUTPUTS = ("foreground", "boundary")
 

@@ -18,7 +18,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.imaging import Image
 from abbe.teachers import bioimageio
-from abbe.teachers.bioimageio_steps import steps
+from abbe.teachers.networks.bioimageio_steps import steps
 
 CHANNELS = ("nucleus", "membrane")
 KERNEL = np.array([[[[1.0]], [[-0.5]]]])

@@ -8,8 +8,8 @@ import pytest
 from abbe import datasets
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import write_labels
-from abbe.teachers import prompts as prompts_module
-from abbe.teachers.prompts import ImagePrompts, boxes_of, fingerprint, points_of
+from abbe.teachers.sam import prompts as prompts_module
+from abbe.teachers.sam.prompts import ImagePrompts, boxes_of, fingerprint, points_of
 
 LABELS = np.zeros((12, 16), np.int32)
 LABELS[2:5, 3:9] = 1

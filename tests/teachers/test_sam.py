@@ -10,9 +10,9 @@ from abbe.errors import ConfigError, InputError, StoreError
 from abbe.imaging import Image, outlines
 from abbe.sam import Frame, Layout, Prompts, build_sam
 from abbe.targets import TargetStore
-from abbe.teachers.prompts import boxes_of
-from abbe.teachers.sam_masks import prompts_at_once, soft_masks, window_of
-from abbe.teachers.sam_tiles import tiles_of
+from abbe.teachers.sam.masks import prompts_at_once, soft_masks, window_of
+from abbe.teachers.sam.prompts import boxes_of
+from abbe.teachers.sam.tiles import tiles_of
 
 TINY = Layout("vit", image_size=64, width=32, depth=2, heads=2, global_layers=(1,))
 CHANNELS = ("nucleus", "membrane")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from abbe.teachers.soft_union import SoftUnion
+from abbe.teachers.sam.soft_union import SoftUnion
 
 
 def test_the_foreground_is_the_highest_of_the_masks_and_each_pixel_goes_to_the_highest():

@@ -16,7 +16,7 @@ from abbe.files import sha256_of_file
 from abbe.hardware import autocast_for
 from abbe.imaging import normalise, percentile_limits
 from abbe.teachers import torch_module
-from abbe.teachers.full_activations import FullActivations
+from abbe.teachers.networks.full_activations import FullActivations
 from abbe.training.stage import probabilities
 
 CHANNELS = ("nucleus", "membrane")
@@ -187,7 +187,7 @@ def test_half_precision_is_said_and_near(tmp_path: Path):
     "preprocessing", ["percentile", "zero_mean_unit_variance", "scale_255", "none"]
 )
 def test_a_large_image_is_read_by_tile(monkeypatch: pytest.MonkeyPatch, preprocessing: str):
-    from abbe.teachers import preprocessing as preparing
+    from abbe.teachers.networks import preprocessing as preparing
 
     monkeypatch.setattr(preparing, "BAND", 2 * 150 * 40)
     large: list[int] = []

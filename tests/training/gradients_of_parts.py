@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from abbe import losses
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.masks import bce_term, dice_term, iou_term
 from abbe.recipes.prompting import Answer as Masks

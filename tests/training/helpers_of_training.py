@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch, Batches
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.batches import Batch, Batches
+from abbe.datasets.training.prepare import Prepared
 from abbe.recipes.cmkd import cmkd
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 

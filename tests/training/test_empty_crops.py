@@ -10,8 +10,8 @@ from helpers_of_training import stage_of, tiny_net
 from torch import nn
 
 from abbe import losses
-from abbe.datasets.batches import Batches
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared
 
 SIDE = 32
 

@@ -26,7 +26,7 @@ from helpers_of_training import (
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.fit import WEIGHTING_RATE, Fitted, fit, learning_rate

@@ -12,7 +12,7 @@ from helpers_of_training import (
     tiny_net,
 )
 
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.training.fit import Fitted
 from abbe.training.stage import Term
 

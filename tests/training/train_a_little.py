@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from helpers_of_training import loss_of_weights, stage_of, tiny_batches, tiny_net
 
-from abbe.datasets.batches import Batch, Batches
+from abbe.datasets.training.batches import Batch, Batches
 from abbe.training.fit import fit
 from abbe.training.log import Log
 

@@ -82,7 +82,7 @@ examples:
 
 
 def _check(arguments: BenchArguments, package: "Package") -> int:
-    from abbe.runtime.package_check import LARGEST, check_package
+    from abbe.runtime.bench.check import LARGEST, check_package
 
     _refuse(arguments, (*_OF_OBJECTS, "repeats", "cold"), "--check runs the test image alone")
     result = check_package(package, arguments.threads)
@@ -93,8 +93,8 @@ def _check(arguments: BenchArguments, package: "Package") -> int:
 
 
 def _measure_promptable(arguments: BenchArguments, package: "Package") -> int:
-    from abbe.runtime.bench_common import REPEATS
-    from abbe.runtime.bench_promptable import bench_promptable
+    from abbe.runtime.bench.common import REPEATS
+    from abbe.runtime.bench.promptable import bench_promptable
 
     why = "a promptable package is timed on a square of its own size"
     _refuse(arguments, _OF_OBJECTS, why)
@@ -110,10 +110,10 @@ def _measure_promptable(arguments: BenchArguments, package: "Package") -> int:
 
 def _measure(arguments: BenchArguments, package: "Package") -> int:
     from abbe.imaging import Reading
-    from abbe.runtime.bench import SIDE, bench
-    from abbe.runtime.bench_common import REPEATS
-    from abbe.runtime.bench_picture import check_picture, draw
-    from abbe.runtime.many import find_images
+    from abbe.runtime.batch.many import find_images
+    from abbe.runtime.bench.common import REPEATS
+    from abbe.runtime.bench.picture import check_picture, draw
+    from abbe.runtime.bench.speed import SIDE, bench
 
     if arguments.picture is not None:
         check_picture(arguments.picture)

@@ -88,10 +88,10 @@ examples:
       --pixel-size 0.25                       (for files that do not say)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5"""
     arguments = parse(PredictArguments, "predict", words, description)
-    from abbe.runtime.many import Job, find_images, left_out, predict_many
+    from abbe.runtime.batch.many import Job, find_images, left_out, predict_many
     from abbe.runtime.package import read_package
-    from abbe.runtime.prompt_files import read_prompts
-    from abbe.runtime.tasks import ready_for_files
+    from abbe.runtime.predictors.prompt_files import read_prompts
+    from abbe.runtime.predictors.tasks import ready_for_files
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")

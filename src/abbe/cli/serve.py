@@ -70,7 +70,7 @@ examples:
 
 def _images(inputs: Sequence[str], out: Path) -> dict[Path, Path]:
     """The images that were named, without what was saved for them."""
-    from abbe.runtime.many import find_images
+    from abbe.runtime.batch.many import find_images
 
     found = find_images(inputs, out)
     images = {
@@ -135,7 +135,7 @@ def _of_package(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
             f"{path}: this is a {package.description.task} package, and points and boxes need a "
             "promptable one. Run it with 'abbe predict'"
         )
-    from abbe.runtime.promptable import PromptablePredictor
+    from abbe.runtime.predictors.promptable import PromptablePredictor
 
     first = PromptablePredictor(package)
     # A copy shares the networks and holds an image of its own.
@@ -180,7 +180,7 @@ class RunPredictor:
         Raises:
             InputError: A channel is missing.
         """
-        from abbe.runtime.channels import channels_for
+        from abbe.runtime.predictors.channels import channels_for
 
         if len(image.channels) == 1 and len(self._channels) == 3:
             return image.channels

@@ -21,7 +21,7 @@ from abbe.curves.trainings import (
     sha256_of_ids,
 )
 from abbe.datasets import Dataset, Record
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError
 from abbe.files import write_json
 from abbe.recipes.distill_rckd import (

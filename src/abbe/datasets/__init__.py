@@ -1,21 +1,25 @@
 """Labelled and unlabelled collections of images, their splits, and known public sets."""
 
-from abbe.datasets.bbbc038 import bbbc038
-from abbe.datasets.busi import busi
 from abbe.datasets.check import CheckReport, check
 from abbe.datasets.classes import class_counts, class_folder, class_numbers, require_classes
 from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
-from abbe.datasets.fetch import fetch
 from abbe.datasets.folder import folder
-from abbe.datasets.hc18 import hc18
 from abbe.datasets.inspection import image_notes
-from abbe.datasets.isic2017 import isic2017
-from abbe.datasets.known import KNOWN_SETS, known_sets
-from abbe.datasets.kvasir import kvasir
-from abbe.datasets.pathology_classes import bach, breakhis, chaoyang, nct_crc
-from abbe.datasets.pathology_nuclei import monuseg, nucls, pannuke
-from abbe.datasets.pathology_regions import bcss, glas
-from abbe.datasets.simulated import simulated_tissue
+from abbe.datasets.public.bbbc038 import bbbc038
+from abbe.datasets.public.busi import busi
+from abbe.datasets.public.fetch import fetch
+from abbe.datasets.public.hc18 import hc18
+from abbe.datasets.public.isic2017 import isic2017
+from abbe.datasets.public.known import KNOWN_SETS, known_sets
+from abbe.datasets.public.kvasir import kvasir
+from abbe.datasets.public.pathology_classes import bach, breakhis, chaoyang, nct_crc
+from abbe.datasets.public.pathology_nuclei import monuseg, nucls, pannuke
+from abbe.datasets.public.pathology_regions import bcss, glas
+from abbe.datasets.public.tissuenet import tissuenet
+from abbe.datasets.simulator.simulated import simulated_tissue
+from abbe.datasets.slides.tile_index import TileIndex, TileRules, index_tiles
+from abbe.datasets.slides.tile_picture import draw_tiles
+from abbe.datasets.slides.tiles import slide_tiles
 from abbe.datasets.splits import (
     assign_splits,
     choose_labelled,
@@ -24,10 +28,6 @@ from abbe.datasets.splits import (
     shuffled,
     split_groups,
 )
-from abbe.datasets.tile_index import TileIndex, TileRules, index_tiles
-from abbe.datasets.tile_picture import draw_tiles
-from abbe.datasets.tiles import slide_tiles
-from abbe.datasets.tissuenet import tissuenet
 
 __all__ = [
     "KNOWN_SETS",

@@ -9,7 +9,7 @@ from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channel
 from abbe.datasets.folder import listing
 from abbe.datasets.splits import require_whole_groups
 from abbe.errors import InputError
-from abbe.imaging.other_kinds import not_read
+from abbe.imaging.formats.other_kinds import not_read
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from abbe.datasets.thumbnail import thumbnail
 from abbe.errors import InputError
 from abbe.imaging import Image, matching, open_image, read_labels
-from abbe.imaging.label_checks import equals_image
+from abbe.imaging.labels.checks import equals_image
 from abbe.notebooks import card, counted
 
 SPLITS = ("train", "val", "test")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
-from abbe.imaging.label_names import MASK_NAMES, beside
-from abbe.imaging.labels import read_numbers
-from abbe.imaging.other_kinds import is_other_kind, not_read
+from abbe.imaging.formats.other_kinds import is_other_kind, not_read
+from abbe.imaging.labels.files import read_numbers
+from abbe.imaging.labels.names import MASK_NAMES, beside
 from abbe.tables import read_csv
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".

@@ -20,8 +20,8 @@ from abbe.datasets.collection import (
 from abbe.datasets.object_masks import MaskFiles, MaskFolder, RunLengths
 from abbe.errors import AbbeError, InputError
 from abbe.imaging import Image, Region
-from abbe.imaging.label_checks import doubts, equals_image
-from abbe.imaging.labels import read_label_file
+from abbe.imaging.labels.checks import doubts, equals_image
+from abbe.imaging.labels.files import read_label_file
 from abbe.imaging.normalisation import percentiles
 
 STRIP_BYTES = 64 << 20  # pixels in memory at a time, so that a slide can be checked too

@@ -15,8 +15,8 @@ from abbe.exporting.comparison import answer
 from abbe.exporting.folder import check_new_file
 from abbe.files import atomic_path
 from abbe.imaging import normalise
-from abbe.runtime.engine import open_engine
 from abbe.runtime.package import Package
+from abbe.runtime.package.engine import open_engine
 
 URL = "https://github.com/bioimage-io/spec-bioimage-io"
 

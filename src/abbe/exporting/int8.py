@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import MissingExtraError
-from abbe.runtime.signal_stack import signal_stack_kept
+from abbe.runtime.package.signal_stack import signal_stack_kept
 from abbe.telemetry import switch_off
 
 CALIBRATION_SIDE = 256

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from abbe.runtime.openvino_core import load_openvino
+from abbe.runtime.package.openvino_core import load_openvino
 
 
 def convert(onnx: Path) -> Any:

@@ -8,8 +8,8 @@ import numpy as np
 from abbe import scoring
 from abbe.exporting.comparison import Comparison, Probabilities, ProofImage, answer
 from abbe.exporting.progress import watched
-from abbe.runtime.instances import instances_from_maps
 from abbe.runtime.package import Figures, InstanceRule, Thresholds
+from abbe.runtime.postprocess.instances import instances_from_maps
 
 LARGEST_SIDE = 1024
 """Proof images are cut to their middle of at most so many px a side."""

@@ -12,10 +12,10 @@ from abbe.exporting.making import Making
 from abbe.exporting.progress import watched
 from abbe.exporting.promptable_parity import Answers, Reference, answers_of, iou
 from abbe.exporting.prove import Say
-from abbe.runtime.engine import Precision
 from abbe.runtime.package import Figures
-from abbe.runtime.promptable import PromptablePredictor
-from abbe.runtime.square import Square
+from abbe.runtime.package.engine import Precision
+from abbe.runtime.predictors.letterbox import Square
+from abbe.runtime.predictors.promptable import PromptablePredictor
 
 NAME = "openvino/int8"
 TURNS = 3

@@ -20,9 +20,9 @@ from abbe.exporting.promptable_int8 import add_int8_encoder
 from abbe.exporting.promptable_parity import ProofPicture, compare, references
 from abbe.exporting.prove import Int8
 from abbe.imaging import write_png
-from abbe.runtime.engine import EngineName
 from abbe.runtime.package import Package, Role, read_package
-from abbe.runtime.promptable import PromptablePredictor
+from abbe.runtime.package.engine import EngineName
+from abbe.runtime.predictors.promptable import PromptablePredictor
 
 IMAGE, EXPECTED = "test_image.png", "expected.npz"
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")

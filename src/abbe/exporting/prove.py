@@ -10,8 +10,8 @@ from abbe.exporting import openvino_files
 from abbe.exporting.comparison import Budget, Comparison, Proof, fit
 from abbe.exporting.int8 import WAYS, quantise
 from abbe.exporting.making import Making
-from abbe.runtime.engine import EngineName, Precision, open_engine
-from abbe.runtime.openvino_core import computes_bf16
+from abbe.runtime.package.engine import EngineName, Precision, open_engine
+from abbe.runtime.package.openvino_core import computes_bf16
 
 Int8 = Literal["auto", "required", "none"]
 Say = Callable[[str], None]

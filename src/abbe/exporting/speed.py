@@ -12,8 +12,8 @@ import numpy as np
 
 from abbe.errors import ConfigError
 from abbe.exporting.comparison import NAMES, Comparison
-from abbe.runtime.engine import Engine, EngineName, Precision, open_engine
 from abbe.runtime.package import Figures, Package
+from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
 
 REPEATS, FEWEST = 9, 3
 """Times that each setting is timed; the median counts."""

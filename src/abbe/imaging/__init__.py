@@ -2,7 +2,7 @@
 
 from abbe.imaging.channels import lacking, matching
 from abbe.imaging.image import Image, Region
-from abbe.imaging.labels import outlines, read_labels, write_labels
+from abbe.imaging.labels.files import outlines, read_labels, write_labels
 from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import AS_THEY_SAY, Reading, open_image

@@ -8,8 +8,8 @@ from pathlib import Path
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_shape
 from abbe.imaging.channels import renames_in
+from abbe.imaging.formats.plates import field_name
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
-from abbe.imaging.plates import field_name
 from abbe.imaging.units import SQUARE_TOLERANCE, printed, square
 
 SUPPORTED = (
@@ -151,31 +151,31 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
     kind = kind_of(path)
     with decoding(str(path)):
         if kind == "png":
-            from abbe.imaging.raster import open_png
+            from abbe.imaging.formats.raster import open_png
 
             contents = open_png(path)
         elif kind == "jpeg":
-            from abbe.imaging.raster import open_jpeg
+            from abbe.imaging.formats.raster import open_jpeg
 
             contents = open_jpeg(path)
         elif kind == "tiff":
-            from abbe.imaging.tiff import open_tiff
+            from abbe.imaging.formats.tiff import open_tiff
 
             contents = open_tiff(path, channels)
         elif kind == "zarr":
-            from abbe.imaging.ome_zarr import open_ome_zarr
+            from abbe.imaging.formats.ome_zarr import open_ome_zarr
 
             contents = open_ome_zarr(path)
         elif kind == "npy":
-            from abbe.imaging.numpy_files import open_npy
+            from abbe.imaging.formats.numpy_files import open_npy
 
             contents = open_npy(path, channels)
         elif kind == "openslide":
-            from abbe.imaging.openslide_files import open_openslide
+            from abbe.imaging.formats.openslide_files import open_openslide
 
             contents = open_openslide(path)
         else:
-            from abbe.imaging.numpy_files import open_npz
+            from abbe.imaging.formats.numpy_files import open_npz
 
             contents = open_npz(path, channels, npz_keys)
     check_shape(contents.shape, str(path))

@@ -14,7 +14,7 @@ import PIL.ImageFont
 
 from abbe.errors import InputError
 from abbe.files import atomic_path
-from abbe.imaging.labels import outlines
+from abbe.imaging.labels.files import outlines
 
 Colour = tuple[int, int, int]
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont

@@ -52,7 +52,7 @@ def turn_hv(maps: Tensor, turns: int, mirror: bool) -> Tensor:
 
     Args:
         maps: (…, 2, H, W) horizontal, vertical.
-        turns: Quarter turns against the clock, as `abbe.datasets.augment.Geometry` counts them.
+        turns: Quarter turns against the clock, as `augment.Geometry` counts them.
         mirror: Whether left and right are exchanged after turning.
 
     Returns:

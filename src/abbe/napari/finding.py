@@ -16,14 +16,15 @@ from abbe.napari.channels import Channel
 from abbe.napari.prompting import outline
 from abbe.napari.reader import PACKAGE, LayerData, features
 from abbe.napari.slices import Position, placement, slice_image
-from abbe.runtime.engine import Precision
-from abbe.runtime.executors import Inline
 from abbe.runtime.package import Package
-from abbe.runtime.prediction import Predictor, predictor, threads_for
-from abbe.runtime.prompt_files import ObjectPrompt
-from abbe.runtime.table import measure
-from abbe.runtime.work import Work
-from abbe.runtime.workers import useful_workers
+from abbe.runtime.package.engine import Precision
+from abbe.runtime.predictors.instances import Predictor, predictor
+from abbe.runtime.predictors.predict import threads_for
+from abbe.runtime.predictors.prompt_files import ObjectPrompt
+from abbe.runtime.tiling.executors import Inline
+from abbe.runtime.tiling.work import Work
+from abbe.runtime.tiling.workers import useful_workers
+from abbe.runtime.writing.table import measure
 
 PROMPTABLE = "promptable"
 """The task of packages that must be shown each object."""
@@ -117,7 +118,7 @@ def find(search: Search, advance: Callable[[float], None]) -> Found:
         advance: Told the share of the work that is newly done; what it raises ends the search.
 
     Raises:
-        AbbeError: All that `abbe.runtime.prediction.predictor` and `Predictor.run` raise, or
+        AbbeError: All that `abbe.runtime.predictor` and `Predictor.run` raise, or
             `abbe.napari.prompting.outline`.
     """
     if search.package.description.task == PROMPTABLE:

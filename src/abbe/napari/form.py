@@ -31,7 +31,7 @@ from abbe.napari.prompting import prompts_in
 from abbe.napari.reader import PACKAGE
 from abbe.napari.slices import Position, all_positions, pixel_size_of, shown_position
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.prompt_files import ObjectPrompt
+from abbe.runtime.predictors.prompt_files import ObjectPrompt
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

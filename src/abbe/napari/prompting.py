@@ -10,10 +10,10 @@ import numpy as np
 from abbe.errors import InputError
 from abbe.napari.channels import Channel
 from abbe.napari.slices import Position
-from abbe.runtime.engine import Precision
-from abbe.runtime.field import Labels
 from abbe.runtime.package import Package
-from abbe.runtime.prompt_files import ObjectPrompt
+from abbe.runtime.package.engine import Precision
+from abbe.runtime.predictors.prompt_files import ObjectPrompt
+from abbe.runtime.tiling.field import Labels
 
 if TYPE_CHECKING:
     from napari.layers import Points, Shapes
@@ -68,13 +68,13 @@ def outline(
         image: One slice, with the package's channels.
         prompts: What to ask for.
         advance: Told the share of the work that is newly done.
-        precision, threads: See `abbe.runtime.promptable.PromptablePredictor`.
+        precision, threads: See `abbe.runtime.predictors.promptable.PromptablePredictor`.
 
     Raises:
         AbbeError: All that the predictor raises.
     """
-    from abbe.runtime.promptable import PromptablePredictor
-    from abbe.runtime.prompted import as_field, prompted_labels
+    from abbe.runtime.predictors.promptable import PromptablePredictor
+    from abbe.runtime.predictors.prompted import as_field, prompted_labels
 
     ready = PromptablePredictor(package, precision=precision, threads=threads)
     return as_field(prompted_labels(ready, image, prompts, advance), len(prompts))

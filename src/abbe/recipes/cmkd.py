@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch, Batches
+from abbe.datasets.training.batches import Batch, Batches
 from abbe.errors import InputError
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 

@@ -12,9 +12,9 @@ from rich.progress import track
 
 from abbe import config, students, teachers
 from abbe.datasets import Dataset
-from abbe.datasets.embedded import EmbeddedBatches
 from abbe.datasets.pictures import MEMORY_LIMIT, Pictured, picture_records
-from abbe.datasets.prompted import PromptedBatches
+from abbe.datasets.training.embedded import EmbeddedBatches
+from abbe.datasets.training.prompted import PromptedBatches
 from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import choose_rule
@@ -29,8 +29,8 @@ from abbe.runs.folder import Run
 from abbe.runs.lost import Lost
 from abbe.sam import SAM, Facts
 from abbe.targets import TargetStore
-from abbe.teachers.sam import SamTeacher
-from abbe.teachers.sam_source import load_network
+from abbe.teachers.sam.source import load_network
+from abbe.teachers.sam.teacher import SamTeacher
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log
 from abbe.training.stage import Stage

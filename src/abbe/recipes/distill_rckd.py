@@ -13,8 +13,8 @@ from rich.progress import track
 
 from abbe import config, students
 from abbe.datasets import Dataset, Record, class_numbers
-from abbe.datasets.batches import Batches
-from abbe.datasets.prepare import Prepared, prepare
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Scaling
 from abbe.recipes.linear_probe import features_of

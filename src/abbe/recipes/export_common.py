@@ -20,8 +20,8 @@ from abbe.exporting.prove import Int8
 from abbe.exporting.write import Settings
 from abbe.imaging import Scaling, normalise, scaling_in_words
 from abbe.runs.folder import Run
-from abbe.runtime.grid import SAME_SCALE
 from abbe.runtime.package import Lineage, Normalisation, Standardised
+from abbe.runtime.tiling.grid import SAME_SCALE
 from abbe.students.standardisation import described
 
 _KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")

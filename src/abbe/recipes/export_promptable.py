@@ -10,7 +10,7 @@ import numpy as np
 import abbe
 from abbe import students
 from abbe.datasets import Record
-from abbe.datasets.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.exporting.promptable_parity import ProofPicture
 from abbe.exporting.promptable_write import write_promptable_package
 from abbe.imaging import choose_rule, three_channels

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 import abbe
 from abbe import config, losses, report, students
 from abbe.datasets import Dataset
-from abbe.datasets.batches import Batch
 from abbe.datasets.imagenet import ImageNet, Photographs, imagenet_folder
-from abbe.datasets.photograph_batches import PhotographBatches, WholePhotographs
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import ConfigError
 from abbe.files import write_json
 from abbe.recipes.distill_rckd import Session

@@ -13,9 +13,9 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch
-from abbe.datasets.embedded import EmbeddedBatches
-from abbe.datasets.prompted import PromptedBatches
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.embedded import EmbeddedBatches
+from abbe.datasets.training.prompted import PromptedBatches
 from abbe.recipes.masks import promptable
 from abbe.recipes.matching import Match, on_grid
 from abbe.sam import SAM

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from abbe import scoring
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.students import Classifier, UNet
 from abbe.students.predict import pad_to
 from abbe.tasks.answers import WATCHED

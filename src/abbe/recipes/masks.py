@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch
 from abbe.datasets.pictures import Pictured, fitted, nearest
 from abbe.datasets.pictures import resized as resized_picture
-from abbe.datasets.prompted import PromptedBatches, box_around, framed
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.prompted import PromptedBatches, box_around, framed
 from abbe.losses import promptable as mask_losses
 from abbe.recipes.prompting import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts

@@ -18,7 +18,7 @@ from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse
 from abbe.losses.projection import fit_projection
 from abbe.sam.layout import PATCH
 from abbe.targets import TargetStore
-from abbe.teachers.sam import SamTeacher
+from abbe.teachers.sam.teacher import SamTeacher
 
 MEASURED = 64
 """Embeddings that the teacher's mean, deviations and directions are taken from."""

@@ -21,7 +21,7 @@ from abbe.tasks import timing
 from abbe.tasks.prompted import PromptedModel, objects_of, score_prompted
 from abbe.tasks.scores import save_examples, save_scores, summarise
 from abbe.teachers.introduction import as_asked
-from abbe.teachers.sam import SamTeacher
+from abbe.teachers.sam.teacher import SamTeacher
 from abbe.training.fit import Fitted
 
 AFTER_FIRST = "student after stage 1"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.losses import promptable as mask_losses
 from abbe.sam import SAM, Prompts
 

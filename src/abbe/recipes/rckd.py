@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from abbe import losses
-from abbe.datasets.batches import Batch, Batches
+from abbe.datasets.training.batches import Batch, Batches
 from abbe.recipes.cmkd import maps_of
 from abbe.students import Classifier, LinearProbe, ResponseNetwork, UNet
 from abbe.training.stage import Metrics, Schedule, Stage, Term

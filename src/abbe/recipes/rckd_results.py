@@ -10,7 +10,7 @@ import abbe
 from abbe import config, datasets
 from abbe.datasets import Dataset
 from abbe.datasets.collection import SPLITS
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import choose_rule, three_channels
 from abbe.recipes.distill_rckd import Pretrained, Session, Trained, task_images
 from abbe.recipes.encoder_probes import initialisations_of

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import nn
 
 from abbe import losses
-from abbe.datasets.batches import Batches
+from abbe.datasets.training.batches import Batches
 from abbe.recipes.cmkd import boundary_term, supervised_term
 from abbe.training.stage import Metrics, Schedule, Stage
 

@@ -17,8 +17,8 @@ from abbe.teachers import Teacher
 if TYPE_CHECKING:
     from torch import nn
 
-    from abbe.datasets.batches import Batches
-    from abbe.datasets.prepare import Prepared
+    from abbe.datasets.training.batches import Batches
+    from abbe.datasets.training.prepare import Prepared
     from abbe.students import Standardisation
     from abbe.training.stage import Schedule
 
@@ -238,7 +238,7 @@ def build_batches(
     processes: int = 1,
 ) -> "Batches":
     """Random crops of the training images."""
-    from abbe.datasets.batches import Batches
+    from abbe.datasets.training.batches import Batches
 
     augmentation = training.augmentation
     return Batches(

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from abbe import config, students, teachers
 from abbe.datasets import Dataset
-from abbe.datasets.prepare import Prepared, prepare
+from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import Scaling

@@ -7,7 +7,7 @@ import numpy as np
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.foreign_text import shown
-from abbe.runtime.grid import SAME_SCALE, scale_between
+from abbe.runtime.tiling.grid import SAME_SCALE, scale_between
 
 
 def common(sizes: Iterable[float | None]) -> float | None:

@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from abbe.runtime.engine import Engine, open_engine
-    from abbe.runtime.instances import instances_from_maps
     from abbe.runtime.package import Package, PackageDescription, read_package, write_description
-    from abbe.runtime.prediction import predict
+    from abbe.runtime.package.engine import Engine, open_engine
+    from abbe.runtime.postprocess.instances import instances_from_maps
+    from abbe.runtime.predictors.instances import predictor
+    from abbe.runtime.predictors.predict import predict
 
 __all__ = [
     "Engine",
@@ -19,19 +20,21 @@ __all__ = [
     "instances_from_maps",
     "open_engine",
     "predict",
+    "predictor",
     "read_package",
     "write_description",
 ]
 
 _HOME = {
-    "Engine": "engine",
-    "Package": "package",
-    "PackageDescription": "package",
-    "instances_from_maps": "instances",
-    "open_engine": "engine",
-    "predict": "prediction",
-    "read_package": "package",
-    "write_description": "package",
+    "Engine": "package.engine",
+    "Package": "package.description",
+    "PackageDescription": "package.description",
+    "instances_from_maps": "postprocess.instances",
+    "open_engine": "package.engine",
+    "predict": "predictors.predict",
+    "predictor": "predictors.instances",
+    "read_package": "package.description",
+    "write_description": "package.description",
 }
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from abbe.imaging import Image
-    from abbe.runtime.engine import EngineName, Precision
-    from abbe.runtime.label_files import ZarrVersion
     from abbe.runtime.package import Package
-    from abbe.runtime.prompt_files import ObjectPrompt, Prompts
-    from abbe.runtime.timing import Timings
-    from abbe.runtime.work import Work
+    from abbe.runtime.package.engine import EngineName, Precision
+    from abbe.runtime.predictors.prompt_files import ObjectPrompt, Prompts
+    from abbe.runtime.tiling.timing import Timings
+    from abbe.runtime.tiling.work import Work
+    from abbe.runtime.writing.label_files import ZarrVersion
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"

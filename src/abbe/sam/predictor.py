@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.imaging.pointing import (
+from abbe.imaging.prompt_checks import (
     as_rgb,
     checked_box,
     checked_labels,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from abbe.errors import InputError
-from abbe.runtime.instances import instances_from_maps
+from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.scoring.instance import instance_scores
 
 CANDIDATES = tuple(k / 20 for k in range(1, 20))

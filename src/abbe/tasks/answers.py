@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from abbe import scoring, students
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
-from abbe.runtime.grid import Grid, scale_between
-from abbe.runtime.rescaling import to_shape, whole
+from abbe.runtime.tiling.grid import Grid, scale_between
+from abbe.runtime.tiling.rescaling import to_shape, whole
 from abbe.scoring import CLASSIFICATION_METRICS, REGION_METRICS, Metric
 from abbe.students import UNet
 

@@ -11,8 +11,8 @@ from abbe import scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, Scaling, normalise
-from abbe.runtime.instances import instances_from_maps
-from abbe.runtime.rescaling import reader, seen_at, to_shape
+from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
 from abbe.targets import TargetStore
 
 THRESHOLD_IMAGES = 48

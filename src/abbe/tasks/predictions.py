@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe import scoring
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.files import atomic_path
 from abbe.tasks.answers import Answers
 

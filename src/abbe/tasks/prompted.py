@@ -10,7 +10,7 @@ from rich.progress import track
 
 from abbe import scoring
 from abbe.datasets import Record
-from abbe.datasets.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.sam import SAM, Frame, Prompts
 from abbe.tasks.models import Thresholds

@@ -11,7 +11,7 @@ from torch import nn
 
 from abbe import scoring, students
 from abbe.datasets import Dataset, Record
-from abbe.datasets.prepare import Prepared
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import composite, normalise, percentile_limits

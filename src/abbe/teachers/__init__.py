@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from abbe.teachers.bioimageio import bioimageio
-from abbe.teachers.cellpose import cellpose
-from abbe.teachers.cellsam import cellsam
 from abbe.teachers.equivariance import Agreement, EquivarianceReport, check_equivariance
 from abbe.teachers.introduction import introduction
 from abbe.teachers.masks import masks
-from abbe.teachers.onnx import onnx
+from abbe.teachers.networks.bioimageio import bioimageio
+from abbe.teachers.networks.onnx import onnx
+from abbe.teachers.networks.torch_module import torch_module
 from abbe.teachers.plan import Plan, plan
+from abbe.teachers.programs.cellpose import cellpose
+from abbe.teachers.programs.cellsam import cellsam
 from abbe.teachers.run import run
-from abbe.teachers.sam import sam
+from abbe.teachers.sam.teacher import sam
 from abbe.teachers.teach import TeachReport, provenance_of, teach
 from abbe.teachers.teacher import Cost, CountedTeacher, Prediction, Teacher
-from abbe.teachers.torch_module import torch_module
 
 TEACHERS: dict[str, Callable[..., Teacher]] = {
     "masks": masks,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
-from abbe.runtime.prompt_files import MASK_SUFFIXES, mask_files
+from abbe.runtime.predictors.prompt_files import MASK_SUFFIXES, mask_files
 from abbe.teachers.teacher import Prediction, require_channels
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class MaskTeacher:
                 itself.
         """
         from abbe.imaging import read_labels
-        from abbe.imaging.label_checks import equals_image
+        from abbe.imaging.labels.checks import equals_image
 
         if id not in self._files:
             raise InputError(

@@ -49,7 +49,7 @@ class RunTeacher:
             InputError: the image lacks a channel, holds NaN, does not go with the scaling that the
                 network was trained with, or has no pixel size where the network has one.
         """
-        from abbe.runtime.rescaling import reader, seen_at, to_shape
+        from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
 
         provenance, channels = self.provenance, self.provenance.channels
         self._tell_unknown_pixel_size(image)

@@ -15,7 +15,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
 
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked

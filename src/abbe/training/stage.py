@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from abbe.datasets.batches import Batch
+from abbe.datasets.training.batches import Batch
 
 Metrics = dict[str, float]
 
@@ -105,7 +105,7 @@ class Stage:
     Attributes:
         name: shown in logs and reports.
         trains: the network.
-        batches: such as :class:`abbe.datasets.batches.Batches`.
+        batches: such as :class:`abbe.datasets.training.batches.Batches`.
         terms: summands of the loss.
         weighting: builds what joins the terms, from their names.
         schedule: steps and learning rate.

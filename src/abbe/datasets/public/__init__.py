@@ -1,0 +1,1 @@
+"""Known public data sets: their licences, and readers of their original layouts."""

@@ -1,0 +1,1 @@
+"""Simulated tissue with its true cells. Nothing here is real."""

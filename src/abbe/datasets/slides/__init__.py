@@ -1,0 +1,1 @@
+"""Tiles of whole slides as a data set."""

@@ -1,0 +1,1 @@
+"""From records to training batches; imported by training alone."""

@@ -1,0 +1,226 @@
+"""Training batches: batch k is a pure function of the seed and k.
+
+So a run that resumes at step k sees what it would have seen, the twin sees what the student saw,
+and each of several processes takes its own positions of the same batch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from abbe.datasets.training.augment import Geometry, change_light, draw_geometry
+from abbe.datasets.training.prepare import Prepared, StoredTarget
+from abbe.datasets.training.stain import COLOURS, change_colours, change_stains, draw_stain_change
+from abbe.errors import InputError
+from abbe.imaging import Region
+
+Batch = dict[str, torch.Tensor]
+"""A batch, with B samples of side S:
+
+- ``image`` (B, C, S, S) float32 in [0, 1], the student's channels; ``teacher_image`` likewise
+  for a live teacher, with geometry but no photometry; ``second_image`` likewise, another crop of
+  the same image with a photometry of its own, for contrastive terms;
+- ``label`` (B, S, S) int64 instances, −1 unknown; ``has_label`` (B,) bool;
+- ``target`` (B, K, S, S) float32 in [0, 1], or ``target_instances`` (B, S, S) int64;
+  ``has_target`` (B,) bool;
+- ``category`` (B,) int64, the image's class, where images have one;
+- ``valid`` (B, S, S) bool, False beyond the image's edge.
+"""
+
+
+class Batches:
+    """Random crops of prepared images; ``batches[k]`` is the batch of step ``k``."""
+
+    def __init__(
+        self,
+        images: Sequence[Prepared],
+        *,
+        sees: Sequence[str],
+        batch_size: int,
+        crop: int,
+        seed: int,
+        labelled_share: float = 0.5,
+        teacher_sees: Sequence[str] | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
+        flips: bool = True,
+        gamma: tuple[float, float] = (1.0, 1.0),
+        brightness: float = 0.0,
+        noise: float = 0.0,
+        blur: float = 0.0,
+        stain: float = 0.0,
+        colour: float = 0.0,
+        second_view: bool = False,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """Draw from ``images``; the labelled ones fill ``labelled_share`` of each batch.
+
+        Args:
+            images: training images, each with a label, a target or both.
+            sees: the student's channels.
+            batch_size: samples in a batch, over all processes.
+            crop: side of a crop in px.
+            seed: seed of crops, order and augmentation.
+            labelled_share: share of a batch drawn from labelled images where both kinds exist.
+            teacher_sees: channels of a live teacher, delivered as ``teacher_image``.
+            scale, flips, gamma, brightness, noise, blur: see `augment`.
+            stain, colour: strength of the changes in `stain`; the student must
+                see red, green and blue.
+            second_view: whether to deliver ``second_image``.
+            rank, processes: this process's number and how many share each batch.
+
+        Raises:
+            InputError: there are no images, the batch cannot be shared out evenly, or it has no
+                room for one of the two kinds.
+        """
+        if not images:
+            raise InputError("no training images: check the splits with 'abbe data check'")
+        if (stain or colour) and tuple(sees) != COLOURS:
+            raise InputError(
+                f"stain and colour change red, green and blue, but the student sees "
+                f"{', '.join(sees)}: set both to 0"
+            )
+        if batch_size % processes:
+            raise InputError(
+                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
+                f"choose a multiple of {processes}"
+            )
+        self.images = images
+        self.batch_size, self.crop, self.seed = batch_size, crop, seed
+        self.scale, self.flips = scale, flips
+        self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.stain, self.colour, self.second_view = stain, colour, second_view
+        self.rank, self.processes = rank, processes
+        self.teaches_live = teacher_sees is not None
+        self._student = [images[0].channels.index(name) for name in sees]
+        self._teacher = [images[0].channels.index(name) for name in teacher_sees or ()]
+        self._outputs = max(
+            (len(i.probability) for i in images if i.probability is not None), default=0
+        )
+        self._known = {
+            i: _known_pixels(image.label)
+            for i, image in enumerate(images)
+            if image.label is not None and (image.label >= 0).any()
+        }
+        self._labelled = list(self._known)
+        # A partly labelled image is in both: its unknown part is worth learning from too.
+        self._unlabelled = [i for i in range(len(images)) if self._known.get(i, ()) is not None]
+        share = labelled_share if self._labelled and self._unlabelled else bool(self._labelled)
+        self._first_unlabelled = round(batch_size * share)
+        if 0 < share < 1 and self._first_unlabelled in (0, batch_size):
+            missing = "unlabelled" if self._first_unlabelled else "labelled"
+            raise InputError(
+                f"training.labelled_share {share:g} of training.batch_size {batch_size} leaves no "
+                f"place for {missing} images: change one of them"
+            )
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process's part of the batch of ``step``."""
+        positions = range(self.rank, self.batch_size, self.processes)
+        samples = [self._sample(step, position) for position in positions]
+        return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def _sample(self, step: int, position: int) -> Batch:
+        random = np.random.default_rng([self.seed, step, position])
+        index = self._draw_image(step, position)
+        image = self.images[index]
+        known = self._known[index] if position < self._first_unlabelled else None
+        centre = None if known is None else tuple(known[random.integers(len(known))])
+        geometry = draw_geometry(
+            random, image.shape, self.crop, scale=self.scale, flips=self.flips, centre=centre
+        )
+        inside = _inside(geometry.box, image.shape)
+        pixels = geometry.intensities(_pad(image.crop(inside), geometry.box, inside, 0))
+        sample = {
+            "image": self._photometry(pixels, random),
+            "valid": geometry.labels(
+                _pad(np.ones(_size(inside), bool), geometry.box, inside, False)
+            ).bool(),
+            **self._label(image, geometry, inside),
+            **self._target(image, geometry, inside),
+        }
+        if self.teaches_live:
+            sample["teacher_image"] = pixels[self._teacher]
+        if image.category >= 0:
+            sample["category"] = torch.tensor(image.category)
+        if self.second_view:
+            sample["second_image"] = self._second_view(image, random)
+        return sample
+
+    def _photometry(self, pixels: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        """The student's channels, with other stain, colour and light."""
+        seen = pixels[self._student]
+        if self.stain:
+            seen = change_stains(seen, *draw_stain_change(random, self.stain))
+        if self.colour:
+            seen = change_colours(seen, random, self.colour)
+        return change_light(seen, random, **self.light)
+
+    def _second_view(self, image: Prepared, random: np.random.Generator) -> torch.Tensor:
+        geometry = draw_geometry(random, image.shape, self.crop, scale=self.scale, flips=self.flips)
+        inside = _inside(geometry.box, image.shape)
+        pixels = geometry.intensities(_pad(image.crop(inside), geometry.box, inside, 0))
+        return self._photometry(pixels, random)
+
+    def _draw_image(self, step: int, position: int) -> int:
+        """Every image of a pool comes once before any comes again, in an order drawn each time."""
+        first = self._first_unlabelled
+        labelled = position < first
+        pool = self._labelled if labelled else self._unlabelled
+        place, count = (
+            (position, first) if labelled else (position - first, self.batch_size - first)
+        )
+        epoch, place = divmod(step * count + place, len(pool))
+        order = np.random.default_rng([self.seed, 1 << 20, epoch, int(labelled)])
+        return pool[order.permutation(len(pool))[place]]
+
+    def _label(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
+        if image.label is None:
+            label = torch.full((self.crop, self.crop), -1)
+        else:
+            label = geometry.labels(_pad(_cut(image.label, inside), geometry.box, inside, -1))
+        return {"label": label, "has_label": torch.tensor(image.label is not None)}
+
+    def _target(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
+        target: Batch = {"has_target": torch.tensor(image.has_target or self.teaches_live)}
+        side = self.crop
+        if self._outputs:
+            target["target"] = torch.zeros(self._outputs, side, side)
+            if image.probability is not None:
+                maps = _pad(_cut(image.probability, inside), geometry.box, inside, 0)
+                target["target"] = geometry.intensities(maps) / 255
+        elif any(other.instances is not None for other in self.images):
+            target["target_instances"] = torch.full((side, side), -1)
+            if image.instances is not None:
+                maps = _pad(_cut(image.instances, inside), geometry.box, inside, -1)
+                target["target_instances"] = geometry.labels(maps)
+        return target
+
+
+def _known_pixels(label: np.ndarray) -> np.ndarray | None:
+    """Rows and columns of known pixels where a label is partial; None where all are known."""
+    if not (label < 0).any():
+        return None
+    return np.argwhere(label >= 0)
+
+
+def _inside(box: Region, shape: tuple[int, int]) -> Region:
+    return Region(box.top, box.left, min(box.bottom, shape[0]), min(box.right, shape[1]))
+
+
+def _size(region: Region) -> tuple[int, int]:
+    return region.bottom - region.top, region.right - region.left
+
+
+def _cut(array: np.ndarray | StoredTarget, region: Region) -> np.ndarray:
+    return array[..., region.top : region.bottom, region.left : region.right]
+
+
+def _pad(array: np.ndarray, box: Region, inside: Region, value: int | bool) -> np.ndarray:
+    """Fill a cut up to the whole box: an image smaller than the crop lies at the top left."""
+    below, beside = box.bottom - inside.bottom, box.right - inside.right
+    if not below and not beside:
+        return array
+    widths = [(0, 0)] * (array.ndim - 2) + [(0, below), (0, beside)]
+    return np.pad(array, widths, constant_values=value)

@@ -1,0 +1,1 @@
+"""The file formats of images, each in files of its own."""

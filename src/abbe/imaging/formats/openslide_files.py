@@ -1,0 +1,92 @@
+"""NDPI, MRXS and other slide formats, read through OpenSlide (``abbe[wsi]``)."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from abbe.errors import InputError, MissingExtraError
+from abbe.imaging.formats.raster import RGB
+from abbe.imaging.image import Contents, Levels, Region
+from abbe.imaging.units import length, number
+
+if TYPE_CHECKING:
+    import openslide
+
+_WHITE = "ffffff"
+
+
+def open_openslide(path: Path) -> Contents:
+    """Read a slide's properties: full resolution, red, green and blue of 8 bits.
+
+    Where nothing was scanned, the pixels have the background colour that the file states, else
+    white.
+
+    Raises:
+        MissingExtraError: OpenSlide is not installed.
+        InputError: The file is not a slide of the kind that its name says.
+    """
+    slide = _open(path)
+    width, height = slide.dimensions
+    vertical, horizontal = (
+        length(number(slide.properties.get(f"openslide.mpp-{axis}")), "um") for axis in "yx"
+    )
+    return Contents(
+        shape=(height, width),
+        channel_count=3,
+        dtype=np.dtype(np.uint8),
+        load=partial(OpenSlidePixels, path, 0),
+        channels=RGB,
+        pixel_size=None if vertical is None or horizontal is None else (vertical, horizontal),
+        coarser=partial(coarser_levels, path),
+    )
+
+
+def coarser_levels(path: Path) -> Levels:
+    """Shape (H, W) and loader of each level below the finest."""
+    sizes = _open(path).level_dimensions[1:]
+    return [
+        ((height, width), partial(OpenSlidePixels, path, level))
+        for level, (width, height) in enumerate(sizes, start=1)
+    ]
+
+
+class OpenSlidePixels:
+    """One level of a slide, held open."""
+
+    def __init__(self, path: Path, level: int) -> None:
+        self.slide, self.level = _open(path), level
+        colour = self.slide.properties.get("openslide.background-color") or _WHITE
+        self.background = np.frombuffer(bytes.fromhex(colour), np.uint8).astype(np.float32)
+
+    def read(self, region: Region, channels: Sequence[int]) -> np.ndarray:
+        """Pixels of ``region``, (len(channels), height, width)."""
+        factor = self.slide.level_downsamples[self.level]
+        corner = (round(region.left * factor), round(region.top * factor))
+        size = (region.right - region.left, region.bottom - region.top)
+        pixels = np.asarray(self.slide.read_region(corner, self.level, size))
+        alpha = pixels[..., 3:]
+        colours = pixels[..., :3]
+        if (alpha < 255).any():
+            share = alpha.astype(np.float32) / 255
+            colours = (colours * share + self.background * (1 - share)).round().astype(np.uint8)
+        return colours.transpose(2, 0, 1)[list(channels)]
+
+
+def _open(path: Path) -> "openslide.OpenSlide":
+    try:
+        import openslide
+    except ImportError as error:
+        raise MissingExtraError("openslide-python", "wsi", f"Reading {path.suffix} slides") from (
+            error
+        )
+    try:
+        return openslide.OpenSlide(path)
+    except openslide.OpenSlideError as error:
+        companion = " and the folder of the same name beside it" if path.suffix == ".mrxs" else ""
+        raise InputError(
+            f"{path}: OpenSlide cannot read it ({error}). Copy the file{companion} again, or "
+            "convert it to a pyramidal TIFF."
+        ) from error

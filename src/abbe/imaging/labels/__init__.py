@@ -1,0 +1,1 @@
+"""Label images: read, written, checked, and found by their names."""

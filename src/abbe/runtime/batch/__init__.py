@@ -1,0 +1,1 @@
+"""Many images: each lands whole, bad ones are listed, an interrupted run goes on."""

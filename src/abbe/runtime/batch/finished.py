@@ -1,0 +1,224 @@
+"""Which images are finished, as a file beside their results says, and what it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from abbe.errors import InputError
+from abbe.files import parse_json
+from abbe.imaging import Image
+from abbe.locks import alone, lock_beside
+from abbe.runtime.job import Job, Ready, Written
+from abbe.runtime.package import DESCRIPTION
+from abbe.runtime.predictors.prompt_files import ObjectPrompt
+
+LOG = "predicted.jsonl"
+"""One line for each finished image, in the folder of the results, and for results to replace."""
+
+Task = dict[str, Any]
+"""All that the results of an image depend on."""
+
+
+def task_of(
+    ready: Ready, job: Job, path: Path, image: Image, prompts: Sequence[ObjectPrompt]
+) -> Task:
+    """All that the results of an image depend on; a result of another task is not kept.
+
+    Args:
+        ready: What runs on it.
+        job: What is asked for every image.
+        path, image: The image.
+        prompts: What a promptable package is asked for.
+
+    Raises:
+        InputError: The image is removed meanwhile.
+    """
+    asked = {} if job.prompts is None else {"prompts": _digest(prompts)}
+    return {
+        "image": str(path.resolve()),
+        **_contents(path),
+        "megapixels": image.shape[0] * image.shape[1] / 1e6,
+        "pixel_size": image.pixel_size,
+        "channels": list(image.channels),
+        **settings_of(ready),
+        **asked,
+        "results": list(job.results),
+        "zarr_version": job.zarr_version,
+    }
+
+
+def settings_of(ready: Ready) -> dict[str, Any]:
+    """What makes the answers for two images those of one table."""
+    package = ready.package.folder / DESCRIPTION
+    return {
+        "package": hashlib.sha256(package.read_bytes()).hexdigest(),
+        "engine": ready.engine.engine,
+        "precision": ready.engine.precision,
+        "tile": ready.tile,
+    }
+
+
+def _digest(prompts: Sequence[ObjectPrompt]) -> str:
+    text = json.dumps([asdict(each) for each in prompts])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _contents(path: Path) -> dict[str, int]:
+    """Size and time of a file; of a folder those of its files, which the folder's own tell not."""
+    try:
+        if not path.is_dir():
+            status = path.stat()
+            return {"bytes": status.st_size, "modified": status.st_mtime_ns}
+        sizes, times = zip(*_files_below(path), strict=True)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: {error.filename} was removed while it was looked at. Start again when "
+            "nothing writes to it"
+        ) from error
+    return {"bytes": sum(sizes), "modified": max(times), "files": len(sizes)}
+
+
+def _files_below(folder: str | Path) -> Iterator[tuple[int, int]]:
+    """Bytes and time of change, ns, of every file."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back here
+                yield from _files_below(entry.path)
+            else:
+                status = entry.stat()
+                yield status.st_size, status.st_mtime_ns
+
+
+class Finished:
+    """The lines of the file; those that other processes add meanwhile are seen, too.
+
+    An image may come again, changed or with other settings, and so may another image of the same
+    name: what counts is who wrote a result last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, if there is one.
+
+        Raises:
+            InputError: A line is damaged.
+        """
+        self._path = path
+        self._read, self._count = 0, 0  # bytes, lines
+        self._last: dict[str, dict[str, Any]] = {}
+        self._writers: dict[tuple[str, str], dict[str, Any]] = {}
+        self._read_on()
+
+    def find(self, stem: str, task: Task) -> dict[str, Any] | None:
+        """The line of an earlier run of the same task, if nothing was written over its results.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            task: See `task_of`.
+        """
+        self._read_on()
+        lines = [self._writers.get((stem, result)) for result in task["results"]]
+        same = all(line is not None and _is_like(line["task"], task) for line in lines)
+        return lines[-1] if lines and same else None
+
+    def begin(self, stem: str, task: Task) -> None:
+        """Note that results of other tasks are about to be replaced: from now on they may be mixed.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            task: See `task_of`.
+        """
+        self._read_on()
+        earlier = (self._writers.get((stem, result)) for result in task["results"])
+        if any(line is not None and not _is_like(line["task"], task) for line in earlier):
+            self._append({"stem": stem, "replaced": task["results"]})
+
+    def add(
+        self,
+        stem: str,
+        name: str,
+        task: Task,
+        counts: str,
+        written: Written,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Note that the results of an image are written.
+
+        Args:
+            stem: The image's path below its folder, without ending.
+            name: The same with it.
+            task: See `task_of`.
+            counts: What is counted.
+            written: What became of the image.
+            notes: What was done or taken for granted when it was opened.
+        """
+        line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
+        if notes:
+            line["notes"] = list(notes)
+        if written.answer is not None:
+            line["answer"] = written.answer
+        self._append(line)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        # Names that are no UTF-8 hold surrogates: backslashes make JSON's own escapes of them.
+        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        with alone(lock_beside(self._path), wait=True), open(self._path, "a+b") as file:
+            _cut_short_line(file)
+            file.write(data)
+
+    def answers(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The answers that were given with these settings, by the images' names."""
+        self._read_on()
+        return {
+            line["name"]: line["answer"]
+            for line in self._last.values()
+            if "answer" in line and settings.items() <= line["task"].items()
+        }
+
+    def _read_on(self) -> None:
+        """Take the whole lines that have been added since; others may be about to write one."""
+        if not self._path.exists():
+            return
+        with open(self._path, "rb") as file:
+            file.seek(self._read)
+            added = file.read()
+        whole = added[: added.rfind(b"\n") + 1]
+        for text in whole.splitlines():
+            self._count += 1
+            try:
+                self._take(parse_json(text))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{self._path}: line {self._count} is damaged. Remove the file to start again"
+                ) from error
+        self._read += len(whole)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        for result in line.get("replaced", ()):
+            self._writers.pop((line["stem"], result), None)
+        if "replaced" in line:
+            return
+        task = line["task"]
+        if "stem" not in line:  # written before lines said which results are theirs
+            return
+        self._last[line["stem"]] = line
+        for result in task["results"]:
+            self._writers[line["stem"], result] = line
+
+
+def _cut_short_line(file: BinaryIO) -> None:
+    """Cut off what a killed run left of a line; only with the lock held."""
+    file.seek(0)
+    data = file.read()
+    if data and not data.endswith(b"\n"):
+        file.truncate(data.rfind(b"\n") + 1)
+
+
+def _is_like(task: Task, other: Task) -> bool:
+    """Whether two tasks differ in nothing but which results were asked for."""
+    return {**task, "results": None} == {**other, "results": None}

@@ -1,0 +1,222 @@
+"""Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from abbe.errors import ConfigError, PackageError
+from abbe.runtime.package.description import Package, Role
+from abbe.runtime.package.network_cache import default_cache
+from abbe.runtime.package.network_files import (
+    compile_network,
+    first_line,
+    idle_requests,
+    onnxruntime_session,
+)
+from abbe.runtime.package.openvino_core import computes_bf16, openvino_core
+
+EngineName = Literal["openvino", "onnxruntime"]
+Precision = Literal["fp32", "bf16", "int8"]
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network that is ready to run; several threads may call it at once.
+
+    Attributes:
+        engine, precision: what runs, and how it computes.
+        threads: processor threads that it uses in all.
+        streams: calls that it works on at the same time, each with its share of the threads.
+        notes: what was done otherwise than the package says, in sentences for people.
+    """
+
+    engine: EngineName
+    precision: Precision
+    threads: int
+    streams: int
+    notes: tuple[str, ...]
+    package: Package
+    _run: Callable[[np.ndarray], np.ndarray]
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """The network's own answer, float32: (B, K, H, W), or (B, K) for a classification.
+
+        Args:
+            batch: (B, C, H, W) float32, normalised; H and W multiples of the package's divisor.
+
+        Raises:
+            PackageError: The network fails, or its answer has another shape or is not finite.
+        """
+        description = self.package.description
+        sides = batch.shape[2:] if description.of_pixels else ()
+        expected = (len(batch), len(description.answers), *sides)
+        try:
+            logits = self._run(np.ascontiguousarray(batch, np.float32))
+        except Exception as error:  # each engine has errors of its own
+            raise PackageError(
+                f"{self.package.folder}: its network fails on an input of shape {batch.shape} "
+                f"({first_line(error)})"
+            ) from error
+        if logits.shape != expected:
+            raise PackageError(
+                f"{self.package.folder}: its network answers with an array of shape "
+                f"{logits.shape}, but package.json promises {expected}"
+            )
+        if not np.isfinite(logits.sum(dtype=np.float64)):
+            raise PackageError(
+                f"{self.package.folder}: its network answers with NaN or infinity; an empty mask "
+                f"would be wrong. Try --precision fp32 (this was {self.engine}, {self.precision})"
+            )
+        return logits
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Sigmoids of the logits of a segmentation's maps; softmax over classes.
+
+        Args and errors are those of `logits`; values lie in [0, 1].
+        """
+        logits = self.logits(batch)
+        if self.package.description.task == "segmentation":
+            return _sigmoid(logits)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
+
+    def __str__(self) -> str:
+        return f"{self.engine}, {self.precision}, {self.threads} threads"
+
+
+def open_engine(
+    package: Package,
+    *,
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    streams: int = 1,
+    cache: Path | None = None,
+) -> Engine:
+    """Load and compile the network of a package; a promptable one has two, and none of this kind.
+
+    Args:
+        package: The package.
+        engine: None for what the package says.
+        precision: None for what the package says. bf16 where only the package asks for it
+            becomes fp32 on hardware without it, with a note.
+        threads: None for what the package says, or else all cores.
+        streams: Calls to work on at the same time.
+        cache: Folder in which compiled networks are kept for the next start; None for
+            ``default_cache()``.
+
+    Raises:
+        ConfigError: An option is unknown or below 1, or the engine or the hardware cannot compute
+            in this precision.
+        PackageError: The package holds no such network, or it is damaged.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    description = package.description
+    if description.task == "promptable":
+        raise ConfigError(
+            f"{package.folder}: a promptable package needs prompts; it has no network that runs "
+            "on an image alone"
+        )
+    check_options(engine, precision, threads=threads, streams=streams)
+    told = description.engine
+    chosen = engine or told.engine
+    wanted = precision or (told.precision if chosen == told.engine else "fp32")
+    threads = threads or told.threads or os.cpu_count() or 1
+    streams = min(streams, threads)
+    if chosen == "onnxruntime":
+        if wanted != "fp32":
+            raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
+        run = _onnxruntime(package, threads // streams)
+        return Engine(chosen, wanted, threads, streams, (), package, run)
+    notes: tuple[str, ...] = ()
+    if wanted == "bf16" and not computes_bf16():
+        if precision == "bf16":
+            raise ConfigError("this processor does not compute in bf16: use --precision fp32")
+        wanted = "fp32"
+        notes = ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
+    run = _openvino(package, wanted, threads, streams, cache or default_cache())
+    return Engine(chosen, wanted, threads, streams, notes, package, run)
+
+
+def check_options(engine: str | None, precision: str | None, **counts: int | None) -> None:
+    """Refuse options that mean nothing, by their names; None is always allowed.
+
+    Raises:
+        ConfigError: An engine or precision is unknown, or a count is below 1.
+    """
+    for option, value in counts.items():
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} {value}: at least 1 is needed")
+    for option, value, known in (
+        ("engine", engine, get_args(EngineName)),
+        ("precision", precision, get_args(Precision)),
+    ):
+        if value is not None and value not in known:
+            raise ConfigError(f"{option} '{value}': known are {', '.join(known)}")
+
+
+def _openvino(
+    package: Package, precision: Precision, threads: int, streams: int, cache: Path
+) -> Callable[[np.ndarray], np.ndarray]:
+    model = _model_role(package, precision)
+    options = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+    }
+    compiled = compile_network(openvino_core(), package, model, options, cache)
+    _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
+    idle = idle_requests(compiled, streams)
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        request = idle.get()
+        try:
+            request.infer({0: batch}, share_inputs=True)
+            return np.array(request.get_output_tensor(0).data, np.float32)
+        finally:
+            idle.put(request)
+
+    return run
+
+
+def _model_role(package: Package, precision: Precision) -> Role:
+    if precision == "int8":
+        if not package.has("int8_xml"):
+            raise ConfigError(
+                f"{package.folder}: the package has no int8 network. Export it with --int8, "
+                "or use --precision fp32"
+            )
+        return "int8_xml"
+    return "openvino_xml" if package.has("openvino_xml") else "onnx"
+
+
+def _onnxruntime(package: Package, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    session = onnxruntime_session(package, "onnx", threads)
+    _check_ports(package, "onnx", len(session.get_inputs()), len(session.get_outputs()))
+    name = session.get_inputs()[0].name
+    return lambda batch: np.asarray(session.run(None, {name: batch})[0], np.float32)
+
+
+def _check_ports(package: Package, model: Role, inputs: int, outputs: int) -> None:
+    if (inputs, outputs) != (1, 1):
+        raise PackageError(
+            f"{package.folder}: the network ({model}) has {inputs} inputs and {outputs} outputs; "
+            "one of each is expected"
+        )
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(−x)), in place; clipped where float32 would overflow."""
+    np.clip(logits, -80.0, 80.0, out=logits)
+    np.negative(logits, out=logits)
+    np.exp(logits, out=logits)
+    logits += 1.0
+    return np.reciprocal(logits, out=logits)

@@ -1,0 +1,46 @@
+"""OpenVINO, safe to be called by several threads and to be interrupted."""
+
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from abbe.runtime.package.signal_stack import signal_stack_kept
+from abbe.telemetry import switch_off
+
+_FIRST = Lock()
+
+
+def load_openvino() -> Any:
+    """The module ``openvino``, loaded so that it does not report its use over the network."""
+    switch_off()
+    import openvino
+
+    return openvino
+
+
+def openvino_core() -> Any:
+    """An ``openvino.Core`` with its processor plugin loaded; see `signal_stack`.
+
+    The tables of element types in openvino 2026.4 are made when first looked into, by code that
+    gives up Python's lock on the way. A second thread that looks then waits for the table, with
+    Python's lock in hand, and the first for the lock: both wait for ever.
+    """
+    openvino = load_openvino()
+    with _FIRST:
+        tensor = openvino.Tensor(np.zeros(1, np.float32))
+        tensor.element_type.to_dtype()
+        _ = tensor.data
+    with signal_stack_kept():
+        core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor; elsewhere it quietly takes fp32."""
+    return "BF16" in _capabilities()
+
+
+def _capabilities() -> list[str]:
+    return openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -1,0 +1,1 @@
+"""What runs a package of each task on one image."""

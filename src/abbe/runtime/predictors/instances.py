@@ -1,0 +1,143 @@
+"""Run a package that finds objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Any, Unpack
+
+import numpy as np
+
+from abbe.imaging import Image
+from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
+from abbe.runtime.package import Package
+from abbe.runtime.predictors.opening import Opened, Running, open_for
+from abbe.runtime.tiling.cutting import check_tile, grid_of
+from abbe.runtime.tiling.grid import Grid
+from abbe.runtime.tiling.timing import Timings
+from abbe.runtime.tiling.work import Work
+from abbe.runtime.writing.results import Prediction, write_results
+
+
+class Predictor(Opened):
+    """A package that finds objects, ready to run."""
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """What it can write; the usual one first."""
+        return tuple(SUFFIXES)
+
+    @property
+    def counts(self) -> str:
+        """What it counts."""
+        return "objects"
+
+    def grid(self, image: Image) -> Grid:
+        """How an image is cut: see `grid_of`."""
+        return grid_of(image, self.package.description, self.tile)
+
+    def tiles(self, image: Image) -> int:
+        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        self.channels_of(image)
+        return len(self.grid(image).tiles)
+
+    def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
+        """One image, from its pixels to its files; how many objects it has."""
+        prediction = self.run(
+            image,
+            tools.pool,
+            tools.work,
+            keep_maps="probability" in job.results,
+            advance=tools.advance,
+            timings=tools.timings,
+        )
+        write_results(prediction, stem, job, tools.pool, 2 * self.workers, self.package.description)
+        return Written(prediction.labels.count)
+
+    def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
+        """Suffixes of the files that ``write`` leaves."""
+        return tuple(SUFFIXES[result] for result in results)
+
+    def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
+        """Each image's files tell all there is."""
+
+    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+        """The objects of an image, (H, W) int32."""
+        return self.run(image, tools.pool, tools.work).labels.read()
+
+    def run(
+        self,
+        image: Image,
+        pool: Executor,
+        work: Work,
+        *,
+        keep_maps: bool = False,
+        advance: Any = None,
+        timings: Timings | None = None,
+    ) -> Prediction:
+        """Find the objects of one image.
+
+        Args:
+            image: Any size; with the package's channels, or a single one where it sees one.
+            pool: Threads for the image's tiles.
+            work: Where tiles are kept until the results are written.
+            keep_maps: Whether probability maps are wanted too.
+            advance: Told the share of the work that is newly done.
+            timings: Where to add the time of each part.
+
+        Raises:
+            InputError: The image lacks a channel or its pixel size, or cannot be read.
+            PackageError: The network fails.
+        """
+        from abbe.runtime.tiling.field import Labels, Maps
+        from abbe.runtime.tiling.one_part import numbering_of_parts
+        from abbe.runtime.tiling.tiles import Rule, find_objects, network_maps
+
+        description = self.package.description
+        timings = timings or Timings()
+        channels = self.channels_of(image)
+        grid = self.grid(image)
+        with timings.measure("read"):
+            limits = description.normalisation.scaling.image_limits(image, channels)
+        numbering = find_objects(
+            grid,
+            network_maps(self.engine, image, channels, limits, grid, timings),
+            Rule(description.outputs, description.thresholds, description.instances),
+            work,
+            pool,
+            workers=self.workers,
+            keep_maps=keep_maps,
+            timings=timings,
+            advance=advance,
+        )
+        labels = Labels(grid, numbering, work)
+        if grid.coarser_image:
+            with timings.measure("instances"):
+                least = description.instances.minimum_area
+                parts = numbering_of_parts(labels, pool, 2 * self.workers, minimum_area=least)
+            labels = labels.of_parts(parts)
+        maps = Maps(grid, description.outputs, work) if keep_maps else None
+        return Prediction(image, labels, maps, channels, limits, grid, timings)
+
+
+def predictor(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Predictor:
+    """Make a segmentation package ready to run.
+
+    Args:
+        package: The package or its folder.
+        running: engine, precision, threads, tile, workers: see `Running`.
+
+    Raises:
+        ConfigError: The package is none for segmentation; tile, engine or precision do not fit it.
+        PackageError: It is damaged.
+    """
+    # What finds objects takes as long to import as the network to compile: both at once.
+    importing = Thread(target=import_module, args=("abbe.runtime.tiling.field",))
+    importing.start()
+    opened = open_for("segmentation", "finds objects", package, check_tile, **running)
+    importing.join()
+    return Predictor(*opened)

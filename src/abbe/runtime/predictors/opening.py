@@ -1,0 +1,97 @@
+"""What packages of every task share on the way from a folder to a network that runs."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from abbe.errors import ConfigError
+from abbe.imaging import Image
+from abbe.runtime.package import Package, PackageDescription, read_package
+from abbe.runtime.package.engine import Engine, EngineName, Precision, check_options, open_engine
+from abbe.runtime.predictors.channels import channels_for
+
+
+class Running(TypedDict, total=False):
+    """How a package is to be run; what is left out, or None, is as the package says or usual.
+
+    Attributes:
+        engine, precision, threads: See `open_engine`.
+        tile: Side of the network's windows, px.
+        workers: Tiles or small images in hand at a time; usually as many as there are cores.
+    """
+
+    engine: EngineName | None
+    precision: Precision | None
+    threads: int | None
+    tile: int | None
+    workers: int | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A package that is ready to run.
+
+    Attributes:
+        engine: The network.
+        tile: Side of the network's windows, px; a multiple of the package's divisor.
+        workers: How many tiles or small images are in hand at a time.
+    """
+
+    engine: Engine
+    tile: int
+    workers: int
+
+    @property
+    def package(self) -> Package:
+        """The package that the engine runs."""
+        return self.engine.package
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that the package sees; see `channels_for`."""
+        return channels_for(image, self.package.description.channels)
+
+    def __str__(self) -> str:
+        return f"{self.engine}, tile {self.tile} px"
+
+
+def open_for(
+    task: str,
+    purpose: str,
+    package: Package | str | os.PathLike[str],
+    check_tile: Callable[[PackageDescription, int], object],
+    **running: Unpack[Running],
+) -> tuple[Engine, int, int]:
+    """The network of a package of this task, the side of its tiles, and how many to work on.
+
+    Args:
+        task: What the package must be for.
+        purpose: What such packages do, for the message where it is not.
+        package: The package or its folder.
+        check_tile: Raises ConfigError where a tile does not fit the package.
+        running: How to run it.
+
+    Raises:
+        ConfigError: The package is of another task; tile, engine or precision do not fit it.
+        PackageError: It is damaged.
+    """
+    if not isinstance(package, Package):
+        package = read_package(package)
+    description = package.description
+    if description.task != task:
+        raise ConfigError(
+            f"{package.folder}: this is a {description.task} package; {task} packages are what "
+            f"{purpose}"
+        )
+    check_options(None, None, tile=running.get("tile"), workers=running.get("workers"))
+    tile = running.get("tile") or description.tile
+    check_tile(description, tile)
+    workers = running.get("workers") or os.cpu_count() or 1
+    engine = open_engine(
+        package,
+        engine=running.get("engine"),
+        precision=running.get("precision"),
+        threads=running.get("threads"),
+        streams=workers,
+    )
+    return engine, tile, workers

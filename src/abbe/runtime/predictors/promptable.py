@@ -1,0 +1,234 @@
+"""A promptable package with SAM's familiar calls, without torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from abbe.errors import InputError
+from abbe.imaging import choose_rule, three_channels
+from abbe.imaging.prompt_checks import (
+    as_rgb,
+    checked_box,
+    checked_labels,
+    checked_points,
+    in_rgb_order,
+)
+from abbe.runtime.package import Package, read_package
+from abbe.runtime.package.engine import EngineName, Precision
+from abbe.runtime.package.promptable_networks import open_networks
+from abbe.runtime.predictors.channels import channels_for
+from abbe.runtime.predictors.letterbox import Square
+
+if TYPE_CHECKING:
+    from abbe.imaging import Image
+
+THRESHOLD = 0.0
+"""Logits above are inside the mask."""
+_NO_POINT, _TOP_LEFT, _BOTTOM_RIGHT = -1.0, 2.0, 3.0
+"""Labels of points, besides 1 inside and 0 outside; a box is two points."""
+
+
+class PromptablePredictor:
+    """One image, and masks for any prompts on it.
+
+    The calls and their answers are those of segment-anything's ``SamPredictor``. What prompts
+    cannot mean is refused: SAM itself answers a point outside the image. A copy
+    (`copy.copy`) shares the networks and holds an image of its own; threads may use one each.
+
+    Args:
+        package: A promptable package or its folder.
+        engine: What runs its networks; None for what the package says.
+        precision: Of the encoder, fp32 or int8; None for what the package says.
+        threads: Processor threads; None for what the package says, or else all cores.
+        streams: Calls to compute at the same time, each with its share of the threads.
+        cache: Folder in which compiled networks are kept for the next start; None for the usual.
+
+    Raises:
+        ConfigError: The package is for another task, or the engine does not compute so.
+        PackageError: It is damaged.
+    """
+
+    def __init__(
+        self,
+        package: Package | str | os.PathLike[str],
+        *,
+        engine: EngineName | None = None,
+        precision: Precision | None = None,
+        threads: int | None = None,
+        streams: int = 1,
+        cache: Path | None = None,
+    ) -> None:
+        if not isinstance(package, Package):
+            package = read_package(package)
+        self.package = package
+        self.networks = open_networks(
+            package,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            streams=streams,
+            cache=cache,
+        )
+        self._image: tuple[Square, NDArray[np.float32]] | None = None
+
+    def set_image(
+        self, image: NDArray[np.generic], image_format: Literal["RGB", "BGR"] = "RGB"
+    ) -> None:
+        """Embed an image, for the prompts to come.
+
+        Args:
+            image: 8-bit (H, W, 3) RGB, as it is; (H, W, 4) RGBA, whose opacity is not looked at;
+                or (H, W) grey, which fills all three channels. Where the package sees a single
+                channel, grey may have any type and is stretched as in training.
+            image_format: The order of the colours, RGB, or BGR as OpenCV has them.
+
+        Raises:
+            InputError: The image has another form, or a side below 1 or above 20,000 px.
+            PackageError: The encoder fails.
+        """
+        self.reset_image()  # what cannot be embedded must not leave the last image behind
+        image = in_rgb_order(np.asarray(image), image_format)
+        if image.ndim == 2 and len(self.package.description.channels) == 1:
+            Square.of((image.shape[0], image.shape[1]), self.networks.side)  # refuses its size
+            self._embed(three_channels(image[None], "grey"))
+        else:
+            self._embed(as_rgb(image))
+
+    def set_channels(self, image: Image) -> None:
+        """Embed an opened image: the channels that the package sees, shown as in training.
+
+        Raises:
+            InputError: A channel is missing, the image cannot be read, or is too large.
+            PackageError: The encoder fails.
+        """
+        self.reset_image()
+        channels = self.channels_of(image)
+        Square.of(image.shape, self.networks.side)  # refuses its size before it is read
+        pixels = image.read(channels=channels)
+        colour = len(self.package.description.channels) == 3
+        if colour and len(channels) == 1 and pixels.dtype == np.uint8:
+            self._embed(as_rgb(pixels[0]))  # as colours would be, without stretching
+        else:
+            self._embed(three_channels(pixels, choose_rule("auto", len(channels))))
+
+    def channels_of(self, image: Image) -> tuple[str, ...]:
+        """The channels of an image that are shown: the package's, or the only one of a grey image.
+
+        Raises:
+            InputError: A channel is missing.
+        """
+        if len(image.channels) == 1 and len(self.package.description.channels) == 3:
+            return image.channels
+        return channels_for(image, self.package.description.channels)
+
+    def reset_image(self) -> None:
+        """Forget the image."""
+        self._image = None
+
+    def get_image_embedding(self) -> NDArray[np.float32]:
+        """The image's embedding (1, 256, side / 16, side / 16).
+
+        Raises:
+            InputError: No image has been set.
+        """
+        return self._set()[1]
+
+    def predict(
+        self,
+        point_coords: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask_input: ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[NDArray[np.bool_] | NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Answer one prompt: points, a box, an earlier mask, or several of these together.
+
+        Args:
+            point_coords: (P, 2) x and y in px of the image, 0 at the left and the top.
+            point_labels: (P,) 1 inside the object, 0 outside.
+            box: (4,) left, top, right, bottom in px.
+            mask_input: (1, side / 4, side / 4) logits of an earlier answer.
+            multimask_output: Three masks instead of one: whole, part, subpart.
+            return_logits: Logits instead of masks.
+
+        Returns:
+            Masks (M, H, W) bool, or logits float32; the IoU that the network expects of each (M,);
+            and logits (M, side / 4, side / 4), which a later call takes as ``mask_input``, one at
+            a time.
+
+        Raises:
+            InputError: No image has been set, no prompt was given, or a prompt lies outside the
+                image, has no area, or has another form.
+            PackageError: The decoder fails.
+        """
+        square, embedding = self._set()
+        if point_coords is None and point_labels is None and box is None and mask_input is None:
+            raise InputError("no prompt was given: there must be a point, a box or a mask")
+        points, labels = self._points(square, point_coords, point_labels, box)
+        side = 4 * self.networks.grid
+        inputs = {
+            "image_embeddings": embedding,
+            "point_coords": points[None],
+            "point_labels": labels[None],
+            "mask_input": np.zeros((1, 1, side, side), np.float32),
+            "has_mask_input": np.zeros(1, np.float32),
+        }
+        if mask_input is not None:
+            inputs["mask_input"] = _checked_mask(mask_input, side)
+            inputs["has_mask_input"] = np.ones(1, np.float32)
+        low, scores = self.networks.decode(inputs)
+        wanted = slice(1, None) if multimask_output else slice(0, 1)
+        low, scores = low[0, wanted], scores[0, wanted]
+        masks = square.logits(low) if return_logits else square.masks(low, THRESHOLD)
+        return masks, scores, low
+
+    def _embed(self, rgb: NDArray[np.uint8]) -> None:
+        square = Square.of((rgb.shape[0], rgb.shape[1]), self.networks.side)
+        self._image = square, self.networks.encode(square.image(rgb))
+
+    def _set(self) -> tuple[Square, NDArray[np.float32]]:
+        if self._image is None:
+            raise InputError("no image has been set: call set_image(image) first")
+        return self._image
+
+    def _points(
+        self,
+        square: Square,
+        coords: ArrayLike | None,
+        labels: ArrayLike | None,
+        box: ArrayLike | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Points and box as points (P, 2) and labels (P,); P is at least 1.
+
+        Where no box follows, SAM was trained with a point that is none.
+        """
+        if (coords is None) != (labels is None):
+            raise InputError("point_coords and point_labels must be given together")
+        places, meanings = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.float32)]
+        if coords is not None and labels is not None:
+            checked = checked_points(coords, square.size)
+            places.append(square.points(checked))
+            meanings.append(checked_labels(labels, len(checked)).astype(np.float32))
+        if box is not None:
+            places.append(square.points(checked_box(box, square.size).reshape(2, 2)))
+            meanings.append(np.array([_TOP_LEFT, _BOTTOM_RIGHT], np.float32))
+        else:
+            places.append(np.zeros((1, 2), np.float32))
+            meanings.append(np.array([_NO_POINT], np.float32))
+        return np.concatenate(places), np.concatenate(meanings)
+
+
+def _checked_mask(mask: ArrayLike, side: int) -> NDArray[np.float32]:
+    logits = np.asarray(mask, np.float32)
+    if logits.shape not in ((side, side), (1, side, side)) or not np.isfinite(logits).all():
+        raise InputError(
+            f"mask_input has the shape {logits.shape} or is not finite; logits (1, {side}, {side}) "
+            "of an earlier answer are needed"
+        )
+    return logits.reshape(1, 1, side, side)

@@ -1,0 +1,290 @@
+"""Find the objects of an image of any size, tile by tile, in memory bounded by tiles.
+
+Each tile goes through two steps: the network gives the maps of its core; then, once its neighbours
+have theirs, objects are found in core and halo. What a step computes is kept in `Work`, so an
+interrupted run goes on at the next tile. The steps of different tiles overlap in threads:
+networks, watersheds and decoders do not hold Python's lock.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+
+from abbe.imaging import Image
+from abbe.runtime.package import InstanceRule, Thresholds
+from abbe.runtime.package.engine import Engine
+from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.tiling.executors import in_order
+from abbe.runtime.tiling.grid import Grid, Tile, intersection
+from abbe.runtime.tiling.sampling import level_to_read, read_window
+from abbe.runtime.tiling.seams import (
+    Numbering,
+    Pieces,
+    crop,
+    number_objects,
+    pieces_of,
+    same_objects,
+)
+from abbe.runtime.tiling.timing import Timings
+from abbe.runtime.tiling.work import Work
+
+Advance = Callable[[float], None]
+"""Told the share of the tiles that is newly done."""
+
+MapsOf = Callable[[Tile], np.ndarray]
+"""A tile's window → (K, h, w) probabilities."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How maps become instances."""
+
+    outputs: tuple[str, ...]
+    thresholds: Thresholds
+    instances: InstanceRule
+
+    def apply(self, maps: np.ndarray, minimum_area: int) -> np.ndarray:
+        """(K, h, w) probabilities → (h, w) int32 instances."""
+        named = dict(zip(self.outputs, maps, strict=True))
+        return instances_from_maps(
+            named["foreground"],
+            named.get("boundary"),
+            threshold=self.thresholds.foreground,
+            boundary_threshold=self.thresholds.boundary,
+            minimum_area=minimum_area,
+        )
+
+
+def network_maps(
+    engine: Engine,
+    image: Image,
+    channels: tuple[str, ...],
+    limits: np.ndarray,
+    grid: Grid,
+    timings: Timings,
+) -> MapsOf:
+    """The maps of a tile by the network, whose window is read when asked for.
+
+    Of an image with a pyramid the coarsest level that is fine enough is read.
+
+    Raises:
+        InputError: The levels of the pyramid are damaged or do not fit each other.
+    """
+    source = level_to_read(image, grid)
+
+    def maps(tile: Tile) -> np.ndarray:
+        with timings.measure("read"):
+            window = read_window(source, channels, limits, grid, grid.window(tile))
+        with timings.measure("network"):
+            return engine.probabilities(window[None])[0]
+
+    return maps
+
+
+def find_objects(
+    grid: Grid,
+    maps_of: MapsOf,
+    rule: Rule,
+    work: Work,
+    pool: Executor,
+    *,
+    workers: int,
+    keep_maps: bool = False,
+    timings: Timings | None = None,
+    advance: Advance | None = None,
+) -> Numbering:
+    """Label every tile, and join what lies on seams.
+
+    Args:
+        grid: How the image is cut.
+        maps_of: Gives the maps of a tile's window.
+        rule: How maps become instances.
+        work: Where tiles are kept; labels of tile (r, c) under the name ``labels-r-c``.
+        pool: Threads.
+        workers: How many tiles to have in hand at a time.
+        keep_maps: Keep ``maps-r-c`` (K, h, w) of every core, else only as long as needed.
+        timings: Where to add the time of the step "instances".
+        advance: Told the progress.
+
+    Returns:
+        The objects of the image; labels stay in ``work``.
+    """
+    timings = timings or Timings()
+    job = _Job(grid, maps_of, rule, work, keep_maps, timings)
+    _run(job, pool, 2 * workers, advance or (lambda share: None))
+    measured = in_order(pool, job.measure, grid.tiles, 2 * workers)
+    pieces, matches = [], []
+    for place, (found, seams) in enumerate(measured):
+        pieces.append(found)
+        matches.extend((place, grid.number(other), pairs) for other, pairs in seams)
+    return number_objects(pieces, matches, rule.instances.minimum_area)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The two steps of a tile, and what they leave in the work."""
+
+    grid: Grid
+    maps_of: MapsOf
+    rule: Rule
+    work: Work
+    keep_maps: bool
+    timings: Timings
+
+    def compute_maps(self, tile: Tile) -> None:
+        maps = self.maps_of(tile)
+        core = crop(maps, self.grid.window(tile), self.grid.core(tile))
+        self.work.put(maps_name(tile), np.ascontiguousarray(core), compress=False)
+
+    def compute_labels(self, tile: Tile) -> None:
+        with self.timings.measure("instances"):
+            # Small objects may be parts of larger ones: they are left out once pieces are joined.
+            labels = self.rule.apply(self._assemble(tile), minimum_area=1)
+            small = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+            self.work.put(labels_name(tile), labels.astype(small), compress=True)
+
+    def measure(self, tile: Tile) -> tuple[Pieces, list[tuple[Tile, np.ndarray]]]:
+        """The tile's pieces, and its matches with the tiles to the right and below."""
+        with self.timings.measure("instances"):
+            labels, field = self.labels(tile), self.grid.field(tile)
+            seams = []
+            for other in (Tile(tile.row, tile.column + 1), Tile(tile.row + 1, tile.column)):
+                if other.row < len(self.grid.rows) and other.column < self.grid.width:
+                    there = self.labels(other), self.grid.field(other)
+                    seams.append((other, same_objects(labels, field, *there)))
+            return pieces_of(labels, field, self.grid.core(tile)), seams
+
+    def labels(self, tile: Tile) -> np.ndarray:
+        return self.work.get(labels_name(tile), compressed=True)
+
+    def has_maps(self, tile: Tile) -> bool:
+        return self.work.has(maps_name(tile), compressed=False)
+
+    def has_labels(self, tile: Tile) -> bool:
+        return self.work.has(labels_name(tile), compressed=True)
+
+    def forget_maps(self, tile: Tile) -> None:
+        if not self.keep_maps:
+            self.work.drop(maps_name(tile), compressed=False)
+
+    def _assemble(self, tile: Tile) -> np.ndarray:
+        """The maps of the tile's field, (K, h, w), from those of the cores that it touches."""
+        field = self.grid.field(tile)
+        shape = field.bottom - field.top, field.right - field.left
+        joined = np.empty((len(self.rule.outputs), *shape), np.float32)
+        for near in self.grid.around(tile):
+            core = self.grid.core(near)
+            shared = intersection(core, field)
+            stored = self.work.get(maps_name(near), compressed=False)
+            crop(joined, field, shared)[:] = crop(stored, core, shared)
+        return joined
+
+
+def _run(job: _Job, pool: Executor, most: int, advance: Advance) -> None:
+    """Take every tile through both steps, with at most ``most`` steps in hand at a time."""
+    progress = _Progress(job, advance)
+    running: dict[Future[None], tuple[Tile, bool]] = {}
+    try:
+        while True:
+            while len(running) < most and (step := progress.next_step()) is not None:
+                tile, has_maps = step
+                compute = job.compute_labels if has_maps else job.compute_maps
+                running[pool.submit(compute, tile)] = step
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                tile, has_labels = running.pop(future)
+                future.result()
+                if has_labels:
+                    progress.labelled(tile)
+                else:
+                    progress.mapped(tile)
+    finally:
+        for future in running:
+            future.cancel()
+        wait(running)
+
+
+class _Progress:
+    """Which step of which tile is due; each tile is looked at when its turn comes."""
+
+    def __init__(self, job: _Job, advance: Advance) -> None:
+        self._job, self._advance = job, advance
+        self._grid = job.grid
+        self._upcoming = iter(job.grid.tiles)
+        count = len(job.grid.tiles)
+        self._share = 1 / count
+        # A byte a tile, of which only those are touched whose turn has come: there may be millions.
+        self._has_maps, self._has_labels = np.zeros(count, bool), np.zeros(count, bool)
+        self._asked = np.zeros(count, bool)  # for its maps
+        self._lacking: set[Tile] = set()  # tiles that wait for maps
+        self._unmapped: deque[Tile] = deque()
+        self._ready: list[Tile] = []
+        advance(0.0)  # it has begun
+
+    def next_step(self) -> tuple[Tile, bool] | None:
+        """A tile, and whether it has its maps and waits for labels; None if nothing can be done."""
+        while not self._ready and not self._unmapped:
+            tile = next(self._upcoming, None)
+            if tile is None:
+                return None
+            self._take_up(tile)
+        if self._ready:  # first what frees maps
+            return self._ready.pop(), True
+        return self._unmapped.popleft(), False
+
+    def mapped(self, tile: Tile) -> None:
+        """The tile has its maps."""
+        self._has_maps[self._grid.number(tile)] = True
+        for near in self._grid.around(tile):
+            if near in self._lacking and self._all(near, self._has_maps):
+                self._lacking.remove(near)
+                self._ready.append(near)
+
+    def labelled(self, tile: Tile) -> None:
+        """The tile has its labels; maps that no tile needs any more are let go."""
+        self._has_labels[self._grid.number(tile)] = True
+        self._advance(self._share)
+        for near in self._grid.around(tile):
+            if self._all(near, self._has_labels):
+                self._job.forget_maps(near)
+
+    def _take_up(self, tile: Tile) -> None:
+        if self._job.has_labels(tile):  # of a run that was interrupted
+            self.labelled(tile)
+            return
+        for near in self._grid.around(tile):
+            number = self._grid.number(near)
+            if self._asked[number]:
+                continue
+            self._asked[number] = True
+            if self._job.has_maps(near):
+                self._has_maps[number] = True
+            else:
+                self._unmapped.append(near)
+        if self._all(tile, self._has_maps):
+            self._ready.append(tile)
+        else:
+            self._lacking.add(tile)
+
+    def _all(self, tile: Tile, marks: np.ndarray) -> bool:
+        return all(marks[self._grid.number(near)] for near in self._grid.around(tile))
+
+
+def maps_name(tile: Tile) -> str:
+    """Under which name the work keeps a tile's maps."""
+    return f"maps-{tile.row}-{tile.column}"
+
+
+def labels_name(tile: Tile) -> str:
+    """Under which name the work keeps a tile's labels."""
+    return f"labels-{tile.row}-{tile.column}"
+
+
+def classes_name(tile: Tile) -> str:
+    """Under which name the work keeps the class of each pixel of a tile's core."""
+    return f"classes-{tile.row}-{tile.column}"

@@ -1,0 +1,1 @@
+"""Results as files, read from tiles and never held as a whole."""

@@ -1,0 +1,161 @@
+"""The files that regions are written to."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from abbe.files import atomic_path
+from abbe.foreign_text import cells
+from abbe.imaging import Image, Region, class_colour
+from abbe.runtime.job import SUFFIXES, Job, Result, Tools
+from abbe.runtime.tiling.executors import in_order
+from abbe.runtime.tiling.field import ClassMap, Maps
+from abbe.runtime.tiling.grid import Grid, Tile
+
+
+@dataclass(frozen=True)
+class RegionPrediction:
+    """What a package finds in an image.
+
+    Attributes:
+        image: The image.
+        classes: The class of each pixel, read by region.
+        maps: The probability of each class, read by region; None where not to be kept.
+        channels: Channels of the image that the network saw, in its order.
+        limits: (C, 2) what becomes 0 and 1 of these.
+        grid: How it was cut.
+        background: Number of the class that is called so, which is not outlined; None without one.
+    """
+
+    image: Image
+    classes: ClassMap
+    maps: Maps | None
+    channels: tuple[str, ...]
+    limits: np.ndarray
+    grid: Grid
+    background: int | None
+
+
+def write_region_results(
+    prediction: RegionPrediction,
+    stem: Path,
+    job: Job,
+    tools: Tools,
+    most: int,
+    *,
+    minimum_area: int,
+) -> None:
+    """Write the files that are asked for, each whole or not at all.
+
+    Args:
+        prediction: What was found.
+        stem: Folder and name of the files, without suffix.
+        job: Which files.
+        tools: Threads.
+        most: How many pieces to have in hand at a time.
+        minimum_area: px of the network's pixel size; smaller areas are not outlined.
+    """
+    for result in job.results:
+        path = stem.with_name(stem.name + SUFFIXES[result])
+        with tools.timings.measure("write"):
+            _write(prediction, result, path, job, tools, most, minimum_area)
+
+
+def _write(
+    prediction: RegionPrediction,
+    result: Result,
+    path: Path,
+    job: Job,
+    tools: Tools,
+    most: int,
+    minimum_area: int,
+) -> None:
+    """One file; each writer is imported when it is asked for."""
+    classes, image, pool = prediction.classes, prediction.image, tools.pool
+    size = image.pixel_size
+    if result == "labels":
+        from abbe.runtime.writing.label_files import write_class_tiff
+
+        write_class_tiff(path, classes, pool, most, size)
+    elif result == "zarr":
+        from abbe.runtime.writing.label_files import write_label_zarr
+
+        write_label_zarr(path, classes, pool, most, size, job.zarr_version, classes.names)
+    elif result == "probability":
+        from abbe.runtime.writing.label_files import write_map_tiff
+
+        assert prediction.maps is not None  # kept, because they were asked for
+        write_map_tiff(path, prediction.maps, pool, most, size)
+    elif result == "table":
+        write_areas_by_class(path, class_areas(prediction, tools, most), classes.names, size)
+    elif result == "overview":
+        from abbe.runtime.writing.class_overview import write_class_overview
+
+        write_class_overview(
+            path,
+            image,
+            prediction.channels,
+            prediction.limits,
+            lambda region, step: classes.read(region)[::step, ::step],
+            classes.names,
+            pool,
+            most,
+            plain=prediction.background,
+        )
+    else:
+        _write_outlines(prediction, path, tools, most, minimum_area)
+
+
+def _write_outlines(
+    prediction: RegionPrediction, path: Path, tools: Tools, most: int, minimum_area: int
+) -> None:
+    from abbe.runtime.writing.areas import find_areas
+    from abbe.runtime.writing.geojson import Told, write_geojson
+    from abbe.runtime.writing.outlines import outlines
+
+    areas = find_areas(
+        prediction.classes, tools.pool, most,
+        minimum_area=minimum_area, skip=prediction.background,
+    )  # fmt: skip
+
+    def tell(area: int) -> Told:
+        number = int(areas.class_of[area])
+        return Told(prediction.classes.names[number], class_colour(number))
+
+    rings = outlines(areas.labels, tools.pool, most)
+    size = prediction.image.pixel_size
+    write_geojson(path, rings, pixel_size=size, kind="annotation", tell=tell)
+
+
+def class_areas(prediction: RegionPrediction, tools: Tools, most: int) -> np.ndarray:
+    """How many px of the image each class has, (K,) int64."""
+    classes, count = prediction.classes, len(prediction.classes.names)
+
+    def of_tile(tile: Tile) -> np.ndarray:
+        region: Region = classes.grid.image_core(tile)
+        if region.top >= region.bottom or region.left >= region.right:
+            return np.zeros(count, np.int64)  # the image is coarser than the network
+        return np.bincount(classes.core(tile).ravel(), minlength=count)
+
+    total = np.zeros(count, np.int64)
+    for part in in_order(tools.pool, of_tile, classes.grid.tiles, most):
+        total += part
+    return total
+
+
+def write_areas_by_class(
+    path: Path, areas: np.ndarray, names: Sequence[str], pixel_size: float | None
+) -> None:
+    """Write a CSV file, atomically: number, name, area in px and µm², share of the image."""
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        in_um = ["area_um2"] if pixel_size is not None else []
+        writer.writerow(["number", "class", "area_px", *in_um, "share"])
+        for number, (name, area) in enumerate(zip(names, areas.tolist(), strict=True)):
+            um = [f"{area * pixel_size**2:.8g}"] if pixel_size is not None else []
+            writer.writerow(cells([number, name, area, *um, f"{area / areas.sum():.6g}"]))

@@ -1,0 +1,1 @@
+"""Networks as teachers: ONNX, bioimage.io, torch modules."""

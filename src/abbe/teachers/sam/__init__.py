@@ -1,0 +1,1 @@
+"""The Segment Anything family as teachers: prompts, masks, and how they are joined."""
