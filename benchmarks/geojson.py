@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from abbe.runtime.package import InstanceRule, Thresholds
+from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.field import Labels
 from abbe.runtime.tiling.grid import Grid, Tile
-from abbe.runtime.tiling.tiles import Rule, find_objects, labels_name
+from abbe.runtime.tiling.tiles import find_objects, labels_name
 from abbe.runtime.tiling.work import Work
 from abbe.runtime.writing.contours import Rings
 from abbe.runtime.writing.geojson import write_geojson
@@ -43,7 +44,7 @@ def main() -> None:
         for tile in grid.tiles:
             work.put(labels_name(tile), discs(grid, tile), compress=True)
         started, cpu = time.perf_counter(), time.process_time()
-        rule = Rule(("foreground",), Thresholds(), InstanceRule(minimum_area=1))
+        rule = MapRule(("foreground",), Thresholds(), InstanceRule(minimum_area=1))
         numbering = find_objects(grid, never, rule, work, pool, workers=arguments.workers)
         joined = time.perf_counter() - started
         path = Path(name) / ("out.geojson.gz" if arguments.compressed else "out.geojson")

@@ -109,7 +109,8 @@ def in_child(task: dict[str, Any]) -> dict[str, Any]:
 
 def run_abbe(task: dict[str, Any]) -> dict[str, Any]:
     from abbe.imaging.opening import Reading
-    from abbe.runtime.batch.many import Job, find_images, predict_many
+    from abbe.runtime.batch.find_images import find_images
+    from abbe.runtime.batch.many import Job, predict_many
     from abbe.runtime.predictors.instances import predictor
 
     ready = predictor(

@@ -17,7 +17,7 @@ import torch
 
 from abbe import datasets, teachers
 from abbe.hardware import autocast_for, choose_precision
-from abbe.sam import SAM, Frame, Layout, Prompts, build_sam, named_layout
+from abbe.sam import SAM, Layout, Letterbox, Prompts, build_sam, named_layout
 from abbe.sam.grid import automatic_masks, grid_points
 
 CPU = torch.device("cpu")
@@ -109,8 +109,8 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
     """One 1024² image through the image encoder, and what that does to masks of 20 boxes."""
     layout = named_layout(name)
     ours, theirs = pair(layout)
-    frame = Frame.of((1024, 1024), 1024)
-    image = frame.image(picture(1024))[None]
+    letterbox = Letterbox.of((1024, 1024), 1024)
+    image = letterbox.image(picture(1024))[None]
     answers: dict[str, torch.Tensor] = {}
 
     def by_theirs() -> None:
@@ -129,7 +129,7 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
         arms[half] = partial(by_ours, half)
     seconds = in_turns(arms, repeats)
     corners = np.random.default_rng(0).uniform(0, 900, (20, 2))
-    boxes = Prompts(boxes=frame.boxes(np.hstack([corners, corners + 100])))
+    boxes = Prompts(boxes=letterbox.boxes(np.hstack([corners, corners + 100])))
     masks = {
         arm: ours.decode(embedding, boxes, multimask=False)[0] > 0
         for arm, embedding in answers.items()
@@ -156,10 +156,10 @@ def measure_grid(points: int, repeats: int) -> dict[str, Any]:
     layout = Layout("vit", width=64, depth=2, heads=2, global_layers=(1,))
     ours, theirs = pair(layout)
     shown = picture(1024)
-    frame = Frame.of((1024, 1024), 1024)
+    letterbox = Letterbox.of((1024, 1024), 1024)
     with torch.inference_mode():
-        embedding = ours.encode(frame.image(shown)[None])
-        some = frame.points(grid_points(8, frame.size))[:, None]
+        embedding = ours.encode(letterbox.image(shown)[None])
+        some = letterbox.points(grid_points(8, letterbox.size))[:, None]
         asked = Prompts(points=some, point_labels=torch.ones(64, 1, dtype=torch.int64))
         ratings = ours.attend(ours.prepare(embedding), asked).iou[:, 1:]
     middle = float(ratings.median())
@@ -167,11 +167,11 @@ def measure_grid(points: int, repeats: int) -> dict[str, Any]:
 
     def by_ours() -> None:
         with torch.inference_mode():  # the image is encoded too, as the other side does
-            fresh = ours.encode(frame.image(shown)[None])
+            fresh = ours.encode(letterbox.image(shown)[None])
         results["ours"] = automatic_masks(
             ours,
             fresh,
-            frame,
+            letterbox,
             points_per_side=points,
             minimum_iou=middle,
             minimum_stability=0.6,

@@ -331,7 +331,7 @@ def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp
         (["--tile", 64], "sees each image whole"),
         (["--precision", "int8"], "has no int8 encoder"),
         (["--precision", "bf16"], "does not run in bf16"),
-        (["--results", "probability"], "gives masks"),
+        (["--results", "probability"], "a promptable package gives labels"),
     ):
         assert command(*words, "--prompts", tmp_path / "p.csv", *option) == 1
         assert complaint in capsys.readouterr().err

@@ -16,7 +16,7 @@ from abbe.imaging import write_labels
 from abbe.recipes.promptable_results import AFTER_FIRST, ZERO_SHOT
 from abbe.report import tables
 from abbe.report.colours import colours_of
-from abbe.sam import Frame, Layout, build_sam, load_sam
+from abbe.sam import Layout, Letterbox, build_sam, load_sam
 from abbe.targets import TargetStore
 from abbe.tasks.prompted import (
     PromptedModel,
@@ -297,7 +297,7 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     assert np.array_equal(both, alone[0] | alone[1])
     scores = score_prompted({"teacher": model}, [record], progress=False)
     assert 0 <= scores.values("teacher", "dice")["2"] <= 1
-    assert Frame.of((50, 70), SIDE).resized == (46, 64)
+    assert Letterbox.of((50, 70), SIDE).resized == (46, 64)
 
 
 @pytest.mark.slow

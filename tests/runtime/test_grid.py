@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, Region, normalise
-from abbe.runtime.tiling.grid import Grid, scale_between, spans
+from abbe.imaging.windows import spans
+from abbe.runtime.tiling.grid import Grid, scale_between
 from abbe.runtime.tiling.sampling import read_window
 
 

@@ -5,6 +5,7 @@ import threading
 from functools import partial
 
 import numpy as np
+import platformdirs
 import pytest
 from made_packages import make_package
 
@@ -90,6 +91,19 @@ def test_a_cache_that_is_not_there_is_no_error(tmp_path):
 
 def test_tests_leave_the_users_cache_alone(tmp_path_factory):
     assert default_cache().is_relative_to(tmp_path_factory.getbasetemp())
+
+
+def test_without_a_choice_the_system_says_where_caches_are(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    asked = []
+
+    def user_cache_path(name, appauthor):
+        asked.append((name, appauthor))
+        return tmp_path / "Caches" / name
+
+    monkeypatch.setattr(platformdirs, "user_cache_path", user_cache_path)
+    assert default_cache() == tmp_path / "Caches" / "abbe" / "networks"
+    assert asked == [("abbe", False)]
 
 
 def test_what_a_killed_process_was_writing_is_not_read(tmp_path):

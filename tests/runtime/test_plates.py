@@ -13,7 +13,7 @@ from ome_zarr.writer import write_image, write_plate_metadata, write_well_metada
 from abbe.cli import main
 from abbe.errors import InputError
 from abbe.imaging import open_image, read_labels
-from abbe.runtime.batch.many import find_images
+from abbe.runtime.batch.find_images import find_images
 
 FIELDS = {"A1_0": 1, "A1_1": 2, "B2_0": 3}
 """By name, the seed of each field's picture."""

@@ -15,12 +15,12 @@ import tifffile
 from commands import abbe
 from made_packages import blobs, make_class_package, make_package
 
-from abbe.cli import predict as verb
+from abbe import progress
 from abbe.errors import InputError
 from abbe.imaging import read_labels
+from abbe.runtime.batch.find_images import find_images
 from abbe.runtime.batch.finished import Finished
-from abbe.runtime.batch.image_lock import in_hand
-from abbe.runtime.batch.many import find_images
+from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.package import Thresholds
 from abbe.runtime.predictors.predict import predict
 
@@ -156,7 +156,7 @@ def test_an_image_that_another_process_has_in_hand_is_left_to_it(package, tmp_pa
     hidden = out / ".slide.abbe"
     part = out / ".slide.labels.tif.77.part"
     words = "predict", package, slide.parent, "--out", out
-    with in_hand(hidden):
+    with image_lock(hidden):
         hidden.mkdir()
         (hidden / "maps-0-0.npy").touch()
         part.touch()
@@ -174,8 +174,8 @@ TAKE = """
 import os, sys
 from pathlib import Path
 from abbe.runtime.batch.finished import Finished
-from abbe.runtime.batch.image_lock import in_hand
-with in_hand(Path(sys.argv[1])):
+from abbe.runtime.batch.image_lock import image_lock
+with image_lock(Path(sys.argv[1])):
     print("taken", flush=True)
     sys.stdin.read()
 """
@@ -190,13 +190,13 @@ def test_a_lock_ends_with_its_process(tmp_path):
         assert process.stdout.readline() == "taken\n"
         with (
             pytest.raises(InputError, match=f"process {process.pid} on .* in hand"),
-            in_hand(folder),
+            image_lock(folder),
         ):
             pass
         process.kill()
         process.wait()
     assert names(folder.parent) == [".slide.abbe.lock"]
-    with in_hand(folder):
+    with image_lock(folder):
         assert str(os.getpid()) in (folder.parent / ".slide.abbe.lock").read_text()
     assert names(folder.parent) == []
 
@@ -253,7 +253,7 @@ def test_without_a_terminal_a_line_now_and_then(package, tmp_path, monkeypatch, 
     words = "predict", package, tmp_path / "in", "--workers", 1, "--out"
     assert abbe(*words, tmp_path / "quick") == 0
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(verb, "LINE_EVERY", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     assert abbe(*words, tmp_path / "slow") == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "predict: 3/3 images (100%), 2.png"

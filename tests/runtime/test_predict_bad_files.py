@@ -12,7 +12,7 @@ from made_packages import make_package
 from abbe.config.files import read_values
 from abbe.errors import ConfigError, InputError, PackageError, StoreError
 from abbe.imaging import Image, open_image
-from abbe.runtime.batch.many import find_images
+from abbe.runtime.batch.find_images import find_images
 from abbe.runtime.package import read_package
 from abbe.targets.index import read_index
 

@@ -20,7 +20,7 @@ from skimage.measure import regionprops_table
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image, read_labels
-from abbe.runtime.batch.many import find_images
+from abbe.runtime.batch.find_images import find_images
 from abbe.runtime.package import read_package
 from abbe.runtime.predictors.instances import predictor
 from abbe.runtime.predictors.predict import predict

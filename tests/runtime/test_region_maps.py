@@ -18,7 +18,7 @@ from abbe.imaging import open_image, read_labels
 from abbe.runtime.predictors.instances import predictor
 from abbe.runtime.predictors.predict import predict
 from abbe.runtime.predictors.regions import region_predictor
-from abbe.runtime.predictors.tasks import ready_for
+from abbe.runtime.predictors.tasks import open_predictor
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(package, tmp_path, monkeypa
         patch.setattr(label_files, "write_class_tiff", full)
         assert abbe(*words) == 1
     kept = list((tmp_path / "out" / ".a.abbe").glob("classes-*"))
-    assert len(kept) == ready_for(package).tiles(open_image(path))
+    assert len(kept) == open_predictor(package).tiles(open_image(path))
     before = {each.name: each.stat().st_mtime_ns for each in kept}
     with monkeypatch.context() as patch:
         patch.setattr(label_files, "write_class_tiff", full)

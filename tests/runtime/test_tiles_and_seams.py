@@ -13,9 +13,10 @@ from skimage import measure
 from tiled_maps import find, whole
 
 from abbe.runtime.package import InstanceRule, Thresholds
+from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.grid import Grid, Tile
 from abbe.runtime.tiling.seams import same_objects
-from abbe.runtime.tiling.tiles import Rule, find_objects, labels_name, maps_name
+from abbe.runtime.tiling.tiles import find_objects, labels_name, maps_name
 from abbe.runtime.tiling.work import Work
 
 
@@ -227,7 +228,7 @@ def test_tiles_of_a_huge_image_are_made_when_they_are_due():
             raise Killed
         return np.zeros((1, 512, 512), np.float32)
 
-    rule = Rule(("foreground",), Thresholds(), InstanceRule())
+    rule = MapRule(("foreground",), Thresholds(), InstanceRule())
     tracemalloc.start()
     started = time.process_time()
     with ThreadPoolExecutor(1) as pool, pytest.raises(Killed):

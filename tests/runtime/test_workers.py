@@ -11,10 +11,11 @@ from made_packages import blobs, make_package
 from abbe.errors import ConfigError, InputError
 from abbe.runtime.batch.many import Job, predict_many
 from abbe.runtime.package import read_package
+from abbe.runtime.package.engine import Engine
 from abbe.runtime.predictors import opening as running
 from abbe.runtime.predictors import tasks
 from abbe.runtime.predictors.predict import predict
-from abbe.runtime.predictors.tasks import ready_for_files
+from abbe.runtime.predictors.tasks import open_predictor_for
 from abbe.runtime.tiling.workers import useful_workers
 
 
@@ -62,9 +63,10 @@ def written(folder, count, side):
 def test_a_lone_tile_gets_all_cores(package, tmp_path, monkeypatch, count, side, streams):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     images = written(tmp_path / "images", count, side)
-    ready = ready_for_files(package, images)
+    ready = open_predictor_for(package, images)
+    assert isinstance(ready.engine, Engine)
     assert (ready.workers, ready.engine.threads, ready.engine.streams) == (streams, 4, streams)
-    asked = ready_for_files(package, images, workers=3)
+    asked = open_predictor_for(package, images, workers=3)
     assert asked.workers == 3
 
 
@@ -73,7 +75,7 @@ def test_a_broken_image_is_told_of_when_it_is_due(package, tmp_path):
     broken = tmp_path / "images" / "broken.png"
     broken.write_bytes(b"no picture")
     both = {broken: broken.relative_to(tmp_path), images[0]: images[0].relative_to(tmp_path)}
-    ready = ready_for_files(package, both)
+    ready = open_predictor_for(package, both)
     outcome = predict_many(ready, both, tmp_path / "out", Job())
     assert list(outcome.failed) == [str(broken)]
     assert list(outcome.done) == [str(images[0])]
@@ -110,14 +112,14 @@ def test_options_that_mean_nothing_are_refused_by_name(package, tmp_path, option
     images = written(tmp_path / "images", 1, 100)
     options: dict[str, Any] = {option: value}
     with pytest.raises(ConfigError, match=complaint):
-        ready_for_files(package, images, **options)
+        open_predictor_for(package, images, **options)
 
 
 def test_a_package_that_is_ready_takes_no_options(package):
-    ready = tasks.ready_for(package)
-    with pytest.raises(ConfigError, match="tile: this package is ready to run as it was opened"):
+    ready = tasks.open_predictor(package)
+    with pytest.raises(ConfigError, match="tile: this package runs as it was opened"):
         predict(ready, blobs(64, 64), tile=64)
-    with pytest.raises(ConfigError, match="precision: this package is ready"):
+    with pytest.raises(ConfigError, match="precision: this package runs"):
         predict(ready, blobs(64, 64), precision="fp32")
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.field import Labels
 from abbe.runtime.tiling.grid import Grid, Tile
-from abbe.runtime.tiling.tiles import Rule, find_objects
+from abbe.runtime.tiling.tiles import find_objects
 from abbe.runtime.tiling.work import Work
 
 OUTPUTS = ("foreground", "boundary")
@@ -35,7 +36,7 @@ def find(
         top, left, bottom, right = grid.window(tile)
         return padded[:, top:bottom, left:right]
 
-    rule = Rule(
+    rule = MapRule(
         OUTPUTS[: len(maps)],
         Thresholds(foreground=threshold),
         InstanceRule(minimum_area=minimum_area),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 
-from abbe.sam import Frame, Prompts
+from abbe.sam import Letterbox, Prompts
 from abbe.sam.grid import automatic_masks, grid_points
 
 SIZE = (150, 220)
@@ -35,28 +35,28 @@ def picture():
 
 @pytest.fixture(scope="module")
 def seen(networks, picture):
-    """The embedding, its frame, and a rating that about half of the masks reach."""
+    """The embedding, its letterbox, and a rating that about half of the masks reach."""
     sam, _ = networks
-    frame = Frame.of(SIZE, sam.side)
+    letterbox = Letterbox.of(SIZE, sam.side)
     with torch.inference_mode():
-        embedding = sam.encode(frame.image(picture)[None])
-        points = frame.points(grid_points(6, SIZE))[:, None]
+        embedding = sam.encode(letterbox.image(picture)[None])
+        points = letterbox.points(grid_points(6, SIZE))[:, None]
         asked = Prompts(points=points, point_labels=torch.ones(36, 1, dtype=torch.int64))
         ratings = sam.attend(sam.prepare(embedding), asked).iou[:, 1:]
     middle = ratings.flatten().sort().values[20:50]
     widest = int(middle.diff().argmax())  # between two ratings, not on one
-    return embedding, frame, float(middle[widest : widest + 2].mean())
+    return embedding, letterbox, float(middle[widest : widest + 2].mean())
 
 
 @pytest.mark.parametrize("box_nms", [0.7, 1.0])
 def test_masks_and_their_order_are_those_of_the_generator(networks, seen, picture, box_nms):
     sam, oracle = networks
-    embedding, frame, rating = seen
+    embedding, letterbox, rating = seen
     settings: dict[str, Any] = {"points_per_side": 6}
     ours = automatic_masks(
         sam,
         embedding,
-        frame,
+        letterbox,
         minimum_iou=rating,
         minimum_stability=0.5,
         box_nms=box_nms,
@@ -89,22 +89,24 @@ def test_masks_and_their_order_are_those_of_the_generator(networks, seen, pictur
 
 
 def test_the_number_decoded_together_changes_nothing(networks, seen):
-    embedding, frame, rating = seen
+    embedding, letterbox, rating = seen
     options: dict[str, Any] = {
         "points_per_side": 4,
         "minimum_iou": rating,
         "minimum_stability": 0.5,
     }
-    whole = automatic_masks(networks[0], embedding, frame, **options)
-    parts = automatic_masks(networks[0], embedding, frame, prompts_at_once=3, **options)
+    whole = automatic_masks(networks[0], embedding, letterbox, **options)
+    parts = automatic_masks(networks[0], embedding, letterbox, prompts_at_once=3, **options)
     assert len(whole) == len(parts) > 0
     for one, other in zip(whole, parts, strict=True):
         assert np.allclose(one.logits, other.logits, atol=1e-3)
 
 
 def test_a_rating_that_nothing_reaches_finds_nothing(networks, seen):
-    embedding, frame, _ = seen
-    assert automatic_masks(networks[0], embedding, frame, points_per_side=2, minimum_iou=99) == []
+    embedding, letterbox, _ = seen
+    assert (
+        automatic_masks(networks[0], embedding, letterbox, points_per_side=2, minimum_iou=99) == []
+    )
 
 
 def test_the_grid_lies_in_the_middles_of_equal_cells():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError
 from abbe.imaging import Image, write_png
-from abbe.runtime.batch.many import find_images
+from abbe.runtime.batch.find_images import find_images
 from abbe.serve import Session
 
 WIDTH, HEIGHT = 160, 120

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from abbe import datasets, teachers
 from abbe.errors import ConfigError, InputError, StoreError
 from abbe.imaging import Image, outlines
-from abbe.sam import Frame, Layout, Prompts, build_sam
+from abbe.sam import Layout, Letterbox, Prompts, build_sam
 from abbe.targets import TargetStore
 from abbe.teachers.sam.masks import prompts_at_once, soft_masks, window_of
 from abbe.teachers.sam.prompts import boxes_of
@@ -59,19 +59,19 @@ def test_the_foreground_is_the_union_of_the_soft_masks_that_one_gets_alone(weigh
     assert label is not None
     boxes = boxes_of(label.read())
     expected = np.zeros((64, 64), np.float32)
-    frame = Frame.of((64, 64), 64)
+    letterbox = Letterbox.of((64, 64), 64)
     from abbe.imaging import three_channels
 
     picture = three_channels(image().read(channels=CHANNELS), "fill_last")
     with torch.inference_mode():
-        embedding = teacher.network.encode(frame.image(picture)[None])
+        embedding = teacher.network.encode(letterbox.image(picture)[None])
         for box in boxes:
             logits, _ = teacher.network.decode(
-                embedding, Prompts(boxes=frame.boxes(box[None])), multimask=False
+                embedding, Prompts(boxes=letterbox.boxes(box[None])), multimask=False
             )
             top, left, bottom, right = window_of(box, (64, 64))
             window = np.s_[top:bottom, left:right]
-            soft = frame.masks(logits)[0, 0].sigmoid().numpy()[window]
+            soft = letterbox.masks(logits)[0, 0].sigmoid().numpy()[window]
             np.maximum(expected[window], soft, out=expected[window])
     assert np.allclose(foreground, expected, atol=1e-5)
     assert np.array_equal(instances > 0, foreground >= 0.5)
@@ -150,9 +150,9 @@ def test_a_soft_mask_is_cut_to_its_box_and_a_fifth_more():
 
 @pytest.mark.parametrize("boxes", [None, np.array([[5.0, 30, 31, 70], [0, 0, 90, 100]])])
 def test_a_part_of_a_mask_is_that_part_of_the_whole(boxes):
-    frame, logits = Frame.of((120, 90), 64), torch.randn(2, 16, 16)
-    whole = frame.masks(logits[:, None])[:, 0].sigmoid().numpy()
-    for index, (soft, top, left) in enumerate(soft_masks(logits, frame, boxes)):
+    letterbox, logits = Letterbox.of((120, 90), 64), torch.randn(2, 16, 16)
+    whole = letterbox.masks(logits[:, None])[:, 0].sigmoid().numpy()
+    for index, (soft, top, left) in enumerate(soft_masks(logits, letterbox, boxes)):
         window = whole[index, top : top + soft.shape[0], left : left + soft.shape[1]]
         assert np.allclose(soft, window, atol=1e-5)
         if boxes is None:
@@ -160,11 +160,11 @@ def test_a_part_of_a_mask_is_that_part_of_the_whole(boxes):
 
 
 def test_without_a_box_a_mask_is_drawn_within_its_own_and_not_at_all_if_empty():
-    frame, logits = Frame.of((640, 480), 64), torch.full((3, 16, 16), -4.0)
+    letterbox, logits = Letterbox.of((640, 480), 64), torch.full((3, 16, 16), -4.0)
     logits[1, 5:7, 4:8] = 4
     logits[2, :, 15] = 4  # in the padding right of the image
-    whole = frame.masks(logits[:, None])[1, 0].sigmoid().numpy()
-    ((soft, top, left),) = soft_masks(logits, frame, None)
+    whole = letterbox.masks(logits[:, None])[1, 0].sigmoid().numpy()
+    ((soft, top, left),) = soft_masks(logits, letterbox, None)
     assert soft.size < 0.2 * whole.size
     window = np.s_[top : top + soft.shape[0], left : left + soft.shape[1]]
     assert np.allclose(soft, whole[window], atol=1e-5)
@@ -238,16 +238,16 @@ def test_a_point_outside_belongs_to_its_object(weights, tmp_path):
     teacher = build(weights, minimum_iou=0.0, minimum_area=1, **options)
     picture = Image.from_array(image().read(), CHANNELS, None, "a")
     found = teacher.predict(picture, "a").maps["probability"][0]
-    frame = Frame.of((64, 64), 64)
+    letterbox = Letterbox.of((64, 64), 64)
     from abbe.imaging import three_channels
 
     seen = teacher.embedding(three_channels(image().read(channels=CHANNELS), "fill_last"))
     asked = Prompts(
-        points=frame.points([[[20.0, 20], [50, 50]]]), point_labels=torch.tensor([[1, 0]])
+        points=letterbox.points([[[20.0, 20], [50, 50]]]), point_labels=torch.tensor([[1, 0]])
     )
     with torch.inference_mode():
         logits, _ = teacher.network.decode(seen, asked, multimask=False)
-    whole = frame.masks(logits)[0, 0].sigmoid().numpy()
+    whole = letterbox.masks(logits)[0, 0].sigmoid().numpy()
     assert np.array_equal(found >= 0.5, whole >= 0.5)
     assert (found >= 0.5).any()
 

@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
-from abbe.teachers.tiles import Pixels, Sides, Tiling, run_in_tiles, windows
+from abbe.imaging.windows import spans
+from abbe.teachers.tiles import Pixels, Sides, Tiling, run_in_tiles
 
 
 def reader(pixels: np.ndarray) -> Pixels:
@@ -19,10 +20,11 @@ def reader(pixels: np.ndarray) -> Pixels:
 def test_windows_cover_every_pixel_once_with_their_halo(length: int, window: int, halo: int):
     if window < length and window <= 2 * halo:
         with pytest.raises(ConfigError, match=f"halo of {halo} px.*{window} px"):
-            windows(length, window, halo)
+            spans(length, window, halo)
         return
     covered = 0
-    for start, first, end in windows(length, window, halo):
+    for first, end, start, stop in spans(length, window, halo):
+        assert stop == min(start + window, length)
         assert first == covered
         assert end > first
         assert start >= 0

@@ -11,7 +11,7 @@ from helpers_of_training import lines_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from abbe.errors import AbbeError
-from abbe.training.log import Log, make_accelerator, progress_bar
+from abbe.training.log import Log, make_accelerator
 
 VALUES: dict[str, Any] = {"loss": 0.5, "terms": {"supervised": 0.25, "probability": 0.125}}
 
@@ -49,16 +49,6 @@ def test_tensorboard_holds_the_same_numbers(tmp_path: Path) -> None:
         "student/distil/terms/probability": [(10, 0.125)],
         "twin/distil/loss": [(20, 0.75)],
     }
-
-
-def test_where_training_stands_is_said_once_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    for shown in (True, False):
-        with progress_bar("student · distil", 30, 0, shown=shown) as bar:
-            bar.advance(10, "1.0 images/s")
-            bar.note("step 10 of 30")
-        said = capsys.readouterr()
-        assert ("step 10 of 30" in said.err) is shown
-        assert not said.out
 
 
 def test_nothing_leaves_the_machine_unasked(

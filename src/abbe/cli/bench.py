@@ -110,7 +110,7 @@ def _measure_promptable(arguments: BenchArguments, package: "Package") -> int:
 
 def _measure(arguments: BenchArguments, package: "Package") -> int:
     from abbe.imaging import Reading
-    from abbe.runtime.batch.many import find_images
+    from abbe.runtime.batch.find_images import find_images
     from abbe.runtime.bench.common import REPEATS
     from abbe.runtime.bench.picture import check_picture, draw
     from abbe.runtime.bench.speed import SIDE, bench

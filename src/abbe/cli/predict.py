@@ -1,10 +1,5 @@
 """``abbe predict``: run a package on images."""
 
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +8,7 @@ import tyro
 
 from abbe.cli.arguments import parse, say
 from abbe.errors import ConfigError
-from abbe.foreign_text import shown
+from abbe.progress import images_by_name
 
 if TYPE_CHECKING:
     from abbe.imaging import Reading
@@ -58,6 +53,7 @@ class PredictArguments:
     """Version of OME-Zarr for the result zarr."""
 
 
+# long: half of it is the text of --help
 def run(words: list[str]) -> int:
     """``abbe predict``; exit code 1 where an image failed."""
     description = """Find the objects of images with a package: PNG to whole slides, without torch.
@@ -88,10 +84,11 @@ examples:
       --pixel-size 0.25                       (for files that do not say)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5"""
     arguments = parse(PredictArguments, "predict", words, description)
-    from abbe.runtime.batch.many import Job, find_images, left_out, predict_many
+    from abbe.runtime.batch.find_images import find_images, left_out
+    from abbe.runtime.batch.many import Job, predict_many
     from abbe.runtime.package import read_package
     from abbe.runtime.predictors.prompt_files import read_prompts
-    from abbe.runtime.predictors.tasks import ready_for_files
+    from abbe.runtime.predictors.tasks import open_predictor_for
 
     if not arguments.images:
         raise ConfigError("no image was named: give files, folders or patterns")
@@ -100,7 +97,7 @@ examples:
         say(f"note: {line}")
     package = read_package(arguments.package)
     prompts = None if arguments.prompts is None else read_prompts(arguments.prompts)
-    ready = ready_for_files(
+    ready = open_predictor_for(
         package,
         images,
         _reading(arguments),
@@ -115,7 +112,7 @@ examples:
         say(note)
     results = arguments.results or ready.results[:1]
     job = Job(results, _reading(arguments), arguments.zarr_version, prompts)
-    with _progress(len(images)) as report:
+    with images_by_name("predict", len(images)) as report:
         outcome = predict_many(ready, images, arguments.out, job, report)
     say(outcome.summary())
     return 1 if outcome.failed else 0
@@ -130,45 +127,3 @@ def _reading(arguments: PredictArguments) -> "Reading":
             "they say: give one of them"
         )
     return Reading(arguments.channels, arguments.pixel_size, arguments.override_pixel_size)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, float], None]]:
-    """What tells of progress: a bar on the terminal, else a line now and then."""
-    if not sys.stderr.isatty():
-        yield _lines(total)
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("predict", total=total)
-
-        def report(name: str, share: float) -> None:
-            bar.update(task, advance=share, description=escape(shown(name)))
-
-        yield report
-
-
-LINE_EVERY = 10.0
-"""Seconds between lines of progress where there is no terminal; shorter runs have none."""
-
-
-def _lines(total: int) -> Callable[[str, float], None]:
-    """Prints how far it is to a log; threads may tell at the same time."""
-    lock, done, due = threading.Lock(), 0.0, time.monotonic() + LINE_EVERY
-
-    def report(name: str, share: float) -> None:
-        nonlocal done, due
-        with lock:
-            done += share
-            if time.monotonic() < due:
-                return
-            due = time.monotonic() + LINE_EVERY
-            images = int(done + 1e-6)  # shares of tiles add up to a little less
-            text = f"predict: {images}/{total} images ({done / total:.0%}), {name}"
-            print(shown(text), file=sys.stderr, flush=True)
-
-    return report

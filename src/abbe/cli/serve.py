@@ -70,7 +70,7 @@ examples:
 
 def _images(inputs: Sequence[str], out: Path) -> dict[Path, Path]:
     """The images that were named, without what was saved for them."""
-    from abbe.runtime.batch.many import find_images
+    from abbe.runtime.batch.find_images import find_images
 
     found = find_images(inputs, out)
     images = {

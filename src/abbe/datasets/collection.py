@@ -1,4 +1,4 @@
-"""What a data set is: named records, each an image that can be opened and perhaps a label."""
+"""Data sets: named records, each an image that can be opened and perhaps a label."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace

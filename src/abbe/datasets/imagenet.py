@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from rich.progress import track
 
 from abbe.datasets.classes import SUFFIXES
 from abbe.errors import InputError
+from abbe.progress import track
 
 SOLUTION = "LOC_val_solution.csv"
 """The publisher's file that says of which class each validation image is."""
@@ -163,7 +163,7 @@ def _flat(folder: Path, given: Path, classes: tuple[str, ...]) -> Photographs:
 def _in_folders(root: Path, folders: tuple[str, ...], progress: bool) -> Photographs:
     names: list[bytes] = []
     counts: list[int] = []
-    for folder in track(folders, f"listing {root.name}", disable=not progress):
+    for folder in track(folders, f"listing {root.name}", shown=progress):
         own = _images(root / folder)
         names += own
         counts.append(len(own))

@@ -1,4 +1,4 @@
-"""What one record holds, and everything that is wrong with it."""
+"""Looks into one record and lists everything that is wrong with it."""
 
 import hashlib
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from abbe.exporting.promptable_parity import Answers, Reference, answers_of, iou
 from abbe.exporting.prove import Say
 from abbe.runtime.package import Figures
 from abbe.runtime.package.engine import Precision
-from abbe.runtime.predictors.letterbox import Square
+from abbe.runtime.predictors.letterbox import Letterbox
 from abbe.runtime.predictors.promptable import PromptablePredictor
 
 NAME = "openvino/int8"
@@ -53,7 +53,7 @@ def add_int8_encoder(
     """
     (side, _) = making.facts["image_size"]
     model = openvino_files.convert(making.folder / "encoder.onnx")
-    squares = [Square.of(picture.shape[:2], side).image(picture) for picture in calibration]
+    squares = [Letterbox.of(picture.shape[:2], side).image(picture) for picture in calibration]
     tried: list[tuple[float, str, Figures]] = []
     for way in WAYS:
         openvino_files.save(quantise(model, squares, way), making.folder / "encoder-int8.xml")

@@ -1,4 +1,4 @@
-"""How large an image may claim to be: against the bytes in its file, and the memory that is free.
+"""Limits on the size of images: against the bytes in a file, and the memory that is free.
 
 A file of a few bytes can state any size, and compressed data can grow a thousandfold. Every reader
 asks here before it believes either.

@@ -1,4 +1,4 @@
-"""Which of an image's channels are those that are wanted, and new names for some of them."""
+"""Matches the channels of an image with those that are wanted, and renames them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Which dimension is which: of arrays without names, and of files that name theirs."""
+"""The order of dimensions: of arrays without names, and of files that name theirs."""
 
 from collections.abc import Sequence
 

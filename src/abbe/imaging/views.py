@@ -1,4 +1,4 @@
-"""What a file says about its pixels, done while they are read: turned, inverted, converted."""
+"""Turns, inverts and converts pixels while they are read, as the file says."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -18,7 +18,7 @@ from abbe.napari.reader import PACKAGE, LayerData, features
 from abbe.napari.slices import Position, placement, slice_image
 from abbe.runtime.package import Package
 from abbe.runtime.package.engine import Precision
-from abbe.runtime.predictors.instances import Predictor, predictor
+from abbe.runtime.predictors.instances import InstancePredictor, predictor
 from abbe.runtime.predictors.predict import threads_for
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.executors import Inline
@@ -118,7 +118,7 @@ def find(search: Search, advance: Callable[[float], None]) -> Found:
         advance: Told the share of the work that is newly done; what it raises ends the search.
 
     Raises:
-        AbbeError: All that `abbe.runtime.predictor` and `Predictor.run` raise, or
+        AbbeError: All that `abbe.runtime.predictor` and `InstancePredictor.run` raise, or
             `abbe.napari.prompting.outline`.
     """
     if search.package.description.task == PROMPTABLE:
@@ -194,7 +194,7 @@ def _workers(search: Search) -> int:
 
 
 def _find_in(
-    ready: Predictor, search: Search, position: Position, advance: Callable[[float], None]
+    ready: InstancePredictor, search: Search, position: Position, advance: Callable[[float], None]
 ) -> Found:
     names = search.package.description.channels
     image = slice_image(names, search.channels, position, search.pixel_size)

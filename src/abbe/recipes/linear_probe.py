@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from abbe import scoring
 from abbe.datasets.training.prepare import Prepared
+from abbe.imaging.windows import pad_to
 from abbe.students import Classifier, UNet
-from abbe.students.predict import pad_to
 from abbe.tasks.answers import WATCHED
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)

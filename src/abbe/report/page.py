@@ -43,6 +43,7 @@ class Figure(NamedTuple):
     svg: Markup
 
 
+# long: the parts of the page, in the order in which they are read
 def render_page(run: Run) -> str:
     """The whole report as one HTML text that needs no other file and no network."""
     summary = run.summary

@@ -1,4 +1,4 @@
-"""What is asked for every image, and what a package of any task does with one."""
+"""The job to do with every image, and the protocol of what does it: `Predictor`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class AnyEngine(Protocol):
         ...
 
 
-class Ready(Protocol):
+class Predictor(Protocol):
     """A package that is ready to run, whatever its task."""
 
     @property

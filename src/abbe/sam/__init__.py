@@ -5,11 +5,11 @@ is new is the order of work: many prompts on one image share what they can, and 
 only where they are asked for.
 """
 
+from abbe.sam.checks import require_finite
 from abbe.sam.decoder import Attended
-from abbe.sam.finite import require_finite
-from abbe.sam.frame import Frame
 from abbe.sam.grid import Found, automatic_masks
 from abbe.sam.layout import LAYOUTS, Layout, named_layout
+from abbe.sam.letterbox import Letterbox
 from abbe.sam.model import SAM, build_sam, network
 from abbe.sam.predictor import PromptablePredictor
 from abbe.sam.prompts import Prompts
@@ -23,9 +23,9 @@ __all__ = [
     "Attended",
     "Facts",
     "Found",
-    "Frame",
     "ImageTokens",
     "Layout",
+    "Letterbox",
     "PromptablePredictor",
     "Prompts",
     "automatic_masks",

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from abbe.errors import InputError
-from abbe.sam.frame import DEVIATION, MEAN
+from abbe.imaging.promptable.letterbox import DEVIATION, MEAN
 from abbe.sam.layout import LAYOUTS, Layout
 
 _WRAPPERS = ("module.", "sam.")

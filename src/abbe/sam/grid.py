@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import nms
 
+from abbe.sam.checks import require_finite
 from abbe.sam.decoder import wanted
-from abbe.sam.finite import require_finite
-from abbe.sam.frame import THRESHOLD, Frame
+from abbe.sam.letterbox import THRESHOLD, Letterbox
 from abbe.sam.model import SAM
 from abbe.sam.prompts import Prompts
 
@@ -76,7 +76,7 @@ def grid_points(points_per_side: int, size: tuple[int, int]) -> NDArray[np.float
 def automatic_masks(
     sam: SAM,
     embedding: Tensor,
-    frame: Frame,
+    letterbox: Letterbox,
     *,
     points_per_side: int = 32,
     minimum_iou: float = 0.88,
@@ -89,7 +89,7 @@ def automatic_masks(
     Args:
         sam: the network.
         embedding: (1, 256, h, w) of the image.
-        frame: the image's place in the network's square.
+        letterbox: the image's place in the network's square.
         points_per_side: of the grid.
         minimum_iou: masks that the network rates no better are dropped.
         minimum_stability: masks less stable are dropped.
@@ -102,13 +102,13 @@ def automatic_masks(
     Raises:
         InputError: the network's ratings or masks hold NaN or infinite values.
     """
-    points = grid_points(points_per_side, frame.size)
+    points = grid_points(points_per_side, letterbox.size)
     tokens = sam.prepare(embedding)
     found = []
     for start in range(0, len(points), prompts_at_once):
         some = points[start : start + prompts_at_once]
         asked = Prompts(
-            points=frame.points(some)[:, None].to(embedding.device),
+            points=letterbox.points(some)[:, None].to(embedding.device),
             point_labels=torch.ones(len(some), 1, dtype=torch.int64, device=embedding.device),
         )
         attended = sam.attend(tokens, asked)
@@ -120,7 +120,7 @@ def automatic_masks(
             logits = sam.draw(attended, rows, multimask=True)[rated[rows]]
             require_finite(logits, "masks")
             owners = torch.nonzero(rated)[:, 0].tolist()
-            stable = _stable(logits, ratings[rated], frame, some[owners], minimum_stability)
+            stable = _stable(logits, ratings[rated], letterbox, some[owners], minimum_stability)
             found += stable
     return _best(found, box_nms)
 
@@ -128,13 +128,13 @@ def automatic_masks(
 def _stable(
     logits: Tensor,
     ratings: Tensor,
-    frame: Frame,
+    letterbox: Letterbox,
     points: NDArray[np.float64],
     minimum: float,
 ) -> Iterator[Found]:
     """Those of the masks (K, l, l) that are stable, at the image's size, cut to their boxes."""
     for one, rating, point in zip(logits, ratings.tolist(), points, strict=True):
-        full = frame.masks(one[None, None].float())[0, 0]
+        full = letterbox.masks(one[None, None].float())[0, 0]
         inner = int((full > THRESHOLD + STABILITY_OFFSET).sum())
         outer = int((full > THRESHOLD - STABILITY_OFFSET).sum())
         if outer == 0 or inner / outer < minimum:

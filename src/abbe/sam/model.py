@@ -15,8 +15,8 @@ from abbe.sam.vit import ImageEncoderViT
 class SAM(nn.Module):
     """Masks for prompts (Segment Anything, arXiv 2304.02643).
 
-    Parameters have the names of the original checkpoints. ``Frame`` brings images and prompts into
-    the square the network sees, and masks back.
+    Parameters have the names of the original checkpoints. ``Letterbox`` brings images and prompts
+    into the square the network sees, and masks back.
 
     Args:
         image_encoder: maps (B, 3, side, side) to (B, 256, side / 16, side / 16).
@@ -43,7 +43,7 @@ class SAM(nn.Module):
         if images.ndim != 4 or images.shape[1:] != (3, self.side, self.side):
             raise InputError(
                 f"images have the shape {tuple(images.shape)}; this network takes "
-                f"(B, 3, {self.side}, {self.side}), which Frame makes of any image"
+                f"(B, 3, {self.side}, {self.side}), which Letterbox makes of any image"
             )
         return self.image_encoder(images)
 

@@ -20,9 +20,9 @@ class Prompts:
     """N prompts, each of points, a box, a mask, or several of these together.
 
     Args:
-        points: (N, P, 2) x and y in pixels of the square that the encoder saw (``Frame.points``).
+        points: (N, P, 2) x and y in px of the square that the encoder saw (``Letterbox.points``).
         point_labels: (N, P) 1 foreground, 0 background, −1 no point.
-        boxes: (N, 4) left, top, right, bottom in the same pixels (``Frame.boxes``).
+        boxes: (N, 4) left, top, right, bottom in the same pixels (``Letterbox.boxes``).
         masks: (N, 1, 4h, 4w) logits of an earlier answer, for an embedding of h × w.
 
     Raises:

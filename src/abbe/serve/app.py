@@ -58,6 +58,7 @@ class _Unsaved(_Body):
     edition: str | None = None
 
 
+# long: the addresses that are answered, each a few lines that share the session
 def application(session: Session) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 

@@ -18,7 +18,7 @@ from abbe.errors import InputError
 from abbe.files import atomic_path, remove_stale_parts, stale_parts
 from abbe.imaging import Image, choose_rule, open_image, three_channels
 from abbe.imaging.labels.files import labels_as_png
-from abbe.imaging.prompt_checks import checked_box, checked_labels, checked_points
+from abbe.imaging.promptable.prompt_checks import checked_box, checked_labels, checked_points
 from abbe.serve.coco import AnnotationFile, Object, check_counts, counts_of, mask_of
 
 LARGEST_SHOWN = 1600

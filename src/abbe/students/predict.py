@@ -2,23 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from abbe.errors import InputError
+from abbe.imaging.windows import pad_to, spans
 from abbe.students.unet import UNet
-
-
-class _Span(NamedTuple):
-    """One tile along one axis, in px: what the network sees, and the part that is kept of it."""
-
-    start: int
-    stop: int
-    keep_start: int
-    keep_stop: int
 
 
 def predict(
@@ -57,19 +48,19 @@ def predict(
     _check_image(pixels, model)
     _check_tiling(tile, halo, model.divisor)
     height, width = pixels.shape[1:]
-    padded = pad_to(np.asarray(pixels, dtype=np.float32), model.divisor)
+    padded = pad_to(np.array(pixels, dtype=np.float32), model.divisor)
     probabilities = np.empty((len(model.outputs), *padded.shape[1:]), dtype=np.float32)
     with _evaluating(model), torch.inference_mode():
-        for rows in _spans(padded.shape[1], tile, halo):
-            for columns in _spans(padded.shape[2], tile, halo):
+        for rows in spans(padded.shape[1], tile, halo):
+            for columns in spans(padded.shape[2], tile, halo):
                 window = padded[:, rows.start : rows.stop, columns.start : columns.stop]
                 result = _probabilities(model, window, precision)
                 probabilities[
-                    :, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop
+                    :, rows.core_start : rows.core_stop, columns.core_start : columns.core_stop
                 ] = result[
                     :,
-                    rows.keep_start - rows.start : rows.keep_stop - rows.start,
-                    columns.keep_start - columns.start : columns.keep_stop - columns.start,
+                    rows.core_start - rows.start : rows.core_stop - rows.start,
+                    columns.core_start - columns.start : columns.core_stop - columns.start,
                 ]
     return np.ascontiguousarray(probabilities[:, :height, :width])
 
@@ -92,27 +83,6 @@ def _check_tiling(tile: int, halo: int, divisor: int) -> None:
             f"tile {tile} px and halo {halo} px must be multiples of {divisor} px, "
             "and two halos less than a tile"
         )
-
-
-def pad_to(pixels: np.ndarray, divisor: int) -> np.ndarray:
-    """Mirror an image (C, H, W) at its lower and right edge to sides that ``divisor`` divides."""
-    _, height, width = pixels.shape
-    # "symmetric" goes back and forth where the image is smaller than its padding.
-    return np.pad(pixels, ((0, 0), (0, -height % divisor), (0, -width % divisor)), mode="symmetric")
-
-
-def _spans(length: int, tile: int, halo: int) -> Iterator[_Span]:
-    """Cover ``length`` px by tiles; the last is moved back to end with the image."""
-    if length <= tile:
-        yield _Span(0, length, 0, length)
-        return
-    kept = 0
-    while kept < length:
-        start = min(max(kept - halo, 0), length - tile)
-        stop = start + tile
-        keep_stop = length if stop == length else stop - halo
-        yield _Span(start, stop, kept, keep_stop)
-        kept = keep_stop
 
 
 def _probabilities(model: nn.Module, window: np.ndarray, precision: torch.dtype) -> np.ndarray:

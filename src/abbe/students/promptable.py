@@ -19,7 +19,7 @@ from abbe.tensors import differences
 Neck: TypeAlias = Literal["default", "nanosam"]
 
 SAMS = Standardisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""What images of the SAM family come with (`abbe.sam.frame`), for images in [0, 1]: ImageNet's."""
+"""Mean and deviation of `abbe.imaging.promptable.letterbox`, for images in [0, 1]: ImageNet's."""
 
 EMBEDDING = 256
 """Channels of the SAM family's embedding."""

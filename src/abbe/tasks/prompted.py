@@ -12,7 +12,7 @@ from abbe import scoring
 from abbe.datasets import Record
 from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.sam import SAM, Frame, Prompts
+from abbe.sam import SAM, Letterbox, Prompts
 from abbe.tasks.models import Thresholds
 from abbe.tasks.scores import Scores
 
@@ -44,16 +44,16 @@ class PromptedModel:
         """
         image = record.image.open()
         rule = choose_rule(self.inputs, len(self.channels))
-        frame = Frame.of(image.shape, self.network.side)
-        picture = frame.image(three_channels(image.read(channels=self.channels), rule))
+        letterbox = Letterbox.of(image.shape, self.network.side)
+        picture = letterbox.image(three_channels(image.read(channels=self.channels), rule))
         device = next(self.network.parameters()).device
         embedding = self.network.encode(picture[None].to(device))
         union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
         for kind in scoring.PROMPT_KINDS:
             for mask in objects:
-                prompts = prompts_for(mask, kind, frame).to(device)
+                prompts = prompts_for(mask, kind, letterbox).to(device)
                 logits, _ = self.network.decode(embedding, prompts, multimask=False)
-                union[kind] |= (frame.masks(logits.float())[0, 0] > 0).cpu().numpy()
+                union[kind] |= (letterbox.masks(logits.float())[0, 0] > 0).cpu().numpy()
         return union
 
 
@@ -64,13 +64,13 @@ def objects_of(label: np.ndarray) -> np.ndarray:
     return label == kept[:, None, None]
 
 
-def prompts_for(mask: np.ndarray, kind: str, frame: Frame) -> Prompts:
+def prompts_for(mask: np.ndarray, kind: str, letterbox: Letterbox) -> Prompts:
     """The prompt of one kind for one object, the same at every call."""
     if kind == "box":
-        return Prompts(boxes=frame.boxes(tight_box(mask)[None]))
+        return Prompts(boxes=letterbox.boxes(tight_box(mask)[None]))
     points = inner_points(mask, int(kind[0]))
     return Prompts(
-        points=frame.points(points)[None],
+        points=letterbox.points(points)[None],
         point_labels=torch.ones(1, len(points), dtype=torch.int64),
     )
 

@@ -1,4 +1,4 @@
-"""Who is about to teach: what a user should know before the work starts."""
+"""What a user should know of a teacher before the work starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that any other program, or a person, has left in a folder: a teacher that has finished."""
+"""A teacher whose answers are masks in a folder, written by another program or a person."""
 
 from __future__ import annotations
 

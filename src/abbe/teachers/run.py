@@ -126,13 +126,7 @@ def run(
     from abbe.imaging import scaling_in_words
     from abbe.students import load
 
-    file = Path(path)
-    if file.is_dir():
-        file = file / "student.safetensors"
-    if not file.is_file():
-        raise InputError(
-            f"{file}: there is no such trained network; give the folder of a finished run"
-        )
+    file = _trained(Path(path))
     network, facts = load(file)
     if facts.get("recipe") == "rckd":
         raise InputError(
@@ -159,18 +153,28 @@ def run(
         _provenance(
             facts,
             file,
-            name,
-            shown,
-            network.outputs,
-            stand_in,
-            chosen,
-            scaling,
+            name=name,
+            channels=shown,
+            outputs=network.outputs,
+            stand_in=stand_in,
+            precision=chosen,
+            scaling=scaling,
         ),
         facts.get("pixel_size"),
         replace(Tiling.multiples(network.divisor, tile, halo), padding="symmetric"),
         chosen,
         scaling,
     )
+
+
+def _trained(path: Path) -> Path:
+    """The file of the network that a run trained."""
+    file = path / "student.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(
+            f"{file}: there is no such trained network; give the folder of a finished run"
+        )
+    return file
 
 
 def _channels(facts: Mapping[str, Any], file: Path) -> tuple[str, ...]:
@@ -183,6 +187,7 @@ def _channels(facts: Mapping[str, Any], file: Path) -> tuple[str, ...]:
 def _provenance(
     facts: Mapping[str, Any],
     file: Path,
+    *,
     name: str,
     channels: tuple[str, ...],
     outputs: tuple[str, ...],

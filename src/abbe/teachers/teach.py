@@ -7,17 +7,15 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import InputError, StoreError
+from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from abbe.datasets import Dataset
     from abbe.datasets.collection import Record
     from abbe.imaging import Image
@@ -47,6 +45,11 @@ class TeachReport:
     empty: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     images_per_second: float = 0.0
+
+    def so_far(self) -> str:
+        """For people who watch: images a second, and how many failed."""
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{self.images_per_second:.3g} images/s{failed}"
 
     def summary(self) -> str:
         """For people: one line, and one more for each failure."""
@@ -88,12 +91,13 @@ def teach(
     report, start = TeachReport(), time.perf_counter()
     with (
         TargetWriter.open(Path(path), provenance) as writer,
-        _shown(len(dataset), progress) as show,
+        bar("teach", len(dataset), shown=progress) as moving,
     ):
         for record, loading in read_ahead(dataset, provenance.channels):
             _teach_one(teacher, record, loading, writer, report)
             report.images_per_second = report.done / (time.perf_counter() - start)
-            show(report)
+            moving.move_to(report.done + report.skipped + len(report.failed))
+            moving.say(report.so_far())
         writer.flush()
     report.images_per_second = report.done / (time.perf_counter() - start)
     return report
@@ -178,36 +182,3 @@ def load(record: Record, channels: Sequence[str]) -> tuple[Image, str]:
     pixels = image.read(channels=different)
     held = Image.from_array(pixels, different, image.pixel_size, image.name)
     return held, held.sha256(channels)
-
-
-class _Show:
-    """Passes a report on to the progress bar."""
-
-    def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar, self._task = bar, task
-
-    def __call__(self, report: TeachReport) -> None:
-        self._bar.update(
-            self._task,
-            completed=report.done + report.skipped + len(report.failed),
-            rate=f"{report.images_per_second:.3g} images/s",
-            failed=f"{len(report.failed)} failed" if report.failed else "",
-        )
-
-
-@contextmanager
-def _shown(total: int, visible: bool) -> Iterator[_Show]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
-
-    columns = (
-        TextColumn("teach"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeLeft(),
-        TextColumn("[red]{task.fields[failed]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bar:
-        yield _Show(bar, bar.add_task("teach", total=total, rate="", failed=""))

@@ -1,4 +1,4 @@
-"""What a teacher is: something that looks at an image, says what it found, and where it is from."""
+"""The protocol of teachers: what one answers for an image, and its provenance."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
+from abbe.imaging.windows import spans
 
 Pixels = Callable[[Region], NDArray[np.float32]]
 """A region of the prepared image, (C, h, w)."""
@@ -100,10 +101,9 @@ def run_in_tiles(
     rows = tiling.rows.fit(height, tiling.tile)
     columns = tiling.columns.fit(width, tiling.tile)
     joined: NDArray[np.float32] | None = None
-    for top, *kept_rows in windows(tiling.rows.continued(height, rows), rows, tiling.halo):
-        for left, *kept_columns in windows(
-            tiling.columns.continued(width, columns), columns, tiling.halo
-        ):
+    for own_rows in spans(tiling.rows.continued(height, rows), rows, tiling.halo):
+        for own_columns in spans(tiling.columns.continued(width, columns), columns, tiling.halo):
+            top, left = own_rows.start, own_columns.start
             bottom, right = min(top + rows, height), min(left + columns, width)
             tile = read(Region(top, left, bottom, right))
             padding = (0, 0), (0, top + rows - bottom), (0, left + columns - right)
@@ -116,8 +116,8 @@ def run_in_tiles(
                 )
             if joined is None:
                 joined = np.empty((len(maps), height, width), np.float32)
-            down = slice(kept_rows[0], min(kept_rows[1], height))
-            across = slice(kept_columns[0], min(kept_columns[1], width))
+            down = slice(own_rows.core_start, min(own_rows.core_stop, height))
+            across = slice(own_columns.core_start, min(own_columns.core_stop, width))
             inside = slice(down.start - top, down.stop - top)
             joined[:, down, across] = maps[
                 :, inside, slice(across.start - left, across.stop - left)
@@ -129,25 +129,3 @@ def run_in_tiles(
 def _up(length: int, step: int) -> int:
     """The next multiple of ``step``."""
     return -(-length // step) * step
-
-
-def windows(length: int, window: int, halo: int) -> list[tuple[int, int, int]]:
-    """Cover ``length`` px by windows: (start, first kept px, end of the kept px) of each.
-
-    The kept parts are disjoint and cover everything; each lies ``halo`` px inside its window,
-    except at the image's own edges.
-    """
-    if window >= length:
-        return [(0, 0, length)]
-    stride = window - 2 * halo
-    if stride < 1:
-        raise ConfigError(
-            f"a halo of {halo} px leaves nothing of a tile of {window} px: choose less"
-        )
-    covered, result = 0, []
-    while covered < length:
-        start = min(max(0, covered - halo), length - window)
-        end = length if start + window == length else start + window - halo
-        result.append((start, covered, end))
-        covered = end
-    return result

@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
+from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
-from abbe.training.log import Log, progress_bar
+from abbe.training.log import Log
 from abbe.training.memory import freed_memory_kept, memory_format
 from abbe.training.stage import Schedule, Stage, Term, on_image
 
@@ -126,7 +127,7 @@ def fit(
     name = f"{log.model} · {stage.name}"
     with (
         freed_memory_kept(accelerator.device),
-        progress_bar(name, stage.schedule.steps, run.step, shown=shown) as bar,
+        progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
     ):
         for batch in run.batches(workers):
@@ -137,7 +138,8 @@ def fit(
             stops = run.agreed(asked(), now=reports)
             # Before a checkpoint too: what is logged after it then depends on later steps alone.
             if reports or stops:
-                bar.advance(run.step, run.report())
+                bar.move_to(run.step)
+                bar.say(run.report())
             if validates or stops:
                 run.require_finite_weights()
                 if validates:

@@ -1,30 +1,18 @@
-"""What training tells while it runs: log.jsonl, TensorBoard and its kin, a progress bar."""
+"""What training tells while it runs: log.jsonl, TensorBoard and its kin."""
 
 import importlib.util
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from abbe.errors import AbbeError, ConfigError
 from abbe.files import write_text
-from abbe.foreign_text import shown
 from abbe.hardware import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -130,36 +118,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float
             yield from _flat(value, f"{prefix}{key}/")
         else:
             yield f"{prefix}{key}", value
-
-
-class Bar:
-    """A progress bar with images a second and the loss."""
-
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        """Wrap one task of a rich progress display."""
-        self._progress, self._task = progress, task
-
-    def advance(self, step: int, text: str) -> None:
-        """Move to ``step``, with ``text`` behind the bar."""
-        self._progress.update(self._task, completed=step, text=text)
-
-    def note(self, text: str) -> None:
-        """Leave a line above the bar; it is all that a log file shows of the way."""
-        if not self._progress.disable:
-            self._progress.console.print(shown(text), highlight=False, markup=False)
-
-
-@contextmanager
-def progress_bar(name: str, steps: int, start: int, *, shown: bool = True) -> Iterator[Bar]:
-    """Show the way from ``start`` to ``steps`` on standard error."""
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
-        yield Bar(progress, progress.add_task(name, total=steps, completed=start, text=""))

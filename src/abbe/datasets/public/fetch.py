@@ -16,20 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
 from abbe.datasets.public.archives import unpack
 from abbe.datasets.public.known import KNOWN_SETS, Source
 from abbe.errors import InputError
 from abbe.files import remove_stale_parts, write_text
 from abbe.locks import alone, lock_beside
+from abbe.progress import bar
 
 TIMEOUT_SECONDS = 60
 
@@ -67,39 +59,28 @@ def fetch(
             f"'{name}' cannot be fetched by Abbe. {known.by_hand}. (Official page: {known.origin})"
         )
     root = Path(destination)
-    with _disk_errors(root), _bars(progress) as bars:
+    with _disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         for source in known.sources if sources is None else sources:
             archive = root / source.file_name
             # Two that fetch the same at once would write into one half-loaded file.
             with alone(lock_beside(archive), wait=True) as sure:
-                _fetch_one(source, archive, bars, sure)
+                _fetch_one(source, archive, progress, sure)
     return root
 
 
-def _fetch_one(source: Source, archive: Path, bars: Progress, sure: bool) -> None:
+def _fetch_one(source: Source, archive: Path, progress: bool, sure: bool) -> None:
     """Download, check and unpack one file; ``sure``: nobody else does."""
     if archive.exists():
         _verify(archive, archive, source)
     else:
-        part = _download(source.url, archive, bars)
+        part = _download(source.url, archive, progress)
         _accept(part, archive, source)
     if source.folder is not None and not (archive.parent / source.folder).exists():
         folder = archive.parent / source.folder
         if sure:
             remove_stale_parts(folder, all=True)
         unpack(archive, folder, max_bytes=source.largest)
-
-
-def _bars(shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        disable=not shown,
-    )
 
 
 @contextmanager
@@ -115,7 +96,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         raise InputError(f"writing into {folder} failed ({error}); {advice}") from error
 
 
-def _download(url: str, target: Path, bars: Progress) -> Path:
+def _download(url: str, target: Path, progress: bool) -> Path:
     """Download into ``target``.part, from where that ends; return it once it is whole."""
     if not url.startswith(("https://", "http://")):
         raise InputError(f"'{url}' is no address that starts with https:// or http://")
@@ -124,11 +105,13 @@ def _download(url: str, target: Path, bars: Progress) -> Path:
     with _network_errors(url, target), _request(url, part, have) as response:
         start, total = _range(response, have)
         _require_space(target.parent, total - start, url)
-        task = bars.add_task(target.name, total=total, completed=start)
-        with open(part, "ab" if start else "wb") as file:
+        with (
+            bar(target.name, total, start=start, unit="bytes", shown=progress) as moving,
+            open(part, "ab" if start else "wb") as file,
+        ):
             while block := response.read(1 << 18):
                 file.write(block)
-                bars.advance(task, len(block))
+                moving.advance(len(block))
             file.flush()
             os.fsync(file.fileno())
             got = file.tell()

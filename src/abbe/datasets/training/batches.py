@@ -76,11 +76,7 @@ class Batches:
         """
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
-        if (stain or colour) and tuple(sees) != COLOURS:
-            raise InputError(
-                f"stain and colour change red, green and blue, but the student sees "
-                f"{', '.join(sees)}: set both to 0"
-            )
+        _require_colours(sees, stain, colour)
         if batch_size % processes:
             raise InputError(
                 f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
@@ -196,6 +192,14 @@ class Batches:
                 maps = _pad(_cut(image.instances, inside), geometry.box, inside, -1)
                 target["target_instances"] = geometry.labels(maps)
         return target
+
+
+def _require_colours(sees: Sequence[str], stain: float, colour: float) -> None:
+    if (stain or colour) and tuple(sees) != COLOURS:
+        raise InputError(
+            f"stain and colour change red, green and blue, but the student sees "
+            f"{', '.join(sees)}: set both to 0"
+        )
 
 
 def _known_pixels(label: np.ndarray) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""What training reads again and again, made once: decoded pixels, normalisation limits, targets."""
+"""Images prepared for training once: decoded pixels, normalisation limits, targets."""
 
 import copy
 import warnings

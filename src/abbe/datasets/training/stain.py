@@ -1,4 +1,4 @@
-"""Changing how an H&E image is stained and coloured, while nothing in it moves.
+"""Augmentation of H&E images: changes of stain and colour.
 
 All functions take and give float images (…, 3, H, W) of red, green and blue in [0, 1].
 """

@@ -1,4 +1,4 @@
-"""Image files of kinds that Abbe does not read: not passed over without a word."""
+"""Image files of kinds that Abbe does not read, so that they can be named to the user."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a TIFF claims, held against its bytes before tifffile or a decoder acts on it."""
+"""Checks what a TIFF claims against its bytes before anything decodes it."""
 
 import math
 import struct

@@ -1,4 +1,4 @@
-"""What the stored values of a TIFF mean: 0 that is white, YCbCr, and the way it lies."""
+"""The meaning of stored TIFF values: 0 that is white, YCbCr, orientation."""
 
 from dataclasses import replace
 from functools import partial

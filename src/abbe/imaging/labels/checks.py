@@ -1,4 +1,4 @@
-"""What is no label although it has whole numbers, and what may be meant otherwise."""
+"""Recognises files that are no label images although they hold whole numbers."""
 
 from collections.abc import Iterator
 

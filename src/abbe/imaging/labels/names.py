@@ -1,4 +1,4 @@
-"""How programs call the masks that they write for an image, and which file is whose mask."""
+"""The names that programs give to the masks of an image."""
 
 from collections.abc import Collection, Iterable
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Which images are finished, as a file beside their results says, and what it depends on."""
+"""``predicted.jsonl``: which images are finished, and what their results depend on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from abbe.errors import InputError
 from abbe.files import parse_json
 from abbe.imaging import Image
 from abbe.locks import alone, lock_beside
-from abbe.runtime.job import Job, Ready, Written
+from abbe.runtime.job import Job, Predictor, Written
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 
@@ -26,12 +26,12 @@ Task = dict[str, Any]
 
 
 def task_of(
-    ready: Ready, job: Job, path: Path, image: Image, prompts: Sequence[ObjectPrompt]
+    predictor: Predictor, job: Job, path: Path, image: Image, prompts: Sequence[ObjectPrompt]
 ) -> Task:
     """All that the results of an image depend on; a result of another task is not kept.
 
     Args:
-        ready: What runs on it.
+        predictor: What runs on it.
         job: What is asked for every image.
         path, image: The image.
         prompts: What a promptable package is asked for.
@@ -46,21 +46,21 @@ def task_of(
         "megapixels": image.shape[0] * image.shape[1] / 1e6,
         "pixel_size": image.pixel_size,
         "channels": list(image.channels),
-        **settings_of(ready),
+        **settings_of(predictor),
         **asked,
         "results": list(job.results),
         "zarr_version": job.zarr_version,
     }
 
 
-def settings_of(ready: Ready) -> dict[str, Any]:
+def settings_of(predictor: Predictor) -> dict[str, Any]:
     """What makes the answers for two images those of one table."""
-    package = ready.package.folder / DESCRIPTION
+    package = predictor.package.folder / DESCRIPTION
     return {
         "package": hashlib.sha256(package.read_bytes()).hexdigest(),
-        "engine": ready.engine.engine,
-        "precision": ready.engine.precision,
-        "tile": ready.tile,
+        "engine": predictor.engine.engine,
+        "precision": predictor.engine.precision,
+        "tile": predictor.tile,
     }
 
 

@@ -1,4 +1,4 @@
-"""One process an image at a time: a lock that the system drops when its holder dies, however."""
+"""A lock on an image: one process works on it at a time; the system drops it if that one dies."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,7 @@ from abbe.locks import alone
 
 
 @contextmanager
-def in_hand(folder: Path) -> Iterator[None]:
+def image_lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of a hidden folder while the block runs.
 
     The lock is the file ``FOLDER.lock``; see `abbe.locks.alone`.

@@ -1,4 +1,4 @@
-"""What a killed run left half written beside its results: found once, removed image by image."""
+"""Removes the half-written results that a killed run left, when their image is next worked on."""
 
 from collections import defaultdict
 from collections.abc import Iterable

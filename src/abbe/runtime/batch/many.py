@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import time
 from collections import Counter
@@ -17,24 +16,17 @@ from typing import Any
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image
-from abbe.imaging.formats.other_kinds import not_read
-from abbe.imaging.formats.plates import field_name, fields_of, is_plate
-from abbe.imaging.opening import is_zarr
+from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import LOG, Finished, Task, settings_of, task_of
-from abbe.runtime.batch.image_lock import in_hand
+from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import SUFFIXES, Job, Ready, Tools, Written
+from abbe.runtime.job import Job, Predictor, Tools, Written
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
 
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".qptiff", ".ndpi", ".scn", ".mrxs", ".bif",
-    ".npy", ".npz", ".zarr",
-)  # fmt: skip
-"""What is taken from a folder; a file that is named is opened whatever it is called."""
 MOST_NOTES = 10
 """Different notes on images that are printed; all are in the log."""
 
@@ -86,75 +78,12 @@ Report = Callable[[str, float], None]
 """Told the name of an image and the share of it that is newly done."""
 
 
-def find_images(
-    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
-) -> dict[Path, Path]:
-    """The images that files, folders and patterns name, with where each lies below its folder.
-
-    Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
-    image, and a plate all its fields of view (A1_0: row A, column 1, field 0). Of folders and
-    patterns, what is called as a result of another image found, or as Cellpose's masks of one, is
-    no image; a file that is named is always taken.
-
-    Args:
-        inputs: Files, folders, patterns.
-        out: Folder that the results are written to, if any are.
-
-    Raises:
-        InputError: A name leads to nothing, or a folder holds no image.
-        ConfigError: Two images would write the same results.
-    """
-    own = None if out is None else Path(out).resolve()
-    found: dict[Path, Path] = {}
-    named: set[Path] = set()
-    for each in inputs:
-        path = Path(each)
-        if os.path.isdir(path) and is_plate(path):
-            found |= {field: Path(name) for name, field in fields_of(path).items()}
-        elif os.path.isdir(path) and not is_zarr(path):
-            inside = sorted(_images_below(path, own))
-            if not inside:
-                unread = not_read(_files_below(path, own), path)
-                raise InputError(unread or f"{path}: there is no image in this folder")
-            found |= {image: _below(image, path) for image in inside}
-        elif os.path.exists(path):  # Path.exists fails for names that are too long
-            found[path] = _below(path, path.parent)
-            named.add(path)
-        else:
-            matching = sorted(glob.glob(str(each), recursive=True))
-            if not matching:
-                raise InputError(f"{each}: there is no such image. Check the path")
-            found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
-    results = _results_of(found, out)
-    found = {
-        image: below
-        for image, below in found.items()
-        if image in named or not (os.path.abspath(image) in results or _of_cellpose(image, found))
-    }
-    stems: dict[Path, Path] = {}
-    for image, below in found.items():
-        stem = stem_of(below)
-        if other := stems.get(stem):
-            raise ConfigError(
-                f"{other} and {image} would both be written to '{stem}…': run them one after the "
-                "other with different --out"
-            )
-        stems[stem] = image
-    return found
-
-
-def left_out(
-    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
-) -> list[str]:
-    """What to say of image files in folders that `find_images` passes over, a line a folder."""
-    own = None if out is None else Path(out).resolve()
-    folders = [Path(each) for each in inputs if os.path.isdir(each) and not is_zarr(Path(each))]
-    told = (not_read(_files_below(folder, own), folder) for folder in folders)
-    return [line for line in told if line is not None]
-
-
 def predict_many(
-    ready: Ready, images: dict[Path, Path], out: Path, job: Job, report: Report | None = None
+    predictor: Predictor,
+    images: dict[Path, Path],
+    out: Path,
+    job: Job,
+    report: Report | None = None,
 ) -> Outcome:
     """Run a package on every image and write the results.
 
@@ -168,73 +97,93 @@ def predict_many(
         PackageError: The network fails.
         OSError: The disk is full or cannot be written to.
     """
-    _check_job(ready, job)
+    _check_job(predictor, job)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    outcome = Outcome(counts=ready.counts)
-    answers: dict[str, Any] = {}
-    finished = Finished(out / LOG)
-    leftovers = Leftovers(out / stem_of(below) for below in images.values())
-    running: dict[Future[Written], tuple[Path, Task, tuple[str, ...]]] = {}
-    tell = report or (lambda name, share: None)
+    run = _Run(predictor, images, out, job, report or (lambda name, share: None))
+    with ThreadPoolExecutor(predictor.workers) as pool:
+        run.predict_all(pool)
+    earlier = run.finished.answers(settings_of(predictor))
+    predictor.conclude(out, _with_earlier(run.answers, earlier, images))
+    run.outcome.seconds = time.perf_counter() - started
+    return run.outcome
 
-    def finish(image: Path, task: Task, notes: tuple[str, ...], ask: Callable[[], Written]) -> None:
+
+@dataclass
+class _Run:
+    """What `predict_many` keeps of all images."""
+
+    predictor: Predictor
+    images: Mapping[Path, Path]
+    out: Path
+    job: Job
+    tell: Report
+
+    def __post_init__(self) -> None:
+        self.outcome = Outcome(counts=self.predictor.counts)
+        self.answers: dict[str, Any] = {}
+        self.finished = Finished(self.out / LOG)
+        self.leftovers = Leftovers(self.out / stem_of(below) for below in self.images.values())
+
+    def predict_all(self, pool: Executor) -> None:
+        """Small images in threads, several at a time; of large ones the tiles."""
+        running: dict[Future[Written], _One] = {}
         try:
-            written = ask()
-        except InputError as error:
-            outcome.failed[str(image)] = str(error)
-        else:
-            outcome.done[str(image)] = written.count
-            outcome.megapixels += task["megapixels"]
-            below = images[image]
-            answers[below.as_posix()] = written.answer
-            stem = stem_of(below).as_posix()
-            finished.add(stem, below.as_posix(), task, ready.counts, written, notes)
-
-    def drain(most: int) -> None:
-        while len(running) > most:
-            for future in wait(running, return_when=FIRST_COMPLETED)[0]:
-                finish(*running.pop(future), future.result)
-
-    with ThreadPoolExecutor(ready.workers) as pool:
-        try:
-            for path, below in images.items():
-                stem = stem_of(below)
-                try:
-                    image = job.reading.open(path)
-                    channels = ready.channels_of(image)
-                    notes = remarks_on(image, ready.package.description, channels)
-                    outcome.notes.update(notes)
-                    small = ready.tiles(image) == 1
-                    prompts = job.prompts(stem.as_posix(), image.shape) if job.prompts else ()
-                    task = task_of(ready, job, path, image, prompts)
-                    files = ready.files(image, job.results)
-                except InputError as error:
-                    outcome.failed[str(path)] = str(error)
-                    tell(path.name, 1.0)
-                    continue
-                earlier = finished.find(stem.as_posix(), task)
-                if earlier and _written(out / stem, files):
-                    outcome.kept.append(str(path))
-                    answers[below.as_posix()] = earlier.get("answer")
-                    tell(path.name, 1.0)
-                    continue
-                finished.begin(stem.as_posix(), task)
-                one = _One(
-                    ready, job, image, prompts, out / stem, task, leftovers, tell, outcome.timings
-                )
-                if small:
-                    running[pool.submit(one.write, Inline())] = path, task, notes
-                    drain(2 * ready.workers)
+            for path in self.images:
+                one = self._due(path)
+                if one is None:
+                    self.tell(path.name, 1.0)
+                elif one.small:
+                    running[pool.submit(one.write, Inline())] = one
+                    self._drain(running, 2 * self.predictor.workers)
                 else:
-                    finish(path, task, notes, partial(one.write, pool))
-            drain(0)
+                    self._finish(one, partial(one.write, pool))
+            self._drain(running, 0)
         finally:
             for future in running:
                 future.cancel()
-    ready.conclude(out, _with_earlier(answers, finished.answers(settings_of(ready)), images))
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+
+    def _due(self, path: Path) -> _One | None:
+        """The image, if it can be worked on and has not its results yet."""
+        below, predictor, job = self.images[path], self.predictor, self.job
+        stem = stem_of(below)
+        try:
+            image = job.reading.open(path)
+            channels = predictor.channels_of(image)
+            notes = remarks_on(image, predictor.package.description, channels)
+            self.outcome.notes.update(notes)
+            small = predictor.tiles(image) == 1
+            prompts = job.prompts(stem.as_posix(), image.shape) if job.prompts else ()
+            task = task_of(predictor, job, path, image, prompts)
+            files = predictor.files(image, job.results)
+        except InputError as error:
+            self.outcome.failed[str(path)] = str(error)
+            return None
+        earlier = self.finished.find(stem.as_posix(), task)
+        if earlier and _written(self.out / stem, files):
+            self.outcome.kept.append(str(path))
+            self.answers[below.as_posix()] = earlier.get("answer")
+            return None
+        self.finished.begin(stem.as_posix(), task)
+        return _One(self, path, image, notes, prompts, task, small)
+
+    def _drain(self, running: dict[Future[Written], _One], most: int) -> None:
+        while len(running) > most:
+            for future in wait(running, return_when=FIRST_COMPLETED)[0]:
+                self._finish(running.pop(future), future.result)
+
+    def _finish(self, one: _One, write: Callable[[], Written]) -> None:
+        try:
+            written = write()
+        except InputError as error:
+            self.outcome.failed[str(one.path)] = str(error)
+            return
+        self.outcome.done[str(one.path)] = written.count
+        self.outcome.megapixels += one.task["megapixels"]
+        below = self.images[one.path]
+        self.answers[below.as_posix()] = written.answer
+        stem, counts = stem_of(below).as_posix(), self.predictor.counts
+        self.finished.add(stem, below.as_posix(), one.task, counts, written, one.notes)
 
 
 def _with_earlier(
@@ -246,47 +195,47 @@ def _with_earlier(
     return dict(sorted({**others, **answers}.items()))
 
 
-def _check_job(ready: Ready, job: Job) -> None:
-    description = ready.package.description
+def _check_job(predictor: Predictor, job: Job) -> None:
+    description = predictor.package.description
     if job.prompts is None and description.task == "promptable":
         raise ConfigError(
-            f"{ready.package.folder}: a promptable package must be shown each object: give "
+            f"{predictor.package.folder}: a promptable package must be shown each object: give "
             "--prompts FILE.csv or a folder of masks"
         )
     if job.prompts is not None and description.task != "promptable":
         raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
     for result in job.results:
-        if result not in ready.results:
+        if result not in predictor.results:
             raise ConfigError(
-                f"--results {result}: a {description.task} package gives {', '.join(ready.results)}"
+                f"--results {result}: a {description.task} package gives "
+                f"{', '.join(predictor.results)}"
             )
 
 
 @dataclass(frozen=True)
 class _One:
-    """One image that is due."""
+    """One image that is due; a small one is a single tile."""
 
-    ready: Ready
-    job: Job
+    run: _Run
+    path: Path
     image: Image
+    notes: tuple[str, ...]
     prompts: Sequence[ObjectPrompt]
-    stem: Path
     task: Task
-    leftovers: Leftovers
-    tell: Report
-    timings: Timings
+    small: bool
 
     def write(self, pool: Executor) -> Written:
         """From its pixels to its files; that of a large image is kept tile by tile meanwhile."""
-        hidden = self.stem.with_name(f".{self.stem.name}.abbe")
-        large = not isinstance(pool, Inline)
-        with _named(self.image.source), in_hand(hidden) if large else nullcontext():
-            files = self.ready.files(self.image, self.ready.results)
-            self.leftovers.remove(self.stem, files, alone=large)
+        run, large = self.run, not self.small
+        stem = run.out / stem_of(run.images[self.path])
+        hidden = stem.with_name(f".{stem.name}.abbe")
+        with _named(self.image.source), image_lock(hidden) if large else nullcontext():
+            files = run.predictor.files(self.image, run.predictor.results)
+            run.leftovers.remove(stem, files, alone=large)
             work = Work(hidden if large else None, self.task)
-            advance = partial(self.tell, self.image.name)
-            tools = Tools(pool, work, self.timings, advance, self.prompts)
-            written = self.ready.write(self.image, self.stem, self.job, tools)
+            advance = partial(run.tell, self.image.name)
+            tools = Tools(pool, work, run.outcome.timings, advance, self.prompts)
+            written = run.predictor.write(self.image, stem, run.job, tools)
             work.remove()
         return written
 
@@ -311,71 +260,3 @@ def _named(source: str) -> Iterator[None]:
 
 def _written(stem: Path, suffixes: Sequence[str]) -> bool:
     return all(os.path.exists(f"{stem}{suffix}") for suffix in suffixes)
-
-
-def stem_of(below: Path) -> Path:
-    """The image's name without what says its kind."""
-    name = below.name
-    for suffix in (".ome.tif", ".ome.tiff", ".ome.zarr"):
-        if name.lower().endswith(suffix):
-            return below.with_name(name[: -len(suffix)])
-    return below.with_suffix("")
-
-
-def _below(image: Path, folder: Path) -> Path:
-    """Where results of an image lie below its folder; a field of a plate is called by its well."""
-    below = image.relative_to(folder)
-    name = None if image.suffix else field_name(image)
-    if name is None:
-        return below
-    return stem_of(below.parents[2]) / name if len(below.parts) > 3 else Path(name)
-
-
-def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Images at any depth, and folders that cannot be looked into, for the images in them."""
-    for path in _files_below(folder, out):
-        if path.is_dir() and is_plate(path):
-            yield from fields_of(path).values()
-        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and not is_zarr(path)):
-            yield path
-
-
-def _files_below(
-    folder: Path, out: Path | None, above: frozenset[str] = frozenset()
-) -> Iterator[Path]:
-    """Files and zarr folders at any depth, and folders that cannot be looked into.
-
-    What is hidden and the folder ``out`` are left out.
-    """
-    own = os.path.realpath(folder)
-    if own in above:  # a link leads back to where it lies
-        return
-    try:
-        found = sorted(folder.iterdir())
-    except PermissionError:
-        yield folder
-        return
-    for path in found:
-        if path.name.startswith("."):
-            continue
-        if os.path.isdir(path) and not is_zarr(path):
-            if path.resolve() != out:
-                yield from _files_below(path, out, above | {own})
-        else:
-            yield path
-
-
-def _of_cellpose(path: Path, images: Mapping[Path, Path]) -> bool:
-    """Whether this is called as Cellpose's masks, or its own file, of an image beside it."""
-    stems = {stem_of(image) for image in images}
-    end = "_seg" if path.suffix == ".npy" else "_cp_masks"
-    own = stem_of(path)
-    return own.name.endswith(end) and own.with_name(own.name.removesuffix(end)) in stems
-
-
-def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None) -> set[str]:
-    """Where results of these images lie, or would: in ``out``, and beside the images."""
-    stems = {stem_of(image) for image in images}
-    if out is not None:
-        stems |= {out / stem_of(below) for below in images.values()}
-    return {os.path.abspath(f"{stem}{suffix}") for stem in stems for suffix in SUFFIXES.values()}

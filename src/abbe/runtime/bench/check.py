@@ -9,11 +9,12 @@ import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.imaging import normalise, open_image
+from abbe.imaging.windows import pad_to
 from abbe.runtime.bench.common import check_counts, not_measured, open_all
 from abbe.runtime.bench.promptable import open_promptable
-from abbe.runtime.package import Package, PackageDescription
+from abbe.runtime.package import Package
 from abbe.runtime.package.engine import Engine, open_engine
-from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.predictors.promptable import PromptablePredictor
 
 LARGEST = 1e-3
@@ -151,8 +152,7 @@ def _seen(package: Package) -> np.ndarray:
 def _compare_maps(engine: Engine, pixels: np.ndarray, expected: _Expected) -> Checked:
     description = engine.package.description
     _, height, width = pixels.shape
-    pads = (0, 0), (0, -height % description.divisor), (0, -width % description.divisor)
-    found = engine.probabilities(np.pad(pixels, pads, mode="symmetric")[None])[0]
+    found = engine.probabilities(pad_to(pixels, description.divisor)[None])[0]
     if description.of_pixels:
         found = found[:, :height, :width]
     known = expected.array("probabilities", found.shape)
@@ -163,18 +163,7 @@ def _compare_maps(engine: Engine, pixels: np.ndarray, expected: _Expected) -> Ch
         classes = expected.array("classes", (height, width))
         return Checked(difference, float(np.mean(found.argmax(0) != classes)))
     objects = expected.array("instances", (height, width))
-    return Checked(difference, labelled_otherwise(_objects(found, description), objects))
-
-
-def _objects(maps: np.ndarray, description: PackageDescription) -> np.ndarray:
-    named = dict(zip(description.outputs, maps, strict=True))
-    return instances_from_maps(
-        named["foreground"],
-        named.get("boundary"),
-        threshold=description.thresholds.foreground,
-        boundary_threshold=description.thresholds.boundary,
-        minimum_area=description.instances.minimum_area,
-    )
+    return Checked(difference, labelled_otherwise(MapRule.of(description).objects(found), objects))
 
 
 def labelled_otherwise(found: np.ndarray, known: np.ndarray) -> float:

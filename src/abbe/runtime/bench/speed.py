@@ -147,7 +147,7 @@ def bench(
 
     Args:
         package: The package.
-        images: Images for the whole jobs, as `abbe.runtime.batch.many.find_images` gives them;
+        images: Images for the whole jobs, as `abbe.runtime.batch.find_images` gives them;
             without any, the package's test image, mirrored side by side to ``side`` px.
         reading: What is said of all images.
         side: See ``images``.
@@ -294,16 +294,18 @@ def job_in_child(task: Mapping[str, Any]) -> dict[str, Any]:
         InputError: No image could be read.
     """
     from abbe.runtime.batch.many import Job, predict_many
-    from abbe.runtime.predictors.tasks import ready_for_files
+    from abbe.runtime.predictors.tasks import open_predictor_for
 
     package = read_package(task["package"])
     images = {Path(path): Path(below) for path, below in task["images"]}
     names = task["reading"].pop("channels")
     reading = Reading(names and tuple(names), **task["reading"])
-    ready = ready_for_files(
+    predictor = open_predictor_for(
         package, images, reading, engine=task["engine"], precision=task["precision"]
     )
-    outcome = predict_many(ready, images, Path(task["out"]), Job(ready.results[:1], reading))
+    outcome = predict_many(
+        predictor, images, Path(task["out"]), Job(predictor.results[:1], reading)
+    )
     if not outcome.done:
         raise InputError(next(iter(outcome.failed.values())))
     return {

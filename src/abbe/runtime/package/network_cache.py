@@ -14,8 +14,12 @@ KEPT_BYTES = 2 * 2**30
 
 
 def default_cache() -> Path:
-    """Where compiled networks are kept: ``$XDG_CACHE_HOME/abbe`` or ``~/.cache/abbe``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "abbe" / "networks"
+    """Where compiled networks are kept: ``$XDG_CACHE_HOME``, or the system's folder for caches."""
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "abbe" / "networks"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("abbe", appauthor=False) / "networks"
 
 
 def cache_folder(cache: Path, package: Package, model: Role) -> Path | None:

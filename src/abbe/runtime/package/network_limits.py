@@ -1,4 +1,4 @@
-"""What a network may ask for, found out before it is compiled or run.
+"""Limits on what a network may ask for, checked before it is compiled or run.
 
 A file of a few hundred bytes can ask for any amount of memory, or loop for years. So networks of
 packages have no loops, and the sizes of all that they compute are worked out for the input that

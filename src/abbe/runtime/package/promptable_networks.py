@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -157,10 +158,12 @@ def open_networks(
     if wanted == "bf16" or (wanted == "int8" and chosen == "onnxruntime"):
         raise ConfigError(f"a promptable package does not run in {wanted} with {chosen}: use fp32")
     threads = threads or description.engine.threads or os.cpu_count() or 1
-    common = (chosen, threads, min(streams, threads), cache or default_cache())
-    part = "encoder_int8" if wanted == "int8" else "encoder"
-    encoder = _open(package, part, ENCODER_INPUTS, 1, *common)
-    decoder = _open(package, "decoder", DECODER_INPUTS, 2, *common)
+    open_one = partial(
+        _open, package, engine=chosen, threads=threads, streams=min(streams, threads),
+        cache=cache or default_cache(),
+    )  # fmt: skip
+    encoder = open_one("encoder_int8" if wanted == "int8" else "encoder", ENCODER_INPUTS, 1)
+    decoder = open_one("decoder", DECODER_INPUTS, 2)
     return PromptableNetworks(package, size[0], chosen, wanted, encoder, decoder)
 
 
@@ -169,6 +172,7 @@ def _open(
     part: Literal["encoder", "encoder_int8", "decoder"],
     inputs: tuple[str, ...],
     outputs: int,
+    *,
     engine: EngineName,
     threads: int,
     streams: int,

@@ -18,16 +18,17 @@ from abbe.imaging import (
     normalise,
     slide_of,
 )
+from abbe.imaging.windows import pad_to
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package, PackageDescription
-from abbe.runtime.predictors.opening import Opened, Running, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
 from abbe.runtime.tiling.cutting import scale_for
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.whole_tiles import ClassPrediction, Tiles
 from abbe.runtime.writing.class_results import IMAGES, describe, write_class_results, write_images
 
 
-class ClassPredictor(Opened):
+class ClassPredictor(OpenPackage):
     """A classification package that is ready to run; images larger than a tile are cut."""
 
     @property
@@ -50,7 +51,7 @@ class ClassPredictor(Opened):
         return Tiles.of(image.shape, side)
 
     def tiles(self, image: Image) -> int:
-        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        """How many tiles an image has; see `abbe.runtime.job.Predictor`."""
         self.channels_of(image)
         return len(self.cut(image))
 
@@ -118,7 +119,7 @@ class ClassPredictor(Opened):
 
 
 def class_predictor(
-    package: Package | str | os.PathLike[str], **running: Unpack[Running]
+    package: Package | str | os.PathLike[str], **options: Unpack[RunOptions]
 ) -> ClassPredictor:
     """Make a classification package ready to run; arguments and errors are those of `predictor`."""
 
@@ -127,7 +128,7 @@ def class_predictor(
             raise ConfigError(f"tile {tile} px: must be a multiple of {description.divisor} px")
 
     purpose = "tells images apart"
-    return ClassPredictor(*open_for("classification", purpose, package, check_tile, **running))
+    return ClassPredictor(*open_for("classification", purpose, package, check_tile, **options))
 
 
 def in_level(window: Region, shape: tuple[int, int], level: tuple[int, int]) -> Region:
@@ -176,10 +177,7 @@ def network_input(
         bilinear = PIL.Image.Resampling.BILINEAR
         planes = [PIL.Image.fromarray(plane).resize((width, height), bilinear) for plane in values]
         values = np.clip(np.stack([np.asarray(plane) for plane in planes]), 0, 1)
-    below, beside = -height % description.divisor, -width % description.divisor
-    if below or beside:
-        values = np.pad(values, ((0, 0), (0, below), (0, beside)), mode="symmetric")
-    return values
+    return pad_to(values, description.divisor)
 
 
 def _take(answers: Iterator[np.ndarray], count: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from abbe.imaging import Image
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package
-from abbe.runtime.predictors.opening import Opened, Running, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
 from abbe.runtime.tiling.cutting import check_tile, grid_of
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
@@ -23,7 +23,7 @@ from abbe.runtime.tiling.work import Work
 from abbe.runtime.writing.results import Prediction, write_results
 
 
-class Predictor(Opened):
+class InstancePredictor(OpenPackage):
     """A package that finds objects, ready to run."""
 
     @property
@@ -41,7 +41,7 @@ class Predictor(Opened):
         return grid_of(image, self.package.description, self.tile)
 
     def tiles(self, image: Image) -> int:
-        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        """How many tiles an image has; see `abbe.runtime.job.Predictor`."""
         self.channels_of(image)
         return len(self.grid(image).tiles)
 
@@ -93,9 +93,10 @@ class Predictor(Opened):
             InputError: The image lacks a channel or its pixel size, or cannot be read.
             PackageError: The network fails.
         """
+        from abbe.runtime.postprocess.map_rule import MapRule
         from abbe.runtime.tiling.field import Labels, Maps
         from abbe.runtime.tiling.one_part import numbering_of_parts
-        from abbe.runtime.tiling.tiles import Rule, find_objects, network_maps
+        from abbe.runtime.tiling.tiles import find_objects, network_maps
 
         description = self.package.description
         timings = timings or Timings()
@@ -106,7 +107,7 @@ class Predictor(Opened):
         numbering = find_objects(
             grid,
             network_maps(self.engine, image, channels, limits, grid, timings),
-            Rule(description.outputs, description.thresholds, description.instances),
+            MapRule.of(description),
             work,
             pool,
             workers=self.workers,
@@ -124,12 +125,14 @@ class Predictor(Opened):
         return Prediction(image, labels, maps, channels, limits, grid, timings)
 
 
-def predictor(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Predictor:
+def predictor(
+    package: Package | str | os.PathLike[str], **options: Unpack[RunOptions]
+) -> InstancePredictor:
     """Make a segmentation package ready to run.
 
     Args:
         package: The package or its folder.
-        running: engine, precision, threads, tile, workers: see `Running`.
+        options: engine, precision, threads, tile, workers: see `RunOptions`.
 
     Raises:
         ConfigError: The package is none for segmentation; tile, engine or precision do not fit it.
@@ -138,6 +141,6 @@ def predictor(package: Package | str | os.PathLike[str], **running: Unpack[Runni
     # What finds objects takes as long to import as the network to compile: both at once.
     importing = Thread(target=import_module, args=("abbe.runtime.tiling.field",))
     importing.start()
-    opened = open_for("segmentation", "finds objects", package, check_tile, **running)
+    opened = open_for("segmentation", "finds objects", package, check_tile, **options)
     importing.join()
-    return Predictor(*opened)
+    return InstancePredictor(*opened)

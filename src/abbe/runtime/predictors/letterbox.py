@@ -1,17 +1,14 @@
 """The square that a promptable network sees, and the way there and back, without torch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image as Picture
+from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.imaging.promptable.letterbox import LetterboxGeometry
 
-MEAN = (123.675, 116.28, 103.53)
-DEVIATION = (58.395, 57.12, 57.375)
-"""Of red, green and blue on the scale 0 to 255, as SAM was trained."""
 LARGEST_SIDE = 20_000
 """px of an image that is taken whole."""
 _BAND = 1 << 22
@@ -19,51 +16,26 @@ _BAND = 1 << 22
 
 
 @dataclass(frozen=True)
-class Square:
-    """An image's place in the square: its longest side fills it, the rest is padding.
-
-    The rounding is SAM's. ``abbe.sam.Frame`` is the same in torch.
-
-    Attributes:
-        size: (height, width) of the image in px.
-        side: Of the square in px.
-        resized: (height, width) of the image in the square, at the top left.
-    """
-
-    size: tuple[int, int]
-    side: int
-    resized: tuple[int, int]
+class Letterbox(LetterboxGeometry):
+    """An image's place in the square, and the way there and back; ``abbe.sam``'s is in torch."""
 
     @classmethod
-    def of(cls, size: tuple[int, int], side: int) -> "Square":
+    def of(cls, size: tuple[int, int], side: int) -> Self:
         """Place an image of this (height, width).
 
         Raises:
             InputError: The image has no pixels, or a side of more than 20,000.
         """
-        if min(size) < 1 or max(size) > LARGEST_SIDE:
+        if max(size) > LARGEST_SIDE:
             raise InputError(
                 f"an image of {size[0]} × {size[1]} px: sides of 1 to {LARGEST_SIDE:,} px are "
                 "answered. Cut out the part in question"
             )
-        scale = side / max(size)
-        height, width = (max(1, int(length * scale + 0.5)) for length in size)
-        return cls((int(size[0]), int(size[1])), side, (height, width))
+        return super().of(size, side)
 
     def image(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Resize, normalise and pad an image (H, W, 3) of this size: (1, 3, side, side)."""
-        height, width = self.resized
-        small = Picture.fromarray(rgb).resize((width, height), Picture.Resampling.BILINEAR)
-        mean, deviation = np.array([MEAN, DEVIATION], np.float32)
-        pixels = (np.asarray(small, np.float32) - mean) / deviation
-        square = np.zeros((1, 3, self.side, self.side), np.float32)
-        square[0, :, :height, :width] = pixels.transpose(2, 0, 1)
-        return square
-
-    def points(self, xy: ArrayLike) -> NDArray[np.float32]:
-        """Bring points (…, 2), x and y in px of the image, into the square."""
-        scale = self.resized[1] / self.size[1], self.resized[0] / self.size[0]
-        return (np.asarray(xy, np.float64) * scale).astype(np.float32)
+        return self.pixels(rgb)[None]
 
     def logits(self, low: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring logits (M, l, l) from the square to the image: (M, H, W)."""

@@ -1,4 +1,4 @@
-"""What packages of every task share on the way from a folder to a network that runs."""
+"""Opens a package of any task: options of a run, and the network with its tile size."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from abbe.runtime.package.engine import Engine, EngineName, Precision, check_opt
 from abbe.runtime.predictors.channels import channels_for
 
 
-class Running(TypedDict, total=False):
+class RunOptions(TypedDict, total=False):
     """How a package is to be run; what is left out, or None, is as the package says or usual.
 
     Attributes:
@@ -29,7 +29,7 @@ class Running(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenPackage:
     """A package that is ready to run.
 
     Attributes:
@@ -60,7 +60,7 @@ def open_for(
     purpose: str,
     package: Package | str | os.PathLike[str],
     check_tile: Callable[[PackageDescription, int], object],
-    **running: Unpack[Running],
+    **options: Unpack[RunOptions],
 ) -> tuple[Engine, int, int]:
     """The network of a package of this task, the side of its tiles, and how many to work on.
 
@@ -69,7 +69,7 @@ def open_for(
         purpose: What such packages do, for the message where it is not.
         package: The package or its folder.
         check_tile: Raises ConfigError where a tile does not fit the package.
-        running: How to run it.
+        options: How to run it.
 
     Raises:
         ConfigError: The package is of another task; tile, engine or precision do not fit it.
@@ -83,15 +83,15 @@ def open_for(
             f"{package.folder}: this is a {description.task} package; {task} packages are what "
             f"{purpose}"
         )
-    check_options(None, None, tile=running.get("tile"), workers=running.get("workers"))
-    tile = running.get("tile") or description.tile
+    check_options(None, None, tile=options.get("tile"), workers=options.get("workers"))
+    tile = options.get("tile") or description.tile
     check_tile(description, tile)
-    workers = running.get("workers") or os.cpu_count() or 1
+    workers = options.get("workers") or os.cpu_count() or 1
     engine = open_engine(
         package,
-        engine=running.get("engine"),
-        precision=running.get("precision"),
-        threads=running.get("threads"),
+        engine=options.get("engine"),
+        precision=options.get("precision"),
+        threads=options.get("threads"),
         streams=workers,
     )
     return engine, tile, workers

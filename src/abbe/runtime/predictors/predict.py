@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import Image, open_image
-from abbe.runtime.job import Ready, Tools
+from abbe.runtime.job import Predictor, Tools
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.package.engine import EngineName, Precision
-from abbe.runtime.predictors.tasks import ready_for
+from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
@@ -25,7 +25,7 @@ from abbe.runtime.tiling.workers import shape_of, useful_workers
 
 
 def predict(
-    package: Package | Ready | str | os.PathLike[str],
+    package: Package | Predictor | str | os.PathLike[str],
     image: Image | ArrayLike | str | os.PathLike[str],
     *,
     channels: Sequence[str] | None = None,
@@ -39,8 +39,8 @@ def predict(
     """What a package says of one image.
 
     Args:
-        package: A package, its folder, or one made ready by `predictor` or
-            `abbe.runtime.predictors.tasks.ready_for` (quicker for many images).
+        package: A package, its folder, or an open one, of `abbe.runtime.predictor` or
+            `abbe.runtime.predictors.tasks.open_predictor` (quicker for many images).
         image: A path, an `abbe.imaging.Image`, or an array (H, W) or (C, H, W), or what NumPy makes
             one of.
         channels: Names of all the image's channels, where it has none or others than the package;
@@ -68,8 +68,8 @@ def predict(
         for option, value in asked.items():
             if value is not None:
                 raise ConfigError(
-                    f"{option}: this package is ready to run as it was opened. Give the option to "
-                    "what made it ready, or give the package's folder here"
+                    f"{option}: this package runs as it was opened. Give the option to "
+                    "what opened it, or give the package's folder here"
                 )
     described = package if isinstance(package, Package) else package.package
     if described.description.task == "promptable":
@@ -84,19 +84,21 @@ def predict(
         if workers is None:
             shape = shape_of(opened, package.description)
             workers = useful_workers([shape], tile or package.description.tile)
-        package = ready_for(package, engine=engine, precision=precision, tile=tile, workers=workers)
+        package = open_predictor(
+            package, engine=engine, precision=precision, tile=tile, workers=workers
+        )
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
         return package.answer(opened, Tools(pool, work, Timings(), lambda share: None))
 
 
 @contextmanager
-def threads_for(ready: Ready, image: Image) -> Iterator[Executor]:
+def threads_for(predictor: Predictor, image: Image) -> Iterator[Executor]:
     """Threads for the tiles of an image; none where it has only one tile."""
-    if ready.tiles(image) == 1:
+    if predictor.tiles(image) == 1:
         yield Inline()
         return
-    with ThreadPoolExecutor(ready.workers) as pool:
+    with ThreadPoolExecutor(predictor.workers) as pool:
         yield pool
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,18 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from abbe.errors import InputError
 from abbe.imaging import choose_rule, three_channels
-from abbe.imaging.prompt_checks import (
-    as_rgb,
-    checked_box,
-    checked_labels,
-    checked_points,
-    in_rgb_order,
-)
+from abbe.imaging.promptable.calls import Answer, CheckedPrompt, PromptableCalls
+from abbe.imaging.promptable.prompt_checks import as_rgb, in_rgb_order
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.package.engine import EngineName, Precision
 from abbe.runtime.package.promptable_networks import open_networks
 from abbe.runtime.predictors.channels import channels_for
-from abbe.runtime.predictors.letterbox import Square
+from abbe.runtime.predictors.letterbox import Letterbox
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -33,12 +29,24 @@ _NO_POINT, _TOP_LEFT, _BOTTOM_RIGHT = -1.0, 2.0, 3.0
 """Labels of points, besides 1 inside and 0 outside; a box is two points."""
 
 
-class PromptablePredictor:
+@dataclass(frozen=True)
+class Embedded:
+    """An image that was set: its place in the square, and its embedding."""
+
+    letterbox: Letterbox
+    embedding: NDArray[np.float32]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image in px."""
+        return self.letterbox.size
+
+
+class PromptablePredictor(PromptableCalls[Embedded]):
     """One image, and masks for any prompts on it.
 
-    The calls and their answers are those of segment-anything's ``SamPredictor``. What prompts
-    cannot mean is refused: SAM itself answers a point outside the image. A copy
-    (`copy.copy`) shares the networks and holds an image of its own; threads may use one each.
+    A copy (`copy.copy`) shares the networks and holds an image of its own; threads may use one
+    each.
 
     Args:
         package: A promptable package or its folder.
@@ -74,7 +82,6 @@ class PromptablePredictor:
             streams=streams,
             cache=cache,
         )
-        self._image: tuple[Square, NDArray[np.float32]] | None = None
 
     def set_image(
         self, image: NDArray[np.generic], image_format: Literal["RGB", "BGR"] = "RGB"
@@ -91,13 +98,14 @@ class PromptablePredictor:
             InputError: The image has another form, or a side below 1 or above 20,000 px.
             PackageError: The encoder fails.
         """
-        self.reset_image()  # what cannot be embedded must not leave the last image behind
-        image = in_rgb_order(np.asarray(image), image_format)
-        if image.ndim == 2 and len(self.package.description.channels) == 1:
-            Square.of((image.shape[0], image.shape[1]), self.networks.side)  # refuses its size
-            self._embed(three_channels(image[None], "grey"))
-        else:
-            self._embed(as_rgb(image))
+        image = np.asarray(image)
+        if image.ndim != 2 or len(self.package.description.channels) != 1:
+            super().set_image(image, image_format)
+            return
+        self.reset_image()
+        image = in_rgb_order(image, image_format)  # refuses another format
+        Letterbox.of((image.shape[0], image.shape[1]), self.networks.side)  # refuses its size
+        self._embed(three_channels(image[None], "grey"))
 
     def set_channels(self, image: Image) -> None:
         """Embed an opened image: the channels that the package sees, shown as in training.
@@ -108,7 +116,7 @@ class PromptablePredictor:
         """
         self.reset_image()
         channels = self.channels_of(image)
-        Square.of(image.shape, self.networks.side)  # refuses its size before it is read
+        Letterbox.of(image.shape, self.networks.side)  # refuses its size before it is read
         pixels = image.read(channels=channels)
         colour = len(self.package.description.channels) == 3
         if colour and len(channels) == 1 and pixels.dtype == np.uint8:
@@ -126,102 +134,58 @@ class PromptablePredictor:
             return image.channels
         return channels_for(image, self.package.description.channels)
 
-    def reset_image(self) -> None:
-        """Forget the image."""
-        self._image = None
-
     def get_image_embedding(self) -> NDArray[np.float32]:
         """The image's embedding (1, 256, side / 16, side / 16).
 
         Raises:
             InputError: No image has been set.
         """
-        return self._set()[1]
+        return self._set().embedding
 
-    def predict(
-        self,
-        point_coords: ArrayLike | None = None,
-        point_labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask_input: ArrayLike | None = None,
-        multimask_output: bool = True,
-        return_logits: bool = False,
-    ) -> tuple[NDArray[np.bool_] | NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Answer one prompt: points, a box, an earlier mask, or several of these together.
+    def _embed(self, rgb: NDArray[np.uint8]) -> None:
+        letterbox = Letterbox.of((rgb.shape[0], rgb.shape[1]), self.networks.side)
+        self._image = Embedded(letterbox, self.networks.encode(letterbox.image(rgb)))
 
-        Args:
-            point_coords: (P, 2) x and y in px of the image, 0 at the left and the top.
-            point_labels: (P,) 1 inside the object, 0 outside.
-            box: (4,) left, top, right, bottom in px.
-            mask_input: (1, side / 4, side / 4) logits of an earlier answer.
-            multimask_output: Three masks instead of one: whole, part, subpart.
-            return_logits: Logits instead of masks.
-
-        Returns:
-            Masks (M, H, W) bool, or logits float32; the IoU that the network expects of each (M,);
-            and logits (M, side / 4, side / 4), which a later call takes as ``mask_input``, one at
-            a time.
-
-        Raises:
-            InputError: No image has been set, no prompt was given, or a prompt lies outside the
-                image, has no area, or has another form.
-            PackageError: The decoder fails.
-        """
-        square, embedding = self._set()
-        if point_coords is None and point_labels is None and box is None and mask_input is None:
-            raise InputError("no prompt was given: there must be a point, a box or a mask")
-        points, labels = self._points(square, point_coords, point_labels, box)
+    def _answer(
+        self, image: Embedded, prompt: CheckedPrompt, *, several: bool, logits: bool
+    ) -> Answer:
+        points, labels = _as_points(prompt, image.letterbox)
         side = 4 * self.networks.grid
         inputs = {
-            "image_embeddings": embedding,
+            "image_embeddings": image.embedding,
             "point_coords": points[None],
             "point_labels": labels[None],
             "mask_input": np.zeros((1, 1, side, side), np.float32),
             "has_mask_input": np.zeros(1, np.float32),
         }
-        if mask_input is not None:
-            inputs["mask_input"] = _checked_mask(mask_input, side)
+        if prompt.mask is not None:
+            inputs["mask_input"] = _checked_mask(prompt.mask, side)
             inputs["has_mask_input"] = np.ones(1, np.float32)
         low, scores = self.networks.decode(inputs)
-        wanted = slice(1, None) if multimask_output else slice(0, 1)
+        wanted = slice(1, None) if several else slice(0, 1)
         low, scores = low[0, wanted], scores[0, wanted]
-        masks = square.logits(low) if return_logits else square.masks(low, THRESHOLD)
-        return masks, scores, low
+        place = image.letterbox
+        return Answer(place.logits(low) if logits else place.masks(low, THRESHOLD), scores, low)
 
-    def _embed(self, rgb: NDArray[np.uint8]) -> None:
-        square = Square.of((rgb.shape[0], rgb.shape[1]), self.networks.side)
-        self._image = square, self.networks.encode(square.image(rgb))
 
-    def _set(self) -> tuple[Square, NDArray[np.float32]]:
-        if self._image is None:
-            raise InputError("no image has been set: call set_image(image) first")
-        return self._image
+def _as_points(
+    prompt: CheckedPrompt, letterbox: Letterbox
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points and box as points (P, 2) and labels (P,); P is at least 1.
 
-    def _points(
-        self,
-        square: Square,
-        coords: ArrayLike | None,
-        labels: ArrayLike | None,
-        box: ArrayLike | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Points and box as points (P, 2) and labels (P,); P is at least 1.
-
-        Where no box follows, SAM was trained with a point that is none.
-        """
-        if (coords is None) != (labels is None):
-            raise InputError("point_coords and point_labels must be given together")
-        places, meanings = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.float32)]
-        if coords is not None and labels is not None:
-            checked = checked_points(coords, square.size)
-            places.append(square.points(checked))
-            meanings.append(checked_labels(labels, len(checked)).astype(np.float32))
-        if box is not None:
-            places.append(square.points(checked_box(box, square.size).reshape(2, 2)))
-            meanings.append(np.array([_TOP_LEFT, _BOTTOM_RIGHT], np.float32))
-        else:
-            places.append(np.zeros((1, 2), np.float32))
-            meanings.append(np.array([_NO_POINT], np.float32))
-        return np.concatenate(places), np.concatenate(meanings)
+    Where no box follows, SAM was trained with a point that is none.
+    """
+    places, meanings = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.float32)]
+    if prompt.points is not None and prompt.labels is not None:
+        places.append(letterbox.places(prompt.points))
+        meanings.append(prompt.labels.astype(np.float32))
+    if prompt.box is not None:
+        places.append(letterbox.places(prompt.box.reshape(2, 2)))
+        meanings.append(np.array([_TOP_LEFT, _BOTTOM_RIGHT], np.float32))
+    else:
+        places.append(np.zeros((1, 2), np.float32))
+        meanings.append(np.array([_NO_POINT], np.float32))
+    return np.concatenate(places), np.concatenate(meanings)
 
 
 def _checked_mask(mask: ArrayLike, side: int) -> NDArray[np.float32]:

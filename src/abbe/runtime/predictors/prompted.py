@@ -17,7 +17,7 @@ from abbe.imaging import Image, Region
 from abbe.runtime.job import SUFFIXES, Advance, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.package.promptable_networks import PromptableNetworks
-from abbe.runtime.predictors.opening import Running
+from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.predictors.promptable import THRESHOLD, PromptablePredictor
 from abbe.runtime.tiling.field import Labels
@@ -111,26 +111,26 @@ class PromptedPredictor:
 
 
 def prompted_predictor(
-    package: Package | str | os.PathLike[str], **running: Unpack[Running]
+    package: Package | str | os.PathLike[str], **options: Unpack[RunOptions]
 ) -> PromptedPredictor:
     """Make a promptable package ready to run on images with prompts.
 
     Args:
         package: The package or its folder.
-        running: engine, precision, threads, workers: see `Running`. There is no tile.
+        options: engine, precision, threads, workers: see `RunOptions`. There is no tile.
 
     Raises:
         ConfigError: The package is for another task; the engine does not compute so; a tile.
         PackageError: It is damaged.
     """
-    if running.get("tile") is not None:
+    if options.get("tile") is not None:
         raise ConfigError("--tile: a promptable package sees each image whole; leave it out")
-    workers = running.get("workers") or prompted_workers([])
+    workers = options.get("workers") or prompted_workers([])
     predictor = PromptablePredictor(
         package,
-        engine=running.get("engine"),
-        precision=running.get("precision"),
-        threads=running.get("threads"),
+        engine=options.get("engine"),
+        precision=options.get("precision"),
+        threads=options.get("threads"),
         streams=workers,
     )
     return PromptedPredictor(predictor, workers)

@@ -12,7 +12,7 @@ import numpy as np
 from abbe.imaging import Image
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package
-from abbe.runtime.predictors.opening import Opened, Running, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
 from abbe.runtime.tiling.cutting import check_tile, grid_of
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
@@ -22,7 +22,7 @@ from abbe.runtime.tiling.tiles import classes_name, maps_name, network_maps
 from abbe.runtime.writing.region_results import RegionPrediction, write_region_results
 
 
-class RegionPredictor(Opened):
+class RegionPredictor(OpenPackage):
     """A regions package that is ready to run."""
 
     @property
@@ -40,7 +40,7 @@ class RegionPredictor(Opened):
         return grid_of(image, self.package.description, self.tile)
 
     def tiles(self, image: Image) -> int:
-        """How many tiles an image has; see `abbe.runtime.job.Ready`."""
+        """How many tiles an image has; see `abbe.runtime.job.Predictor`."""
         self.channels_of(image)
         return len(self.grid(image).tiles)
 
@@ -104,8 +104,8 @@ class RegionPredictor(Opened):
 
 
 def region_predictor(
-    package: Package | str | os.PathLike[str], **running: Unpack[Running]
+    package: Package | str | os.PathLike[str], **options: Unpack[RunOptions]
 ) -> RegionPredictor:
     """Make a regions package ready to run; arguments and errors are those of `predictor`."""
     purpose = "tells the classes of pixels apart"
-    return RegionPredictor(*open_for("regions", purpose, package, check_tile, **running))
+    return RegionPredictor(*open_for("regions", purpose, package, check_tile, **options))

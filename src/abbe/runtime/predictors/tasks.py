@@ -1,4 +1,4 @@
-"""From a package of any task to what runs it."""
+"""The registry of tasks: from a package to the predictor that runs it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Unpack
 
 from abbe.imaging import AS_THEY_SAY, Reading
-from abbe.runtime.job import Ready
+from abbe.runtime.job import Predictor
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.predictors.opening import Running
+from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.tiling.workers import prompted_workers, shapes_in_files, useful_workers
 
 _HOME: Mapping[str, tuple[str, str]] = {
@@ -23,12 +23,14 @@ _HOME: Mapping[str, tuple[str, str]] = {
 """By task, the module and the function that make a package ready; imported when asked for."""
 
 
-def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Running]) -> Ready:
+def open_predictor(
+    package: Package | str | os.PathLike[str], **options: Unpack[RunOptions]
+) -> Predictor:
     """Make a package ready to run on images; a promptable one also needs prompts (`Job`).
 
     Args:
         package: The package or its folder.
-        running: engine, precision, threads, tile, workers: see `Running`.
+        options: engine, precision, threads, tile, workers: see `RunOptions`.
 
     Raises:
         ConfigError: Tile, engine or precision do not fit the package.
@@ -37,31 +39,31 @@ def ready_for(package: Package | str | os.PathLike[str], **running: Unpack[Runni
     if not isinstance(package, Package):
         package = read_package(package)
     module, function = _HOME[package.description.task]
-    return getattr(import_module(module), function)(package, **running)
+    return getattr(import_module(module), function)(package, **options)
 
 
-def ready_for_files(
+def open_predictor_for(
     package: Package,
     images: Iterable[Path],
     reading: Reading = AS_THEY_SAY,
-    **running: Unpack[Running],
-) -> Ready:
+    **options: Unpack[RunOptions],
+) -> Predictor:
     """The same, where it is known which images are to come: few tiles get more threads each.
 
     Args:
         package: The package.
         images: Files.
         reading: How the user has files read.
-        running: engine, precision, threads, tile, workers: see `Running`.
+        options: engine, precision, threads, tile, workers: see `RunOptions`.
 
     Raises:
-        ConfigError, PackageError: As `ready_for`.
+        ConfigError, PackageError: As `open_predictor`.
     """
-    if running.get("workers") is None:
+    if options.get("workers") is None:
         description = package.description
         shapes = shapes_in_files(images, description, reading)
         if description.task == "promptable":
-            running["workers"] = prompted_workers(shapes)
+            options["workers"] = prompted_workers(shapes)
         else:
-            running["workers"] = useful_workers(shapes, running.get("tile") or description.tile)
-    return ready_for(package, **running)
+            options["workers"] = useful_workers(shapes, options.get("tile") or description.tile)
+    return open_predictor(package, **options)

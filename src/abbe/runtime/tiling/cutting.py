@@ -1,4 +1,4 @@
-"""How a package has an image cut into tiles."""
+"""Cuts an image into tiles as a package needs it, and decides whether it is resampled."""
 
 from abbe.imaging import Image
 from abbe.runtime.package import PackageDescription

@@ -1,4 +1,4 @@
-"""The objects of an image, in px of the image: read by region, never held as a whole."""
+"""Labels, maps and classes of an image, in px of the image, read by region."""
 
 import threading
 from collections import OrderedDict

@@ -9,20 +9,12 @@ import numpy as np
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
+from abbe.imaging.windows import Span, spans
 
 # Pixel sizes that differ by less are taken for the same: no image is resampled for nothing.
 SAME_SCALE = 0.05
 # More than this, and it is likelier that one of the pixel sizes is wrong.
 _LARGEST_ENLARGEMENT, _LARGEST_REDUCTION = 8.0, 64.0
-
-
-class Span(NamedTuple):
-    """One tile along one axis, in px: its core, and the window that the network sees."""
-
-    core_start: int
-    core_stop: int
-    start: int
-    stop: int
 
 
 class Tile(NamedTuple):
@@ -48,30 +40,6 @@ class TilesInOrder(Sequence[Tile]):
         if isinstance(found, range):
             return [self[each] for each in found]
         return Tile(*divmod(found, self.columns))
-
-
-def spans(length: int, tile: int, margin: int) -> list[Span]:
-    """Cover ``length`` px by windows of ``tile`` px; the last is moved back to end with the image.
-
-    Cores are disjoint and cover everything; each lies ``margin`` px inside its window, except at
-    the image's own edges. Where tile, margin and length are multiples of a number, so is the
-    start of every window.
-
-    Raises:
-        ConfigError: The margin leaves nothing of a tile.
-    """
-    if length <= tile:
-        return [Span(0, length, 0, length)]
-    if tile <= 2 * margin:
-        raise ConfigError(f"{margin} px at each side leave nothing of a tile of {tile} px")
-    found, covered = [], 0
-    while covered < length:
-        start = min(max(covered - margin, 0), length - tile)
-        stop = start + tile
-        end = length if stop == length else stop - margin
-        found.append(Span(covered, end, start, stop))
-        covered = end
-    return found
 
 
 @dataclass(frozen=True)

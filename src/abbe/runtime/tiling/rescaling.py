@@ -1,4 +1,4 @@
-"""Images whole, as a network that was made for one pixel size sees them, and its maps back."""
+"""Brings whole images to the pixel size of a network, and its maps back."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

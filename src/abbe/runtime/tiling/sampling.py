@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 
 from abbe.imaging import Image, Region, normalise, slide_of
+from abbe.imaging.windows import mirrored
 from abbe.runtime.tiling.grid import Grid
 
 
@@ -50,10 +51,7 @@ def read_window(
     else:
         pixels = _resampled(image, channels, limits, grid, inside)
     below, beside = window.bottom - inside.bottom, window.right - inside.right
-    if below or beside:
-        # "symmetric" goes back and forth where the image is smaller than its padding.
-        pixels = np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="symmetric")
-    return pixels
+    return mirrored(pixels, below, beside)
 
 
 def _resampled(

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe.imaging import Image
-from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.package.engine import Engine
-from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.grid import Grid, Tile, intersection
 from abbe.runtime.tiling.sampling import level_to_read, read_window
@@ -36,26 +35,6 @@ Advance = Callable[[float], None]
 
 MapsOf = Callable[[Tile], np.ndarray]
 """A tile's window → (K, h, w) probabilities."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How maps become instances."""
-
-    outputs: tuple[str, ...]
-    thresholds: Thresholds
-    instances: InstanceRule
-
-    def apply(self, maps: np.ndarray, minimum_area: int) -> np.ndarray:
-        """(K, h, w) probabilities → (h, w) int32 instances."""
-        named = dict(zip(self.outputs, maps, strict=True))
-        return instances_from_maps(
-            named["foreground"],
-            named.get("boundary"),
-            threshold=self.thresholds.foreground,
-            boundary_threshold=self.thresholds.boundary,
-            minimum_area=minimum_area,
-        )
 
 
 def network_maps(
@@ -87,7 +66,7 @@ def network_maps(
 def find_objects(
     grid: Grid,
     maps_of: MapsOf,
-    rule: Rule,
+    rule: MapRule,
     work: Work,
     pool: Executor,
     *,
@@ -129,7 +108,7 @@ class _Job:
 
     grid: Grid
     maps_of: MapsOf
-    rule: Rule
+    rule: MapRule
     work: Work
     keep_maps: bool
     timings: Timings
@@ -142,7 +121,7 @@ class _Job:
     def compute_labels(self, tile: Tile) -> None:
         with self.timings.measure("instances"):
             # Small objects may be parts of larger ones: they are left out once pieces are joined.
-            labels = self.rule.apply(self._assemble(tile), minimum_area=1)
+            labels = self.rule.objects(self._assemble(tile), minimum_area=1)
             small = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
             self.work.put(labels_name(tile), labels.astype(small), compress=True)
 

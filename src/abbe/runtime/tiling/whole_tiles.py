@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe.imaging import Image, Region
-from abbe.runtime.tiling.grid import Span, spans
+from abbe.imaging.windows import Span, spans
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What has been computed of an image and is not a result yet: in memory, or in a hidden folder.
+"""What has been computed of an image, kept in memory or a hidden folder until results are written.
 
 The folder makes an interrupted run go on where it was: each array lands in one step under its
 name, or not at all. A file that a power cut left short is taken for missing.

@@ -1,4 +1,4 @@
-"""How many tiles to have in hand at a time: a lone tile is computed by all cores together."""
+"""Chooses how many tiles or images are worked on at a time."""
 
 import math
 import os

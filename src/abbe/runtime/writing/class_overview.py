@@ -20,9 +20,9 @@ def write_class_overview(
     limits: np.ndarray,
     classes_in: Callable[[Region, int], np.ndarray],
     names: Sequence[str],
+    *,
     pool: Executor,
     most: int,
-    *,
     plain: int | None = None,
 ) -> None:
     """Write a PNG, atomically: every n-th pixel, tinted by its class.

@@ -110,23 +110,25 @@ def _write_overview(path: Path, prediction: ClassPrediction, tools: Tools, most:
     image, channels = prediction.image, prediction.channels
     limits = image_limits(image, channels)
     write_class_overview(
-        path, image, channels, limits, classes_in, prediction.names, tools.pool, most
+        path, image, channels, limits, classes_in, prediction.names, pool=tools.pool, most=most
     )
 
 
 def _write_geojson(path: Path, prediction: ClassPrediction) -> None:
-    from abbe.runtime.writing.geojson import Told, write_geojson
+    from abbe.runtime.writing.geojson import FeatureProperties, write_geojson
 
     flat = prediction.probabilities.reshape(-1, len(prediction.names))
 
-    def tell(tile: int) -> Told:
+    def properties_of(tile: int) -> FeatureProperties:
         own = flat[tile - 1]
         number = int(own.argmax())
         measured = dict(zip(_columns(prediction.names), own.tolist(), strict=True))
-        return Told(prediction.names[number], class_colour(number), measured)
+        return FeatureProperties(prediction.names[number], class_colour(number), measured)
 
     size = prediction.image.pixel_size
-    write_geojson(path, _squares(prediction), pixel_size=size, kind="tile", tell=tell)
+    write_geojson(
+        path, _squares(prediction), pixel_size=size, kind="tile", properties_of=properties_of
+    )
 
 
 def _squares(prediction: ClassPrediction) -> Iterator[Rings]:

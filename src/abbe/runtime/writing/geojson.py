@@ -16,7 +16,7 @@ from abbe.runtime.writing.contours import Rings
 from abbe.runtime.writing.polygons import objects_of
 
 
-class Told(NamedTuple):
+class FeatureProperties(NamedTuple):
     """What is said of one object.
 
     Attributes:
@@ -37,7 +37,7 @@ def write_geojson(
     pixel_size: float | None = None,
     kind: str = "detection",
     classification: str | None = None,
-    tell: Callable[[int], Told] | None = None,
+    properties_of: Callable[[int], FeatureProperties] | None = None,
 ) -> int:
     """Write a FeatureCollection, atomically.
 
@@ -51,7 +51,7 @@ def write_geojson(
         pixel_size: In µm; adds areas in µm².
         kind: QuPath's objectType: "detection", "annotation" or "tile".
         classification: A class for all objects.
-        tell: What else is said of an object, by its number.
+        properties_of: What else is said of an object, by its number.
 
     Returns:
         How many objects were written.
@@ -73,7 +73,9 @@ def write_geojson(
             for number, polygons, area in objects_of(rings):
                 geometry = _geometry([[texts[ring] for ring in polygon] for polygon in polygons])
                 values = area if pixel_size is None else (area, area * pixel_size**2)
-                own, more = _told(tell(number)) if tell is not None else ("", "")
+                own, more = (
+                    _properties(properties_of(number)) if properties_of is not None else ("", "")
+                )
                 features.append(
                     f'{{"type":"Feature","id":"{prefix}{number:012d}","geometry":{geometry},'
                     f'"properties":{{{properties}{own},"name":"{number}",'
@@ -87,12 +89,12 @@ def write_geojson(
     return count
 
 
-def _told(told: Told) -> tuple[str, str]:
+def _properties(properties: FeatureProperties) -> tuple[str, str]:
     """What is added to an object's properties, and to its measurements."""
-    red, green, blue = told.colour
-    name = _quoted(told.classification)
+    red, green, blue = properties.colour
+    name = _quoted(properties.classification)
     own = f',"classification":{{"name":{name},"color":[{red},{green},{blue}]}}'
-    more = [f",{_quoted(key)}:{value:.6g}" for key, value in told.measurements.items()]
+    more = [f",{_quoted(key)}:{value:.6g}" for key, value in properties.measurements.items()]
     return own, "".join(more)
 
 

@@ -103,8 +103,8 @@ def _write(
             prediction.limits,
             lambda region, step: classes.read(region)[::step, ::step],
             classes.names,
-            pool,
-            most,
+            pool=pool,
+            most=most,
             plain=prediction.background,
         )
     else:
@@ -115,7 +115,7 @@ def _write_outlines(
     prediction: RegionPrediction, path: Path, tools: Tools, most: int, minimum_area: int
 ) -> None:
     from abbe.runtime.writing.areas import find_areas
-    from abbe.runtime.writing.geojson import Told, write_geojson
+    from abbe.runtime.writing.geojson import FeatureProperties, write_geojson
     from abbe.runtime.writing.outlines import outlines
 
     areas = find_areas(
@@ -123,13 +123,13 @@ def _write_outlines(
         minimum_area=minimum_area, skip=prediction.background,
     )  # fmt: skip
 
-    def tell(area: int) -> Told:
+    def properties_of(area: int) -> FeatureProperties:
         number = int(areas.class_of[area])
-        return Told(prediction.classes.names[number], class_colour(number))
+        return FeatureProperties(prediction.classes.names[number], class_colour(number))
 
     rings = outlines(areas.labels, tools.pool, most)
     size = prediction.image.pixel_size
-    write_geojson(path, rings, pixel_size=size, kind="annotation", tell=tell)
+    write_geojson(path, rings, pixel_size=size, kind="annotation", properties_of=properties_of)
 
 
 def class_areas(prediction: RegionPrediction, tools: Tools, most: int) -> np.ndarray:

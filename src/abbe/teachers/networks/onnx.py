@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from abbe.imaging import Image
 
 
+# long: many options, which are checked one by one and recorded
 def onnx(
     path: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

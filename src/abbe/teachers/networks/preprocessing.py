@@ -1,4 +1,4 @@
-"""What a network wants done to the pixels, by name."""
+"""Preprocessing steps and activations of networks, by name."""
 
 from __future__ import annotations
 

@@ -103,6 +103,7 @@ def normalisation(image: Image, channels: Sequence[str]) -> Step:
     return lambda pixels: ((pixels.astype(np.float32) - low) * scale).astype(np.float32)
 
 
+# long: many options, which are checked one by one and recorded
 def cellpose(
     source: str | os.PathLike[str] = "cpsam_v2",
     channels: Sequence[str] | None = None,

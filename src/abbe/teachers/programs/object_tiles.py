@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
-from abbe.teachers.tiles import Pixels, windows
+from abbe.imaging.windows import spans
+from abbe.teachers.tiles import Pixels
 
 SLACK = 4
 """px that an object's centroid may lie outside a tile's part, as two tiles differ a little."""
@@ -58,10 +59,11 @@ def find_in_tiles(
         raise ConfigError(f"tile {tile} and halo {halo} px: give a tile of at least 1")
     instances = np.zeros(shape, np.int32)
     probability: NDArray[np.float32] | None = None
-    for top, first_row, end_row in windows(shape[0], min(tile, shape[0]), halo):
-        for left, first_column, end_column in windows(shape[1], min(tile, shape[1]), halo):
-            seen = Region(top, left, min(top + tile, shape[0]), min(left + tile, shape[1]))
-            part = Region(first_row, first_column, end_row, end_column)
+    for rows in spans(shape[0], tile, halo):
+        for columns in spans(shape[1], tile, halo):
+            top, left = rows.start, columns.start
+            seen = Region(top, left, rows.stop, columns.stop)
+            part = Region(rows.core_start, columns.core_start, rows.core_stop, columns.core_stop)
             found = find(read(seen))
             _check(found, seen, origin)
             _add(found.instances, instances, seen, part, origin)

@@ -13,7 +13,7 @@ from abbe.teachers.sam.prompts import ImagePrompts
 if TYPE_CHECKING:
     import torch
 
-    from abbe.sam import Frame, Prompts
+    from abbe.sam import Letterbox, Prompts
 
 FULL_TOKENS = 256 * 64 * 64 * 4
 """Bytes of SAM's own embedding in float32."""
@@ -33,7 +33,7 @@ def prompts_at_once(embedding: torch.Tensor, memory: int) -> int:
     return int(max(1, min(limit, memory // (12 * tokens))))
 
 
-def in_square(prompts: ImagePrompts, frame: Frame) -> Prompts:
+def in_square(prompts: ImagePrompts, letterbox: Letterbox) -> Prompts:
     """Prompts on an image as the network takes them."""
     import torch
 
@@ -41,28 +41,28 @@ def in_square(prompts: ImagePrompts, frame: Frame) -> Prompts:
 
     boxes, points, labels = prompts.boxes, prompts.points, prompts.labels
     return Prompts(
-        boxes=None if boxes is None else frame.boxes(boxes),
-        points=None if points is None else frame.points(points),
+        boxes=None if boxes is None else letterbox.boxes(boxes),
+        points=None if points is None else letterbox.points(points),
         point_labels=None if labels is None else torch.from_numpy(labels),
     )
 
 
 def soft_masks(
-    logits: torch.Tensor, frame: Frame, boxes: NDArray[np.floating] | None
+    logits: torch.Tensor, letterbox: Letterbox, boxes: NDArray[np.floating] | None
 ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
     """Probabilities (h, w), top, left of masks (N, l, l), within their enlarged boxes (N, 4).
 
     Most objects are small: what lies outside of a box is not computed. Without boxes a mask counts
     within its own, and one that is nowhere inside is left out.
     """
-    from abbe.sam.frame import THRESHOLD
+    from abbe.sam.letterbox import THRESHOLD
 
-    rows, columns = (axis.to(logits.device) for axis in frame.axes(logits.shape[-1]))
+    rows, columns = (axis.to(logits.device) for axis in letterbox.axes(logits.shape[-1]))
     for index, mask in enumerate(logits.float()):
         box = box_of(mask > THRESHOLD, rows, columns) if boxes is None else boxes[index]
         if box is None:
             continue
-        top, left, bottom, right = window_of(box, frame.size)
+        top, left, bottom, right = window_of(box, letterbox.size)
         part = rows[top:bottom] @ mask @ columns[left:right].T
         yield part.sigmoid().cpu().numpy(), top, left
 
@@ -74,7 +74,7 @@ def box_of(
 
     Args:
         inside: (l, l) bool, the network's small mask.
-        rows, columns: (H, l) and (W, l), how it is enlarged; see ``Frame.axes``.
+        rows, columns: (H, l) and (W, l), how it is enlarged; see ``Letterbox.axes``.
     """
     # A pixel is a mean, so it is inside only where one of those that it is made of is.
     y, x = (

@@ -1,4 +1,4 @@
-"""From the soft masks of single objects to one foreground map and one map of instances."""
+"""Joins the soft masks of single objects to one foreground map and one map of instances."""
 
 import numpy as np
 from numpy.typing import NDArray

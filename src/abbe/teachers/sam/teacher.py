@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from abbe.datasets import Dataset
     from abbe.imaging import Image
-    from abbe.sam import SAM, Facts, Frame
+    from abbe.sam import SAM, Facts, Letterbox
     from abbe.targets import Provenance
 
 OUTPUTS = ("foreground", "boundary")
@@ -137,28 +137,28 @@ class SamTeacher:
             prompts = prompts.take(tile.owns(prompts.centres)).moved(-tile.left, -tile.top)
             if not len(prompts):
                 return
-        embedding, frame = self._encode(picture[tile.top : tile.bottom, tile.left : tile.right])
+        embedding, letterbox = self._encode(picture[tile.top : tile.bottom, tile.left : tile.right])
         if prompts is None:
-            masks = self._by_grid(embedding, frame, tile)
+            masks = self._by_grid(embedding, letterbox, tile)
         else:
-            masks = self._by_prompts(embedding, frame, prompts)
+            masks = self._by_prompts(embedding, letterbox, prompts)
         for probability, top, left in masks:
             union.add(probability, tile.top + top, tile.left + left)
 
-    def _encode(self, picture: NDArray[np.uint8]) -> tuple[torch.Tensor, Frame]:
+    def _encode(self, picture: NDArray[np.uint8]) -> tuple[torch.Tensor, Letterbox]:
         import torch
 
-        from abbe.sam import Frame, require_finite
+        from abbe.sam import Letterbox, require_finite
 
-        frame = Frame.of(picture.shape[:2], self.network.side)
+        letterbox = Letterbox.of(picture.shape[:2], self.network.side)
         device = next(self.network.parameters()).device
         with torch.inference_mode(), autocast_for(device, self._precision):
-            embedding = self.network.encode(frame.image(picture)[None].to(device))
+            embedding = self.network.encode(letterbox.image(picture)[None].to(device))
         require_finite(embedding, "embeddings")
-        return embedding, frame
+        return embedding, letterbox
 
     def _by_prompts(
-        self, embedding: torch.Tensor, frame: Frame, prompts: ImagePrompts
+        self, embedding: torch.Tensor, letterbox: Letterbox, prompts: ImagePrompts
     ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         """Each kept prompt's soft mask, cut to its surroundings: (h, w), top, left."""
         import torch
@@ -174,7 +174,7 @@ class SamTeacher:
             rows[start : start + chunk] = True
             some = prompts.take(rows)
             with torch.inference_mode(), autocast_for(device, self._precision):
-                attended = self.network.attend(image, in_square(some, frame).to(device))
+                attended = self.network.attend(image, in_square(some, letterbox).to(device))
                 iou = attended.scores(multimask=False)[:, 0].float()
                 require_finite(iou, "expected IoUs")
                 rated = torch.nonzero(iou >= self._minimum_iou)[:, 0]
@@ -183,21 +183,23 @@ class SamTeacher:
                 logits = self.network.draw(attended, rated, multimask=False)[:, 0]
                 require_finite(logits, "masks")
             kept = rated.cpu().numpy()
-            yield from soft_masks(logits, frame, None if some.boxes is None else some.boxes[kept])
+            yield from soft_masks(
+                logits, letterbox, None if some.boxes is None else some.boxes[kept]
+            )
 
     def _by_grid(
-        self, embedding: torch.Tensor, frame: Frame, tile: Tile
+        self, embedding: torch.Tensor, letterbox: Letterbox, tile: Tile
     ) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         """Each mask of the automatic grid whose middle the tile owns: (h, w), top, left."""
         from abbe.sam import automatic_masks
 
         grid = self._grid
-        area = frame.size[0] * frame.size[1]
+        area = letterbox.size[0] * letterbox.size[1]
         with autocast_for(embedding.device, self._precision):
             found = automatic_masks(
                 self.network,
                 embedding,
-                frame,
+                letterbox,
                 points_per_side=grid.points_per_side,
                 minimum_iou=grid.minimum_iou,
                 minimum_stability=grid.minimum_stability,
@@ -210,6 +212,7 @@ class SamTeacher:
                 yield mask.probability, mask.top, mask.left
 
 
+# long: many options, which are checked one by one and recorded
 def sam(
     source: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

@@ -1,4 +1,4 @@
-"""Large images before SAM: which tile answers for which object."""
+"""Tiles of large images for SAM, and which tile answers for which object."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.imaging.windows import spans
 from abbe.teachers.sam.prompts import ImagePrompts
-from abbe.teachers.tiles import windows
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def tiles_of(shape: tuple[int, int], side: int | None, halo: int) -> list[Tile]:
     side = side or max(shape)
     return [
         Tile(
-            top,
-            left,
-            min(top + side, shape[0]),
-            min(left + side, shape[1]),
-            (first_row, first_column, end_row, end_column),
+            rows.start,
+            columns.start,
+            rows.stop,
+            columns.stop,
+            (rows.core_start, columns.core_start, rows.core_stop, columns.core_stop),
         )
-        for top, first_row, end_row in windows(shape[0], side, halo)
-        for left, first_column, end_column in windows(shape[1], side, halo)
+        for rows in spans(shape[0], side, halo)
+        for columns in spans(shape[1], side, halo)
     ]
 
 

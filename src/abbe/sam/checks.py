@@ -1,4 +1,4 @@
-"""Numbers that a network must not give."""
+"""Refuses NaN and infinity in what a network answers."""
 
 import torch
 from torch import Tensor

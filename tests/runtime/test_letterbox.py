@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from abbe import sam
 from abbe.errors import InputError
-from abbe.runtime.predictors.letterbox import Square, bilinear
-from abbe.sam import Frame
+from abbe.runtime.predictors.letterbox import Letterbox, bilinear
 
 SIZES = [(50, 70), (64, 64), (300, 7), (1, 1), (1, 900), (129, 128)]
 
@@ -15,12 +15,12 @@ SIZES = [(50, 70), (64, 64), (300, 7), (1, 1), (1, 900), (129, 128)]
 @pytest.mark.parametrize("size", SIZES)
 def test_it_is_the_frame_of_torch(size):
     random = np.random.default_rng(0)
-    square, frame = Square.of(size, 64), Frame.of(size, 64)
+    square, frame = Letterbox.of(size, 64), sam.Letterbox.of(size, 64)
     assert (square.size, square.side, square.resized) == (frame.size, frame.side, frame.resized)
     rgb = random.integers(0, 256, (*size, 3), dtype=np.uint8)
     assert np.allclose(square.image(rgb)[0], frame.image(rgb).numpy(), atol=1e-6)
     points = random.uniform(0, 1, (5, 2)) * size[::-1]
-    assert np.array_equal(square.points(points), frame.points(points).numpy())
+    assert np.array_equal(square.places(points), frame.points(points).numpy())
     low = random.normal(0, 5, (3, 16, 16)).astype(np.float32)
     theirs = frame.masks(torch.from_numpy(low)[None])[0].numpy()
     ours = square.logits(low)
@@ -37,11 +37,13 @@ def test_interpolation_is_torchs(source, target):
 
 def test_large_images_are_cut_in_bands():
     low = np.random.default_rng(2).normal(size=(1, 16, 16)).astype(np.float32)
-    square = Square.of((3000, 2900), 64)
+    square = Letterbox.of((3000, 2900), 64)
     assert np.array_equal(square.masks(low), square.logits(low) > 0)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, 20_001)])
-def test_sizes_outside_the_range_are_refused(size):
-    with pytest.raises(InputError, match="1 to 20,000 px"):
-        Square.of(size, 64)
+@pytest.mark.parametrize(
+    ("size", "said"), [((0, 5), "nothing to segment"), ((5, 20_001), "1 to 20,000 px")]
+)
+def test_sizes_outside_the_range_are_refused(size, said):
+    with pytest.raises(InputError, match=said):
+        Letterbox.of(size, 64)

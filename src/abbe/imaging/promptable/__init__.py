@@ -1,0 +1,1 @@
+"""What networks of the SAM family take and answer, whatever computes it: no torch."""

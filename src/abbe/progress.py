@@ -1,0 +1,150 @@
+"""Progress on standard error: one display for all that takes long."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from abbe.foreign_text import shown as harmless
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+Item = TypeVar("Item")
+Unit = Literal["items", "bytes", "share"]
+
+LINE_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal; shorter work has none."""
+
+
+class Bar:
+    """A bar that moves; several threads may move it."""
+
+    def __init__(self, display: Progress, task: TaskID) -> None:
+        self._display, self._task = display, task
+
+    def advance(self, by: float = 1) -> None:
+        """Move on by so much."""
+        self._display.advance(self._task, by)
+
+    def move_to(self, done: float, total: float | None = None) -> None:
+        """Move to ``done``, of a new ``total`` where one is given."""
+        self._display.update(self._task, completed=done, total=total)
+
+    def rename(self, name: str) -> None:
+        """Change what stands before the bar."""
+        self._display.update(self._task, description=_escaped(name))
+
+    def say(self, text: str) -> None:
+        """Change what stands behind the bar."""
+        self._display.update(self._task, text=_escaped(text))
+
+    def note(self, text: str) -> None:
+        """Leave a line above the bar; it is all that a log file shows of the way."""
+        if not self._display.disable:
+            self._display.console.print(harmless(text), highlight=False, markup=False)
+
+
+@contextmanager
+def bar(
+    name: str,
+    total: float | None,
+    *,
+    start: int = 0,
+    unit: Unit = "items",
+    shown: bool = True,
+    transient: bool = False,
+) -> Iterator[Bar]:
+    """Show how far it is from ``start`` to ``total``.
+
+    Args:
+        name: What stands before the bar.
+        total: How much there is; None while it is not known.
+        start: What is done already.
+        unit: What is counted: items as 3/10, bytes with their speed, or shares in percent.
+        shown: Whether to show anything.
+        transient: Only for whoever watches: nothing in a log, and no trace when it is done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    hidden = not shown or (transient and not console.is_terminal)
+    columns = _columns(unit)
+    with Progress(*columns, console=console, transient=transient, disable=hidden) as display:
+        yield Bar(display, display.add_task(_escaped(name), total=total, completed=start, text=""))
+
+
+def track(
+    items: Sequence[Item], name: str, *, shown: bool = True, transient: bool = False
+) -> Iterable[Item]:
+    """The items one by one, with a bar; arguments are those of `bar`."""
+    with bar(name, len(items), shown=shown, transient=transient) as moving:
+        for item in items:
+            yield item
+            moving.advance()
+
+
+@contextmanager
+def images_by_name(verb: str, total: int) -> Iterator[Callable[[str, float], None]]:
+    """What is told the name of an image and the share of it that is newly done.
+
+    It moves a bar on the terminal; elsewhere, as in a log, a line is printed now and then.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(verb, total)
+        return
+    with bar(verb, total, unit="share") as moving:
+
+        def report(name: str, share: float) -> None:
+            moving.rename(name)
+            moving.advance(share)
+
+        yield report
+
+
+def _lines(verb: str, total: int) -> Callable[[str, float], None]:
+    lock, done, due = threading.Lock(), 0.0, time.monotonic() + LINE_EVERY
+
+    def report(name: str, share: float) -> None:
+        nonlocal done, due
+        with lock:
+            done += share
+            if time.monotonic() < due:
+                return
+            due = time.monotonic() + LINE_EVERY
+            images = int(done + 1e-6)  # shares of tiles add up to a little less
+            text = f"{verb}: {images}/{total} images ({done / total:.0%}), {name}"
+            print(harmless(text), file=sys.stderr, flush=True)
+
+    return report
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(harmless(text))
+
+
+def _columns(unit: Unit) -> tuple[ProgressColumn, ...]:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    counts: tuple[ProgressColumn, ...] = {
+        "items": (MofNCompleteColumn(), TimeElapsedColumn()),
+        "bytes": (DownloadColumn(), TransferSpeedColumn()),
+        "share": (TextColumn("{task.percentage:3.0f} %"),),
+    }[unit]
+    name, text = TextColumn("[bold]{task.description}"), TextColumn("{task.fields[text]}")
+    return name, BarColumn(), *counts, TextColumn("left"), TimeRemainingColumn(), text

@@ -1,0 +1,153 @@
+"""Which images files, folders and patterns name, and what their results are called."""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from abbe.errors import ConfigError, InputError
+from abbe.imaging.formats.other_kinds import not_read
+from abbe.imaging.formats.plates import field_name, fields_of, is_plate
+from abbe.imaging.opening import is_zarr
+from abbe.runtime.job import SUFFIXES
+
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".qptiff", ".ndpi", ".scn", ".mrxs", ".bif",
+    ".npy", ".npz", ".zarr",
+)  # fmt: skip
+"""What is taken from a folder; a file that is named is opened whatever it is called."""
+
+
+def find_images(
+    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> dict[Path, Path]:
+    """The images that files, folders and patterns name, with where each lies below its folder.
+
+    Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
+    image, and a plate all its fields of view (A1_0: row A, column 1, field 0). Of folders and
+    patterns, what is called as a result of another image found, or as Cellpose's masks of one, is
+    no image; a file that is named is always taken.
+
+    Args:
+        inputs: Files, folders, patterns.
+        out: Folder that the results are written to, if any are.
+
+    Raises:
+        InputError: A name leads to nothing, or a folder holds no image.
+        ConfigError: Two images would write the same results.
+    """
+    own = None if out is None else Path(out).resolve()
+    found: dict[Path, Path] = {}
+    named: set[Path] = set()
+    for each in inputs:
+        path = Path(each)
+        if os.path.isdir(path) and is_plate(path):
+            found |= {field: Path(name) for name, field in fields_of(path).items()}
+        elif os.path.isdir(path) and not is_zarr(path):
+            inside = sorted(_images_below(path, own))
+            if not inside:
+                unread = not_read(_files_below(path, own), path)
+                raise InputError(unread or f"{path}: there is no image in this folder")
+            found |= {image: _below(image, path) for image in inside}
+        elif os.path.exists(path):  # Path.exists fails for names that are too long
+            found[path] = _below(path, path.parent)
+            named.add(path)
+        else:
+            matching = sorted(glob.glob(str(each), recursive=True))
+            if not matching:
+                raise InputError(f"{each}: there is no such image. Check the path")
+            found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
+    results = _results_of(found, out)
+    found = {
+        image: below
+        for image, below in found.items()
+        if image in named or not (os.path.abspath(image) in results or _of_cellpose(image, found))
+    }
+    stems: dict[Path, Path] = {}
+    for image, below in found.items():
+        stem = stem_of(below)
+        if other := stems.get(stem):
+            raise ConfigError(
+                f"{other} and {image} would both be written to '{stem}…': run them one after the "
+                "other with different --out"
+            )
+        stems[stem] = image
+    return found
+
+
+def left_out(
+    inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
+) -> list[str]:
+    """What to say of image files in folders that `find_images` passes over, a line a folder."""
+    own = None if out is None else Path(out).resolve()
+    folders = [Path(each) for each in inputs if os.path.isdir(each) and not is_zarr(Path(each))]
+    told = (not_read(_files_below(folder, own), folder) for folder in folders)
+    return [line for line in told if line is not None]
+
+
+def stem_of(below: Path) -> Path:
+    """The image's name without what says its kind."""
+    name = below.name
+    for suffix in (".ome.tif", ".ome.tiff", ".ome.zarr"):
+        if name.lower().endswith(suffix):
+            return below.with_name(name[: -len(suffix)])
+    return below.with_suffix("")
+
+
+def _below(image: Path, folder: Path) -> Path:
+    """Where results of an image lie below its folder; a field of a plate is called by its well."""
+    below = image.relative_to(folder)
+    name = None if image.suffix else field_name(image)
+    if name is None:
+        return below
+    return stem_of(below.parents[2]) / name if len(below.parts) > 3 else Path(name)
+
+
+def _images_below(folder: Path, out: Path | None) -> Iterator[Path]:
+    """Images at any depth, and folders that cannot be looked into, for the images in them."""
+    for path in _files_below(folder, out):
+        if path.is_dir() and is_plate(path):
+            yield from fields_of(path).values()
+        elif path.suffix.lower() in IMAGE_SUFFIXES or (path.is_dir() and not is_zarr(path)):
+            yield path
+
+
+def _files_below(
+    folder: Path, out: Path | None, above: frozenset[str] = frozenset()
+) -> Iterator[Path]:
+    """Files and zarr folders at any depth, and folders that cannot be looked into.
+
+    What is hidden and the folder ``out`` are left out.
+    """
+    own = os.path.realpath(folder)
+    if own in above:  # a link leads back to where it lies
+        return
+    try:
+        found = sorted(folder.iterdir())
+    except PermissionError:
+        yield folder
+        return
+    for path in found:
+        if path.name.startswith("."):
+            continue
+        if os.path.isdir(path) and not is_zarr(path):
+            if path.resolve() != out:
+                yield from _files_below(path, out, above | {own})
+        else:
+            yield path
+
+
+def _of_cellpose(path: Path, images: Mapping[Path, Path]) -> bool:
+    """Whether this is called as Cellpose's masks, or its own file, of an image beside it."""
+    stems = {stem_of(image) for image in images}
+    end = "_seg" if path.suffix == ".npy" else "_cp_masks"
+    own = stem_of(path)
+    return own.name.endswith(end) and own.with_name(own.name.removesuffix(end)) in stems
+
+
+def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None) -> set[str]:
+    """Where results of these images lie, or would: in ``out``, and beside the images."""
+    stems = {stem_of(image) for image in images}
+    if out is not None:
+        stems |= {out / stem_of(below) for below in images.values()}
+    return {os.path.abspath(f"{stem}{suffix}") for stem in stems for suffix in SUFFIXES.values()}

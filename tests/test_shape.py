@@ -1,0 +1,102 @@
+"""What keeps the source readable: short functions, few parameters by position."""
+
+import ast
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "abbe"
+LONGEST = 60
+"""Lines of a function without its docstring; a longer one says why, ``# long: REASON`` above it."""
+MOST_BY_POSITION = 7
+
+STILL_LONG = {
+    "recipes/export.py export_run",
+    "recipes/imagenet.py pretrain_on_photographs",
+    "recipes/rckd_results.py write_results",
+    "recipes/transfer_task.py evaluate_task",
+    "runs/distill.py train",
+    "runs/evaluate.py evaluate_run",
+}
+"""Functions that are to be divided yet: only ever fewer."""
+STILL_MANY = {
+    "curves/results.py write_results",
+    "recipes/distill_promptable.py train",
+    "recipes/export.py _export_objects",
+    "recipes/export_promptable.py export_promptable",
+    "recipes/promptable_results.py write_results",
+    "recipes/rckd_results.py write_results",
+    "runs/distill.py _fit_stages",
+    "runs/evaluate.py _write",
+    "runs/results.py write_results",
+}
+"""Functions with more parameters by position: only ever fewer."""
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions() -> Iterator[tuple[str, Function, list[str]]]:
+    """Each as file and name, with its tree and the lines of its file."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, Function):
+                name = f"{path.relative_to(SOURCE).as_posix()} {node.name}"
+                yield name, node, text.splitlines()
+
+
+def length_of(node: Function) -> int:
+    docstring = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
+    lines = _lines(node)
+    return lines if docstring is None else lines - _lines(docstring)
+
+
+def _lines(node: ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def reason_of(node: Function, lines: Sequence[str]) -> str:
+    """What stands behind ``# long:`` on the line above the function and its decorators."""
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    above = lines[first - 2].strip() if first > 1 else ""
+    return above.removeprefix("# long:").strip() if above.startswith("# long:") else ""
+
+
+def test_long_functions_say_why():
+    long = {
+        name
+        for name, node, lines in functions()
+        if length_of(node) > LONGEST and not reason_of(node, lines)
+    }
+    assert sorted(long - STILL_LONG) == []
+
+
+def test_a_reason_is_given_only_where_one_is_needed():
+    idle = [
+        name
+        for name, node, lines in functions()
+        if reason_of(node, lines) and length_of(node) <= LONGEST
+    ]
+    assert idle == []
+
+
+def test_few_parameters_go_by_position():
+    many = {name for name, node, _ in functions() if _by_position(node.args) > MOST_BY_POSITION}
+    assert sorted(many - STILL_MANY) == []
+
+
+def _by_position(arguments: ast.arguments) -> int:
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def test_the_measures_see_what_they_should():
+    text = "@a\ndef f(self, b, c, *, d):\n    '''x\n    y'''\n    return 1\n"
+    node = ast.parse(text).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    assert (length_of(node), _by_position(node.args)) == (2, 2)
+    assert reason_of(node, text.splitlines()) == ""
+    marked = ast.parse("# long: it is a table\n" + text).body[0]
+    assert isinstance(marked, ast.FunctionDef)
+    assert reason_of(marked, ["# long: it is a table", *text.splitlines()]) == "it is a table"
