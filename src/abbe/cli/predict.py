@@ -2,16 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from abbe.cli.arguments import parse, say
-from abbe.errors import ConfigError
-from abbe.progress import images_by_name
-
-if TYPE_CHECKING:
-    from abbe.imaging import Reading
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
@@ -84,46 +79,8 @@ examples:
       --pixel-size 0.25                       (for files that do not say)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5"""
     arguments = parse(PredictArguments, "predict", words, description)
-    from abbe.runtime.batch.find_images import find_images, left_out
-    from abbe.runtime.batch.many import Job, predict_many
-    from abbe.runtime.package import read_package
-    from abbe.runtime.predictors.prompt_files import read_prompts
-    from abbe.runtime.predictors.tasks import open_predictor_for
+    from abbe.runtime.batch.predict_files import predict_files
 
-    if not arguments.images:
-        raise ConfigError("no image was named: give files, folders or patterns")
-    images = find_images(arguments.images, arguments.out)
-    for line in left_out(arguments.images, arguments.out):
-        say(f"note: {line}")
-    package = read_package(arguments.package)
-    prompts = None if arguments.prompts is None else read_prompts(arguments.prompts)
-    ready = open_predictor_for(
-        package,
-        images,
-        _reading(arguments),
-        engine=arguments.engine,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        tile=arguments.tile,
-        workers=arguments.workers,
-    )
-    say(f"{package.description.title}: {ready}")
-    for note in ready.engine.notes:
-        say(note)
-    results = arguments.results or ready.results[:1]
-    job = Job(results, _reading(arguments), arguments.zarr_version, prompts)
-    with images_by_name("predict", len(images)) as report:
-        outcome = predict_many(ready, images, arguments.out, job, report)
+    outcome = predict_files(**vars(arguments), say=say)
     say(outcome.summary())
     return 1 if outcome.failed else 0
-
-
-def _reading(arguments: PredictArguments) -> "Reading":
-    from abbe.imaging import Reading
-
-    if arguments.pixel_size is not None and arguments.override_pixel_size is not None:
-        raise ConfigError(
-            "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
-            "they say: give one of them"
-        )
-    return Reading(arguments.channels, arguments.pixel_size, arguments.override_pixel_size)

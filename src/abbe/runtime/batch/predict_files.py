@@ -1,0 +1,90 @@
+"""Run a package on files: from what names them to the results on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from abbe.errors import ConfigError
+from abbe.imaging import Reading
+from abbe.progress import images_by_name
+from abbe.runtime.batch.find_images import find_images, left_out
+from abbe.runtime.batch.many import Outcome, predict_many
+from abbe.runtime.job import Job, Result
+from abbe.runtime.package import Package, read_package
+from abbe.runtime.predictors.opening import RunOptions
+from abbe.runtime.predictors.prompt_files import read_prompts
+from abbe.runtime.predictors.tasks import open_predictor_for
+
+if TYPE_CHECKING:
+    from abbe.runtime.writing.label_files import ZarrVersion
+
+Place = str | os.PathLike[str]
+
+
+def predict_files(
+    package: Package | Place,
+    images: Sequence[Place],
+    out: Place,
+    *,
+    results: Sequence[Result] = (),
+    prompts: Place | None = None,
+    channels: Sequence[str] | None = None,
+    pixel_size: float | None = None,
+    override_pixel_size: float | None = None,
+    zarr_version: ZarrVersion = "0.5",
+    say: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
+    **options: Unpack[RunOptions],
+) -> Outcome:
+    """Run a package on files, folders and patterns, and write results named after the images.
+
+    A run that was stopped goes on where it was. Images that cannot be read are noted in the
+    outcome; the rest go on.
+
+    Args:
+        package: The package, or its folder.
+        images: Files, folders or patterns.
+        out: Folder for the results.
+        results: Which files to write for each image; what the package's task usually gives where
+            none is named.
+        prompts: For a promptable package: a .csv file of boxes or points, or a folder of masks.
+        channels: Names of all the images' channels in order, where the files do not say.
+        pixel_size: µm per px of the images, where the files do not say.
+        override_pixel_size: µm per px of the images, whatever the files say.
+        zarr_version: Version of OME-Zarr.
+        say: Told of the package and of files that are passed over, in lines.
+        progress: Show how far it is.
+        options: engine, precision, threads, tile, workers: see `RunOptions`.
+
+    Raises:
+        ConfigError: No image is named, an option does not fit the package, or prompts are missing.
+        InputError: A name leads to nothing.
+        PackageError: The package is damaged, or its network fails.
+        OSError: The disk is full or cannot be written to.
+    """
+    if not images:
+        raise ConfigError("no image was named: give files, folders or patterns")
+    if pixel_size is not None and override_pixel_size is not None:
+        raise ConfigError(
+            "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
+            "they say: give one of them"
+        )
+    named = None if channels is None else tuple(channels)
+    reading = Reading(named, pixel_size, override_pixel_size)
+    found = find_images(images, out)
+    for line in left_out(images, out):
+        say(f"note: {line}")
+    opened = package if isinstance(package, Package) else read_package(package)
+    asked = None if prompts is None else read_prompts(Path(prompts))
+    predictor = open_predictor_for(opened, found, reading, **options)
+    say(f"{opened.description.title}: {predictor}")
+    for note in predictor.engine.notes:
+        say(note)
+    job = Job(tuple(results) or predictor.results[:1], reading, zarr_version, asked)
+    if not progress:
+        return predict_many(predictor, found, Path(out), job)
+    with images_by_name("predict", len(found)) as report:
+        return predict_many(predictor, found, Path(out), job, report)
