@@ -20,7 +20,7 @@ from abbe.errors import InputError
 from abbe.imaging import Image
 from abbe.runs import build
 
-tissuenet_module = import_module("abbe.datasets.tissuenet")
+tissuenet_module = import_module("abbe.datasets.public.tissuenet")
 
 
 def arrays(count: int = 3, side: int = 16, seed: int = 0) -> dict[str, Any]:

@@ -94,13 +94,13 @@ def test_too_little_memory_for_what_is_computed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from abbe.runtime.tiling import tiles
+    from abbe.runtime.postprocess import map_rule
 
     def failing(*_: object, **__: object) -> None:
         raise MemoryError
 
     package = make_package(tmp_path / "package", pixel_size=None)
-    monkeypatch.setattr(tiles, "instances_from_maps", failing)
+    monkeypatch.setattr(map_rule, "instances_from_maps", failing)
     assert abbe("predict", package, data / "images", "--out", tmp_path / "out") == 1
     assert "good.png: there is too little memory for it" in capsys.readouterr().out
 

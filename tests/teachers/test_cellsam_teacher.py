@@ -133,7 +133,7 @@ def test_its_own_normalisation_is_over_the_whole_image(monkeypatch: pytest.Monke
     expected = package.utils.normalize_image(slots).astype(np.float32)
     np.testing.assert_array_equal(package.seen[0], expected[:64, :64])
     np.testing.assert_array_equal(package.seen[-1], expected[-64:, -64:])
-    monkeypatch.setattr(import_module("abbe.teachers.cellsam"), "LARGEST_CLAHE", 1000)
+    monkeypatch.setattr(import_module("abbe.teachers.programs.cellsam"), "LARGEST_CLAHE", 1000)
     with pytest.raises(InputError, match=r"70 x 150 px are too many.*normalisation percentile"):
         found.predict(image, "a")
     with pytest.raises(ConfigError, match="no normalisation 'zscore'; choose from clahe, perc"):
