@@ -48,7 +48,6 @@ class PredictArguments:
     """Version of OME-Zarr for the result zarr."""
 
 
-# long: half of it is the text of --help
 def run(words: list[str]) -> int:
     """``abbe predict``; exit code 1 where an image failed."""
     description = """Find the objects of images with a package: PNG to whole slides, without torch.

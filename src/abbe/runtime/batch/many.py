@@ -21,6 +21,7 @@ from abbe.runtime.batch.finished import LOG, Finished, Task, settings_of, task_o
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.job import Job, Predictor, Tools, Written
+from abbe.runtime.package import Package
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.executors import Inline
@@ -195,15 +196,25 @@ def _with_earlier(
     return dict(sorted({**others, **answers}.items()))
 
 
+def check_prompts(package: Package, given: bool) -> None:
+    """Refuse prompts for a package that takes none, and a promptable one without.
+
+    Raises:
+        ConfigError: The one or the other.
+    """
+    promptable = package.description.task == "promptable"
+    if promptable and not given:
+        raise ConfigError(
+            f"{package.folder}: a promptable package must be shown each object: give --prompts "
+            "FILE.csv or a folder of masks"
+        )
+    if given and not promptable:
+        raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
+
+
 def _check_job(predictor: Predictor, job: Job) -> None:
     description = predictor.package.description
-    if job.prompts is None and description.task == "promptable":
-        raise ConfigError(
-            f"{predictor.package.folder}: a promptable package must be shown each object: give "
-            "--prompts FILE.csv or a folder of masks"
-        )
-    if job.prompts is not None and description.task != "promptable":
-        raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
+    check_prompts(predictor.package, job.prompts is not None)
     for result in job.results:
         if result not in predictor.results:
             raise ConfigError(

@@ -11,7 +11,7 @@ from abbe.errors import ConfigError
 from abbe.imaging import Reading
 from abbe.progress import images_by_name
 from abbe.runtime.batch.find_images import find_images, left_out
-from abbe.runtime.batch.many import Outcome, predict_many
+from abbe.runtime.batch.many import Outcome, check_prompts, predict_many
 from abbe.runtime.job import Job, Result
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
@@ -78,6 +78,7 @@ def predict_files(
     for line in left_out(images, out):
         say(f"note: {line}")
     opened = package if isinstance(package, Package) else read_package(package)
+    check_prompts(opened, prompts is not None)  # before networks are compiled
     asked = None if prompts is None else read_prompts(Path(prompts))
     predictor = open_predictor_for(opened, found, reading, **options)
     say(f"{opened.description.title}: {predictor}")
