@@ -42,7 +42,7 @@ Advance = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What to do with every image.
+    """The work to do with every image: results, how files are read, prompts.
 
     Attributes:
         results: Which files to write.
@@ -59,7 +59,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Tools:
-    """What one image is worked on with.
+    """Threads, storage, timings and progress for the work on one image.
 
     Attributes:
         pool: Threads for its tiles.
@@ -78,14 +78,14 @@ class Tools:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of an image: how much was found, and what the table of all images says of it."""
+    """What ``write`` returns: how much was found, and the image's row in a table of all images."""
 
     count: int
     answer: Any = None
 
 
 class AnyEngine(Protocol):
-    """What runs the network or networks of a package."""
+    """The engine of a package: one network (`Engine`) or two (`PromptableNetworks`)."""
 
     @property
     def engine(self) -> EngineName:

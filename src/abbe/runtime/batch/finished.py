@@ -96,7 +96,7 @@ def _files_below(folder: str | Path) -> Iterator[tuple[int, int]]:
 
 
 class Finished:
-    """The lines of the file; those that other processes add meanwhile are seen, too.
+    """Reader and writer of ``predicted.jsonl``; lines that other processes add meanwhile are seen.
 
     An image may come again, changed or with other settings, and so may another image of the same
     name: what counts is who wrote a result last.

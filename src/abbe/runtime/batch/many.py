@@ -112,7 +112,7 @@ def predict_many(
 
 @dataclass
 class _Run:
-    """What `predict_many` keeps of all images."""
+    """One call of `predict_many`: which images are due, what became of them, what is in hand."""
 
     predictor: Predictor
     images: Mapping[Path, Path]
@@ -225,7 +225,7 @@ def _check_job(predictor: Predictor, job: Job) -> None:
 
 @dataclass(frozen=True)
 class _One:
-    """One image that is due; a small one is a single tile."""
+    """An image whose results are to be written; a small one is a single tile."""
 
     run: _Run
     path: Path

@@ -18,7 +18,7 @@ _KEPT = 128 << 20
 
 
 class Field:
-    """Something that is known tile by tile, in px of the image; several threads may read it.
+    """An array over an image that is computed tile by tile and read by region, by several threads.
 
     Attributes:
         grid: How the image is cut.

@@ -44,7 +44,7 @@ class TilesInOrder(Sequence[Tile]):
 
 @dataclass(frozen=True)
 class Grid:
-    """How an image is cut.
+    """The tiles of an image: windows that the network sees, cores that do not overlap, halos.
 
     Attributes:
         image_shape: (H, W) of the image in px.

@@ -72,7 +72,7 @@ def same_objects(
 
 @dataclass(frozen=True)
 class Numbering:
-    """The objects of the image.
+    """How the objects of an image are made of the objects of its tiles.
 
     Attributes:
         count: How many there are, numbered 1…count in reading order of their first pixel.
