@@ -138,6 +138,23 @@ def test_a_damaged_file_is_named(root, damage):
         found.read(3)
 
 
+def test_those_that_can_be_read_keep_their_class(root, monkeypatch):
+    monkeypatch.setattr(imagenet, "_AT_ONCE", 4)  # several blocks
+    found = imagenet_folder(root).train
+    for index in (1, 4):
+        found.path(index).write_bytes(b"gone")
+    kept, lost = imagenet.readable_photographs(found, workers=2)
+    assert list(lost) == [found.path(index).relative_to(root).as_posix() for index in (1, 4)]
+    assert all("not a readable picture" in reason for reason in lost.values())
+    others = [index for index in range(len(found)) if index not in (1, 4)]
+    assert [kept.path(place) for place in range(len(kept))] == [found.path(i) for i in others]
+    assert kept.numbers.tolist() == found.numbers[others].tolist()
+    for index in others:
+        found.path(index).write_bytes(b"gone")
+    with pytest.raises(InputError, match=r"none of its \d+ images can be read"):
+        imagenet.readable_photographs(found, workers=2)
+
+
 def batches(root, **options):
     settings = {"batch_size": 4, "crop": 32, "seed": 3, **options}
     return PhotographBatches(imagenet_folder(root).train, **settings)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -93,6 +94,27 @@ def test_the_encoder_goes_into_other_recipes_and_into_timm(run, photographs, tmp
     summary = json.loads((out / "summary.json").read_text())
     assert summary["initialisations"] == {"student": "given"}
     assert list(summary["linear_probe"]["models"]) == ["random", "given"]
+
+
+@pytest.mark.slow
+def test_photographs_that_cannot_be_read_may_be_lost(photographs, tmp_path, capsys):
+    root = tmp_path / "copy"
+    shutil.copytree(photographs, root)
+    gone = [f"train/{CLASSES[2]}/{CLASSES[2]}_1.JPEG", f"val/{CLASSES[0]}/{CLASSES[0]}_0.JPEG"]
+    for name in gone:
+        (root / name).write_bytes((root / name).read_bytes()[:100])
+    words = ["distill", "imagenet", *TINY, "--data.path", root, "--out", tmp_path / "run"]
+    assert abbe(*words, "--allow-failed", 1) == 1
+    said = capsys.readouterr().err
+    assert "2 images were lost, and 1 may be:" in said
+    assert all(f"  {name}: " in said for name in gone)
+    assert not (tmp_path / "run").exists()
+    assert abbe(*words, "--allow-failed", 2) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["lost"] == summary["left_out"] == gone
+    assert summary["data"]["train_labelled"] == 27
+    assert summary["models"]["student"]["metrics"]["accuracy"]["n"] == 13
+    assert any("2 images could not be read and were left" in text for text in summary["warnings"])
 
 
 @pytest.mark.slow

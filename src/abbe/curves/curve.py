@@ -105,7 +105,7 @@ def curve(
         pretrain_per_seed=pretrain_per_seed,
         resume=resume,
     )
-    lost = Lost(experiment.allow_failed)
+    lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
     dataset, compared = _checked(experiment, dataset, plan, lost, progress)
     experiment = decided(experiment, dataset)
     with run_folder.opened(experiment, resume=resume) as folder:

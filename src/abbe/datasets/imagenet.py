@@ -2,7 +2,8 @@
 
 import csv
 import os
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from abbe.progress import track
 
 SOLUTION = "LOC_val_solution.csv"
 """The publisher's file that says of which class each validation image is."""
+_AT_ONCE = 1024
+"""Photographs whose turn is planned ahead; a million would take a gigabyte."""
 _INSIDE = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 """Where train/ and val/ lie: in the folder itself, or as the publisher's archive unpacks."""
 
@@ -104,6 +107,42 @@ def imagenet_folder(path: str | os.PathLike[str], *, progress: bool = False) -> 
     if not len(found):
         raise InputError(f"{train}: there is no image in its folders ({', '.join(SUFFIXES)})")
     return ImageNet(classes, found, _validation(root, given, classes, progress))
+
+
+def readable_photographs(
+    photographs: Photographs, *, workers: int, progress: bool = False
+) -> tuple[Photographs, dict[str, str]]:
+    """The photographs that can be read, and why the others cannot, by their path from the root.
+
+    Every one is decoded once, in so many threads.
+
+    Raises:
+        InputError: none can be read.
+    """
+
+    def fault(index: int) -> str:
+        try:
+            photographs.read(index)
+        except (InputError, MemoryError) as error:
+            return str(error)
+        return ""
+
+    count, reasons = len(photographs), list[str]()
+    text, blocks = f"looking at {photographs.folder.name}", range(0, len(photographs), _AT_ONCE)
+    with ThreadPoolExecutor(workers) as pool:
+        for start in track(blocks, text, disable=not progress):
+            reasons += pool.map(fault, range(start, min(start + _AT_ONCE, count)))
+    root = photographs.folder.parent
+    lost = {
+        photographs.path(index).relative_to(root).as_posix(): reason
+        for index, reason in enumerate(reasons)
+        if reason
+    }
+    kept = np.array([not reason for reason in reasons])
+    if not kept.any():
+        raise InputError(f"{photographs.folder}: none of its {count} images can be read")
+    names, numbers = photographs.names[kept], photographs.numbers[kept]
+    return replace(photographs, names=names, numbers=numbers), lost
 
 
 def _validation(root: Path, given: Path, classes: tuple[str, ...], progress: bool) -> Photographs:

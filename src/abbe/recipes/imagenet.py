@@ -10,7 +10,12 @@ from torch.utils.data import DataLoader
 import abbe
 from abbe import config, losses, report, students
 from abbe.datasets import Dataset
-from abbe.datasets.imagenet import ImageNet, Photographs, imagenet_folder
+from abbe.datasets.imagenet import (
+    ImageNet,
+    Photographs,
+    imagenet_folder,
+    readable_photographs,
+)
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import ConfigError
@@ -20,6 +25,7 @@ from abbe.recipes.rckd import classification_term
 from abbe.runs import build, results, schedules
 from abbe.runs import folder as run_folder
 from abbe.runs.folder import Run
+from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.students import Classifier
 from abbe.students.unet import encoder_name_of
@@ -29,16 +35,22 @@ from abbe.training.stage import Metrics, Stage
 
 METRIC_NAMES = {"accuracy": "Top-1 accuracy", "top5_accuracy": "Top-5 accuracy"}
 _AT_ONCE = 128
+READERS = 4
+"""Threads that look for damaged photographs; decoding lets go of Python's lock."""
 
 
 def photographs_of(
-    experiment: config.Experiment, dataset: Dataset | None, progress: bool
+    experiment: config.Experiment, dataset: Dataset | None, lost: Lost, progress: bool
 ) -> ImageNet:
-    """The photographs that the experiment names.
+    """The photographs that the experiment names, without those that cannot be read.
+
+    Where some may be lost, each is read once for that. Where none may be, nothing is read here, for
+    there may be a million: then the first damaged one ends the run, which goes on once it is
+    mended.
 
     Raises:
         ConfigError: a data set comes from Python, or a key of ``data`` is given that is not read.
-        InputError: the folder is not in ImageNet's layout.
+        InputError: the folder is not in ImageNet's layout, or more are lost than allowed.
     """
     data = experiment.data
     if dataset is not None or data.path is None:
@@ -51,7 +63,14 @@ def photographs_of(
                 f"data.{key}: recipe 'imagenet' reads data.path alone, with train/CLASS/ and "
                 "val/CLASS/ in it: leave the key out"
             )
-    return imagenet_folder(data.path, progress=progress)
+    found = imagenet_folder(data.path, progress=progress)
+    if not lost.allowed:
+        return found
+    train, of_train = readable_photographs(found.train, workers=READERS, progress=progress)
+    val, of_val = readable_photographs(found.val, workers=READERS, progress=progress)
+    lost.add(of_train | of_val)
+    lost.left_out += [*of_train, *of_val]
+    return ImageNet(found.classes, train, val)
 
 
 def pretrain_on_photographs(
@@ -201,6 +220,8 @@ def write_results(
         "normalisation": scaling_of(experiment.student).words,
         "encoder_weights": str(experiment.student.encoder_weights),
         **results.describe_teacher(None, ()),
+        "lost": session.lost.ids,
+        "left_out": session.lost.left_out,
         "models": {
             "student": {
                 "metrics": metrics,
@@ -223,6 +244,7 @@ def write_results(
             "Intervals are Wilson's, of a share of independent photographs.",
         ],
     }
+    summary["warnings"] += results.missing_answers(summary)
     write_json(session.folder / "summary.json", summary)
     report.write_report(session.folder)
 

@@ -54,12 +54,12 @@ def distill(
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
     build.require_trust(experiment.teacher, trust_code=trust_code)
-    lost = Lost(experiment.allow_failed)
+    lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
     if experiment.recipe == "imagenet":
         from abbe.recipes import imagenet
         from abbe.recipes.distill_rckd import Session
 
-        photographs = imagenet.photographs_of(experiment, dataset, progress)
+        photographs = imagenet.photographs_of(experiment, dataset, lost, progress)
         with run_folder.opened(experiment, resume=resume) as folder:
             session = Session(
                 folder, _begin(experiment, folder), lost, resume=resume,

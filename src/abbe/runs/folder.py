@@ -152,7 +152,7 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
     """Write config.yaml, or check that a resumed run is the same."""
     folder = experiment.out
     written = folder / "config.yaml"
-    if written.exists() and _has_trained(folder):
+    if written.exists() and has_trained(folder):
         if not resume:
             raise ConfigError(
                 f"{folder}: already holds a run. Give --resume to finish it, or another --out"
@@ -178,7 +178,7 @@ def read_experiment(folder: Path) -> config.Experiment:
 
 def begun(folder: Path) -> config.Experiment | None:
     """The experiment whose training was begun in a folder; None where none was."""
-    there = (folder / "config.yaml").exists() and _has_trained(folder)
+    there = (folder / "config.yaml").exists() and has_trained(folder)
     return read_experiment(folder) if there else None
 
 
@@ -187,14 +187,14 @@ def _says_how_images_are_read(folder: Path) -> bool:
     return isinstance(student, dict) and "normalisation" in student
 
 
-def _has_trained(folder: Path) -> bool:
+def has_trained(folder: Path) -> bool:
     """Whether there is more to lose than a config.yaml: a wrong path is mended by trying again."""
     names = ("log.jsonl", "checkpoints", "summary.json", "pretraining", "trainings")
     return any((folder / name).exists() for name in names)
 
 
 def _has_computed(folder: Path) -> bool:
-    return _has_trained(folder) or (folder / "targets.zarr").exists()
+    return has_trained(folder) or (folder / "targets.zarr").exists()
 
 
 def _forget(folder: Path) -> None:

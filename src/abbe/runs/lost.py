@@ -1,16 +1,19 @@
 """Images that a run cannot use: which and why, and how many it may lose."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.progress import track
 
-from abbe.datasets import Dataset
+from abbe.datasets import Dataset, Record
 from abbe.datasets.pictures import label_of
 from abbe.errors import InputError
 from abbe.foreign_text import shown
 
+READERS = 2
+"""Images that are read at a time."""
 SHOWN = 20
 """Images that a message names; all of them stand in what the teacher's run printed."""
 
@@ -23,11 +26,13 @@ class Lost:
         allowed: how many a run may lose and still go on.
         reasons: by id, why an image cannot be used.
         left_out: ids of those that cannot be read, so that the run does without them.
+        begun: the run trains already; its images were read when it began.
     """
 
     allowed: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    begun: bool = False
 
     @property
     def ids(self) -> list[str]:
@@ -65,22 +70,28 @@ class Lost:
 def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
     """The data set without the images that cannot be read, where some may be lost.
 
-    Every image is read once for that. Where none may be lost nothing is read here: then whoever
-    reads a damaged one ends the run.
+    Every image and label is read once for that, so that all that are damaged are named before
+    anything is computed. Of a run that has begun nothing is read where none may be lost.
 
     Raises:
         InputError: more are lost than allowed.
     """
-    if not lost.allowed:
+    if lost.begun and not lost.allowed:
         return dataset
-    reasons: dict[str, str] = {}
-    for record in track(dataset.records, "looking", disable=not progress):
+
+    def fault(record: Record) -> str:
         try:
             image = record.image.open()
             image.sha256(dataset.channels)  # reads all of it, a part at a time
             label_of(record, image)
         except Exception as error:  # whatever it is belongs to this image and is told with it
-            reasons[record.id] = f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        found = pool.map(fault, dataset.records)
+        told = track(found, "looking", total=len(dataset), disable=not progress)
+        reasons = {r.id: why for r, why in zip(dataset.records, told, strict=True) if why}
     lost.add(reasons)
     lost.left_out += reasons
     return dataset.having(record for record in dataset if record.id not in reasons)
