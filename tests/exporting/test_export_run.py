@@ -10,6 +10,7 @@ from commands import TINY, TISSUE, abbe
 from small_students import number
 
 import abbe as package_of_abbe
+from abbe.recipes import export
 from abbe.runs.folder import open_run
 from abbe.runtime.package import read_package
 
@@ -179,6 +180,33 @@ def test_bad_arguments_are_refused_before_any_work(run, tmp_path, capsys, option
     (tmp_path / "run" / "student.safetensors").unlink()  # whoever opened it would say so
     assert abbe("export", tmp_path / "run", "--out", tmp_path / "out", option, value) == 1
     assert f"abbe export: {option} {value}: " in capsys.readouterr().err
+
+
+def test_what_was_to_follow_a_package_is_written_by_the_same_call(
+    run, tmp_path, monkeypatch, capsys
+):
+    out, script = tmp_path / "nuclei", tmp_path / "nuclei.pt"
+    words = ["export", run, "--out", out, "--int8", "none", "--budget-dice", 1, "--budget-pq", 1]
+    words += ["--images", 2, "--torchscript", script]
+
+    def stop(*arguments):
+        raise KeyboardInterrupt  # as near to a kill as a test of this process comes
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "write_torchscript", stop)
+        assert abbe(*words) == 130
+    written = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert "package.json" in written
+    assert not script.exists()
+    assert abbe(*words, "--threads", 1) == 1  # another call
+    assert f"{out}: exists already" in capsys.readouterr().err
+    assert abbe(*words) == 0
+    assert script.is_file()
+    assert "made by the same call" in capsys.readouterr().out
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nuclei", "nuclei.pt"]
+    assert abbe(*words) == 1
+    assert f"{out}: exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("--licence", "MIT"), ("--authors", "Ada", "Emmy")])

@@ -19,7 +19,9 @@ from abbe.exporting.folder import check_free, check_new_file
 from abbe.exporting.parity import LARGEST_SIDE
 from abbe.exporting.prove import Int8
 from abbe.exporting.torchscript import write_torchscript
+from abbe.exporting.unfinished import Unfinished
 from abbe.exporting.write import write_package
+from abbe.files import sha256_of_file
 from abbe.imaging import Scaling
 from abbe.recipes.export_common import (
     Request,
@@ -110,7 +112,6 @@ def export_run(
     run = run if isinstance(run, Run) else open_run(run)
     require_student(run)
     out = Path(out) if out is not None else run.folder / "package"
-    check_free(out)
     budget = budget or Budget()
     if bioimageio is None and (licence is not None or tuple(authors) != UNKNOWN):
         raise ConfigError(
@@ -132,6 +133,14 @@ def export_run(
     )
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
+    package, unfinished = None, None
+    if beside := [path for path in (bioimageio, torchscript) if path is not None]:
+        named = {"beside": beside, "authors": list(authors), "licence": licence}
+        weights = {"student": sha256_of_file(run.student)}
+        unfinished = Unfinished(out, {**dataclasses.asdict(request), **named, **weights})
+        package = unfinished.package()
+    if package is None:
+        check_free(out)
     if run.summary["recipe"] == RECIPE:
         _refuse_for_promptable(request, bioimageio, torchscript)
         dataset = dataset or dataset_of(experiment, run, data_path, build.build_dataset)
@@ -147,21 +156,28 @@ def export_run(
             experiment, run, data_path, lambda data: task_data.task_dataset(data, task)
         )
         return export_task(run, out, experiment, dataset, request, say)
-    if bioimageio is not None:
-        check_request(bioimageio, licence)
-    if torchscript is not None:
-        check_new_file(torchscript, ".pt", "--torchscript")
     network, learned = students.load(run.student)
-    dataset = dataset or dataset_of(experiment, run, data_path, build.build_dataset)
-    package = _export_objects(run, out, experiment, network, learned, dataset, request, say)
-    if torchscript is not None:
+    if package is None:
+        if bioimageio is not None:
+            check_request(bioimageio, licence)
+        if torchscript is not None:
+            check_new_file(torchscript, ".pt", "--torchscript")
+        dataset = dataset or dataset_of(experiment, run, data_path, build.build_dataset)
+        if unfinished is not None:
+            unfinished.begin()
+        package = _export_objects(run, out, experiment, network, learned, dataset, request, say)
+    else:
+        say(f"{out}: was made by the same call; what was to follow it is written now")
+    if torchscript is not None and not torchscript.exists():
         write_torchscript(network, torchscript, network.in_channels, network.divisor)
         say(f"TorchScript: {torchscript}")
-    if bioimageio is not None:
+    if bioimageio is not None and not bioimageio.exists():
         write_bioimageio(
             package, bioimageio, authors=authors, licence=licence, torchscript=torchscript
         )
         say(f"bioimage.io package, which passes bioimageio.core's test: {bioimageio}")
+    if unfinished is not None:
+        unfinished.end()
     return package
 
 
