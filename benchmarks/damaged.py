@@ -3,6 +3,7 @@
     python benchmarks/damaged.py --cases 1000 [--seed 0] [--only png npz]
 
 Each case runs in a process of its own, as a user's would, forked from one that has read Abbe.
+A fifth of the cases keep the file and change a size that it declares (`benchmarks/declared.py`).
 A case fails where a traceback is shown, a signal ends the process, it takes over 10 s or 1.5 GiB,
 or its message does not name the file. What was read although it is damaged is counted, and so are
 images in which nothing was found: flipped pixels are no fault of a reader. Prints a line for each
@@ -18,27 +19,24 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import tifffile
 import zarr
-from onnx import TensorProto, helper, numpy_helper
+from declared import CHANGES
+from forked import bright_package, fork_abbe
 from PIL import Image as Picture
-
-from abbe.cli import main as abbe
-from abbe.runtime.package import Lineage, PackageDescription, describe_file, write_description
 
 SLOWEST = 10.0
 """Seconds that a case may take."""
 LARGEST = 1.5 * 2**30
 """Bytes of memory that a case may take."""
+DECLARED = 0.2
+"""Share of cases in which a declared size is changed instead of random bytes."""
 
 
 def scene() -> np.ndarray:
@@ -122,33 +120,6 @@ def damage(path: Path, chance: random.Random) -> None:
     file.write_bytes(bytes(data))
 
 
-def make_package(folder: Path) -> Path:
-    """A package that calls what is bright an object, of one channel and without a pixel size."""
-    folder.mkdir()
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 1, "H", "W"])
-        for name in ("image", "logits")
-    ]
-    weights = {"w": np.full((1, 1, 1, 1), 20, np.float32), "b": np.array([-10], np.float32)}
-    graph = helper.make_graph(
-        [helper.make_node("Conv", ["image", "w", "b"], ["logits"])], "bright", ports[:1], ports[1:],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, folder / "model.onnx")
-    lineage = Lineage(
-        teacher="none", weights_licence="none needed", training_data_licence="none needed",
-        dataset="none", dataset_licence="none needed", recipe="by hand", run="none", stand_in=True,
-    )  # fmt: skip
-    description = PackageDescription(
-        abbe="0.1.0", name="bright", title="bright", task="segmentation", architecture="by hand",
-        channels=("grey",), pixel_size=None, divisor=1, tile=512, halo=32, outputs=("foreground",),
-        files={"onnx": describe_file(folder, "model.onnx")}, lineage=lineage,
-    )  # fmt: skip
-    write_description(folder, description)
-    return folder
-
-
 @dataclass(frozen=True)
 class Ended:
     """How one command ended."""
@@ -162,25 +133,7 @@ class Ended:
 def run_command(words: Sequence[str], log: Path) -> Ended:
     """Run ``abbe WORDS`` in a forked process, killed after `SLOWEST` seconds."""
     started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        with suppress(BaseException):
-            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            sys.stdout = os.fdopen(1, "w")
-            sys.stderr = os.fdopen(2, "w")
-            try:
-                code = abbe(words)
-            except SystemExit as error:
-                code = int(error.code or 0)
-            except BaseException:
-                traceback.print_exc()
-                code = 70
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        os._exit(71)
+    child = fork_abbe(words, log)
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
@@ -221,7 +174,7 @@ def main() -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        package = make_package(folder / "package")
+        package = bright_package(folder / "package", side=1, tile=512, halo=32)
         for case in range(arguments.cases):
             kind = arguments.only[case % len(arguments.only)]
             chance = random.Random(f"{arguments.seed}-{case}")
@@ -259,7 +212,10 @@ def run_case(
     name, write = FORMATS[kind]
     image = data / "images" / name
     write(image)
-    damage(image, chance)
+    if chance.random() < DECLARED:
+        CHANGES[kind](image, chance)
+    else:
+        damage(image, chance)
     Picture.fromarray((scene() > 100).astype(np.uint8) * 255).save(data / "labels" / "a.png")
     log = folder / "log"
     predict = ["predict", str(package), str(image), "--out", str(folder / "out")]

@@ -31,11 +31,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -43,11 +42,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
 import numpy as np
 import torch
+from forked import fork_abbe
 from kills_jobs import Job, make_jobs
 from kills_same import differences
 from kills_serve import serve_killed
 
-from abbe.cli import main as abbe
 from abbe.training import fit
 
 PATIENCE = 600.0
@@ -87,11 +86,8 @@ class Command:
                 self._fresh = subprocess.Popen(command, stdout=file, stderr=file)
             self.pid = self._fresh.pid
             return
-        log.touch()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # until the child has become `abbe`
-        self.pid = os.fork()
-        if self.pid == 0:
-            _in_child(words, log, steps)
+        self.pid = fork_abbe(words, log, partial(_become_abbe, steps))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def ended(self) -> bool:
@@ -130,30 +126,13 @@ class Command:
         return self.log.read_text(errors="replace")
 
 
-def _in_child(words: Sequence[str], log: Path, steps: Path) -> None:
-    """Never returns."""
-    code = 71
-    with suppress(BaseException):
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
-        random.seed()
-        np.random.seed(None)  # noqa: NPY002 - else each process draws what this one would
-        _note_steps(steps)
-        sys.argv = ["abbe", *words]
-        try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-            code = abbe(words)
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-            code = 70
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+def _become_abbe(steps: Path) -> None:
+    """The first that a forked process does."""
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    random.seed()
+    np.random.seed(None)  # noqa: NPY002 - else each process draws what this one would
+    _note_steps(steps)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
 
 def _note_steps(path: Path) -> None:

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from forked import bright_package
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
 from abbe.imaging import write_labels
-from abbe.runtime.package import Lineage, PackageDescription, describe_file, write_description
 from abbe.sam import Layout, build_sam
 
 _STUDENT = (
@@ -111,7 +109,7 @@ def make_jobs(inputs: Path, run: Callable[[Sequence[str]], None]) -> dict[str, J
         layout = Layout("vit", image_size=64, width=32, depth=2, heads=2, global_layers=(1,))
         weights = build_sam(layout, seed=2).state_dict()
         save_file({name: value.contiguous() for name, value in weights.items()}, sam)
-        _bright_package(inputs / "bright")
+        bright_package(inputs / "bright", side=3, tile=128, halo=16)
         run(["distill", "supervised", *_TISSUE, "--out", str(inputs / "teacher")])
         run(jobs["kdsam"].command(inputs / "student"))
         export = ["--int8", "none", "--images", "2", "--budget-dice", "1"]
@@ -173,28 +171,3 @@ def _save(
     Picture.fromarray(picture[..., 0] if grey else picture).save(path)
     if masks is not None:
         write_labels(masks / path.name, labels)
-
-
-def _bright_package(folder: Path) -> None:
-    """A package that calls what is bright an object: a mean over 3 × 3 px of one grey channel."""
-    folder.mkdir()
-    ports = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 1, "H", "W"])
-        for name in ("image", "logits")
-    ]
-    weights = {"w": np.full((1, 1, 3, 3), 20 / 9, np.float32), "b": np.array([-10], np.float32)}
-    node = helper.make_node("Conv", ["image", "w", "b"], ["logits"], pads=[1] * 4)
-    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
-    graph = helper.make_graph([node], "bright", ports[:1], ports[1:], tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, folder / "model.onnx")
-    lineage = Lineage(
-        teacher="none", weights_licence="none needed", training_data_licence="none needed",
-        dataset="none", dataset_licence="none needed", recipe="by hand", run="none", stand_in=True,
-    )  # fmt: skip
-    description = PackageDescription(
-        abbe="0.1.0", name="bright", title="bright", task="segmentation", architecture="by hand",
-        channels=("grey",), pixel_size=None, divisor=1, tile=128, halo=16, outputs=("foreground",),
-        files={"onnx": describe_file(folder, "model.onnx")}, lineage=lineage,
-    )  # fmt: skip
-    write_description(folder, description)
