@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from abbe import students
-from abbe.exporting import openvino_files
-from abbe.exporting.eager import eager_probabilities
-from abbe.exporting.graphs import segmentation_graphs
-from abbe.exporting.int8 import WAYS, quantise
-from abbe.exporting.making import Making
-from abbe.exporting.onnx_files import write_onnx
-from abbe.exporting.prove import computes_bf16
+from abbe.exporting.builder import PackageBuilder
+from abbe.exporting.networks import openvino_files
+from abbe.exporting.networks.eager import eager_probabilities
+from abbe.exporting.networks.graphs import segmentation_graphs
+from abbe.exporting.networks.int8 import PRESETS, quantise
+from abbe.exporting.networks.onnx_files import write_onnx
 from abbe.runtime.package import InstanceRule, Lineage, Thresholds
 from abbe.runtime.package.engine import open_engine
+from abbe.runtime.package.openvino_core import computes_bf16
 
 STUDENTS = ("unet-resnet18", "unet-efficientnet-b0", "unet-mobilenetv3")
 
@@ -83,15 +83,15 @@ def measure(name: str, tile: int, threads: int, repeats: int) -> dict[str, float
     student = students.build(name, in_channels=1, encoder_weights="random").eval()
     batch = np.random.default_rng(0).random((1, 1, tile, tile), np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        making = Making(Path(folder), Path(folder) / "cache", facts(student))
-        make_networks(making, student, batch)
-        package = making.package()
+        builder = PackageBuilder(Path(folder), Path(folder) / "cache", facts(student))
+        make_networks(builder, student, batch)
+        package = builder.package()
         engines: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "torch/fp32": eager_probabilities(student)
         }
         for engine, precision in settings():
             opened = open_engine(
-                package, engine=engine, precision=precision, threads=threads, cache=making.cache
+                package, engine=engine, precision=precision, threads=threads, cache=builder.cache
             )
             engines[f"{engine}/{precision}"] = opened.probabilities
         return in_turns(engines, batch, repeats)
@@ -127,17 +127,17 @@ def facts(student: students.UNet) -> dict[str, object]:
     }  # fmt: skip
 
 
-def make_networks(making: Making, student: students.UNet, batch: np.ndarray) -> None:
+def make_networks(builder: PackageBuilder, student: students.UNet, batch: np.ndarray) -> None:
     graph = segmentation_graphs(student)[0]
-    write_onnx(graph, making.folder / "model.onnx")
-    model = openvino_files.convert(making.folder / "model.onnx")
-    openvino_files.save(model, making.folder / "model.xml")
-    rounded = quantise(model, [batch[:, :, :256, :256]] * 4, WAYS[0])
-    openvino_files.save(rounded, making.folder / "int8.xml")
-    making.add("onnx", "model.onnx")
+    write_onnx(graph, builder.folder / "model.onnx")
+    model = openvino_files.convert(builder.folder / "model.onnx")
+    openvino_files.save(model, builder.folder / "model.xml")
+    rounded = quantise(model, [batch[:, :, :256, :256]] * 4, PRESETS[0])
+    openvino_files.save(rounded, builder.folder / "int8.xml")
+    builder.add("onnx", "model.onnx")
     for role, name in (("openvino", "model"), ("int8", "int8")):
-        making.add(f"{role}_xml", f"{name}.xml")  # pyright: ignore[reportArgumentType]
-        making.add(f"{role}_bin", f"{name}.bin")  # pyright: ignore[reportArgumentType]
+        builder.add(f"{role}_xml", f"{name}.xml")  # pyright: ignore[reportArgumentType]
+        builder.add(f"{role}_bin", f"{name}.bin")  # pyright: ignore[reportArgumentType]
 
 
 def in_turns(

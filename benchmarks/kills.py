@@ -55,7 +55,7 @@ PRELOADED = (
     "abbe.cli.teach", "abbe.cli.distill", "abbe.cli.predict", "abbe.cli.curve", "abbe.cli.export",
     "abbe.cli.serve", "abbe.runs.distill", "abbe.runs.results", "abbe.curves.curve",
     "abbe.recipes.distill_rckd", "abbe.recipes.distill_promptable", "abbe.curves.initialisations",
-    "abbe.curves.results", "abbe.recipes.export", "abbe.recipes.export_promptable",
+    "abbe.curves.results", "abbe.runs.export",
     "abbe.report", "abbe.runtime.batch.many", "abbe.runtime.predictors.prompted", "abbe.serve",
 )  # fmt: skip
 KINDS = ("teach", "cmkd", "rckd", "kdsam", "predict", "prompted", "curve", "export", "serve")

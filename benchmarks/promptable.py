@@ -27,8 +27,9 @@ from torch import nn
 
 import abbe
 from abbe import students
-from abbe.exporting.promptable_parity import ProofPicture
-from abbe.exporting.promptable_write import write_promptable_package
+from abbe.exporting.parity.promptable import ParityPicture, Pictures
+from abbe.exporting.request import ExportRequest
+from abbe.exporting.write import write_package
 from abbe.runtime.package import Lineage, Package, read_package
 from abbe.runtime.package.engine import Precision
 
@@ -102,12 +103,11 @@ def made_package(architecture: str, side: int, out: Path) -> Package:
         ),
     }  # fmt: skip
     box = [side / 4, side / 4, 3 * side / 4, 3 * side / 4]
-    proof = ProofPicture("noise", noise(side), ({"box": box},))
+    shown = ParityPicture("noise", noise(side), ({"box": box},))
+    pictures = Pictures([shown], "noise", [noise(side)])
     # Whatever int8 loses is allowed: of random weights it says nothing.
-    return write_promptable_package(
-        out, student, weights, facts, [proof], "noise",
-        int8="required", calibration=[noise(side)], most_lost=1.0,
-    )  # fmt: skip
+    request = ExportRequest(int8="required", budget_dice=1.0)
+    return write_package(out, student, weights, facts, pictures, request)
 
 
 def eager_encoders(side: int) -> dict[str, Callable[[np.ndarray], Any]]:

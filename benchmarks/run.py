@@ -229,9 +229,9 @@ def random_package(folder: Path) -> Path:
     import torch
 
     from abbe import students
-    from abbe.exporting import openvino_files
-    from abbe.exporting.graphs import segmentation_graphs
-    from abbe.exporting.onnx_files import write_onnx
+    from abbe.exporting.networks import openvino_files
+    from abbe.exporting.networks.graphs import segmentation_graphs
+    from abbe.exporting.networks.onnx_files import write_onnx
     from abbe.runtime.package import (
         Lineage,
         PackageDescription,

@@ -28,17 +28,18 @@ PROGRAMS = {
     "openvino": "from abbe.runtime.package.openvino_core import openvino_core; openvino_core()",
     "reading a network": NETWORK + """
 import pathlib
-from abbe.exporting import openvino_files
+from abbe.exporting.networks import openvino_files
 path = pathlib.Path("network.onnx")
 path.write_bytes(model.SerializeToString())
 openvino_files.save(openvino_files.convert(path), path.with_suffix(".xml"))
 """,
     "rounding a network": NETWORK + """
 import pathlib
-from abbe.exporting import int8, openvino_files
+from abbe.exporting.networks import int8
+from abbe.exporting.networks import openvino_files
 path = pathlib.Path("network.onnx")
 path.write_bytes(model.SerializeToString())
-int8.quantise(openvino_files.convert(path), [np.ones((1, 1, 4, 4), np.float32)], int8.WAYS[0])
+int8.quantise(openvino_files.convert(path), [np.ones((1, 1, 4, 4), np.float32)], int8.PRESETS[0])
 """,
     "ONNX Runtime": NETWORK + """
 from abbe.teachers.networks.onnx_network import OnnxNetwork

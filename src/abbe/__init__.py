@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from abbe.recipes.export import export_run as export
     from abbe.recipes.python import curve, distill, teach
     from abbe.runs.evaluate import evaluate_run as evaluate
+    from abbe.runs.export import export_run as export
     from abbe.runtime.predictors.predict import predict
     from abbe.runtime.predictors.promptable import PromptablePredictor
 
@@ -25,7 +25,7 @@ _VERBS = {
     "distill": ("abbe.recipes.python", "distill"),
     "evaluate": ("abbe.runs.evaluate", "evaluate_run"),
     "predict": ("abbe.runtime.predictors.predict", "predict"),
-    "export": ("abbe.recipes.export", "export_run"),
+    "export": ("abbe.runs.export", "export_run"),
     "teach": ("abbe.recipes.python", "teach"),
 }
 

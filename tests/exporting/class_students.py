@@ -7,7 +7,7 @@ import torch
 from small_students import FACTS, discs
 from torch import Tensor, nn
 
-from abbe.exporting.comparison import Images, ProofImage
+from abbe.exporting.comparison import Images, ParityImage
 from abbe.runtime.package import InstanceRule, Normalisation
 
 CLASSES = ("empty", "sparse", "dense")
@@ -69,22 +69,22 @@ class Levels(nn.Module):
 def class_images(count: int = 6) -> Images:
     """Images whose share of bright px is that of their class, about."""
     random = np.random.default_rng(0)
-    proof = []
+    shown = []
     for number in range(count):
         bright = random.random((1, 48, 56)) < (0.0, 0.2, 0.5)[number % 3]
-        proof.append(ProofImage(f"image-{number}", bright.astype(np.float32), category=number % 3))
-    example = (proof[2].pixels * 4000 + 100).astype(np.uint16)
-    return Images(proof, "val", [each.pixels for each in proof], example)
+        shown.append(ParityImage(f"image-{number}", bright.astype(np.float32), category=number % 3))
+    example = (shown[2].pixels * 4000 + 100).astype(np.uint16)
+    return Images(shown, "val", [each.pixels for each in shown], example)
 
 
 def region_images(count: int = 3) -> Images:
     """Discs, whose label is the class that the student gives, but for the first row."""
-    student, proof = Levels(), []
+    student, shown = Levels(), []
     for seed in range(count):
         pixels, _ = discs(seed)
         with torch.inference_mode():
             label = student(torch.from_numpy(pixels)[None])[0].argmax(0).numpy().astype(np.int32)
         label[0] = -1
-        proof.append(ProofImage(f"image-{seed}", pixels, label))
+        shown.append(ParityImage(f"image-{seed}", pixels, label))
     example = (discs(50)[0] * 4000 + 100).astype(np.uint16)
-    return Images(proof, "val", [each.pixels for each in proof], example)
+    return Images(shown, "val", [each.pixels for each in shown], example)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import pytest
 from small_students import FACTS, Blobs, images, weights_of
 
-from abbe.exporting.write import Settings, write_package
+from abbe.exporting.request import ExportRequest
+from abbe.exporting.write import write_package
 from abbe.runtime.package import Package
 
 
@@ -20,6 +21,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     said: list[str] = []
     weights = weights_of(Blobs(), folder / "weights.safetensors")
     package = write_package(
-        folder / "blobs", Blobs(), weights, FACTS, images(), Settings(), said.append
+        folder / "blobs", Blobs(), weights, FACTS, images(), ExportRequest(), said.append
     )
     return Exported(package, said)

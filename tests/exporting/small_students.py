@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from abbe.exporting.comparison import Images, ProofImage
-from abbe.exporting.parity import Cuts
+from abbe.exporting.comparison import Images, ParityImage
+from abbe.exporting.parity.instances import Cuts
 from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
 from abbe.runtime.postprocess.flood import components_of
 
@@ -59,14 +59,14 @@ def discs(seed: int, side: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return image.clip(0, 1).astype(np.float32)[None], components_of(bright)
 
 
-def proof_images(count: int = 3, side: int = 64) -> list[ProofImage]:
-    return [ProofImage(f"image-{seed}", *discs(seed, side)) for seed in range(count)]
+def parity_images(count: int = 3, side: int = 64) -> list[ParityImage]:
+    return [ParityImage(f"image-{seed}", *discs(seed, side)) for seed in range(count)]
 
 
 def images(count: int = 3) -> Images:
     calibration = [discs(100 + seed)[0] for seed in range(4)]
     example = (discs(50)[0] * 4000 + 100).astype(np.uint16)
-    return Images(proof_images(count), "val", calibration, example)
+    return Images(parity_images(count), "val", calibration, example)
 
 
 def weights_of(student: nn.Module, path: Path) -> Path:

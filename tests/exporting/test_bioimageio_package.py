@@ -9,9 +9,9 @@ import yaml
 from small_students import Blobs, discs
 
 from abbe.errors import ConfigError, PackageError
-from abbe.exporting import bioimageio
-from abbe.exporting.bioimageio import write_bioimageio
-from abbe.exporting.torchscript import write_torchscript
+from abbe.exporting.formats import bioimageio
+from abbe.exporting.formats.bioimageio import write_bioimageio
+from abbe.exporting.formats.torchscript import write_torchscript
 from abbe.imaging import Image, normalise, percentile_limits
 from abbe.runtime.package.engine import open_engine
 from abbe.teachers import bioimageio as bioimageio_teacher

@@ -21,10 +21,12 @@ from torch import nn
 
 from abbe import scoring
 from abbe.errors import PackageError
-from abbe.exporting import class_parity, prove, region_parity, write
-from abbe.exporting.comparison import Budget, Images
-from abbe.exporting.eager import eager_softmax
-from abbe.exporting.write import Settings, write_package
+from abbe.exporting import write
+from abbe.exporting.comparison import Images
+from abbe.exporting.networks.eager import eager_softmax
+from abbe.exporting.parity import check, classes, semantic
+from abbe.exporting.request import Budget, ExportRequest
+from abbe.exporting.write import write_package
 from abbe.imaging import open_image
 from abbe.runtime.package import Package
 from abbe.runtime.package.engine import open_engine
@@ -36,17 +38,17 @@ KINDS = {
 }
 
 
-def make(kind: str, folder: Path, settings: Settings, shift: float = 0.0) -> Package:
+def make(kind: str, folder: Path, request: ExportRequest, shift: float = 0.0) -> Package:
     student, facts, images = KINDS[kind]
     weights = weights_of(student(), folder / "weights.safetensors")
     return write_package(
-        folder / "out", student(), weights, facts, images(), settings, lambda text: None
+        folder / "out", student(), weights, facts, images(), request, lambda text: None
     )
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def package(request, tmp_path_factory) -> Package:
-    return make(request.param, tmp_path_factory.mktemp(request.param), Settings())
+    return make(request.param, tmp_path_factory.mktemp(request.param), ExportRequest())
 
 
 @pytest.mark.slow
@@ -62,7 +64,7 @@ def test_every_engine_answers_as_eager_does(package, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_package_tells_its_classes_its_proof_and_its_lineage(package):
+def test_the_package_tells_its_classes_its_parity_and_its_lineage(package):
     description = package.description
     assert description.format == 2
     assert description.classes == (CLASSES if description.task == "classification" else REGIONS)
@@ -99,7 +101,7 @@ def test_the_test_image_gives_what_is_expected_of_it(package, tmp_path, monkeypa
 def another_network(monkeypatch: pytest.MonkeyPatch, student: nn.Module) -> None:
     """Have the exporter write another student than the one that was trained."""
     exact = write._write_networks
-    monkeypatch.setattr(write, "_write_networks", lambda making, _: exact(making, student))
+    monkeypatch.setattr(write, "_write_networks", lambda builder, _: exact(builder, student))
 
 
 @pytest.mark.slow
@@ -115,27 +117,27 @@ def test_an_export_that_answers_otherwise_fails_and_says_where(
 ):
     another_network(monkeypatch, student)
     with pytest.raises(PackageError, match=rf"onnxruntime/fp32.*{lost}.*worst image: image-\d"):
-        make(kind, tmp_path, Settings(int8="none"))
+        make(kind, tmp_path, ExportRequest(int8="none"))
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
 @pytest.mark.slow
 def test_rounding_beyond_the_budget_is_left_out_or_fails(tmp_path, monkeypatch):
-    from abbe.exporting import openvino_files
-    from abbe.exporting.graphs import classification_graphs
-    from abbe.exporting.onnx_files import write_onnx
+    from abbe.exporting.networks import openvino_files
+    from abbe.exporting.networks.graphs import classification_graphs
+    from abbe.exporting.networks.onnx_files import write_onnx
 
     path = tmp_path / "bad.onnx"
     write_onnx(classification_graphs(Shares(shift=0.3), 1, 1)[0], path)
     bad = openvino_files.convert(path)
     path.unlink()
-    monkeypatch.setattr(prove, "quantise", lambda model, batches, way: bad)
-    made = make("classification", tmp_path, Settings())
+    monkeypatch.setattr(check, "quantise", lambda model, batches, preset: bad)
+    made = make("classification", tmp_path, ExportRequest())
     assert not made.has("int8_xml")
     assert "accuracy" in str(made.description.parity["openvino/int8"]["reason"])
     shutil.rmtree(tmp_path / "out")
     with pytest.raises(PackageError, match=r"--budget-accuracy and --budget-probability"):
-        make("classification", tmp_path, Settings(int8="required"))
+        make("classification", tmp_path, ExportRequest(int8="required"))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -143,38 +145,38 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def test_classes_are_compared_with_eager_or_with_what_is_known():
-    images = class_images().proof
+    images = class_images().parity
     random = np.random.default_rng(1)
     known = softmax(np.eye(3)[[0, 1, 2, 0, 1, 0]] * 3)  # the last is wrong
     found = softmax(np.log(known) + random.normal(0, 0.1, known.shape))
     found[1] = known[1][[1, 0, 2]]
-    strict = class_parity.compare(found, known, images, strict=True, images_of="val")
+    strict = classes.compare(found, known, images, strict=True, images_of="val")
     assert strict.lost["accuracy"] == pytest.approx(1 / 6)
     assert strict.lost["probability"] == pytest.approx(np.abs(found - known).max(1).mean())
     assert strict.worst == "image-1"
-    loose = class_parity.compare(found, known, images, strict=False, images_of="val")
+    loose = classes.compare(found, known, images, strict=False, images_of="val")
     assert loose.figures["accuracy_eager"] == pytest.approx(5 / 6)
     assert loose.lost["accuracy"] == pytest.approx(1 / 6)
     found[5] = np.eye(3)[2]  # right where eager was wrong
-    assert class_parity.compare(found, known, images, strict=False, images_of="val").lost[
+    assert classes.compare(found, known, images, strict=False, images_of="val").lost[
         "accuracy"
     ] == pytest.approx(0)
 
 
 def test_what_is_no_number_is_beyond_every_budget():
-    images = class_images().proof
+    images = class_images().parity
     known = softmax(np.zeros((6, 3)))
-    compared = class_parity.compare(known * np.nan, known, images, strict=True, images_of="val")
+    compared = classes.compare(known * np.nan, known, images, strict=True, images_of="val")
     assert compared.excess(Budget(accuracy=1, probability=1)) is not None
 
 
 def test_regions_are_compared_over_all_pixels_of_all_images():
     images = region_images()
-    proof = region_parity.region_proof(Levels(), images, REGION_FACTS)
+    against = semantic.semantic_check(Levels(), images, REGION_FACTS)
     rough = eager_softmax(Levels(shift=0.1))
-    strict, loose = (proof.compare(rough, strict=each) for each in (True, False))
+    strict, loose = (against.compare(rough, strict=each) for each in (True, False))
     tables = []
-    for image, known in zip(images.proof, proof.known, strict=True):
+    for image, known in zip(images.parity, against.known, strict=True):
         ours = rough(image.pixels[None])[0].argmax(0)
         tables.append(scoring.confusion(ours, known.argmax(0), 3))
     scores = scoring.region_scores(np.sum(tables, axis=0)[None])
@@ -185,16 +187,16 @@ def test_regions_are_compared_over_all_pixels_of_all_images():
     assert loose.figures["measured_against"] == "labels"
     assert loose.figures["mean_iou_eager"] == 1
     assert loose.lost["mean_iou"] == pytest.approx(strict.lost["mean_iou"], abs=0.02)
-    same = proof.compare(eager_softmax(Levels()), strict=True)
+    same = against.compare(eager_softmax(Levels()), strict=True)
     assert same.lost == {"mean_iou": 0, "dice": 0}
 
 
 def test_without_labels_rounded_engines_are_measured_against_eager():
     images = region_images()
-    bare = [type(each)(each.id, each.pixels) for each in images.proof]
-    proof = region_parity.region_proof(
+    bare = [type(each)(each.id, each.pixels) for each in images.parity]
+    against = semantic.semantic_check(
         Levels(), Images(bare, "test", [], images.example), REGION_FACTS
     )
-    compared = proof.compare(eager_softmax(Levels(shift=0.1)), strict=False)
+    compared = against.compare(eager_softmax(Levels(shift=0.1)), strict=False)
     assert compared.figures["measured_against"] == "eager"
     assert compared.lost["mean_iou"] > 0

@@ -10,7 +10,7 @@ from commands import TINY, TISSUE, abbe
 from small_students import number
 
 import abbe as package_of_abbe
-from abbe.recipes import export
+from abbe.runs import export
 from abbe.runs.folder import open_run
 from abbe.runtime.package import read_package
 
@@ -55,7 +55,7 @@ def test_the_package_tells_what_the_run_knows(run, package):
     assert "**Trained on simulated images.**" in (package / "README.md").read_text("utf-8")
 
 
-def test_its_networks_are_proven_on_validation_images(package):
+def test_its_networks_are_checked_on_validation_images(package):
     parity = read_package(package).description.parity
     for engine in ("onnxruntime/fp32", "openvino/fp32"):
         assert parity[engine]["images_of"] == "val"
@@ -74,7 +74,7 @@ def test_the_package_runs_without_the_run(package):
 
 
 def test_python_has_the_same_verbs(package):
-    from abbe.recipes.export import export_run
+    from abbe.runs.export import export_run
 
     image = np.zeros((40, 56), np.uint16)
     assert package_of_abbe.export is export_run
@@ -145,19 +145,19 @@ def test_a_pixel_size_is_not_stated_over_what_the_run_knows(run, tmp_path, capsy
     assert "--pixel-size 0.5: the run's images have 0.377 µm" in capsys.readouterr().err
 
 
-def test_without_validation_images_test_images_prove_it(run):
+def test_without_validation_images_test_images_check_it(run):
     from abbe import config
-    from abbe.recipes.export_common import proof_records
     from abbe.runs.build import build_dataset
+    from abbe.runs.export_inputs.common import parity_records
 
     dataset = build_dataset(config.load(run / "config.yaml").data)
-    split, records = proof_records(dataset, 2, list)
+    split, records = parity_records(dataset, 2, list)
     assert (split, len(records)) == ("val", 2)
     tests = dataset.having(r for r in dataset if r.split != "val")
-    assert proof_records(tests, 100, list)[0] == "test"
+    assert parity_records(tests, 100, list)[0] == "test"
 
 
-def test_no_proof_images_are_refused(run, tmp_path, capsys):
+def test_no_parity_images_are_refused(run, tmp_path, capsys):
     assert abbe("export", run, "--out", tmp_path / "out", "--images", 0) == 1
     assert "--images 0: at least one" in capsys.readouterr().err
 

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from small_students import CUTS, Blobs, number, proof_images
+from small_students import CUTS, Blobs, number, parity_images
 
 from abbe import scoring
-from abbe.exporting.comparison import Budget, answer
-from abbe.exporting.eager import eager_probabilities
-from abbe.exporting.parity import compare, references
+from abbe.exporting.comparison import answer
+from abbe.exporting.networks.eager import eager_probabilities
+from abbe.exporting.parity.instances import compare, references
+from abbe.exporting.request import Budget
 
 EAGER = eager_probabilities(Blobs())
 
 
 def known(count: int = 3):
-    return references(EAGER, proof_images(count), CUTS, 16)
+    return references(EAGER, parity_images(count), CUTS, 16)
 
 
 def shifted(batch: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ def test_rounded_engines_are_measured_against_labels():
 
 
 def test_without_labels_rounded_engines_are_measured_against_eager():
-    images = [type(each)(each.id, each.pixels) for each in proof_images()]
+    images = [type(each)(each.id, each.pixels) for each in parity_images()]
     compared = compare(
         shifted, references(EAGER, images, CUTS, 16), CUTS, 16, strict=False, images_of="test"
     )

@@ -9,7 +9,9 @@ from small_students import FACTS, Blobs, images
 
 from abbe.errors import ConfigError
 from abbe.exporting.folder import check_new_file, new_folder
-from abbe.exporting.write import Settings, check_tiles, write_package
+from abbe.exporting.request import ExportRequest
+from abbe.exporting.tasks import refuse_tiles
+from abbe.exporting.write import write_package
 
 
 def test_a_folder_appears_whole(tmp_path):
@@ -67,7 +69,7 @@ def test_a_taken_place_is_refused_and_untouched(tmp_path):
     out.mkdir()
     (out / "mine").write_text("mine")
     with pytest.raises(ConfigError, match="exists already"):
-        write_package(out, Blobs(), tmp_path / "no-weights", FACTS, images(), Settings())
+        write_package(out, Blobs(), tmp_path / "no-weights", FACTS, images(), ExportRequest())
     assert (out / "mine").read_text() == "mine"
 
 
@@ -98,6 +100,8 @@ def test_files_are_new_and_end_as_they_should(tmp_path):
     ],
 )
 def test_tiles_fit_divisor_and_margins(tiles, halo, margin, key):
-    check_tiles((128, 256), 512, 32, 16)
+    facts = {"divisor": 16, "tile": 128}
+    refuse_tiles({**facts, "halo": 512, "context": 32}, ExportRequest(tile=(128, 256)))
+    refuse_tiles({**facts, "halo": 32}, ExportRequest())
     with pytest.raises(ConfigError, match=key):
-        check_tiles(tiles, halo, margin, 16)
+        refuse_tiles({**facts, "halo": halo, "context": margin}, ExportRequest(tile=tiles))

@@ -22,17 +22,21 @@ from small_students import FACTS
 import abbe
 from abbe import sam, students
 from abbe.errors import InputError, PackageError
-from abbe.exporting import promptable_int8, promptable_parity
-from abbe.exporting.making import Making
-from abbe.exporting.promptable_int8 import add_int8_encoder
-from abbe.exporting.promptable_parity import (
-    ProofPicture,
+from abbe.exporting.builder import PackageBuilder
+from abbe.exporting.parity import promptable as promptable_parity
+from abbe.exporting.parity.check import add_int8
+from abbe.exporting.parity.promptable import (
+    ParityPicture,
+    Pictures,
+    PromptableCheck,
     Reference,
-    compare,
+    compare_exact,
+    compare_rounded,
     iou,
     references,
 )
-from abbe.exporting.promptable_write import write_promptable_package
+from abbe.exporting.request import Budget, ExportRequest
+from abbe.exporting.write import write_package
 from abbe.imaging import read_labels
 from abbe.runtime.package import Package, describe_file, read_package, write_description
 
@@ -52,11 +56,11 @@ class Exported(NamedTuple):
     said: list[str]
 
 
-def pictures(count: int) -> list[ProofPicture]:
+def pictures(count: int) -> list[ParityPicture]:
     random = np.random.default_rng(0)
     prompts: tuple[dict[str, Any], ...] = ({"box": [5, 6, 40, 44]}, CLICKS)
     return [
-        ProofPicture(f"picture-{n}", random.integers(0, 256, (50, 70, 3), np.uint8), prompts)
+        ParityPicture(f"picture-{n}", random.integers(0, 256, (50, 70, 3), np.uint8), prompts)
         for n in range(count)
     ]
 
@@ -81,9 +85,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     }
     said: list[str] = []
     weights = folder / "student.safetensors"
-    package = write_promptable_package(
-        folder / "clicks", student, weights, facts, pictures(2), "val", said.append
-    )
+    request, shown = ExportRequest(int8="none"), Pictures(pictures(2), "val")
+    package = write_package(folder / "clicks", student, weights, facts, shown, request, said.append)
     return Exported(package, student, said)
 
 
@@ -112,7 +115,7 @@ def test_the_package_answers_as_eager_torch(exported, engine, prompt):
         assert np.array_equal(mask, answers[0][0] > 0)
 
 
-def test_the_package_says_what_it_is_and_holds_its_proof(exported):
+def test_the_package_says_what_it_is_and_holds_its_parity(exported):
     package = exported.package
     roles = {f"{part}_{kind}" for part in ("encoder", "decoder") for kind in ("onnx", "xml", "bin")}
     files = set(package.description.files)
@@ -154,10 +157,12 @@ def test_a_package_that_answers_otherwise_is_found_out(exported):
     ).eval()
     known = references(sam.PromptablePredictor(other), pictures(2))
     ours = abbe.PromptablePredictor(exported.package, threads=1)
-    assert "the embedding of 'picture-" in compare(ours, known, "val")[1]
+    assert "the embedding of 'picture-" in compare_exact(ours, known, "val").problem
     other.image_encoder = exported.student.image_encoder  # now only the decoder differs
     known = references(sam.PromptablePredictor(other), pictures(2))
-    assert "masks agree with eager torch to a mean IoU of" in compare(ours, known, "val")[1]
+    assert (
+        "masks agree with eager torch to a mean IoU of" in compare_exact(ours, known, "val").problem
+    )
 
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
@@ -217,7 +222,7 @@ def test_the_limit_is_the_one_that_is_stated(exported, monkeypatch):
     monkeypatch.setattr(promptable_parity, "LARGEST_ERROR", 0.0)
     known = references(sam.PromptablePredictor(exported.student), pictures(1))
     ours = abbe.PromptablePredictor(exported.package, threads=1)
-    assert "at most 0 is allowed" in compare(ours, known, "val")[1]
+    assert "at most 0 is allowed" in compare_exact(ours, known, "val").problem
 
 
 def test_predict_asks_for_each_object_of_each_image(exported, tmp_path, capsys):
@@ -260,8 +265,8 @@ def test_predict_asks_for_each_object_of_each_image(exported, tmp_path, capsys):
     assert (tmp_path / "out" / "a.overview.png").exists()
 
 
-def making_of(exported: Exported, folder: Path) -> Making:
-    """The exported package, as if its making were not finished."""
+def builder_of(exported: Exported, folder: Path) -> PackageBuilder:
+    """The exported package, as if its builder were not finished."""
     shutil.copytree(exported.package.folder, folder)
     description = exported.package.description
     facts = {
@@ -269,28 +274,30 @@ def making_of(exported: Exported, folder: Path) -> Making:
         for key in type(description).model_fields
         if key not in ("files", "parity", "timings")
     }
-    return Making(folder, folder.parent / "cache", facts, dict(description.files))
+    return PackageBuilder(folder, folder.parent / "cache", facts, dict(description.files))
 
 
-def proof(exported: Exported) -> tuple[list[Reference], list[np.ndarray]]:
+def check_of(exported: Exported) -> PromptableCheck:
     known = references(sam.PromptablePredictor(exported.student), pictures(2))
-    return known, [picture.picture for picture in pictures(3)]
+    shown = [picture.picture for picture in pictures(3)]
+    return PromptableCheck(known, Pictures(pictures(2), "val", shown), SIDE)
 
 
 def test_an_int8_encoder_within_the_budget_is_kept_and_runs(exported, tmp_path):
-    making = making_of(exported, tmp_path / "rounded")
-    known, calibration = proof(exported)
+    builder = builder_of(exported, tmp_path / "rounded")
+    check = check_of(exported)
     said: list[str] = []
-    add_int8_encoder(making, known, "val", calibration, 1.0, said.append)
-    figures = making.parity["openvino/int8"]
+    add_int8(builder, check, Budget(dice=1.0), said.append)
+    figures = builder.parity["openvino/int8"]
     assert (figures["kept"], figures["measured_against"]) == (True, "eager")
+    assert figures["preset"] == "symmetric"
     assert "symmetric" in said[0]
-    package = making.package()
+    package = builder.package()
     rounded = abbe.PromptablePredictor(package, precision="int8", threads=1)
     exact = abbe.PromptablePredictor(package, threads=1)
     assert (rounded.networks.precision, exact.networks.precision) == ("int8", "fp32")
     for predictor in (rounded, exact):
-        predictor.set_image(calibration[0])
+        predictor.set_image(pictures(1)[0].picture)
     error = promptable_parity.relative_error(
         rounded.get_image_embedding(), exact.get_image_embedding()
     )
@@ -298,27 +305,28 @@ def test_an_int8_encoder_within_the_budget_is_kept_and_runs(exported, tmp_path):
 
 
 def test_int8_that_loses_too_much_is_left_out_or_fails(exported, tmp_path):
-    making = making_of(exported, tmp_path / "rounded")
-    known, calibration = proof(exported)
+    builder = builder_of(exported, tmp_path / "rounded")
+    check = check_of(exported)
     said: list[str] = []
-    assert not add_int8_encoder(making, known, "val", calibration, -1.0, said.append)
-    assert "encoder_int8_xml" not in making.files
-    assert not (making.folder / "encoder-int8.xml").exists()
+    add_int8(builder, check, Budget(dice=-1.0), said.append)
+    assert builder.parity["openvino/int8"]["kept"] is False
+    assert "encoder_int8_xml" not in builder.files
+    assert not (builder.folder / "encoder-int8.xml").exists()
     assert "at most -1.0000 allowed" in said[-1]
     with pytest.raises(PackageError, match=r"Allow more with --budget-dice"):
-        add_int8_encoder(making, known, "val", calibration, -1.0, said.append, required=True)
+        add_int8(builder, check, Budget(dice=-1.0), said.append, required=True)
 
 
 def test_what_rounding_costs_is_measured_against_the_labels_where_there_are_some(exported):
-    (reference, _), _ = proof(exported)
+    reference, _ = check_of(exported).known
     right = Reference(
         replace(reference.picture, truths=reference.masks), reference.embedding, reference.masks
     )
     exact = sam.PromptablePredictor(exported.student)
-    figures, lost = promptable_int8.compare(exact, [right], "val")
-    assert (figures["measured_against"], lost) == ("labels", 0.0)
+    compared = compare_rounded(exact, [right], "val")
+    assert (compared.figures["measured_against"], compared.lost) == ("labels", {"dice": 0.0})
     wrong = replace(right, picture=replace(right.picture, truths=tuple(~m for m in right.masks)))
-    assert promptable_int8.compare(exact, [wrong], "val")[1] == 0.0  # the student was as wrong
+    assert compare_rounded(exact, [wrong], "val").lost == {"dice": 0.0}  # the student was as wrong
 
 
 def test_predict_without_prompts_or_with_what_does_not_fit_says_so(exported, tmp_path, capsys):

@@ -14,7 +14,7 @@ from small_students import FACTS
 
 from abbe.cli import main
 from abbe.errors import ConfigError, PackageError
-from abbe.exporting.push import push
+from abbe.exporting.formats.push import push
 from abbe.runtime.package import (
     PackageDescription,
     PackageFile,

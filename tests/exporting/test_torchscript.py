@@ -9,7 +9,7 @@ from small_students import Blobs
 from torch import Tensor
 
 from abbe.errors import ConfigError, PackageError
-from abbe.exporting.torchscript import write_torchscript
+from abbe.exporting.formats.torchscript import write_torchscript
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 

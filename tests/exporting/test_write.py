@@ -1,4 +1,4 @@
-"""A package appears whole and proven, or not at all."""
+"""A package appears whole and checkn, or not at all."""
 
 import json
 import re
@@ -11,11 +11,12 @@ import tifffile
 from small_students import CUTS, FACTS, Blobs, images, number, weights_of
 
 from abbe.errors import ConfigError, PackageError
-from abbe.exporting import prove, speed, write
-from abbe.exporting.card import model_card
-from abbe.exporting.comparison import Budget
-from abbe.exporting.eager import eager_probabilities
-from abbe.exporting.write import Settings, write_package
+from abbe.exporting import speed, write
+from abbe.exporting.cards.model_card import model_card
+from abbe.exporting.networks.eager import eager_probabilities
+from abbe.exporting.parity import check
+from abbe.exporting.request import Budget, ExportRequest
+from abbe.exporting.write import write_package
 from abbe.imaging import normalise, open_image, percentile_limits
 from abbe.runtime.package import read_package
 from abbe.runtime.package.engine import open_engine
@@ -25,12 +26,12 @@ pytestmark = pytest.mark.slow  # torch's exporter and nncf take seconds to load
 DESCRIPTION = "package.json"
 
 
-def make(tmp_path: Path, settings: Settings | None = None, student: Blobs | None = None):
+def make(tmp_path: Path, request: ExportRequest | None = None, student: Blobs | None = None):
     student = student or Blobs()
     said: list[str] = []
     weights = weights_of(student, tmp_path / "weights.safetensors")
-    settings = settings or Settings(int8="none")
-    write_package(tmp_path / "out", student, weights, FACTS, images(), settings, said.append)
+    request = request or ExportRequest(int8="none")
+    write_package(tmp_path / "out", student, weights, FACTS, images(), request, said.append)
     return said
 
 
@@ -47,7 +48,7 @@ def test_every_engine_answers_as_eager_does(exported, tmp_path):
             np.testing.assert_allclose(opened.probabilities(batch), eager(batch), atol=1e-4)
 
 
-def test_the_description_tells_the_proof_the_timings_and_the_lineage(exported):
+def test_the_description_tells_the_parity_the_timings_and_the_lineage(exported):
     description = exported.package.description
     assert description.parity["openvino/fp32"]["kept"] is True
     assert number(description.parity["openvino/fp32"], "max_difference") < 1e-4
@@ -102,7 +103,7 @@ def test_int8_is_smaller_and_close(exported, tmp_path):
     package = exported.package
     assert package.has("int8_xml"), exported.said
     eager = eager_probabilities(Blobs())
-    batch = images().proof[0].pixels[None]
+    batch = images().parity[0].pixels[None]
     rounded = open_engine(package, precision="int8", cache=tmp_path).probabilities(batch)
     difference = np.abs(rounded - eager(batch))
     assert 1e-6 < difference.mean() < 0.05  # it is another network, and a close one
@@ -112,7 +113,7 @@ def wrong_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the exporter write another student than the one that was trained."""
     exact = write._write_networks
     monkeypatch.setattr(
-        write, "_write_networks", lambda making, student: exact(making, Blobs(shift=-3))
+        write, "_write_networks", lambda builder, student: exact(builder, Blobs(shift=-3))
     )
 
 
@@ -125,7 +126,7 @@ def test_an_export_that_answers_otherwise_fails_and_says_where(tmp_path, monkeyp
 
 def test_a_budget_lets_it_pass(tmp_path, monkeypatch):
     wrong_network(monkeypatch)
-    make(tmp_path, Settings(int8="none", budget=Budget(dice=1.0, pq=1.0)))
+    make(tmp_path, ExportRequest(int8="none", budget_dice=1, budget_pq=1))
     figures = read_package(tmp_path / "out").description.parity["openvino/fp32"]
     assert number(figures, "lost_dice") > 0.01
 
@@ -133,14 +134,14 @@ def test_a_budget_lets_it_pass(tmp_path, monkeypatch):
 @pytest.fixture
 def bad_rounding(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     """Rounding that costs more than any budget."""
-    from abbe.exporting import openvino_files
-    from abbe.exporting.graphs import segmentation_graphs
-    from abbe.exporting.onnx_files import write_onnx
+    from abbe.exporting.networks import openvino_files
+    from abbe.exporting.networks.graphs import segmentation_graphs
+    from abbe.exporting.networks.onnx_files import write_onnx
 
     path = tmp_path_factory.mktemp("bad") / "bad.onnx"
     write_onnx(segmentation_graphs(Blobs(shift=-9))[0], path)
     bad = openvino_files.convert(path)
-    monkeypatch.setattr(prove, "quantise", lambda model, batches, way: bad)
+    monkeypatch.setattr(check, "quantise", lambda model, batches, preset: bad)
     return bad
 
 
@@ -150,22 +151,22 @@ def test_weights_of_7_bits_are_kept_where_products_of_8_overflow(
 ):
     """Without VNNI, sums in 16 bits overflow; a wrong network stands in for their result."""
 
-    def rounded(model, batches, way):
-        return model if vnni or way.half_range else bad_rounding
+    def rounded(model, batches, preset):
+        return model if vnni or preset.half_range else bad_rounding
 
-    monkeypatch.setattr(prove, "quantise", rounded)
-    said = make(tmp_path, Settings(int8="required"))
+    monkeypatch.setattr(check, "quantise", rounded)
+    said = make(tmp_path, ExportRequest(int8="required"))
     package = read_package(tmp_path / "out")
     figures = package.description.parity["openvino/int8"]
     assert package.has("int8_xml")
-    assert figures["way"] == ("symmetric" if vnni else "mixed, 7 bits, ends in fp32")
+    assert figures["preset"] == ("symmetric" if vnni else "mixed, 7 bits, ends in fp32")
     assert abs(number(figures, "lost_dice")) <= Budget().dice
     assert sum("against eager" in line and "int8" in line for line in said) == (1 if vnni else 4)
 
 
 @pytest.mark.usefixtures("bad_rounding")
 def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path, computes_bf16):
-    said = make(tmp_path, Settings(int8="auto"))
+    said = make(tmp_path, ExportRequest(int8="auto"))
     package = read_package(tmp_path / "out")
     assert not package.has("int8_xml")
     assert not list(package.folder.glob("*int8*"))
@@ -181,11 +182,11 @@ def test_int8_beyond_the_budget_is_left_out_with_the_reason(tmp_path, computes_b
 @pytest.mark.usefixtures("bad_rounding")
 def test_int8_beyond_the_budget_fails_where_it_is_required(tmp_path):
     with pytest.raises(PackageError, match="int8 loses more than the budget"):
-        make(tmp_path, Settings(int8="required"))
+        make(tmp_path, ExportRequest(int8="required"))
     assert nothing_is_left(tmp_path)
 
 
-def test_bf16_is_proven_where_the_processor_computes_it(tmp_path, computes_bf16):
+def test_bf16_is_checkn_where_the_processor_computes_it(tmp_path, computes_bf16):
     said = make(tmp_path)
     figures = read_package(tmp_path / "out").description.parity["openvino/bf16"]
     assert figures["kept"] is computes_bf16
@@ -197,16 +198,16 @@ def test_bf16_is_proven_where_the_processor_computes_it(tmp_path, computes_bf16)
 
 
 def test_bf16_beyond_the_budget_is_left_out_with_the_reason(tmp_path, monkeypatch, computes_bf16):
-    exact = prove._compare
+    exact = check._compare
 
-    def wrong_in_bf16(making, engine, precision, proof):
+    def wrong_in_bf16(builder, engine, precision, against):
         if precision == "bf16":
-            return proof.compare(
+            return against.compare(
                 lambda batch: 0 * eager_probabilities(Blobs())(batch), strict=False
             )
-        return exact(making, engine, precision, proof)
+        return exact(builder, engine, precision, against)
 
-    monkeypatch.setattr(prove, "_compare", wrong_in_bf16)
+    monkeypatch.setattr(check, "_compare", wrong_in_bf16)
     said = make(tmp_path)
     description = read_package(tmp_path / "out").description
     assert description.parity["openvino/bf16"]["kept"] is False
@@ -228,13 +229,13 @@ def test_the_quickest_precision_that_this_processor_has_is_chosen(
 
 
 def test_a_time_budget_chooses_tile_and_threads_and_stores_the_table(tmp_path, computes_bf16):
-    said = make(tmp_path, Settings(int8="none", budget_ms=1e6, tiles=(96, 128), threads=1))
+    said = make(tmp_path, ExportRequest(int8="none", budget_ms=1e6, tile=(96, 128), threads=1))
     description = read_package(tmp_path / "out").description
     assert description.tile in (96, 128)
     assert description.engine.threads == 1
-    ways = ["onnxruntime/fp32", "openvino/fp32", *(["openvino/bf16"] if computes_bf16 else [])]
+    engines = ["onnxruntime/fp32", "openvino/fp32", *(["openvino/bf16"] if computes_bf16 else [])]
     assert set(description.timings) == {
-        f"{way}, tile {tile}, 1 thread" for way in ways for tile in (96, 128)
+        f"{engine}, tile {tile}, 1 thread" for engine in engines for tile in (96, 128)
     }
     assert all(each["within_budget"] for each in description.timings.values())
     assert any("ms/tile" in line for line in said)
@@ -242,7 +243,7 @@ def test_a_time_budget_chooses_tile_and_threads_and_stores_the_table(tmp_path, c
 
 def test_a_time_budget_that_nothing_meets(tmp_path):
     with pytest.raises(ConfigError, match="nothing is that fast here"):
-        make(tmp_path, Settings(int8="none", budget_ms=1e-6))
+        make(tmp_path, ExportRequest(int8="none", budget_ms=1e-6))
     assert nothing_is_left(tmp_path)
 
 
@@ -268,7 +269,7 @@ def test_two_exports_are_equal_but_for_times(tmp_path):
     weights = weights_of(student, tmp_path / "weights.safetensors")
     packages = [
         write_package(
-            tmp_path / name, student, weights, FACTS, images(), Settings(), lambda _: None
+            tmp_path / name, student, weights, FACTS, images(), ExportRequest(), lambda _: None
         ).folder
         for name in ("first", "second")
     ]

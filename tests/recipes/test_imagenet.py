@@ -196,7 +196,7 @@ def test_a_run_has_no_package_and_is_not_evaluated_elsewhere(run, photographs, c
         ("--data.kind folder", "recipe 'imagenet' reads folders of classes: data.kind classes"),
         ("--student.sees nucleus", "recipe 'imagenet': student.sees is red green blue"),
         ("--student.normalisation percentile", "recipe 'imagenet': student.normalisation is range"),
-        ("--teacher.kind masks --teacher.path x", "recipe 'imagenet' has no teacher"),
+        ("--teacher.kind masks --teacher.path x", "recipe 'imagenet' does not read it"),
         ("--training.batch-size 3 --student.encoder-weights gone.pt", "gone.pt"),
     ],
 )

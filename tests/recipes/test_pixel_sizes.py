@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from abbe.runs.export_common import Request
 
 from abbe import students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import PERCENTILE, Image
-from abbe.recipes.export_common import Request
 from abbe.runs import pixel_sizes
 from abbe.tasks import models
 from abbe.tasks.answers import answer

@@ -35,7 +35,7 @@ examples:
   abbe push nuclei me/nuclei --dry-run
   abbe push nuclei me/nuclei --private --no-example"""
     arguments = parse(PushArguments, "push", words, description)
-    from abbe.exporting.push import push
+    from abbe.exporting.formats.push import push
 
     uploads, address = push(
         arguments.package,

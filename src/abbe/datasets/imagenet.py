@@ -130,7 +130,7 @@ def readable_photographs(
     count, reasons = len(photographs), list[str]()
     text, blocks = f"looking at {photographs.folder.name}", range(0, len(photographs), _AT_ONCE)
     with ThreadPoolExecutor(workers) as pool:
-        for start in track(blocks, text, disable=not progress):
+        for start in track(blocks, text, shown=progress):
             reasons += pool.map(fault, range(start, min(start + _AT_ONCE, count)))
     root = photographs.folder.parent
     lost = {

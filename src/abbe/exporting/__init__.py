@@ -1,1 +1,1 @@
-"""Students into packages: networks for other engines, proof that they answer alike, model cards."""
+"""Students into packages: networks for other engines, the check that they answer alike, cards."""

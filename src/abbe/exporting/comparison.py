@@ -1,13 +1,16 @@
-"""What engines of every task are held to: images of the proof, what may be lost, what was."""
+"""What engines of every task are held to: images of the parity check, and what may be lost."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from abbe.runtime.package import Figures
+from abbe.exporting.request import Budget
+from abbe.runtime.package import Figures, Package
+from abbe.runtime.package.engine import EngineName, Precision, open_engine
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
 """(B, C, H, W) float32 → probabilities, (B, K, H, W), or (B, K) of a classification."""
@@ -23,27 +26,7 @@ NAMES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much may be lost over the proof images; 0.002 is 0.2 points.
-
-    Attributes:
-        dice: Of a segmentation's mask, or as mean over the classes of regions.
-        pq: Panoptic quality of a segmentation's instances.
-        mean_iou: As mean over the classes of regions.
-        accuracy: Share of images whose class is right.
-        probability: Of a classification: how far the probability that changes most has moved, as
-            mean over the images.
-    """
-
-    dice: float = 0.002
-    pq: float = 0.01
-    mean_iou: float = 0.005
-    accuracy: float = 0.005
-    probability: float = 0.02
-
-
-@dataclass(frozen=True)
-class ProofImage:
+class ParityImage:
     """An image on which engines are compared.
 
     Attributes:
@@ -62,16 +45,17 @@ class ProofImage:
 
 @dataclass(frozen=True)
 class Images:
-    """What the export looks at.
+    """What the export of a network that gives probabilities looks at.
 
     Attributes:
-        proof: Images on which engines are compared, from the split ``proof_split``.
+        parity: Images on which engines are compared.
+        split: The split that these are from.
         calibration: (C, H, W) float32, normalised, from training images.
         example: (C, H, W) as stored, a small part of an image: the package's test image.
     """
 
-    proof: Sequence[ProofImage]
-    proof_split: str
+    parity: Sequence[ParityImage]
+    split: str
     calibration: Sequence[np.ndarray]
     example: np.ndarray
 
@@ -85,12 +69,14 @@ class Comparison:
         lost: What is held against the budget, by its fields.
         worst: Image that lost most.
         words: The figures in a line, for people.
+        problem: What is wrong whatever the budget, in words; "" where nothing is.
     """
 
     figures: Figures
     lost: Mapping[str, float]
     worst: str
     words: str
+    problem: str = ""
 
     def excess(self, budget: Budget) -> str | None:
         """What was lost beyond the budget, in words, or None."""
@@ -100,23 +86,67 @@ class Comparison:
             if not lost <= getattr(budget, name)  # as a negation, so that NaN is too much
         ]
         if not over:
-            return None
+            return self.problem or None
         return (
             f"{' and '.join(over)} (mean of {self.figures['images']} images, measured against "
             f"{self.figures['measured_against']}); worst image: {self.worst}"
         )
 
 
-class Proof(Protocol):
+class ParityCheck(Protocol):
     """How the networks of a package are held against the student, by task."""
 
-    def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
-        """Hold an engine against eager torch; ``strict`` where it computes in fp32 too."""
+    @property
+    def rounded(self) -> str:
+        """Stem of the network that may be rounded to int8."""
         ...
 
-    def write_example(self, folder: Path) -> None:
-        """Write the package's test image, and beside it what is expected of it."""
+    def calibration(self) -> list[np.ndarray]:
+        """Arrays (1, C, H, W) float32 as that network sees them, from training images."""
         ...
+
+    def compare_engine(
+        self, package: Package, engine: EngineName, precision: Precision, cache: Path
+    ) -> Comparison:
+        """Run the package and hold its answers against eager torch."""
+        ...
+
+    def write_example(self, folder: Path) -> tuple[str, str]:
+        """Write the package's test image and what is expected of it; the names of both files."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProbabilityCheck(ABC):
+    """A parity check of one network that gives probabilities.
+
+    Attributes:
+        eager: The student itself.
+        images: What engines are compared on.
+        facts: Keys of the package's description.
+    """
+
+    eager: Probabilities
+    images: Images
+    facts: Mapping[str, Any]
+
+    rounded = "model"
+
+    @abstractmethod
+    def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
+        """Hold an engine against eager torch; ``strict`` where it computes in fp32 too."""
+
+    def calibration(self) -> list[np.ndarray]:
+        """See `ParityCheck`."""
+        divisor = self.facts["divisor"]
+        return [fit(pixels, divisor)[None] for pixels in self.images.calibration]
+
+    def compare_engine(
+        self, package: Package, engine: EngineName, precision: Precision, cache: Path
+    ) -> Comparison:
+        """See `ParityCheck`."""
+        opened = open_engine(package, engine=engine, precision=precision, cache=cache)
+        return self.compare(opened.probabilities, strict=precision == "fp32")
 
 
 def answer(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np.ndarray:

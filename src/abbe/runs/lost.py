@@ -5,12 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import track
-
 from abbe.datasets import Dataset, Record
 from abbe.datasets.pictures import label_of
 from abbe.errors import InputError
 from abbe.foreign_text import shown
+from abbe.progress import track
 
 READERS = 2
 """Images that are read at a time."""
@@ -90,8 +89,8 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         found = pool.map(fault, dataset.records)
-        told = track(found, "looking", total=len(dataset), disable=not progress)
-        reasons = {r.id: why for r, why in zip(dataset.records, told, strict=True) if why}
+        records = track(dataset.records, "looking", shown=progress)
+        reasons = {r.id: why for r, why in zip(records, found, strict=True) if why}
     lost.add(reasons)
     lost.left_out += reasons
     return dataset.having(record for record in dataset if record.id not in reasons)

@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from abbe import scoring
-from abbe.exporting.comparison import Comparison, Probabilities, ProofImage, answer
-from abbe.exporting.progress import watched
+from abbe.exporting.comparison import (
+    Comparison,
+    Images,
+    ParityImage,
+    Probabilities,
+    ProbabilityCheck,
+    answer,
+)
+from abbe.exporting.networks.eager import eager_probabilities
+from abbe.exporting.parity.example import normalised, write_example
+from abbe.progress import track
 from abbe.runtime.package import Figures, InstanceRule, Thresholds
 from abbe.runtime.postprocess.instances import instances_from_maps
 
 LARGEST_SIDE = 1024
-"""Proof images are cut to their middle of at most so many px a side."""
+"""Images of the check are cut to their middle of at most so many px a side."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +56,53 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the student itself, in eager torch fp32, says of a proof image."""
+    """What the student itself, in eager torch fp32, says of an image."""
 
-    image: ProofImage
+    image: ParityImage
     maps: np.ndarray
     objects: np.ndarray
     mask: np.ndarray
 
 
+@dataclass(frozen=True)
+class InstanceCheck(ProbabilityCheck):
+    """Maps, masks and instances against those of the student.
+
+    ``expected.npz`` holds ``probabilities`` (K, H, W) float32 and ``instances`` (H, W) int32.
+    """
+
+    known: Sequence[Reference]
+    cuts: Cuts
+
+    def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
+        """See `compare` of this module."""
+        return compare(
+            probabilities, self.known, self.cuts, self.facts["divisor"],
+            strict=strict, images_of=self.images.split,
+        )  # fmt: skip
+
+    def write_example(self, folder: Path) -> tuple[str, str]:
+        """Write the test image and what is expected of it."""
+        pixels = self.images.example
+        maps = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
+        instances = self.cuts.objects(maps).astype(np.int32)
+        return write_example(folder, pixels, self.facts, probabilities=maps, instances=instances)
+
+
+def instance_check(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> InstanceCheck:
+    """Ask the student itself about every image."""
+    eager = eager_probabilities(student)
+    cuts = Cuts(facts["outputs"], facts["thresholds"], facts["instances"])
+    known = references(eager, images.parity, cuts, facts["divisor"])
+    return InstanceCheck(eager, images, facts, known, cuts)
+
+
 def references(
-    eager: Probabilities, images: Sequence[ProofImage], cuts: Cuts, divisor: int
+    eager: Probabilities, images: Sequence[ParityImage], cuts: Cuts, divisor: int
 ) -> list[Reference]:
     """What every engine is compared with."""
     found = []
-    for image in watched(images, "the student's own answers"):
+    for image in track(images, "the student's own answers", transient=True):
         maps = answer(eager, image.pixels, divisor)
         found.append(Reference(image, maps, cuts.objects(maps), cuts.mask(maps)))
     return found
@@ -75,7 +120,7 @@ def compare(
     """Hold an engine against eager torch.
 
     What is lost is a mean over images of 1 − Dice and 1 − PQ of the engine's answer against
-    eager's, where ``strict`` or where no proof image has a label. Else it is the mean fall of Dice
+    eager's, where ``strict`` or where no image has a label. Else it is the mean fall of Dice
     and PQ against the labels, eager's minus the engine's: rounded weights may answer otherwise at
     the margin, but not worse.
 
@@ -88,7 +133,7 @@ def compare(
         images_of: Split that the images are from, for the figures.
     """
     rows = []
-    for reference in watched(references, "comparing"):
+    for reference in track(references, "comparing", transient=True):
         maps = answer(probabilities, reference.image.pixels, divisor)
         rows.append(_compare_image(maps, reference, cuts))
     labelled = [place for place, row in enumerate(rows) if "lost_dice" in row]
@@ -110,6 +155,15 @@ def compare(
         "worst_image": worst_image,
         "worst_lost_dice": lost[worst][0],
         "worst_lost_pq": lost[worst][1],
+        **_agreement(rows),
+    }
+    lost_of = {"dice": lost_dice, "pq": lost_pq}
+    return Comparison(figures, lost_of, worst_image, _in_words(figures))
+
+
+def _agreement(rows: Sequence[Mapping[str, float]]) -> Figures:
+    """How far the engine's answers are from eager's, over all images."""
+    return {
         "max_difference": max(row["max_difference"] for row in rows),
         **{
             name: float(np.mean([row[key] for row in rows]))
@@ -124,8 +178,6 @@ def compare(
             for name in ("objects", "objects_eager", "area", "area_eager")
         },
     }
-    lost_of = {"dice": lost_dice, "pq": lost_pq}
-    return Comparison(figures, lost_of, worst_image, _in_words(figures))
 
 
 def _in_words(figures: Figures) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from abbe.errors import InputError
-from abbe.exporting.graphs import Graph
+from abbe.exporting.networks.graphs import Graph
 from abbe.files import atomic_path
 
 _SIZES = ("batch", None, "height", "width")

@@ -31,7 +31,7 @@ masks, scores, logits = predictor.predict(box=[10, 20, 110, 90], multimask_outpu
 ```"""
 
 
-def proof(package: PackageDescription) -> str:
+def parity(package: PackageDescription) -> str:
     """How far each engine agrees with eager torch."""
     columns = (
         "engine/precision", "images", "prompts", "embedding error", "mask IoU", "least", "Dice lost"

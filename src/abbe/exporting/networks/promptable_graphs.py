@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from abbe.exporting.graphs import Graph
+from abbe.exporting.networks.graphs import Graph
 from abbe.sam import SAM
 
 MOST_POINTS = 4096

@@ -1,9 +1,9 @@
-"""A package while it is being made: its folder, its files so far, and what is known of them."""
+"""Builder for a package folder: adds files, records checksums and figures of the parity check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from abbe.exporting.comparison import Comparison
 from abbe.runtime.package import (
@@ -18,9 +18,28 @@ from abbe.runtime.package import (
 )
 
 
+class Roles(NamedTuple):
+    """The roles of one network's files in a package."""
+
+    onnx: Role
+    xml: Role
+    bin: Role
+    int8: tuple[Role, ...] = ()
+
+
+ROLES: Mapping[str, Roles] = {
+    "model": Roles("onnx", "openvino_xml", "openvino_bin", ("int8_xml", "int8_bin")),
+    "encoder": Roles(
+        "encoder_onnx", "encoder_xml", "encoder_bin", ("encoder_int8_xml", "encoder_int8_bin")
+    ),
+    "decoder": Roles("decoder_onnx", "decoder_xml", "decoder_bin"),
+}
+"""By the stem of the network's files."""
+
+
 @dataclass
-class Making:
-    """A package in the making.
+class PackageBuilder:
+    """A package folder that is not finished.
 
     Attributes:
         folder: Where it is made, out of sight.

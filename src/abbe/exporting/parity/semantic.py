@@ -9,53 +9,59 @@ import numpy as np
 from torch import nn
 
 from abbe import scoring
-from abbe.exporting.comparison import Comparison, Images, Probabilities, ProofImage, answer
-from abbe.exporting.eager import eager_softmax
-from abbe.exporting.example import normalised, write_example
-from abbe.exporting.progress import watched
+from abbe.exporting.comparison import (
+    Comparison,
+    Images,
+    ParityImage,
+    Probabilities,
+    ProbabilityCheck,
+    answer,
+)
+from abbe.exporting.networks.eager import eager_softmax
+from abbe.exporting.parity.example import normalised, write_example
+from abbe.progress import track
 from abbe.runtime.package import Figures
 
 LARGEST_SIDE = 512
-"""Proof images are cut to their middle of at most so many px a side; there are many maps."""
+"""Images of the check are cut to their middle of at most so many px a side; there are many maps."""
 MEASURES = ("mean_iou", "dice")
 
 
 @dataclass(frozen=True)
-class RegionProof:
+class SemanticCheck(ProbabilityCheck):
     """Probabilities and classes of pixels against those of the student.
 
     ``expected.npz`` holds ``probabilities`` (K, H, W) float32 and ``classes`` (H, W) uint8.
     """
 
-    eager: Probabilities
     known: Sequence[np.ndarray]
-    images: Images
-    facts: Mapping[str, Any]
 
     def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
         """Hold an engine against eager torch; see `compare`."""
-        images, split = self.images.proof, self.images.proof_split
+        images, split = self.images.parity, self.images.split
         divisor, count = self.facts["divisor"], len(self.facts["classes"])
         rows = [
             _compare_image(answer(probabilities, image.pixels, divisor), known, image, count)
-            for image, known in watched(list(zip(images, self.known, strict=True)), "comparing")
+            for image, known in track(
+                list(zip(images, self.known, strict=True)), "comparing", transient=True
+            )
         ]
         return compare(rows, images, strict=strict, images_of=split)
 
-    def write_example(self, folder: Path) -> None:
+    def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the test image and what is expected of it."""
         pixels = self.images.example
         maps = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
         classes = maps.argmax(0).astype(np.uint8)
-        write_example(folder, pixels, self.facts, probabilities=maps, classes=classes)
+        return write_example(folder, pixels, self.facts, probabilities=maps, classes=classes)
 
 
-def region_proof(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> RegionProof:
-    """Ask the student itself about every proof image."""
+def semantic_check(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> SemanticCheck:
+    """Ask the student itself about every image."""
     eager, divisor = eager_softmax(student), facts["divisor"]
-    asked = watched(images.proof, "the student's own answers")
+    asked = track(images.parity, "the student's own answers", transient=True)
     known = [answer(eager, image.pixels, divisor) for image in asked]
-    return RegionProof(eager, known, images, facts)
+    return SemanticCheck(eager, images, facts, known)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Row:
 
 
 def compare(
-    rows: Sequence[Row], images: Sequence[ProofImage], *, strict: bool, images_of: str
+    rows: Sequence[Row], images: Sequence[ParityImage], *, strict: bool, images_of: str
 ) -> Comparison:
     """Sum up the images.
 
@@ -119,7 +125,7 @@ def compare(
     return Comparison(figures, lost, worst, words)
 
 
-def _compare_image(maps: np.ndarray, known: np.ndarray, image: ProofImage, count: int) -> Row:
+def _compare_image(maps: np.ndarray, known: np.ndarray, image: ParityImage, count: int) -> Row:
     difference = np.abs(maps - known)
     ours, theirs = maps.argmax(0), known.argmax(0)
     against_eager = scoring.confusion(ours, theirs, count)

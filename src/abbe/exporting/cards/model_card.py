@@ -1,14 +1,15 @@
 """The model card: what the package is, what it was made from, how good it is, who may use it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from abbe.exporting import class_card, promptable_card
+from abbe.exporting.cards import classes, promptable
 from abbe.foreign_text import markdown_text
 from abbe.runtime.package import PackageDescription
 
+Section = Callable[[PackageDescription], str]
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
 METRICS |= {"dice_1_point": "Dice, one point", "dice_3_points": "Dice, three points"}
 METRICS |= {"balanced_accuracy": "Balanced accuracy", "accuracy": "Accuracy"}
@@ -19,15 +20,10 @@ METRICS |= {"pixel_accuracy": "Accuracy of pixels"}
 def model_card(package: PackageDescription) -> str:
     """README.md of a package, with the metadata that Hugging Face reads at its head."""
     package = _harmless(package)
-    parts = [_metadata(package), f"# {package.title}"]
-    if package.task == "promptable":
-        parts += [promptable_card.summary(package), _marks(package), promptable_card.use(package)]
-        parts += [_scores(package), _origin(package), promptable_card.proof(package)]
-    else:
-        of_objects = package.task == "segmentation"
-        use, proof = (_use, _proof) if of_objects else (class_card.use, class_card.proof)
-        parts += [_summary(package), _marks(package), use(package), _scores(package)]
-        parts += [_origin(package), proof(package), _speed(package)]
+    sections = SECTIONS[package.task]
+    parts = [_metadata(package, sections.kind), f"# {package.title}", sections.summary(package)]
+    parts += [_marks(package), sections.use(package), _scores(package), _origin(package)]
+    parts += [sections.parity(package), _speed(package)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,10 +41,8 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _metadata(package: PackageDescription) -> str:
+def _metadata(package: PackageDescription, kind: str) -> str:
     tags = ["microscopy", "openvino", "onnx", "knowledge-distillation"]
-    kinds = {"classification": "image-classification", "promptable": "mask-generation"}
-    kind = kinds.get(package.task, "image-segmentation")
     lines = ["---", "library_name: abbe", f"pipeline_tag: {kind}", "license: other"]
     lines += ["license_name: see-lineage", "tags:", *(f"- {tag}" for tag in tags), "---"]
     return "\n".join(lines)
@@ -166,7 +160,7 @@ def _origin(package: PackageDescription) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _proof(package: PackageDescription) -> str:
+def _parity(package: PackageDescription) -> str:
     rows = [
         "| engine/precision | kept | max. difference of probabilities | Dice against eager "
         "| PQ against eager | objects (eager) | Dice lost | PQ lost |",
@@ -215,3 +209,23 @@ def _speed(package: PackageDescription) -> str:
 
 def _number(value: Any, form: str) -> str:
     return format(value, form) if isinstance(value, int | float) else "—"
+
+
+class Sections(NamedTuple):
+    """The sections of a card that differ between tasks, and the task in Hugging Face's words."""
+
+    kind: str
+    summary: Section
+    use: Section
+    parity: Section
+
+
+SECTIONS: Mapping[str, Sections] = {
+    "segmentation": Sections("image-segmentation", _summary, _use, _parity),
+    "regions": Sections("image-segmentation", _summary, classes.use, classes.parity),
+    "classification": Sections("image-classification", _summary, classes.use, classes.parity),
+    "promptable": Sections(
+        "mask-generation", promptable.summary, promptable.use, promptable.parity
+    ),
+}
+"""By task of the package."""

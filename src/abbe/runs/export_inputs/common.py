@@ -1,99 +1,73 @@
-"""What exports of every task share: where the student comes from, and images to prove it on."""
+"""What exports of every task share: where the student comes from, and images to check it on."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
 
 import abbe
-from abbe import config
+from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.exporting.comparison import Budget
-from abbe.exporting.int8 import CALIBRATION_SIDE
-from abbe.exporting.prove import Int8
-from abbe.exporting.write import Settings
+from abbe.exporting.comparison import Images
+from abbe.exporting.networks.int8 import CALIBRATION_SIDE
+from abbe.exporting.parity.promptable import Pictures
+from abbe.exporting.request import ExportRequest
 from abbe.imaging import Scaling, normalise, scaling_in_words
+from abbe.runs import build
 from abbe.runs.folder import Run
+from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import Lineage, Normalisation, Standardised
-from abbe.runtime.tiling.grid import SAME_SCALE
 from abbe.students.standardisation import described
 
 _KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
-
-
-TILE = 1024
-"""Side of the network's windows, px, where nothing else is said."""
-CONTEXT = 64
-"""px at a window's cut edges that are thrown away; docs/deploy.md has what that does to maps."""
+LOOKED_AT = 256
+"""Training images whose pixel size is looked at."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is asked of an export, beside the run and where it goes.
+class Source:
+    """A finished run that becomes a package.
 
     Attributes:
-        int8: "auto" keeps an int8 network that stays within the budget, "required" fails without
-            one, "none" tries none.
-        budget: How much may be lost.
-        budget_ms: Most milliseconds of a tile; None: no time is asked for.
-        tile: Sides of tiles to time, px; empty: the package's own.
-        halo: px around a tile's core in which objects are looked for; None for what suits them.
-        context: px at a window's cut edges that are thrown away; None for `CONTEXT`.
-        threads: Threads to run with; None for all cores.
-        images: Proof images, at most; None for what suits the task.
-        calibration_images: Training images from which int8 ranges are measured.
-        pixel_size: In µm, where the run does not know it.
+        run: The run.
+        experiment: Its own.
+        dataset: Its images.
+        request: What is asked for.
+        name: Of the package.
     """
 
-    int8: Int8 = "auto"
-    budget: Budget = field(default_factory=Budget)
-    budget_ms: float | None = None
-    tile: tuple[int, ...] = ()
-    halo: int | None = None
-    context: int | None = None
-    threads: int | None = None
-    images: int | None = None
-    calibration_images: int = 128
-    pixel_size: float | None = None
-
-    def stated(self, known: float | None) -> float | None:
-        """The package's pixel size in µm, of which the run knows ``known``.
-
-        Raises:
-            ConfigError: It knows another than is stated.
-        """
-        if known is None or self.pixel_size is None:
-            return known or self.pixel_size
-        if abs(known / self.pixel_size - 1) > SAME_SCALE:
-            raise ConfigError(
-                f"--pixel-size {self.pixel_size:g}: the run's images have {known:g} µm. The option "
-                "states what a run does not know: leave it out"
-            )
-        return known
-
-    def tiling(self, divisor: int) -> dict[str, int]:
-        """The keys ``tile`` and ``context`` of a package that answers for pixels."""
-        context = math.ceil(CONTEXT / divisor) * divisor if self.context is None else self.context
-        tile = self.tile[0] if self.tile else math.ceil(TILE / divisor) * divisor
-        return {"tile": tile, "context": context}
-
-    @property
-    def settings(self) -> Settings:
-        """What of it the writer of packages is told."""
-        return Settings(self.int8, self.budget, self.budget_ms, self.tile, self.threads)
+    run: Run
+    experiment: config.Experiment
+    dataset: Dataset
+    request: ExportRequest
+    name: str
 
 
-def origin(run: Run, learned: Mapping[str, Any], name: str) -> dict[str, Any]:
+class ExportInput(NamedTuple):
+    """What the writer of packages takes.
+
+    Attributes:
+        student: The network, in evaluation mode on the CPU.
+        facts: Keys of the package's description.
+        images: What engines are calibrated and compared on.
+    """
+
+    student: nn.Module
+    facts: dict[str, Any]
+    images: Images | Pictures
+
+
+def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
     """What a package of any task says of itself and of where it comes from."""
+    run = source.run
     return {
         "abbe": abbe.__version__,
-        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "package",
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
         "title": run.summary["title"],
         "lineage": lineage(run, learned),
         "training": kept(run.summary),
@@ -173,14 +147,14 @@ def dataset_of(
     except (InputError, ConfigError) as error:
         raise InputError(
             f"{run.folder}: the images of this run cannot be found any more, and a package is "
-            f"proven on them. {error}\nSay where they are with --data-path"
+            f"checked on them. {error}\nSay where they are with --data-path"
         ) from error
 
 
-def proof_records(
+def parity_records(
     dataset: Dataset, most: int, labelled: Callable[[Iterable[Record]], list[Record]]
 ) -> tuple[str, list[Record]]:
-    """The split that a package is proven on, and at most so many of its images.
+    """The split that a package is checked on, and at most so many of its images.
 
     Those with a label where there are some, of the validation images, else of the test images.
 
@@ -193,11 +167,11 @@ def proof_records(
             return split, spread(labelled(records) or records, most)
     raise InputError(
         f"data set '{dataset.name}' has neither validation nor test images, on which the package "
-        "could be proven. Give --data-path"
+        "could be checked. Give --data-path"
     )
 
 
-def calibration_records(dataset: Dataset, request: Request) -> list[Record]:
+def calibration_records(dataset: Dataset, request: ExportRequest) -> list[Record]:
     """Training images, from which int8 ranges are measured.
 
     Raises:
@@ -213,7 +187,7 @@ def calibration_records(dataset: Dataset, request: Request) -> list[Record]:
 
 
 def calibration_pixels(
-    dataset: Dataset, channels: Sequence[str], scaling: Scaling, request: Request
+    dataset: Dataset, channels: Sequence[str], scaling: Scaling, request: ExportRequest
 ) -> list[np.ndarray]:
     """The middle of training images, (C, H, W) float32, from which int8 ranges are measured.
 
@@ -243,3 +217,45 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
     height, width = pixels.shape[-2:]
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     return pixels[..., top : top + side, left : left + side]
+
+
+def stored(record: Record, channels: Sequence[str], side: int) -> np.ndarray:
+    """The middle of an image as stored."""
+    return middle(record.image.open().read(channels=tuple(channels)), side)
+
+
+def task_facts(
+    source: Source, learned: Mapping[str, Any], train: Sequence[Record]
+) -> dict[str, Any]:
+    """What packages that tell classes apart say of themselves, and check of the data set.
+
+    Raises:
+        InputError: The data set lacks a channel that the student sees.
+        ConfigError: The pixel size that is stated is not the run's.
+    """
+    build.check_channels(source.dataset, learned["channels"], "the student")
+    size = common(record.image.open().pixel_size for record in spread(train, LOOKED_AT))
+    facts = origin(source, learned)
+    return facts | {
+        "lineage": _with_pretraining(facts["lineage"], source.run),
+        "channels": tuple(learned["channels"]),
+        "pixel_size": source.request.stated(learned.get("pixel_size") or size),
+    }
+
+
+def _with_pretraining(lineage: Lineage, run: Run) -> Lineage:
+    """The lineage with the tiles that the encoder was pretrained on, and their licence."""
+    path = run.folder / "encoder.safetensors"
+    if not path.exists():
+        return lineage
+    facts = students.encoder_facts(path)["facts"]
+    tiles = f"{facts['trained_on']} (pretraining)"
+    note = f"The encoder was pretrained ({facts['pretraining']}) on {facts['tiles']:,} tiles."
+    return lineage.model_copy(
+        update={
+            "dataset": f"{lineage.dataset}; {tiles}",
+            "dataset_licence": f"{lineage.dataset_licence}; {tiles}: {facts['data_licence']}",
+            "simulated": lineage.simulated or facts["simulated"],
+            "notes": (*lineage.notes, note),
+        }
+    )

@@ -21,7 +21,7 @@ _COLUMNS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "lost_dice": ("Dice lost", "+.4f"),
     },
 }
-"""By task: figures of the proof, with their titles and formats."""
+"""By task: figures of the parity check, with their titles and formats."""
 _FOUND = {
     "classification": 'probabilities = abbe.predict("{name}", "image.png")  # one for each class',
     "regions": 'classes = abbe.predict("{name}", "image.tif")  # the number of each pixel\'s class',
@@ -47,7 +47,7 @@ import abbe
 Classes: {numbers}."""
 
 
-def proof(package: PackageDescription) -> str:
+def parity(package: PackageDescription) -> str:
     """How far each engine agrees with eager torch."""
     columns = _COLUMNS[package.task]
     titles = ["engine/precision", "kept", *(title for title, _ in columns.values())]

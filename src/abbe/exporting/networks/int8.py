@@ -1,8 +1,8 @@
-"""Ways to round a network to int8, from the plainest to the most careful.
+"""Quantization presets: how a network is rounded to int8, from the plainest to the most careful.
 
 Post-training quantisation by nncf: activations' ranges come from calibration images, weights are
-rounded a channel at a time, biases corrected. Which way costs a network least is not known
-beforehand, so several are tried and measured (`abbe.exporting.prove.add_int8`).
+rounded a channel at a time, biases corrected. Which preset costs a network least is not
+known beforehand, so several are tried and measured (`abbe.exporting.parity.check.add_int8`).
 """
 
 import contextlib
@@ -24,7 +24,7 @@ CALIBRATION_SIDE = 256
 
 
 @dataclass(frozen=True)
-class Way:
+class QuantizationPreset:
     """How to round.
 
     Attributes:
@@ -42,21 +42,21 @@ class Way:
     half_range: bool = False
 
 
-WAYS = (
-    Way("symmetric", symmetric=True),
-    Way("mixed"),
-    Way("mixed, ends in fp32", ends_exact=True),
-    Way("mixed, 7 bits, ends in fp32", ends_exact=True, half_range=True),
+PRESETS = (
+    QuantizationPreset("symmetric", symmetric=True),
+    QuantizationPreset("mixed"),
+    QuantizationPreset("mixed, ends in fp32", ends_exact=True),
+    QuantizationPreset("mixed, 7 bits, ends in fp32", ends_exact=True, half_range=True),
 )
 
 
-def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
+def quantise(model: Any, calibration: Sequence[np.ndarray], preset: QuantizationPreset) -> Any:
     """Round an ``openvino.Model`` to int8; the given model is left as it is.
 
     Args:
         model: The network in fp32.
         calibration: Arrays (1, C, H, W) float32 as the network sees them.
-        way: How.
+        preset: How.
 
     Raises:
         MissingExtraError: nncf is not installed.
@@ -70,18 +70,18 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], way: Way) -> Any:
     from nncf.quantization import advanced_parameters as advanced
 
     nncf.set_log_level(logging.ERROR)
-    preset = nncf.QuantizationPreset
-    exact = _ends(model) if way.ends_exact else []
+    kinds = nncf.QuantizationPreset
+    exact = _ends(model) if preset.ends_exact else []
     overflow = advanced.OverflowFix
     with _progress_on_stderr(), signal_stack_kept():
         return nncf.quantize(
             model.clone(),
             nncf.Dataset(calibration),
-            preset=preset.PERFORMANCE if way.symmetric else preset.MIXED,
+            preset=kinds.PERFORMANCE if preset.symmetric else kinds.MIXED,
             subset_size=len(calibration),
             ignored_scope=nncf.IgnoredScope(names=exact) if exact else None,
             advanced_parameters=advanced.AdvancedQuantizationParameters(
-                overflow_fix=overflow.ENABLE if way.half_range else overflow.FIRST_LAYER
+                overflow_fix=overflow.ENABLE if preset.half_range else overflow.FIRST_LAYER
             ),
         )
 

@@ -1,6 +1,6 @@
 """Which networks a package of each task holds, with their inputs and free sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +68,3 @@ def classification_graphs(student: nn.Module, channels: int, divisor: int) -> li
     free = (rows, columns) if divisor == 1 else (divisor * rows, divisor * columns)
     sizes = {0: batch, 2: free[0], 3: free[1]}
     return [Graph("model", student, {"image": example}, ("logits",), {"image": sizes})]
-
-
-GRAPHS: dict[str, Callable[[Any, Mapping[str, Any]], list[Graph]]] = {
-    "segmentation": lambda student, facts: segmentation_graphs(student),
-    "regions": lambda student, facts: segmentation_graphs(student),
-    "classification": lambda student, facts: classification_graphs(
-        student, len(facts["channels"]), facts["divisor"]
-    ),
-}
-"""By task of the package; from the student and the keys of the package's description."""

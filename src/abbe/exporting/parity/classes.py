@@ -8,49 +8,53 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from abbe.exporting.comparison import Comparison, Images, Probabilities, ProofImage, answer
-from abbe.exporting.eager import eager_softmax
-from abbe.exporting.example import normalised, write_example
-from abbe.exporting.progress import watched
+from abbe.exporting.comparison import (
+    Comparison,
+    Images,
+    ParityImage,
+    Probabilities,
+    ProbabilityCheck,
+    answer,
+)
+from abbe.exporting.networks.eager import eager_softmax
+from abbe.exporting.parity.example import normalised, write_example
+from abbe.progress import track
 from abbe.runtime.package import Figures
 
 
 @dataclass(frozen=True)
-class ClassProof:
+class ClassCheck(ProbabilityCheck):
     """Probabilities and classes of whole images against those of the student.
 
     ``expected.npz`` holds ``probabilities`` (K,) float32.
     """
 
-    eager: Probabilities
     known: np.ndarray
-    images: Images
-    facts: Mapping[str, Any]
 
     def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
         """Hold an engine against eager torch; see `compare`."""
-        found = _answers(probabilities, self.images.proof, self.facts["divisor"], "comparing")
-        split = self.images.proof_split
-        return compare(found, self.known, self.images.proof, strict=strict, images_of=split)
+        images = self.images
+        found = _answers(probabilities, images.parity, self.facts["divisor"], "comparing")
+        return compare(found, self.known, images.parity, strict=strict, images_of=images.split)
 
-    def write_example(self, folder: Path) -> None:
+    def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the test image and what is expected of it."""
         pixels = self.images.example
         expected = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
-        write_example(folder, pixels, self.facts, probabilities=expected)
+        return write_example(folder, pixels, self.facts, probabilities=expected)
 
 
-def class_proof(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> ClassProof:
-    """Ask the student itself about every proof image."""
+def class_check(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> ClassCheck:
+    """Ask the student itself about every image."""
     eager = eager_softmax(student)
-    known = _answers(eager, images.proof, facts["divisor"], "the student's own answers")
-    return ClassProof(eager, known, images, facts)
+    known = _answers(eager, images.parity, facts["divisor"], "the student's own answers")
+    return ClassCheck(eager, images, facts, known)
 
 
 def compare(
     found: np.ndarray,
     known: np.ndarray,
-    images: Sequence[ProofImage],
+    images: Sequence[ParityImage],
     *,
     strict: bool,
     images_of: str,
@@ -98,6 +102,11 @@ def compare(
 
 
 def _answers(
-    probabilities: Probabilities, images: Sequence[ProofImage], divisor: int, text: str
+    probabilities: Probabilities, images: Sequence[ParityImage], divisor: int, text: str
 ) -> np.ndarray:
-    return np.stack([answer(probabilities, each.pixels, divisor) for each in watched(images, text)])
+    return np.stack(
+        [
+            answer(probabilities, each.pixels, divisor)
+            for each in track(images, text, transient=True)
+        ]
+    )

@@ -22,8 +22,10 @@ def normalised(pixels: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
 
 def write_example(
     folder: Path, pixels: np.ndarray, facts: Mapping[str, Any], **expected: np.ndarray
-) -> None:
+) -> tuple[str, str]:
     """Write the test image as OME-TIFF, and beside it the answer of the student in eager torch.
+
+    The names of both files are returned.
 
     Args:
         folder: Of the package.
@@ -42,6 +44,7 @@ def write_example(
         folder / IMAGE, pixels, ome=True, metadata=metadata, photometric="minisblack",
         compression="zlib",
     )  # fmt: skip
+    return IMAGE, EXPECTED
 
 
 def _uuid_of(pixels: np.ndarray) -> str:

@@ -1,0 +1,1 @@
+"""What other programs read: bioimage.io packages, TorchScript, Hugging Face."""

@@ -1,0 +1,1 @@
+"""The networks of a package: torch to ONNX, OpenVINO and int8."""

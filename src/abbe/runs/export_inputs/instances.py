@@ -1,0 +1,104 @@
+"""Students that find objects by foreground and boundary."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from abbe import students
+from abbe.datasets import Record
+from abbe.exporting.comparison import Images, ParityImage
+from abbe.exporting.parity.instances import LARGEST_SIDE
+from abbe.imaging import Scaling
+from abbe.runs import build
+from abbe.runs.export_inputs.common import (
+    ExportInput,
+    Source,
+    calibration_pixels,
+    input_of,
+    middle,
+    origin,
+    parity_records,
+    pixels_of,
+)
+from abbe.runtime.package import InstanceRule, Thresholds
+
+IMAGES = 48
+"""Images of the parity check, where nothing else is said."""
+SMALLEST_HALO = 64
+EXAMPLE_SIDE = 256
+"""px of the package's test image."""
+
+
+def export_input(source: Source) -> ExportInput:
+    """The student, what its package says of itself, and images to check it on.
+
+    Raises:
+        InputError: Weights or images are missing.
+        ConfigError: The pixel size that is stated is not the run's.
+    """
+    request, dataset = source.request, source.dataset
+    network, learned = students.load(source.run.student)
+    channels = learned["channels"]
+    build.check_channels(dataset, channels, "the student")
+    split, records = parity_records(dataset, request.images or IMAGES, labelled)
+    seen = input_of(source.run, learned, network)
+    scaling = seen["normalisation"].scaling
+    calibration = calibration_pixels(dataset, channels, scaling, request)
+    images = [_parity_image(record, channels, scaling) for record in records]
+    least = max(1, source.experiment.evaluation.minimum_area)
+    facts = {
+        **origin(source, learned),
+        "task": "segmentation",
+        "architecture": network.architecture,
+        "channels": tuple(channels),
+        "pixel_size": request.stated(learned["pixel_size"]),
+        **seen,
+        "divisor": network.divisor,
+        "outputs": network.outputs,
+        "thresholds": Thresholds(**source.run.summary["thresholds"]["student"]),
+        "instances": InstanceRule(minimum_area=least),
+        "halo": _halo(images, network.divisor) if request.halo is None else request.halo,
+        **request.tiling(network.divisor),
+    }
+    return ExportInput(
+        network, facts, Images(images, split, calibration, _example(records, channels))
+    )
+
+
+def labelled(records: Iterable[Record]) -> list[Record]:
+    """Those with a label."""
+    return [record for record in records if record.label is not None]
+
+
+def _parity_image(record: Record, channels: Sequence[str], scaling: Scaling) -> ParityImage:
+    pixels = pixels_of(record, channels, scaling, LARGEST_SIDE)
+    if record.label is None:
+        return ParityImage(record.id, pixels)
+    return ParityImage(record.id, pixels, middle(record.label.read(), LARGEST_SIDE))
+
+
+def _example(records: Sequence[Record], channels: Sequence[str]) -> np.ndarray:
+    """As stored: the middle of the image that has the most labelled px there."""
+
+    def covered(record: Record) -> int:
+        if record.label is None:
+            return 0
+        return int(np.count_nonzero(middle(record.label.read(), EXAMPLE_SIDE) > 0))
+
+    record = max(records, key=covered)
+    return middle(record.image.open().read(channels=tuple(channels)), EXAMPLE_SIDE)
+
+
+def _halo(images: Sequence[ParityImage], divisor: int) -> int:
+    """The extent of the largest labelled objects (99th percentile), in whole divisors."""
+    extents = [
+        max(part.stop - part.start for part in box)
+        for image in images
+        if image.label is not None
+        for box in ndimage.find_objects(np.maximum(image.label, 0))
+        if box is not None
+    ]
+    extent = float(np.percentile(extents, 99)) if extents else SMALLEST_HALO
+    return math.ceil(max(extent, SMALLEST_HALO) / divisor) * divisor
