@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from abbe.exporting.comparison import Images, ParityImage
-from abbe.exporting.parity.instances import Cuts
 from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
 from abbe.runtime.postprocess.flood import components_of
+from abbe.runtime.postprocess.map_rule import MapRule
 
 OUTPUTS = ("foreground", "boundary")
 
@@ -116,4 +116,4 @@ FACTS: dict[str, Any] = {
         },
     },
 }
-CUTS = Cuts(OUTPUTS, FACTS["thresholds"], FACTS["instances"])
+CUTS = MapRule(OUTPUTS, FACTS["thresholds"], FACTS["instances"])

@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from abbe.runs.export_common import Request
 
 from abbe import students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
+from abbe.exporting.request import ExportRequest
 from abbe.imaging import PERCENTILE, Image
 from abbe.runs import pixel_sizes
 from abbe.tasks import models
@@ -118,9 +118,9 @@ def test_regions_are_scored_at_the_networks_pixel_size():
 
 
 def test_a_pixel_size_is_stated_for_packages_whose_run_knows_none():
-    assert Request().stated(None) is None
-    assert Request().stated(0.5) == 0.5
-    assert Request(pixel_size=0.25).stated(None) == 0.25
-    assert Request(pixel_size=0.51).stated(0.5) == 0.5
+    assert ExportRequest().stated(None) is None
+    assert ExportRequest().stated(0.5) == 0.5
+    assert ExportRequest(pixel_size=0.25).stated(None) == 0.25
+    assert ExportRequest(pixel_size=0.51).stated(0.5) == 0.5
     with pytest.raises(ConfigError, match=r"--pixel-size 0\.25: the run's images have 0\.5 µm"):
-        Request(pixel_size=0.25).stated(0.5)
+        ExportRequest(pixel_size=0.25).stated(0.5)

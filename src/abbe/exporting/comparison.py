@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from abbe.exporting.request import Budget
+from abbe.imaging.windows import pad_to
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import EngineName, Precision, open_engine
 
@@ -139,7 +140,7 @@ class ProbabilityCheck(ABC):
     def calibration(self) -> list[np.ndarray]:
         """See `ParityCheck`."""
         divisor = self.facts["divisor"]
-        return [fit(pixels, divisor)[None] for pixels in self.images.calibration]
+        return [pad_to(pixels, divisor)[None] for pixels in self.images.calibration]
 
     def compare_engine(
         self, package: Package, engine: EngineName, precision: Precision, cache: Path
@@ -155,12 +156,5 @@ def answer(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np
     Maps are cut back to the image.
     """
     _, height, width = pixels.shape
-    found = probabilities(fit(pixels, divisor)[None])[0]
+    found = probabilities(pad_to(pixels, divisor)[None])[0]
     return found[:, :height, :width] if found.ndim == 3 else found
-
-
-def fit(pixels: np.ndarray, divisor: int) -> np.ndarray:
-    """(C, H, W) mirrored at the lower and right border up to multiples of the divisor."""
-    _, height, width = pixels.shape
-    below, beside = -height % divisor, -width % divisor
-    return np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="symmetric")

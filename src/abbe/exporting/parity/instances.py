@@ -20,38 +20,11 @@ from abbe.exporting.comparison import (
 from abbe.exporting.networks.eager import eager_probabilities
 from abbe.exporting.parity.example import normalised, write_example
 from abbe.progress import track
-from abbe.runtime.package import Figures, InstanceRule, Thresholds
-from abbe.runtime.postprocess.instances import instances_from_maps
+from abbe.runtime.package import Figures
+from abbe.runtime.postprocess.map_rule import MapRule
 
 LARGEST_SIDE = 1024
 """Images of the check are cut to their middle of at most so many px a side."""
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """How maps become a mask and instances."""
-
-    outputs: tuple[str, ...]
-    thresholds: Thresholds
-    instances: InstanceRule
-
-    def mask(self, maps: np.ndarray) -> np.ndarray:
-        """(K, H, W) probabilities → (H, W) bool."""
-        return self._named(maps)["foreground"] >= self.thresholds.mask
-
-    def objects(self, maps: np.ndarray) -> np.ndarray:
-        """(K, H, W) probabilities → (H, W) int32."""
-        named = self._named(maps)
-        return instances_from_maps(
-            named["foreground"],
-            named.get("boundary"),
-            threshold=self.thresholds.foreground,
-            boundary_threshold=self.thresholds.boundary,
-            minimum_area=self.instances.minimum_area,
-        )
-
-    def _named(self, maps: np.ndarray) -> Mapping[str, np.ndarray]:
-        return dict(zip(self.outputs, maps, strict=True))
 
 
 @dataclass(frozen=True)
@@ -72,12 +45,12 @@ class InstanceCheck(ProbabilityCheck):
     """
 
     known: Sequence[Reference]
-    cuts: Cuts
+    rule: MapRule
 
     def compare(self, probabilities: Probabilities, *, strict: bool) -> Comparison:
         """See `compare` of this module."""
         return compare(
-            probabilities, self.known, self.cuts, self.facts["divisor"],
+            probabilities, self.known, self.rule, self.facts["divisor"],
             strict=strict, images_of=self.images.split,
         )  # fmt: skip
 
@@ -85,33 +58,33 @@ class InstanceCheck(ProbabilityCheck):
         """Write the test image and what is expected of it."""
         pixels = self.images.example
         maps = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
-        instances = self.cuts.objects(maps).astype(np.int32)
+        instances = self.rule.objects(maps).astype(np.int32)
         return write_example(folder, pixels, self.facts, probabilities=maps, instances=instances)
 
 
 def instance_check(student: nn.Module, images: Images, facts: Mapping[str, Any]) -> InstanceCheck:
     """Ask the student itself about every image."""
     eager = eager_probabilities(student)
-    cuts = Cuts(facts["outputs"], facts["thresholds"], facts["instances"])
-    known = references(eager, images.parity, cuts, facts["divisor"])
-    return InstanceCheck(eager, images, facts, known, cuts)
+    rule = MapRule(facts["outputs"], facts["thresholds"], facts["instances"])
+    known = references(eager, images.parity, rule, facts["divisor"])
+    return InstanceCheck(eager, images, facts, known, rule)
 
 
 def references(
-    eager: Probabilities, images: Sequence[ParityImage], cuts: Cuts, divisor: int
+    eager: Probabilities, images: Sequence[ParityImage], rule: MapRule, divisor: int
 ) -> list[Reference]:
     """What every engine is compared with."""
     found = []
     for image in track(images, "the student's own answers", transient=True):
         maps = answer(eager, image.pixels, divisor)
-        found.append(Reference(image, maps, cuts.objects(maps), cuts.mask(maps)))
+        found.append(Reference(image, maps, rule.objects(maps), rule.mask(maps)))
     return found
 
 
 def compare(
     probabilities: Probabilities,
     references: Sequence[Reference],
-    cuts: Cuts,
+    rule: MapRule,
     divisor: int,
     *,
     strict: bool,
@@ -135,7 +108,7 @@ def compare(
     rows = []
     for reference in track(references, "comparing", transient=True):
         maps = answer(probabilities, reference.image.pixels, divisor)
-        rows.append(_compare_image(maps, reference, cuts))
+        rows.append(_compare_image(maps, reference, rule))
     labelled = [place for place, row in enumerate(rows) if "lost_dice" in row]
     against_labels = bool(labelled) and not strict
     places = labelled if against_labels else range(len(rows))
@@ -189,9 +162,9 @@ def _in_words(figures: Figures) -> str:
     )
 
 
-def _compare_image(maps: np.ndarray, reference: Reference, cuts: Cuts) -> dict[str, float]:
+def _compare_image(maps: np.ndarray, reference: Reference, rule: MapRule) -> dict[str, float]:
     difference = np.abs(maps - reference.maps)
-    mask, objects = cuts.mask(maps), cuts.objects(maps)
+    mask, objects = rule.mask(maps), rule.objects(maps)
     row = {
         "max_difference": float(difference.max()),
         "mean_difference": float(difference.mean()),
