@@ -8,7 +8,6 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from torch import Tensor
 
 from abbe import config
@@ -16,6 +15,7 @@ from abbe.datasets.pictures import Pictured
 from abbe.losses.feature_networks import feature_network
 from abbe.losses.perceptual import DecoderLoss, PerceptualLoss, embedding_mse
 from abbe.losses.projection import fit_projection
+from abbe.progress import track
 from abbe.sam.layout import PATCH
 from abbe.targets import TargetStore
 from abbe.teachers.sam.teacher import SamTeacher
@@ -117,7 +117,7 @@ def _embeddings(
         ids = _spread([picture.id for picture in pictures if picture.id in known], MEASURED)
         stored = (np.asarray(store.read(id, "embedding"), np.float32) for id in ids)
         return [torch.from_numpy(embedding)[None] for embedding in stored]
-    shown = track(_spread(pictures, MEASURED), "measuring embeddings", disable=not progress)
+    shown = track(_spread(pictures, MEASURED), "measuring embeddings", shown=progress)
     return [teacher.embedding(each.picture).float().cpu() for each in shown]
 
 

@@ -1,13 +1,11 @@
 """Slides as the experiment file names them, with a bar while they are judged."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from abbe import config, datasets
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError
+from abbe.progress import bar
 
 
 def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
@@ -29,7 +27,7 @@ def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
         maximum_pen=data.maximum_pen,
         minimum_sharpness=data.minimum_sharpness,
     )
-    with _slides_done() as progress:
+    with bar("slides", None, transient=True) as moving:
         return datasets.slide_tiles(
             data.path,
             rules,
@@ -37,20 +35,5 @@ def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
             override_pixel_size=data.override_pixel_size,
             channels=data.channels,
             picture=picture,
-            progress=progress,
+            progress=moving.move_to,
         )
-
-
-@contextmanager
-def _slides_done() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on the terminal, and what moves it; None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("slides", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
