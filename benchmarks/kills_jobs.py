@@ -46,14 +46,17 @@ class Job:
     Attributes:
         words: The command without ``--out``.
         resumed: The verb whose ``VERB FOLDER --resume`` goes on; None: the same command does.
+        script: Whether TorchScript is written beside the result, too.
     """
 
     words: Sequence[str | Path]
     resumed: str | None = None
+    script: bool = False
 
     def command(self, out: Path) -> list[str]:
         """The words of the first start."""
-        return [*map(str, self.words), "--out", str(out)]
+        beside = ["--torchscript", str(out.with_suffix(".pt"))] if self.script else []
+        return [*map(str, self.words), "--out", str(out), *beside]
 
     def going_on(self, out: Path) -> list[str]:
         """The words that go on with what was killed."""
@@ -100,7 +103,8 @@ def make_jobs(inputs: Path, run: Callable[[Sequence[str]], None]) -> dict[str, J
         "curve": Job(["curve", *distilled, *shlex.split(curve)], "curve"),
         "export": Job(
             ["export", inputs / "teacher", "--int8", "none", "--images", "2", "--tile", "256",
-             "--budget-dice", "1", "--budget-pq", "1", "--threads", "1"]
+             "--budget-dice", "1", "--budget-pq", "1", "--threads", "1"],
+            script=True,
         ),
     }  # fmt: skip
     if not (inputs / "made").exists():

@@ -202,16 +202,16 @@ def _checked(
 
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
-        dataset = readable(dataset, lost, progress=progress)
         dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+        dataset = readable(dataset, lost, progress=progress)
         return dataset, curve_cmkd.check(experiment, dataset)
     from abbe.curves import initialisations as curve_rckd
 
     compared = curve_rckd.choose_initialisations(plan.initialisations, experiment)
     if dataset is None:
         dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
-    dataset = readable(dataset, lost, progress=progress)
     dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+    dataset = readable(dataset, lost, progress=progress)
     curve_rckd.check(experiment, dataset, compared)
     return dataset, compared
 

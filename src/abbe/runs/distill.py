@@ -71,15 +71,15 @@ def distill(
 
         if dataset is None:
             dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
-        dataset = readable(dataset, lost, progress=progress)
         dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+        dataset = readable(dataset, lost, progress=progress)
         task_data.check(experiment, dataset)
         experiment = decided(experiment, dataset)
     else:
         if dataset is None:
             dataset = build.build_dataset(experiment.data)
-        dataset = readable(dataset, lost, progress=progress)
         dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+        dataset = readable(dataset, lost, progress=progress)
         check(experiment, dataset)
         experiment = decided(experiment, dataset)
     build.tell_problems(dataset)

@@ -81,11 +81,11 @@ def evaluate_run(
     else:
         build.require_trust(experiment.teacher, trust_code=trust_code)
     lost = Lost(allow_failed)
-    dataset = readable(_test_set(data, distil), lost, progress=True)
     sees = student_sees or experiment.student.sees
     dataset = build.seen_by(
-        dataset, sees, "the student", "say what it is shown with --student-sees"
+        _test_set(data, distil), sees, "the student", "say what it is shown with --student-sees"
     )
+    dataset = readable(dataset, lost, progress=True)
     if experiment.recipe == "rckd":
         from abbe.recipes.transfer_task import evaluate_task
 
