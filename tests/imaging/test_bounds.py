@@ -60,6 +60,16 @@ def test_it_is_refused_at_once(measured: dict[str, tuple[str, float, int]], name
     assert grown < 100 << 20
 
 
+def multiscale(path: Path) -> zarr.Group:
+    """OME-Zarr 0.4 of one level, whose array is still to be made."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    scale = [{"type": "scale", "scale": [1, 1]}]
+    levels = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": levels, "version": "0.4"}]
+    return group
+
+
 def test_what_is_honest_and_grows_much_is_read(tmp_path: Path) -> None:
     """Masks and empty corners shrink to a hundredth: only beyond 256 MiB that is doubted."""
     mask = np.zeros((5000, 5000), np.uint8)
@@ -67,14 +77,21 @@ def test_what_is_honest_and_grows_much_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(mask, level=9))
     tifffile.imwrite(tmp_path / "a.tif", mask, compression="zlib", rowsperstrip=5000)
     np.savez_compressed(tmp_path / "a.npz", mask)
-    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
-    group.create_array("0", data=mask, chunks=mask.shape)
-    axes = [{"name": name, "type": "space"} for name in "yx"]
-    scale = [{"type": "scale", "scale": [1, 1]}]
-    levels = [{"path": "0", "coordinateTransformations": scale}]
-    group.attrs["multiscales"] = [{"axes": axes, "datasets": levels, "version": "0.4"}]
+    multiscale(tmp_path / "a.zarr").create_array("0", data=mask, chunks=mask.shape)
     for path in sorted(tmp_path.iterdir()):
         np.testing.assert_array_equal(open_image(path).read()[0], mask, err_msg=path.name)
+
+
+def test_a_chunk_that_would_grow_too_much_is_refused_by_the_name_of_its_image(
+    tmp_path: Path,
+) -> None:
+    side = 1 << 15
+    group = multiscale(tmp_path / "cells.zarr")
+    group.create_array("0", shape=(side, side), chunks=(side, side), dtype="u1")
+    (tmp_path / "cells.zarr" / "0" / "0.0").write_bytes(imagecodecs.zstd_encode(bytes(4000)))
+    image = open_image(tmp_path / "cells.zarr")
+    with pytest.raises(InputError, match=r"cells\.zarr: .*a chunk: .* more than 200 times as much"):
+        image.read(Region(0, 0, 10, 10))
 
 
 def test_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:

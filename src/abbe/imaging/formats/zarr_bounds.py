@@ -22,6 +22,7 @@ from zarr.core.buffer import Buffer
 from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.registry import register_pipeline
 
+from abbe.errors import InputError
 from abbe.imaging.bounds import check_growth
 
 _SLACK = 1 << 16
@@ -114,7 +115,10 @@ async def _inflated(name: str, config: Any, data: Buffer, spec: ArraySpec) -> Bu
     """
     own = int(np.prod(spec.shape, dtype=object)) * spec.dtype.to_native_dtype().itemsize
     stored = data.to_bytes()
-    check_growth(own, len(stored), "a chunk")
+    try:
+        check_growth(own, len(stored), "a chunk")
+    except InputError as error:  # who reads the image knows its name, and says it
+        raise ValueError(str(error)) from error
     most = 2 * own + _SLACK
     if (stated := _STATED.get(name)) is not None:
         _refuse(int.from_bytes(stored[stated : stated + 4], "little"), most)
