@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def spread(runs: list[Run], model: str, metric: str) -> str:
-    values = [run.summary["models"][model]["metrics"][metric]["mean"] for run in runs]
+    values = np.array([run.summary.models[model].metrics[metric].mean for run in runs], float)
     return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
 
 

@@ -54,7 +54,7 @@ PATIENCE = 600.0
 PRELOADED = (
     "abbe.cli.teach", "abbe.cli.distill", "abbe.cli.predict", "abbe.cli.curve", "abbe.cli.export",
     "abbe.cli.serve", "abbe.runs.distill", "abbe.runs.results", "abbe.curves.curve",
-    "abbe.recipes.distill_rckd", "abbe.recipes.distill_promptable", "abbe.curves.initialisations",
+    "abbe.recipes.rckd", "abbe.recipes.kdsam", "abbe.curves.initialisations",
     "abbe.curves.results", "abbe.runs.export",
     "abbe.report", "abbe.runtime.batch.many", "abbe.runtime.predictors.prompted", "abbe.serve",
 )  # fmt: skip

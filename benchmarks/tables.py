@@ -8,14 +8,17 @@ student − another run's student (or MODEL, such as twin) on the same test imag
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pyarrow import parquet
 
 from abbe import scoring
+from abbe.report.tables import plain_cell
 from abbe.runs.folder import open_run
+from abbe.summary import Score
+from abbe.tasks.scores import gain_of
 
 
 def main() -> None:
@@ -28,12 +31,12 @@ def main() -> None:
     print("|---|---|---:|" + "---:|" * len(arguments.metrics))
     for folder in arguments.runs:
         summary = open_run(folder).summary
-        for name, model in summary["models"].items():
-            row(folder, name, model["metrics"], arguments.metrics)
-        if summary["gain"]:
-            row(folder, "**gain**", summary["gain"], arguments.metrics, sign="+")
-        if summary["retention"]:
-            kept = [share(summary["retention"].get(metric)) for metric in arguments.metrics]
+        for name, model in summary.models.items():
+            row(folder, name, model.metrics, arguments.metrics)
+        if summary.gain:
+            row(folder, "**gain**", summary.gain, arguments.metrics, sign="+")
+        if summary.retention:
+            kept = [share(summary.retention.get(metric)) for metric in arguments.metrics]
             print(f"| {folder.name} | **retention** | | " + " | ".join(kept) + " |")
         if arguments.against:
             found = differences(folder, arguments.metrics, *arguments.against)
@@ -42,7 +45,7 @@ def main() -> None:
 
 def differences(
     folder: Path, metrics: list[str], against: str, model: str = "student"
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Score]:
     """The student − another run's model, by metric."""
     found = {}
     for metric in metrics:
@@ -54,8 +57,7 @@ def differences(
             np.array([other[image][1] for image in own]),
             [group or image for image, (group, _) in own.items()],
         )
-        bounds = [difference.low, difference.high]
-        found[metric] = {"mean": difference.mean, "ci95": bounds, "n": difference.n}
+        found[metric] = gain_of(difference)
     return found
 
 
@@ -70,16 +72,10 @@ def scores(folder: Path, metric: str, model: str) -> dict[str, tuple[str, float]
 
 
 def row(
-    folder: Path, name: str, values: dict[str, Any], metrics: list[str], sign: str = ""
+    folder: Path, name: str, values: Mapping[str, Score], metrics: list[str], sign: str = ""
 ) -> None:
-    cells = [cell(values[metric], sign) for metric in metrics]
-    print(f"| {folder.name} | {name} | {values[metrics[0]]['n']} | " + " | ".join(cells) + " |")
-
-
-def cell(value: dict[str, Any], sign: str) -> str:
-    low, high = value["ci95"]
-    bounds = "" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]"
-    return f"{value['mean']:{sign}.3f}{bounds}"
+    cells = [plain_cell(values[metric], sign) for metric in metrics]
+    print(f"| {folder.name} | {name} | {values[metrics[0]].n} | " + " | ".join(cells) + " |")
 
 
 def share(value: float | None) -> str:

@@ -1,11 +1,17 @@
 """Calling the command line from a test, and settings so small that a run takes seconds."""
 
+import json
 import os
 import shlex
+from pathlib import Path
+from typing import Any
 
 from abbe import config, datasets
+from abbe.caveats import caveats_of
 from abbe.cli import main
 from abbe.runs import build
+from abbe.runs.folder import Run
+from abbe.summary import RunSummary, read_summary
 
 TISSUE = shlex.split(
     "--data.kind simulated --data.count 16 --data.size 64 --data.seed 5 "
@@ -28,6 +34,18 @@ def abbe(*words: str | os.PathLike[str] | int) -> int:
         return main([str(word) for word in words])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+
+
+def told(run: Run) -> dict[str, Any]:
+    """What summary.json holds, as a reader of the file finds it."""
+    return json.loads((run.folder / "summary.json").read_text("utf-8"))
+
+
+def doubts(folder: Path) -> list[str]:
+    """What the report of a run holds against its figures."""
+    summary = read_summary(folder)
+    assert isinstance(summary, RunSummary)
+    return caveats_of(summary)
 
 
 def tissue() -> datasets.Dataset:

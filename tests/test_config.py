@@ -87,7 +87,7 @@ def test_unknown_keys_are_refused_with_those_that_exist(sections, key, allowed):
         (
             {"student": {"encoder_weights": "random", "architecture": "unet"}},
             "student.architecture",
-            "'unet-swin-tiny', 'unet-resnet18', 'unet-efficientnet-b0', 'unet-mobilenetv3'",
+            "'unet-swin-tiny', 'unet-resnet18', 'unet-resnet50', 'unet-efficientnet-b0'",
         ),
         ({"teacher": None}, "teacher", "must hold keys and values (it is None)"),
         ({"recipe": "kd"}, "recipe", "cmkd, imagenet, kdsam, rckd, supervised (it is 'kd')"),

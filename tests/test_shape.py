@@ -9,29 +9,6 @@ LONGEST = 60
 """Lines of a function without its docstring; a longer one says why, ``# long: REASON`` above it."""
 MOST_BY_POSITION = 7
 
-STILL_LONG = {
-    "recipes/export.py export_run",
-    "recipes/imagenet.py pretrain_on_photographs",
-    "recipes/rckd_results.py write_results",
-    "recipes/transfer_task.py evaluate_task",
-    "runs/distill.py train",
-    "runs/evaluate.py evaluate_run",
-}
-"""Functions that are to be divided yet: only ever fewer."""
-STILL_MANY = {
-    "curves/results.py write_results",
-    "recipes/distill_promptable.py train",
-    "recipes/export.py _export_objects",
-    "recipes/export_promptable.py export_promptable",
-    "recipes/promptable_results.py write_results",
-    "recipes/rckd_results.py write_results",
-    "runs/distill.py _fit_stages",
-    "runs/evaluate.py _write",
-    "runs/results.py write_results",
-}
-"""Functions with more parameters by position: only ever fewer."""
-
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -69,7 +46,7 @@ def test_long_functions_say_why():
         for name, node, lines in functions()
         if length_of(node) > LONGEST and not reason_of(node, lines)
     }
-    assert sorted(long - STILL_LONG) == []
+    assert sorted(long) == []
 
 
 def test_a_reason_is_given_only_where_one_is_needed():
@@ -83,7 +60,7 @@ def test_a_reason_is_given_only_where_one_is_needed():
 
 def test_few_parameters_go_by_position():
     many = {name for name, node, _ in functions() if _by_position(node.args) > MOST_BY_POSITION}
-    assert sorted(many - STILL_MANY) == []
+    assert sorted(many) == []
 
 
 def _by_position(arguments: ast.arguments) -> int:

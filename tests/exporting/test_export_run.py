@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY, TISSUE, abbe
+from commands import TINY, TISSUE, abbe, told
 from small_students import number
 
 import abbe as package_of_abbe
@@ -37,7 +37,7 @@ def package(run: Path) -> Path:
 
 
 def test_the_package_tells_what_the_run_knows(run, package):
-    summary = open_run(run).summary
+    summary = told(open_run(run))
     description = read_package(package).description
     assert description.name == "nuclei"
     assert description.title == summary["title"]

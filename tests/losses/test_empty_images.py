@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from abbe import losses
 from abbe.losses.promptable import best_of, mask_dice
-from abbe.recipes.cmkd import boundary_term, target_boundary_term
 from abbe.recipes.masks import dice_term
 from abbe.recipes.prompting import Answer
+from abbe.recipes.terms import boundary_term, target_boundary_term
 
 SIDE = 32
 

@@ -13,15 +13,15 @@ from torch import nn
 from abbe import losses
 from abbe.datasets.training.batches import Batch
 from abbe.errors import InputError
-from abbe.recipes.cmkd import (
+from abbe.recipes.cmkd import cmkd
+from abbe.recipes.supervised import supervised
+from abbe.recipes.terms import (
     boundary_term,
-    cmkd,
     maps_of,
     probability_term,
     supervised_term,
     target_boundary_term,
 )
-from abbe.recipes.supervised import supervised
 from abbe.training.fit import LossOf
 from abbe.training.stage import Schedule, Stage, Term, twin_of
 

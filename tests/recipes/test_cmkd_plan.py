@@ -11,13 +11,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from abbe import config
+from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import Image
-from abbe.runs import distill
-from abbe.targets import Provenance, TargetStore, TargetWriter
+from abbe.recipes.cmkd import Cmkd
+from abbe.recipes.recipe import fit_plan
+from abbe.runs import session
+from abbe.runs.lost import Lost
+from abbe.targets import Provenance, TargetWriter
 from abbe.training.fit import Fitted
 from abbe.training.stage import Stage
 
@@ -59,9 +62,9 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 weight += 1  # as training would change them, before the twin's turn comes
         return Fitted(0, None, 0.0, 0.0)
 
-    monkeypatch.setattr(distill, "fit", remember)
-    monkeypatch.setattr(distill.students, "build", lambda *_, **__: OneConvolution())
-    monkeypatch.setattr(distill.students, "save", lambda *_: None)
+    monkeypatch.setattr(session, "fit", remember)
+    monkeypatch.setattr(students, "build", lambda *_, **__: OneConvolution())
+    monkeypatch.setattr(students, "save", lambda *_: None)
     random = np.random.default_rng(0)
     label = np.zeros((40, 40), np.int32)
     label[4:20, 4:20] = 1
@@ -100,16 +103,14 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         },
         "test",
     )
-    distill.train(
-        experiment,
-        Dataset("set", tuple(records), ("nucleus",)),
-        tmp_path,
-        Accelerator(cpu=True),
-        None,
-        TargetStore(path),
-        resume=False,
-        progress=False,
-    )
+    dataset, recipe = Dataset("set", tuple(records), ("nucleus",)), Cmkd()
+    here = session.Session(
+        tmp_path, Accelerator(cpu=True), Lost(), experiment.seed, 0,
+        resume=False, trust_code=False, progress=False,
+    )  # fmt: skip
+    material = recipe.prepare(experiment, dataset, None, here)
+    for name, plan in recipe.plans(experiment, dataset, material, here).items():
+        fit_plan(name, plan, recipe.task(experiment), {}, here)
     return plans
 
 

@@ -17,7 +17,7 @@ from abbe.imaging import Image, Scaling
 from abbe.sam import Layout, build_sam
 from abbe.targets import TargetStore
 from abbe.tasks import costs
-from abbe.tasks.models import Model, NetworkModel, StoredModel
+from abbe.tasks.maps import Model, NetworkModel, StoredModel
 from abbe.teachers import Cost, Prediction, Teacher
 from abbe.teachers.run import RunTeacher
 from abbe.teachers.sam.teacher import SamTeacher
@@ -64,9 +64,12 @@ def costs_of(
         "student": student,
         "twin": student,
     }
-    summary: dict[str, Any] = {"models": {name: {} for name in models}}
-    costs.add_costs(summary, models, dataset, teacher)
-    return summary
+    return summary_of(models, dataset, teacher)
+
+
+def summary_of(models: Mapping[str, Model], dataset: Dataset, teacher: Teacher) -> dict[str, Any]:
+    found, timing = costs.costs_of(models, dataset, teacher)
+    return {"models": found, "timing": timing.model_dump(mode="json", exclude_unset=True)}
 
 
 def test_all_answer_the_same_test_image_in_turn(tmp_path, dataset, small, monkeypatch):
@@ -117,9 +120,8 @@ def test_prompts_by_image_are_timed_on_the_whole_image_or_not_at_all(
         "teacher": "bf16", "student": "fp32", "twin": "fp32",
     }  # fmt: skip
     monkeypatch.setattr(costs, "LARGEST", 63)
-    again: dict[str, Any] = {"models": {"teacher": {}, "student": {}}}
     models = {"teacher": StoredModel(TargetStore(tmp_path / "a.zarr")), "student": small}
-    costs.add_costs(again, models, dataset, teacher)
+    again = summary_of(models, dataset, teacher)
     assert again["models"]["teacher"] == teacher.cost().sizes()  # and no time
     assert again["models"]["student"]["ms_per_image"] > 0
     assert "prompts are of whole images" in again["timing"]["teacher_not_timed"]

@@ -20,7 +20,8 @@ from PIL import Image as Picture
 from abbe import students
 from abbe.curves.trainings import load_outcome
 from abbe.imaging import write_labels
-from abbe.recipes import distill_rckd, encoder_probes
+from abbe.recipes import encoder_probes
+from abbe.runs import session
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
@@ -86,13 +87,13 @@ def curve(base, tmp_path_factory):
 @pytest.fixture
 def fits(monkeypatch):
     """The stages that are trained, by the names that the log gives them."""
-    names, fit = [], distill_rckd.fit
+    names, fit = [], session.fit
 
     def counted(stage, accelerator, log, *rest, **options):
         names.append(f"{log.model} · {stage.name}")
         return fit(stage, accelerator, log, *rest, **options)
 
-    monkeypatch.setattr(distill_rckd, "fit", counted)
+    monkeypatch.setattr(session, "fit", counted)
     return names
 
 
@@ -411,7 +412,7 @@ def test_the_help_shows_examples_and_every_key(capsys):
     shown = capsys.readouterr().out
     assert "abbe curve rckd --data.path tiles_by_class/" in shown
     assert "abbe curve cmkd" in shown
-    assert abbe("curve", "rckd", "--help") == 0
+    assert abbe("curve", "rckd", "--help-all") == 0
     shown = capsys.readouterr().out
     for key in ("--fractions", "--seeds", "--initialisations", "--pretrain-per-seed", "--resume",
                 "--fine-tuning.task", "--training.steps"):  # fmt: skip

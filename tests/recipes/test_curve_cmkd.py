@@ -12,7 +12,7 @@ from commands import TINY, TISSUE, abbe, tissue
 import abbe as package
 from abbe.curves.trainings import load_outcome
 from abbe.errors import ConfigError
-from abbe.runs import distill
+from abbe.runs import session
 from abbe.teachers.run import RunTeacher
 
 SHARES = ["--fractions", "0.25", "1", "--seeds", "0", "1"]
@@ -85,13 +85,13 @@ def test_the_teacher_is_taught_once_and_stands_beside_them(curve):
 def test_a_pair_that_was_cut_in_two_is_finished_and_no_other_is_touched(
     base, curve, tmp_path, monkeypatch
 ):
-    names, fit = [], distill.fit
+    names, fit = [], session.fit
 
     def counted(stage, accelerator, log, *rest, **options):
         names.append((log.path.parent.name, log.model))
         return fit(stage, accelerator, log, *rest, **options)
 
-    monkeypatch.setattr(distill, "fit", counted)
+    monkeypatch.setattr(session, "fit", counted)
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(curve), str(copy)], check=True)
     config = (copy / "config.yaml").read_text().replace(str(curve), str(copy))
@@ -147,7 +147,8 @@ def test_a_curve_from_python(teacher_run, tmp_path):
     made = package.curve(
         "cmkd", tissue, targets, fractions=[1.0], seeds=[0], changes=changes, **given
     )
-    assert made.summary["compared"] == ["student"]
+    assert made.summary is not None
+    assert made.summary.compared == ["student"]
     assert made.table.is_file()
     assert made.picture.is_file()
     assert made.report.is_file()

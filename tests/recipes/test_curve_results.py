@@ -19,6 +19,7 @@ from abbe.curves.trainings import (
 )
 from abbe.errors import InputError
 from abbe.report import write_report
+from abbe.summary import Data, Targets, Teacher
 
 LEVELS = (Level(0.1, 5), Level(1.0, 50))
 
@@ -56,9 +57,11 @@ def test_intervals_of_a_difference_cover_it_as_often_as_they_say(seed_spread, im
         outcomes = made(
             random, gain=0.2, seeds=8, seed_spread=seed_spread, image_spread=image_spread
         )
-        found = summarise(outcomes, seeds=range(8), resamples=200)["differences"]["student"]
-        for level in found["levels"]:
-            low, high = level["metrics"]["dice"]["ci95"]
+        found = summarise(outcomes, seeds=range(8), resamples=200).differences["student"]
+        for level in found.levels:
+            low, high = level.metrics["dice"].ci95 or (None, None)
+            assert low is not None
+            assert high is not None
             covered.append(low <= 0.2 <= high)
     # Percentiles of eight seeds are a little too narrow; far too narrow is what must not be.
     assert 0.86 <= np.mean(covered) <= 0.995
@@ -71,11 +74,11 @@ def test_equal_answers_differ_by_nothing_in_every_resample():
         for seed in range(3):
             same = outcome(random.uniform(size=20))
             outcomes |= {Training(name, level, seed): same for name in ("student", "twin")}
-    found = summarise(outcomes, seeds=(0, 1, 2))["differences"]["student"]
-    for value in (found["all"]["dice"], found["levels"][0]["metrics"]["dice"]):
-        assert value["mean"] == 0
-        assert value["ci95"] == [0, 0]
-        assert value["p"] == 1
+    found = summarise(outcomes, seeds=(0, 1, 2)).differences["student"]
+    for value in (found.all["dice"], found.levels[0].metrics["dice"]):
+        assert value.mean == 0
+        assert value.ci95 == (0, 0)
+        assert value.p == 1
 
 
 def test_means_are_over_seeds_and_the_whole_is_the_mean_of_the_shares():
@@ -86,13 +89,13 @@ def test_means_are_over_seeds_and_the_whole_is_the_mean_of_the_shares():
             outcomes[Training("twin", level, seed)] = outcome(twin)
             outcomes[Training("student", level, seed)] = outcome(twin + shift)
     found = summarise(outcomes, seeds=(0, 1))
-    first = found["scores"]["twin"][0]["metrics"]["dice"]
-    assert first["by_seed"] == pytest.approx([0.3, 0.4])
-    assert first["mean"] == pytest.approx(0.35)
-    assert first["n"] == 2
-    whole = found["differences"]["student"]["all"]["dice"]
-    assert whole["mean"] == pytest.approx(0.2)
-    assert whole["ci95"] == pytest.approx([0.2, 0.2])  # paired: nothing else varies
+    first = found.scores["twin"][0].metrics["dice"]
+    assert first.by_seed == pytest.approx([0.3, 0.4])
+    assert first.mean == pytest.approx(0.35)
+    assert first.n == 2
+    whole = found.differences["student"].all["dice"]
+    assert whole.mean == pytest.approx(0.2)
+    assert whole.ci95 == pytest.approx((0.2, 0.2))  # paired: nothing else varies
 
 
 def test_whole_groups_are_drawn():
@@ -107,7 +110,9 @@ def test_whole_groups_are_drawn():
     )
     widths = []
     for outcomes in (alone, together):
-        low, high = summarise(outcomes)["scores"]["twin"][0]["metrics"]["dice"]["ci95"]
+        low, high = summarise(outcomes).scores["twin"][0].metrics["dice"].ci95 or (None, None)
+        assert low is not None
+        assert high is not None
         widths.append(high - low)
     assert widths[1] == 1  # either group may be all that is drawn
     assert widths[0] < 0.6
@@ -149,11 +154,10 @@ FACTS = {
     "compared_as": "model",
     "metric": "dice",
     "metric_names": {"dice": "Dice", "hd95": "Hausdorff <95 %>"},
-    "task": "foreground segmentation",
-    "data": {"name": "<tissue>", "test": 40, "validation": 3, "simulated": True},
-    "teacher": {"teacher": "masks & co", "sees_labels": False},
-    "stand_in": [],
-    "targets": {"images": 4, "empty": 1, "missing": 0},
+    "task": "instances",
+    "data": Data(name="<tissue>", test=40, validation=3, simulated=True),
+    "teacher": Teacher(teacher="masks & co"),
+    "targets": Targets(images=4, empty=1, missing=0),
     "pretraining": {},
 }
 
@@ -161,7 +165,7 @@ FACTS = {
 def write(folder, outcomes, planned):
     folder.mkdir(exist_ok=True)
     return curve_results.write_results(
-        folder, EXPERIMENT, outcomes, LEVELS, ("student", "twin"), planned, FACTS
+        folder, EXPERIMENT, outcomes, LEVELS, ("student", "twin"), planned=planned, facts=FACTS
     )
 
 
@@ -187,10 +191,9 @@ def test_the_page_says_what_was_found_and_no_more(tmp_path):
     assert "Unfinished: 8 of 12 trainings are done" in page
     assert "&lt;tissue&gt;" in page
     assert "Simulated." in page
-    assert "found nothing in 1 image." in page
-    assert summary["differences"]["student"]["all"]["hd95"]["mean"] is None or np.isnan(
-        summary["differences"]["student"]["all"]["hd95"]["mean"]
-    )
+    assert "found nothing on 1 of 4 images" in page
+    assert summary is not None
+    assert summary.differences["student"].all["hd95"].mean is None
     told = json.loads((tmp_path / "summary.json").read_text())
     assert told["differences"]["student"]["all"]["hd95"]["mean"] is None
     (tmp_path / "report.html").unlink()
@@ -205,7 +208,7 @@ def test_the_page_says_what_was_found_and_no_more(tmp_path):
 def test_a_seed_that_is_not_whole_is_kept_in_the_table_alone(tmp_path):
     outcomes = made(np.random.default_rng(0), gain=0.1, seeds=1)
     del outcomes[Training("twin", LEVELS[1], 0)]
-    assert write(tmp_path, outcomes, planned=4) == {}
+    assert write(tmp_path, outcomes, planned=4) is None
     assert len((tmp_path / "curve.csv").read_text().splitlines()) == 1 + 3
     assert not (tmp_path / "summary.json").exists()
 

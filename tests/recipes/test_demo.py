@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import abbe
+from commands import abbe, told
 
 from abbe import config
 from abbe.recipes import shipped
@@ -35,7 +35,7 @@ def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, mo
         assert word in shown
     report = Path(shown.strip().rpartition("Report: ")[2])
     assert report.is_file()
-    summary = open_run(tmp_path / "demo" / "student").summary
+    summary = told(open_run(tmp_path / "demo" / "student"))
     assert summary["teacher_sees"] == ["nucleus", "membrane", "cytoplasm"]
     assert summary["student_sees"] == ["nucleus"]
     before = sha256(report)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import TINY, TISSUE, abbe, tissue
+from commands import TINY, TISSUE, abbe, doubts, tissue, told
 from pyarrow import parquet
 
 from abbe import config, datasets, students
@@ -40,10 +41,10 @@ def test_a_supervised_run_has_a_student_and_no_twin(teacher_run):
     assert (teacher_run / "student.safetensors").is_file()
     assert not (teacher_run / "twin.safetensors").exists()
     finished = open_run(teacher_run)
-    assert set(finished.summary["models"]) == {"student"}
+    assert set(told(finished)["models"]) == {"student"}
     assert finished.gain == {}
     assert finished.retention == {}
-    assert finished.summary["teacher"] is None
+    assert told(finished)["teacher"] is None
     assert {line["model"] for line in lines_of(teacher_run / "log.jsonl")} == {"student"}
 
 
@@ -67,7 +68,7 @@ def test_the_folder_holds_everything_that_the_design_names(run):
 
 @pytest.mark.slow
 def test_the_summary_says_what_was_run_on_what(run):
-    summary = run.summary
+    summary = told(run)
     assert summary["recipe"] == "cmkd"
     assert summary["data"]["name"] == "simulated-tissue"
     assert summary["data"]["simulated"] is True
@@ -86,16 +87,24 @@ def test_the_summary_says_what_was_run_on_what(run):
 
 @pytest.mark.slow
 def test_every_model_has_every_metric_with_an_interval(run):
-    assert list(run.summary["models"]) == ["teacher", "student", "twin"]
-    for model in run.summary["models"].values():
-        assert set(model["metrics"]) == set(METRICS) == set(run.summary["metric_names"])
+    assert list(told(run)["models"]) == ["teacher", "student", "twin"]
+    for model in told(run)["models"].values():
+        assert set(model["metrics"]) == set(METRICS) == set(told(run)["metric_names"])
         for name in BOUNDED:
             metric = model["metrics"][name]
             assert metric["n"] == 8
             low, high = metric["ci95"]
             assert 0 <= low <= metric["mean"] <= high <= 1
-    dice = run.summary["models"]["student"]["metrics"]["dice"]
+    dice = told(run)["models"]["student"]["metrics"]["dice"]
     assert dice["ci95"][0] < dice["ci95"][1]  # two groups of test images, so there is a spread
+
+
+@pytest.mark.slow
+def test_the_page_says_how_long_it_took_and_that_weights_began_at_random(run):
+    page = (run.folder / "report.html").read_text("utf-8")
+    assert re.search(r"It took \d+ (s|min) on the machine below", page)
+    assert "Random initial weights" in page
+    assert "Simulated" in page
 
 
 @pytest.mark.slow
@@ -110,17 +119,17 @@ def test_means_gain_and_retention_follow_from_the_scores_of_the_images(run):
             model: np.mean(
                 [r["value"] for r in rows if (r["model"], r["metric"]) == (model, metric)]
             )
-            for model in run.summary["models"]
+            for model in told(run)["models"]
         }
         for model, mean in means.items():
-            assert run.summary["models"][model]["metrics"][metric]["mean"] == pytest.approx(mean)
-        gain = run.gain[metric]
+            assert told(run)["models"][model]["metrics"][metric]["mean"] == pytest.approx(mean)
+        gain = told(run)["gain"][metric]
         assert gain["mean"] == pytest.approx(means["student"] - means["twin"])
         assert gain["ci95"][0] <= gain["mean"] <= gain["ci95"][1]
         assert 0 < gain["p"] <= 1
         if means["teacher"]:
             assert run.retention[metric] == pytest.approx(means["student"] / means["teacher"])
-    assert run.summary["models"]["teacher"]["metrics"]["dice"]["mean"] > 0.3
+    assert told(run)["models"]["teacher"]["metrics"]["dice"]["mean"] > 0.3
     assert "hd95" not in run.retention  # a ratio of distances retains nothing
 
 
@@ -129,11 +138,11 @@ def test_size_and_speed_of_the_networks_are_told(run):
     network, facts = students.load(run.student)
     size = students.count(network, 1, 256)
     for name in ("student", "twin"):
-        told = run.summary["models"][name]
-        assert told["parameters"] == sum(p.numel() for p in network.parameters())
-        assert told["macs"] == size.macs
-        assert told["encoder_parameters"] < told["parameters"]
-        assert told["ms_per_image"] > 0
+        model = told(run)["models"][name]
+        assert model["parameters"] == sum(p.numel() for p in network.parameters())
+        assert model["macs"] == size.macs
+        assert model["encoder_parameters"] < model["parameters"]
+        assert model["ms_per_image"] > 0
     assert facts["channels"] == ["nucleus"]
     assert facts["simulated"] is True
     assert facts["pixel_size"] == pytest.approx(0.377)
@@ -144,19 +153,19 @@ def test_size_and_speed_of_the_networks_are_told(run):
 def test_size_and_speed_of_the_teacher_are_told_beside_the_students(run, from_teacher):
     folder = Path(from_teacher[from_teacher.index("--teacher.path") + 1])
     teacher, _ = students.load(folder / "student.safetensors")
-    told = run.summary["models"]["teacher"]
-    assert told["parameters"] == sum(p.numel() for p in teacher.parameters())
-    assert told["macs"] == students.count(teacher, 2, 256).macs
-    assert told["macs_image_size"] == 256
-    assert told["ms_per_image"] > 0
-    timing = run.summary["timing"]
+    model = told(run)["models"]["teacher"]
+    assert model["parameters"] == sum(p.numel() for p in teacher.parameters())
+    assert model["macs"] == students.count(teacher, 2, 256).macs
+    assert model["macs_image_size"] == 256
+    assert model["ms_per_image"] > 0
+    timing = told(run)["timing"]
     assert timing["image_size"] == [64, 64]
     assert timing["repeats"] == 9
     assert timing["whole_answers"]
     computed = choose_precision("auto", torch.device("cpu"))
     apart = {"teacher": computed, "student": "fp32", "twin": "fp32"}
     assert timing.get("precision") == (None if computed == "fp32" else apart)
-    sizes = [quantity(run.summary["models"][name]["parameters"]) for name in ("student", "teacher")]
+    sizes = [quantity(told(run)["models"][name]["parameters"]) for name in ("student", "teacher")]
     page = (run.folder / "report.html").read_text("utf-8")
     assert f"{sizes[0]} instead of {sizes[1]} parameters" in page
 
@@ -164,9 +173,9 @@ def test_size_and_speed_of_the_teacher_are_told_beside_the_students(run, from_te
 @pytest.mark.slow
 def test_thresholds_come_from_validation_images(run):
     for model in ("teacher", "student", "twin"):
-        assert run.summary["thresholds"][model]["chosen_on"] == "validation"
-        assert 0 < run.summary["thresholds"][model]["mask"] < 1
-    assert run.summary["thresholds_chosen_on"] == "4 validation images"
+        assert told(run)["thresholds"][model]["chosen_on"] == "validation"
+        assert 0 < told(run)["thresholds"][model]["mask"] < 1
+    assert told(run)["thresholds_chosen_on"] == "4 validation images"
 
 
 @pytest.mark.slow
@@ -194,7 +203,7 @@ def test_config_and_surroundings_are_kept(run, from_teacher):
     assert experiment.data.labelled == 2
     assert str(experiment.teacher.path) == from_teacher[from_teacher.index("--teacher.path") + 1]
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-    assert environment["abbe"] == run.summary["abbe"]
+    assert environment["abbe"] == told(run)["abbe"]
     assert environment["torch"] == torch.__version__.partition("+")[0]
     assert environment["seed"] == 0
     assert environment["threads"] >= 1
@@ -246,9 +255,9 @@ def test_a_finished_run_is_resumed_to_the_same_end_in_a_process_of_its_own(run, 
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert f"report: {folder / 'report.html'}" in done.stdout
-    again = open_run(folder).summary
+    again = told(open_run(folder))
     for key in ("models", "gain", "retention", "thresholds", "data", "targets"):
-        assert without_time(again[key]) == without_time(run.summary[key])
+        assert without_time(again[key]) == without_time(told(run)[key])
     for name in ("student", "twin"):
         first, second = (students.load(f / f"{name}.safetensors")[0] for f in (run.folder, folder))
         for key, value in first.state_dict().items():
@@ -275,12 +284,12 @@ def test_a_target_store_teaches_without_its_teacher(run, tmp_path, capsys):
     assert abbe("distill", "cmkd", *TISSUE, *TINY, *teacher, "--out", out) == 0
     assert "teacher" in capsys.readouterr().out
     finished = open_run(out)
-    assert finished.summary["teacher"] == run.summary["teacher"]
-    there, here = (each.summary["models"]["teacher"]["metrics"] for each in (run, finished))
+    assert told(finished)["teacher"] == told(run)["teacher"]
+    there, here = (told(each)["models"]["teacher"]["metrics"] for each in (run, finished))
     assert here == there
-    assert set(finished.summary["models"]["teacher"]) == {"metrics", "thresholds"}  # no cost known
+    assert set(told(finished)["models"]["teacher"]) == {"metrics"}  # no cost known
     assert not (out / "targets.zarr").exists()
-    assert "teach_images_per_s" not in finished.summary["speed"]
+    assert "teach_images_per_s" not in told(finished)["speed"]
     assert not (out / "twin.safetensors").exists()
     assert finished.gain == {}
 
@@ -308,13 +317,13 @@ def test_masks_teach_without_any_label_and_what_is_missing_is_told(tmp_path, cap
     assert abbe(*words, "--resume", "--allow-failed", 1) == 0
     assert f"no mask for the image '{train[0]}'" in capsys.readouterr().out
     assert {id: TargetStore(out / "targets.zarr").entry(id) for id in before} == before
-    summary = open_run(out).summary
+    summary = told(open_run(out))
     assert summary["lost"] == [train[0]]
     assert summary["targets"] == {"images": 15, "empty": 1, "missing": 1}
     assert summary["models"]["teacher"]["metrics"]["dice"]["mean"] == 1  # they are the truth
     assert summary["gain"] == {}
     assert not (out / "twin.safetensors").exists()
-    assert summary["warnings"] == ["The teacher gave no answer for 1 images."]
+    assert "The teacher gave no answer for 1 images." in doubts(out)
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in (
         "The teacher gave no answer for 1 images",
@@ -333,7 +342,7 @@ def test_a_live_teacher_answers_inside_training(from_teacher, tmp_path):
     assert abbe(*from_teacher, "--teacher.live", "--out", out) == 0
     assert set(TargetStore(out / "targets.zarr").ids).isdisjoint(tissue().split("train").ids)
     finished = open_run(out)
-    assert finished.summary["targets"] == {"images": 12, "empty": 0, "missing": 0}
+    assert told(finished)["targets"] == {"images": 12, "empty": 0, "missing": 0}
     assert "dice" in finished.gain
     terms = [line["terms"] for line in lines_of(out / "log.jsonl") if "terms" in line]
     assert terms[0]["probability"] > 0

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import timm
 import torch
-from commands import abbe
+from commands import abbe, doubts
 
 from abbe import config, students
 from abbe.errors import ConfigError
@@ -62,7 +62,7 @@ def test_a_run_leaves_an_encoder_scores_and_a_page(run, photographs):
     assert len(watched) == 2
     assert metrics["accuracy"]["mean"] == pytest.approx(max(watched))  # the best weights are kept
     page = (run / "report.html").read_text()
-    for text in ("Top-5 accuracy", "7 classes", "they flatter a little"):
+    for text in ("Top-5 accuracy", "7 classes", "they flatter a little", "It took "):
         assert text in page
     told = students.encoder_facts(run / "encoder.safetensors")
     assert told["pretrained_cfg"]["mean"] == [0.485, 0.456, 0.406]
@@ -114,7 +114,9 @@ def test_photographs_that_cannot_be_read_may_be_lost(photographs, tmp_path, caps
     assert summary["lost"] == summary["left_out"] == gone
     assert summary["data"]["train_labelled"] == 27
     assert summary["models"]["student"]["metrics"]["accuracy"]["n"] == 13
-    assert any("2 images could not be read and were left" in text for text in summary["warnings"])
+    assert any(
+        "2 images could not be read and were left" in text for text in doubts(tmp_path / "run")
+    )
 
 
 @pytest.mark.slow
@@ -175,8 +177,8 @@ def test_first_and_fifth_answers_are_counted(photographs):
 
 def test_the_interval_of_a_share_is_wilsons():
     found = interval_of(8, 10)  # Wilson (1927): (0.490, 0.943)
-    assert found["mean"] == 0.8
-    assert found["ci95"] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert found.mean == 0.8
+    assert found.ci95 == pytest.approx([0.4902, 0.9433], abs=1e-4)
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from abbe.errors import ConfigError, InputError
 from abbe.exporting.request import ExportRequest
 from abbe.imaging import PERCENTILE, Image
 from abbe.runs import pixel_sizes
-from abbe.tasks import models
-from abbe.tasks.answers import answer
+from abbe.tasks import maps as models
+from abbe.tasks.semantic import Semantic
 
 SQUARE = np.zeros((40, 60), np.uint8)
 SQUARE[10:30, 20:44] = 200
@@ -108,13 +108,13 @@ def test_regions_are_scored_at_the_networks_pixel_size():
     limits = np.array([[0, 200]], np.float32)
     image = Prepared("a", SQUARE[None], ("nucleus",), limits, SQUARE.shape, 0.5, (SQUARE > 0) * 1)
     for size, seen in ((None, (64, 64)), (0.25, (96, 128)), (0.5, (64, 64))):
-        found = answer(network, [image], ["nucleus"], 2, size)
+        found = Semantic().answers(network, [image], ["nucleus"], 2, size)
         assert shapes.pop() == seen  # multiples of 32
         assert found.maps[0].shape == SQUARE.shape
         assert found.table[0].sum() == SQUARE.size
     image = replace(image, pixel_size=None)
     with pytest.raises(InputError, match="a: its pixel size is not known, and the network was"):
-        answer(network, [image], ["nucleus"], 2, 0.5)
+        Semantic().answers(network, [image], ["nucleus"], 2, 0.5)
 
 
 def test_a_pixel_size_is_stated_for_packages_whose_run_knows_none():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from commands import abbe
+from commands import abbe, doubts
 from PIL import Image as Picture
 from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression
@@ -19,13 +19,13 @@ from abbe.datasets import class_folder, folder
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import write_labels
-from abbe.recipes.distill_rckd import class_weights
-from abbe.recipes.rckd import Answer, parts_of, response_term
+from abbe.recipes.pretraining import Answer, response_term
+from abbe.recipes.rckd import parts_of, tiles_of
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
-from abbe.tasks import labelled as task_data
+from abbe.tasks.classification import Classification, class_weights, keep_labels
 from abbe.teachers import TEACHERS
 from abbe.tensors import read_tensors
 
@@ -205,7 +205,7 @@ def tiles_for(dataset, folder, **data):
         "pretrain_data": {"path": str(folder), **data},
         "teacher": {"kind": "masks", "path": "x"}, "student": {"encoder_weights": "random"},
     }  # fmt: skip
-    return task_data.tiles_of(config.parse(values, "test"), dataset)
+    return tiles_of(config.parse(values, "test"), dataset)
 
 
 def test_no_label_goes_with_the_tiles(tiles):
@@ -343,13 +343,13 @@ def test_shares_of_labels_contain_each_other_and_lose_no_class(tiles):
     dataset = class_folder(tiles / "classes")
 
     def kept(amount):
-        few = task_data.keep_labels(dataset, amount, "classification", seed=1)
-        return {r.id for r in task_data.labelled(few.split("train"), "classification")}
+        few = keep_labels(dataset, amount, seed=1)
+        return {r.id for r in Classification().labelled(few.split("train"))}
 
     assert kept(0.01) < kept(0.5) < kept(1.0)
     assert {id.split("/")[1] for id in kept(0.01)} == {"dense", "sparse"}
-    few = task_data.keep_labels(dataset, 0.01, "classification", seed=1)
-    assert len(task_data.labelled(few.split("test"), "classification")) == 6
+    few = keep_labels(dataset, 0.01, seed=1)
+    assert len(Classification().labelled(few.split("test"))) == 6
 
 
 def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
@@ -416,7 +416,7 @@ def test_tiles_that_the_teacher_fails_on_end_the_run_or_are_counted(base, gaps, 
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert summary["targets"] == {"images": 4, "empty": 0, "missing": 2}
     assert summary["lost"] == ["t1", "t4"]
-    assert "The teacher gave no answer for 2 images." in summary["warnings"]
+    assert "The teacher gave no answer for 2 images." in doubts(tmp_path / "run")
 
 
 def test_a_curve_asks_its_teacher_before_anything_is_trained(base, gaps, tmp_path, capsys):

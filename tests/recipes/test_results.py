@@ -1,25 +1,27 @@
 """What a run tells of itself: the table, the warnings, the counts, the report written again."""
 
-import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from commands import abbe
 
 from abbe import config, datasets
+from abbe.caveats import caveats_of
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.files import write_json
-from abbe.runs import results
+from abbe.report.tables import plain_table
 from abbe.runs.folder import open_run, opened
-from abbe.tasks import scores as evaluate
-from abbe.tasks.models import Maps, Thresholds, choose_thresholds
-from abbe.tasks.scores import Scores
+from abbe.scoring import METRICS
+from abbe.summary import Model, RunSummary, Thresholds, read_summary
+from abbe.tasks.instances import Instances, outlined, score, thresholds_of
+from abbe.tasks.maps import Maps, choose_thresholds
+from abbe.tasks.scores import Compared, Scores, compare, save_examples
 
 
-def scores_of(values: dict[str, list[float]], chosen_on: str = "validation") -> Scores:
+def scores_of(values: dict[str, list[float]]) -> Scores:
     """Dice of some models on images a, b, c …, two to a group."""
     rows = [
         {
@@ -32,7 +34,25 @@ def scores_of(values: dict[str, list[float]], chosen_on: str = "validation") -> 
         for model, dice in values.items()
         for index, value in enumerate(dice)
     ]
-    return Scores(rows, {model: Thresholds(chosen_on=chosen_on) for model in values})
+    return Scores(rows)
+
+
+def compared(values: dict[str, list[float]]) -> Compared:
+    return compare(scores_of(values), 200, METRICS)
+
+
+def summary_of(values: dict[str, list[float]]) -> RunSummary:
+    found = compared(values)
+    return RunSummary(
+        models={name: Model(metrics=scores) for name, scores in found.scores.items()},
+        gain=found.gain,
+        retention=found.retention,
+        retention_ci95=found.retention_ci95,
+    )
+
+
+def scored(models: dict[str, "Answer"], data: Dataset) -> Scores:
+    return score(models, data, thresholds_of(models, data, {}), progress=False)
 
 
 class Answer:
@@ -71,8 +91,8 @@ def tissue(splits: str = "train test test val") -> Dataset:
 
 def test_the_table_has_a_line_a_model_then_gain_and_retention():
     values = {"teacher": [1.0, 0.8, 0.9, 0.9], "student": [0.9, 0.7, 0.8, 0.8]}
-    summary = evaluate.summarise(scores_of({**values, "twin": [0.5] * 4}), 200)
-    shown = results.table(summary, ("dice",)).splitlines()
+    summary = summary_of({**values, "twin": [0.5] * 4})
+    shown = plain_table(summary, ("dice",)).splitlines()
     assert [line.split()[0] for line in shown] == [
         "dice", "teacher", "student", "twin", "gain", "retention",
     ]  # fmt: skip
@@ -82,10 +102,10 @@ def test_the_table_has_a_line_a_model_then_gain_and_retention():
 
 
 def test_what_is_undefined_is_a_dash_and_not_nan(tmp_path):
-    summary = evaluate.summarise(scores_of({"teacher": [0.0], "student": [0.5]}), 200)
-    write_json(tmp_path / "summary.json", summary)
-    written = json.loads((tmp_path / "summary.json").read_text("utf-8"))
-    shown = results.table(written, ("dice", "pq"))
+    summary_of({"teacher": [0.0], "student": [0.5]}).write(tmp_path)
+    written = read_summary(tmp_path)
+    assert isinstance(written, RunSummary)
+    shown = plain_table(written, ("dice", "pq"))
     assert "nan" not in shown
     student = next(line for line in shown.splitlines() if line.startswith("student"))
     assert student.split() == ["student", "0.500", "—"]
@@ -96,23 +116,23 @@ def test_what_is_undefined_is_a_dash_and_not_nan(tmp_path):
 
 
 def test_gain_is_paired_over_the_images_that_both_answered():
-    scores = scores_of({"student": [0.9, 0.8, 0.7, 0.6], "twin": [0.8, 0.7, 0.6, 0.5]})
-    gain = evaluate.summarise(scores, 200)["gain"]["dice"]
-    assert gain["mean"] == pytest.approx(0.1)
-    assert gain["ci95"] == pytest.approx([0.1, 0.1])  # the same difference on every image
-    assert gain["n"] == 4
-    fewer = scores_of({"student": [0.9, 0.8, 0.7, 0.6], "teacher": [0.9, 0.8]})
-    assert evaluate.summarise(fewer, 200)["retention"]["dice"] == pytest.approx(1)
-    assert evaluate.summarise(fewer, 200)["gain"] == {}
+    both = compared({"student": [0.9, 0.8, 0.7, 0.6], "twin": [0.8, 0.7, 0.6, 0.5]})
+    gain = both.gain["dice"]
+    assert gain.mean == pytest.approx(0.1)
+    assert gain.ci95 == pytest.approx((0.1, 0.1))  # the same difference on every image
+    assert gain.n == 4
+    fewer = compared({"student": [0.9, 0.8, 0.7, 0.6], "teacher": [0.9, 0.8]})
+    assert fewer.retention["dice"] == pytest.approx(1)
+    assert fewer.gain == {}
 
 
 def test_test_images_are_scored_with_unknown_pixels_left_out():
     foreground = Label().read() > 0
     foreground[:, 25:] = True  # wrong only where nobody knows
-    scores = evaluate.score({"student": Answer(foreground)}, tissue(), progress=False)
-    dice = scores.values("student", "dice")
+    models = {"student": Answer(foreground)}
+    dice = scored(models, tissue()).values("student", "dice")
     assert dice == {"b": pytest.approx(1), "c": pytest.approx(1)}
-    assert scores.thresholds["student"].chosen_on == "validation"
+    assert thresholds_of(models, tissue(), {})["student"].chosen_on == "validation"
 
 
 def test_a_model_is_scored_where_it_has_an_answer():
@@ -120,7 +140,7 @@ def test_a_model_is_scored_where_it_has_an_answer():
         "teacher": Answer(Label().read() > 0, known="c"),
         "student": Answer(np.ones((20, 30))),
     }
-    scores = evaluate.score(models, tissue(), progress=False)
+    scores = scored(models, tissue())
     assert list(scores.values("teacher", "dice")) == ["c"]
     assert list(scores.values("student", "dice")) == ["b", "c"]
 
@@ -128,10 +148,11 @@ def test_a_model_is_scored_where_it_has_an_answer():
 def test_thresholds_of_before_are_kept():
     before = Thresholds(mask=0.9, chosen_on="validation")
     half = Answer(np.where(Label().read() > 0, 0.7, 0.1))
-    given = evaluate.score({"a": half}, tissue(), thresholds={"a": before}, progress=False)
-    assert given.thresholds["a"] == before
-    assert given.values("a", "dice")["b"] == 0  # nothing reaches 0.9
-    assert evaluate.score({"a": half}, tissue(), progress=False).values("a", "dice")["b"] == 1
+    given = thresholds_of({"a": half}, tissue(), {"a": before})
+    assert given["a"] == before
+    kept = score({"a": half}, tissue(), given, progress=False)
+    assert kept.values("a", "dice")["b"] == 0  # nothing reaches 0.9
+    assert scored({"a": half}, tissue()).values("a", "dice")["b"] == 1
 
 
 def test_without_validation_labels_thresholds_come_from_training_images():
@@ -144,29 +165,31 @@ def test_without_any_label_to_choose_on_thresholds_are_a_half():
     assert (
         choose_thresholds(Answer(np.ones((20, 30))), tissue("test test test test")) == Thresholds()
     )
-    assert Thresholds() == Thresholds(0.5, 0.5, 0.5, "default")
+    assert Thresholds() == Thresholds(mask=0.5, foreground=0.5, boundary=0.5, chosen_on="default")
 
 
 def test_nothing_to_score_is_refused():
     with pytest.raises(InputError, match="'made up' has no labelled test image"):
-        evaluate.score({"student": Answer(np.ones((20, 30)))}, tissue("train train val val"))
+        scored({"student": Answer(np.ones((20, 30)))}, tissue("train train val val"))
 
 
 def test_an_answer_of_another_size_is_refused():
     with pytest.raises(
         InputError, match=r"[abd]: the label is \(20, 30\) px but the image \(8, 8\)"
     ):
-        evaluate.score({"a": Answer(np.ones((8, 8)))}, tissue("train test test train"))
+        scored({"a": Answer(np.ones((8, 8)))}, tissue("train test test train"))
 
 
 def test_examples_are_the_best_the_median_and_the_worst_once_each(tmp_path):
     models = {"student": Answer(Label().read() > 0)}
-    scores = evaluate.score(models, tissue(), progress=False)
     data = tissue()
+    thresholds = thresholds_of(models, data, {})
     images = datasets.simulated_tissue(4, size=32).records
     assert images[0].image.open().shape == (32, 32)
-    evaluate.save_examples(
-        scores, tmp_path / "examples", lambda id: evaluate.outlined(models, data[id], scores, 0)
+    save_examples(
+        scored(models, data),
+        tmp_path / "examples",
+        lambda id: outlined(models, data[id], thresholds, 0),
     )
     written = sorted(path.name for path in (tmp_path / "examples").iterdir())
     assert written == ["0-best-b.npz", "1-best-c.npz"]  # two images, none shown twice
@@ -175,48 +198,67 @@ def test_examples_are_the_best_the_median_and_the_worst_once_each(tmp_path):
 # ---------------------------------------------------------------------------------------- warnings
 
 
-def summary_with(**changes) -> dict:
-    return {
-        "data": {"simulated": False, "validation": 3},
-        "teacher": {"sees_labels": False},
-        "encoder_weights": "imagenet",
-        "models": {"teacher": {}, "student": {}, "twin": {}},
+def summary_with(**changes: Any) -> RunSummary:
+    """Of a run that gives no reason for doubt."""
+    metrics = {"dice": {"mean": 0.5, "ci95": [0.4, 0.6], "n": 90}}
+    return RunSummary.model_validate({
+        "data": {"validation": 3, "test": 90, "grouped": True, "test_groups": 30},
+        "teacher": {"teacher": "t", "sees_labels": False},
+        "models": {name: {"metrics": metrics} for name in ("teacher", "student", "twin")},
         "gain": {"dice": {}},
         "targets": {"images": 9, "empty": 0, "missing": 0},
         **changes,
-    }
+    })  # fmt: skip
+
+
+def counts(**changes: Any) -> dict[str, Any]:
+    return {"validation": 3, "test": 90, "grouped": True, "test_groups": 30} | changes
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"models": {"student": {}, "twin": {}}}, "not in the table"),
         ({"targets": {"images": 9, "empty": 0, "missing": 4}}, "no answer for 4 images"),
+        ({"targets": {"images": 9, "empty": 2, "missing": 0}}, "found nothing on 2 of 9 images"),
+        ({"left_out": ["a", "b"]}, "2 images could not be read and were left out"),
+        ({"seed": 4}, "One seed (4)"),
+        ({"data": counts(test=29)}, "Only 29 test images"),
+        ({"data": counts(test_groups=19)}, "of 19 groups only"),
+        ({"data": counts(test_groups=1)}, "of one group"),
+        ({"data": counts(grouped=False)}, "is not known"),
+        ({"data": counts(class_counts={"test": {"a": 90}})}, "Only 90 test images"),
+        ({"gain": {"dice": {}, "iou": {}}}, "Every metric has its own test"),
+        ({"teacher_sees": ["a", "b"], "student_sees": ["a"]}, "The teacher sees b"),
+        ({"warnings": ["The run says so."]}, "The run says so."),
     ],
 )
-def test_each_reason_for_doubt_is_told_and_only_that(changes, reason):
-    (said,) = results.warnings(summary_with(**changes))
-    assert reason in said
+def test_each_reason_for_doubt_is_told_once(changes: dict[str, Any], reason: str) -> None:
+    assert sum(reason in said for said in caveats_of(summary_with(**changes))) == 1
 
 
 def test_a_clean_run_warns_of_nothing():
-    assert results.warnings(summary_with()) == []
+    assert caveats_of(summary_with()) == []
 
 
-def test_thresholds_by_default_are_told():
-    data = {"simulated": False, "validation": 0, "train_labelled": 0}
-    (said,) = results.warnings(summary_with(data=data))
-    assert "thresholds come from nothing: all are 0.5" in said
-    (said,) = results.warnings(summary_with(data=data | {"train_labelled": 3}))
-    assert "thresholds come from 3 labelled training images" in said
+@pytest.mark.parametrize(
+    ("labelled", "chosen_on"),
+    [(0, "nothing: all are 0.5"), (3, "3 labelled training images, for want of validation images")],
+)
+def test_thresholds_by_default_are_told(labelled: int, chosen_on: str) -> None:
+    data = summary_with(data=counts(validation=0, train_labelled=labelled)).data
+    assert Instances().thresholds_chosen_on(data) == chosen_on
+    thresholds = {"thresholds": {"student": {}}, "thresholds_chosen_on": chosen_on}
+    (said,) = caveats_of(summary_with(data=data, **thresholds))
+    assert said.endswith(f"the last weights were taken, and thresholds come from {chosen_on}.")
+    assert caveats_of(summary_with(data=data, evaluation_of="a run", **thresholds)) == []
 
 
 def test_images_are_counted_by_split_and_label():
     data = datasets.choose_labelled(tissue("train train test val"), 1)
-    told = results.describe_data(data)
-    parts = ("train_labelled", "train_unlabelled", "validation", "test")
-    assert [told[part] for part in parts] == [1, 1, 1, 1]
-    assert told["simulated"] is False
+    found = Instances().describe(data)
+    parts = (found.train_labelled, found.train_unlabelled, found.validation, found.test)
+    assert parts == (1, 1, 1, 1)
+    assert found.simulated is False
 
 
 # -------------------------------------------------------------------------------------- run folder
@@ -233,7 +275,7 @@ def test_the_report_is_written_again(run, capsys):
 
 
 def test_a_folder_without_a_summary_is_no_finished_run(tmp_path):
-    with pytest.raises(InputError, match=r"holds no finished run \(summary\.json is missing\)"):
+    with pytest.raises(InputError, match=r"there is no summary.json in this folder"):
         open_run(tmp_path)
 
 

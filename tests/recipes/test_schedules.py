@@ -6,11 +6,13 @@ from typing import Any, get_args
 
 import pytest
 import timm
-from commands import TINY, TISSUE, abbe, tissue
+from commands import TINY, TISSUE, abbe, tissue, told
 
 from abbe import config
 from abbe.config.networks import NamedArchitecture
+from abbe.datasets import Dataset
 from abbe.errors import InputError
+from abbe.recipes.recipe import recipe_named
 from abbe.recipes.shipped import recipe_path
 from abbe.runs import schedules
 from abbe.runs.folder import open_run
@@ -98,7 +100,7 @@ def test_rates_go_by_recipe_and_architecture(
 ) -> None:
     asked = experiment(recipe, student={"architecture": architecture})
     amounts = {name: Amount(10, 10) for name in expected}
-    resolved = schedules.resolve(asked, amounts, tmp_path)
+    resolved = schedules.resolve(asked, amounts, tmp_path, recipe_named(recipe).rates)
     found = {name: getattr(resolved, name).learning_rate for name in expected}
     assert found == expected
 
@@ -118,7 +120,7 @@ def test_a_number_is_taken_as_given(tmp_path: Path) -> None:
 
 
 def said_of(asked: config.Experiment, amounts: dict[str, Amount]) -> str:
-    entries = [schedules._entry(asked, name, amount) for name, amount in amounts.items()]
+    entries = [schedules._stage(asked, name, each, "maps") for name, each in amounts.items()]
     return "".join(f"{schedules.schedule_sentence(entry)}\n" for entry in entries)
 
 
@@ -143,8 +145,8 @@ def test_steps_show_the_samples_so_many_times(
     resolved = schedules.resolve(asked, {"training": Amount(20, 100)}, tmp_path)
     assert (resolved.training.steps, resolved.training.passes) == (steps, None)
     kept = schedules.read_schedule(tmp_path)["training"]
-    assert kept["passes"] == pytest.approx(steps * 8 / 100)
-    assert (kept["steps"], kept["images"], kept["samples"]) == (steps, 20, 100)
+    assert kept.passes == pytest.approx(steps * 8 / 100)
+    assert (kept.steps, kept.images, kept.samples) == (steps, 20, 100)
 
 
 @pytest.mark.slow
@@ -165,8 +167,8 @@ def test_a_run_by_passes_shows_keeps_and_takes_its_steps(tmp_path: Path, capsys:
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
     assert max(line["step"] for line in lines) == 24
     finished = open_run(out)
-    assert finished.summary["schedule"]["training"]["steps"] == 24
-    assert finished.summary["schedule"]["training"]["learning_rate"] == 1e-3
+    assert told(finished)["schedule"]["training"]["steps"] == 24
+    assert told(finished)["schedule"]["training"]["learning_rate"] == 1e-3
     assert sentence in finished.report.read_text("utf-8")
     given = config.load(out / "config.yaml").training
     assert (given.steps, given.passes, given.learning_rate) == (None, 3.0, "auto")
@@ -193,18 +195,18 @@ def test_the_shipped_schedules_fit_small_and_large_sets(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------ what counts
 
 
+def amounts_of(asked: config.Experiment, dataset: Dataset) -> dict[str, Amount]:
+    return recipe_named(asked.recipe).amounts(asked, dataset, None)
+
+
 def test_every_recipe_counts_what_it_learns_from() -> None:
     dataset = tissue()  # four training images of 64 px, two of them labelled
     crop = {"training": {"crop": 32}}
-    assert schedules.amounts_of(experiment("cmkd", **crop), dataset) == {"training": Amount(4, 16)}
-    assert schedules.amounts_of(experiment("supervised", **crop), dataset) == {
-        "training": Amount(2, 8)
-    }
+    assert amounts_of(experiment("cmkd", **crop), dataset) == {"training": Amount(4, 16)}
+    assert amounts_of(experiment("supervised", **crop), dataset) == {"training": Amount(2, 8)}
     segments = {"fine_tuning": {"task": "segmentation"}, **crop}
-    assert schedules.amounts_of(experiment("rckd", **segments), dataset) == {
-        "training": Amount(2, 8)
-    }
-    assert schedules.amounts_of(experiment("kdsam"), dataset) == {
+    assert amounts_of(experiment("rckd", **segments), dataset) == {"training": Amount(2, 8)}
+    assert amounts_of(experiment("kdsam"), dataset) == {
         "training": Amount(4, 4),
         "decoder": Amount(2, 2),
     }

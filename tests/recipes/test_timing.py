@@ -41,9 +41,9 @@ def test_a_slow_model_is_run_once_or_twice_and_the_others_as_often_as_ever(
         "slow": 1, "slower": 1, "quick": 9,
     }  # fmt: skip
     assert found["slow"].milliseconds >= 110
-    told = timing.circumstances((640, 480), {name: each.runs for name, each in found.items()})
-    assert told["repeats"] == 9
-    assert told["runs"] == {"slow": 1, "slower": 1}
+    said = timing.circumstances((640, 480), {name: each.runs for name, each in found.items()})
+    assert said.repeats == 9
+    assert said.runs == {"slow": 1, "slower": 1}
 
 
 def test_networks_that_are_built_alike_share_one_time() -> None:
@@ -57,6 +57,6 @@ def test_networks_that_are_built_alike_share_one_time() -> None:
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch, load: float, busy: bool) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
     found = timing.circumstances((640, 480), {"student": 9})
-    assert found["runs"] == {}
-    assert found["busy"] is busy
-    assert found["image_size"] == [640, 480]
+    assert found.runs == {}
+    assert found.busy is busy
+    assert found.image_size == (640, 480)

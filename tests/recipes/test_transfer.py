@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import TISSUE, abbe
+from commands import TISSUE, abbe, doubts, told
 from pyarrow import parquet
 
 from abbe import config, datasets, teachers
@@ -13,7 +13,7 @@ from abbe.imaging import Image, write_labels
 from abbe.runs import evaluate as transfer
 from abbe.runs.folder import Run, open_run
 from abbe.targets import TargetStore
-from abbe.tasks.models import NetworkModel
+from abbe.tasks.maps import NetworkModel
 from abbe.teachers.run import RunTeacher
 
 OTHER = ["--data.kind=simulated", "--data.count=4", "--data.size=64", "--data.seed=6"]
@@ -32,14 +32,14 @@ def test_a_run_is_scored_on_another_set_as_it_is(run, capsys):
     shown = capsys.readouterr().out
     assert f"report: {out / 'report.html'}" in shown
     assert (out / "report.html").is_file()
-    summary = open_run(out).summary
+    summary = told(open_run(out))
     assert summary["evaluation_of"] == run.folder.name
     assert list(summary["models"]) == ["teacher", "student", "twin"]
     assert summary["data"]["test"] == 4  # without splits of its own, all of it is tested on
     assert summary["data"]["train_labelled"] == 0
-    assert summary["thresholds"] == run.summary["thresholds"]
+    assert summary["thresholds"] == told(run)["thresholds"]
     for name in ("teacher", "student", "twin"):
-        assert summary["models"][name]["parameters"] == run.summary["models"][name]["parameters"]
+        assert summary["models"][name]["parameters"] == told(run)["models"][name]["parameters"]
         assert summary["models"][name]["ms_per_image"] > 0
     for metric in ("dice", "f1@0.5"):
         assert summary["models"]["student"]["metrics"][metric]["n"] == 4
@@ -64,7 +64,7 @@ def test_a_run_scored_on_its_own_test_images_gets_the_scores_it_has(run):
     data = config.load(run.folder / "config.yaml").data.model_copy(update={"split": "fraction"})
     again = transfer.evaluate_run(run.folder, data, name="itself")
     for model in ("teacher", "student", "twin"):
-        here, there = (each.summary["models"][model]["metrics"] for each in (again, run))
+        here, there = (told(each)["models"][model]["metrics"] for each in (again, run))
         for metric in ("dice", "f1@0.5", "nsd"):
             assert here[metric]["mean"] == pytest.approx(there[metric]["mean"])
 
@@ -74,20 +74,20 @@ def test_a_student_distilled_there_stands_beside_the_one_that_came(run):
     other = [*TISSUE, "--data.seed", "6", "--data.labelled", "2"]
     assert abbe("evaluate", run.folder, "--name", "distilled", *other, "--distil") == 0
     out = run.folder / "evaluations" / "distilled"
-    summary = open_run(out).summary
+    summary = told(open_run(out))
     here = ["student distilled here", "twin trained here"]
     assert list(summary["models"]) == ["teacher", "student", "twin", *here]
     assert all("ms_per_image" in model for model in summary["models"].values())
     local = open_run(out / "distilled")
     for name, model in zip(("student", "twin"), here, strict=True):
         for metric in ("dice", "f1@0.5"):
-            scores = [r.summary["models"][m]["metrics"][metric]["mean"]
+            scores = [told(r)["models"][m]["metrics"][metric]["mean"]
                       for r, m in ((open_run(out), model), (local, name))]  # fmt: skip
             assert scores[0] == pytest.approx(scores[1])
-    assert local.summary["teacher"]["weights_sha256"] == run.summary["teacher"]["weights_sha256"]
+    assert told(local)["teacher"]["weights_sha256"] == told(run)["teacher"]["weights_sha256"]
     for model in ("teacher", "student", "twin"):
-        assert summary["thresholds"][model] == run.summary["thresholds"][model]
-    assert summary["thresholds"][here[0]] == local.summary["thresholds"]["student"]
+        assert summary["thresholds"][model] == told(run)["thresholds"][model]
+    assert summary["thresholds"][here[0]] == told(local)["thresholds"]["student"]
     assert config.load(out / "distilled" / "config.yaml").training.steps == 4  # the same settings
 
 
@@ -103,7 +103,7 @@ def test_channels_of_the_other_set_may_have_other_names(run, monkeypatch):
     sees = ["--student-sees", "membrane", "--teacher-sees", "membrane", "membrane"]
     assert abbe("evaluate", run.folder, "--name", "membrane", *OTHER, *sees) == 0
     out = run.folder / "evaluations" / "membrane"
-    summary = open_run(out).summary
+    summary = told(open_run(out))
     assert summary["student_sees"] == ["membrane"]
     assert set(shown) == {("membrane",)}
     assert summary["teacher_sees"] == ["membrane", "membrane"]
@@ -160,16 +160,17 @@ def test_images_that_the_teacher_fails_on_are_told(run, tmp_path, capsys, monkey
     assert not (run.folder / "evaluations" / "failing" / "summary.json").exists()
     assert abbe(*words, "--allow-failed", 4) == 0
     assert "4 images were lost" in capsys.readouterr().out
-    summary = open_run(run.folder / "evaluations" / "failing").summary
+    summary = told(open_run(run.folder / "evaluations" / "failing"))
     assert list(summary["models"]) == ["student", "twin"]
-    assert "The teacher gave no answer for 4 images." in summary["warnings"]
+    failing = run.folder / "evaluations" / "failing"
+    assert "The teacher gave no answer for 4 images." in doubts(failing)
     assert len(summary["lost"]) == 4
 
 
 @pytest.mark.slow
 def test_a_run_without_a_teacher_is_scored_alone(teacher_run):
     assert abbe("evaluate", teacher_run, "--name", "other", *OTHER) == 0
-    summary = open_run(teacher_run / "evaluations" / "other").summary
+    summary = told(open_run(teacher_run / "evaluations" / "other"))
     assert list(summary["models"]) == ["student"]
     assert summary["teacher"] is None
     assert summary["student_sees"] == ["nucleus", "membrane"]
@@ -213,7 +214,7 @@ def test_a_teacher_that_cannot_answer_is_left_out_and_that_is_said(run, tmp_path
     assert abbe("evaluate", run.folder, "--name", "nuclei", *data) == 0
     said = "it sees nucleus, membrane, and the images of"
     assert said in capsys.readouterr().out
-    summary = open_run(run.folder / "evaluations" / "nuclei").summary
+    summary = told(open_run(run.folder / "evaluations" / "nuclei"))
     assert list(summary["models"]) == ["student", "twin"]
     assert any(said in doubt and "--teacher-sees" in doubt for doubt in summary["warnings"])
     assert not (run.folder / "evaluations" / "nuclei" / "targets.zarr").exists()
@@ -225,7 +226,7 @@ def test_a_teacher_shown_one_channel_twice_is_doubted_and_answers_for_what_is_sc
     twice = ["--teacher-sees", "nucleus", "nucleus"]
     assert abbe("evaluate", run.folder, "--name", "twice", *data, *twice) == 0
     folder = run.folder / "evaluations" / "twice"
-    summary = open_run(folder).summary
+    summary = told(open_run(folder))
     assert list(summary["models"]) == ["teacher", "student", "twin"]
     assert any("shown nucleus more than once" in doubt for doubt in summary["warnings"])
     assert sorted(TargetStore(folder / "targets.zarr").ids) == ["0", "1"]  # 2 has no label

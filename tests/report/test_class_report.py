@@ -1,16 +1,17 @@
 """The page of a classification: classes, confusion, and what few test images forbid to say."""
 
 import html
-import json
 import re
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 
+from abbe.caveats import class_caveats
 from abbe.report import write_report
-from abbe.report.classes import class_caveats, class_rows, confusion_rows
+from abbe.report.classes import class_rows, confusion_rows
 from abbe.report.tables import primary_metric
+from abbe.summary import RunSummary
 
 CONFUSION = [[8, 4], [0, 3]]
 COUNTS = {
@@ -24,19 +25,19 @@ def score(mean: float | None) -> dict:
     return {"mean": mean, "ci95": [mean, mean], "n": 15}
 
 
-def summary_of(**changes: object) -> dict:
+def summary_of(**changes: object) -> RunSummary:
     metrics = {"balanced_accuracy": score(0.833), "accuracy": score(0.733)}
     models = {"student": {"metrics": metrics, "confusion": CONFUSION}, "twin": {"metrics": metrics}}
     gain = {"accuracy": score(0.0)}
     data = {"name": "tiles", "test": 15, "class_counts": COUNTS}
-    return {
+    return RunSummary.model_validate({
         "task": "classification", "classes": ["dense", "sparse"], "models": models, "gain": gain,
         "data": data, "thresholds_chosen_on": "nothing: the answer is the most probable class",
-    } | changes  # fmt: skip
+    } | changes)  # fmt: skip
 
 
-def page_of(folder: Path, summary: dict) -> str:
-    (folder / "summary.json").write_text(json.dumps(summary))
+def page_of(folder: Path, summary: RunSummary) -> str:
+    summary.write(folder)
     page = write_report(folder).read_text("utf-8")
     body = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", body)).split())
@@ -79,13 +80,13 @@ def test_answers_right_or_wrong_are_counted_and_not_called_missing(tmp_path):
 
 
 def test_few_test_images_of_a_class_speak_for_doubt(tmp_path):
-    (caveat,) = class_caveats(summary_of())
+    (caveat,) = class_caveats(summary_of().data)
     assert caveat.startswith("Fewer than 10 test images of sparse (3): a single image")
     assert caveat in page_of(tmp_path, summary_of())
     enough = {"test": {"dense": 12, "sparse": 10}}
-    assert class_caveats(summary_of(data={"class_counts": enough})) == []
+    assert class_caveats(summary_of(data={"class_counts": enough}).data) == []
     absent = {"test": {"dense": 12, "middling": 0, "sparse": 10}}
-    (caveat,) = class_caveats(summary_of(data={"class_counts": absent}))
+    (caveat,) = class_caveats(summary_of(data={"class_counts": absent}).data)
     assert caveat.startswith("No test image is of middling")
 
 
@@ -104,5 +105,6 @@ def test_one_class_alone_leaves_scores_undefined_and_says_so(tmp_path):
 
 
 def test_a_run_of_an_earlier_version_says_what_is_missing(tmp_path):
-    summary = summary_of(models={"student": {"metrics": {"accuracy": score(0.7)}}}, data={})
+    models = {"student": {"metrics": {"accuracy": score(0.7)}}}
+    summary = summary_of(models=models, data={"class_counts": COUNTS})
     assert "recorded no confusion matrix" in page_of(tmp_path, summary)

@@ -16,6 +16,7 @@ from abbe.report.numbers import (
 )
 from abbe.report.pictures import outline_path, picture_of
 from abbe.report.run_folder import Example
+from abbe.summary import Data, RunSummary, Score
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from abbe.report.run_folder import Example
         (decimal(0.5, 1, signed=True), "+0.5"),
         (decimal(float("nan")), "–"),
         (decimal(None), "–"),
-        (interval(bounds_of({"ci95": [0.1, float("inf")]})), ""),
+        (interval(bounds_of([0.1, float("inf")])), ""),
         (interval((-0.1, 0.25), 2), "[−0.10, 0.25]"),
         (quantity(11_173_962), "11.2 M"),
         (quantity(999_999), "1.00 M"),
@@ -47,12 +48,12 @@ def test_numbers_read_as_people_write_them(found: str, wanted: str) -> None:
 
 def test_notes_on_images_stand_among_the_facts_of_the_data() -> None:
     ids = [f"i{number}" for number in range(7)]
-    facts = data_facts({"name": "set", "image_notes": {"It was turned.": ids, "B.": ["x"]}})
+    facts = data_facts(Data(name="set", image_notes={"It was turned.": ids, "B.": ["x"]}))
     assert facts[-1].name == "Noted when images were read"
     assert facts[-1].value == (
         "7 images (i0, i1, i2, i3, i4 and 2 more): It was turned, 1 image (x): B"
     )
-    assert [fact.name for fact in data_facts({"name": "set", "image_notes": {}})] == ["Data set"]
+    assert [fact.name for fact in data_facts(Data(name="set", image_notes={}))] == ["Data set"]
 
 
 def test_each_model_keeps_its_colour() -> None:
@@ -115,8 +116,10 @@ def test_large_image_is_shown_where_the_truth_is() -> None:
 
 
 def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
-    assert tables.verdict_of({}, "dice_1_point", {"mean": 0.07, "ci95": [0.05, 0.1]}) == "better"
-    assert tables.verdict_of({}, "hd95_3_points", {"mean": 1.5, "ci95": [1.0, 2.0]}) == "worse"
+    summary, closer = RunSummary(), Score(mean=0.07, ci95=(0.05, 0.1))
+    assert tables.verdict_of(summary, "dice_1_point", closer) == "better"
+    further = Score(mean=1.5, ci95=(1.0, 2.0))
+    assert tables.verdict_of(summary, "hd95_3_points", further) == "worse"
     assert tables.family("dice_1_point") == "Asked by one point"
     assert (tables.family("dice"), tables.family("f1@0.5")) == ("Pixels", "Instances")
     assert tables.is_fraction("iou_3_points")

@@ -18,15 +18,10 @@ from abbe import losses
 from abbe.datasets.training.batches import Batch
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.masks import bce_term, dice_term, iou_term
+from abbe.recipes.pretraining import Answer, contrastive_term, hv_term, response_term
 from abbe.recipes.prompting import Answer as Masks
-from abbe.recipes.rckd import (
-    Answer,
-    classification_term,
-    contrastive_term,
-    hv_term,
-    region_term,
-    response_term,
-)
+from abbe.tasks.classification import classification_term
+from abbe.tasks.semantic import region_term
 from abbe.training.fit import LossOf
 from abbe.training.stage import Schedule, Term
 

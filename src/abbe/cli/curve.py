@@ -1,6 +1,5 @@
 """``abbe curve``: how many labels it takes."""
 
-import os
 from dataclasses import dataclass
 
 from abbe.cli.arguments import going_on_told, say
@@ -84,6 +83,6 @@ def run(words: list[str]) -> int:
             resume=options.resume,
             trust_code=options.trust_code,
         )
-    if os.environ.get("RANK", "0") == "0":
+    if made.summary is not None:
         say(f"\n{table(made.summary)}\n\nreport: {made.report}")
     return 0

@@ -25,9 +25,9 @@ example:  abbe demo --out runs/demo"""
 def run(words: list[str]) -> int:
     """``abbe demo``."""
     arguments = parse(DemoArguments, "demo", words, DEMO_HELP)
+    from abbe.report.tables import plain_table
     from abbe.runs.demo import demo
-    from abbe.runs.results import table
 
     finished = demo(arguments.out)
-    say(f"\n{table(finished.summary)}\n\nSimulated tissue. Report: {finished.report}")
+    say(f"\n{plain_table(finished.summary)}\n\nSimulated tissue. Report: {finished.report}")
     return 0

@@ -48,11 +48,11 @@ def run(words: list[str]) -> int:
         values=values,
         options=DistillOptions,
     )
+    from abbe.report.tables import plain_table
     from abbe.runs.distill import distill
-    from abbe.runs.results import table
 
     with going_on_told("distill", experiment.out, trust_code=options.trust_code):
         finished = distill(experiment, resume=options.resume, trust_code=options.trust_code)
     if os.environ.get("RANK", "0") == "0":
-        say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
+        say(f"\n{plain_table(finished.summary)}\n\nreport: {finished.report}")
     return 0

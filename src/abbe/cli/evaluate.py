@@ -44,8 +44,8 @@ examples:
   abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil
   abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
+    from abbe.report.tables import plain_table
     from abbe.runs.evaluate import evaluate_run
-    from abbe.runs.results import table
 
     finished = evaluate_run(
         arguments.run,
@@ -57,5 +57,5 @@ examples:
         trust_code=arguments.trust_code,
         allow_failed=arguments.allow_failed,
     )
-    say(f"\n{table(finished.summary)}\n\nreport: {finished.report}")
+    say(f"\n{plain_table(finished.summary)}\n\nreport: {finished.report}")
     return 0

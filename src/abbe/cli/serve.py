@@ -147,9 +147,9 @@ def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
     from abbe.students import load_promptable
 
     run = open_run(path)
-    if run.summary.get("recipe") != "kdsam":
+    if run.summary.task != "promptable":
         raise InputError(
-            f"{path}: is a run of the recipe '{run.summary.get('recipe')}', and points and boxes "
+            f"{path}: is a run of the recipe '{run.summary.recipe}', and points and boxes "
             "need one of kdsam"
         )
     network, learned = load_promptable(run.student)

@@ -1,18 +1,19 @@
 """Which images a run reads."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from abbe.config.section import Section
 from abbe.config.values import Fraction
+from abbe.registry import DATASETS
 
-DataKind = Literal[
-    "folder", "tissuenet", "bbbc038", "kvasir", "isic2017", "hc18", "busi", "simulated", "given",
-    "classes", "slides", "nct_crc", "bach", "breakhis", "chaoyang", "glas", "bcss", "pannuke",
-    "monuseg", "nucls",
-]  # fmt: skip
+if TYPE_CHECKING:
+    DataKind = str
+else:
+    DataKind = Literal[("given", *DATASETS)]
+"""Names of the registry; ``given``: from Python."""
 
 
 class Data(Section):

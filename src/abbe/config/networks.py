@@ -1,22 +1,15 @@
 """The network that teaches and the one that learns."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from abbe.config.section import Section
 from abbe.config.values import Option
+from abbe.registry import ENCODERS, TEACHERS
 
-NamedArchitecture = Literal[
-    "unet-swin-tiny",
-    "unet-resnet18",
-    "unet-efficientnet-b0",
-    "unet-mobilenetv3",
-    "unet-mobilenetv3-large",
-    "unet-resnet50",
-    "unet-convnextv2-atto",
-    "unet-csat-like",
+PROMPTABLE = (
     "promptable-resnet50",
     "promptable-resnet18",
     "promptable-mobilenetv3-large",
@@ -24,7 +17,13 @@ NamedArchitecture = Literal[
     "promptable-repvit-m0.9",
     "promptable-repvit-m1",
     "promptable-mobilesam",
-]
+)
+if TYPE_CHECKING:
+    NamedArchitecture = str
+    TeacherKind = str
+else:
+    NamedArchitecture = Literal[(*(f"unet-{name}" for name in ENCODERS), *PROMPTABLE)]
+    TeacherKind = Literal[("none", *TEACHERS, "store")]
 TimmArchitecture = Annotated[str, Field(pattern=r"^(unet|promptable)-timm-\w[\w.]*$")]
 """On any encoder of timm's with the usual strides, such as unet-timm-regnety_004."""
 Output = Literal["foreground", "boundary"]
@@ -33,9 +32,7 @@ Output = Literal["foreground", "boundary"]
 class Teacher(Section):
     """Where the targets come from."""
 
-    kind: Literal[
-        "none", "masks", "onnx", "bioimageio", "torch", "run", "sam", "cellpose", "cellsam", "store"
-    ] = "none"
+    kind: TeacherKind = "none"
     """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; SAM's family;
     cellpose and cellsam where they are installed; a target store."""
     path: Path | None = None

@@ -1,4 +1,4 @@
-"""Which keys of the experiment file a recipe reads; all others are refused in it."""
+"""The recipes: where each is, and which keys of the experiment file it reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +12,15 @@ class RecipeKeys:
     """What a recipe reads of the experiment file.
 
     Attributes:
+        place: ``module:class`` of the recipe, an `abbe.recipes.recipe.Recipe`.
         reads_also: sections or keys beside those in `COMMON`, such as ``loss`` or
             ``fine_tuning.colour``.
         without: keys of these sections that it does not read.
         important: the ten that matter first, which ``--help`` shows; ``--help-all`` shows all.
     """
 
-    reads_also: tuple[str, ...]
+    place: str
+    reads_also: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     important: tuple[str, ...] = ()
 
@@ -42,6 +44,7 @@ _ONE_KIND_OF_IMAGE = ("training.labelled_share", "training.watch")
 
 RECIPES: dict[str, RecipeKeys] = {
     "cmkd": RecipeKeys(
+        "abbe.recipes.cmkd:Cmkd",
         ("twin", "teacher", "loss", "evaluation"),
         important=(
             "out", "data.kind", "data.path", "data.channels", "teacher.kind", "teacher.path",
@@ -49,6 +52,7 @@ RECIPES: dict[str, RecipeKeys] = {
         ),
     ),
     "imagenet": RecipeKeys(
+        "abbe.recipes.imagenet:ImageNet",
         ("fine_tuning.label_smoothing", "fine_tuning.colour"),
         without=(
             "student.outputs", *_ONE_KIND_OF_IMAGE,
@@ -62,6 +66,7 @@ RECIPES: dict[str, RecipeKeys] = {
         ),
     ),
     "kdsam": RecipeKeys(
+        "abbe.recipes.kdsam:KdSam",
         ("twin", "teacher", "promptable", "evaluation"),
         without=(
             "student.outputs", "student.normalisation", *_ONE_KIND_OF_IMAGE, "training.crop",
@@ -74,6 +79,7 @@ RECIPES: dict[str, RecipeKeys] = {
         ),
     ),
     "rckd": RecipeKeys(
+        "abbe.recipes.rckd:Rckd",
         ("twin", "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
             "teacher.live", "student.outputs", *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
@@ -85,6 +91,7 @@ RECIPES: dict[str, RecipeKeys] = {
         ),
     ),
     "supervised": RecipeKeys(
+        "abbe.recipes.supervised:Supervised",
         ("loss", "evaluation"),
         without=("loss.supervised", "loss.probability", "training.labelled_share"),
         important=(

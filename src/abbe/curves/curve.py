@@ -7,9 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
 
 from abbe import config
 from abbe.curves import label_subsets
@@ -30,13 +27,14 @@ from abbe.errors import InputError
 from abbe.files import write_json, write_text
 from abbe.foreign_text import cells
 from abbe.foreign_text import shown as shown_text
-from abbe.recipes.distill_rckd import Session
+from abbe.recipes.recipe import recipe_named
+from abbe.registry import CURVES
 from abbe.runs import build
 from abbe.runs import folder as run_folder
-from abbe.runs.lost import Lost, readable
+from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
-from abbe.tasks import labelled as task_data
-from abbe.training.log import make_accelerator
+from abbe.runs.session import Session
+from abbe.summary import CurveSummary
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Curve:
     """A label-efficiency curve; ``summary`` is what ``summary.json`` holds."""
 
     folder: Path
-    summary: dict[str, Any]
+    summary: CurveSummary | None
+    """None where this process is not the one that writes."""
 
     @property
     def table(self) -> Path:
@@ -105,43 +104,36 @@ def curve(
         pretrain_per_seed=pretrain_per_seed,
         resume=resume,
     )
+    kind: type[Trainer] = CURVES[experiment.recipe]
+    task = recipe_named(experiment.recipe).task(experiment)
     lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
-    dataset, compared = _checked(experiment, dataset, plan, lost, progress)
-    experiment = decided(experiment, dataset)
+    compared = kind.compares(experiment, plan.initialisations)
+    dataset = task.open(experiment, dataset, lost, progress)
+    tiles = kind.prepare(experiment, dataset, compared, lost, progress)
+    experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with run_folder.opened(experiment, resume=resume) as folder:
-        settings = experiment.training
-        accelerator = make_accelerator(
-            folder,
-            precision=settings.precision,
-            trackers=settings.trackers,
-            sync_batch_norm=settings.sync_batch_norm,
+        session = Session.start(
+            experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
-        session = Session(
-            folder, accelerator, lost, resume=resume, trust_code=trust_code, progress=progress
-        )
-        return _carry_out(experiment, dataset, plan, compared, session)
+        trainer = kind(
+            experiment, dataset, tiles, session, compared,
+            pretrain_per_seed=plan.pretrain_per_seed,
+        )  # fmt: skip
+        return _carry_out(trainer, plan, session)
 
 
-def _carry_out(
-    experiment: config.Experiment,
-    dataset: Dataset,
-    plan: Plan,
-    compared: tuple[str, ...],
-    session: Session,
-) -> Curve:
-    folder, accelerator = session.folder, session.accelerator
-    trainer = _trainer(experiment, dataset, plan, compared, session)
+def _carry_out(trainer: Trainer, plan: Plan, session: Session) -> Curve:
+    folder, accelerator, compared = session.folder, session.accelerator, trainer.compared
     experiment = trainer.resolve()
     levels = label_subsets.levels_of(trainer.records, plan.fractions, by_class=trainer.by_class)
     trainings = [
         Training(name, level, seed) for seed, level, name in product(plan.seeds, levels, compared)
     ]
     _require_same_labels(folder, trainer, trainings)
-    if accelerator.is_main_process:
-        _begin(folder, experiment, plan, trainer, levels, accelerator)
+    if session.is_main:
+        _begin(folder, plan, trainer, levels)
     accelerator.wait_for_everyone()
-    shown = session.progress and accelerator.is_main_process
-    if shown:
+    if session.shown:
         waiting = _waiting(folder, trainings)
         text = describe_plan(
             experiment, plan, levels, len(trainer.records), compared, waiting=len(waiting),
@@ -149,16 +141,17 @@ def _carry_out(
         )  # fmt: skip
         print(shown_text(text), flush=True)
     trainer.teach(_waiting(folder, trainings))
-    for whole in _train(folder, experiment, trainer, trainings, shown):
-        if accelerator.is_main_process:
+    for whole in _train(folder, experiment, trainer, trainings, session.shown):
+        if session.is_main:
             outcomes = load_outcomes(folder, trainings)
             if whole:
                 _results(session, experiment, trainer, outcomes, levels, len(trainings))
             else:
                 write_table(folder, trainer.compared_as, outcomes)
-    summary: dict[str, Any] = {}
-    if accelerator.is_main_process:
+    summary = None
+    if session.is_main:
         outcomes = load_outcomes(folder, trainings)
+        run_folder.write_end(folder)
         summary = _results(session, experiment, trainer, outcomes, levels, len(trainings))
     accelerator.wait_for_everyone()
     return Curve(folder, summary)
@@ -189,71 +182,8 @@ def _train(
         yield bool(left) and all(each.seed != training.seed for each in left)
 
 
-def _checked(
-    experiment: config.Experiment,
-    dataset: Dataset | None,
-    plan: Plan,
-    lost: Lost,
-    progress: bool,
-) -> tuple[Dataset, tuple[str, ...]]:
-    """The data set with all its labels, and what is compared, once all of it fits."""
-    if experiment.recipe == "cmkd":
-        from abbe.curves import twins as curve_cmkd
-
-        if dataset is None:
-            dataset = build.build_dataset(experiment.data)
-        dataset = build.seen_by(dataset, experiment.student.sees, "the student")
-        dataset = readable(dataset, lost, progress=progress)
-        return dataset, curve_cmkd.check(experiment, dataset)
-    from abbe.curves import initialisations as curve_rckd
-
-    compared = curve_rckd.choose_initialisations(plan.initialisations, experiment)
-    if dataset is None:
-        dataset = task_data.task_dataset(experiment.data, experiment.fine_tuning.task)
-    dataset = build.seen_by(dataset, experiment.student.sees, "the student")
-    dataset = readable(dataset, lost, progress=progress)
-    curve_rckd.check(experiment, dataset, compared)
-    return dataset, compared
-
-
-def _trainer(
-    experiment: config.Experiment,
-    dataset: Dataset,
-    plan: Plan,
-    compared: tuple[str, ...],
-    session: Session,
-) -> Trainer:
-    if experiment.recipe == "cmkd":
-        from abbe.curves.twins import CmkdTrainer
-
-        return CmkdTrainer(experiment, dataset, session, compared=compared)
-    from abbe.curves.initialisations import RckdTrainer
-
-    return RckdTrainer(
-        experiment,
-        dataset,
-        session,
-        initialisations=compared,
-        pretrain_per_seed=plan.pretrain_per_seed,
-    )
-
-
-def _begin(
-    folder: Path,
-    experiment: config.Experiment,
-    plan: Plan,
-    trainer: Trainer,
-    levels: Sequence[Level],
-    accelerator: Accelerator,
-) -> None:
+def _begin(folder: Path, plan: Plan, trainer: Trainer, levels: Sequence[Level]) -> None:
     """Write what is known before anything is trained."""
-    precision = accelerator.mixed_precision
-    run_folder.write_environment(
-        folder,
-        device=str(accelerator.device),
-        precision="fp32" if precision == "no" else precision,
-        seed=experiment.seed,
-    )
     (folder / "trainings").mkdir(exist_ok=True)
     write_json(folder / PLAN, values_of(plan))
     text = io.StringIO(newline="")
@@ -302,20 +232,20 @@ def _results(
     outcomes: Mapping[Training, Outcome],
     levels: Sequence[Level],
     planned: int,
-) -> dict[str, Any]:
+) -> CurveSummary | None:
     return write_results(
         session.folder,
         experiment,
         outcomes,
         levels,
         trainer.compared,
-        planned,
-        {
+        planned=planned,
+        facts={
             "compared_as": trainer.compared_as,
             "metric": trainer.metric,
             **trainer.describe(),
             "lost": session.lost.ids,
             "left_out": session.lost.left_out,
         },
-        trainer.teacher(),
+        teacher=trainer.teacher(),
     )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from abbe import config, students
 from abbe.curves import label_subsets
 from abbe.curves.trainings import (
     Outcome,
+    Trainer,
     Training,
     path_of,
     save_outcome,
@@ -24,26 +24,23 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError
 from abbe.files import write_json
-from abbe.recipes.distill_rckd import (
-    Pretrained,
-    Session,
-    encoder_facts,
-    initial_model,
-    pretrain_encoder,
-    readable_tiles,
-    take_over,
-    task_images,
-    teach,
-    tune,
-)
 from abbe.recipes.encoder_probes import FeaturesOf, is_probed
-from abbe.recipes.rckd import TaskModel
-from abbe.recipes.rckd_results import describe_data
-from abbe.runs import results, schedules
+from abbe.recipes.pretraining import (
+    Pretrained,
+    TaskModel,
+    encoder_metadata,
+    pretrain_encoder,
+    take_over,
+)
+from abbe.recipes.rckd import Rckd, initial_model, plan_of, task_of, teach_tiles
+from abbe.recipes.recipe import fit_plan, weights_metadata
+from abbe.runs import schedules
+from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
+from abbe.runs.results import describe_teacher
+from abbe.runs.session import Session
+from abbe.runs.teaching import STORE
 from abbe.targets import TargetStore
-from abbe.tasks import labelled as task_data
-from abbe.tasks.answers import METRICS, WATCHED, answer
 from abbe.training.fit import Fitted
 
 INITIALISATIONS = ("random", "given", "contrastive", "rckd", "rckd+contrastive")
@@ -94,49 +91,68 @@ def with_initialisation(
     Raises:
         ConfigError: it needs a teacher, and there is none.
     """
-    values = experiment.model_dump()
-    values["seed"] = seed
-    values["pretraining"]["method"] = initialisation if initialisation in PRETRAINED else "none"
+    method = initialisation if initialisation in PRETRAINED else "none"
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "pretraining": experiment.pretraining.model_copy(update={"method": method}),
+    }
     if initialisation == "random":
-        values["student"] = experiment.student.begun_at_random.model_dump()
+        changes["student"] = experiment.student.begun_at_random
+    values = experiment.model_copy(update=changes).model_dump()
     return config.parse(values, f"initialisation '{initialisation}'")
 
 
-def check(experiment: config.Experiment, dataset: Dataset, initialisations: Sequence[str]) -> None:
-    """Refuse what cannot end well before any work starts; see `task_data.check`."""
-    # A contrastive term demands something of the tiles beside all that the others do.
-    contrasting = [name for name in initialisations if "contrastive" in name]
-    strictest = (contrasting or initialisations)[-1]
-    task_data.check(with_initialisation(experiment, strictest, experiment.seed), dataset)
-
-
-class RckdTrainer:
+class InitialisationTrainer(Trainer):
     """Pretrains each initialisation once, and tunes it for the task at each share of the labels."""
+
+    compared_as = "initialisation"
+
+    @classmethod
+    def compares(
+        cls, experiment: config.Experiment, wanted: Sequence[str] | None
+    ) -> tuple[str, ...]:
+        """The initialisations."""
+        return choose_initialisations(wanted, experiment)
+
+    @classmethod
+    def prepare(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        compared: Sequence[str],
+        lost: Lost,
+        progress: bool,
+    ) -> Dataset | None:
+        """Check the run that asks most of data and tiles."""
+        # A contrastive term demands something of the tiles beside all that the others do.
+        contrasting = [name for name in compared if "contrastive" in name]
+        pretrained = [name for name in compared if name in PRETRAINED]
+        strictest = (contrasting or pretrained or list(compared))[-1]
+        asked = with_initialisation(experiment, strictest, experiment.seed)
+        tiles = Rckd().tiles(asked, dataset, lost, progress)
+        Rckd().check(asked, dataset, tiles)
+        return tiles
 
     def __init__(
         self,
         experiment: config.Experiment,
         dataset: Dataset,
+        tiles: Dataset | None,
         session: Session,
+        compared: tuple[str, ...],
         *,
-        initialisations: tuple[str, ...],
         pretrain_per_seed: bool,
     ) -> None:
-        """Prepare to train; nothing is computed yet.
-
-        Args:
-            experiment: of recipe 'rckd'; its seed is that of pretraining.
-            dataset: with splits and all its labels.
-            session: its folder is that of the curve.
-            initialisations: what is compared.
-            pretrain_per_seed: pretrain anew for each seed, not once for all.
-        """
-        self.compared, self.compared_as = initialisations, "initialisation"
-        task = experiment.fine_tuning.task
-        self.metric = WATCHED[task]
-        self.records: Sequence[Record] = task_data.labelled(dataset.split("train"), task)
-        self.by_class = task == "classification"
+        """See `Trainer`."""
+        super().__init__(
+            experiment, dataset, tiles, session, compared, pretrain_per_seed=pretrain_per_seed
+        )
+        self._task = task_of(experiment)
+        self.metric = self._task.watch
+        self.records: Sequence[Record] = self._task.labelled(dataset.split("train"))
+        self.by_class = self._task.by_class
         self._experiment, self._dataset, self._session = experiment, dataset, session
+        self._tiles = tiles
         self._per_seed = pretrain_per_seed
         self._pretrained: dict[str, Pretrained] = {}
         self._features: dict[str, FeaturesOf] = {}
@@ -144,13 +160,11 @@ class RckdTrainer:
     def resolve(self) -> config.Experiment:
         """Fix the schedule of pretraining, and that of the task, which all trainings share."""
         session = self._session
-        amounts = schedules.amounts_of(self._experiment, self._dataset)
-        if set(self.compared) & set(PRETRAINED):
-            crop = self._experiment.pretraining.crop
-            amounts["pretraining"] = schedules.crops_of(self._tiles, crop)
+        amounts = Rckd().amounts(self._experiment, self._dataset, self._tiles)
         self._experiment = schedules.resolve(
-            self._experiment, amounts, session.folder, resume=session.resume, shown=session.progress
-        )
+            self._experiment, amounts, session.folder, Rckd.rates,
+            resume=session.resume, shown=session.progress,
+        )  # fmt: skip
         return self._experiment
 
     def teach(self, trainings: Sequence[Training]) -> None:
@@ -167,14 +181,18 @@ class RckdTrainer:
         among = [record.id for record in self.records]
         dataset = label_subsets.keep(self._dataset, among, kept)
         model = self._initial(experiment, training)
-        session = replace(self._session, folder=self._session.folder / "trainings")
-        fitted = tune(experiment, dataset, model, training.name, session)
-        if session.accelerator.is_main_process:
-            task, sees = experiment.fine_tuning.task, experiment.student.sees
-            classes = task_data.classes_of(dataset, task)
-            arrays = {"table": answer(model, self._tests, sees, len(classes)).table}
-            if task == "classification":
-                arrays["truth"] = np.array([image.category for image in self._tests])
+        session = self._session.within("trainings", seed=training.seed)
+        metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
+        plan = plan_of(experiment, dataset, model, session)
+        (fitted,) = fit_plan(training.name, plan, self._task, metadata, session)[
+            training.name
+        ].fitted
+        if session.is_main:
+            sees, classes = experiment.student.sees, self._task.classes(dataset)
+            size = metadata["pixel_size"]
+            arrays = self._task.arrays(
+                self._task.answers(model, self._tests, sees, len(classes), size), self._tests
+            )
             if is_probed(experiment):
                 arrays["probe"] = self._probe(experiment, training, kept)
             save_outcome(
@@ -202,20 +220,16 @@ class RckdTrainer:
 
     def describe(self) -> dict[str, Any]:
         """What the summary says of task, data, teacher and pretraining."""
-        experiment, folder = self._experiment, self._session.folder
-        task = experiment.fine_tuning.task
+        folder, task = self._session.folder, self._task
         found = sorted((folder / "pretraining").glob("*/done.json"))
         done = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
-        teacher = results.describe_teacher(self._stored_targets(), ())
-        if teacher["targets"]:
-            lacking = [each.get("without_answer", 0) for each in done.values()]
-            teacher["targets"]["missing"] = max(lacking, default=0)
         return {
-            "task": task,
-            "classes": list(task_data.classes_of(self._dataset, task)),
-            "metric_names": {metric: each.name for metric, each in METRICS[task].items()},
-            "data": describe_data(experiment, self._dataset, len(self._tests)),
-            **teacher,
+            "task": task.name,
+            "task_title": task.title(self._experiment),
+            "classes": list(task.classes(self._dataset)),
+            "metric_names": {metric: each.name for metric, each in task.metrics.items()},
+            "data": task.describe(self._dataset),
+            **describe_teacher(self._stored_targets(), self._tiles or ()),
             "pretraining": done,
             "pretrain_per_seed": self._per_seed,
         }
@@ -247,22 +261,18 @@ class RckdTrainer:
 
     @cached_property
     def _tests(self) -> list[Prepared]:
-        student, task = self._experiment.student, self._experiment.fine_tuning.task
-        tests = self._dataset.split("test").records
-        return task_images(self._dataset, tests, student.sees, task, scaling_of(student))
-
-    @cached_property
-    def _tiles(self) -> Dataset:
-        return readable_tiles(self._experiment, self._dataset, self._session)
+        student, tests = self._experiment.student, self._dataset.split("test")
+        return self._task.images(self._dataset, tests, student.sees, scaling_of(student))
 
     @cached_property
     def _taught(self) -> tuple[TargetStore | None, dict[str, float]]:
         asking = next(name for name in self.compared if "rckd" in name)
         experiment = with_initialisation(self._experiment, asking, self._experiment.seed)
-        return teach(experiment, self._tiles, self._session)
+        assert self._tiles is not None  # something is pretrained
+        return teach_tiles(experiment, self._tiles, self._session)
 
     def _stored_targets(self) -> TargetStore | None:
-        settings, taught = self._experiment.teacher, self._session.folder / "targets.zarr"
+        settings, taught = self._experiment.teacher, self._session.folder / STORE
         if settings.kind == "store" and settings.path is not None:
             return TargetStore(settings.path)
         return TargetStore(taught) if taught.exists() else None
@@ -284,16 +294,17 @@ class RckdTrainer:
         name = self._pretraining_of(training)
         seed = training.seed if self._per_seed else self._experiment.seed
         experiment = with_initialisation(self._experiment, training.compared, seed)
-        session = replace(self._session, folder=self._session.folder / "pretraining" / name)
-        session.folder.mkdir(parents=True, exist_ok=True)
+        session = self._session.within("pretraining", name, seed=seed)
         store, speed = self._taught if "rckd" in name else (None, {})
+        tiles = self._tiles
+        assert tiles is not None  # something is pretrained
         known = None if store is None else set(store.ids)
-        lacking = [id for id in self._tiles.ids if known is not None and id not in known]
+        lacking = [id for id in tiles.ids if known is not None and id not in known]
         model = initial_model(experiment, self._dataset)
-        pretrained = pretrain_encoder(experiment, self._tiles, store, model, session, name)
-        if session.accelerator.is_main_process:
-            facts = encoder_facts(experiment, self._tiles, store, len(self._tiles))
-            students.save(session.folder / "network.safetensors", pretrained.unet, facts)
+        pretrained = pretrain_encoder(experiment, tiles, store, model, session, name)
+        if session.is_main:
+            metadata = encoder_metadata(experiment, tiles, store, len(tiles))
+            students.save(session.folder / "network.safetensors", pretrained.unet, metadata)
             fitted = pretrained.fitted
             write_json(
                 self._done(name),
@@ -303,15 +314,14 @@ class RckdTrainer:
                     "images_per_second": fitted.images_per_second,
                     "share_waiting": fitted.share_waiting,
                     "responds": pretrained.responds,
-                    "tiles": len(self._tiles),
+                    "tiles": len(tiles),
                     "without_answer": len(lacking),
                     "began_with": str(experiment.student.encoder_weights),
                     "seed": seed,
                     **speed,
                 },
             )
-            for checkpoint in (session.folder / "checkpoints").glob("*.pt"):
-                checkpoint.unlink()
+            session.forget_checkpoints()
         session.accelerator.wait_for_everyone()
         return pretrained
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from abbe import datasets
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError
-from abbe.tasks.labelled import without_labels
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def require_distinct(values: Sequence[object], key: str) -> None:
 def keep(dataset: Dataset, among: Collection[str], kept: Collection[str]) -> Dataset:
     """The data set in which the images of ``among`` that are not ``kept`` have no label."""
     drop = set(among) - set(kept)
-    return dataset.having(without_labels(r) if r.id in drop else r for r in dataset)
+    return dataset.having(r.without_labels() if r.id in drop else r for r in dataset)
 
 
 def smallest_levels(

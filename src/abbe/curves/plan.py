@@ -10,6 +10,7 @@ from typing import Any
 from abbe import config
 from abbe.curves.label_subsets import Level, require_distinct, require_shares
 from abbe.errors import ConfigError, InputError
+from abbe.registry import CURVES
 from abbe.report.facts import duration
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -28,11 +29,17 @@ class Plan:
     pretrain_per_seed: bool
 
 
+VARIED: dict[str, dict[str, dict[str, str]]] = {"rckd": {"pretraining": {"method": "none"}}}
+"""By recipe, keys that its curve varies itself, and what they are in the curve's own file."""
+
+
 def for_curve(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of an experiment file without the one initialisation that it names."""
-    if values.get("recipe") != "rckd":
-        return dict(values)
-    return {**values, "pretraining": {**values.get("pretraining", {}), "method": "none"}}
+    """The contents of an experiment file without what its curve varies itself."""
+    varied = VARIED.get(values.get("recipe", ""), {})
+    return {
+        **values,
+        **{section: {**values.get(section, {}), **keys} for section, keys in varied.items()},
+    }
 
 
 def make_plan(
@@ -70,10 +77,10 @@ def make_plan(
     if min(plan.seeds) < 0:
         raise ConfigError(f"seeds: {min(plan.seeds)} is negative; seeds are 0, 1, 2 …")
     require_distinct(plan.seeds, "seeds")
-    if experiment.recipe == "cmkd" and plan.initialisations is not None:
+    if experiment.recipe not in VARIED and plan.initialisations is not None:
         raise ConfigError(
-            "initialisations: belong to recipe 'rckd'; a curve of 'cmkd' compares the student with "
-            "its twin. Leave them out"
+            f"initialisations: belong to recipe '{', '.join(VARIED)}'; a curve of "
+            f"'{experiment.recipe}' compares the student with its twin. Leave them out"
         )
     return plan
 
@@ -189,17 +196,21 @@ class Clock:
 
 
 def _require_curve(experiment: config.Experiment) -> None:
-    if experiment.recipe not in ("rckd", "cmkd"):
+    if experiment.recipe not in CURVES:
         raise ConfigError(
-            f"recipe '{experiment.recipe}' has no label-efficiency curve; 'rckd' and 'cmkd' have"
+            f"recipe '{experiment.recipe}' has no label-efficiency curve; "
+            f"{' and '.join(sorted(CURVES, reverse=True))} have"
         )
     if experiment.data.labelled != "all":
         raise ConfigError(
             f"data.labelled is {experiment.data.labelled}, but the fractions say how many labels "
             "are kept: leave the key out"
         )
-    if experiment.recipe == "rckd" and experiment.pretraining.method != "none":
-        raise ConfigError(
-            f"pretraining.method is '{experiment.pretraining.method}', but a curve compares "
-            "several: name them with --initialisations"
-        )
+    for section, keys in VARIED.get(experiment.recipe, {}).items():
+        for key, value in keys.items():
+            found = getattr(getattr(experiment, section), key)
+            if found != value:
+                raise ConfigError(
+                    f"{section}.{key} is '{found}', but a curve compares several: name them with "
+                    "--initialisations"
+                )

@@ -10,7 +10,7 @@ import numpy as np
 
 import abbe
 from abbe import config, report, scoring
-from abbe.curves.label_subsets import Level
+from abbe.curves.label_subsets import Level as Share
 from abbe.curves.trainings import (
     Floats,
     Outcome,
@@ -22,10 +22,23 @@ from abbe.curves.trainings import (
     scores_of,
 )
 from abbe.errors import InputError
-from abbe.files import atomic_path, write_json, write_text
+from abbe.files import atomic_path, write_text
 from abbe.foreign_text import cells
+from abbe.report.tables import plain_cell
 from abbe.runs import schedules
-from abbe.runs.results import missing_answers
+from abbe.summary import (
+    CurveBlock,
+    CurveSummary,
+    Differences,
+    Gain,
+    Level,
+    LevelGains,
+    LevelScores,
+    Number,
+    Score,
+    SeedScore,
+)
+from abbe.tasks.scores import gain_of, score_of
 
 Outcomes = Mapping[Training, Outcome]
 Scored = Mapping[Training, Mapping[str, Floats]]
@@ -80,16 +93,18 @@ def _probe_scores(outcome: Outcome) -> dict[str, float]:
     return {f"linear_probe_{name}": float(value[0]) for name, value in scores.items()}
 
 
+# long: one field of the summary a line
 def write_results(
     folder: Path,
     experiment: config.Experiment,
     outcomes: Outcomes,
-    levels: Sequence[Level],
+    levels: Sequence[Share],
     compared: Sequence[str],
+    *,
     planned: int,
     facts: Mapping[str, Any],
     teacher: Outcome | None = None,
-) -> dict[str, Any]:
+) -> CurveSummary | None:
     """Write everything that can be said of the seeds that are finished.
 
     Args:
@@ -103,55 +118,56 @@ def write_results(
         teacher: the teacher's own scores on the test images, where there are any.
 
     Returns:
-        The summary; empty while no seed is finished.
+        The summary; None while no seed is finished.
     """
     seeds = finished_seeds(outcomes, len(levels) * len(compared))
     write_table(folder, facts["compared_as"], outcomes)
     if not seeds:
-        return {}
+        return None
     _write_image_scores(folder / "scores.parquet", facts["compared_as"], outcomes)
     first = next(iter(outcomes.values()))
-    summary: dict[str, Any] = {
-        "abbe": abbe.__version__,
-        "kind": "curve",
-        "recipe": experiment.recipe,
-        "title": experiment.title
-        or f"Label efficiency of {experiment.recipe} on {facts['data']['name']}",
-        **facts,
-        "compared": list(compared),
-        "reference": reference_of(compared),
-        "levels": [
-            {"fraction": each.fraction, "labelled": each.labelled, "merged": list(each.merged)}
-            for each in levels
-        ],
-        "seeds": seeds,
-        "planned": planned,
-        "finished": len(outcomes),
-        "student_sees": list(experiment.student.sees),
-        "architecture": experiment.student.architecture,
-        "encoder_weights": str(experiment.student.encoder_weights),
-        "steps": experiment.training.steps,
-        "schedule": schedules.read_schedule(folder),
-        "resamples": experiment.evaluation.resamples,
-        "smallest_gain": experiment.evaluation.smallest_gain,
-        "grouped": list(first.images) != list(first.groups),
-        "test_groups": len(set(first.groups)),
-        **summarise(outcomes, levels, compared, seeds, experiment.evaluation.resamples),
-        "seconds": {
-            name: sum(o.seconds for t, o in outcomes.items() if t.compared == name)
-            for name in compared
-        },
-    }
+    resamples = experiment.evaluation.resamples
+    block = summarise(outcomes, levels, compared, seeds, resamples)
+    values: dict[str, Any] = dict(facts)
     probes = {training: probe_of(outcome) for training, outcome in outcomes.items()}
     probed = {training: each for training, each in probes.items() if each is not None}
     if len(probed) == len(outcomes):
-        summary["linear_probe"] = summarise(
-            probed, levels, compared, seeds, experiment.evaluation.resamples
-        )
+        values["linear_probe"] = summarise(probed, levels, compared, seeds, resamples)
     if teacher is not None:
-        summary["teacher_scores"] = _teacher_scores(teacher, experiment.evaluation.resamples)
-    summary["warnings"] = missing_answers(summary)
-    write_json(folder / "summary.json", summary)
+        values["teacher_scores"] = _teacher_scores(teacher, resamples)
+    seconds = {
+        name: sum(o.seconds for t, o in outcomes.items() if t.compared == name) for name in compared
+    }
+    summary = CurveSummary(
+        abbe=abbe.__version__,
+        kind="curve",
+        recipe=experiment.recipe,
+        title=experiment.title
+        or f"Label efficiency of {experiment.recipe} on {facts['data'].name}",
+        compared=list(compared),
+        reference=reference_of(compared),
+        levels=[
+            Level(fraction=each.fraction, labelled=each.labelled, merged=list(each.merged))
+            for each in levels
+        ],
+        seeds=seeds,
+        planned=planned,
+        finished=len(outcomes),
+        student_sees=list(experiment.student.sees),
+        architecture=experiment.student.architecture,
+        encoder_weights=str(experiment.student.encoder_weights),
+        steps=experiment.training.steps,
+        schedule=schedules.read_schedule(folder),
+        resamples=resamples,
+        smallest_gain=experiment.evaluation.smallest_gain,
+        grouped=list(first.images) != list(first.groups),
+        test_groups=len(set(first.groups)),
+        scores=block.scores,
+        differences=block.differences,
+        seconds=seconds,
+        **values,
+    )
+    summary.write(folder)
     report.write_report(folder)
     return summary
 
@@ -169,11 +185,11 @@ def reference_of(compared: Sequence[str]) -> str:
 
 def summarise(
     outcomes: Outcomes,
-    levels: Sequence[Level],
+    levels: Sequence[Share],
     compared: Sequence[str],
     seeds: Sequence[int],
     resamples: int,
-) -> dict[str, Any]:
+) -> CurveBlock:
     """Means over seeds with intervals at each share, and differences to the reference.
 
     In every resample the test images (or whole groups of them) are drawn once for all trainings,
@@ -183,7 +199,7 @@ def summarise(
     counts = scoring.draw_counts(first.groups, resamples=resamples)
     weights = scoring.draw_seeds(len(seeds), resamples=len(counts))
     n = len(first.images)
-    scores: dict[str, list[dict[str, Any]]] = {}
+    scores: dict[str, list[LevelScores]] = {}
     plain: dict[tuple[str, int, str], float] = {}
     drawn: dict[tuple[str, int, str], Floats] = {}
     for name in compared:
@@ -194,26 +210,22 @@ def summarise(
             resampled = [scores_of(arrays, counts) for arrays in own]
             metrics = {}
             for metric in each[0]:
-                by_seed = [float(found[metric][0]) for found in each]
+                by_seed: list[Number] = [float(found[metric][0]) for found in each]
                 key = (name, level.labelled, metric)
-                plain[key] = float(np.mean(by_seed))
+                plain[key] = float(np.mean([found[metric][0] for found in each]))
                 drawn[key] = scoring.mean_over_seeds(
                     np.stack([found[metric] for found in resampled]), weights
                 )
-                interval = scoring.whole_interval(plain[key], drawn[key], n)
-                metrics[metric] = {
-                    "mean": interval.mean,
-                    "ci95": [interval.low, interval.high],
-                    "by_seed": by_seed,
-                    "n": n,
-                }
-            scores[name].append({"labelled": level.labelled, "metrics": metrics})
+                whole = score_of(scoring.whole_interval(plain[key], drawn[key], n))
+                metrics[metric] = SeedScore(**whole.model_dump(), by_seed=by_seed)
+            scores[name].append(LevelScores(labelled=level.labelled, metrics=metrics))
     reference = reference_of(compared)
-    differences = {}
-    for name in compared:
-        if name != reference:
-            differences[name] = _differences(plain, drawn, name, reference, levels, n)
-    return {"scores": scores, "differences": differences}
+    differences = {
+        name: _differences(plain, drawn, name, reference, levels, n)
+        for name in compared
+        if name != reference
+    }
+    return CurveBlock(scores=scores, differences=differences)
 
 
 def _differences(
@@ -221,14 +233,14 @@ def _differences(
     drawn: Mapping[tuple[str, int, str], Floats],
     name: str,
     reference: str,
-    levels: Sequence[Level],
+    levels: Sequence[Share],
     n: int,
-) -> dict[str, Any]:
+) -> Differences:
     """At each share, and their mean over all shares."""
     metrics = list(dict.fromkeys(metric for _, _, metric in plain))
     counts = [level.labelled for level in levels]
 
-    def difference(metric: str, over: Sequence[int]) -> dict[str, Any]:
+    def difference(metric: str, over: Sequence[int]) -> Gain:
         first, second = (
             [plain[model, labelled, metric] for labelled in over] for model in (name, reference)
         )
@@ -236,31 +248,30 @@ def _differences(
             np.mean([drawn[model, labelled, metric] for labelled in over], axis=0)
             for model in (name, reference)
         )
-        found = scoring.whole_difference(
-            float(np.mean(first)), float(np.mean(second)), one, other, n
+        return gain_of(
+            scoring.whole_difference(float(np.mean(first)), float(np.mean(second)), one, other, n)
         )
-        return {"mean": found.mean, "ci95": [found.low, found.high], "p": found.p, "n": n}
 
-    return {
-        "levels": [
-            {
-                "labelled": labelled,
-                "metrics": {metric: difference(metric, [labelled]) for metric in metrics},
-            }
+    return Differences(
+        levels=[
+            LevelGains(
+                labelled=labelled,
+                metrics={metric: difference(metric, [labelled]) for metric in metrics},
+            )
             for labelled in counts
         ],
-        "all": {metric: difference(metric, counts) for metric in metrics},
-    }
+        all={metric: difference(metric, counts) for metric in metrics},
+    )
 
 
-def _teacher_scores(teacher: Outcome, resamples: int) -> dict[str, Any]:
+def _teacher_scores(teacher: Outcome, resamples: int) -> dict[str, Score]:
     counts = scoring.draw_counts(teacher.groups, resamples=resamples)
     plain, drawn = scores_of(teacher.arrays), scores_of(teacher.arrays, counts)
-    found = {}
-    for metric, value in plain.items():
-        interval = scoring.whole_interval(float(value[0]), drawn[metric], len(teacher.images))
-        found[metric] = {"mean": interval.mean, "ci95": [interval.low, interval.high]}
-    return found
+    n = len(teacher.images)
+    return {
+        metric: score_of(scoring.whole_interval(float(value[0]), drawn[metric], n))
+        for metric, value in plain.items()
+    }
 
 
 def _write_image_scores(path: Path, compared_as: str, outcomes: Outcomes) -> None:
@@ -295,39 +306,28 @@ def _columns_of(outcome: Outcome) -> dict[str, Floats]:
     }
 
 
-def table(summary: Mapping[str, Any]) -> str:
+def table(summary: CurveSummary) -> str:
     """The main metric as plain text: one line a share of the labels, then the differences."""
-    metric, compared = summary["metric"], summary["compared"]
-    lines = [f"{metric:18}" + "".join(f"{name:>26}" for name in compared)]
+    lines = [f"{summary.metric:18}" + "".join(f"{name:>26}" for name in summary.compared)]
     lines += _block(summary, summary)
-    if "linear_probe" in summary:
-        lines += ["linear probe on frozen features", *_block(summary, summary["linear_probe"])]
+    if summary.linear_probe is not None:
+        lines += ["linear probe on frozen features", *_block(summary, summary.linear_probe)]
     return "\n".join(lines)
 
 
-def _block(summary: Mapping[str, Any], part: Mapping[str, Any]) -> list[str]:
+def _block(summary: CurveSummary, part: CurveBlock) -> list[str]:
     """One line a share of the labels, then the differences; of networks, or of linear probes."""
-    metric, compared = summary["metric"], summary["compared"]
+    metric, compared = summary.metric, summary.compared
     lines = []
-    for number, level in enumerate(summary["levels"]):
-        cells = [part["scores"][name][number]["metrics"][metric] for name in compared]
-        label = f"{level['labelled']} ({100 * level['fraction']:g} %)"
-        lines.append(f"{label:18}" + "".join(f"{_cell(cell):>26}" for cell in cells))
-    differences = part["differences"]
-    if differences:
+    for number, level in enumerate(summary.levels):
+        cells = [plain_cell(part.scores[name][number].metrics[metric]) for name in compared]
+        label = f"{level.labelled} ({100 * level.fraction:g} %)"
+        lines.append(f"{label:18}" + "".join(f"{each:>26}" for each in cells))
+    if part.differences:
         cells = [
-            _cell(differences[name]["all"][metric], "+") if name in differences else ""
+            plain_cell(part.differences[name].all[metric], "+") if name in part.differences else ""
             for name in compared
         ]
-        label = f"all − {summary['reference']}"
-        lines.append(f"{label:18}" + "".join(f"{cell:>26}" for cell in cells))
+        label = f"all − {summary.reference}"
+        lines.append(f"{label:18}" + "".join(f"{each:>26}" for each in cells))
     return lines
-
-
-def _cell(value: Mapping[str, Any], sign: str = "") -> str:
-    if value["mean"] is None or np.isnan(value["mean"]):
-        return "–"
-    low, high = value["ci95"]
-    if low is None or high is None or np.isnan(low) or np.isnan(high):
-        return f"{value['mean']:{sign}.3f}"
-    return f"{value['mean']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

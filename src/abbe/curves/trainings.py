@@ -3,19 +3,22 @@
 import hashlib
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe import config, scoring
 from abbe.curves.label_subsets import Level
-from abbe.datasets import Record
+from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import atomic_path
+from abbe.runs.lost import Lost
+from abbe.runs.session import Session
 from abbe.training.fit import Fitted
 
 Floats = NDArray[np.float64]
@@ -64,13 +67,11 @@ class Outcome:
     arrays: Arrays
 
 
-class Trainer(Protocol):
+class Trainer(ABC):
     """A recipe's way of carrying out the trainings of a curve."""
 
-    compared: tuple[str, ...]
-    """The initialisations, or student and twin."""
-    compared_as: str
-    """What these are: initialisation or model."""
+    compared_as: ClassVar[str]
+    """What is compared: initialisations or models."""
     metric: str
     """The score that counts most."""
     records: Sequence[Record]
@@ -78,33 +79,88 @@ class Trainer(Protocol):
     by_class: bool
     """Whether they have classes, to be shared out alike."""
 
+    @classmethod
+    @abstractmethod
+    def compares(
+        cls, experiment: config.Experiment, wanted: Sequence[str] | None
+    ) -> tuple[str, ...]:
+        """What is compared, in the order of tables.
+
+        Args:
+            experiment: of the curve.
+            wanted: what the user named; all that the experiment allows where None.
+
+        Raises:
+            ConfigError: something is unknown, or lacks what it needs.
+        """
+
+    @classmethod
+    @abstractmethod
+    def prepare(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        compared: Sequence[str],
+        lost: Lost,
+        progress: bool,
+    ) -> Dataset | None:
+        """Refuse what cannot end well before any work starts; the tiles to pretrain on, if any.
+
+        Raises:
+            InputError: the data do not suffice.
+            ConfigError: the experiment does not go with them.
+        """
+
+    @abstractmethod
+    def __init__(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        session: Session,
+        compared: tuple[str, ...],
+        *,
+        pretrain_per_seed: bool,
+    ) -> None:
+        """Prepare to train; nothing is computed yet.
+
+        Args:
+            experiment: of the curve; its seed is that of the one pretraining.
+            dataset: with splits and all its labels.
+            tiles: from `prepare`.
+            session: its folder is that of the curve.
+            compared: from `compares`.
+            pretrain_per_seed: pretrain anew for each seed, not once for all.
+        """
+        self.compared = compared
+
+    @abstractmethod
     def resolve(self) -> config.Experiment:
         """Fix the schedule, which all trainings share; the experiment with it."""
-        ...
 
+    @abstractmethod
     def teach(self, trainings: Sequence[Training]) -> None:
         """Have the teacher answer now, where these trainings wait for it.
 
         Raises:
             InputError: more images are lost than allowed.
         """
-        ...
 
+    @abstractmethod
     def train(self, training: Training) -> None:
         """Carry out a training, and perhaps others that belong to it, up to their files."""
-        ...
 
+    @abstractmethod
     def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:
         """Names of the pretrainings that these trainings still wait for."""
-        ...
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """What the summary says of task, data, teacher and pretraining."""
-        ...
 
+    @abstractmethod
     def teacher(self) -> Outcome | None:
         """The teacher's own answers for the test images, if it does the same task."""
-        ...
 
 
 def path_of(folder: Path, name: str) -> Path:

@@ -1,16 +1,16 @@
 """Trainings of a curve of recipe 'cmkd': student and twin over the labels that they have."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from abbe import config, scoring
+from abbe import config
 from abbe.curves import label_subsets
 from abbe.curves.trainings import (
     Outcome,
+    Trainer,
     Training,
     load_outcome,
     path_of,
@@ -20,75 +20,86 @@ from abbe.curves.trainings import (
 )
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.recipes.distill_rckd import Session
-from abbe.runs import distill, results, schedules
-from abbe.runs.normalising import scaling_of
-from abbe.runs.pixel_sizes import student_pixel_size
+from abbe.recipes.cmkd import Cmkd, Taught
+from abbe.recipes.recipe import Trained, fit_plan, weights_metadata
+from abbe.runs import schedules
+from abbe.runs.lost import Lost
+from abbe.runs.results import describe_teacher
+from abbe.runs.session import Session
+from abbe.runs.teaching import STORE, asked
 from abbe.targets import TargetStore
-from abbe.tasks.models import Model, NetworkModel, StoredModel
-from abbe.tasks.scores import Scores, score
-from abbe.teachers import Teacher
+from abbe.tasks.instances import score, thresholds_of
+from abbe.tasks.maps import Model, StoredModel
+from abbe.tasks.scores import Scores
 from abbe.training.fit import Fitted
 
 TEACHER = "teacher"
 
 
-def check(experiment: config.Experiment, dataset: Dataset) -> tuple[str, ...]:
-    """Refuse what cannot end well before any work starts; what is compared.
-
-    Raises:
-        InputError: see `abbe.runs.distill.check`; or no training image is labelled.
-        ConfigError: the twin would have nothing to learn from.
-    """
-    distill.check(experiment, dataset)
-    if not len(dataset.split("train").labelled):
-        raise InputError(
-            f"data set '{dataset.name}' has no labelled training image, so there is no share of "
-            "labels to train with: check the names in the label folder"
-        )
-    loss = experiment.loss
-    if experiment.twin and not loss.supervised and loss.boundary == "off":
-        raise ConfigError(
-            "loss: without 'supervised' and 'boundary' the twin learns nothing from labels. Switch "
-            "one of them on, or set twin to false"
-        )
-    return ("student", "twin") if experiment.twin else ("student",)
-
-
-class CmkdTrainer:
+class TwinTrainer(Trainer):
     """Has the teacher answer once, and trains student and twin at each share of the labels."""
 
     metric = "dice"
     compared_as = "model"
     by_class = False
 
+    @classmethod
+    def compares(
+        cls, experiment: config.Experiment, wanted: Sequence[str] | None
+    ) -> tuple[str, ...]:
+        """The student, and its twin."""
+        return ("student", "twin") if experiment.twin else ("student",)
+
+    @classmethod
+    def prepare(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        compared: Sequence[str],
+        lost: Lost,
+        progress: bool,
+    ) -> None:
+        """Labelled training images are needed, and terms by which the twin learns from them."""
+        Cmkd().check(experiment, dataset, None)
+        if not len(dataset.split("train").labelled):
+            raise InputError(
+                f"data set '{dataset.name}' has no labelled training image, so there is no share "
+                "of labels to train with: check the names in the label folder"
+            )
+        loss = experiment.loss
+        if experiment.twin and not loss.supervised and loss.boundary == "off":
+            raise ConfigError(
+                "loss: without 'supervised' and 'boundary' the twin learns nothing from labels. "
+                "Switch one of them on, or set twin to false"
+            )
+
     def __init__(
         self,
         experiment: config.Experiment,
         dataset: Dataset,
+        tiles: Dataset | None,
         session: Session,
-        *,
         compared: tuple[str, ...],
+        *,
+        pretrain_per_seed: bool,
     ) -> None:
-        """Prepare to train; nothing is computed yet.
-
-        Args:
-            experiment: of recipe 'cmkd'.
-            dataset: with splits and all its labels.
-            session: its folder is that of the curve.
-            compared: student, and twin.
-        """
-        self.compared = compared
+        """See `Trainer`; nothing is pretrained."""
+        super().__init__(
+            experiment, dataset, tiles, session, compared, pretrain_per_seed=pretrain_per_seed
+        )
         self.records: Sequence[Record] = dataset.split("train").labelled.records
+        self._recipe = Cmkd()
+        self._task = self._recipe.task(experiment)
         self._experiment, self._dataset, self._session = experiment, dataset, session
 
     def resolve(self) -> config.Experiment:
         """Fix the schedule, which all trainings share: unlabelled images stay, as unlabelled."""
-        session = self._session
-        amounts = schedules.amounts_of(self._experiment, self._dataset)
+        session, recipe = self._session, self._recipe
+        amounts = recipe.amounts(self._experiment, self._dataset, None)
         self._experiment = schedules.resolve(
-            self._experiment, amounts, session.folder, resume=session.resume, shown=session.progress
-        )
+            self._experiment, amounts, session.folder, recipe.rates,
+            resume=session.resume, shown=session.progress,
+        )  # fmt: skip
         return self._experiment
 
     def teach(self, trainings: Sequence[Training]) -> None:
@@ -104,27 +115,22 @@ class CmkdTrainer:
         )
         dataset = label_subsets.keep(self._dataset, [each.id for each in self.records], kept)
         name = f"{training.level.labelled}-seed-{training.seed}"
-        session = replace(self._session, folder=self._session.folder / "trainings" / name)
-        session.folder.mkdir(parents=True, exist_ok=True)
-        teacher, store = self._taught
-        trained = distill.train(
-            experiment, dataset, session.folder, session.accelerator, teacher, store,
-            resume=session.resume, progress=session.progress,
-        )  # fmt: skip
-        if session.accelerator.is_main_process:
-            student = experiment.student
-            scaling, size = scaling_of(student), student_pixel_size(dataset)
-            models: dict[str, Model] = {
-                name: NetworkModel(network, student.outputs, student.sees, scaling, size)
-                for name, (network, _) in trained.items()
+        session = self._session.within("trainings", name, seed=training.seed)
+        metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
+        trained: dict[str, Trained] = {}
+        for name, plan in self._recipe.plans(experiment, dataset, self._taught, session).items():
+            trained |= fit_plan(name, plan, self._task, metadata, session)
+        if session.is_main:
+            models = {
+                name: self._task.model(each.network, each.metadata, experiment.student.sees)
+                for name, each in trained.items()
             }
             scores = self._score(models, dataset)
-            for name, (_, (fitted,)) in trained.items():
+            for name, each in trained.items():
                 one = Training(name, training.level, training.seed)
-                outcome = self._outcome(scores, name, fitted, sha256_of_ids(kept))
+                outcome = self._outcome(scores, name, each.fitted[0], sha256_of_ids(kept))
                 save_outcome(path_of(self._session.folder, one.name), outcome)
-            for checkpoint in (session.folder / "checkpoints").glob("*.pt"):
-                checkpoint.unlink()
+            session.forget_checkpoints()
         session.accelerator.wait_for_everyone()
 
     def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:
@@ -133,15 +139,14 @@ class CmkdTrainer:
 
     def describe(self) -> dict[str, Any]:
         """What the summary says of task, data and teacher."""
-        outputs = self._experiment.student.outputs
-        names = scoring.METRICS
         tested = load_outcome(next((self._session.folder / "trainings").glob("student-*.npz")))
+        metrics = self._task.metrics
         return {
-            "task": "instance segmentation" if "boundary" in outputs else "foreground segmentation",
-            "metric_names": {name: names[name].name for name in tested.arrays["metrics"].tolist()},
-            "data": results.describe_data(self._dataset),
-            **results.describe_teacher(self._store, self._asked),
-            "pretraining": {},
+            "task": self._task.name,
+            "task_title": self._task.title(self._experiment),
+            "metric_names": {key: metrics[key].name for key in tested.arrays["metrics"].tolist()},
+            "data": self._task.describe(self._dataset),
+            **describe_teacher(self._store, asked(self._experiment, self._dataset)),
         }
 
     def teacher(self) -> Outcome | None:
@@ -158,37 +163,22 @@ class CmkdTrainer:
         return load_outcome(path)
 
     @cached_property
-    def _taught(self) -> tuple[Teacher | None, TargetStore | None]:
-        session = self._session
-        teacher, store, _ = distill.teach_run(
-            self._experiment,
-            self._dataset,
-            session.folder,
-            session.accelerator,
-            session.lost,
-            trust_code=session.trust_code,
-            progress=session.progress,
-        )
-        return teacher, store
+    def _taught(self) -> Taught:
+        return self._recipe.prepare(self._experiment, self._dataset, None, self._session)
 
     @property
     def _store(self) -> TargetStore | None:
         """The teacher's answers, whether it gave them now or before an interruption."""
-        settings, written = self._experiment.teacher, self._session.folder / "targets.zarr"
+        settings, written = self._experiment.teacher, self._session.folder / STORE
         path = settings.path if settings.kind == "store" else written
         return TargetStore(path) if path is not None and path.exists() else None
-
-    @property
-    def _asked(self) -> list[Record]:
-        """The images that the store should have an answer for; a live teacher's training is not."""
-        live = self._experiment.teacher.live
-        return [record for record in self._dataset if not live or record.split != "train"]
 
     def _score(self, models: Mapping[str, Model], dataset: Dataset) -> Scores:
         settings = self._experiment.evaluation
         return score(
             models,
             dataset,
+            thresholds_of(models, dataset, {}),
             tolerance=settings.tolerance,
             minimum_area=settings.minimum_area,
             progress=self._session.progress,

@@ -114,6 +114,11 @@ class Record:
         """The group, or the image itself where it has none: what splits and resampling move."""
         return self.id if self.group is None else self.group
 
+    def without_labels(self) -> "Record":
+        """The record with its label, its pixels' types and its class taken off."""
+        columns = {key: value for key, value in self.columns.items() if key != "class"}
+        return replace(self, label=None, types=None, columns=columns)
+
 
 @dataclass(frozen=True, repr=False)
 class Dataset:

@@ -69,6 +69,13 @@ class ImageNet:
     classes: tuple[str, ...]
     train: Photographs
     val: Photographs
+    simulated: bool = False
+    licence: str = "not stated"
+
+    @property
+    def name(self) -> str:
+        """Of the folder with ``train`` and ``val``."""
+        return self.train.folder.parent.resolve().name
 
 
 def imagenet_folder(path: str | os.PathLike[str], *, progress: bool = False) -> ImageNet:

@@ -6,20 +6,126 @@ probability matching, boundary-aware supervision and learnable uncertainty weigh
 forms are not in what could be read of it; those here are our defaults (docs/cmkd.md).
 """
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import nn
 
-from abbe import losses
-from abbe.datasets.training.batches import Batch, Batches
+from abbe import config, losses
+from abbe.datasets import Dataset
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
-from abbe.training.stage import Metrics, Schedule, Stage, Term
+from abbe.recipes import unets
+from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.recipes.terms import (
+    boundary_term,
+    probability_term,
+    supervised_term,
+    target_boundary_term,
+)
+from abbe.registry import TASKS
+from abbe.runs import build, teaching
+from abbe.runs.schedules import Amount, crops_of
+from abbe.runs.session import Session
+from abbe.targets import TargetStore
+from abbe.tasks.maps import StoredModel
+from abbe.tasks.task import Task
+from abbe.teachers import Teacher
+from abbe.training.stage import Metrics, Schedule, Stage
 
 Probability = Literal["off", "mse", "soft_bce", "logit_mse"]
 Boundary = Literal["off", "dice", "weighted_bce", "sobel_mse", "edge_head"]
-MapLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Taught(Material):
+    """The teacher's answers; and the teacher itself, where it answers while the student learns."""
+
+    live: Teacher | None = None
+
+
+class Cmkd(Recipe):
+    """Labels where they exist, the teacher's maps everywhere."""
+
+    name = "cmkd"
+    evaluates_teacher = True
+
+    def task(self, experiment: config.Experiment) -> Task:
+        """Objects."""
+        return TASKS["instances"]
+
+    def amounts(
+        self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """The training images with or without labels.
+
+        How many of the crops are labelled is for ``training.labelled_share``: few labelled images
+        are seen more often than a pass says.
+        """
+        return {"training": crops_of(dataset.split("train"), experiment.training.crop)}
+
+    def prepare(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        session: Session,
+    ) -> Taught:
+        """Have the teacher answer for all images, or all but the training ones if it runs live."""
+        unets.build_unet(experiment)  # a mistake in it is told before the teacher's hours
+        teacher, store, speed = teaching.teach(experiment, dataset, session)
+        tests = dataset.split("test").ids
+        answers = store is not None and not set(store.ids).isdisjoint(tests)
+        missing = "The teacher gave no answer for the test images, so it is not in the table."
+        return Taught(
+            store=store,
+            asked=teaching.asked(experiment, dataset),
+            teacher=StoredModel(store) if store is not None and answers else None,
+            answering=teacher,
+            speed=speed,
+            warnings=[] if answers or store is None else [missing],
+            live=teacher if experiment.teacher.live else None,
+        )
+
+    def plans(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Taught,
+        session: Session,
+    ) -> dict[str, Plan]:
+        """The student; and the twin where any label is left to learn from."""
+        live, store = material.live, material.store
+        teacher_sees = None if live is None else live.provenance.channels
+        images = unets.read_training(
+            experiment, dataset, session, teacher_sees or (), None if live else store
+        )
+        if live is None:
+            _check_targets(images, store)
+            images = [image for image in images if image.has_target or image.label is not None]
+        batches = unets.crops(experiment, images, session, teacher_sees)
+        held_out = unets.read_held_out(experiment, dataset)
+        student = unets.build_unet(experiment)
+        twin = copy.deepcopy(student)
+        stages = cmkd(
+            student,
+            batches,
+            build.build_schedule(experiment.training),
+            **unets.common(experiment, held_out),
+            target_outputs=_target_outputs(live, store, experiment.student.outputs),
+            supervised=experiment.loss.supervised,
+            probability=experiment.loss.probability,
+            teacher=getattr(live, "network", None),
+        )
+        plans = {"student": Plan(student, stages)}
+        if experiment.twin and any(image.label is not None for image in images):
+            untaught = plans["student"].twin(twin)
+            if untaught.stages:
+                plans["twin"] = untaught
+        return plans
 
 
 def cmkd(
@@ -92,91 +198,22 @@ def cmkd(
     ]
 
 
-def supervised_term(
-    outputs: Sequence[str], supervised: Sequence[str], name: str = "supervised"
-) -> Term:
-    """BCE + Dice of the maps named in ``supervised``, against labels; their mean."""
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        valid = _known(batch)
-        if not losses.anywhere(valid):
-            return None
-        truths = maps_of(batch["label"])
-        terms = [
-            losses.supervised(logits[:, outputs.index(o)], truths[o], valid) for o in supervised
-        ]
-        return torch.stack(terms).mean()
-
-    return Term(name, loss, distils=False)
+def _target_outputs(
+    teacher: Teacher | None, store: TargetStore | None, outputs: Sequence[str]
+) -> tuple[str, ...]:
+    """The teacher's maps by name; instances give every map that a student can have."""
+    kinds = set().union(*(store.kinds(id) for id in store.ids)) if store is not None else set()
+    if "instances" in kinds and "probability" not in kinds:
+        return tuple(outputs)
+    source = store if store is not None else teacher
+    assert source is not None  # the experiment file demands a teacher
+    return source.provenance.outputs
 
 
-def probability_term(outputs: Sequence[str], target_outputs: Sequence[str], match: MapLoss) -> Term:
-    """The student's probabilities against the teacher's, on every map that both have."""
-    shared = [output for output in outputs if output in target_outputs]
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        valid = _taught(batch)
-        if not losses.anywhere(valid):
-            return None
-        targets = _targets(batch, target_outputs)
-        terms = [match(logits[:, outputs.index(o)], targets[o], valid) for o in shared]
-        return torch.stack(terms).mean()
-
-    return Term("probability", loss, distils=True)
-
-
-def boundary_term(outputs: Sequence[str], edge_loss: MapLoss) -> Term:
-    """Edges of the foreground against those of the labels, in crops that have any."""
-    foreground = outputs.index("foreground")
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        truth = losses.foreground_of(batch["label"])
-        valid = _where_edges_are(truth, _known(batch))
-        return edge_loss(logits[:, foreground], truth, valid) if losses.anywhere(valid) else None
-
-    return Term("boundary", loss, distils=False)
-
-
-def target_boundary_term(
-    outputs: Sequence[str], target_outputs: Sequence[str], edge_loss: MapLoss
-) -> Term:
-    """Edges of the foreground against those of the teacher's map, cut at one half, likewise."""
-    foreground = outputs.index("foreground")
-
-    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        target = (_targets(batch, target_outputs)["foreground"] >= 0.5).float()
-        valid = _where_edges_are(target, _taught(batch))
-        return edge_loss(logits[:, foreground], target, valid) if losses.anywhere(valid) else None
-
-    return Term("target_boundary", loss, distils=True)
-
-
-def maps_of(instances: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The maps that a student with both outputs should give for (B, H, W) instances."""
-    return {
-        "foreground": losses.foreground_of(instances),
-        "boundary": losses.boundary_of(instances),
-    }
-
-
-def _targets(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    if "target_instances" in batch:
-        return maps_of(batch["target_instances"])
-    return {name: batch["target"][:, index] for index, name in enumerate(names)}
-
-
-def _where_edges_are(truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """``valid`` in crops with an edge: one without has nothing to say of where edges are.
-
-    Counted with the others, empty crops would thin out this term and, with it, what its learned
-    variance rests on.
-    """
-    return valid & losses.images_with_edges(truth, valid)[:, None, None]
-
-
-def _known(batch: Batch) -> torch.Tensor:
-    return batch["valid"] & losses.known_of(batch["label"])
-
-
-def _taught(batch: Batch) -> torch.Tensor:
-    return batch["valid"] & batch["has_target"][:, None, None]
+def _check_targets(images: Sequence[Prepared], store: TargetStore | None) -> None:
+    if store is None or not any(image.has_target for image in images):
+        place = store.path if store is not None else "the teacher"
+        raise InputError(
+            f"{place}: holds no usable target for any training image, so there is nothing to "
+            "distil. Compare the ids of the store with those of 'abbe data check'"
+        )

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 import torch
 from rich.progress import track
+from torch import nn
 
 from abbe import config, students
 from abbe.datasets import Dataset
-from abbe.recipes.distill_rckd import Pretrained, Session, initial_model, take_over, task_images
 from abbe.recipes.linear_probe import Features, Probed, features_of, probe
-from abbe.recipes.rckd import TaskModel
+from abbe.recipes.pretraining import Pretrained, take_over
 from abbe.runs.normalising import scaling_of
+from abbe.runs.session import Session
+from abbe.summary import Model, Probes, RunSummary
+from abbe.tasks.classes import Answers
+from abbe.tasks.classification import Classification, predictions
+from abbe.tasks.task import Scored
 
 
 @dataclass(frozen=True)
@@ -25,17 +30,16 @@ class FeaturesOf:
     @classmethod
     def images(
         cls,
-        model: TaskModel,
+        model: nn.Module,
         experiment: config.Experiment,
         dataset: Dataset,
         device: torch.device,
     ) -> "FeaturesOf":
         """Have the encoder of a classifier look at the images, each once."""
         assert isinstance(model, students.Classifier)  # is_probed: nothing else is asked
-        task, sees = experiment.fine_tuning.task, experiment.student.sees
-        scaling = scaling_of(experiment.student)
+        sees, scaling = experiment.student.sees, scaling_of(experiment.student)
         train, validation, tests = (
-            task_images(dataset, dataset.split(part).records, sees, task, scaling)
+            Classification().images(dataset, dataset.split(part), sees, scaling)
             for part in ("train", "val", "test")
         )
         return cls(
@@ -76,25 +80,50 @@ def initialisations_of(experiment: config.Experiment) -> dict[str, str]:
     return {"student": method, **({"twin": bare} if experiment.twin else {})}
 
 
-def probe_encoders(
+def add_probes(
+    summary: RunSummary,
+    scored: Scored,
     experiment: config.Experiment,
     dataset: Dataset,
     pretrained: Pretrained | None,
     session: Session,
-) -> dict[str, Probed]:
+) -> None:
     """Linear probes of each encoder of the run by initialisation, and of a random one as floor.
 
     There is none where nothing but random weights could be probed; see `is_probed`, too.
+
+    Args:
+        summary: gets their scores, and the gain of the student's over the twin's.
+        scored: gets their predictions.
+        experiment: of the run.
+        dataset: of the run.
+        pretrained: what the student's encoder began with.
+        session: of the run.
     """
-    names = dict.fromkeys(("random", *reversed(initialisations_of(experiment).values())))
+    pair = {begun: model for model, begun in summary.initialisations.items()}
+    names = dict.fromkeys(("random", *reversed(summary.initialisations.values())))
     if not is_probed(experiment) or len(names) == 1:
-        return {}
+        return
     found: dict[str, Probed] = {}
     for name in track(names, "linear probes", disable=not session.progress):
         student = experiment.student.begun_at_random if name == "random" else experiment.student
-        model = initial_model(experiment.model_copy(update={"student": student}), dataset)
+        torch.manual_seed(experiment.seed)
+        model = Classification().build(student, dataset.classes)
         if pretrained is not None and name == experiment.pretraining.method:
             take_over(model, pretrained)
         seen = FeaturesOf.images(model, experiment, dataset, session.accelerator.device)
         found[name] = seen.probe(experiment, dataset)
-    return found
+    task, student = Classification(), experiment.student
+    tests = task.images(dataset, dataset.split("test"), student.sees, scaling_of(student))
+    groups = [dataset[image.id].unit for image in tests]
+    answers = {pair.get(name, name): Answers(each.table) for name, each in found.items()}
+    compared = task.compare(answers, tests, groups, experiment.evaluation.resamples)
+    summary.linear_probe = Probes(
+        models={
+            name: Model(metrics=compared.scores[pair.get(name, name)], strength=each.strength)
+            for name, each in found.items()
+        },
+        gain=compared.gain,
+    )
+    named = {f"linear probe of {name}": Answers(each.table) for name, each in found.items()}
+    scored.predictions += predictions(dataset, named, tests)

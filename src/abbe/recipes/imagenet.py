@@ -1,47 +1,212 @@
 """An encoder pretrained on photographs with classes, in ImageNet's layout, for other recipes."""
 
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-import abbe
-from abbe import config, losses, report, students
+from abbe import config, losses, students, summary
 from abbe.datasets import Dataset
-from abbe.datasets.imagenet import (
-    ImageNet,
-    Photographs,
-    imagenet_folder,
-    readable_photographs,
-)
+from abbe.datasets.imagenet import ImageNet as Folder
+from abbe.datasets.imagenet import Photographs, imagenet_folder, readable_photographs
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import ConfigError
-from abbe.files import write_json
-from abbe.recipes.distill_rckd import Session
-from abbe.recipes.rckd import classification_term
-from abbe.runs import build, results, schedules
-from abbe.runs import folder as run_folder
-from abbe.runs.folder import Run
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.runs import build
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
-from abbe.students import Classifier
+from abbe.runs.schedules import Amount
+from abbe.runs.session import Session
+from abbe.scoring import Metric
 from abbe.students.unet import encoder_name_of
-from abbe.training.fit import Fitted, fit
-from abbe.training.log import Log
+from abbe.summary import RunSummary, Score, Thresholds
+from abbe.tasks.classification import classification_term
+from abbe.tasks.scores import Compared
+from abbe.tasks.task import Scored, Task
+from abbe.tasks.timing import size_of
+from abbe.teachers import Teacher
 from abbe.training.stage import Metrics, Stage
 
-METRIC_NAMES = {"accuracy": "Top-1 accuracy", "top5_accuracy": "Top-5 accuracy"}
 _AT_ONCE = 128
 READERS = 4
 """Threads that look for damaged photographs; decoding lets go of Python's lock."""
 
 
+class PhotographsTask(Task):
+    """Classification of photographs: too many to be decoded at once, so they are read as needed."""
+
+    name = "photographs"
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "accuracy": Metric("Top-1 accuracy", True),
+        "top5_accuracy": Metric("Top-5 accuracy", True),
+    }
+    watch = "accuracy"
+    doubts = (
+        "The weights that scored best on the validation photographs were kept, and the scores "
+        "are of the same photographs: they flatter a little.",
+        "Intervals are Wilson's, of a share of independent photographs.",
+    )
+
+    def __init__(self, crop: int, workers: int) -> None:
+        """Args:
+        crop: side of what is shown of a photograph, px.
+        workers: processes that read them.
+        """
+        self._crop, self._workers = crop, workers
+
+    def open(self, experiment: config.Experiment, given: Any, lost: Lost, progress: bool) -> Any:
+        """The folder that the experiment names."""
+        photographs = photographs_of(experiment, given, lost, progress)
+        if progress and os.environ.get("RANK", "0") == "0":
+            print(
+                f"{len(photographs.train)} photographs of {len(photographs.classes)} classes, "
+                f"{len(photographs.val)} to validate on",
+                flush=True,
+            )
+        return photographs
+
+    def check(self, experiment: config.Experiment, dataset: Any) -> None:
+        """The folder was checked when it was listed."""
+
+    def classes(self, dataset: Any) -> tuple[str, ...]:
+        """None: they are ImageNet's, and a thousand of them."""
+        return ()
+
+    def describe(self, dataset: Any) -> summary.Data:
+        """Numbers of photographs."""
+        return summary.Data(
+            name=dataset.name,
+            simulated=False,
+            train_labelled=len(dataset.train),
+            validation=len(dataset.val),
+            test=len(dataset.val),
+        )
+
+    def metadata(self, experiment: config.Experiment, dataset: Any) -> dict[str, Any]:
+        """How photographs are scaled."""
+        return {"normalisation": scaling_of(experiment.student).words}
+
+    def model(
+        self, network: nn.Module, metadata: Mapping[str, Any], channels: tuple[str, ...]
+    ) -> nn.Module:
+        """The network itself."""
+        return network
+
+    def score(
+        self,
+        models: Mapping[str, nn.Module],
+        dataset: Any,
+        evaluation: config.Evaluation,
+        *,
+        given: Mapping[str, Thresholds] | None = None,
+        teacher: Teacher | None = None,
+        progress: bool = True,
+    ) -> Scored:
+        """Top-1 and top-5 accuracy on the validation photographs."""
+        scores = {}
+        for name, network in models.items():
+            first, five, count = right_answers(network, dataset.val, self._crop, self._workers)
+            scores[name] = {
+                "accuracy": interval_of(first, count), "top5_accuracy": interval_of(five, count)
+            }  # fmt: skip
+        costs = {name: size_of(network, 3, 224) for name, network in models.items()}
+        return Scored([], Compared(scores, {}, {}, {}), costs, None)
+
+
+class ImageNet(Recipe):
+    """A classifier of photographs, of which the encoder is kept."""
+
+    name = "imagenet"
+
+    def task(self, experiment: config.Experiment) -> PhotographsTask:
+        """Classification of photographs."""
+        training = experiment.training
+        return PhotographsTask(training.crop, build.workers(training.workers))
+
+    def amounts(
+        self, experiment: config.Experiment, dataset: Any, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """A crop of each photograph is a pass."""
+        count = len(dataset.train)
+        return {"training": Amount(count, count)}
+
+    def plans(
+        self, experiment: config.Experiment, dataset: Any, material: Material, session: Session
+    ) -> dict[str, Plan]:
+        """One classifier in one stage; its own file is the encoder's."""
+        settings, training = experiment.student, experiment.training
+        assert settings.encoder_weights != "choose"  # the experiment file demands a choice
+        torch.manual_seed(experiment.seed)
+        model = students.build_classifier(
+            encoder_name_of(settings.architecture),
+            in_channels=3,
+            classes=dataset.classes,
+            encoder_weights=settings.encoder_weights,
+            standardisation=build.standardisation_of(settings),
+        )
+
+        def validate(network: nn.Module) -> Metrics:
+            return rates(right_answers(network, dataset.val, training.crop, session.workers))
+
+        stage = Stage(
+            "photographs",
+            trains=model,
+            batches=PhotographBatches(
+                dataset.train,
+                batch_size=training.batch_size,
+                crop=training.crop,
+                seed=experiment.seed,
+                colour=experiment.fine_tuning.colour,
+                flips=training.augmentation.flips,
+                rank=session.accelerator.process_index,
+                processes=session.accelerator.num_processes,
+            ),
+            terms=(classification_term(None, experiment.fine_tuning.label_smoothing),),
+            weighting=lambda names: losses.FixedWeighting(dict.fromkeys(names, 1.0)),
+            schedule=build.build_schedule(training),
+            validate=validate,
+            watch="accuracy",
+            answer=on_photographs,
+        )
+        return {"student": Plan(model, [stage], None)}
+
+    def complete(
+        self,
+        summary: RunSummary,
+        scored: Scored,
+        trained: Mapping[str, Trained],
+        experiment: config.Experiment,
+        dataset: Any,
+        material: Material,
+        session: Session,
+    ) -> None:
+        """Write encoder.safetensors, with the scores of the classifier."""
+        student = trained["student"]
+        assert isinstance(student.network, students.Classifier)  # of `plans`
+        scores = {key: each.mean for key, each in scored.compared.scores["student"].items()}
+        steps = sum(fitted.steps for fitted in student.fitted)
+        metadata = {
+            **student.metadata,
+            "pretraining": "classification of photographs",
+            "photographs": len(dataset.train),
+            "classes": len(dataset.classes),
+            "passes": steps * experiment.training.batch_size / len(dataset.train),
+            "seed": experiment.seed,
+            **scores,
+        }
+        students.save_encoder(session.folder / "encoder.safetensors", student.network, metadata)
+        name = experiment.title or f"{experiment.student.architecture} on {dataset.name}"
+        summary.title = name
+        summary.task_title = f"classification of photographs, {len(dataset.classes)} classes"
+
+
 def photographs_of(
     experiment: config.Experiment, dataset: Dataset | None, lost: Lost, progress: bool
-) -> ImageNet:
+) -> Folder:
     """The photographs that the experiment names, without those that cannot be read.
 
     Where some may be lost, each is read once for that. Where none may be, nothing is read here, for
@@ -70,75 +235,7 @@ def photographs_of(
     val, of_val = readable_photographs(found.val, workers=READERS, progress=progress)
     lost.add(of_train | of_val)
     lost.left_out += [*of_train, *of_val]
-    return ImageNet(found.classes, train, val)
-
-
-def pretrain_on_photographs(
-    experiment: config.Experiment, photographs: ImageNet, session: Session
-) -> Run:
-    """Train a classifier of the photographs; what it leaves is its encoder, encoder.safetensors."""
-    count = len(photographs.train)
-    if session.progress and session.accelerator.is_main_process:
-        print(
-            f"{count} photographs of {len(photographs.classes)} classes, {len(photographs.val)} to "
-            "validate on",
-            flush=True,
-        )
-    amounts = {"training": schedules.Amount(count, count)}  # a crop of each is a pass
-    experiment = schedules.resolve(experiment, amounts, session.folder, resume=session.resume)
-    settings, training = experiment.student, experiment.training
-    accelerator, workers = session.accelerator, build.workers(training.workers)
-    assert settings.encoder_weights != "choose"  # the experiment file demands a choice
-    torch.manual_seed(experiment.seed)
-    model = students.build_classifier(
-        encoder_name_of(settings.architecture),
-        in_channels=3,
-        classes=photographs.classes,
-        encoder_weights=settings.encoder_weights,
-        standardisation=build.standardisation_of(settings),
-    )
-
-    def validate(network: nn.Module) -> Metrics:
-        return rates(right_answers(network, photographs.val, training.crop, workers))
-
-    stage = Stage(
-        "photographs",
-        trains=model,
-        batches=PhotographBatches(
-            photographs.train,
-            batch_size=training.batch_size,
-            crop=training.crop,
-            seed=experiment.seed,
-            colour=experiment.fine_tuning.colour,
-            flips=training.augmentation.flips,
-            rank=accelerator.process_index,
-            processes=accelerator.num_processes,
-        ),
-        terms=(classification_term(None, experiment.fine_tuning.label_smoothing),),
-        weighting=lambda names: losses.FixedWeighting(dict.fromkeys(names, 1.0)),
-        schedule=build.build_schedule(training),
-        validate=validate,
-        watch="accuracy",
-        answer=on_photographs,
-    )
-    fitted = fit(
-        stage,
-        accelerator,
-        Log(session.folder / "log.jsonl", accelerator, "student"),
-        session.folder / "checkpoints" / "student-photographs.pt",
-        seed=experiment.seed,
-        workers=workers,
-        resume=session.resume,
-        progress=session.progress,
-    )
-    if accelerator.is_main_process:
-        right = right_answers(model, photographs.val, training.crop, workers)
-        model.to("cpu").eval()
-        facts = encoder_facts(experiment, photographs, fitted, rates(right))
-        students.save_encoder(session.folder / "encoder.safetensors", model, facts)
-        write_results(experiment, photographs, model, fitted, right, session)
-    accelerator.wait_for_everyone()
-    return run_folder.open_run(session.folder)
+    return Folder(found.classes, train, val)
 
 
 def on_photographs(network: nn.Module, batch: Batch) -> Tensor:
@@ -172,86 +269,9 @@ def rates(right: tuple[int, int, int]) -> Metrics:
     return {"accuracy": right[0] / right[2], "top5_accuracy": right[1] / right[2]}
 
 
-def encoder_facts(
-    experiment: config.Experiment, photographs: ImageNet, fitted: Fitted, scores: Metrics
-) -> dict[str, Any]:
-    """What must be known to use the encoder."""
-    return {
-        "channels": list(experiment.student.sees),
-        "normalisation": scaling_of(experiment.student).words,
-        "pretraining": "classification of photographs",
-        "photographs": len(photographs.train),
-        "classes": len(photographs.classes),
-        "trained_on": str(photographs.train.folder.parent.resolve().name),
-        "passes": fitted.steps * experiment.training.batch_size / len(photographs.train),
-        "encoder_weights": str(experiment.student.encoder_weights),
-        "seed": experiment.seed,
-        **scores,
-    }
-
-
-def write_results(
-    experiment: config.Experiment,
-    photographs: ImageNet,
-    model: Classifier,
-    fitted: Fitted,
-    right: tuple[int, int, int],
-    session: Session,
-) -> None:
-    """Write summary.json and the report."""
-    name = photographs.train.folder.parent.resolve().name
-    metrics = {
-        metric: interval_of(count, right[2])
-        for metric, count in zip(METRIC_NAMES, right[:2], strict=True)
-    }
-    summary: dict[str, Any] = {
-        "abbe": abbe.__version__,
-        "recipe": experiment.recipe,
-        "title": experiment.title or f"{experiment.student.architecture} on {name}",
-        "task": f"classification of photographs, {len(photographs.classes)} classes",
-        "data": {
-            "name": name,
-            "simulated": False,
-            "train_labelled": len(photographs.train),
-            "validation": len(photographs.val),
-            "test": len(photographs.val),
-        },
-        "student_sees": list(experiment.student.sees),
-        "normalisation": scaling_of(experiment.student).words,
-        "encoder_weights": str(experiment.student.encoder_weights),
-        **results.describe_teacher(None, ()),
-        "lost": session.lost.ids,
-        "left_out": session.lost.left_out,
-        "models": {
-            "student": {
-                "metrics": metrics,
-                **students.count(model, 3, 224)._asdict(),
-                "macs_image_size": 224,
-            }
-        },
-        "gain": {},
-        "retention": {},
-        "retention_ci95": {},
-        "metric_names": METRIC_NAMES,
-        "speed": results.training_speed({"student": (model, [fitted])}),
-        "schedule": schedules.read_schedule(session.folder),
-        "seed": experiment.seed,
-        "thresholds": {},
-        "thresholds_chosen_on": "nothing: the answer is the most probable class",
-        "warnings": [
-            "The weights that scored best on the validation photographs were kept, and the scores "
-            "are of the same photographs: they flatter a little.",
-            "Intervals are Wilson's, of a share of independent photographs.",
-        ],
-    }
-    summary["warnings"] += results.missing_answers(summary)
-    write_json(session.folder / "summary.json", summary)
-    report.write_report(session.folder)
-
-
-def interval_of(right: int, count: int) -> Mapping[str, Any]:
+def interval_of(right: int, count: int) -> Score:
     """A share with its 95 % interval (Wilson 1927)."""
     from scipy.stats import binomtest
 
     bounds = binomtest(right, count).proportion_ci(method="wilson")
-    return {"mean": right / count, "ci95": [bounds.low, bounds.high], "n": count}
+    return Score(mean=right / count, ci95=(bounds.low, bounds.high), n=count)

@@ -7,22 +7,296 @@ fitted to the student's embeddings with a Dice loss. What could not be read of t
 with our defaults (docs/kdsam.md).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
+import torch
+from rich.progress import track
 from torch import Tensor, nn
 
-from abbe import losses
+from abbe import config, losses, students, teachers
+from abbe.datasets import Dataset
+from abbe.datasets.pictures import MEMORY_LIMIT, Pictured, picture_records
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.embedded import EmbeddedBatches
 from abbe.datasets.training.prompted import PromptedBatches
-from abbe.recipes.masks import promptable
-from abbe.recipes.matching import Match, on_grid
-from abbe.sam import SAM
+from abbe.errors import ConfigError
+from abbe.foreign_text import shown
+from abbe.imaging import ThreeChannelRule
+from abbe.losses.feature_networks import feature_network
+from abbe.recipes.masks import prompt_validator, promptable
+from abbe.recipes.matching import Match, matches, on_grid
+from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.registry import TASKS
+from abbe.runs import build, teaching
+from abbe.runs.schedules import Amount
+from abbe.runs.session import Session
+from abbe.sam import SAM, Facts
+from abbe.tasks.promptable import PromptedModel
+from abbe.tasks.task import Task
+from abbe.teachers.introduction import as_asked
+from abbe.teachers.sam.source import load_network
+from abbe.teachers.sam.teacher import SamTeacher
 from abbe.training.stage import Metrics, Schedule, Stage, Term
+
+AFTER_FIRST = "student after stage 1"
+ZERO_SHOT = "baseline zero-shot"
 
 NECK_RATE = 0.1
 """The neck, where it is trained in the second stage, learns so much slower than the decoder."""
+
+
+@dataclass(frozen=True)
+class Pictures(Material):
+    """Decoded pictures, and the teacher."""
+
+    sam: Any = None
+    pictures: Sequence[Pictured] = ()
+    held_out: Sequence[Pictured] = field(default_factory=list)
+
+
+class KdSam(Recipe):
+    """The teacher's embeddings first, then labelled objects; the twin has the objects alone."""
+
+    name = "kdsam"
+    rates: ClassVar[Mapping[str, str]] = {"training": "embeddings"}
+
+    def task(self, experiment: config.Experiment) -> Task:
+        """Masks that answer prompts."""
+        return TASKS["promptable"]
+
+    def amounts(
+        self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """Pictures are shown whole, so a picture is a sample.
+
+        All of them to the encoder, and those with labels to the decoder.
+        """
+        train = dataset.split("train")
+        pictures, labelled = len(train), len(train.labelled)
+        return {"training": Amount(pictures, pictures), "decoder": Amount(labelled, labelled)}
+
+    def prepare(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        session: Session,
+    ) -> Pictures:
+        """Store the teacher's embeddings of the training images once, and decode pictures."""
+        options = {**experiment.teacher.options, "gives": "embedding"}
+        asking = experiment.teacher.model_copy(update={"options": options})
+        teacher = build.build_teacher(asking, dataset)
+        assert isinstance(teacher, SamTeacher)  # the experiment file demands it
+        check_networks(experiment, teacher)
+        print(shown(teachers.introduction(teacher.provenance)), flush=True)
+        settings, sees = experiment.promptable, experiment.student.sees
+        train = dataset.split("train")
+        store, speed = None, {}
+        if not experiment.teacher.live:
+            store, speed = teaching.answers_of(teacher, train, session)
+        held_out = picture_records(
+            dataset.split("val").labelled,
+            sees,
+            longest=settings.side,
+            memory_limit=MEMORY_LIMIT // 4,
+        )
+        reading = track(train, "reading", disable=not session.progress)
+        inputs = cast(ThreeChannelRule, experiment.teacher.options.get("inputs", "auto"))
+        seen = settings.perceptual and settings.perceptual_mode != "decoder"
+        random = "The perceptual loss saw through a network with random weights."
+        return Pictures(
+            store=store,
+            asked=train.records,
+            provenance=as_asked(teacher.provenance),
+            teacher=PromptedModel(teacher.network, teacher.provenance.channels, inputs),
+            speed=speed,
+            warnings=[random] if seen and settings.vgg_weights == "random" else [],
+            about=about_models(experiment),
+            sam=teacher,
+            pictures=picture_records(
+                reading, sees, longest=round(settings.side / settings.zoom[0])
+            ),
+            held_out=[each for each in held_out if each.has_objects],
+        )
+
+    def plans(
+        self, experiment: config.Experiment, dataset: Dataset, material: Pictures, session: Session
+    ) -> dict[str, Plan]:
+        """Student, twin and baseline; a stage without steps is left out."""
+        settings, teacher = experiment.promptable, material.sam
+        embedded, prompted = batches(experiment, session, material)
+        assert settings.decoder_steps is not None  # the schedule is resolved
+        first = build.build_schedule(experiment.training)
+        second = replace(
+            first, steps=settings.decoder_steps, learning_rate=settings.decoder_learning_rate
+        )
+        common: dict[str, Any] = {
+            "bce": settings.bce,
+            "rounds": settings.rounds,
+            "validate": prompt_validator(material.held_out) if material.held_out else None,
+        }
+        torch.manual_seed(experiment.seed)
+        student = build_student(experiment)
+        students.copy_decoder(student, teacher.network)
+        twin = copy.deepcopy(student)
+        compared = matches(
+            settings,
+            teacher,
+            material.pictures,
+            material.store,
+            session.accelerator.device,
+            progress=session.shown,
+        )
+        stages = kdsam(
+            student,
+            embedded,
+            prompted,
+            first,
+            second,
+            matches=compared,
+            train_neck=settings.train_neck,
+            teacher=teacher.network if experiment.teacher.live else None,
+            **common,
+        )
+        about = decoder_metadata(teacher)
+        whole = [stage for stage in stages if stage.schedule.steps]
+        plans = {"student": Plan(student, whole, about, {"encoder": AFTER_FIRST})}
+        if experiment.twin:
+            plans["twin"] = Plan(twin, kdsam_twin(twin, prompted, first, second, **common), about)
+        baseline = load_baseline(settings)
+        if baseline is not None:
+            network, _ = baseline
+            plans[ZERO_SHOT] = Plan(with_own_decoder(network), [], None)
+            if second.steps:
+                stage = decoder_stage(network, prompted, second, **common)
+                plans["baseline"] = Plan(network, [stage], None)
+        return plans
+
+
+def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:
+    """Refuse what would end badly after the teacher's work.
+
+    Raises:
+        ConfigError: a live teacher would not be shown what it reads; a file of weights is missing,
+            or weights cannot be fetched; the baseline sees another square than the student.
+        InputError: weights are damaged, or another network's.
+    """
+    settings = experiment.promptable
+    reads = teacher.provenance.channels, experiment.teacher.options.get("inputs", "auto")
+    if experiment.teacher.live and reads != (tuple(experiment.student.sees), "auto"):
+        raise ConfigError(
+            "teacher.live: a live teacher is shown the student's pictures, and this one reads "
+            f"{', '.join(reads[0])} ({reads[1]}). Leave live out, so that its embeddings are stored"
+        )
+    for key, path in (("baseline", settings.baseline), ("vgg_weights", settings.vgg_weights)):
+        if isinstance(path, Path) and not path.is_file():
+            raise ConfigError(f"promptable.{key}: there is no file {path}")
+    build_student(experiment)
+    load_baseline(settings)
+    if settings.perceptual and settings.perceptual_mode != "decoder":
+        feature_network(settings.features, weights=settings.vgg_weights)
+
+
+def load_baseline(settings: config.Promptable) -> tuple[SAM, Facts] | None:
+    """The network that is compared with the student as it comes, and where it is from.
+
+    Raises:
+        ConfigError: it sees another square than the student, with whom it is to be trained.
+        InputError: its file is damaged, or no network of SAM's family.
+    """
+    if settings.baseline is None:
+        return None
+    network, facts = load_network(settings.baseline)
+    if settings.decoder_steps and network.side != settings.side:
+        raise ConfigError(
+            f"promptable.baseline: {settings.baseline} sees squares of {network.side} px, and "
+            f"promptable.side is {settings.side}: the second stage shows both the same. Set "
+            f"promptable.side to {network.side}, give a baseline that sees {settings.side} px, or "
+            "leave it out"
+        )
+    return network, facts
+
+
+def build_student(experiment: config.Experiment) -> SAM:
+    """The student as training begins with it, but for the decoder, which the teacher's becomes."""
+    weights = experiment.student.encoder_weights
+    assert weights != "choose"  # the experiment file demands a choice
+    return students.build_promptable(
+        experiment.student.architecture,
+        side=experiment.promptable.side,
+        encoder_weights=weights,
+        neck=experiment.promptable.neck,
+        standardisation=build.standardisation_of(experiment.student),
+    )
+
+
+def with_own_decoder(network: SAM) -> SAM:
+    """The same network with a decoder of its own: what is done to the other's leaves it alone.
+
+    The image encoder, nearly all of it, is shared.
+    """
+    encoder = network.image_encoder
+    return copy.deepcopy(network, {id(encoder): encoder}).eval()
+
+
+def batches(
+    experiment: config.Experiment,
+    session: Session,
+    material: Pictures,
+) -> tuple[EmbeddedBatches, PromptedBatches]:
+    """The batches of the two stages."""
+    settings, training = experiment.promptable, experiment.training
+    common: dict[str, Any] = {
+        "side": settings.side,
+        "batch_size": training.batch_size,
+        "seed": experiment.seed,
+        "flips": training.augmentation.flips,
+        "gamma": training.augmentation.gamma,
+        "brightness": training.augmentation.brightness,
+        "noise": training.augmentation.noise,
+        "blur": training.augmentation.blur,
+        "rank": session.accelerator.process_index,
+        "processes": session.accelerator.num_processes,
+    }
+    embedded = EmbeddedBatches(
+        material.pictures, material.store, teacher_side=material.sam.network.side, **common
+    )
+    prompted = PromptedBatches(
+        material.pictures,
+        objects=settings.objects,
+        mask_step=settings.mask_step,
+        prompts=settings.prompts,
+        jitter=settings.jitter,
+        zoom=settings.zoom,
+        **common,
+    )
+    return embedded, prompted
+
+
+def decoder_metadata(teacher: SamTeacher) -> dict[str, Any]:
+    """What the files of networks with the teacher's decoder say of it."""
+    source = teacher.provenance
+    return {
+        "teacher": source.teacher,
+        "teacher_stand_in": source.stand_in,
+        "weights_licence": f"mask decoder: {source.weights_licence}; encoder: trained by its user",
+    }
+
+
+def about_models(experiment: config.Experiment) -> dict[str, str]:
+    """What the networks are that a name does not explain, by name."""
+    baseline = experiment.promptable.baseline
+    file = baseline.name if baseline is not None else ""
+    return {
+        AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label was "
+        "used: what matching the embeddings came to",
+        ZERO_SHOT: f"{file} as it comes, before anything here trained it",
+        "baseline": f"{file} after the same second stage as the student's",
+    }
 
 
 def embed(network: nn.Module, batch: Batch) -> Tensor:

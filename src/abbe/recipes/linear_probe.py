@@ -15,7 +15,7 @@ from abbe import scoring
 from abbe.datasets.training.prepare import Prepared
 from abbe.imaging.windows import pad_to
 from abbe.students import Classifier, UNet
-from abbe.tasks.answers import WATCHED
+from abbe.tasks.classification import Classification
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 """scikit-learn's C that are tried, from the most held back to the least."""
@@ -134,7 +134,7 @@ def probe(
     for strength in STRENGTHS:
         on_validation, on_tests = answers_of(strength, [validation.table, tests])
         scores = scoring.classification_scores(validation.truth, on_validation)
-        value = float(scores[WATCHED["classification"]][0])
+        value = float(scores[Classification.watch][0])
         if best is None or value > best[0]:
             best = value, Probed(on_tests, strength)
     assert best is not None  # there are strengths to try

@@ -2,96 +2,224 @@
 
 After Kim, Kwak, Chang, Kim and Kim, "Response-Based Cross-Task Knowledge Distillation for
 Pathological Image Analysis", Bioengineering 2023, 10(11), 1279. Two stages: the student predicts
-what a nuclei segmenter says of unlabelled tiles; its encoder is then fine-tuned for a task of its
-own. The forms of both losses are ours (docs/rckd.md). Between the stages the encoder goes from one
-network into the other.
+what a nuclei segmenter says of unlabelled tiles (`abbe.recipes.pretraining`); its encoder is then
+fine-tuned for a task of its own. Between the stages the encoder goes from one network into the
+other.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from abbe import losses
-from abbe.datasets.training.batches import Batch, Batches
-from abbe.recipes.cmkd import maps_of
-from abbe.students import Classifier, LinearProbe, ResponseNetwork, UNet
+from abbe import config, losses
+from abbe.datasets import Dataset, Record
+from abbe.datasets.training.batches import Batches
+from abbe.errors import InputError
+from abbe.recipes.encoder_probes import add_probes, initialisations_of
+from abbe.recipes.linear_probe import features_of
+from abbe.recipes.pretraining import Pretrained, TaskModel, pretrain_encoder, take_over
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.registry import TASKS
+from abbe.runs import build, teaching
+from abbe.runs.lost import Lost, readable
+from abbe.runs.normalising import scaling_of
+from abbe.runs.schedules import Amount, crops_of
+from abbe.runs.session import Session
+from abbe.students import LinearProbe, UNet
+from abbe.summary import RunSummary
+from abbe.targets import TargetStore
+from abbe.tasks.classes import ClassTask
+from abbe.tasks.task import Scored
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
-Method = Literal["contrastive", "rckd", "rckd+contrastive"]
-Response = Literal["soft_bce", "kl"]
-TaskModel = Classifier | LinearProbe | UNet
-
-INSTANCE_MAPS = ("foreground", "boundary")
-"""What instances of a teacher are turned into."""
-HV_MAPS = ("horizontal", "vertical")
+TASK_OF = {"segmentation": "semantic"}
+"""Names of ``fine_tuning.task`` that are not the task's own."""
 
 
-class Answer(NamedTuple):
-    """What a response network says of a batch: maps, and vectors of two views, where asked for."""
+@dataclass(frozen=True)
+class Begun(Material):
+    """The networks of student and twin as their task begins, and what pretraining left."""
 
-    maps: Tensor | None = None
-    first: Tensor | None = None
-    second: Tensor | None = None
+    model: TaskModel | None = None
+    twin: TaskModel | None = None
+    pretrained: Pretrained | None = None
 
 
-def pretrain(
-    network: ResponseNetwork,
-    batches: Batches,
-    schedule: Schedule,
-    *,
-    method: Method = "rckd",
-    response: Response = "soft_bce",
-    temperature: float = 2.0,
-    target_outputs: Sequence[str] = (),
-    hv: float = 0.0,
-    contrastive: float = 0.1,
-    contrastive_temperature: float = 0.1,
-) -> Stage:
-    """The first stage: no term of it looks at a label.
+class Rckd(Recipe):
+    """Tiles without labels first, then the task; the twin has the task alone."""
 
-    Args:
-        network: its maps are ``target_outputs``, and then horizontal and vertical if ``hv`` is
-            above 0.
-        batches: crops of tiles with targets; with a second view, for a contrastive term.
-        schedule: steps and learning rate.
-        method: which terms there are.
-        response: soft_bce for maps that do not exclude each other, kl for classes that do.
-        temperature: of kl.
-        target_outputs: names of the teacher's maps; `INSTANCE_MAPS` where it gives instances.
-        hv: weight of the horizontal and vertical maps, which only instances have.
-        contrastive: weight of NT-Xent beside a response; alone, it has weight 1.
-        contrastive_temperature: of NT-Xent.
-    """
-    terms: list[Term] = []
-    weights: dict[str, float] = {}
-    responds, contrasts = method.startswith("rckd"), method.endswith("contrastive")
-    if responds:
-        terms.append(response_term(len(target_outputs), response, temperature))
-        weights["response"] = 1.0
-        if hv:
-            terms.append(hv_term(len(target_outputs)))
-            weights["hv"] = hv
-    if contrasts:
-        terms.append(contrastive_term(contrastive_temperature))
-        weights["contrastive"] = contrastive if responds else 1.0
-    answers, parts = {
-        (True, False): (_respond, {"unet": 1.0}),
-        (False, True): (_contrast, {"unet.encoder": 1.0, "projection": 1.0}),
-        (True, True): (_respond_and_contrast, {"unet": 1.0, "projection": 1.0}),
-    }[responds, contrasts]
-    return Stage(
-        "pretrain",
-        trains=network,
-        batches=batches,
-        terms=tuple(terms),
-        weighting=lambda names: losses.FixedWeighting({name: weights[name] for name in names}),
-        schedule=schedule,
-        answer=answers,
-        parts=parts,
+    name = "rckd"
+    rates: ClassVar[Mapping[str, str]] = {"training": "tuning"}
+
+    def task(self, experiment: config.Experiment) -> ClassTask:
+        """What ``fine_tuning.task`` says."""
+        return task_of(experiment)
+
+    def tiles(
+        self, experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
+    ) -> Dataset | None:
+        """Those of ``pretrain_data``, with every label taken off."""
+        if experiment.pretraining.method == "none":
+            return None
+        return readable_tiles(experiment, dataset, lost, progress)
+
+    def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
+        """The tiles must have the student's channels, and suffice for a batch."""
+        super().check(experiment, dataset, tiles)
+        if tiles is None:
+            return
+        build.check_channels(tiles, experiment.student.sees, "the student")
+        batch = experiment.pretraining.batch_size
+        if "contrastive" in experiment.pretraining.method and len(tiles) < batch:
+            raise InputError(
+                f"pretraining.batch_size {batch}: there are {len(tiles)} tiles only, and a tile "
+                "must not stand against itself in a contrastive term. Choose a smaller batch"
+            )
+
+    def amounts(
+        self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """The labelled training images, and the tiles.
+
+        In a curve these are all labelled images, whatever share keeps its labels, so that all its
+        trainings take equally many steps.
+        """
+        labelled = task_of(experiment).labelled(dataset.split("train"))
+        amounts = {"training": crops_of(labelled, experiment.training.crop)}
+        if tiles is not None:
+            amounts["pretraining"] = crops_of(tiles, experiment.pretraining.crop)
+        return amounts
+
+    def prepare(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        session: Session,
+    ) -> Begun:
+        """Teach and pretrain; the student takes over what that left."""
+        model = initial_model(experiment, dataset)
+        twin, pretrained, store = copy.deepcopy(model), None, None
+        speed: dict[str, float] = {}
+        if tiles is not None:
+            store, speed = teach_tiles(experiment, tiles, session)
+            pretrained = pretrain_encoder(experiment, tiles, store, model, session)
+            take_over(model, pretrained)
+            speed |= {
+                "pretrain_images_per_s": pretrained.fitted.images_per_second,
+                "pretrain_share_waiting_for_data": pretrained.fitted.share_waiting,
+            }
+        return Begun(
+            store=store,
+            asked=() if tiles is None else tiles.records,
+            speed=speed,
+            facts={
+                "pretraining": experiment.pretraining.method,
+                "initialisations": initialisations_of(experiment),
+            },
+            model=model,
+            twin=twin,
+            pretrained=pretrained,
+        )
+
+    def plans(
+        self, experiment: config.Experiment, dataset: Dataset, material: Begun, session: Session
+    ) -> dict[str, Plan]:
+        """The student; and the twin, where pretraining sets it apart."""
+        assert material.model is not None
+        plans = {"student": plan_of(experiment, dataset, material.model, session)}
+        if experiment.twin and material.pretrained is not None:
+            assert material.twin is not None
+            plans["twin"] = plan_of(experiment, dataset, material.twin, session)
+        return plans
+
+    def complete(
+        self,
+        summary: RunSummary,
+        scored: Scored,
+        trained: Mapping[str, Trained],
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Begun,
+        session: Session,
+    ) -> None:
+        """Linear probes of the encoders that are compared."""
+        add_probes(summary, scored, experiment, dataset, material.pretrained, session)
+
+
+def task_of(experiment: config.Experiment) -> ClassTask:
+    """The task that the network is fine-tuned for."""
+    named = experiment.fine_tuning.task
+    return cast(ClassTask, TASKS[TASK_OF.get(named, named)])
+
+
+def initial_model(experiment: config.Experiment, dataset: Dataset) -> TaskModel:
+    """The network of the task with the weights that student and twin both begin with."""
+    task = task_of(experiment)
+    torch.manual_seed(experiment.seed)
+    built = task.build(experiment.student, task.classes(dataset), experiment.fine_tuning.trains)
+    return cast(TaskModel, built)
+
+
+def plan_of(
+    experiment: config.Experiment, dataset: Dataset, model: TaskModel, session: Session
+) -> Plan:
+    """How a network is fine-tuned for the task."""
+    settings, task, sees = experiment.fine_tuning, task_of(experiment), experiment.student.sees
+    classes, scaling = len(task.classes(dataset)), scaling_of(experiment.student)
+    images, held_out = (
+        task.images(dataset, dataset.split(part), sees, scaling) for part in ("train", "val")
     )
+    if isinstance(model, LinearProbe):
+        seen = features_of(model.classifier, images, sees, session.accelerator.device)
+        model.to("cpu").scale_features(torch.from_numpy(seen.table))
+    batches = build.build_batches(
+        images,
+        experiment.training,
+        sees=sees,
+        seed=experiment.seed,
+        rank=session.accelerator.process_index,
+        processes=session.accelerator.num_processes,
+        labelled_share=1.0,
+        stain=settings.stain,
+        colour=settings.colour,
+    )
+    stage = fine_tune(
+        model,
+        batches,
+        build.build_schedule(experiment.training),
+        term=task.term(images, classes, settings),
+        encoder_rate=settings.encoder_rate,
+        head_rate=settings.head_rate,
+        validate=task.validator(held_out, sees, classes),
+        watch=task.watch,
+    )
+    return Plan(model, [stage])
+
+
+def teach_tiles(
+    experiment: config.Experiment, tiles: Dataset, session: Session
+) -> tuple[TargetStore | None, dict[str, float]]:
+    """The teacher's answers for the tiles, which bring no label with them."""
+    if "rckd" not in experiment.pretraining.method:
+        return None, {}
+    _, store, speed = teaching.teach(experiment, tiles, session)
+    return store, speed
+
+
+def readable_tiles(
+    experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
+) -> Dataset:
+    """The tiles to pretrain on; those of a set of their own are looked at as those of data are."""
+    tiles = tiles_of(experiment, dataset)
+    if experiment.pretrain_data.kind == "given":
+        return tiles  # they are images of the data set
+    return readable(tiles, lost, progress=progress)
 
 
 def fine_tune(
@@ -143,109 +271,38 @@ def parts_of(model: TaskModel, encoder_rate: float, head_rate: float) -> dict[st
     return rates
 
 
-def response_term(count: int, response: Response, temperature: float) -> Term:
-    """The first ``count`` maps against the teacher's, where it has spoken."""
+def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
+    """The tiles to pretrain on, with every label taken off.
 
-    def loss(answer: Answer, batch: Batch) -> Tensor | None:
-        valid = _taught(batch)
-        if not losses.anywhere(valid):
-            return None
-        assert answer.maps is not None
-        maps = answer.maps[:, :count]
-        if response == "kl":
-            return losses.temperature_kl(
-                maps, losses.logits_of(batch["target"]), valid, temperature
-            )
-        return losses.response_bce(maps, _targets(batch), valid)
+    Where they come from a set of their own, its validation and test images stay out, and so does
+    every image that the task validates or tests on.
 
-    return Term("response", loss, distils=True)
-
-
-def hv_term(first: int) -> Term:
-    """The two maps from number ``first`` on against those of the teacher's instances.
-
-    They are made of the instances as they lie in the crop, so that they turn with it.
+    Raises:
+        InputError: no tile is left.
     """
-
-    def loss(answer: Answer, batch: Batch) -> Tensor | None:
-        valid = _taught(batch)
-        if not losses.anywhere(valid):
-            return None
-        assert answer.maps is not None
-        instances = batch["target_instances"]
-        nuclei = losses.foreground_of(instances)
-        teacher = losses.hv_maps(instances)
-        return losses.hv_mse(answer.maps[:, first : first + 2], teacher, nuclei, valid)
-
-    return Term("hv", loss, distils=True)
-
-
-def contrastive_term(temperature: float) -> Term:
-    """Two views of one tile are alike (NT-Xent)."""
-
-    def loss(answer: Answer, _batch: Batch) -> Tensor:
-        assert answer.first is not None
-        assert answer.second is not None
-        return losses.nt_xent(answer.first, answer.second, temperature)
-
-    return Term("contrastive", loss, distils=False)
-
-
-def classification_term(
-    class_weights: Sequence[float] | None = None, smoothing: float = 0.0
-) -> Term:
-    """Cross-entropy to the images' classes, rare ones weighted as told, labels smoothed."""
-    weights = None if class_weights is None else torch.tensor(class_weights)
-
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        scale = (torch.ones(logits.shape[1]) if weights is None else weights).to(logits.device)
-        truth = batch["category"]
-        summed = F.cross_entropy(
-            logits.float(), truth, weight=scale, label_smoothing=smoothing, reduction="sum"
+    source = experiment.pretrain_data
+    if source.kind == "given":
+        tiles, records = dataset, list(dataset.split("train"))
+    else:
+        tiles = build.collect(source)
+        held_out = {_place(record) for record in dataset if record.split in ("val", "test")}
+        records = [
+            record
+            for record in tiles
+            if record.split in (None, "train") and _place(record) not in held_out
+        ]
+    if not records:
+        raise InputError(
+            f"data set '{tiles.name}' leaves no tile to pretrain on: all of them are validated or "
+            "tested on. Give pretrain_data.path a folder of other tiles"
         )
-        return summed / losses.average_count(scale[truth])
-
-    return Term("class", loss, distils=False)
-
-
-def region_term() -> Term:
-    """Cross-entropy and Dice of the classes of the pixels; −1 does not count."""
-
-    def loss(logits: Tensor, batch: Batch) -> Tensor | None:
-        valid = batch["valid"] & (batch["label"] >= 0)
-        known = losses.anywhere(valid)
-        return losses.region_loss(logits, batch["label"], valid) if known else None
-
-    return Term("regions", loss, distils=False)
+    bare = [replace(record.without_labels(), split="train") for record in records]
+    tiles = replace(tiles, records=tuple(bare), classes=())
+    return tiles.seen_as(experiment.student.sees)
 
 
-def _respond(network: nn.Module, batch: Batch) -> Answer:
-    assert isinstance(network, ResponseNetwork)
-    return Answer(maps=network.respond(batch["image"]))
-
-
-def _contrast(network: nn.Module, batch: Batch) -> Answer:
-    assert isinstance(network, ResponseNetwork)
-    first, second = network.project(batch["image"]), network.project(batch["second_image"])
-    return Answer(first=first, second=second)
-
-
-def _respond_and_contrast(network: nn.Module, batch: Batch) -> Answer:
-    assert isinstance(network, ResponseNetwork)
-    maps, first = network(batch["image"])
-    return Answer(maps, first, network.project(batch["second_image"]))
-
-
-def _taught(batch: Batch) -> Tensor:
-    taught = batch["valid"] & batch["has_target"][:, None, None]
-    if "target_instances" in batch:
-        taught = taught & (batch["target_instances"] >= 0)
-    return taught
-
-
-def _targets(batch: Batch) -> Tensor:
-    """The teacher's maps (B, K, H, W)."""
-    if "target_instances" not in batch:
-        return batch["target"]
-    maps = maps_of(batch["target_instances"])
-    return torch.stack([maps[name] for name in INSTANCE_MAPS], 1)
+def _place(record: Record) -> Hashable:
+    """Where the pixels lie, however the path to them is spelt and whatever they are called."""
+    path = getattr(record.image, "path", None)
+    region = getattr(record.image, "region", None)
+    return record.image if path is None else (Path(path).resolve(), region)

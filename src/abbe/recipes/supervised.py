@@ -5,10 +5,64 @@ from typing import Literal
 
 from torch import nn
 
-from abbe import losses
+from abbe import config, losses
+from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
-from abbe.recipes.cmkd import boundary_term, supervised_term
+from abbe.errors import InputError
+from abbe.recipes import unets
+from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.recipes.terms import boundary_term, supervised_term
+from abbe.registry import TASKS
+from abbe.runs import build
+from abbe.runs.schedules import Amount, crops_of
+from abbe.runs.session import Session
+from abbe.tasks.task import Task
 from abbe.training.stage import Metrics, Schedule, Stage
+
+
+class Supervised(Recipe):
+    """Labels alone; there is no teacher and no twin."""
+
+    name = "supervised"
+    evaluates_teacher = True
+
+    def task(self, experiment: config.Experiment) -> Task:
+        """Objects."""
+        return TASKS["instances"]
+
+    def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
+        """Labelled training images are needed, too."""
+        super().check(experiment, dataset, tiles)
+        if not len(dataset.split("train").labelled):
+            raise InputError(
+                f"data set '{dataset.name}' has no labelled training image, which recipe "
+                "'supervised' needs: check the names in the label folder, or data.labelled"
+            )
+
+    def amounts(
+        self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """The labelled training images."""
+        return {"training": crops_of(dataset.split("train").labelled, experiment.training.crop)}
+
+    def plans(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Material,
+        session: Session,
+    ) -> dict[str, Plan]:
+        """One network in one stage."""
+        images = unets.read_training(experiment, dataset, session)
+        images = [image for image in images if image.label is not None]
+        network = unets.build_unet(experiment)
+        stages = supervised(
+            network,
+            unets.crops(experiment, images, session),
+            build.build_schedule(experiment.training),
+            **unets.common(experiment, unets.read_held_out(experiment, dataset)),
+        )
+        return {"student": Plan(network, stages)}
 
 
 def supervised(

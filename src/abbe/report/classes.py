@@ -1,15 +1,14 @@
 """What the page says of a classification class by class, from ``summary.json`` and the scores."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from abbe import scoring
 from abbe.report.numbers import decimal
 from abbe.report.run_folder import Run
-
-_FEW_TESTS = 10  # of a class; 'abbe data check' warns of such a class, too
+from abbe.summary import Model, RunSummary
 
 
 class ClassRow(NamedTuple):
@@ -44,7 +43,7 @@ class SplitRow(NamedTuple):
     counts: tuple[int, ...]
 
 
-def class_rows(summary: Mapping[str, Any]) -> list[ClassRow]:
+def class_rows(summary: RunSummary) -> list[ClassRow]:
     """Precision, recall and F1 of the student by class; empty where no confusion was recorded."""
     table = _confusion(summary)
     if table is None:
@@ -53,13 +52,13 @@ def class_rows(summary: Mapping[str, Any]) -> list[ClassRow]:
     return [
         ClassRow(name, tested, *(decimal(value) for value in values))
         for name, tested, *values in zip(
-            summary["classes"], table.sum(1).tolist(), *(each.tolist() for each in scores),
+            summary.classes, table.sum(1).tolist(), *(each.tolist() for each in scores),
             strict=True,
         )
     ]  # fmt: skip
 
 
-def confusion_rows(summary: Mapping[str, Any]) -> list[ConfusionRow]:
+def confusion_rows(summary: RunSummary) -> list[ConfusionRow]:
     """The student's confusion matrix, a row each true class; empty where none was recorded."""
     table = _confusion(summary)
     if table is None:
@@ -73,45 +72,20 @@ def confusion_rows(summary: Mapping[str, Any]) -> list[ConfusionRow]:
                 for column in range(len(table))
             ),
         )
-        for row, name in enumerate(summary["classes"])
+        for row, name in enumerate(summary.classes)
     ]
 
 
-def splits_of(summary: Mapping[str, Any]) -> list[str]:
+def splits_of(summary: RunSummary) -> list[str]:
     """The splits whose classes were counted and that have any image."""
     return [name for name, counts in _counts(summary).items() if any(counts.values())]
 
 
-def split_rows(summary: Mapping[str, Any]) -> list[SplitRow]:
+def split_rows(summary: RunSummary) -> list[SplitRow]:
     """How many labelled images of each class there are, by split."""
     counts, splits = _counts(summary), splits_of(summary)
     names = dict.fromkeys(name for split in splits for name in counts[split])
     return [SplitRow(name, tuple(counts[split][name] for split in splits)) for name in names]
-
-
-def class_caveats(summary: Mapping[str, Any]) -> list[str]:
-    """What the numbers of test images by class forbid to conclude."""
-    tested = _counts(summary).get("test") or {}
-    present = [name for name, count in tested.items() if count]
-    absent = [name for name, count in tested.items() if not count]
-    few = [f"{name} ({tested[name]})" for name in present if tested[name] < _FEW_TESTS]
-    found = []
-    if len(present) == 1:
-        found.append(
-            f"All test images are of the class {present[0]}: balanced accuracy and AUROC are not "
-            "defined, and accuracy is the recall of this class alone. A model that always answers "
-            "it would seem perfect."
-        )
-    elif absent:
-        found.append(
-            f"No test image is of {', '.join(absent)}: nothing here says how well that is told."
-        )
-    if few:
-        found.append(
-            f"Fewer than {_FEW_TESTS} test images of {', '.join(few)}: a single image "
-            "moves the recall of such a class by a tenth or more."
-        )
-    return found
 
 
 def agreement(run: Run) -> str:
@@ -120,8 +94,6 @@ def agreement(run: Run) -> str:
     Only a classification has this: an image's answer is right or wrong, which leaves nothing to
     plot image by image.
     """
-    if run.summary.get("task") != "classification":
-        return ""
     right = run.scores.get("accuracy", {})
     student, twin = right.get("student", {}), right.get("twin", {})
     if not student:
@@ -144,10 +116,10 @@ def _right(answers: Mapping[str, float]) -> int:
     return sum(value == 1 for value in answers.values())
 
 
-def _confusion(summary: Mapping[str, Any]) -> np.ndarray | None:
-    table = ((summary.get("models") or {}).get("student") or {}).get("confusion")
+def _confusion(summary: RunSummary) -> np.ndarray | None:
+    table = summary.models.get("student", Model()).confusion
     return np.array(table) if table else None
 
 
-def _counts(summary: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
-    return (summary.get("data") or {}).get("class_counts") or {}
+def _counts(summary: RunSummary) -> Mapping[str, Mapping[str, int]]:
+    return summary.data.class_counts or {}

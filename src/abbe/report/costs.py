@@ -1,11 +1,11 @@
 """What each model costs: parameters, MACs and time, and how much smaller the student is."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from abbe.report.numbers import is_number, quantity, significant
-from abbe.report.tables import Summary, models_of
+from abbe.report.numbers import quantity, significant
+from abbe.report.tables import models_of
+from abbe.summary import Model, RunSummary
 
 
 class CostRow(NamedTuple):
@@ -17,41 +17,27 @@ class CostRow(NamedTuple):
     macs: str
     encoder_macs: str
     milliseconds: str
-    parts: str
 
 
-def cost_rows(summary: Summary) -> list[CostRow]:
+def cost_rows(summary: RunSummary) -> list[CostRow]:
     """Size and speed of every model."""
-    rows, side = [], _macs_side(summary)
-    for name in models_of(summary):
-        model = summary["models"][name]
-        total, parts = milliseconds_of(model)
-        rows.append(
-            CostRow(
-                name,
-                quantity(model.get("parameters")),
-                quantity(model.get("encoder_parameters")),
-                _macs(model, "macs", side),
-                _macs(model, "encoder_macs", side),
-                significant(total),
-                " + ".join(f"{part} {significant(value)}" for part, value in parts.items()),
-            )
+    side = _macs_side(summary)
+    return [
+        CostRow(
+            name,
+            quantity(model.parameters),
+            quantity(model.encoder_parameters),
+            _macs(model.macs, model.macs_image_size, side),
+            _macs(model.encoder_macs, model.macs_image_size, side),
+            significant(model.ms_per_image),
         )
-    return rows
+        for name, model in ((name, summary.models[name]) for name in models_of(summary))
+    ]
 
 
-def milliseconds_of(model: Mapping[str, Any]) -> tuple[float | None, Mapping[str, float]]:
-    """Milliseconds an image, and its parts where the run measured them apart."""
-    value = model.get("ms_per_image")
-    if isinstance(value, Mapping):
-        parts = {str(part): share for part, share in value.items() if is_number(share)}
-        return (sum(parts.values()) if parts else None), parts
-    return (value if is_number(value) else None), {}
-
-
-def times(teacher: Any, student: Any, less: str, more: str, alike: str) -> str:
+def times(teacher: float | None, student: float | None, less: str, more: str, alike: str) -> str:
     """``11 × smaller than the teacher``, or nothing where either is unknown."""
-    if not (is_number(teacher) and is_number(student) and teacher > 0 and student > 0):
+    if not teacher or not student:
         return ""
     ratio, word = (teacher / student, less) if teacher >= student else (student / teacher, more)
     if ratio < 1.05:
@@ -59,47 +45,43 @@ def times(teacher: Any, student: Any, less: str, more: str, alike: str) -> str:
     return f"{significant(round(ratio, 1))} × {word} than the teacher"
 
 
-def compression(summary: Summary) -> str:
+def compression(summary: RunSummary) -> str:
     """``4.7 M instead of 10.1 M parameters, 6 × faster``, or as much of it as is known."""
-    models = summary.get("models") or {}
-    student, teacher = models.get("student") or {}, models.get("teacher") or {}
-    small, large = student.get("parameters"), teacher.get("parameters")
+    student, teacher = (summary.models.get(name, Model()) for name in ("student", "teacher"))
     found = []
-    if is_number(small) and is_number(large):
-        found.append(f"{quantity(small)} instead of {quantity(large)} parameters")
-    quick, slow = milliseconds_of(student)[0], milliseconds_of(teacher)[0]
+    if student.parameters and teacher.parameters:
+        found.append(
+            f"{quantity(student.parameters)} instead of {quantity(teacher.parameters)} parameters"
+        )
+    quick, slow = student.ms_per_image, teacher.ms_per_image
     if quick and slow and max(quick, slow) / min(quick, slow) >= 1.05:
         word = "faster" if slow > quick else "slower"
         found.append(f"{significant(round(max(quick, slow) / min(quick, slow), 1))} × {word}")
     return ", ".join(found)
 
 
-def macs_of(summary: Summary) -> str:
+def macs_of(summary: RunSummary) -> str:
     """Of an image of which size, for the head of the column."""
     side = _macs_side(summary)
     return f" (one of {side} px)" if side else ""
 
 
-def _macs_side(summary: Summary) -> int | None:
+def _macs_side(summary: RunSummary) -> int | None:
     """The side of the image, px, that most models' MACs were counted for."""
-    sides = Counter(
-        model["macs_image_size"]
-        for model in (summary.get("models") or {}).values()
-        if is_number(model.get("macs_image_size"))
-    )
+    sides = Counter(model.macs_image_size for model in summary.models.values())
+    del sides[None]
     return sides.most_common(1)[0][0] if sides else None
 
 
-def _macs(model: Mapping[str, Any], key: str, common: int | None) -> str:
+def _macs(count: int | None, side: int | None, common: int | None) -> str:
     """MACs, and beside them the side of the image where it is not the ``common`` one."""
-    text, side = quantity(model.get(key)), model.get("macs_image_size")
-    own = is_number(model.get(key)) and is_number(side) and side != common
-    return f"{text} ({side} px)" if own else text
+    own = count is not None and side is not None and side != common
+    return f"{quantity(count)} ({side} px)" if own else quantity(count)
 
 
-def timed_of(summary: Summary) -> str:
+def timed_of(summary: RunSummary) -> str:
     """``(1024 × 768 px)``: the image that was timed, for the head of the column."""
-    size = (summary.get("timing") or {}).get("image_size")
+    size = summary.timing.image_size if summary.timing else None
     return f" ({size[0]} × {size[1]} px)" if size else ""
 
 
@@ -107,28 +89,27 @@ def _counted(runs: int) -> str:
     return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
-def timing_note(summary: Summary) -> str:
+def timing_note(summary: RunSummary) -> str:
     """How times were taken, and whether the machine had other work meanwhile."""
-    timing = summary.get("timing") or {}
-    if not timing:
+    timing = summary.timing
+    if timing is None:
         return ""
-    fewer = timing.get("runs") or {}
-    besides = ", ".join(f"{name} {_counted(count)}" for name, count in fewer.items())
-    text = f"Times are medians of {_counted(timing['repeats'])}"
+    besides = ", ".join(f"{name} {_counted(count)}" for name, count in timing.runs.items())
+    text = f"Times are medians of {_counted(timing.repeats)}"
     text += f" ({besides}), the models in turn." if besides else ", the models in turn."
-    if timing.get("whole_answers"):
+    if timing.whole_answers:
         text += (
             " Each is from the pixels in memory to the answer: channels chosen and scaled, the "
             "network, its tiles joined, and whatever else a teacher does to find objects."
         )
-    if reason := timing.get("teacher_not_timed"):
-        text += f" The teacher was not timed: {reason}."
-    if precision := timing.get("precision"):
-        said = ", ".join(f"{name} in {each}" for name, each in precision.items())
+    if timing.teacher_not_timed:
+        text += f" The teacher was not timed: {timing.teacher_not_timed}."
+    if timing.precision:
+        said = ", ".join(f"{name} in {each}" for name, each in timing.precision.items())
         text += f" They did not compute alike: {said}."
-    if timing.get("busy"):
+    if timing.busy and timing.load is not None:
         text += (
-            f" They were measured on a busy machine (load {timing['load']:.1f} on "
-            f"{timing['cores']} cores): take their ratio, not their size."
+            f" They were measured on a busy machine (load {timing.load:.1f} on "
+            f"{timing.cores} cores): take their ratio, not their size."
         )
     return text

@@ -10,11 +10,20 @@ from markupsafe import Markup
 from abbe import __version__
 from abbe.report import curve_words, words
 from abbe.report.colours import colours_of
-from abbe.report.facts import MACHINE_NAMES, TEACHER_NAMES, Fact, data_facts, duration, facts_of
+from abbe.report.facts import (
+    MACHINE_NAMES,
+    TEACHER_NAMES,
+    Fact,
+    data_facts,
+    duration,
+    facts_of,
+    sees_facts,
+)
 from abbe.report.label_curves import label_curves, lines_of, save_label_curves
 from abbe.report.numbers import bounds_of, decimal, interval, p_value, significant
 from abbe.report.tables import full_name, higher_is_better, is_fraction, verdict_of
 from abbe.report.templates import render
+from abbe.summary import CurveBlock, CurveSummary, Differences, Gain, Level, Score
 
 
 class Cell(NamedTuple):
@@ -51,38 +60,38 @@ class MetricPart(NamedTuple):
     probes: Block | None
 
 
-def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
+def render_curve_page(folder: Path, summary: CurveSummary) -> str:
     """The whole report as one HTML text that needs no other file and no network."""
-    metric = summary["metric"]
-    others = [name for name in summary["metric_names"] if name != metric]
+    metric = summary.metric
+    others = [name for name in summary.metric_names if name != metric]
     environment = _read(folder / "environment.json")
     config = folder / "config.yaml"
     return render(
         "curve.html",
-        title=summary["title"],
-        recipe=summary["recipe"],
-        task=f"{summary['task']}, {summary['architecture']}",
+        title=summary.title,
+        recipe=summary.recipe,
+        task_title=f"{summary.task_title}, {summary.architecture}",
         started=str(environment.get("started") or "")[:10],
-        version=summary.get("abbe") or __version__,
+        version=summary.abbe or __version__,
         headline=curve_words.headline(summary),
         banners=words.banners(summary),
         cover=curve_words.what_intervals_cover(summary),
         caveats=curve_words.caveats(summary),
-        compared=summary["compared"],
-        compared_as=summary["compared_as"],
-        reference=summary["reference"],
-        against=[name for name in summary["compared"] if name in summary["differences"]],
-        colours=colours_of(summary["compared"]),
-        teacher_scored=metric in (summary.get("teacher_scores") or {}),
+        compared=summary.compared,
+        compared_as=summary.compared_as,
+        reference=summary.reference,
+        against=[name for name in summary.compared if name in summary.differences],
+        colours=colours_of(summary.compared),
+        teacher_scored=metric in summary.teacher_scores,
         main=_part(summary, metric, wide=True),
         parts=[_part(summary, name, wide=False) for name in others],
-        levels=len(summary["levels"]),
-        seeds=", ".join(map(str, summary["seeds"])),
-        data=data_facts(_data(summary["data"])),
-        sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
+        levels=len(summary.levels),
+        seeds=", ".join(map(str, summary.seeds)),
+        data=data_facts(summary.data),
+        sees=sees_facts(summary),
         beginnings=_beginnings(summary),
-        teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
-        targets=summary.get("targets"),
+        teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
+        targets=summary.targets,
         times=_times(summary),
         machine=facts_of(
             {key: value for key, value in environment.items() if key != "command"},
@@ -94,23 +103,23 @@ def render_curve_page(folder: Path, summary: Mapping[str, Any]) -> str:
     )
 
 
-def save_pictures(folder: Path, summary: Mapping[str, Any]) -> None:
+def save_pictures(folder: Path, summary: CurveSummary) -> None:
     """Write curve.png and curve.svg: the main metric, linear probes beside it, and a legend."""
-    metric, probes = summary["metric"], summary.get("linear_probe")
+    metric, probes = summary.metric, summary.linear_probe
     for name in ("curve.png", "curve.svg"):
         save_label_curves(
             folder / name,
-            lines_of(summary, metric),
-            colours_of(summary["compared"]),
-            probes=probes and lines_of({**summary, **probes}, metric),
-            title=summary["title"],
+            lines_of(summary, summary, metric),
+            colours_of(summary.compared),
+            probes=probes and lines_of(summary, probes, metric),
+            title=summary.title,
             score=full_name(summary, metric),
             teacher=_teacher_score(summary, metric),
         )
 
 
-def _part(summary: Mapping[str, Any], metric: str, *, wide: bool) -> MetricPart:
-    probes = summary.get("linear_probe")
+def _part(summary: CurveSummary, metric: str, *, wide: bool) -> MetricPart:
+    probes = summary.linear_probe
     return MetricPart(
         full_name(summary, metric),
         {True: "↑", False: "↓", None: ""}[higher_is_better(metric)],
@@ -120,78 +129,73 @@ def _part(summary: Mapping[str, Any], metric: str, *, wide: bool) -> MetricPart:
 
 
 def _block(
-    summary: Mapping[str, Any], found: Mapping[str, Any], metric: str, whose: str, *, wide: bool
+    summary: CurveSummary, found: CurveBlock, metric: str, whose: str, *, wide: bool
 ) -> Block:
     """``found`` has the scores and differences: the summary, or its part about linear probes."""
     return Block(
         label_curves(
-            lines_of({**summary, **found}, metric),
-            colours_of(summary["compared"]),
+            lines_of(summary, found, metric),
+            colours_of(summary.compared),
             label=f"{full_name(summary, metric)}{whose} over labelled training images",
             wide=wide,
             teacher=None if whose else _teacher_score(summary, metric),
         ),
         [
             Row(*_names_of(level), tuple(
-                _score(metric, found["scores"][arm][number]["metrics"][metric])
-                for arm in summary["compared"]
+                _score(metric, found.scores[arm][number].metrics[metric])
+                for arm in summary.compared
             ))
-            for number, level in enumerate(summary["levels"])
+            for number, level in enumerate(summary.levels)
         ],
-        _differences(summary, found["differences"], metric),
+        _differences(summary, found.differences, metric),
     )  # fmt: skip
 
 
-def _differences(summary: Mapping[str, Any], found: Mapping[str, Any], metric: str) -> list[Row]:
+def _differences(summary: CurveSummary, found: Mapping[str, Differences], metric: str) -> list[Row]:
     """One row a share, then their mean over all."""
     if not found:
         return []
     rows = [
         Row(*_names_of(level), tuple(
-            _difference(summary, metric, each["levels"][number]["metrics"][metric])
+            _difference(summary, metric, each.levels[number].metrics[metric])
             for each in found.values()
         ))
-        for number, level in enumerate(summary["levels"])
+        for number, level in enumerate(summary.levels)
     ]  # fmt: skip
     if len(rows) > 1:
-        cells = tuple(_difference(summary, metric, each["all"][metric]) for each in found.values())
+        cells = tuple(_difference(summary, metric, each.all[metric]) for each in found.values())
         rows.append(Row("mean over all", "", cells))
     return rows
 
 
-def _names_of(level: Mapping[str, Any]) -> tuple[str, str]:
-    return str(level["labelled"]), f"{100 * level['fraction']:g} %"
+def _names_of(level: Level) -> tuple[str, str]:
+    return str(level.labelled), f"{100 * level.fraction:g} %"
 
 
-def _score(metric: str, value: Mapping[str, Any]) -> Cell:
+def _score(metric: str, value: Score) -> Cell:
     digits = 3 if is_fraction(metric) else 2
-    return Cell(decimal(value["mean"], digits), interval(bounds_of(value), digits))
+    return Cell(decimal(value.mean, digits), interval(bounds_of(value.ci95), digits))
 
 
-def _difference(summary: Mapping[str, Any], metric: str, value: Mapping[str, Any]) -> Cell:
+def _difference(summary: CurveSummary, metric: str, value: Gain) -> Cell:
     digits = 3 if is_fraction(metric) else 2
-    bounds = bounds_of(value)
+    bounds = bounds_of(value.ci95)
     return Cell(
-        decimal(value["mean"], digits, signed=True),
+        decimal(value.mean, digits, signed=True),
         interval(bounds, digits),
-        p_value(value["p"]),
+        p_value(value.p),
         verdict_of(summary, metric, value),
     )
 
 
-def _teacher_score(summary: Mapping[str, Any], metric: str) -> float | None:
-    found = (summary.get("teacher_scores") or {}).get(metric)
-    return found["mean"] if found else None
+def _teacher_score(summary: CurveSummary, metric: str) -> float | None:
+    found = summary.teacher_scores.get(metric)
+    return found.mean if found else None
 
 
-def _data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a curve, the images without labels are those that never had any."""
-    return {key: value for key, value in data.items() if key != "train_unlabelled" or value}
-
-
-def _beginnings(summary: Mapping[str, Any]) -> list[Fact]:
+def _beginnings(summary: CurveSummary) -> list[Fact]:
     """What each initialisation is, in words."""
-    given = summary["encoder_weights"]
+    given = summary.encoder_weights
     meanings = {
         "random": "random weights",
         "given": f"the weights that were given ({given}), without pretraining",
@@ -201,22 +205,21 @@ def _beginnings(summary: Mapping[str, Any]) -> list[Fact]:
         "student": "learns from labels and from the teacher",
         "twin": "learns from the same labels alone",
     }
-    return [Fact(name, meanings[name]) for name in summary["compared"]]
+    return [Fact(name, meanings[name]) for name in summary.compared]
 
 
-def _times(summary: Mapping[str, Any]) -> list[Fact]:
+def _times(summary: CurveSummary) -> list[Fact]:
     """How long everything took, validation and scoring left out."""
     facts = [
-        Fact(f"Trainings of {name}", duration(seconds))
-        for name, seconds in summary["seconds"].items()
+        Fact(f"Trainings of {name}", duration(seconds)) for name, seconds in summary.seconds.items()
     ]
-    for name, each in (summary.get("pretraining") or {}).items():
-        speed = significant(each["images_per_second"])
+    for name, each in summary.pretraining.items():
+        speed = significant(each.images_per_second)
         facts.append(
             Fact(
                 f"Pretraining {name}",
-                f"{duration(each['seconds'])}: {each['steps']} steps, {speed} images a second, "
-                f"{each['tiles']} tiles",
+                f"{duration(each.seconds)}: {each.steps} steps, {speed} images a second, "
+                f"{each.tiles} tiles",
             )
         )
     return facts

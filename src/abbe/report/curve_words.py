@@ -1,37 +1,35 @@
 """The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from abbe.report.numbers import bounds_of, decimal, interval, is_number
-from abbe.report.tables import full_name, is_fraction, smallest_gain, verdict_of
+from abbe.caveats import targets_caveats
+from abbe.report.numbers import bounds_of, decimal, interval
+from abbe.report.tables import full_name, is_fraction, verdict_of
 from abbe.report.words import short_name
+from abbe.summary import CurveSummary, Gain
 
-Summary = Mapping[str, Any]
 _FEW_IMAGES = 100
 _FEW_SEEDS = 5
 _FEW_GROUPS = 20
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: CurveSummary) -> str:
     """What the curve shows, over all shares of the labels and at the smallest."""
-    metric, reference = summary["metric"], summary["reference"]
+    metric, reference = summary.metric, summary.reference
     name = main_arm(summary)
     if name is None:
         return (
             f"{full_name(summary, metric)} of {reference} over the number of labelled images; "
             "nothing stands beside it to compare with."
         )
-    found = summary["differences"][name]
-    whole = found["all"][metric]
-    where = " on simulated images" if (summary.get("data") or {}).get("simulated") else ""
-    shares = len(summary["levels"])
+    found = summary.differences[name]
+    whole = found.all[metric]
+    where = " on simulated images" if summary.data.simulated else ""
+    shares = len(summary.levels)
     over = f"Over all {shares} shares of the labels" if shares > 1 else "At this share of labels"
     verdict = verdict_of(summary, metric, whole)
     if verdict == "negligible":
         start = (
             f"{over}{where}, no difference that matters between {name} and {reference} (less than "
-            f"{100 * smallest_gain(summary):g} points): {points(summary, whole)}"
+            f"{100 * summary.smallest_gain:g} points): {points(summary, whole)}"
         )
     elif verdict == "unclear":
         start = (
@@ -42,42 +40,39 @@ def headline(summary: Summary) -> str:
         start = f"{over}{where}, {name} scored {points(summary, whole)} against {reference}"
     if shares == 1:
         return f"{start}."
-    first = found["levels"][0]
-    least = first["metrics"][metric]
-    count = first["labelled"]
+    first = found.levels[0]
+    least, count = first.metrics[metric], first.labelled
     images = "1 labelled image" if count == 1 else f"{count} labelled images"
-    small = f"{points(summary, least)}" if is_number(least["mean"]) else "undefined"
+    small = f"{points(summary, least)}" if least.mean is not None else "undefined"
     return f"{start}. With {images} the difference is {small}."
 
 
-def main_arm(summary: Summary) -> str | None:
+def main_arm(summary: CurveSummary) -> str | None:
     """What the headline is about: the student, or the initialisation that RCKD proposes."""
-    differences = summary["differences"]
     preferred = ("student", "rckd", "rckd+contrastive", "contrastive", "given")
-    return next((name for name in preferred if name in differences), None)
+    return next((name for name in preferred if name in summary.differences), None)
 
 
-def points(summary: Summary, difference: Mapping[str, Any]) -> str:
+def points(summary: CurveSummary, difference: Gain) -> str:
     """``+3.2 points of balanced accuracy [1.1, 5.0]``."""
-    metric = summary["metric"]
+    metric, mean = summary.metric, difference.mean
     scale, digits = (100, 1) if is_fraction(metric) else (1, 2)
-    mean = difference["mean"]
-    amount = decimal(scale * mean if is_number(mean) else None, digits, signed=True)
+    amount = decimal(None if mean is None else scale * mean, digits, signed=True)
     unit = "points of " if is_fraction(metric) else "px of "
-    bounds = interval(bounds_of(difference), digits, scale=scale)
+    bounds = interval(bounds_of(difference.ci95), digits, scale=scale)
     return f"{amount} {unit}{short_name(summary, metric)} {bounds}".strip()
 
 
-def what_intervals_cover(summary: Summary) -> str:
+def what_intervals_cover(summary: CurveSummary) -> str:
     """Exactly what was drawn again, and what was not."""
-    seeds, tests = len(summary["seeds"]), summary["data"]["test"]
+    seeds, tests = len(summary.seeds), summary.data.test
     drawn = (
         f"whole groups of test images (patients, slides) are drawn again ({_groups(summary)}"
-        if summary["grouped"]
+        if summary.grouped
         else "the test images are drawn again ("
     )
     text = (
-        f"95 % intervals are percentiles of {summary['resamples']:,} bootstrap resamples. In each, "
+        f"95 % intervals are percentiles of {summary.resamples:,} bootstrap resamples. In each, "
         f"{drawn}{tests} images), the same for every training"
     )
     if seeds > 1:
@@ -92,29 +87,29 @@ def what_intervals_cover(summary: Summary) -> str:
             ". There is one seed only: which labels were kept, how new layers began and the "
             "batches are not covered. Differences are paired by test image."
         )
-    if summary.get("pretraining"):
+    if summary.pretraining:
         text += (
             " Pretraining was done anew for each seed, and its luck is covered alike."
-            if summary.get("pretrain_per_seed")
+            if summary.pretrain_per_seed
             else " Each initialisation was pretrained once for all seeds: the luck of pretraining "
             "is not covered."
         )
     return f"{text} The division into training, validation and test images is not covered either."
 
 
-def _groups(summary: Summary) -> str:
-    count = summary.get("test_groups")
+def _groups(summary: CurveSummary) -> str:
+    count = summary.test_groups
     return f"{count} groups, " if count else ""
 
 
-def caveats(summary: Summary) -> list[str]:
+def caveats(summary: CurveSummary) -> list[str]:
     """What a careful reader should hold against the curve."""
-    data, seeds = summary["data"], len(summary["seeds"])
+    data, seeds = summary.data, len(summary.seeds)
     found = []
-    if summary["finished"] < summary["planned"]:
+    if summary.finished < summary.planned:
         found.append(
-            f"Unfinished: {summary['finished']} of {summary['planned']} trainings are done. Shown "
-            f"are the seeds of which all are: {', '.join(map(str, summary['seeds']))}."
+            f"Unfinished: {summary.finished} of {summary.planned} trainings are done. Shown "
+            f"are the seeds of which all are: {', '.join(map(str, summary.seeds))}."
         )
     if seeds < _FEW_SEEDS:
         found.append(
@@ -122,42 +117,38 @@ def caveats(summary: Summary) -> list[str]:
             "labelled can matter more than how the network began, and intervals from so few are "
             "rather too narrow. Look at the seeds' own marks."
         )
-    groups = summary.get("test_groups")
-    if summary["grouped"] and groups and groups < _FEW_GROUPS:
+    groups = summary.test_groups
+    if summary.grouped and groups and groups < _FEW_GROUPS:
         found.append(
             f"The test images come from {groups} groups only: an interval from so few is itself "
             "uncertain, and rather too narrow."
         )
-    if data["test"] < _FEW_IMAGES:
+    if data.test is not None and data.test < _FEW_IMAGES:
         found.append(
-            f"{data['test']} test images are few: look at the intervals, and take them as rough."
+            f"{data.test} test images are few: look at the intervals, and take them as rough."
         )
-    if data.get("validation"):
+    if data.validation:
         found.append(
-            f"All {data['validation']} validation images keep their labels at every share: they "
+            f"All {data.validation} validation images keep their labels at every share: they "
             "choose the best weights, so the labels needed are more than the axis says."
         )
     else:
         found.append("There are no labelled validation images: the last weights were taken.")
     found.append(
-        f"Every training takes up to {summary['steps']} steps, however few its labels: a schedule "
+        f"Every training takes up to {summary.steps} steps, however few its labels: a schedule "
         "chosen for one share may not be the best for another."
     )
-    if len(summary["levels"]) > 1 and summary["differences"]:
+    if len(summary.levels) > 1 and summary.differences:
         found.append(
             "Each share, metric and initialisation has its own interval, uncorrected for their "
             "number: the mean over all shares of the metric you chose beforehand is one test."
         )
-    for level in summary["levels"]:
-        if level["merged"]:
-            shares = ", ".join(f"{100 * each:g} %" for each in level["merged"])
+    for level in summary.levels:
+        if level.merged:
+            shares = ", ".join(f"{100 * each:g} %" for each in level.merged)
             found.append(
-                f"{shares}: keeps the same {level['labelled']} images as "
-                f"{100 * level['fraction']:g} %, so it was not trained again."
+                f"{shares}: keeps the same {level.labelled} images as "
+                f"{100 * level.fraction:g} %, so it was not trained again."
             )
-    if (summary.get("targets") or {}).get("empty"):
-        empty = summary["targets"]["empty"]
-        found.append(f"The teacher found nothing in {empty} image{'s' * (empty > 1)}.")
-    found += [str(warning) for warning in summary.get("warnings") or ()]
-    found += [str(note) for note in (summary.get("teacher") or {}).get("notes") or ()]
-    return found
+    found += [*targets_caveats(summary), *summary.warnings]
+    return found + (summary.teacher.notes if summary.teacher else [])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from abbe.report.numbers import is_number
+from abbe.summary import Data, Stage, Summary
 
 MOST_IDS = 5
 """Images that are named beside a note."""
@@ -14,7 +15,6 @@ DATA_NAMES = {
     "train_labelled": "Training images with labels",
     "train_unlabelled": "Training images without labels",
     "validation": "Validation images",
-    "val": "Validation images",
     "test": "Test images",
     "test_groups": "Groups of test images",
     "licence": "Licence of the data set",
@@ -51,11 +51,10 @@ class Fact(NamedTuple):
     value: str
 
 
-def data_facts(data: Mapping[str, Any]) -> list[Fact]:
+def data_facts(data: Data) -> list[Fact]:
     """Everything about the data set but its labels by class, which have a table of their own."""
-    values = {key: value for key, value in data.items() if key != "class_counts"}
-    notes = values.get("image_notes") or {}
-    values["image_notes"] = [_noted(note, ids) for note, ids in notes.items()]
+    values = data.model_dump(exclude={"class_counts"}, exclude_unset=True)
+    values["image_notes"] = [_noted(note, ids) for note, ids in data.image_notes.items()]
     return facts_of(values, DATA_NAMES, others=True)
 
 
@@ -63,6 +62,12 @@ def _noted(note: str, ids: Sequence[str]) -> str:
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
     count = f"{len(ids)} image{'s' if len(ids) > 1 else ''}"
     return f"{count} ({', '.join(ids[:MOST_IDS])}{more}): {note.rstrip('.')}"
+
+
+def sees_facts(summary: Summary) -> list[Fact]:
+    """The channels that teacher and student see."""
+    seen = {"Teacher sees": summary.teacher_sees, "Student sees": summary.student_sees}
+    return [Fact(name, ", ".join(channels)) for name, channels in seen.items() if channels]
 
 
 def facts_of(
@@ -89,22 +94,17 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def schedule_sentence(stage: Mapping[str, Any]) -> str:
-    """``1875 steps of 16, 30 passes over 250 images (1000 crops); learning rate 0.0001``.
-
-    Args:
-        stage: of a run's ``schedule.json`` or of ``schedule`` in its summary.
-    """
-    images, samples = stage["images"], stage["samples"]
-    data = f"{images} image{'s' * (images != 1)}"
-    if samples != images:
-        data += f" ({samples} crops)"
-    chosen = f" (of {stage['architecture']})" if stage["asked"]["learning_rate"] == "auto" else ""
-    asked = stage["asked"]["passes"]
-    least = asked is not None and stage["steps"] == stage["asked"]["minimum_steps"]
-    length = f"{stage['steps']} steps of {stage['batch_size']}{' (the least)' * least}"
-    rate = f"learning rate {stage['learning_rate']:g}{chosen}"
-    return f"{length}, {stage['passes']:.3g} passes over {data}; {rate}"
+def schedule_sentence(stage: Stage) -> str:
+    """``1875 steps of 16, 30 passes over 250 images (1000 crops); learning rate 0.0001``."""
+    asked = stage.asked
+    data = f"{stage.images} image{'s' * (stage.images != 1)}"
+    if stage.samples != stage.images:
+        data += f" ({stage.samples} crops)"
+    chosen = f" (of {stage.architecture})" if asked.learning_rate == "auto" else ""
+    least = asked.passes is not None and stage.steps == asked.minimum_steps
+    length = f"{stage.steps} steps of {stage.batch_size}{' (the least)' * least}"
+    rate = f"learning rate {stage.learning_rate:g}{chosen}"
+    return f"{length}, {stage.passes:.3g} passes over {data}; {rate}"
 
 
 def duration(seconds: Any) -> str:

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from abbe.files import atomic_path
 from abbe.report.figures import STYLE, panel, to_svg
-from abbe.report.numbers import bounds_of, is_number
+from abbe.report.numbers import bounds_of
+from abbe.summary import CurveBlock, CurveSummary
 
 # Lines are told apart by their marks too, in grey print and by colour-blind readers.
 _MARKS = ("o", "s", "^", "D", "v")
@@ -37,22 +38,27 @@ class Point(NamedTuple):
 Lines = Mapping[str, Sequence[Point]]
 
 
-def lines_of(summary: Mapping[str, Any], metric: str) -> dict[str, list[Point]]:
-    """The points of one metric by what is compared; undefined ones are left out."""
-    levels = summary["levels"]
+def lines_of(summary: CurveSummary, found: CurveBlock, metric: str) -> dict[str, list[Point]]:
+    """The points of one metric by what is compared; undefined ones are left out.
+
+    Args:
+        summary: of the curve.
+        found: the scores: the summary's own, or those of linear probes.
+        metric: its key.
+    """
     return {
         name: [
             Point(
-                level["labelled"],
-                level["fraction"],
-                score["mean"],
-                bounds_of(score),
-                tuple(value for value in score["by_seed"] if is_number(value)),
+                level.labelled,
+                level.fraction,
+                score.mean,
+                bounds_of(score.ci95),
+                tuple(value for value in score.by_seed if value is not None),
             )
-            for level, entry in zip(levels, summary["scores"][name], strict=True)
-            if is_number((score := entry["metrics"][metric])["mean"])
+            for level, entry in zip(summary.levels, found.scores[name], strict=True)
+            if (score := entry.metrics[metric]).mean is not None
         ]
-        for name in summary["compared"]
+        for name in summary.compared
     }
 
 

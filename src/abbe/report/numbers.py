@@ -1,7 +1,7 @@
 """Numbers as people read them; what is unknown or undefined is an en dash, never a zero."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 UNKNOWN = "–"
@@ -22,12 +22,12 @@ def decimal(value: Any, digits: int = 3, *, signed: bool = False) -> str:
     return f"{sign}{rounded:.{digits}f}".replace("-", "−")
 
 
-def bounds_of(score: Any) -> tuple[float, float] | None:
-    """The 95 % interval of ``{"mean": …, "ci95": [low, high]}``; None where there is none."""
-    bounds = score.get("ci95") if isinstance(score, Mapping) else None
-    if not bounds or len(bounds) != 2 or not all(is_number(bound) for bound in bounds):
+def bounds_of(ci95: Sequence[float | None] | None) -> tuple[float, float] | None:
+    """Both ends of an interval; None where there is none, or an end is not defined."""
+    if not ci95 or len(ci95) != 2 or not all(is_number(bound) for bound in ci95):
         return None
-    return float(bounds[0]), float(bounds[1])
+    low, high = ci95
+    return float(low or 0), float(high or 0)
 
 
 def interval(bounds: tuple[float, float] | None, digits: int = 3, *, scale: float = 1) -> str:

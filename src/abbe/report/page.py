@@ -1,13 +1,13 @@
 """Put the page together: figures, tables and sentences into the template."""
 
 import shlex
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 from markupsafe import Markup
 
 from abbe import __version__
+from abbe.caveats import caveats_of, numbers_of_images
 from abbe.report import classes, costs, figures, tables, words
 from abbe.report.colours import colours_of
 from abbe.report.curves import panels_of
@@ -19,13 +19,13 @@ from abbe.report.facts import (
     duration,
     facts_of,
     schedule_sentence,
+    sees_facts,
     text_of,
 )
 from abbe.report.numbers import (
     bounds_of,
     decimal,
     interval,
-    is_number,
     percent,
     percent_interval,
     quantity,
@@ -34,6 +34,7 @@ from abbe.report.numbers import (
 from abbe.report.pictures import Picture, picture_of
 from abbe.report.run_folder import Run
 from abbe.report.templates import render
+from abbe.summary import Model, RunSummary
 
 
 class Figure(NamedTuple):
@@ -51,23 +52,23 @@ def render_page(run: Run) -> str:
     metric = tables.primary_metric(summary)
     return render(
         "run.html",
-        title=summary.get("title") or f"Run {run.path.resolve().name}",
-        task=summary.get("task"),
-        recipe=summary.get("recipe"),
+        title=summary.title or f"Run {run.path.resolve().name}",
+        task_title=summary.task_title,
+        recipe=summary.recipe,
         started=str(run.environment.get("started") or "")[:10],
-        version=summary.get("abbe") or __version__,
+        version=summary.abbe or __version__,
         headline=words.headline(summary),
         banners=words.banners(summary),
-        caveats=words.caveats(run),
+        caveats=[*caveats_of(summary), *run.problems],
         tiles=_tiles(summary),
         models=models,
         abouts=tables.abouts(summary),
         colours=colours_of(models),
-        counts=tables.counts_of(summary),
+        counts=numbers_of_images(summary),
         groups=words.in_groups(summary),
-        smallest_gain=tables.smallest_gain(summary),
+        smallest_gain=summary.smallest_gain,
         metric_tables=tables.metric_tables(summary),
-        beginnings=tables.beginnings(summary),
+        beginnings=summary.initialisations,
         probe_tables=tables.probe_tables(summary),
         probe_gain=words.probe_gain(summary),
         metric_name=words.short_name(summary, metric) if metric else "",
@@ -86,17 +87,17 @@ def render_page(run: Run) -> str:
         timing_note=costs.timing_note(summary),
         schedule=[
             Fact(stage.capitalize(), schedule_sentence(entry))
-            for stage, entry in (summary.get("schedule") or {}).items()
+            for stage, entry in summary.schedule.items()
         ],
         speed=_speed(summary),
-        data=data_facts(summary.get("data") or {}),
+        data=data_facts(summary.data),
         class_splits=classes.splits_of(summary),
         class_counts=classes.split_rows(summary),
-        sees=facts_of(summary, {"teacher_sees": "Teacher sees", "student_sees": "Student sees"}),
-        teacher=facts_of(summary.get("teacher") or {}, TEACHER_NAMES),
-        targets=summary.get("targets"),
-        thresholds=summary.get("thresholds") or {},
-        thresholds_chosen_on=summary.get("thresholds_chosen_on"),
+        sees=sees_facts(summary),
+        teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
+        targets=summary.targets,
+        thresholds={k: v.model_dump(exclude_unset=True) for k, v in summary.thresholds.items()},
+        thresholds_chosen_on=summary.thresholds_chosen_on,
         machine=facts_of(
             {k: v for k, v in run.environment.items() if k not in NOT_OF_THE_MACHINE},
             MACHINE_NAMES,
@@ -126,7 +127,7 @@ NOT_OF_THE_MACHINE = ("command", "seconds", "resumed")
 
 def again(run: Run) -> str:
     """The command that trains the run once more; none where its images came from Python."""
-    if not run.config or _given_in_python(run.config) or "evaluation_of" in run.summary:
+    if not run.config or _given_in_python(run.config) or run.summary.evaluation_of is not None:
         return ""
     name = run.path.resolve().name
     return shlex.join(["abbe", "distill", f"{name}/config.yaml", "--out", f"{name}-again"])
@@ -138,48 +139,46 @@ def _given_in_python(config: str) -> bool:
     return isinstance(data, dict) and data.get("kind") == "given"
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _tiles(summary: RunSummary) -> list[tuple[str, str, str]]:
     """(big figure, what it is, small print): the few figures that a reader came for."""
     found = []
-    metric = tables.primary_metric(summary)
-    gain = (summary.get("gain") or {}).get(metric) or {}
-    if metric and is_number(gain.get("mean")):
+    metric = tables.primary_metric(summary) or ""
+    gain = summary.gain.get(metric)
+    if gain is not None and gain.mean is not None:
         digits = 3 if tables.is_fraction(metric) else 2
         found.append(
             (
-                decimal(gain["mean"], digits, signed=True),
+                decimal(gain.mean, digits, signed=True),
                 f"gain in {words.short_name(summary, metric)}",
-                interval(bounds_of(gain), digits),
+                interval(bounds_of(gain.ci95), digits),
             )
         )
-    share, bounds = tables.retention_of(summary, metric or "")
-    if metric and share is not None:
-        found.append((percent(share, 1), "of the teacher kept", percent_interval(bounds)))
-    student = (summary.get("models") or {}).get("student") or {}
-    teacher = (summary.get("models") or {}).get("teacher") or {}
-    if is_number(student.get("parameters")):
+    share = summary.retention.get(metric)
+    if share is not None:
+        kept = percent_interval(bounds_of(summary.retention_ci95.get(metric)))
+        found.append((percent(share, 1), "of the teacher kept", kept))
+    student, teacher = (summary.models.get(name, Model()) for name in ("student", "teacher"))
+    if student.parameters is not None:
+        compared = costs.times(teacher.parameters, student.parameters, "smaller", "larger", "large")
+        found.append((quantity(student.parameters), "student parameters", compared))
+    if student.ms_per_image is not None:
         compared = costs.times(
-            teacher.get("parameters"), student["parameters"], "smaller", "larger", "large"
+            teacher.ms_per_image, student.ms_per_image, "faster", "slower", "fast"
         )
-        found.append((quantity(student["parameters"]), "student parameters", compared))
-    milliseconds, _ = costs.milliseconds_of(student)
-    if milliseconds is not None:
-        slow, _ = costs.milliseconds_of(teacher)
-        compared = costs.times(slow, milliseconds, "faster", "slower", "fast")
-        found.append((f"{significant(milliseconds)} ms", "student, an image", compared))
+        found.append((f"{significant(student.ms_per_image)} ms", "student, an image", compared))
     return found
 
 
-def _interval_figures(summary: Mapping[str, Any]) -> list[Figure]:
+def _interval_figures(summary: RunSummary) -> list[Figure]:
     """Means and intervals of all models, a panel for each family of metrics in [0, 1]."""
     rows: dict[str, list[tuple[str, dict[str, tuple[float, float, float]]]]] = {}
     for metric in tables.metrics_of(summary):
         scores = {}
         for model in tables.models_of(summary):
-            score = tables.metrics_of_model(summary, model).get(metric) or {}
-            bounds = bounds_of(score)
-            if bounds and is_number(score.get("mean")):
-                scores[model] = (score["mean"], *bounds)
+            score = summary.models[model].metrics.get(metric)
+            bounds = None if score is None else bounds_of(score.ci95)
+            if score is not None and score.mean is not None and bounds:
+                scores[model] = (score.mean, *bounds)
         if scores and tables.is_fraction(metric):
             name = words.short_name(summary, metric)
             rows.setdefault(tables.family(metric), []).append((name, scores))
@@ -211,8 +210,8 @@ def _pair_figures(run: Run) -> list[Figure]:
     palette = colours_of(models)
     colours = (palette[pair[0]], palette[pair[1]])
     name = words.short_name(run.summary, metric)
-    gain = (run.summary.get("gain") or {}).get(metric) or {}
-    bounds = bounds_of(gain) if pair == ("student", "twin") else None
+    gain = run.summary.gain.get(metric)
+    bounds = bounds_of(gain.ci95) if gain and pair == ("student", "twin") else None
     strip = figures.difference_strip(
         differences,
         colours,
@@ -254,14 +253,15 @@ def _curves(run: Run) -> list[Figure]:
     ]
 
 
-def _speed(summary: Mapping[str, Any]) -> list[Fact]:
-    speed = summary.get("speed") or {}
+def _speed(summary: RunSummary) -> list[Fact]:
+    speed = summary.speed
     rates = {
-        "train_images_per_s": "Training, images a second",
-        "teach_images_per_s": "Teaching (writing targets), images a second",
+        "Training, images a second": speed.train_images_per_s,
+        "Pretraining, images a second": speed.pretrain_images_per_s,
+        "Teaching (writing targets), images a second": speed.teach_images_per_s,
     }
-    facts = [Fact(name, significant(speed[key])) for key, name in rates.items() if key in speed]
-    waiting = speed.get("train_share_waiting_for_data")
-    if is_number(waiting):
+    facts = [Fact(name, significant(rate)) for name, rate in rates.items() if rate is not None]
+    waiting = speed.train_share_waiting_for_data
+    if waiting is not None:
         facts.append(Fact("Share of training time spent waiting for data", percent(waiting, 1)))
     return facts

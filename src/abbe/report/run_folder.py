@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from abbe.errors import InputError
+from abbe.summary import RunSummary
 
 Content = TypeVar("Content")
 
@@ -40,7 +40,7 @@ class Run:
     """A run folder in memory. ``problems`` are sentences about parts that could not be read."""
 
     path: Path
-    summary: Mapping[str, Any]
+    summary: RunSummary
     environment: Mapping[str, Any] = field(default_factory=dict)
     config: str | None = None
     log: tuple[Mapping[str, Any], ...] = ()
@@ -49,14 +49,8 @@ class Run:
     problems: tuple[str, ...] = ()
 
 
-def read_run(path: Path) -> Run:
-    """Read the run folder at ``path``.
-
-    Raises:
-        InputError: if it is no folder, or its ``summary.json`` is missing or cannot be read.
-    """
-    if not path.is_dir():
-        raise InputError(f"{path}: there is no such folder. Give the folder of a finished run.")
+def read_run(path: Path, summary: RunSummary) -> Run:
+    """Read what else than its summary lies in the run folder at ``path``."""
     problems: list[str] = []
 
     def optional(name: str, read: Callable[[Path], Content], absent: Content) -> Content:
@@ -68,7 +62,6 @@ def read_run(path: Path) -> Run:
             problems.append(f"{name} could not be read and is left out here: {error}")
             return absent
 
-    summary = _read_summary(path / "summary.json")
     environment = optional("environment.json", _read_object, {})
     config = optional("config.yaml", lambda file: file.read_text(encoding="utf-8"), None)
     log, broken_lines = optional("log.jsonl", _read_log, ((), 0))
@@ -79,21 +72,6 @@ def read_run(path: Path) -> Run:
     found = [optional(f"examples/{file.name}", _read_example, None) for file in files]
     examples = tuple(example for example in found if example is not None)
     return Run(path, summary, environment, config, log, scores, examples, tuple(problems))
-
-
-def _read_summary(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        raise InputError(
-            f"{file.parent}: there is no summary.json in this folder, so it is not a finished run. "
-            "Finish the run (abbe distill --resume) or give another folder."
-        )
-    try:
-        return _read_object(file)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{file}: this file is damaged ({error}). Restore it, or score the run again with "
-            "abbe evaluate."
-        ) from error
 
 
 def _read_object(file: Path) -> Mapping[str, Any]:

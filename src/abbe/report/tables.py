@@ -1,21 +1,19 @@
-"""The tables of the page: rows of ready text, made from ``summary.json``."""
+"""The tables of the page, and of the terminal: ready text, made from ``summary.json``."""
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from abbe import scoring
 from abbe.report.numbers import (
     bounds_of,
     decimal,
     interval,
-    is_number,
     p_value,
     percent,
     percent_interval,
 )
+from abbe.summary import Model, RunSummary, Score, Summary
 
-Summary = Mapping[str, Any]
 METRICS = {
     **scoring.CLASSIFICATION_METRICS,
     **scoring.REGION_METRICS,
@@ -69,34 +67,27 @@ class GainRow(NamedTuple):
     retention_interval: str
 
 
-def models_of(summary: Summary) -> tuple[str, ...]:
+def models_of(summary: RunSummary) -> tuple[str, ...]:
     """The models of a run: teacher, student, twin first, then whatever others there are."""
-    models = summary.get("models", {})
+    models = summary.models
     first = [name for name in ("teacher", "student", "twin") if name in models]
     return (*first, *(name for name in models if name not in first))
 
 
-def abouts(summary: Summary) -> list[tuple[str, str]]:
+def abouts(summary: RunSummary) -> list[tuple[str, str]]:
     """(name, what it is) of models that a name does not explain."""
-    models = summary.get("models", {})
-    return [(name, str(models[name]["about"])) for name in models if "about" in models[name]]
+    return [(name, model.about) for name, model in summary.models.items() if model.about]
 
 
-def metrics_of(summary: Summary) -> tuple[str, ...]:
+def metrics_of(summary: RunSummary) -> tuple[str, ...]:
     """The metrics that any model was scored with, in the order of ``abbe.scoring.METRICS``."""
-    found = dict.fromkeys(
-        metric for name in models_of(summary) for metric in metrics_of_model(summary, name)
-    )
+    models = (summary.models[name] for name in models_of(summary))
+    found = dict.fromkeys(metric for model in models for metric in model.metrics)
     order = list(METRICS)
     return tuple(sorted(found, key=lambda key: order.index(key) if key in METRICS else len(order)))
 
 
-def metrics_of_model(summary: Summary, model: str) -> Mapping[str, Mapping[str, Any]]:
-    """metric → {mean, ci95, n} of one model; empty where it was not scored."""
-    return summary.get("models", {}).get(model, {}).get("metrics") or {}
-
-
-def primary_metric(summary: Summary) -> str | None:
+def primary_metric(summary: RunSummary) -> str | None:
     """The metric of the headline: Dice, or else the first that is defined for any model."""
     metrics = metrics_of(summary)
     if "dice" in metrics:
@@ -108,7 +99,7 @@ def primary_metric(summary: Summary) -> str | None:
 def full_name(summary: Summary, metric: str) -> str:
     """A metric's name for people, as the run recorded it."""
     known = METRICS[metric][0] if metric in METRICS else metric
-    return summary.get("metric_names", {}).get(metric, known)
+    return summary.metric_names.get(metric, known)
 
 
 def higher_is_better(metric: str) -> bool | None:
@@ -126,132 +117,148 @@ def family(metric: str) -> str:
     return "Instances" if metric.startswith("f1@") else _FAMILY.get(metric, "Other")
 
 
-def verdict_of(summary: Summary, metric: str, difference: Mapping[str, Any]) -> str:
-    """What to think of a difference of scores, ``{"mean": …, "ci95": [low, high]}``.
+def verdict_of(summary: Summary, metric: str, difference: Score) -> str:
+    """What to think of a difference of scores.
 
     ``better`` or ``worse`` where its interval leaves out 0; ``negligible`` where the difference, or
-    all of its interval, is below the smallest that matters (`smallest_gain`, of scores in [0, 1]);
-    else ``unclear``.
+    all of its interval, is below the smallest that matters (``smallest_gain``, of scores in
+    [0, 1]); else ``unclear``.
     """
-    upwards, bounds = higher_is_better(metric), bounds_of(difference)
+    upwards, bounds = higher_is_better(metric), bounds_of(difference.ci95)
     if bounds is None or upwards is None:
         return "unclear"
     low, high = bounds if upwards else (-bounds[1], -bounds[0])
     sure = low > 0 or high < 0
     if is_fraction(metric):
-        least = smallest_gain(summary)
-        if max(-low, high) < least or (sure and abs(difference["mean"]) < least):
+        least = summary.smallest_gain
+        if max(-low, high) < least or (sure and abs(difference.mean or 0.0) < least):
             return "negligible"
     return "unclear" if not sure else "better" if low > 0 else "worse"
 
 
-def smallest_gain(summary: Summary) -> float:
-    """The smallest difference that matters; 0 for runs that did not say."""
-    return summary.get("smallest_gain") or 0.0
-
-
-def metric_tables(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
+def metric_tables(summary: RunSummary) -> list[tuple[str, list[MetricRow]]]:
     """(family, rows) of the main table."""
     families: dict[str, list[MetricRow]] = {}
     for metric in metrics_of(summary):
-        cells = tuple(
-            _cell(metric, metrics_of_model(summary, model).get(metric))
-            for model in models_of(summary)
-        )
+        scores = (summary.models[model].metrics.get(metric) for model in models_of(summary))
+        cells = tuple(_cell(metric, score) for score in scores)
         row = MetricRow(full_name(summary, metric), _arrow(metric), cells)
         families.setdefault(family(metric), []).append(row)
     return list(families.items())
 
 
-def beginnings(summary: Summary) -> dict[str, str]:
-    """What each model of a run began with ("random", "given", "rckd" …), where that is recorded."""
-    return dict(summary.get("initialisations") or {})
-
-
-def probe_tables(summary: Summary) -> list[tuple[str, list[MetricRow]]]:
+def probe_tables(summary: RunSummary) -> list[tuple[str, list[MetricRow]]]:
     """(initialisation, rows) with a cell for the fine-tuned network and one for a linear probe."""
-    tuned = {beginning: model for model, beginning in beginnings(summary).items()}
+    if summary.linear_probe is None:
+        return []
+    tuned = {beginning: model for model, beginning in summary.initialisations.items()}
     found = []
-    for name, probe in ((summary.get("linear_probe") or {}).get("models") or {}).items():
-        network = metrics_of_model(summary, tuned.get(name, ""))
+    for name, probe in summary.linear_probe.models.items():
+        network = summary.models.get(tuned.get(name, ""), Model())
         rows = [
             MetricRow(
                 full_name(summary, metric),
                 _arrow(metric),
-                (_cell(metric, network.get(metric)), _cell(metric, score)),
+                (_cell(metric, network.metrics.get(metric)), _cell(metric, score)),
             )
-            for metric, score in probe["metrics"].items()
+            for metric, score in probe.metrics.items()
         ]
         found.append((name, rows))
     return found
 
 
-def counts_of(summary: Summary) -> list[int]:
-    """The numbers of test images that the main table's cells are means of, most common first."""
-    counts = Counter(
-        score.get("n")
-        for model in models_of(summary)
-        for score in metrics_of_model(summary, model).values()
-    )
-    return [n for n, _ in counts.most_common() if isinstance(n, int)]
-
-
-def gain_rows(summary: Summary) -> list[GainRow]:
+def gain_rows(summary: RunSummary) -> list[GainRow]:
     """Gain and retention, one row a metric that has either."""
-    gains, kept = summary.get("gain") or {}, summary.get("retention") or {}
     rows = []
     for metric in metrics_of(summary):
-        if metric not in gains and metric not in kept:
+        gain = summary.gain.get(metric)
+        if gain is None and metric not in summary.retention:
             continue
-        gain = gains.get(metric) or {}
-        share, bounds = retention_of(summary, metric)
         digits = 3 if is_fraction(metric) else 2
+        kept = bounds_of(summary.retention_ci95.get(metric))
         rows.append(
             GainRow(
                 full_name(summary, metric),
                 _arrow(metric),
                 value_of(gain, digits, signed=True),
-                interval(bounds_of(gain), digits),
-                p_value(gain.get("p")),
-                verdict_of(summary, metric, gain),
-                percent(share, 1),
-                percent_interval(bounds),
+                interval(bounds_of(gain.ci95), digits) if gain else "",
+                p_value(gain.p) if gain else "",
+                verdict_of(summary, metric, gain or Score()),
+                percent(summary.retention.get(metric), 1),
+                percent_interval(kept),
             )
         )
     return rows
 
 
-def retention_of(summary: Summary, metric: str) -> tuple[float | None, tuple[float, float] | None]:
-    """Student ÷ teacher, with its interval where the run recorded one."""
-    value = (summary.get("retention") or {}).get(metric)
-    bounds = (summary.get("retention_ci95") or {}).get(metric)
-    return (value if is_number(value) else None), bounds_of({"ci95": bounds})
-
-
-def value_of(score: Mapping[str, Any], digits: int = 3, *, signed: bool = False) -> str:
-    """The mean of ``{"mean": …}``; ``not defined`` where it was computed and has no value."""
-    if "mean" in score and not is_number(score["mean"]):
+def value_of(score: Score | None, digits: int = 3, *, signed: bool = False) -> str:
+    """The mean; ``not defined`` where it was computed and has no value."""
+    if score is not None and score.mean is None:
         return "not defined"
-    return decimal(score.get("mean"), digits, signed=signed)
+    return decimal(None if score is None else score.mean, digits, signed=signed)
 
 
-def _is_defined(summary: Summary, metric: str) -> bool:
-    return any(
-        is_number((metrics_of_model(summary, model).get(metric) or {}).get("mean"))
-        for model in models_of(summary)
-    )
+def _is_defined(summary: RunSummary, metric: str) -> bool:
+    scores = (model.metrics.get(metric) for model in summary.models.values())
+    return any(score is not None and score.mean is not None for score in scores)
 
 
-def _cell(metric: str, score: Mapping[str, Any] | None) -> Cell:
-    score = score or {}
+def _cell(metric: str, score: Score | None) -> Cell:
     digits = 3 if is_fraction(metric) else 2
-    n = score.get("n")
-    return Cell(
-        value_of(score, digits),
-        interval(bounds_of(score), digits),
-        n if isinstance(n, int) else None,
-    )
+    bounds = None if score is None else bounds_of(score.ci95)
+    n = None if score is None else score.n
+    return Cell(value_of(score, digits), interval(bounds, digits), n)
 
 
 def _arrow(metric: str) -> str:
     return {True: "↑", False: "↓", None: ""}[higher_is_better(metric)]
+
+
+SHOWN = (
+    "dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq", "balanced_accuracy", "accuracy",
+    "macro_f1", "auroc", "mean_iou", "top5_accuracy",
+)  # fmt: skip
+"""Metrics of the short table, as far as a run has them; of others, the first three there are."""
+
+
+def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> str:
+    """One line a model, then gain and retention.
+
+    Args:
+        summary: of the run.
+        metrics: keys of those to show; some of the most important where None.
+    """
+    known = [metric for metric in SHOWN if metric in summary.metric_names]
+    metrics = metrics or known or list(summary.metric_names)[:3]
+    probes = summary.linear_probe.models if summary.linear_probe else {}
+    width = 1 + max(len(name) for name in (*summary.models, *probes, "retention"))
+
+    def line(name: str, cells: Iterable[str]) -> str:
+        return f"{name:{width}}" + "".join(f"{each:>24}" for each in cells)
+
+    lines = [line("", metrics)]
+    for name, model in summary.models.items():
+        lines.append(line(name, (plain_cell(model.metrics.get(metric)) for metric in metrics)))
+    if summary.gain:
+        lines.append(
+            line("gain", (plain_cell(summary.gain.get(metric), "+") for metric in metrics))
+        )
+    if summary.retention:
+        kept = (summary.retention.get(metric) for metric in metrics)
+        shares = ("—" if share is None else f"{share:.1%}" for share in kept)
+        lines.append(line("retention", shares))
+    if probes:
+        lines.append("linear probe on frozen features, by what the encoder began with")
+        for name, model in probes.items():
+            lines.append(line(name, (plain_cell(model.metrics.get(metric)) for metric in metrics)))
+    return "\n".join(lines)
+
+
+def plain_cell(value: Score | None, sign: str = "") -> str:
+    """A score with its interval; a single image has none."""
+    if value is None or value.mean is None:
+        return "—"
+    low, high = value.ci95 or (None, None)
+    if low is None or high is None:
+        return f"{value.mean:{sign}.3f}"
+    return f"{value.mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

@@ -1,26 +1,16 @@
 """The sentences of the page, each drawn from the figures of the run and no rosier than they are."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from abbe.report.classes import class_caveats
+from abbe.caveats import listed
 from abbe.report.costs import compression
-from abbe.report.numbers import bounds_of, decimal, interval, is_number, percent
-from abbe.report.run_folder import Run
+from abbe.report.numbers import bounds_of, decimal, interval, percent
 from abbe.report.tables import (
-    counts_of,
     full_name,
     is_fraction,
-    metrics_of_model,
     models_of,
     primary_metric,
-    retention_of,
-    smallest_gain,
     verdict_of,
 )
-
-_FEW_IMAGES = 30
-_FEW_GROUPS = 20
+from abbe.summary import RunSummary, Summary, Teacher
 
 _SHORT_NAMES = {
     "dice": "Dice",
@@ -64,17 +54,17 @@ METRIC_MEANINGS = {
 }
 
 
-def headline(summary: Mapping[str, Any]) -> str:
+def headline(summary: RunSummary) -> str:
     """What the run found, in one or two plain sentences."""
     metric = primary_metric(summary)
     if metric is None:
         return "No model of this run was scored."
-    where = "On simulated images, distillation" if _tests_simulated(summary) else "Distillation"
-    gain = (summary.get("gain") or {}).get(metric) or {}
+    where = "On simulated images, distillation" if summary.data.simulated else "Distillation"
+    gain = summary.gain.get(metric)
     name = short_name(summary, metric)
-    if not is_number(gain.get("mean")):
+    if gain is None or gain.mean is None:
         return _headline_without_gain(summary, metric)
-    amount, bounds = _amount(metric, gain["mean"]), bounds_of(gain)
+    amount, bounds = _amount(metric, gain.mean), bounds_of(gain.ci95)
     scale, digits = (100, 1) if is_fraction(metric) else (1, 2)
     between = interval(bounds, digits, scale=scale)
     unit = f"{name} points" if is_fraction(metric) else f"px of {name}"
@@ -88,7 +78,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     if verdict == "negligible":
         return (
             f"{where} made no difference that matters: {measured} against the same student "
-            f"without it, less than {100 * smallest_gain(summary):g} points{kept}."
+            f"without it, less than {100 * summary.smallest_gain:g} points{kept}."
         )
     return (
         f"{where} made no difference that this test can show: {measured} against the same "
@@ -98,49 +88,39 @@ def headline(summary: Mapping[str, Any]) -> str:
     )
 
 
-def probe_gain(summary: Mapping[str, Any]) -> str:
+def probe_gain(summary: RunSummary) -> str:
     """What pretraining bought a linear probe; nothing where that was not measured."""
-    metric = primary_metric(summary)
-    gain = ((summary.get("linear_probe") or {}).get("gain") or {}).get(metric) or {}
-    if metric is None or not is_number(gain.get("mean")):
+    metric, probes = primary_metric(summary), summary.linear_probe
+    gain = probes.gain.get(metric or "") if probes else None
+    if metric is None or gain is None or gain.mean is None:
         return ""
-    began = summary["initialisations"]
+    began = summary.initialisations
     return (
-        f"Linear probe, {began['student']} − {began['twin']}: {decimal(gain['mean'], signed=True)} "
-        f"{short_name(summary, metric)} {interval(bounds_of(gain))}".strip()
+        f"Linear probe, {began['student']} − {began['twin']}: {decimal(gain.mean, signed=True)} "
+        f"{short_name(summary, metric)} {interval(bounds_of(gain.ci95))}".strip()
     )
 
 
-def short_name(summary: Mapping[str, Any], metric: str) -> str:
+def short_name(summary: Summary, metric: str) -> str:
     """A metric's name for headlines and axes: the full one stands in the table."""
     if metric.startswith("f1@"):
         return f"F1 @ {metric[3:]}"
     return _SHORT_NAMES.get(metric) or full_name(summary, metric).partition(" (")[0]
 
 
-def is_simulated(summary: Mapping[str, Any]) -> bool:
-    """Whether a simulator made any of the images or the targets."""
-    parts = (summary, summary.get("data") or {}, summary.get("teacher") or {})
-    return any(part.get("simulated") for part in parts)
-
-
-def banners(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def banners(summary: Summary) -> list[tuple[str, str]]:
     """(title, text) of what no reader may overlook."""
-    teacher = summary.get("teacher") or {}
-    found = []
-    if is_simulated(summary):
+    teacher, found = summary.teacher or Teacher(), []
+    if summary.data.simulated or teacher.simulated:
         text = (
             "The images come from a simulator: the figures say nothing about real ones."
-            if _tests_simulated(summary)
+            if summary.data.simulated
             else "The student learned from a simulator; the test images do not come from it."
         )
         found.append(("Simulated", text))
-    found += [("Stand-in", str(text)) for text in summary.get("stand_in") or ()]
-    if teacher.get("stand_in") and not summary.get("stand_in"):
-        found.append(
-            ("Stand-in", f"{teacher.get('teacher', 'The teacher')} stands in for another.")
-        )
-    if teacher.get("sees_labels"):
+    if teacher.stand_in:
+        found.append(("Stand-in", f"{teacher.teacher} stands in for another teacher."))
+    if teacher.sees_labels:
         found.append(
             (
                 "Teacher sees the labels",
@@ -148,7 +128,7 @@ def banners(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "it can do alone, and what the student gained is not gained without labels.",
             )
         )
-    if summary.get("encoder_weights") == "random":
+    if summary.encoder_weights == "random":
         found.append(
             (
                 "Random initial weights",
@@ -159,101 +139,23 @@ def banners(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def caveats(run: Run) -> list[str]:
-    """What a careful reader should hold against the figures."""
-    summary = run.summary
-    data, targets = summary.get("data") or {}, summary.get("targets") or {}
-    found = []
-    found += group_caveats(data)
-    tested = data.get("test")
-    if isinstance(tested, int) and 0 < tested < _FEW_IMAGES and data.get("test_groups") != 1:
-        found.append(
-            f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide, and an "
-            "interval from so few images is itself uncertain."
-        )
-    found += class_caveats(summary)
-    seed = run.environment.get("seed")
-    if isinstance(seed, int):
-        found.append(
-            f"One seed ({seed}): the intervals speak of which images were tested, not of the luck "
-            "of training. A second seed can move a score by more than a narrow interval suggests."
-        )
-    if len(counts_of(summary)) > 1:
-        found.append(
-            "Some metrics are undefined on some images (n differs between cells); their means are "
-            "over the images where they are defined."
-        )
-    if targets.get("empty"):
-        found.append(
-            f"The teacher found nothing on {targets['empty']} of {targets.get('images', '?')} "
-            "images; there the student learned nothing from it."
-        )
-    extra = [c for c in summary.get("teacher_sees") or () if c not in student_sees(summary)]
-    if extra and student_sees(summary):
-        found.append(
-            f"The teacher sees {_list(extra)}, which the student never sees: their scores are not "
-            "of the same task."
-        )
-    if len(summary.get("gain") or {}) > 1:
-        found.append(
-            "Every metric has its own test, uncorrected for their number: read the one you chose "
-            "beforehand."
-        )
-    found += [str(warning) for warning in summary.get("warnings") or ()]
-    return [*found, *run.problems]
-
-
-def in_groups(summary: Mapping[str, Any]) -> str:
+def in_groups(summary: RunSummary) -> str:
     """`` of 4 groups (patients, slides …)``, or nothing where groups are unknown."""
-    data = summary.get("data") or {}
-    count = data.get("test_groups")
-    if not data.get("grouped") or not isinstance(count, int):
+    count = summary.data.test_groups
+    if not summary.data.grouped or count is None:
         return ""
     return f" of {count} group{'s' * (count != 1)} (patients, slides …)"
 
 
-def group_caveats(data: Mapping[str, Any]) -> list[str]:
-    """What the groups of the test images, or not knowing them, means for the intervals."""
-    if "grouped" not in data or not data.get("test"):
-        return []  # a run of an earlier version
-    if not data["grouped"]:
-        return [
-            "Which test images belong together (of one patient, slide or video) is not known, so "
-            "each was taken for independent. If some do, the intervals are too narrow: name the "
-            "group of each image in the column 'group' of index.csv."
-        ]
-    if data["test_groups"] == 1:
-        return [
-            "All test images are of one group (patient, slide, video): no interval is possible, "
-            "and nothing is known of other groups."
-        ]
-    if data["test_groups"] < _FEW_GROUPS:
-        return [
-            f"The test images are of {data['test_groups']} groups only: an interval from so few "
-            "is itself uncertain, and rather too narrow."
-        ]
-    return []
-
-
-def student_sees(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """The channels that the student sees."""
-    return tuple(summary.get("student_sees") or ())
-
-
-def _tests_simulated(summary: Mapping[str, Any]) -> bool:
-    data = summary.get("data") or {}
-    return bool(data["simulated"] if "simulated" in data else summary.get("simulated"))
-
-
-def _headline_without_gain(summary: Mapping[str, Any], metric: str) -> str:
-    where = " on simulated images" if _tests_simulated(summary) else ""
+def _headline_without_gain(summary: RunSummary, metric: str) -> str:
+    where = " on simulated images" if summary.data.simulated else ""
     scored = [
-        f"{model} {decimal(score.get('mean'))} {interval(bounds_of(score))}".strip()
+        f"{model} {decimal(score.mean)} {interval(bounds_of(score.ci95))}".strip()
         for model in models_of(summary)
-        if (score := metrics_of_model(summary, model).get(metric))
+        if (score := summary.models[model].metrics.get(metric))
     ]
     return (
-        f"{full_name(summary, metric)}{where}: {_list(scored)}. "
+        f"{full_name(summary, metric)}{where}: {listed(scored)}. "
         "No gain was measured, so nothing here says what distillation bought."
     )
 
@@ -264,8 +166,8 @@ def _amount(metric: str, mean: float) -> str:
     return decimal(mean, 2, signed=True)
 
 
-def _kept(summary: Mapping[str, Any], metric: str) -> str:
-    share, _ = retention_of(summary, metric)
+def _kept(summary: RunSummary, metric: str) -> str:
+    share = summary.retention.get(metric)
     if share is None or not is_fraction(metric):
         return ""
     verb = "keeps" if share <= 1 else "reaches"
@@ -274,10 +176,6 @@ def _kept(summary: Mapping[str, Any], metric: str) -> str:
     )
 
 
-def _smaller(summary: Mapping[str, Any]) -> str:
+def _smaller(summary: RunSummary) -> str:
     found = compression(summary)
     return f"; {found}" if found else ""
-
-
-def _list(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -4,8 +4,9 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from abbe.errors import MissingExtraError
+from abbe.errors import InputError, MissingExtraError
 from abbe.files import write_text
+from abbe.summary import CurveSummary, read_summary
 
 
 def write_report(run_folder: str | os.PathLike[str]) -> Path:
@@ -26,11 +27,13 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     from abbe.report.page import render_page
     from abbe.report.run_folder import read_run
 
-    run = read_run(Path(run_folder))
-    path = run.path / "report.html"
-    if run.summary.get("kind") == "curve":
-        save_pictures(run.path, run.summary)
-        write_text(path, render_curve_page(run.path, run.summary))
-        return path
-    write_text(path, render_page(run))
+    folder = Path(run_folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder. Give the folder of a finished run")
+    summary, path = read_summary(folder), folder / "report.html"
+    if isinstance(summary, CurveSummary):
+        save_pictures(folder, summary)
+        write_text(path, render_curve_page(folder, summary))
+    else:
+        write_text(path, render_page(read_run(folder, summary)))
     return path

@@ -2,16 +2,16 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abbe import config, datasets, teachers
+from abbe import config, datasets
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
-from abbe.runs.slides import slide_tiles
+from abbe.registry import DATASETS, TEACHERS
 from abbe.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -21,24 +21,6 @@ if TYPE_CHECKING:
     from abbe.datasets.training.prepare import Prepared
     from abbe.students import Standardisation
     from abbe.training.stage import Schedule
-
-
-PUBLISHED = {
-    "kvasir": datasets.kvasir,
-    "isic2017": datasets.isic2017,
-    "hc18": datasets.hc18,
-    "busi": datasets.busi,
-    "nct_crc": datasets.nct_crc,
-    "bach": datasets.bach,
-    "breakhis": datasets.breakhis,
-    "chaoyang": datasets.chaoyang,
-    "glas": datasets.glas,
-    "bcss": datasets.bcss,
-    "pannuke": datasets.pannuke,
-    "monuseg": datasets.monuseg,
-    "nucls": datasets.nucls,
-}
-"""Sets whose layout and channels are fixed, by ``data.kind``."""
 
 
 def build_dataset(data: config.Data) -> Dataset:
@@ -58,74 +40,56 @@ def collect(data: config.Data) -> Dataset:
             "data: this experiment names no data set. Give --data.path FOLDER, or another "
             "--data.kind with what it needs"
         )
-    if data.kind == "simulated":
-        return datasets.simulated_tissue(
-            data.count, size=data.size, seed=data.seed, label=data.objects
-        )
-    assert data.path is not None  # the experiment file demands it
-    _refuse_what_is_not_read(data)
-    if data.kind == "tissuenet":
-        dataset = datasets.tissuenet(data.path, label=data.objects, group=data.group)
-    elif data.kind == "bbbc038":
-        dataset = datasets.bbbc038(data.path, channels=data.channels, fold=data.fold)
-    elif data.kind == "classes":
-        dataset = datasets.class_folder(
-            data.path, pixel_size=data.pixel_size, override_pixel_size=data.override_pixel_size
-        )
-    elif data.kind == "slides":
-        dataset = slide_tiles(data)
-    elif data.kind in PUBLISHED:
-        dataset = PUBLISHED[data.kind](data.path)
-        if data.channels not in (None, dataset.channels):
-            raise ConfigError(
-                f"data.channels: '{data.kind}' has the channels {', '.join(dataset.channels)}; "
-                "leave the key out"
-            )
-    else:
-        dataset = datasets.folder(
-            data.path,
-            channels=data.channels,
-            labels=data.labels,
-            types=data.types,
-            ignore=data.ignore,
-            classes=data.classes,
-            pixel_size=data.pixel_size,
-            override_pixel_size=data.override_pixel_size,
-            group=data.group,
+    reader = DATASETS[data.kind]
+    names = inspect.signature(reader).parameters
+    if data.path is not None:
+        _refuse_what_is_not_read(data, names)
+    dataset: Dataset = reader(data) if "data" in names else reader(**_read_keys(data, names))
+    if data.channels not in (None, dataset.channels) and "channels" not in names:
+        raise ConfigError(
+            f"data.channels: '{data.kind}' has the channels {', '.join(dataset.channels)}; "
+            "leave the key out"
         )
     return dataset.where(**data.where) if data.where else dataset
 
 
-_READ: Mapping[str, frozenset[str]] = {
-    "folder": frozenset(
-        (
-            "channels",
-            "labels",
-            "ignore",
-            "types",
-            "classes",
-            "group",
-            "pixel_size",
-            "override_pixel_size",
-        )
-    ),
-    "tissuenet": frozenset(("group",)),
-    "bbbc038": frozenset(("channels",)),
-    "classes": frozenset(("pixel_size", "override_pixel_size")),
-    "slides": frozenset(("channels", "pixel_size", "override_pixel_size")),
-}
-"""By kind, which keys about the images' contents are read; published sets say the channels only."""
+_CONTENTS = frozenset(
+    ("channels", "labels", "ignore", "types", "classes", "group", "pixel_size",
+     "override_pixel_size")
+)  # fmt: skip
+"""Keys about what is in the images; most sets know it themselves."""
+_NOT_FOR = {"classes": ("classes",), "tissuenet": ("pixel_size",)}
+"""By kind, keys that its function takes from Python alone."""
 
 
-def _refuse_what_is_not_read(data: config.Data) -> None:
+def _keys_of(data: config.Data, names: Collection[str]) -> set[str]:
+    """The keys of ``data`` that are read of its kind; slides take all about contents but labels."""
+    if "data" in names:
+        return {"channels", "pixel_size", "override_pixel_size"}
+    return {key for key in names if key not in _NOT_FOR.get(data.kind, ())}
+
+
+def _read_keys(data: config.Data, names: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The arguments of a reader: what is given, and what it has no default for."""
+    values = {key: getattr(data, key) for key in config.Data.model_fields}
+    usual = {key: field.default for key, field in config.Data.model_fields.items()}
+    values |= {"label": data.objects}
+    return {
+        key: values[key]
+        for key in _keys_of(data, names) & values.keys()
+        if names[key].default is inspect.Parameter.empty or values[key] != usual.get(key)
+    }
+
+
+def _refuse_what_is_not_read(data: config.Data, names: Collection[str]) -> None:
     """A key that changes nothing must not look as if it did.
 
     Raises:
         ConfigError: one is given.
     """
-    read = _READ.get(data.kind, frozenset(("channels",)))
     usual = config.Data.model_fields
-    for key in sorted(_READ["folder"] - read):
+    read = _CONTENTS & _keys_of(data, names)
+    for key in sorted(_CONTENTS - (read or {"channels"})):  # a set's own channels may be named
         if getattr(data, key) != usual[key].default:
             raise ConfigError(
                 f"data.{key}: is not read of a data set of kind '{data.kind}': leave it out. Kind "
@@ -180,7 +144,7 @@ def build_teacher(
         InputError: the teacher's files are missing or damaged.
     """
     require_trust(teacher, trust_code=trust_code)
-    factory = teachers.TEACHERS[teacher.kind]
+    factory = TEACHERS[teacher.kind]
     known = list(inspect.signature(factory).parameters)[2:]
     options: dict[str, Any] = dict(teacher.options)
     if "labels" in known:  # prompts may come from the labels that the data set has
@@ -233,31 +197,26 @@ def build_batches(
     *,
     sees: Sequence[str],
     seed: int,
-    teacher_sees: Sequence[str] | None = None,
     rank: int = 0,
     processes: int = 1,
+    **others: Any,
 ) -> "Batches":
-    """Random crops of the training images."""
+    """Random crops of the training images; ``others`` go before what ``training`` says."""
     from abbe.datasets.training.batches import Batches
 
     augmentation = training.augmentation
-    return Batches(
-        images,
-        sees=sees,
-        teacher_sees=teacher_sees,
-        batch_size=training.batch_size,
-        crop=training.crop,
-        labelled_share=training.labelled_share,
-        seed=seed,
-        scale=augmentation.scale,
-        flips=augmentation.flips,
-        gamma=augmentation.gamma,
-        brightness=augmentation.brightness,
-        noise=augmentation.noise,
-        blur=augmentation.blur,
-        rank=rank,
-        processes=processes,
-    )
+    options: dict[str, Any] = {
+        "batch_size": training.batch_size,
+        "crop": training.crop,
+        "labelled_share": training.labelled_share,
+        "scale": augmentation.scale,
+        "flips": augmentation.flips,
+        "gamma": augmentation.gamma,
+        "brightness": augmentation.brightness,
+        "noise": augmentation.noise,
+        "blur": augmentation.blur,
+    }
+    return Batches(images, sees=sees, seed=seed, rank=rank, processes=processes, **options | others)
 
 
 def build_weighting(loss: config.Loss) -> "Callable[[list[str]], nn.Module]":

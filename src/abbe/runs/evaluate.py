@@ -3,31 +3,26 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import abbe
-from abbe import config, students, teachers
+from abbe import config, report, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
-from abbe.files import write_json
 from abbe.foreign_text import shown
-from abbe.imaging import matching, scaling_in_words
-from abbe.report import write_report
+from abbe.imaging import matching
+from abbe.recipes.recipe import recipe_named
 from abbe.runs import build
 from abbe.runs.distill import distill
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runs.lost import Lost, readable
-from abbe.runs.results import (
-    describe_data,
-    describe_teacher,
-    metric_names,
-    missing_answers,
-)
+from abbe.runs.results import describe_teacher, summarise, write_scored
+from abbe.runs.teaching import STORE
+from abbe.summary import Thresholds
 from abbe.targets import Provenance, TargetStore
-from abbe.tasks.costs import add_costs
-from abbe.tasks.models import Model, NetworkModel, StoredModel, Thresholds
-from abbe.tasks.scores import outlined, save_examples, save_scores, score, summarise
+from abbe.tasks.maps import StoredModel
+from abbe.tasks.task import Task
 from abbe.teachers import Teacher
 
 HERE = {"student": "student distilled here", "twin": "twin trained here"}
@@ -76,66 +71,169 @@ def evaluate_run(
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
     experiment = read_experiment(run.folder)
-    if experiment.recipe in ("rckd", "kdsam"):
-        _refuse_teacher(experiment.recipe, distil, teacher_sees)
-    else:
+    recipe = recipe_named(experiment.recipe)
+    task, lost = recipe.task(experiment), Lost(allow_failed)
+    if recipe.evaluates_teacher:
         build.require_trust(experiment.teacher, trust_code=trust_code)
-    lost = Lost(allow_failed)
+    else:
+        _refuse_teacher(experiment.recipe, distil, teacher_sees)
     sees = student_sees or experiment.student.sees
     dataset = build.seen_by(
         _test_set(data, distil), sees, "the student", "say what it is shown with --student-sees"
     )
     dataset = readable(dataset, lost, progress=True)
-    if experiment.recipe == "rckd":
-        from abbe.recipes.transfer_task import evaluate_task
-
-        return evaluate_task(run, experiment, dataset, out, sees, lost)
-    if experiment.recipe == "kdsam":
-        from abbe.recipes.transfer_promptable import evaluate_promptable
-
-        return evaluate_promptable(run, experiment, dataset, out, sees, lost)
-    scored = dataset.split("test").labelled
-    if not len(scored):
+    dataset = task.adopt(dataset, run.summary.classes)
+    if not task.labelled(dataset.split("test")):
         raise InputError(
             f"data set '{dataset.name}' has no labelled test image, so nothing could be scored: "
             "label some, or change data.split and data.fractions"
         )
     out.mkdir(parents=True, exist_ok=True)
+    here = _Elsewhere(run, experiment, task, dataset, sees, out, lost)
+    scored = _as_it_is(here)
+    if recipe.evaluates_teacher:
+        teacher = _on_other_data(experiment.teacher, teacher_sees)
+        if distil:
+            _distil(here, scored, data, teacher, trust_code=trust_code)
+        elif teacher is None:
+            scored.store = _own_answers(run, dataset)
+        else:
+            _teach(here, scored, teacher, chosen=teacher_sees is not None, trust_code=trust_code)
+    _write(here, scored)
+    return open_run(out)
 
-    models, thresholds = _trained_models(run, sees)
-    _tell_unknown_pixel_size(run, models, dataset)
-    teacher = _on_other_data(experiment.teacher, teacher_sees)
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """A run, the other data, and where its evaluation goes."""
+
+    run: Run
+    experiment: config.Experiment
+    task: Task
+    dataset: Dataset
+    sees: tuple[str, ...]
+    out: Path
+    lost: Lost
+
+
+@dataclass
+class _ToScore:
+    """Models as they are scored, what is known of them, and the teacher's answers."""
+
+    models: dict[str, Any]
+    given: dict[str, Thresholds]
+    doubts: list[str]
+    store: TargetStore | None = None
     answering: Teacher | None = None
-    store, left_out = None, ""
-    if distil:
-        local = experiment.model_copy(update={"allow_failed": allow_failed})
-        there = _distil_there(local, data, teacher, sees, out / "distilled", trust_code)
-        lost.reasons |= dict.fromkeys(there.summary["lost"], "lost while distilling")
-        store = _stored_targets(there)
-        if teacher is not None:  # it taught there, and its cost is to be known here
-            answering = build.build_teacher(teacher, dataset, trust_code=trust_code)
-        own, _ = _trained_models(there, sees)
-        models |= {HERE[key]: model for key, model in own.items()}
-    elif teacher is not None:
-        answering, left_out = _teacher_here(
-            teacher, scored, chosen=teacher_sees is not None, trust_code=trust_code
-        )
-        if answering is not None:
-            taught = teachers.teach(answering, scored, out / "targets.zarr")
-            lost.add(taught.failed, out / "targets.zarr")
-            store = TargetStore(out / "targets.zarr")
-    else:
-        store = _own_answers(run, dataset)
+
+
+def _as_it_is(here: _Elsewhere) -> _ToScore:
+    """The run's own networks, with the thresholds that they came with."""
+    run = here.run
+    models = trained_models(run, here.task, here.sees)
+    given = {key: run.summary.thresholds[key] for key in models if key in run.summary.thresholds}
+    kept = "keep the thresholds chosen there" if given else "have seen no image of this set"
+    origin = f"The models ({', '.join(models)}) come from {run.summary.data.name} and {kept}."
+    _tell_unknown_pixel_size(run, models, here.dataset)
+    return _ToScore(models, given, [origin])
+
+
+def _distil(
+    here: _Elsewhere,
+    scored: _ToScore,
+    data: config.Data,
+    teacher: config.Teacher | None,
+    *,
+    trust_code: bool,
+) -> None:
+    """Add the networks that are trained there."""
+    experiment = here.experiment.model_copy(update={"allow_failed": here.lost.allowed})
+    there = _distil_there(experiment, data, teacher, here.sees, here.out / "distilled", trust_code)
+    here.lost.reasons |= dict.fromkeys(there.summary.lost, "lost while distilling")
+    own = trained_models(there, here.task, here.sees)
+    scored.models |= {HERE[key]: model for key, model in own.items()}
+    scored.store = TargetStore(there.folder / STORE)
+    if teacher is not None:  # it taught there, and its cost is to be known here
+        scored.answering = build.build_teacher(teacher, here.dataset, trust_code=trust_code)
+
+
+def _teach(
+    here: _Elsewhere,
+    scored: _ToScore,
+    settings: config.Teacher,
+    *,
+    chosen: bool,
+    trust_code: bool,
+) -> None:
+    """Have the teacher answer for what is scored, or say why it does not."""
+    tests, path = here.dataset.split("test").labelled, here.out / STORE
+    teacher, left_out = _teacher_here(settings, tests, chosen=chosen, trust_code=trust_code)
+    if teacher is None:
+        scored.doubts.append(left_out)
+        return
+    taught = teachers.teach(teacher, tests, path)
+    here.lost.add(taught.failed, path)
+    scored.answering, scored.store = teacher, TargetStore(path)
+
+
+def _write(here: _Elsewhere, found: _ToScore) -> None:
+    """Score, and write everything that the report needs."""
+    run, out, store, models = here.run.summary, here.out, found.store, found.models
     if store is not None:
         models = {"teacher": StoredModel(store), **models}
-        if "teacher" in run.summary["thresholds"]:
-            thresholds["teacher"] = Thresholds(**run.summary["thresholds"]["teacher"])
-    doubts = [left_out] if left_out else []
-    if store is not None:
-        doubts += _shown_otherwise(store.provenance)
-    return _write(
-        run, experiment, dataset, out, models, thresholds, answering, store, sees, lost, doubts
+        if "teacher" in run.thresholds:
+            found.given["teacher"] = run.thresholds["teacher"]
+        found.doubts += _shown_otherwise(store.provenance)
+    scored = here.task.score(
+        models,
+        here.dataset,
+        here.experiment.evaluation,
+        given=found.given,
+        teacher=found.answering,
     )
+    write_scored(out, scored)
+    config.save(here.experiment, out / "config.yaml")
+    summary = summarise(
+        here.task,
+        scored,
+        here.experiment,
+        here.dataset,
+        here.lost,
+        evaluation_of=here.run.folder.name,
+        title=f"{run.title}, on {here.dataset.name}",
+        task_title=run.task_title,
+        student_sees=list(here.sees),
+        encoder_weights=run.encoder_weights,
+        normalisation=run.normalisation,
+        pretraining=run.pretraining,
+        initialisations=run.initialisations,
+        thresholds_chosen_on=run.thresholds_chosen_on,
+        **describe_teacher(store, here.task.labelled(here.dataset.split("test"))),
+    )
+    summary.warnings = [found.doubts[0], *summary.warnings, *found.doubts[1:]]
+    summary.write(out)
+    report.write_report(out)
+
+
+def trained_models(run: Run, task: Task, sees: tuple[str, ...]) -> dict[str, Any]:
+    """A run's student and twin as they are scored.
+
+    Raises:
+        InputError: a file is damaged, or reads another number of channels.
+    """
+    models: dict[str, Any] = {}
+    for name in ("student", "twin"):
+        path = run.folder / f"{name}.safetensors"
+        if not path.exists():
+            continue
+        network, metadata = students.load_any(path)
+        if len(sees) != len(metadata["channels"]):
+            raise InputError(
+                f"{path}: reads {', '.join(metadata['channels'])}; name as many channels of the "
+                "other set, in that order, with --student-sees"
+            )
+        models[name] = task.model(network, metadata, sees)
+    return models
 
 
 def _teacher_here(
@@ -192,34 +290,10 @@ def _test_set(data: config.Data, distil: bool) -> Dataset:
     return build.choose_labels(build.split(dataset, data), data)
 
 
-def _trained_models(
-    run: Run, sees: tuple[str, ...]
-) -> tuple[dict[str, Model], dict[str, Thresholds]]:
-    models: dict[str, Model] = {}
-    for name in ("student", "twin"):
-        path = run.folder / f"{name}.safetensors"
-        if path.exists():
-            network, facts = students.load(path)
-            if len(sees) != len(facts["channels"]):
-                raise InputError(
-                    f"{path}: reads {', '.join(facts['channels'])}; name as many channels of the "
-                    "other set, in that order, with --student-sees"
-                )
-            models[name] = NetworkModel(
-                network,
-                network.outputs,
-                sees,
-                scaling_in_words(facts.get("normalisation"), str(path)),
-                facts.get("pixel_size"),
-            )
-    thresholds = {name: Thresholds(**run.summary["thresholds"][name]) for name in models}
-    return models, thresholds
-
-
-def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Model], dataset: Dataset) -> None:
+def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Dataset) -> None:
     """Say once that images are seen as they are, where the run does not know its pixel size."""
-    if any(isinstance(each, NetworkModel) and each.pixel_size for each in models.values()):
-        return
+    if all(getattr(each, "pixel_size", 1.0) for each in models.values()):
+        return  # known, or of a task that sees every image at one size
     size = next((record.image.open().pixel_size for record in dataset.split("test")), None)
     if size is not None:
         text = (
@@ -238,7 +312,7 @@ def _on_other_data(teacher: config.Teacher, sees: tuple[str, ...] | None) -> con
 
 def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
     """The run's targets, if they were made of these very images: only the labels are others."""
-    path = run.folder / "targets.zarr"
+    path = run.folder / STORE
     if not path.exists():
         return None
     store = TargetStore(path)
@@ -271,65 +345,3 @@ def _distil_there(
         update={"data": data, "teacher": teacher, "student": student, "out": out}
     )
     return distill(other, resume=True, trust_code=trust_code)
-
-
-def _stored_targets(run: Run) -> TargetStore:
-    return TargetStore(run.folder / "targets.zarr")
-
-
-def _write(
-    run: Run,
-    experiment: config.Experiment,
-    dataset: Dataset,
-    out: Path,
-    models: dict[str, Model],
-    thresholds: dict[str, Thresholds],
-    teacher: Teacher | None,
-    store: TargetStore | None,
-    sees: tuple[str, ...],
-    lost: Lost,
-    doubts: list[str],
-) -> Run:
-    settings = experiment.evaluation
-    scores = score(
-        models,
-        dataset,
-        thresholds=thresholds,
-        tolerance=settings.tolerance,
-        minimum_area=settings.minimum_area,
-    )
-    save_scores(scores, out / "scores.parquet")
-    save_examples(
-        scores,
-        out / "examples",
-        lambda id: outlined(models, dataset[id], scores, settings.minimum_area),
-    )
-    config.save(experiment, out / "config.yaml")
-    summary: dict[str, Any] = {
-        "abbe": abbe.__version__,
-        "recipe": experiment.recipe,
-        "title": f"{run.summary['title']}, on {dataset.name}",
-        "task": run.summary["task"],
-        "evaluation_of": run.folder.name,
-        "data": describe_data(dataset),
-        "student_sees": list(sees),
-        "encoder_weights": run.summary["encoder_weights"],
-        **describe_teacher(store, dataset.split("test").labelled),
-        "lost": lost.ids,
-        "left_out": lost.left_out,
-        **summarise(scores, settings.resamples),
-        "metric_names": metric_names(scores),
-        "smallest_gain": settings.smallest_gain,
-        "speed": {},
-        "warnings": [
-            f"The models ({', '.join(thresholds)}) come from {run.summary['data']['name']} and "
-            "keep the thresholds chosen there.",
-            *doubts,
-        ],
-    }
-    add_costs(summary, models, dataset, teacher)
-    summary["thresholds"] = {name: dict(vars(each)) for name, each in scores.thresholds.items()}
-    summary["warnings"] += missing_answers(summary)
-    write_json(out / "summary.json", summary)
-    write_report(out)
-    return open_run(out)

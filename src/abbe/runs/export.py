@@ -3,10 +3,9 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from abbe import config, students
+from abbe import students
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError
 from abbe.exporting.folder import check_free, check_new_file
@@ -16,12 +15,11 @@ from abbe.exporting.request import ExportRequest
 from abbe.exporting.unfinished import Unfinished
 from abbe.exporting.write import write_package
 from abbe.files import sha256_of_file
-from abbe.runs import build
+from abbe.registry import TASKS
 from abbe.runs.export_inputs import classification, instances, promptable, semantic
 from abbe.runs.export_inputs.common import ExportInput, Source, dataset_of
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runtime.package import Package
-from abbe.tasks import labelled as task_data
 
 _TELLS_CLASSES = (
     "is written for students that find objects; this one tells classes apart. Leave it out: the "
@@ -41,12 +39,10 @@ class TaskExport:
 
     Attributes:
         read: From the run to what the writer takes.
-        collect: The data set that a run names.
         unsupported: Options that do not fit the task: by name, why.
     """
 
     read: Callable[[Source], ExportInput]
-    collect: Callable[[config.Data], Dataset] = build.build_dataset
     unsupported: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -54,12 +50,9 @@ EXPORTS: dict[str, TaskExport] = {
     "instances": TaskExport(instances.export_input),
     "classification": TaskExport(
         classification.export_input,
-        partial(task_data.task_dataset, task="classification"),
         {**_OF_CLASSES, "context": "tiles that are classified have none; leave it out"},
     ),
-    "semantic": TaskExport(
-        semantic.export_input, partial(task_data.task_dataset, task="segmentation"), _OF_CLASSES
-    ),
+    "semantic": TaskExport(semantic.export_input, _OF_CLASSES),
     "promptable": TaskExport(
         promptable.export_input,
         unsupported=dict.fromkeys(
@@ -103,7 +96,7 @@ def export_run(
     request.check()
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
-    task = EXPORTS[task_of(experiment)]
+    task = EXPORTS[run.summary.task]
     request.refuse(task.unsupported)
     beside = request.bioimageio is not None or request.torchscript is not None
     unfinished = None
@@ -113,7 +106,7 @@ def export_run(
     if package is None:
         check_free(out)
         _check_beside(request)
-        dataset = dataset or dataset_of(experiment, run, data_path, task.collect)
+        dataset = dataset or dataset_of(experiment, run, data_path, TASKS[run.summary.task].collect)
         found = task.read(Source(run, experiment, dataset, request, out.name))
         if unfinished is not None:
             unfinished.begin()
@@ -127,13 +120,6 @@ def export_run(
     if unfinished is not None:
         unfinished.end()
     return package
-
-
-def task_of(experiment: config.Experiment) -> str:
-    """What the student of a run is asked for, a key of `EXPORTS`."""
-    downstream = {"classification": "classification", "segmentation": "semantic"}
-    of_recipe = {"kdsam": "promptable", "rckd": downstream[experiment.fine_tuning.task]}
-    return of_recipe.get(experiment.recipe, "instances")
 
 
 def _check_data_path(data_path: Path | None, kind: str, dataset: Dataset | None) -> None:

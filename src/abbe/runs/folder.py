@@ -20,6 +20,7 @@ from abbe import config
 from abbe.errors import ConfigError, InputError
 from abbe.files import remove_stale_parts_below, write_json
 from abbe.locks import alone
+from abbe.summary import CurveSummary, Gain, RunSummary, read_summary
 
 PACKAGES = (
     "abbe",
@@ -45,17 +46,17 @@ class Run:
     """
 
     folder: Path
-    summary: dict[str, Any]
+    summary: RunSummary
 
     @property
-    def gain(self) -> dict[str, Any]:
+    def gain(self) -> dict[str, Gain]:
         """Gain by metric."""
-        return self.summary["gain"]
+        return self.summary.gain
 
     @property
-    def retention(self) -> dict[str, float]:
+    def retention(self) -> dict[str, float | None]:
         """Retention by metric."""
-        return self.summary["retention"]
+        return self.summary.retention
 
     @property
     def student(self) -> Path:
@@ -74,14 +75,8 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     Raises:
         InputError: the folder holds no finished run.
     """
-    path = Path(folder) / "summary.json"
-    if not path.is_file():
-        raise InputError(
-            f"{folder}: holds no finished run (summary.json is missing). "
-            "Give a run folder, or finish it with 'abbe distill FOLDER --resume'"
-        )
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    if summary.get("kind") == "curve":
+    summary = read_summary(Path(folder))
+    if isinstance(summary, CurveSummary):
         raise InputError(
             f"{folder}: holds a label-efficiency curve, not a run. Its networks are in trainings/; "
             "give the folder of a run"
@@ -93,13 +88,15 @@ def require_student(run: Run) -> None:
     """Refuse a run that was made for its encoder alone.
 
     Raises:
-        InputError: it is of recipe 'imagenet'.
+        InputError: there is no student in its folder.
     """
-    if run.summary["recipe"] == "imagenet":
+    if not run.student.exists():
         file = run.folder / "encoder.safetensors"
+        if not file.exists():
+            raise InputError(f"{run.student}: is missing. Restore it, or train the run again")
         raise InputError(
-            f"{run.folder}: a run of recipe 'imagenet' leaves an encoder for other runs, no "
-            f"student. Name it there: --student.encoder-weights {file}"
+            f"{run.folder}: a run of recipe '{run.summary.recipe}' leaves an encoder for other "
+            f"runs, no student. Name it there: --student.encoder-weights {file}"
         )
 
 
@@ -170,7 +167,8 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
 def read_experiment(folder: Path) -> config.Experiment:
     """The experiment of a run folder; what earlier versions did without saying so is said."""
     experiment = config.load(folder / "config.yaml")
-    if experiment.recipe != "kdsam" and not _says_how_images_are_read(folder):
+    promptable = experiment.student.architecture.startswith("promptable-")  # sees pictures as SAM
+    if not promptable and not _says_how_images_are_read(folder):
         student = experiment.student.model_copy(update=config.EARLIER_INPUT)
         experiment = experiment.model_copy(update={"student": student})
     return experiment

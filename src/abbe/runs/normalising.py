@@ -18,22 +18,24 @@ _COLOURS = ("red", "green", "blue")
 _GREY = ("grey", "gray")
 
 
-def decided(experiment: config.Experiment, dataset: Dataset) -> config.Experiment:
+def decided(
+    experiment: config.Experiment, dataset: Dataset, *, scales_images: bool = True
+) -> config.Experiment:
     """The experiment with a normalisation in the place of ``auto``.
 
     A run that was begun goes on as it was: of an earlier version by percentiles, and without the
-    mean and deviation of its encoder's weights. Promptable students (kdsam) see pictures as SAM
-    does.
+    mean and deviation of its encoder's weights.
 
     Args:
         experiment: As the user gives it.
         dataset: With the student's channels.
+        scales_images: Whether the task has images scaled at all.
 
     Raises:
         InputError: An image cannot be read.
     """
     student, teacher = experiment.student, experiment.teacher
-    if student.normalisation != "auto" or experiment.recipe == "kdsam":
+    if student.normalisation != "auto" or not scales_images:
         return experiment
     before = run_folder.begun(experiment.out)
     if before is not None:  # it stays as it was, even if images were added

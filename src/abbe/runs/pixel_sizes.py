@@ -1,6 +1,6 @@
 """For which pixel size a student is made, and what a run says of it before it starts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -24,8 +24,19 @@ def student_pixel_size(dataset: Dataset) -> float | None:
     return common(_size(record) for record in dataset.split("train"))
 
 
-def check(dataset: Dataset) -> None:
+def with_label(records: Iterable[Record]) -> list[Record]:
+    """Those that have one."""
+    return [record for record in records if record.label is not None]
+
+
+def check(
+    dataset: Dataset, labelled: Callable[[Iterable[Record]], list[Record]] = with_label
+) -> None:
     """Say what the student's pixel size is not, and refuse what could not be scored by it.
+
+    Args:
+        dataset: with splits.
+        labelled: of some records those that are scored.
 
     Raises:
         InputError: training images have a pixel size, but a labelled image of another split has
@@ -35,7 +46,7 @@ def check(dataset: Dataset) -> None:
     if size is None:
         _tell_unknown(dataset)
         return
-    others = [record for name in ("val", "test") for record in dataset.split(name) if record.label]
+    others = [record for name in ("val", "test") for record in labelled(dataset.split(name))]
     silent = [record.id for record in others if _size(record) is None]
     if silent:
         raise InputError(

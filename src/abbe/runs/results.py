@@ -1,259 +1,192 @@
 """What a run leaves behind once it is trained: scores, summary, examples, report."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 import abbe
-from abbe import config, report, scoring, students
-from abbe.datasets import Dataset, Record, image_notes
-from abbe.files import write_json
+from abbe import config, report
+from abbe.datasets import Dataset, Record
+from abbe.files import atomic_path
+from abbe.recipes.recipe import Material, Recipe, Trained
 from abbe.runs import folder as run_folder
 from abbe.runs import schedules
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
-from abbe.runs.pixel_sizes import student_pixel_size
+from abbe.runs.session import Session
+from abbe.summary import Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
-from abbe.tasks.costs import add_costs
-from abbe.tasks.models import Model, NetworkModel, StoredModel
-from abbe.tasks.scores import Scores, outlined, save_examples, save_scores, score, summarise
-from abbe.teachers import Teacher
-from abbe.training.fit import Fitted
-
-Trained = Mapping[str, tuple[students.UNet, list[Fitted]]]
+from abbe.tasks.scores import Scores, save_examples, save_scores
+from abbe.tasks.task import Scored, Task
 
 
 def write_results(
+    recipe: Recipe,
     experiment: config.Experiment,
     dataset: Dataset,
-    folder: Path,
-    teacher: Teacher | None,
-    store: TargetStore | None,
-    trained: Trained,
-    speed: dict[str, float],
-    lost: Lost,
-    *,
-    progress: bool,
+    material: Material,
+    trained: Mapping[str, Trained],
+    session: Session,
 ) -> None:
     """Score teacher, student and twin on the test images and write everything the report needs."""
-    sees, outputs = experiment.student.sees, experiment.student.outputs
-    scaling, size = scaling_of(experiment.student), student_pixel_size(dataset)
-    models: dict[str, Model] = {}
-    if store is not None and _answers_tests(store, dataset):
-        models["teacher"] = StoredModel(store)
-    for name, (network, _) in trained.items():
-        models[name] = NetworkModel(network, outputs, sees, scaling, size)
-    settings = experiment.evaluation
-    scores = score(
+    task, folder, sees = recipe.task(experiment), session.folder, experiment.student.sees
+    models = {} if material.teacher is None else {"teacher": material.teacher}
+    models |= {name: task.model(each.network, each.metadata, sees)
+               for name, each in trained.items()}  # fmt: skip
+    scored = task.score(
         models,
         dataset,
-        tolerance=settings.tolerance,
-        minimum_area=settings.minimum_area,
-        progress=progress,
+        experiment.evaluation,
+        teacher=material.answering,
+        progress=session.progress,
     )
-    save_scores(scores, folder / "scores.parquet")
-    save_thresholds(folder, scores, trained)
-    save_examples(
-        scores,
-        folder / "examples",
-        lambda id: outlined(models, dataset[id], scores, settings.minimum_area),
+    save_thresholds(task, scored, trained, folder)
+    scaling = scaling_of(experiment.student).words if task.scales_images else None
+    summary = summarise(
+        task,
+        scored,
+        experiment,
+        dataset,
+        session.lost,
+        title=experiment.title or f"{experiment.recipe} on {dataset.name}",
+        task_title=task.title(experiment),
+        normalisation=scaling,
+        speed=speed_of(material, trained["student"]),
+        schedule=schedules.read_schedule(folder),
+        seed=experiment.seed,
+        **describe_teacher(material.store, material.asked, material.provenance),
+        **material.facts,
     )
-    summary = {
-        "abbe": abbe.__version__,
-        "recipe": experiment.recipe,
-        "title": experiment.title or f"{experiment.recipe} on {dataset.name}",
-        "task": "instance segmentation" if "boundary" in outputs else "foreground segmentation",
-        "data": describe_data(dataset),
-        "student_sees": list(sees),
-        "encoder_weights": str(experiment.student.encoder_weights),
-        "normalisation": scaling.words,
-        **describe_teacher(store, _asked(experiment, dataset)),
-        "lost": lost.ids,
-        "left_out": lost.left_out,
-        **summarise(scores, settings.resamples),
-        "metric_names": metric_names(scores),
-        "speed": {**speed, **training_speed(trained)},
-        "schedule": schedules.read_schedule(folder),
-        "smallest_gain": settings.smallest_gain,
-        "seed": experiment.seed,
-    }
-    add_costs(summary, models, dataset, teacher)
-    summary["thresholds"] = {
-        name: dataclasses.asdict(each) for name, each in scores.thresholds.items()
-    }
-    summary["thresholds_chosen_on"] = thresholds_chosen_on(summary["data"])
-    summary["warnings"] = warnings(summary)
-    finish(folder, summary)
-
-
-def finish(folder: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json, when the run ended, and the report."""
-    write_json(folder / "summary.json", summary)
+    for name, text in material.about.items():
+        if name in summary.models:
+            summary.models[name].about = text
+    summary.warnings += material.warnings
+    recipe.complete(summary, scored, trained, experiment, dataset, material, session)
+    write_scored(folder, scored)
+    summary.write(folder)
     run_folder.write_end(folder)
     report.write_report(folder)
 
 
-def save_thresholds(folder: Path, scores: Scores, trained: Trained) -> None:
-    """Add to each network's file where its maps are to be cut."""
-    for name in trained:
-        path = folder / f"{name}.safetensors"
-        network, facts = students.load(path)
-        thresholds = dataclasses.asdict(scores.thresholds[name])
-        del thresholds["chosen_on"]  # the summary says it; a file of weights holds numbers
-        students.save(path, network, {**facts, "thresholds": thresholds})
+def summarise(
+    task: Task,
+    scored: Scored,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    lost: Lost,
+    **facts: Any,
+) -> RunSummary:
+    """What scoring came to, of a run or of its evaluation elsewhere.
 
-
-def _answers_tests(store: TargetStore, dataset: Dataset) -> bool:
-    known = set(store.ids)
-    return any(record.id in known for record in dataset.split("test"))
-
-
-def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """Counts of the data set by split, and what was noted of its images."""
-    train = dataset.split("train")
-    return {
-        "name": dataset.name,
-        "licence": dataset.licence,
-        "simulated": dataset.simulated,
-        "channels": list(dataset.channels),
-        "train_labelled": len(train.labelled),
-        "train_unlabelled": len(train.unlabelled),
-        "validation": len(dataset.split("val").labelled),
-        "test": len(dataset.split("test").labelled),
-        "image_notes": image_notes(dataset),
-        **describe_groups(dataset.split("test").labelled),
+    Args:
+        task: of the run.
+        scored: by it.
+        experiment: of the run.
+        dataset: that was scored.
+        lost: images that could not be used.
+        facts: further fields of the summary.
+    """
+    compared, data = scored.compared, task.describe(dataset)
+    known = {metric for scores in compared.scores.values() for metric in scores}
+    values = {
+        "thresholds_chosen_on": task.thresholds_chosen_on(data),
+        "encoder_weights": str(experiment.student.encoder_weights),
+        "student_sees": list(experiment.student.sees),
     }
-
-
-def describe_groups(records: Iterable[Record]) -> dict[str, Any]:
-    """Whether the group of each image is known, and how many groups there are."""
-    records = list(records)
-    grouped = bool(records) and all(record.group is not None for record in records)
-    return {"grouped": grouped, "test_groups": len({record.unit for record in records})}
-
-
-def _asked(experiment: config.Experiment, dataset: Dataset) -> list[Record]:
-    """The images that the store should have an answer for; a live teacher's training is not."""
-    live = experiment.teacher.live
-    return [record for record in dataset if not live or record.split != "train"]
-
-
-def describe_teacher(store: TargetStore | None, asked: Iterable[Record]) -> dict[str, Any]:
-    """Where the targets came from, how many were empty, and how many of those asked for lack."""
-    if store is None:
-        return {"teacher": None, "teacher_sees": [], "targets": None, "stand_in": []}
-    known = set(store.ids)
-    return {
-        "teacher": describe_provenance(store.provenance),
-        "teacher_sees": list(store.provenance.channels),
-        "targets": {
-            "images": len(store.ids),
-            "empty": len(store.empty_ids),
-            "missing": sum(record.id not in known for record in asked),
+    return RunSummary(
+        abbe=abbe.__version__,
+        recipe=experiment.recipe,
+        task=task.name,
+        classes=list(task.classes(dataset)),
+        data=data,
+        lost=lost.ids,
+        left_out=lost.left_out,
+        models={
+            name: Model(metrics=scores, **scored.models.get(name, {}))
+            for name, scores in compared.scores.items()
         },
-        "stand_in": [store.provenance.teacher] if store.provenance.stand_in else [],
+        gain=compared.gain,
+        retention=compared.retention,
+        retention_ci95=compared.retention_ci95,
+        metric_names={key: each.name for key, each in task.metrics.items() if key in known},
+        smallest_gain=experiment.evaluation.smallest_gain,
+        timing=scored.timing,
+        thresholds=scored.thresholds,
+        warnings=list(task.doubts),
+        **values | facts,
+    )
+
+
+def write_scored(folder: Path, scored: Scored) -> None:
+    """Write scores.parquet, examples and predictions.parquet, as far as a task has them."""
+    if scored.rows:
+        scores = Scores(scored.rows)
+        save_scores(scores, folder / "scores.parquet")
+        if scored.example is not None:
+            save_examples(scores, folder / "examples", scored.example)
+    if scored.predictions:
+        save_predictions(folder / "predictions.parquet", scored.predictions)
+
+
+def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write predictions.parquet: a row an image and model; what is no probability is a text."""
+    import pyarrow
+    from pyarrow import parquet
+
+    fields = [
+        (name, pyarrow.float64() if name.startswith("probability_") else pyarrow.string())
+        for name in rows[0]
+    ]
+    table = pyarrow.Table.from_pylist(list(rows), pyarrow.schema(fields))
+    with atomic_path(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
+def save_thresholds(
+    task: Task, scored: Scored, trained: Mapping[str, Trained], folder: Path
+) -> None:
+    """Add to each network's file where its maps are to be cut; the numbers alone."""
+    for name, each in trained.items():
+        if each.saved and name in scored.thresholds:
+            thresholds = scored.thresholds[name].model_dump(exclude={"chosen_on"})
+            metadata = {**each.metadata, "thresholds": thresholds}
+            task.save(folder / f"{name}.safetensors", each.network, metadata)
+
+
+def describe_teacher(
+    store: TargetStore | None,
+    asked: Iterable[Record],
+    provenance: Provenance | None = None,
+) -> dict[str, Any]:
+    """Fields of a summary: where targets came from, how many are empty, how many are missing.
+
+    Args:
+        store: the teacher's answers, where any are stored.
+        asked: the images that it should hold an answer for.
+        provenance: of the targets, where that is not what the store says.
+    """
+    provenance = provenance or (None if store is None else store.provenance)
+    if provenance is None:
+        return {"teacher": None}
+    found: dict[str, Any] = {
+        "teacher": Teacher.model_validate(provenance.to_json()),
+        "teacher_sees": list(provenance.channels),
     }
+    if store is not None:
+        known = set(store.ids)
+        found["targets"] = Targets(
+            images=len(known),
+            empty=len(store.empty_ids),
+            missing=sum(record.id not in known for record in asked),
+        )
+    return found
 
 
-def describe_provenance(provenance: Provenance) -> dict[str, Any]:
-    """Where targets came from, as plain values."""
-    return {**dataclasses.asdict(provenance), "thresholds": dict(provenance.thresholds)}
-
-
-def training_speed(trained: Mapping[str, tuple[nn.Module, list[Fitted]]]) -> dict[str, float]:
+def speed_of(material: Material, student: Trained) -> Speed:
     """Images a second and share of waiting for data, of the student's last stage."""
-    fitted = trained["student"][1][-1]
-    return {
-        "train_images_per_s": fitted.images_per_second,
-        "train_share_waiting_for_data": fitted.share_waiting,
-    }
-
-
-def thresholds_chosen_on(data: Mapping[str, Any]) -> str:
-    """In words, where thresholds come from."""
-    if data["validation"]:
-        return f"{data['validation']} validation images"
-    if data["train_labelled"]:
-        return f"{data['train_labelled']} labelled training images, for want of validation images"
-    return "nothing: all are 0.5"
-
-
-def metric_names(scores: Scores) -> dict[str, str]:
-    """Each metric's full name."""
-    return {metric: scoring.METRICS[metric].name for metric in scores.metrics}
-
-
-def warnings(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader should doubt, beyond what the report sees in the summary by itself."""
-    said = []
-    data, teacher = summary["data"], summary["teacher"]
-    if teacher and "teacher" not in summary["models"]:
-        said.append("The teacher gave no answer for the test images, so it is not in the table.")
-    if data["validation"] == 0:
-        said.append(
-            "No validation image is labelled: the last weights were taken, and thresholds come "
-            f"from {thresholds_chosen_on(data)}."
-        )
-    said += missing_answers(summary)
-    return said
-
-
-def missing_answers(summary: Mapping[str, Any]) -> list[str]:
-    """Sentences on images without an answer of the teacher, and on those left out, if any."""
-    missing = summary["targets"]["missing"] if summary.get("targets") else 0
-    said = [f"The teacher gave no answer for {missing} images."] if missing else []
-    left_out = summary.get("left_out", ())
-    if left_out:
-        more = f" and {len(left_out) - SHOWN_IDS} more" if len(left_out) > SHOWN_IDS else ""
-        said.append(
-            f"{len(left_out)} images could not be read and were left out, as was allowed: "
-            f"{', '.join(left_out[:SHOWN_IDS])}{more}."
-        )
-    return said
-
-
-SHOWN_IDS = 5
-"""Images that a warning names."""
-
-
-SHOWN = (
-    "dice", "dice_1_point", "dice_3_points", "f1@0.5", "pq", "balanced_accuracy", "accuracy",
-    "macro_f1", "auroc", "mean_iou", "top5_accuracy",
-)  # fmt: skip
-"""Metrics of the short table, as far as a run has them."""
-
-
-def table(summary: Mapping[str, Any], metrics: Sequence[str] | None = None) -> str:
-    """The main table as plain text: one line a model, then gain and retention."""
-    metrics = metrics or [metric for metric in SHOWN if metric in summary["metric_names"]]
-    probed = summary.get("linear_probe", {}).get("models", {})
-    width = 1 + max(len(name) for name in (*summary["models"], *probed, "retention"))
-    lines = [f"{'':{width}}" + "".join(f"{metric:>24}" for metric in metrics)]
-    for name, model in summary["models"].items():
-        cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
-        lines.append(f"{name:{width}}" + "".join(f"{cell:>24}" for cell in cells))
-    if summary["gain"]:
-        cells = [_cell(summary["gain"].get(metric), sign="+") for metric in metrics]
-        lines.append(f"{'gain':{width}}" + "".join(f"{cell:>24}" for cell in cells))
-    if summary["retention"]:
-        kept = [summary["retention"].get(metric) for metric in metrics]
-        cells = ["—" if share is None else f"{share:.1%}" for share in kept]
-        lines.append(f"{'retention':{width}}" + "".join(f"{cell:>24}" for cell in cells))
-    if probed:
-        lines.append("linear probe on frozen features, by what the encoder began with")
-        for name, model in probed.items():
-            cells = [_cell(model["metrics"].get(metric)) for metric in metrics]
-            lines.append(f"{name:{width}}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _cell(value: Mapping[str, Any] | None, sign: str = "") -> str:
-    if value is None or value["mean"] is None:
-        return "—"
-    low, high = value["ci95"]
-    if low is None or high is None:  # a single image has no interval
-        return f"{value['mean']:{sign}.3f}"
-    return f"{value['mean']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    last = student.fitted[-1]
+    return Speed(
+        train_images_per_s=last.images_per_second,
+        train_share_waiting_for_data=last.share_waiting,
+        **material.speed,
+    )

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from abbe import config
-from abbe.datasets import Dataset, Record
+from abbe.datasets import Record
 from abbe.errors import InputError
 from abbe.files import write_json
 from abbe.report.facts import schedule_sentence
+from abbe.summary import Asked, Stage
 
 FILE = "schedule.json"
 
@@ -79,32 +82,11 @@ def crops_of(records: Iterable[Record], side: int) -> Amount:
     return Amount(len(shapes), sum(crops))
 
 
-def amounts_of(experiment: config.Experiment, dataset: Dataset) -> dict[str, Amount]:
-    """What the stages of a run are trained on; RCKD's pretraining aside, which has its own tiles.
-
-    - cmkd: the training images with or without labels. How many of the crops are labelled is for
-      ``training.labelled_share``: few labelled images are seen more often than a pass says.
-    - supervised, and RCKD's fine-tuning: the labelled training images. In a curve these are all of
-      them, whatever share keeps its labels, so that all its trainings take equally many steps.
-    - kdsam: pictures are shown whole, so a picture is a sample: all of them to the encoder, and
-      those with labels to the decoder.
-    """
-    train = dataset.split("train")
-    if experiment.recipe == "kdsam":
-        pictures, labelled = len(train), len(train.labelled)
-        return {"training": Amount(pictures, pictures), "decoder": Amount(labelled, labelled)}
-    records: Iterable[Record] = train if experiment.recipe == "cmkd" else train.labelled
-    if experiment.recipe == "rckd":
-        from abbe.tasks.labelled import labelled as labelled_for
-
-        records = labelled_for(train, experiment.fine_tuning.task)
-    return {"training": crops_of(records, experiment.training.crop)}
-
-
 def resolve(
     experiment: config.Experiment,
     amounts: Mapping[str, Amount],
     folder: Path,
+    rates: Mapping[str, str] | None = None,
     *,
     resume: bool = False,
     shown: bool = True,
@@ -115,6 +97,7 @@ def resolve(
         experiment: as it was given.
         amounts: by stage (training, pretraining, decoder), what it is trained on.
         folder: of the run; ``schedule.json`` there gets the stages, and keeps those of others.
+        rates: by stage, which of `Rates` is meant by auto; maps where none is named.
         resume: take what an interrupted run of the same request came to.
         shown: print a line a stage.
 
@@ -122,19 +105,23 @@ def resolve(
         InputError: ``schedule.json`` is damaged.
     """
     kept = read_schedule(folder) if resume else {}
-    found = {name: _entry(experiment, name, amount) for name, amount in amounts.items()}
-    for name, entry in found.items():
-        if name in kept and kept[name]["asked"] == entry["asked"]:
+    found = {
+        name: _stage(experiment, name, amount, (rates or {}).get(name, "maps"))
+        for name, amount in amounts.items()
+    }
+    for name, stage in found.items():
+        if name in kept and kept[name].asked == stage.asked:
             found[name] = kept[name]
     if os.environ.get("RANK", "0") == "0":
-        write_json(folder / FILE, {**kept, **found})
+        stages = {name: stage.model_dump() for name, stage in (kept | found).items()}
+        write_json(folder / FILE, stages)
         if shown:
-            for name, entry in found.items():
-                print(f"{name}: {schedule_sentence(entry)}", flush=True)
+            for name, stage in found.items():
+                print(f"{name}: {schedule_sentence(stage)}", flush=True)
     return _with_numbers(experiment, found)
 
 
-def read_schedule(folder: Path) -> dict[str, Any]:
+def read_schedule(folder: Path) -> dict[str, Stage]:
     """What the stages of a run came to; empty where nothing was resolved, as in earlier runs.
 
     Raises:
@@ -145,69 +132,64 @@ def read_schedule(folder: Path) -> dict[str, Any]:
         return {}
     try:
         stages = json.loads(path.read_text(encoding="utf-8"))
-        return {name: {**entry, "asked": dict(entry["asked"])} for name, entry in stages.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {name: Stage.model_validate(stage) for name, stage in stages.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise InputError(
-            f"{path}: damaged ({error}). Delete it, and it is made again from the images"
+            f"{path}: damaged ({reason}). Delete it, and it is made again from the images"
         ) from error
 
 
-def _entry(experiment: config.Experiment, name: str, amount: Amount) -> dict[str, Any]:
+def _stage(experiment: config.Experiment, name: str, amount: Amount, rates: str) -> Stage:
     """Steps and rate of a stage, from what was asked and what there is."""
     asked = _asked(experiment, name)
-    steps, batch = asked["steps"], asked["batch_size"]
+    steps, batch, rate = asked.steps, asked.batch_size or 1, asked.learning_rate
     if steps is None:
-        needed = math.ceil(asked["passes"] * amount.samples / batch - 1e-9)
-        steps = max(asked["minimum_steps"], needed)
-    rate = asked["learning_rate"]
-    if rate == "auto":
-        rates = rates_of(experiment.student.architecture)
-        tuning = name == "training" and experiment.recipe == "rckd"
-        rate = rates.tuning if tuning else rates.maps
-        if experiment.recipe == "kdsam":
-            rate = rates.embeddings
-    return {
-        "steps": steps,
-        "learning_rate": rate,
-        "batch_size": batch,
-        "images": amount.images,
-        "samples": amount.samples,
-        "passes": steps * batch / max(1, amount.samples),
-        "architecture": experiment.student.architecture,
-        "asked": asked,
-    }
+        assert asked.passes is not None  # the experiment file demands one of both
+        needed = math.ceil(asked.passes * amount.samples / batch - 1e-9)
+        steps = max(asked.minimum_steps or 1, needed)
+    if rate == "auto" or rate is None:
+        rate = getattr(rates_of(experiment.student.architecture), rates)
+    return Stage(
+        steps=steps,
+        learning_rate=rate,
+        batch_size=batch,
+        images=amount.images,
+        samples=amount.samples,
+        passes=steps * batch / max(1, amount.samples),
+        architecture=experiment.student.architecture,
+        asked=asked,
+    )
 
 
-def _asked(experiment: config.Experiment, name: str) -> dict[str, Any]:
+def _asked(experiment: config.Experiment, name: str) -> Asked:
     """What the experiment file says of a stage."""
     training, decoder = experiment.training, experiment.promptable
     if name == "decoder":
-        return {
-            "steps": decoder.decoder_steps,
-            "passes": decoder.decoder_passes,
-            "minimum_steps": training.minimum_steps,
-            "batch_size": training.batch_size,
-            "learning_rate": decoder.decoder_learning_rate,
-        }
+        return Asked(
+            steps=decoder.decoder_steps,
+            passes=decoder.decoder_passes,
+            minimum_steps=training.minimum_steps,
+            batch_size=training.batch_size,
+            learning_rate=decoder.decoder_learning_rate,
+        )
     stage = experiment.pretraining if name == "pretraining" else training
-    return {
-        "steps": stage.steps,
-        "passes": stage.passes,
-        "minimum_steps": stage.minimum_steps,
-        "batch_size": stage.batch_size,
-        "learning_rate": stage.learning_rate,
-    }
+    return Asked(
+        steps=stage.steps,
+        passes=stage.passes,
+        minimum_steps=stage.minimum_steps,
+        batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+    )
 
 
-def _with_numbers(
-    experiment: config.Experiment, stages: Mapping[str, Mapping[str, Any]]
-) -> config.Experiment:
+def _with_numbers(experiment: config.Experiment, stages: Mapping[str, Stage]) -> config.Experiment:
     changed: dict[str, Any] = {}
     for name in ("training", "pretraining"):
         if name in stages:
-            numbers = {key: stages[name][key] for key in ("steps", "learning_rate")}
+            numbers = stages[name].model_dump(include={"steps", "learning_rate"})
             changed[name] = getattr(experiment, name).model_copy(update={**numbers, "passes": None})
     if "decoder" in stages:
-        numbers = {"decoder_steps": stages["decoder"]["steps"], "decoder_passes": None}
+        numbers = {"decoder_steps": stages["decoder"].steps, "decoder_passes": None}
         changed["promptable"] = experiment.promptable.model_copy(update=numbers)
     return experiment.model_copy(update=changed)

@@ -26,7 +26,7 @@ from abbe.students.response import ResponseNetwork
 from abbe.students.size import Size, count
 from abbe.students.standardisation import NOTHING, Standardisation, Standardised
 from abbe.students.unet import ARCHITECTURES, UNet, build
-from abbe.students.weights import load, save
+from abbe.students.weights import load, load_any, save
 
 __all__ = [
     "ARCHITECTURES",
@@ -53,6 +53,7 @@ __all__ = [
     "is_promptable",
     "is_promptable_file",
     "load",
+    "load_any",
     "load_classifier",
     "load_encoder",
     "load_promptable",

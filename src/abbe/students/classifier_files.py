@@ -16,7 +16,8 @@ from abbe.students.standardisation import described, restore_standardisation
 from abbe.tensors import differences
 
 FORMAT_VERSION = 1
-_KEY = "abbe-classifier"
+KEY = "abbe-classifier"
+"""Of the description in the file\'s metadata."""
 _FIELDS: dict[str, type] = {
     "architecture": str,
     "in_channels": int,
@@ -50,7 +51,7 @@ def save_classifier(
         "standardised": described(model),
         "facts": dict(facts),
     }
-    write_described(Path(path), model.state_dict(), _KEY, description)
+    write_described(Path(path), model.state_dict(), KEY, description)
 
 
 def load_classifier(
@@ -66,7 +67,7 @@ def load_classifier(
             that this version does not know.
     """
     path = Path(path)
-    tensors, description = read_described(path, _KEY, "a classifier", FORMAT_VERSION, _FIELDS)
+    tensors, description = read_described(path, KEY, "a classifier", FORMAT_VERSION, _FIELDS)
     architecture = description["architecture"]
     if not is_encoder(architecture):
         raise InputError(f"{path}: architecture '{architecture}' is unknown to this version")

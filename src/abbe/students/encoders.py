@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
+from abbe.registry import ENCODERS
 from abbe.students.standardisation import (
     NOTHING,
     Standardisation,
@@ -23,18 +25,6 @@ from abbe.students.standardisation import (
 from abbe.tensors import differences, read_metadata, read_tensors
 
 EncoderWeights: TypeAlias = Literal["random", "imagenet"] | Path
-
-ENCODERS: dict[str, str] = {
-    "swin-tiny": "swin_tiny_patch4_window7_224",
-    "resnet18": "resnet18",
-    "resnet50": "resnet50",
-    "efficientnet-b0": "efficientnet_b0",
-    "mobilenetv3": "mobilenetv3_small_100",
-    "mobilenetv3-large": "mobilenetv3_large_100",
-    "convnextv2-atto": "convnextv2_atto",
-    "csat-like": "csat_like",
-}
-"""Our name of an encoder → timm's."""
 
 _ANY_TIMM = "timm-"
 _STRIDES = ((2, 4, 8, 16, 32), (4, 8, 16, 32))
@@ -104,7 +94,10 @@ def timm_name(name: str) -> str:
             f"encoder '{name}': unknown. Choose one of {', '.join(ENCODERS)}, or {_ANY_TIMM}NAME "
             f"for any network of timm with feature maps, such as {_ANY_TIMM}regnety_004"
         )
-    return ENCODERS.get(name) or name.removeprefix(_ANY_TIMM)
+    module, _, timms = ENCODERS.get(name, name.removeprefix(_ANY_TIMM)).rpartition(":")
+    if module:
+        import_module(module)  # which registers it with timm
+    return timms
 
 
 def create_encoder(

@@ -15,7 +15,8 @@ from abbe.students.standardisation import restore_standardisation
 from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
-_KEY = "abbe-promptable"
+KEY = "abbe-promptable"
+"""Of the description in the file\'s metadata."""
 _FIELDS: dict[str, type] = {"architecture": str, "side": int, "neck": str, "facts": dict}
 
 
@@ -40,7 +41,7 @@ def save_promptable(path: str | os.PathLike[str], model: SAM, facts: Mapping[str
         "neck": neck,
         "facts": dict(facts),
     }
-    write_described(Path(path), model.state_dict(), _KEY, description)
+    write_described(Path(path), model.state_dict(), KEY, description)
 
 
 def is_promptable_file(path: str | os.PathLike[str]) -> bool:
@@ -52,7 +53,7 @@ def is_promptable_file(path: str | os.PathLike[str]) -> bool:
     path = Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return False
-    return _KEY in read_metadata(path)
+    return KEY in read_metadata(path)
 
 
 def load_promptable(path: str | os.PathLike[str]) -> tuple[SAM, dict[str, Any]]:
@@ -67,7 +68,7 @@ def load_promptable(path: str | os.PathLike[str]) -> tuple[SAM, dict[str, Any]]:
     """
     path = Path(path)
     tensors, description = read_described(
-        path, _KEY, "a promptable student", FORMAT_VERSION, _FIELDS
+        path, KEY, "a promptable student", FORMAT_VERSION, _FIELDS
     )
     try:
         with torch.random.fork_rng(devices=[]):  # loading must not shift the caller's numbers

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from abbe.errors import InputError
+from abbe.students import classifier_files, promptable_files
 from abbe.students.described import read_described, write_described
 from abbe.students.standardisation import described, restore_standardisation
 from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
-from abbe.tensors import differences
+from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
-_KEY = "abbe"
+KEY = "abbe"
+"""Of the description in the file\'s metadata."""
 _FIELDS: dict[str, type] = {
     "architecture": str,
     "in_channels": int,
@@ -44,7 +47,7 @@ def save(path: str | os.PathLike[str], model: UNet, facts: Mapping[str, Any]) ->
         "standardised": described(model),
         "facts": dict(facts),
     }
-    write_described(Path(path), model.state_dict(), _KEY, description)
+    write_described(Path(path), model.state_dict(), KEY, description)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
@@ -58,7 +61,7 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
             layout that this version does not know.
     """
     path = Path(path)
-    tensors, description = read_described(path, _KEY, "a student", FORMAT_VERSION, _FIELDS)
+    tensors, description = read_described(path, KEY, "a student", FORMAT_VERSION, _FIELDS)
     if not is_architecture(description["architecture"]):
         raise InputError(
             f"{path}: architecture '{description['architecture']}' is unknown; this version knows "
@@ -79,3 +82,28 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
         )
     model.load_state_dict(tensors)
     return model.eval(), description["facts"]
+
+
+READERS = {
+    KEY: load,
+    classifier_files.KEY: classifier_files.load_classifier,
+    promptable_files.KEY: promptable_files.load_promptable,
+}
+"""By the key of the description in the file's metadata."""
+
+
+def load_any(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+    """Read a student that Abbe wrote: a U-Net, a classifier, a linear probe, a promptable network.
+
+    Returns:
+        The network on the CPU in evaluation mode, and what was saved beside its weights.
+
+    Raises:
+        InputError: The file is missing, damaged, or none of these.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    for key, read in READERS.items():
+        if key in metadata:
+            return read(path)
+    raise InputError(f"{path}: not a student saved by Abbe (its metadata says nothing of one)")

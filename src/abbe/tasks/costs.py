@@ -4,52 +4,46 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from torch import nn
-
-from abbe import students
 from abbe.datasets import Dataset, Record
 from abbe.imaging import Image, Region
-from abbe.tasks.models import Model, NetworkModel
-from abbe.tasks.timing import LARGEST, circumstances, first_alike, time_in_turn
+from abbe.summary import Timing
+from abbe.tasks.maps import Model, NetworkModel
+from abbe.tasks.timing import LARGEST, circumstances, first_alike, size_of, time_in_turn
 from abbe.teachers import Cost, CountedTeacher, Teacher
 
 
-def describe_network(network: nn.Module, in_channels: int) -> dict[str, Any]:
-    """Parameters, and MACs of one 256 x 256 image."""
-    return students.count(network, in_channels, 256)._asdict() | {"macs_image_size": 256}
-
-
-def add_costs(
-    summary: dict[str, Any], models: Mapping[str, Model], dataset: Dataset, teacher: Teacher | None
-) -> None:
-    """Add sizes, times and their circumstances to the summary of a run.
+def costs_of(
+    models: Mapping[str, Model], dataset: Dataset, teacher: Teacher | None
+) -> tuple[dict[str, dict[str, Any]], Timing]:
+    """Sizes and times of models, and the circumstances.
 
     All are timed on one test image, in turn, each from the pixels in memory to its maps.
 
     Args:
-        summary: its models get ``parameters``, ``macs``, ``ms_per_image`` and others.
         models: by name. Networks that are built alike share one time.
         dataset: with labelled test images.
         teacher: the one that gave ``models["teacher"]`` its answers, where it runs here. Of one
             that is not counted, such as another program's masks, nothing is said.
+
+    Returns:
+        By model, fields of `abbe.summary.Model`.
     """
     networks = {name: each for name, each in models.items() if isinstance(each, NetworkModel)}
-    for name, model in networks.items():
-        summary["models"][name] |= describe_network(model.network, len(model.sees))
+    costs: dict[str, dict[str, Any]] = {name: {} for name in models} | {
+        name: size_of(model.network, len(model.sees)) for name, model in networks.items()
+    }
     tests = dataset.split("test").labelled
-    if "teacher" not in summary["models"] or not isinstance(teacher, CountedTeacher):
-        _add_times(summary, networks, next(iter(tests)), {}, None)
-        return
-    cost = teacher.cost()
-    summary["models"]["teacher"] |= cost.sizes()
-    record = next(record for record in tests if models["teacher"].has(record))
-    shape = record.image.open().shape
-    hindrance = _not_to_be_timed(cost, shape)
+    answered = [record for record in tests if "teacher" in models and models["teacher"].has(record)]
+    if not answered or not isinstance(teacher, CountedTeacher):
+        return costs, _time(costs, networks, next(iter(tests)), {}, None)
+    cost, record = teacher.cost(), answered[0]
+    costs["teacher"] |= cost.sizes()
+    hindrance = _not_to_be_timed(cost, record.image.open().shape)
     ask = {} if hindrance else {"teacher": _answering(teacher, dataset, record)}
-    _add_times(summary, networks, record, ask, hindrance)
-    if "ms_per_image" in summary["models"]["teacher"] and cost.precision not in (None, "fp32"):
-        precision = dict.fromkeys(networks, "fp32")
-        summary["timing"]["precision"] = {"teacher": cost.precision, **precision}
+    timing = _time(costs, networks, record, ask, hindrance)
+    if "ms_per_image" in costs["teacher"] and cost.precision not in (None, "fp32"):
+        timing.precision = {"teacher": cost.precision, **dict.fromkeys(networks, "fp32")}
+    return costs, timing
 
 
 def _not_to_be_timed(cost: Cost, shape: tuple[int, int]) -> str | None:
@@ -69,13 +63,14 @@ def _answering(teacher: Teacher, dataset: Dataset, record: Record) -> Callable[[
     return partial(teacher.predict, image, record.id)
 
 
-def _add_times(
-    summary: dict[str, Any],
+def _time(
+    costs: dict[str, dict[str, Any]],
     networks: Mapping[str, NetworkModel],
     record: Record,
     teacher: Mapping[str, Callable[[], object]],
     hindrance: str | None,
-) -> None:
+) -> Timing:
+    """Add times to the costs."""
     first = first_alike({name: model.network for name, model in networks.items()})
     calls: dict[str, Callable[[], object]] = {
         name: partial(networks[name].predict_image, _part(record, networks[name].sees))
@@ -91,12 +86,14 @@ def _add_times(
         timed = time_in_turn(calls)
     same = {name: first.get(name, name) for name in (*timed, *first)}
     for name, alike in same.items():
-        summary["models"][name]["ms_per_image"] = timed[alike].milliseconds
+        costs[name]["ms_per_image"] = timed[alike].milliseconds
     height, width = (min(side, LARGEST) for side in record.image.open().shape)
     runs = {name: timed[alike].runs for name, alike in same.items()}
-    summary["timing"] = circumstances((width, height), runs) | {"whole_answers": True}
+    timing = circumstances((width, height), runs)
+    timing.whole_answers = True
     if hindrance:
-        summary["timing"]["teacher_not_timed"] = hindrance
+        timing.teacher_not_timed = hindrance
+    return timing
 
 
 def _part(record: Record, channels: tuple[str, ...]) -> Image:

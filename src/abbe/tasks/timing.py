@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from abbe import students
+from abbe.summary import Timing
+
 Network = TypeVar("Network", bound=nn.Module)
 
 REPEATS = 9
@@ -54,7 +57,7 @@ def first_alike(networks: Mapping[str, nn.Module]) -> dict[str, str]:
     return found
 
 
-def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -> dict[str, Any]:
+def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -> Timing:
     """What a reader must know of times: size of the image (width, height), runs, other work.
 
     There is no size where each network has its own. ``repeats`` is how many runs most models had,
@@ -69,33 +72,34 @@ def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     threads = torch.get_num_threads()
     repeats = max(runs.values(), default=0)
-    return {
-        "image_size": None if image_size is None else list(image_size),
-        "repeats": repeats,
-        "runs": {name: count for name, count in runs.items() if count < repeats},
-        "threads": threads,
-        "cores": cores,
-        "load": load,
-        "busy": load is not None and load > max(threads, cores) + 1,
-    }
+    return Timing(
+        image_size=image_size,
+        repeats=repeats,
+        runs={name: count for name, count in runs.items() if count < repeats},
+        threads=threads,
+        cores=cores,
+        load=load,
+        busy=load is not None and load > max(threads, cores) + 1,
+    )
 
 
-def add_times(
-    summary: dict[str, Any],
+def costs_of(
     networks: Mapping[str, Network],
     run: Callable[[Network, np.ndarray], object],
     channels: int,
     shape: tuple[int, int],
-) -> None:
-    """Time networks in turn, and add times and `circumstances` to the summary of a run.
+) -> tuple[dict[str, dict[str, Any]], Timing]:
+    """Size and time of networks, timed in turn, and the circumstances.
 
     Args:
-        summary: its models get ``ms_per_image``; those that are built alike share one time.
-        networks: by model.
+        networks: by model; those that are built alike share one time.
         run: has a network answer for pixels (C, H, W) float32 in [0, 1].
         channels: C.
         shape: height and width of the run's images, px; larger ones than `LARGEST` a side are
             timed on a part.
+
+    Returns:
+        By model, fields of `abbe.summary.Model`; MACs are those of one image of 256 px.
     """
     height, width = (min(side, LARGEST) for side in shape)
     # Noise will do: what an image shows does not change how long a network takes for it.
@@ -103,7 +107,15 @@ def add_times(
     first = first_alike(networks)
     calls = {name: partial(run, networks[name], pixels) for name in dict.fromkeys(first.values())}
     timed = time_in_turn(calls)
-    for name, alike in first.items():
-        summary["models"][name]["ms_per_image"] = timed[alike].milliseconds
+    costs = {
+        name: size_of(networks[name], channels) | {"ms_per_image": timed[alike].milliseconds}
+        for name, alike in first.items()
+    }
     runs = {name: timed[alike].runs for name, alike in first.items()}
-    summary["timing"] = circumstances((width, height), runs)
+    return costs, circumstances((width, height), runs)
+
+
+def size_of(network: nn.Module, channels: int, side: int = 256) -> dict[str, Any]:
+    """Parameters, and MACs of one image of so many px a side."""
+    base = network.classifier if isinstance(network, students.LinearProbe) else network
+    return students.count(base, channels, side)._asdict() | {"macs_image_size": side}

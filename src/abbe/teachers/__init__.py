@@ -1,7 +1,6 @@
 """Teachers: frozen models, or what they left behind, and the driver that stores their answers."""
 
-from collections.abc import Callable
-
+from abbe.registry import TEACHERS
 from abbe.teachers.equivariance import Agreement, EquivarianceReport, check_equivariance
 from abbe.teachers.introduction import introduction
 from abbe.teachers.masks import masks
@@ -15,18 +14,6 @@ from abbe.teachers.run import run
 from abbe.teachers.sam.teacher import sam
 from abbe.teachers.teach import TeachReport, provenance_of, teach
 from abbe.teachers.teacher import Cost, CountedTeacher, Prediction, Teacher
-
-TEACHERS: dict[str, Callable[..., Teacher]] = {
-    "masks": masks,
-    "onnx": onnx,
-    "bioimageio": bioimageio,
-    "torch": torch_module,
-    "run": run,
-    "cellpose": cellpose,
-    "cellsam": cellsam,
-    "sam": sam,
-}
-"""By name: ``factory(source, channels, **options)``; the source is a path or an import path."""
 
 __all__ = [
     "TEACHERS",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from abbe import students
@@ -21,7 +20,7 @@ from abbe.runs.export_inputs.common import (
     task_facts,
 )
 from abbe.runtime.package import Normalisation
-from abbe.tasks import labelled as task_data
+from abbe.tasks.classification import Classification
 
 MOST_IMAGES = 500
 """Images of the parity check, where nothing else is said: of each one little is seen."""
@@ -44,7 +43,7 @@ def export_input(source: Source) -> ExportInput:
     network, learned = students.load_classifier(source.run.student)
     classifier = network.classifier if isinstance(network, students.LinearProbe) else network
     probe = ", linear probe" if classifier is not network else ""
-    labelled = partial(task_data.labelled, task="classification")
+    labelled = Classification().labelled
     train = spread(labelled(dataset.split("train")), LOOKED_AT)
     tile = request.tile[0] if request.tile else _tile(train)
     facts = {

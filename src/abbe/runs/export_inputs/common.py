@@ -11,6 +11,7 @@ from torch import nn
 
 import abbe
 from abbe import config, students
+from abbe.caveats import caveats_of
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
 from abbe.exporting.comparison import Images
@@ -23,8 +24,9 @@ from abbe.runs.folder import Run
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.students.standardisation import described
+from abbe.summary import RunSummary, Teacher
 
-_KEPT = ("data", "teacher_sees", "models", "gain", "retention", "retention_ci95", "warnings")
+_KEPT = {"data", "teacher_sees", "models", "gain", "retention", "retention_ci95"}
 LOOKED_AT = 256
 """Training images whose pixel size is looked at."""
 
@@ -68,17 +70,17 @@ def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "abbe": abbe.__version__,
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
-        "title": run.summary["title"],
+        "title": run.summary.title,
         "lineage": lineage(run, learned),
         "training": kept(run.summary),
     }
 
 
-def kept(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's summary goes with the package: no names of images."""
-    found = {key: summary[key] for key in _KEPT if key in summary}
-    data = {key: value for key, value in found.get("data", {}).items() if key != "image_notes"}
-    return {**found, "data": data} if "data" in found else found
+def kept(summary: RunSummary) -> dict[str, Any]:
+    """What of a run's summary goes with the package, and what to doubt: no names of images."""
+    found = summary.model_dump(mode="json", include=_KEPT, exclude_unset=True)
+    found.get("data", {}).pop("image_notes", None)
+    return {**found, "warnings": caveats_of(summary.model_copy(update={"left_out": []}))}
 
 
 def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
@@ -98,29 +100,30 @@ def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[s
 def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
     """Where the student comes from, with every licence that is known."""
     summary = run.summary
-    teacher = summary["teacher"] or {}
+    teacher = summary.teacher
     licences = []
-    if teacher:
-        licences.append(f"teacher {teacher['teacher']}: {teacher['weights_licence']}")
+    if teacher is not None:
+        licences.append(f"teacher {teacher.teacher}: {teacher.weights_licence}")
+    teacher = teacher or Teacher()
     encoder = learned["encoder_weights"]
     if encoder == "imagenet":
         licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
     elif encoder != "random":
         licences.append(f"encoder: {Path(encoder).name}, licence not stated")
     return Lineage(
-        teacher=teacher.get("teacher", "none"),
-        teacher_weights_sha256=_sha256(teacher.get("weights_sha256")),
+        teacher=teacher.teacher or "none",
+        teacher_weights_sha256=_sha256(teacher.weights_sha256),
         weights_licence="; ".join(licences) or "none: trained from scratch without a teacher",
-        training_data_licence=teacher.get("training_data_licence", "none"),
+        training_data_licence=teacher.training_data_licence or "none",
         dataset=learned["trained_on"],
         dataset_licence=learned["data_licence"],
         recipe=learned["recipe"],
         run=run.folder.resolve().name,
-        prompt_mode=teacher.get("prompt_mode"),
-        sees_labels=bool(teacher.get("sees_labels")),
-        stand_in=bool(teacher.get("stand_in")),
-        simulated=bool(learned["simulated"] or teacher.get("simulated")),
-        notes=tuple(teacher.get("notes", ())),
+        prompt_mode=teacher.prompt_mode,
+        sees_labels=teacher.sees_labels,
+        stand_in=teacher.stand_in,
+        simulated=bool(learned["simulated"] or teacher.simulated),
+        notes=tuple(teacher.notes),
     )
 
 

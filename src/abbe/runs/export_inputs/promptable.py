@@ -19,7 +19,7 @@ from abbe.runs.export_inputs.common import (
 )
 from abbe.runs.export_inputs.instances import IMAGES, labelled
 from abbe.students.promptable import architecture_of
-from abbe.tasks.prompted import objects_of
+from abbe.tasks.promptable import objects_of
 
 MOST_OBJECTS = 8
 """Objects of an image that the package is asked for in its parity check."""

@@ -1,7 +1,6 @@
 """Students that tell pixels apart."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from abbe.runs.export_inputs.common import (
     task_facts,
 )
 from abbe.runtime.package import InstanceRule
-from abbe.tasks import labelled as task_data
+from abbe.tasks.semantic import FOREGROUND, Semantic
 
 IMAGES = 48
 """Images of the parity check, where nothing else is said."""
@@ -39,7 +38,7 @@ def export_input(source: Source) -> ExportInput:
     """
     request, dataset = source.request, source.dataset
     network, learned = students.load(source.run.student)
-    labelled = partial(task_data.labelled, task="segmentation")
+    labelled = Semantic().labelled
     least = max(1, source.experiment.evaluation.minimum_area)
     facts = {
         **task_facts(source, learned, labelled(dataset.split("train"))),
@@ -54,7 +53,7 @@ def export_input(source: Source) -> ExportInput:
     }
     scaling, channels = facts["normalisation"].scaling, learned["channels"]
     split, records = parity_records(dataset, request.images or IMAGES, labelled)
-    one = network.outputs[-1] == task_data.FOREGROUND
+    one = network.outputs[-1] == FOREGROUND
     images = [_parity_image(record, channels, scaling, one) for record in records]
     calibration = calibration_pixels(dataset, channels, scaling, request)
     example = stored(records[0], channels, EXAMPLE_SIDE)

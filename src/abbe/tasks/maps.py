@@ -1,4 +1,4 @@
-"""What can be scored: networks, and the maps that a teacher left in a store, behind one call."""
+"""Maps of objects: what networks and stored answers say of an image, and where to cut."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,26 +13,11 @@ from abbe.errors import InputError
 from abbe.imaging import Image, Region, Scaling, normalise
 from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
+from abbe.summary import Thresholds
 from abbe.targets import TargetStore
 
 THRESHOLD_IMAGES = 48
 """Thresholds are chosen on so many validation images, evenly spaced; their maps fit in memory."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Where maps are cut, and how that was decided.
-
-    Attributes:
-        mask: least foreground probability of a mask's pixel.
-        foreground, boundary: the same for instances, and the boundary probability that parts them.
-        chosen_on: 'validation', 'training' or 'default'.
-    """
-
-    mask: float = 0.5
-    foreground: float = 0.5
-    boundary: float = 0.5
-    chosen_on: str = "default"
 
 
 @dataclass(frozen=True)
@@ -195,4 +180,9 @@ def _best_thresholds(model: Model, records: Iterable[Record], chosen_on: str) ->
         thresholds=(0.35, 0.5, 0.65),
         boundary_thresholds=(0.2, 0.35, 0.5, 0.65),
     )
-    return Thresholds(mask, best.threshold, best.boundary_threshold, chosen_on)
+    return Thresholds(
+        mask=mask,
+        foreground=best.threshold,
+        boundary=best.boundary_threshold,
+        chosen_on=chosen_on,
+    )

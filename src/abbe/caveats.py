@@ -1,0 +1,143 @@
+"""What a careful reader should hold against a run's figures, drawn from its summary alone.
+
+The report and a package's card say the same sentences; nothing else makes any.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from abbe.summary import Data, RunSummary, Summary
+
+FEW_IMAGES = 30
+FEW_CLASSIFIED = 100
+"""Right or wrong says less of an image than an overlap does."""
+FEW_GROUPS = 20
+FEW_OF_A_CLASS = 10
+"""'abbe data check' warns of such a class, too."""
+SHOWN_IDS = 5
+"""Images that a sentence names."""
+
+
+def caveats_of(summary: RunSummary) -> list[str]:
+    """Sentences, those on the test images first."""
+    data = summary.data
+    found = [*group_caveats(data), *_few_images(summary), *class_caveats(data)]
+    if summary.seed is not None:
+        found.append(
+            f"One seed ({summary.seed}): the intervals speak of which images were tested, not of "
+            "the luck of training. A second seed can move a score by more than a narrow interval "
+            "suggests."
+        )
+    if len(numbers_of_images(summary)) > 1:
+        found.append(
+            "Some metrics are undefined on some images (n differs between cells); their means are "
+            "over the images where they are defined."
+        )
+    if data.validation == 0 and summary.evaluation_of is None:
+        cut = f", and thresholds come from {summary.thresholds_chosen_on}"
+        found.append(
+            "No validation image is labelled: the last weights were taken"
+            f"{cut if summary.thresholds else ''}."
+        )
+    found += targets_caveats(summary)
+    extra = [name for name in summary.teacher_sees if name not in summary.student_sees]
+    if extra and summary.student_sees:
+        found.append(
+            f"The teacher sees {listed(extra)}, which the student never sees: their scores are not "
+            "of the same task."
+        )
+    if len(summary.gain) > 1:
+        found.append(
+            "Every metric has its own test, uncorrected for their number: read the one you chose "
+            "beforehand."
+        )
+    return found + summary.warnings
+
+
+def targets_caveats(summary: Summary) -> list[str]:
+    """On images without an answer of the teacher, with an empty one, and on those left out."""
+    found, targets = [], summary.targets
+    if targets is not None and targets.empty:
+        found.append(
+            f"The teacher found nothing on {targets.empty} of {targets.images} images; there the "
+            "student learned nothing from it."
+        )
+    if targets is not None and targets.missing:
+        found.append(f"The teacher gave no answer for {targets.missing} images.")
+    if count := len(summary.left_out):
+        more = f" and {count - SHOWN_IDS} more" if count > SHOWN_IDS else ""
+        found.append(
+            f"{count} images could not be read and were left out, as was allowed: "
+            f"{', '.join(summary.left_out[:SHOWN_IDS])}{more}."
+        )
+    return found
+
+
+def group_caveats(data: Data) -> list[str]:
+    """What the groups of the test images, or not knowing them, means for the intervals."""
+    if data.grouped is None or not data.test:
+        return []  # a run of an earlier version
+    if not data.grouped:
+        return [
+            "Which test images belong together (of one patient, slide or video) is not known, so "
+            "each was taken for independent. If some do, the intervals are too narrow: name the "
+            "group of each image in the column 'group' of index.csv."
+        ]
+    if data.test_groups == 1:
+        return [
+            "All test images are of one group (patient, slide, video): no interval is possible, "
+            "and nothing is known of other groups."
+        ]
+    if data.test_groups is not None and data.test_groups < FEW_GROUPS:
+        return [
+            f"The test images are of {data.test_groups} groups only: an interval from so few "
+            "is itself uncertain, and rather too narrow."
+        ]
+    return []
+
+
+def class_caveats(data: Data) -> list[str]:
+    """What the numbers of test images by class forbid to conclude."""
+    tested: Mapping[str, int] = (data.class_counts or {}).get("test", {})
+    present = [name for name, count in tested.items() if count]
+    absent = [name for name, count in tested.items() if not count]
+    few = [f"{name} ({tested[name]})" for name in present if tested[name] < FEW_OF_A_CLASS]
+    found = []
+    if len(present) == 1:
+        found.append(
+            f"All test images are of the class {present[0]}: balanced accuracy and AUROC are not "
+            "defined, and accuracy is the recall of this class alone. A model that always answers "
+            "it would seem perfect."
+        )
+    elif absent:
+        found.append(
+            f"No test image is of {', '.join(absent)}: nothing here says how well that is told."
+        )
+    if few:
+        found.append(
+            f"Fewer than {FEW_OF_A_CLASS} test images of {', '.join(few)}: a single image "
+            "moves the recall of such a class by a tenth or more."
+        )
+    return found
+
+
+def numbers_of_images(summary: RunSummary) -> list[int]:
+    """The numbers of test images that the models' scores rest on, most common first."""
+    scores = (score for model in summary.models.values() for score in model.metrics.values())
+    counts = [score.n for score in scores if score.n is not None]
+    return sorted(set(counts), key=lambda n: (-counts.count(n), counts.index(n)))
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _few_images(summary: RunSummary) -> list[str]:
+    tested, data = summary.data.test, summary.data
+    few = FEW_IMAGES if data.class_counts is None else FEW_CLASSIFIED
+    if not tested or tested >= few or data.test_groups == 1:
+        return []
+    return [
+        f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide, and an interval "
+        "from so few images is itself uncertain."
+    ]

@@ -1,0 +1,328 @@
+"""RCKD's first stage: an encoder learns a teacher's response to tiles without labels.
+
+The forms of both losses are ours (docs/rckd.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from abbe import config, losses, students
+from abbe.datasets import Dataset
+from abbe.datasets.training.batches import Batch, Batches
+from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.errors import ConfigError, InputError
+from abbe.recipes.recipe import weights_metadata
+from abbe.recipes.terms import maps_of
+from abbe.runs import build
+from abbe.runs.normalising import scaling_of
+from abbe.runs.session import Session
+from abbe.students import Classifier, LinearProbe, ResponseNetwork, UNet
+from abbe.targets import TargetStore
+from abbe.training.fit import Fitted
+from abbe.training.stage import Schedule, Stage, Term
+
+Method = Literal["contrastive", "rckd", "rckd+contrastive"]
+Response = Literal["soft_bce", "kl"]
+TaskModel = Classifier | LinearProbe | UNet
+
+INSTANCE_MAPS = ("foreground", "boundary")
+"""What instances of a teacher are turned into."""
+HV_MAPS = ("horizontal", "vertical")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What pretraining left: the encoder's file, and the decoder if it learned a response."""
+
+    encoder: Path
+    unet: UNet
+    fitted: Fitted
+    responds: bool
+
+
+class Answer(NamedTuple):
+    """What a response network says of a batch: maps, and vectors of two views, where asked for."""
+
+    maps: Tensor | None = None
+    first: Tensor | None = None
+    second: Tensor | None = None
+
+
+def pretrain(
+    network: ResponseNetwork,
+    batches: Batches,
+    schedule: Schedule,
+    *,
+    method: Method = "rckd",
+    response: Response = "soft_bce",
+    temperature: float = 2.0,
+    target_outputs: Sequence[str] = (),
+    hv: float = 0.0,
+    contrastive: float = 0.1,
+    contrastive_temperature: float = 0.1,
+) -> Stage:
+    """The first stage: no term of it looks at a label.
+
+    Args:
+        network: its maps are ``target_outputs``, and then horizontal and vertical if ``hv`` is
+            above 0.
+        batches: crops of tiles with targets; with a second view, for a contrastive term.
+        schedule: steps and learning rate.
+        method: which terms there are.
+        response: soft_bce for maps that do not exclude each other, kl for classes that do.
+        temperature: of kl.
+        target_outputs: names of the teacher's maps; `INSTANCE_MAPS` where it gives instances.
+        hv: weight of the horizontal and vertical maps, which only instances have.
+        contrastive: weight of NT-Xent beside a response; alone, it has weight 1.
+        contrastive_temperature: of NT-Xent.
+    """
+    terms: list[Term] = []
+    weights: dict[str, float] = {}
+    responds, contrasts = method.startswith("rckd"), method.endswith("contrastive")
+    if responds:
+        terms.append(response_term(len(target_outputs), response, temperature))
+        weights["response"] = 1.0
+        if hv:
+            terms.append(hv_term(len(target_outputs)))
+            weights["hv"] = hv
+    if contrasts:
+        terms.append(contrastive_term(contrastive_temperature))
+        weights["contrastive"] = contrastive if responds else 1.0
+    answers, parts = {
+        (True, False): (_respond, {"unet": 1.0}),
+        (False, True): (_contrast, {"unet.encoder": 1.0, "projection": 1.0}),
+        (True, True): (_respond_and_contrast, {"unet": 1.0, "projection": 1.0}),
+    }[responds, contrasts]
+    return Stage(
+        "pretrain",
+        trains=network,
+        batches=batches,
+        terms=tuple(terms),
+        weighting=lambda names: losses.FixedWeighting({name: weights[name] for name in names}),
+        schedule=schedule,
+        answer=answers,
+        parts=parts,
+    )
+
+
+def response_term(count: int, response: Response, temperature: float) -> Term:
+    """The first ``count`` maps against the teacher's, where it has spoken."""
+
+    def loss(answer: Answer, batch: Batch) -> Tensor | None:
+        valid = _taught(batch)
+        if not losses.anywhere(valid):
+            return None
+        assert answer.maps is not None
+        maps = answer.maps[:, :count]
+        if response == "kl":
+            return losses.temperature_kl(
+                maps, losses.logits_of(batch["target"]), valid, temperature
+            )
+        return losses.response_bce(maps, _targets(batch), valid)
+
+    return Term("response", loss, distils=True)
+
+
+def hv_term(first: int) -> Term:
+    """The two maps from number ``first`` on against those of the teacher's instances.
+
+    They are made of the instances as they lie in the crop, so that they turn with it.
+    """
+
+    def loss(answer: Answer, batch: Batch) -> Tensor | None:
+        valid = _taught(batch)
+        if not losses.anywhere(valid):
+            return None
+        assert answer.maps is not None
+        instances = batch["target_instances"]
+        nuclei = losses.foreground_of(instances)
+        teacher = losses.hv_maps(instances)
+        return losses.hv_mse(answer.maps[:, first : first + 2], teacher, nuclei, valid)
+
+    return Term("hv", loss, distils=True)
+
+
+def contrastive_term(temperature: float) -> Term:
+    """Two views of one tile are alike (NT-Xent)."""
+
+    def loss(answer: Answer, _batch: Batch) -> Tensor:
+        assert answer.first is not None
+        assert answer.second is not None
+        return losses.nt_xent(answer.first, answer.second, temperature)
+
+    return Term("contrastive", loss, distils=False)
+
+
+def pretrain_encoder(
+    experiment: config.Experiment,
+    tiles: Dataset,
+    store: TargetStore | None,
+    model: TaskModel,
+    session: Session,
+    name: str = "student",
+) -> Pretrained:
+    """Train the encoder that ``model`` begins with on the tiles, and write encoder.safetensors.
+
+    ``name`` is what the log and the progress bar call it.
+
+    Raises:
+        InputError: the store has nothing for the tiles, or what it has does not go with the
+            response that was asked for.
+    """
+    settings = experiment.pretraining
+    sees, method = experiment.student.sees, settings.method
+    assert method != "none"  # the caller asks for pretraining
+    reading = track(tiles, "reading", disable=not session.progress)
+    scaling = scaling_of(experiment.student)
+    images = prepare(reading, sees, scaling=scaling, targets=store)
+    outputs, hv = ("foreground",), 0.0
+    if store is not None:
+        images = [image for image in images if image.has_target]
+        outputs, hv = _response_of(settings, images, store)
+    torch.manual_seed(experiment.seed)
+    unet = students.build(
+        experiment.student.architecture,
+        in_channels=len(sees),
+        outputs=(*outputs, *(HV_MAPS if hv else ())),
+        encoder_weights="random",
+    )
+    students.copy_encoder(unet, _base(model))
+    network = ResponseNetwork(unet)
+    stage = pretrain(
+        network,
+        _crops(experiment, images, session),
+        _schedule(experiment),
+        method=method,
+        response=settings.response,
+        temperature=settings.temperature,
+        target_outputs=outputs,
+        hv=hv,
+        contrastive=settings.contrastive,
+        contrastive_temperature=settings.contrastive_temperature,
+    )
+    fitted = session.fit(stage, name)
+    network.to("cpu").eval()
+    path = session.folder / "encoder.safetensors"
+    if session.is_main:
+        metadata = encoder_metadata(experiment, tiles, store, len(images))
+        students.save_encoder(path, unet, metadata)
+    session.accelerator.wait_for_everyone()
+    return Pretrained(path, unet, fitted, responds=store is not None)
+
+
+def _crops(experiment: config.Experiment, images: Sequence[Prepared], session: Session) -> Batches:
+    settings = experiment.pretraining
+    return build.build_batches(
+        images,
+        experiment.training,
+        sees=experiment.student.sees,
+        seed=experiment.seed,
+        rank=session.accelerator.process_index,
+        processes=session.accelerator.num_processes,
+        batch_size=settings.batch_size,
+        crop=settings.crop,
+        labelled_share=0.5,
+        stain=settings.stain,
+        colour=settings.colour,
+        second_view="contrastive" in settings.method,
+    )
+
+
+def _schedule(experiment: config.Experiment) -> Schedule:
+    settings = experiment.pretraining
+    assert settings.steps is not None  # the schedule is resolved
+    assert settings.learning_rate != "auto"
+    return replace(
+        build.build_schedule(experiment.training),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        patience=None,
+    )
+
+
+def take_over(model: TaskModel, pretrained: Pretrained) -> None:
+    """Give the network of the task the pretrained encoder, and to a U-Net the decoder, too."""
+    students.load_encoder(_base(model), pretrained.encoder)
+    if isinstance(model, UNet) and pretrained.responds:
+        model.decoder.load_state_dict(pretrained.unet.decoder.state_dict())
+
+
+def encoder_metadata(
+    experiment: config.Experiment, tiles: Dataset, store: TargetStore | None, count: int
+) -> dict[str, Any]:
+    """What must be known to use the encoder."""
+    provenance = None if store is None else store.provenance
+    return weights_metadata(
+        experiment,
+        tiles,
+        normalisation=scaling_of(experiment.student).words,
+        pretraining=experiment.pretraining.method,
+        tiles=count,
+        teacher=None if provenance is None else provenance.teacher,
+        teacher_weights_licence=None if provenance is None else provenance.weights_licence,
+        teacher_stand_in=provenance is not None and provenance.stand_in,
+        seed=experiment.seed,
+    )
+
+
+def _response_of(
+    settings: config.Pretraining, images: Sequence[Prepared], store: TargetStore
+) -> tuple[tuple[str, ...], float]:
+    """Names of the maps to learn, and the weight of the horizontal and vertical ones."""
+    if not images:
+        raise InputError(
+            f"{store.path}: holds no usable target for any tile, so there is nothing to learn. "
+            "Compare its ids with those of 'abbe data check'"
+        )
+    instances = images[0].instances is not None
+    outputs = INSTANCE_MAPS if instances else store.provenance.outputs
+    overlap = instances or set(outputs) >= set(INSTANCE_MAPS)  # a boundary is foreground, too
+    if settings.response == "kl" and (overlap or len(outputs) < 2):
+        raise ConfigError(
+            "pretraining.response: 'kl' needs a teacher of two or more classes that exclude each "
+            f"other; this one gives {', '.join(outputs)}. Take soft_bce"
+        )
+    return tuple(outputs), settings.hv if instances else 0.0
+
+
+def _base(model: TaskModel) -> UNet | students.Classifier:
+    return model.classifier if isinstance(model, LinearProbe) else model
+
+
+def _respond(network: nn.Module, batch: Batch) -> Answer:
+    assert isinstance(network, ResponseNetwork)
+    return Answer(maps=network.respond(batch["image"]))
+
+
+def _contrast(network: nn.Module, batch: Batch) -> Answer:
+    assert isinstance(network, ResponseNetwork)
+    first, second = network.project(batch["image"]), network.project(batch["second_image"])
+    return Answer(first=first, second=second)
+
+
+def _respond_and_contrast(network: nn.Module, batch: Batch) -> Answer:
+    assert isinstance(network, ResponseNetwork)
+    maps, first = network(batch["image"])
+    return Answer(maps, first, network.project(batch["second_image"]))
+
+
+def _taught(batch: Batch) -> Tensor:
+    taught = batch["valid"] & batch["has_target"][:, None, None]
+    if "target_instances" in batch:
+        taught = taught & (batch["target_instances"] >= 0)
+    return taught
+
+
+def _targets(batch: Batch) -> Tensor:
+    """The teacher's maps (B, K, H, W)."""
+    if "target_instances" not in batch:
+        return batch["target"]
+    maps = maps_of(batch["target_instances"])
+    return torch.stack([maps[name] for name in INSTANCE_MAPS], 1)

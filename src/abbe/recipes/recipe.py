@@ -1,0 +1,203 @@
+"""How a student is taught: the form of a recipe, which the driver of runs goes by."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from torch import nn
+
+from abbe import config
+from abbe.config.recipes import RECIPES
+from abbe.datasets import Dataset, Record
+from abbe.registry import loaded
+from abbe.runs.lost import Lost
+from abbe.runs.schedules import Amount
+from abbe.runs.session import Session
+from abbe.summary import RunSummary
+from abbe.targets import Provenance, TargetStore
+from abbe.tasks.task import Scored, Task
+from abbe.teachers import Teacher
+from abbe.training.fit import Fitted
+from abbe.training.stage import Stage, twin_of
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a student is taught with, once it is there.
+
+    Attributes:
+        store: the teacher's answers.
+        asked: the images that it should hold an answer for.
+        provenance: where targets come from, where no store says it.
+        teacher: the teacher as the task scores it, where it answers for the test images.
+        answering: what gave the store its answers, where it runs here, to be timed.
+        speed: fields of `abbe.summary.Speed`.
+        warnings: what a reader should doubt of it.
+        about: what networks are that a name does not explain, by name.
+        facts: further fields of the run's summary.
+    """
+
+    store: TargetStore | None = None
+    asked: Sequence[Record] = ()
+    provenance: Provenance | None = None
+    teacher: Any = None
+    answering: Teacher | None = None
+    speed: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network and how it is trained.
+
+    Attributes:
+        network: with the weights that it begins with.
+        stages: in turn; none for a network that is scored as it is.
+        metadata: what its file should say beside what the task says; None where it has no file.
+        also_after: by stage, the name under which the network is scored as that stage leaves it,
+            where another follows.
+    """
+
+    network: nn.Module
+    stages: Sequence[Stage]
+    metadata: Mapping[str, Any] | None = field(default_factory=dict)
+    also_after: Mapping[str, str] = field(default_factory=dict)
+
+    def twin(self, network: nn.Module) -> "Plan":
+        """The same for a network of equal weights, without what the teacher teaches."""
+        stages = (twin_of(stage, network) for stage in self.stages)
+        return replace(self, network=network, stages=[each for each in stages if each is not None])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, what its stages came to, the metadata of its file, and whether it has one."""
+
+    network: nn.Module
+    fitted: Sequence[Fitted]
+    metadata: Mapping[str, Any]
+    saved: bool = False
+
+
+class Recipe(ABC):
+    """How a student is taught: what is prepared, and which stages its networks go through."""
+
+    name: ClassVar[str]
+    evaluates_teacher: ClassVar[bool] = False
+    """Whether its runs are evaluated elsewhere with their teacher, which has the same task."""
+    rates: ClassVar[Mapping[str, str]] = {}
+    """By stage, which of `abbe.runs.schedules.Rates` is meant by auto; of maps where none is."""
+
+    @abstractmethod
+    def task(self, experiment: config.Experiment) -> Task:
+        """What the student is for."""
+
+    def tiles(
+        self, experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
+    ) -> Dataset | None:
+        """Images without labels to pretrain on, where a recipe does that.
+
+        Raises:
+            InputError: more images are lost than allowed, or none is left.
+        """
+        return None
+
+    def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
+        """Refuse what cannot end well before any work starts.
+
+        Raises:
+            InputError: the data do not suffice.
+            ConfigError: the experiment does not go with them.
+        """
+        self.task(experiment).check(experiment, dataset)
+
+    @abstractmethod
+    def amounts(
+        self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None
+    ) -> dict[str, Amount]:
+        """By stage (training, pretraining, decoder), how much there is to learn from."""
+
+    def prepare(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        session: Session,
+    ) -> Material:
+        """Have the teacher answer, and whatever else comes before the student's stages."""
+        return Material()
+
+    @abstractmethod
+    def plans(
+        self, experiment: config.Experiment, dataset: Dataset, material: Any, session: Session
+    ) -> dict[str, Plan]:
+        """The student, its twin and whatever else is trained or scored beside them, by name."""
+
+    def complete(  # noqa: B027 - most recipes have nothing to add
+        self,
+        summary: RunSummary,
+        scored: Scored,
+        trained: Mapping[str, Trained],
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Any,
+        session: Session,
+    ) -> None:
+        """Add to what scoring came to, before it is written."""
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe of a name in `abbe.config.recipes`."""
+    return loaded(RECIPES[name].place)()
+
+
+def weights_metadata(
+    experiment: config.Experiment, trained_on: Dataset, **more: Any
+) -> dict[str, Any]:
+    """What every file of weights says of itself.
+
+    Args:
+        experiment: of the run.
+        trained_on: the images.
+        more: what else this one says.
+    """
+    return {
+        "channels": list(experiment.student.sees),
+        "recipe": experiment.recipe,
+        "trained_on": trained_on.name,
+        "simulated": trained_on.simulated,
+        "weights_licence": f"trained by its user; see the licence of {trained_on.name}",
+        "data_licence": trained_on.licence,
+        "encoder_weights": str(experiment.student.encoder_weights),
+        **more,
+    }
+
+
+def fit_plan(
+    name: str, plan: Plan, task: Task, metadata: Mapping[str, Any], session: Session
+) -> dict[str, Trained]:
+    """Train a network and write its file; also as it was after a stage, where the plan says so.
+
+    Args:
+        name: of the network.
+        plan: how it is trained.
+        task: writes its file.
+        metadata: of its file.
+        session: where and how.
+    """
+    found: dict[str, Trained] = {}
+    fitted: list[Fitted] = []
+    for number, stage in enumerate(plan.stages):
+        fitted.append(session.fit(stage, name))
+        after = plan.also_after.get(stage.name)
+        if after is not None and number + 1 < len(plan.stages):
+            network = copy.deepcopy(plan.network).to("cpu").eval()
+            found[after] = Trained(network, [], metadata)
+    network, saved = plan.network.to("cpu").eval(), plan.metadata is not None
+    if session.is_main and saved:
+        task.save(session.folder / f"{name}.safetensors", network, metadata)
+    return found | {name: Trained(network, fitted, metadata, saved)}

@@ -1,0 +1,102 @@
+"""Terms of losses for maps of objects: against labels, and against a teacher's maps."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from abbe import losses
+from abbe.datasets.training.batches import Batch
+from abbe.training.stage import Term
+
+MapLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of a map (B, H, W) of logits, its target and where that is known, both of the same shape."""
+
+
+def supervised_term(
+    outputs: Sequence[str], supervised: Sequence[str], name: str = "supervised"
+) -> Term:
+    """BCE + Dice of the maps named in ``supervised``, against labels; their mean."""
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        valid = _known(batch)
+        if not losses.anywhere(valid):
+            return None
+        truths = maps_of(batch["label"])
+        terms = [
+            losses.supervised(logits[:, outputs.index(o)], truths[o], valid) for o in supervised
+        ]
+        return torch.stack(terms).mean()
+
+    return Term(name, loss, distils=False)
+
+
+def probability_term(outputs: Sequence[str], target_outputs: Sequence[str], match: MapLoss) -> Term:
+    """The student's probabilities against the teacher's, on every map that both have."""
+    shared = [output for output in outputs if output in target_outputs]
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        valid = _taught(batch)
+        if not losses.anywhere(valid):
+            return None
+        targets = _targets(batch, target_outputs)
+        terms = [match(logits[:, outputs.index(o)], targets[o], valid) for o in shared]
+        return torch.stack(terms).mean()
+
+    return Term("probability", loss, distils=True)
+
+
+def boundary_term(outputs: Sequence[str], edge_loss: MapLoss) -> Term:
+    """Edges of the foreground against those of the labels, in crops that have any."""
+    foreground = outputs.index("foreground")
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        truth = losses.foreground_of(batch["label"])
+        valid = _where_edges_are(truth, _known(batch))
+        return edge_loss(logits[:, foreground], truth, valid) if losses.anywhere(valid) else None
+
+    return Term("boundary", loss, distils=False)
+
+
+def target_boundary_term(
+    outputs: Sequence[str], target_outputs: Sequence[str], edge_loss: MapLoss
+) -> Term:
+    """Edges of the foreground against those of the teacher's map, cut at one half, likewise."""
+    foreground = outputs.index("foreground")
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        target = (_targets(batch, target_outputs)["foreground"] >= 0.5).float()
+        valid = _where_edges_are(target, _taught(batch))
+        return edge_loss(logits[:, foreground], target, valid) if losses.anywhere(valid) else None
+
+    return Term("target_boundary", loss, distils=True)
+
+
+def maps_of(instances: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The maps that a student with both outputs should give for (B, H, W) instances."""
+    return {
+        "foreground": losses.foreground_of(instances),
+        "boundary": losses.boundary_of(instances),
+    }
+
+
+def _targets(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    if "target_instances" in batch:
+        return maps_of(batch["target_instances"])
+    return {name: batch["target"][:, index] for index, name in enumerate(names)}
+
+
+def _where_edges_are(truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """``valid`` in crops with an edge: one without has nothing to say of where edges are.
+
+    Counted with the others, empty crops would thin out this term and, with it, what its learned
+    variance rests on.
+    """
+    return valid & losses.images_with_edges(truth, valid)[:, None, None]
+
+
+def _known(batch: Batch) -> torch.Tensor:
+    return batch["valid"] & losses.known_of(batch["label"])
+
+
+def _taught(batch: Batch) -> torch.Tensor:
+    return batch["valid"] & batch["has_target"][:, None, None]

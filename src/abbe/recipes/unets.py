@@ -1,0 +1,85 @@
+"""What recipes share whose student is a U-Net that finds objects: images, crops, the network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.progress import track
+
+from abbe import config, students
+from abbe.datasets import Dataset
+from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.runs import build
+from abbe.runs.normalising import scaling_of
+from abbe.runs.session import Session
+from abbe.targets import TargetStore
+from abbe.tasks.instances import validator
+
+
+def read_training(
+    experiment: config.Experiment,
+    dataset: Dataset,
+    session: Session,
+    teacher_sees: Sequence[str] = (),
+    targets: TargetStore | None = None,
+) -> list[Prepared]:
+    """The training images in memory, with the student's channels, a live teacher's, and targets."""
+    channels = tuple(dict.fromkeys([*experiment.student.sees, *teacher_sees]))
+    records = track(dataset.split("train"), "reading", disable=not session.progress)
+    return prepare(records, channels, scaling=scaling_of(experiment.student), targets=targets)
+
+
+def read_held_out(experiment: config.Experiment, dataset: Dataset) -> list[Prepared]:
+    """The labelled validation images in memory."""
+    student = experiment.student
+    return prepare(dataset.split("val").labelled, student.sees, scaling=scaling_of(student))
+
+
+def crops(
+    experiment: config.Experiment,
+    images: Sequence[Prepared],
+    session: Session,
+    teacher_sees: Sequence[str] | None = None,
+) -> Batches:
+    """Random crops of the training images."""
+    return build.build_batches(
+        images,
+        experiment.training,
+        sees=experiment.student.sees,
+        teacher_sees=teacher_sees,
+        seed=experiment.seed,
+        rank=session.accelerator.process_index,
+        processes=session.accelerator.num_processes,
+    )
+
+
+def build_unet(experiment: config.Experiment) -> students.UNet:
+    """The student as training begins with it: the same at every call.
+
+    Raises:
+        ConfigError: its weights cannot be fetched.
+        InputError: the file of weights is missing, damaged, or another network's.
+    """
+    student = experiment.student
+    assert student.encoder_weights != "choose"  # the experiment file demands a choice
+    torch.manual_seed(experiment.seed)
+    return students.build(
+        student.architecture,
+        in_channels=len(student.sees),
+        outputs=student.outputs,
+        encoder_weights=student.encoder_weights,
+        standardisation=build.standardisation_of(student),
+    )
+
+
+def common(experiment: config.Experiment, held_out: Sequence[Prepared]) -> dict[str, Any]:
+    """Arguments of both recipes' stages."""
+    outputs = experiment.student.outputs
+    return {
+        "outputs": outputs,
+        "boundary": experiment.loss.boundary,
+        "weighting": build.build_weighting(experiment.loss),
+        "validate": validator(held_out, experiment.student.sees, outputs),
+        "watch": experiment.training.watch,
+    }

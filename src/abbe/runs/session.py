@@ -1,0 +1,95 @@
+"""Where and how the stages of a run are trained."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from accelerate import Accelerator
+
+from abbe import config
+from abbe.runs import build
+from abbe.runs import folder as run_folder
+from abbe.runs.lost import Lost
+from abbe.training.fit import Fitted, fit
+from abbe.training.log import Log, make_accelerator
+from abbe.training.stage import Stage
+
+
+@dataclass(frozen=True)
+class Session:
+    """A folder, what computes, and what the user said beside the experiment."""
+
+    folder: Path
+    accelerator: Accelerator
+    lost: Lost
+    seed: int
+    workers: int
+    resume: bool
+    trust_code: bool
+    progress: bool
+
+    @classmethod
+    def start(
+        cls,
+        experiment: config.Experiment,
+        folder: Path,
+        lost: Lost,
+        *,
+        resume: bool,
+        trust_code: bool,
+        progress: bool,
+    ) -> Self:
+        """Begin, or go on with, a run in its folder; environment.json says on what."""
+        training = experiment.training
+        accelerator = make_accelerator(
+            folder,
+            precision=training.precision,
+            trackers=training.trackers,
+            sync_batch_norm=training.sync_batch_norm,
+        )
+        if accelerator.is_main_process:
+            precision = accelerator.mixed_precision
+            run_folder.write_environment(
+                folder,
+                device=str(accelerator.device),
+                precision="fp32" if precision == "no" else precision,
+                seed=experiment.seed,
+            )
+        return cls(
+            folder, accelerator, lost, experiment.seed, build.workers(training.workers), resume,
+            trust_code, progress,
+        )  # fmt: skip
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return self.accelerator.is_main_process
+
+    @property
+    def shown(self) -> bool:
+        """Whether this process shows progress."""
+        return self.progress and self.is_main
+
+    def within(self, *parts: str, seed: int | None = None) -> "Session":
+        """The same in a folder below, which is made; perhaps with another seed."""
+        folder = self.folder.joinpath(*parts)
+        folder.mkdir(parents=True, exist_ok=True)
+        return replace(self, folder=folder, seed=self.seed if seed is None else seed)
+
+    def fit(self, stage: Stage, name: str) -> Fitted:
+        """Train a stage, or what is left of it; ``name`` is what log and progress bar call it."""
+        return fit(
+            stage,
+            self.accelerator,
+            Log(self.folder / "log.jsonl", self.accelerator, name),
+            self.folder / "checkpoints" / f"{name}-{stage.name}.pt",
+            seed=self.seed,
+            workers=self.workers,
+            resume=self.resume,
+            progress=self.progress,
+        )
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints of stages that are done."""
+        for checkpoint in (self.folder / "checkpoints").glob("*.pt"):
+            checkpoint.unlink()

@@ -1,0 +1,267 @@
+"""What tasks share that tell classes apart, of whole images or of pixels."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from abbe import config, scoring
+from abbe.datasets import Dataset, Record
+from abbe.datasets.training.prepare import Prepared
+from abbe.errors import InputError
+from abbe.imaging import Scaling, scaling_in_words
+from abbe.runs import build, pixel_sizes
+from abbe.runtime.tiling.grid import Grid, scale_between
+from abbe.runtime.tiling.rescaling import to_shape, whole
+from abbe.summary import Thresholds
+from abbe.tasks.scores import Compared, Row, gain_of, score_of
+from abbe.tasks.task import Scored, Task
+from abbe.tasks.timing import costs_of
+from abbe.teachers import Teacher
+from abbe.training.stage import Term
+
+
+@dataclass(frozen=True)
+class ClassModel:
+    """A network that tells classes apart, and how it is shown images.
+
+    Attributes:
+        network: a U-Net, a classifier or a linear probe.
+        channels: the images' channels, in its order.
+        scaling: how pixels become 0 to 1.
+        pixel_size: µm per px that it was trained at, to which images are resampled; None for as
+            they are.
+    """
+
+    network: nn.Module
+    channels: tuple[str, ...]
+    scaling: Scaling
+    pixel_size: float | None
+
+
+@dataclass
+class Answers:
+    """One model's answers for the same images in the same order.
+
+    Attributes:
+        table: (N, K) probabilities of images; (N, K, K) confusions of their pixels.
+        maps: of segmented images, (H, W) class numbers each.
+    """
+
+    table: NDArray[Any]
+    maps: list[NDArray[np.int32]] = field(default_factory=list)
+
+
+class ClassTask(Task):
+    """A task with classes: its network is a U-Net or a classifier on the same encoders."""
+
+    need: ClassVar[str]
+    """What an image must have to be learned from."""
+    by_class: ClassVar[bool] = False
+    """Whether an image is of one class, so that shares of the labels are drawn by class."""
+
+    @abstractmethod
+    def build(
+        self, student: config.Student, classes: Sequence[str], trains: str = "all"
+    ) -> nn.Module:
+        """The network with the weights that training begins with.
+
+        Args:
+            student: what it is built of.
+            classes: names by number.
+            trains: all of it, or 'linear' for a linear probe, where the task has one.
+
+        Raises:
+            ConfigError: its weights cannot be fetched.
+            InputError: the file of weights is missing, damaged, or another network's.
+        """
+
+    @abstractmethod
+    def term(self, images: Sequence[Prepared], classes: int, settings: config.FineTuning) -> Term:
+        """What the network learns the task by, from labels alone."""
+
+    @abstractmethod
+    def images(
+        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+    ) -> list[Prepared]:
+        """The labelled ones of the records, decoded, with their class or that of each pixel."""
+
+    @abstractmethod
+    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
+        """The class of each of the pixels (C, H, W), or an image's probabilities (K,)."""
+
+    @abstractmethod
+    def answers(
+        self,
+        network: nn.Module,
+        images: Sequence[Prepared],
+        sees: Sequence[str],
+        classes: int,
+        pixel_size: float | None = None,
+    ) -> Answers:
+        """Have a network answer for whole images; see `shown`."""
+
+    def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
+        """The answers as a curve keeps them; see `abbe.curves.trainings.scores_of`."""
+        return {"table": answers.table}
+
+    @abstractmethod
+    def scores(
+        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """The scores of the whole set, and with ``counts`` of its resamples; see `abbe.scoring`."""
+
+    @abstractmethod
+    def rows(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+    ) -> list[Row]:
+        """One row an image, model and metric that an image alone has."""
+
+    @abstractmethod
+    def details(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+    ) -> Mapping[str, Any]:
+        """Fields of `Scored` beside its figures: ``models``, ``example`` and ``predictions``."""
+
+    def check(self, experiment: config.Experiment, dataset: Dataset) -> None:
+        """Refuse data in which no image of a part that is needed is labelled.
+
+        Raises:
+            InputError: so it is, the student's channels are missing, or pixel sizes forbid scoring.
+        """
+        build.check_channels(dataset, experiment.student.sees, "the student")
+        self.require_classes(dataset)
+        for part in ("train", "test"):
+            if not self.labelled(dataset.split(part)):
+                raise InputError(
+                    f"data set '{dataset.name}' has no {part} image with {self.need}: label some, "
+                    "or change data.split and data.fractions"
+                )
+        pixel_sizes.check(dataset, self.labelled)
+
+    @abstractmethod
+    def require_classes(self, dataset: Dataset) -> None:
+        """Refuse classes that cannot be learned, or groups that are split."""
+
+    def metadata(self, experiment: config.Experiment, dataset: Dataset) -> dict[str, Any]:
+        """The task and its classes, too."""
+        classes = list(self.classes(dataset))
+        return super().metadata(experiment, dataset) | {"task": self.name, "classes": classes}
+
+    def model(
+        self, network: nn.Module, metadata: Mapping[str, Any], channels: tuple[str, ...]
+    ) -> ClassModel:
+        """A network with what it is shown."""
+        scaling = scaling_in_words(metadata.get("normalisation"), "the student's file")
+        return ClassModel(network, channels, scaling, metadata.get("pixel_size"))
+
+    def validator(
+        self, images: Sequence[Prepared], sees: Sequence[str], classes: int
+    ) -> Callable[[nn.Module], dict[str, float]] | None:
+        """What a network scores on validation images; None where there are none."""
+        if not images:
+            return None
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            scores = self.scores(self.answers(network, images, sees, classes), images)
+            return {name: float(value[0]) for name, value in scores.items()}
+
+        return validate
+
+    def score(
+        self,
+        models: Mapping[str, ClassModel],
+        dataset: Dataset,
+        evaluation: config.Evaluation,
+        *,
+        given: Mapping[str, Thresholds] | None = None,
+        teacher: Teacher | None = None,
+        progress: bool = True,
+    ) -> Scored:
+        """Classes of all test images together; there are no thresholds."""
+        first = next(iter(models.values()))
+        tests, classes = dataset.split("test"), len(self.classes(dataset))
+        images = self.images(dataset, tests, first.channels, first.scaling)
+        if not images:
+            raise InputError(f"data set '{dataset.name}' has no test image with {self.need}")
+        groups = [dataset[image.id].unit for image in images]
+        answers = {
+            name: self.answers(each.network, images, each.channels, classes, each.pixel_size)
+            for name, each in models.items()
+        }
+        networks = {name: each.network for name, each in models.items()}
+        costs, timing = costs_of(networks, self.answer, len(first.channels), images[0].shape)
+        details = dict(self.details(answers, images, dataset))
+        more = details.pop("models", {})
+        return Scored(
+            self.rows(answers, images, groups),
+            self.compare(answers, images, groups, evaluation.resamples),
+            {name: costs[name] | more.get(name, {}) for name in models},
+            timing,
+            **details,
+        )
+
+    def compare(
+        self,
+        models: Mapping[str, Answers],
+        images: Sequence[Prepared],
+        groups: Sequence[str],
+        resamples: int,
+    ) -> Compared:
+        """Scores with intervals by model, and the gain over the twin.
+
+        Args:
+            models: answers by model.
+            images: what they answered for.
+            groups: the group of each image; whole groups are drawn again.
+            resamples: draws of the bootstrap, the same for every model.
+        """
+        counts, n = scoring.draw_counts(groups, resamples=resamples), len(images)
+        plain = {name: self.scores(each, images) for name, each in models.items()}
+        drawn = {name: self.scores(each, images, counts) for name, each in models.items()}
+        found = {
+            name: {
+                metric: score_of(
+                    scoring.whole_interval(float(plain[name][metric][0]), drawn[name][metric], n)
+                )
+                for metric in self.metrics
+            }
+            for name in models
+        }
+        gain = {}
+        if {"student", "twin"} <= set(models):
+            for metric in self.metrics:
+                one, other = (float(plain[name][metric][0]) for name in ("student", "twin"))
+                first, second = (drawn[name][metric] for name in ("student", "twin"))
+                gain[metric] = gain_of(scoring.whole_difference(one, other, first, second, n))
+        return Compared(found, gain, {}, {})
+
+
+def shown(
+    image: Prepared, sees: Sequence[str], pixel_size: float | None
+) -> tuple[np.ndarray, Grid]:
+    """What a network is shown of an image, (C, H, W), and the grid that it was resampled to.
+
+    Args:
+        image: decoded.
+        sees: the network's channels.
+        pixel_size: µm per px that it was trained at; None for as the image is.
+
+    Raises:
+        InputError: the network has a pixel size, and the image has none, or another by far.
+    """
+    pixels = image.whole()[[image.channels.index(name) for name in sees]]
+    if pixel_size is None:
+        grid = whole(image.shape, 1.0)
+    elif image.pixel_size is None:
+        raise InputError(
+            f"{image.id}: its pixel size is not known, and the network was trained at "
+            f"{pixel_size:g} µm. Give it with data.pixel_size"
+        )
+    else:
+        grid = whole(image.shape, scale_between(image.pixel_size, pixel_size, image.id))
+    return to_shape(pixels, grid.shape), grid

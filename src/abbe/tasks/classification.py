@@ -1,0 +1,246 @@
+"""The class of a whole image."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from abbe import config, datasets, losses, scoring, students, summary
+from abbe.datasets import Dataset, Record
+from abbe.datasets.collection import SPLITS
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.errors import InputError
+from abbe.imaging import Scaling
+from abbe.runs import build
+from abbe.students.unet import encoder_name_of
+from abbe.tasks.classes import Answers, ClassTask, shown
+from abbe.tasks.scores import Row
+from abbe.training.stage import Term
+
+
+class Classification(ClassTask):
+    """Classification of images, by their column class."""
+
+    name = "classification"
+    metrics = scoring.CLASSIFICATION_METRICS
+    watch = "balanced_accuracy"
+    need = "a class"
+    by_class = True
+
+    def collect(self, data: config.Data) -> Dataset:
+        """With splits that share out each class; each class keeps its share of the labels."""
+        dataset = build.split(build.collect(data), data, by_class=True)
+        return keep_labels(dataset, data.labelled, data.split_seed)
+
+    def labelled(self, records: Iterable[Record]) -> list[Record]:
+        """Those with a class."""
+        return [record for record in records if record.columns.get("class")]
+
+    def classes(self, dataset: Dataset) -> tuple[str, ...]:
+        """The set's."""
+        return dataset.classes
+
+    def adopt(self, dataset: Dataset, classes: Sequence[str]) -> Dataset:
+        """Find the classes by name; some may be missing."""
+        named = {record.columns["class"] for record in self.labelled(dataset)}
+        unknown = sorted(named - set(classes))
+        if unknown:
+            raise InputError(
+                f"data set '{dataset.name}': has images of {', '.join(unknown)}, which the run "
+                f"does not know; its classes are {', '.join(classes)}. Rename them, or leave them "
+                "out"
+            )
+        return replace(dataset, classes=tuple(classes))
+
+    def require_classes(self, dataset: Dataset) -> None:
+        """Refuse classes that cannot be learned; see `abbe.datasets.require_classes`."""
+        datasets.require_classes(dataset)
+
+    def describe(self, dataset: Dataset) -> summary.Data:
+        """Counted by class, too."""
+        counts = {part: datasets.class_counts(dataset.split(part)) for part in SPLITS}
+        return super().describe(dataset).model_copy(update={"class_counts": counts})
+
+    def build(
+        self, student: config.Student, classes: Sequence[str], trains: str = "all"
+    ) -> students.Classifier | students.LinearProbe:
+        """A classifier on the encoder, or a linear probe of it."""
+        assert student.encoder_weights != "choose"  # the experiment file demands a choice
+        classifier = students.build_classifier(
+            encoder_name_of(student.architecture),
+            in_channels=len(student.sees),
+            classes=classes,
+            encoder_weights=student.encoder_weights,
+            standardisation=build.standardisation_of(student),
+        )
+        return students.LinearProbe(classifier) if trains == "linear" else classifier
+
+    def save(self, path: Path, network: Any, metadata: Mapping[str, Any]) -> None:
+        """Write a classifier or a linear probe."""
+        students.save_classifier(path, network, metadata)
+
+    def term(self, images: Sequence[Prepared], classes: int, settings: config.FineTuning) -> Term:
+        """Cross-entropy, rare classes weighted and labels smoothed as the experiment says."""
+        balanced = settings.class_weights == "balanced"
+        weights = class_weights(images, classes) if balanced else None
+        return classification_term(weights, settings.label_smoothing)
+
+    def images(
+        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+    ) -> list[Prepared]:
+        """Decoded, with the number of their class."""
+        numbers = datasets.class_numbers(dataset)
+        images = prepare(self.labelled(records), sees, scaling=scaling)
+        return [replace(image, category=numbers[image.id]) for image in images]
+
+    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[np.float64]:
+        """The probability of each class."""
+        device = next(network.parameters()).device
+        training = {module: module.training for module in network.modules()}
+        network.eval()
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(pixels).float()[None].to(device))[0]
+        for module, mode in training.items():
+            module.training = mode
+        return logits.double().softmax(0).cpu().numpy()
+
+    def answers(
+        self,
+        network: nn.Module,
+        images: Sequence[Prepared],
+        sees: Sequence[str],
+        classes: int,
+        pixel_size: float | None = None,
+    ) -> Answers:
+        """A row of probabilities for each image."""
+        pixels = (shown(image, sees, pixel_size)[0] for image in images)
+        return Answers(np.stack([self.answer(network, each) for each in pixels]))
+
+    def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
+        """The probabilities, and the images' classes."""
+        return {"table": answers.table, "truth": truth_of(images)}
+
+    def scores(
+        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """All images taken together."""
+        return scoring.classification_scores(truth_of(images), answers.table, counts)
+
+    def rows(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+    ) -> list[Row]:
+        """Whether each answer is right."""
+        truth = truth_of(images)
+        return [
+            {"image": image.id, "group": group, "model": name, "metric": "accuracy", "value": right}
+            for name, each in answers.items()
+            for image, group, right in zip(
+                images, groups, (each.table.argmax(1) == truth).astype(float).tolist(), strict=True
+            )
+        ]
+
+    def details(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+    ) -> dict[str, Any]:
+        """How often classes are mixed, and every probability."""
+        truth = truth_of(images)
+        models = {
+            name: {"confusion": scoring.class_confusion(truth, each.table).tolist()}
+            for name, each in answers.items()
+        }
+        return {"models": models, "predictions": predictions(dataset, answers, images)}
+
+
+def truth_of(images: Sequence[Prepared]) -> NDArray[np.integer]:
+    """(N,) numbers of the images' classes."""
+    return np.array([image.category for image in images])
+
+
+def predictions(
+    dataset: Dataset, answers: Mapping[str, Answers], images: Sequence[Prepared]
+) -> list[dict[str, Any]]:
+    """A row an image and model, with the probability of each class.
+
+    Args:
+        dataset: says the classes, and the group of each image; None where it stands alone.
+        answers: by model.
+        images: what they answered for, with the number of their class.
+    """
+    classes = dataset.classes
+    return [
+        {
+            "image": image.id,
+            "group": dataset[image.id].group,
+            "model": model,
+            "class": classes[image.category],
+            "predicted": classes[int(probabilities.argmax())],
+            **{
+                f"probability_{name}": value
+                for name, value in zip(classes, probabilities.tolist(), strict=True)
+            },
+        }
+        for model, each in answers.items()
+        for image, probabilities in zip(images, each.table, strict=True)
+    ]
+
+
+def classification_term(
+    class_weights: Sequence[float] | None = None, smoothing: float = 0.0
+) -> Term:
+    """Cross-entropy to the images' classes, rare ones weighted as told, labels smoothed."""
+    weights = None if class_weights is None else torch.tensor(class_weights)
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        scale = (torch.ones(logits.shape[1]) if weights is None else weights).to(logits.device)
+        truth = batch["category"]
+        summed = F.cross_entropy(
+            logits.float(), truth, weight=scale, label_smoothing=smoothing, reduction="sum"
+        )
+        return summed / losses.average_count(scale[truth])
+
+    return Term("class", loss, distils=False)
+
+
+def class_weights(images: Sequence[Prepared], classes: int) -> list[float]:
+    """N / (K Nₖ): each class counts as much as any other; a class without images counts 1."""
+    counts = np.bincount([image.category for image in images], minlength=classes)
+    return [len(images) / (classes * count) if count else 1.0 for count in counts.tolist()]
+
+
+def keep_labels(dataset: Dataset, amount: int | float | str, seed: int) -> Dataset:
+    """Keep the classes of some training images; a larger amount contains a smaller one.
+
+    Each class keeps its share, rounded up, so that none is lost.
+
+    Args:
+        dataset: with splits.
+        amount: "all", a count, or a share (float) of the labelled training images.
+        seed: of the choice.
+
+    Raises:
+        InputError: more is asked for than there is.
+    """
+    if isinstance(amount, str):
+        return dataset
+    training = [r for r in dataset.split("train") if r.columns.get("class")]
+    if isinstance(amount, int) and amount > len(training):
+        raise InputError(
+            f"{amount} labelled training images were asked for, but data set '{dataset.name}' has "
+            f"{len(training)}"
+        )
+    share = amount if isinstance(amount, float) else amount / max(1, len(training))
+    kept: set[str] = set()
+    for name in dataset.classes:
+        own = [r.id for r in training if r.columns["class"] == name]
+        count = math.ceil(share * len(own) - 1e-9)
+        kept.update(datasets.shuffled(own, seed)[:count])
+    drop = {record.id for record in training} - kept
+    return dataset.having(r.without_labels() if r.id in drop else r for r in dataset)

@@ -1,0 +1,224 @@
+"""Objects, by a foreground map and a boundary map that parts those that touch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+from torch import nn
+
+from abbe import config, scoring, students, summary
+from abbe.datasets import Dataset, Record
+from abbe.datasets.training.prepare import Prepared
+from abbe.errors import ConfigError, InputError
+from abbe.imaging import composite, normalise, percentile_limits, scaling_in_words
+from abbe.runs import build, pixel_sizes
+from abbe.summary import Thresholds
+from abbe.tasks.costs import costs_of
+from abbe.tasks.maps import Model, NetworkModel, answer, choose_thresholds
+from abbe.tasks.scores import Row, Scores, compare
+from abbe.tasks.task import Scored, Task
+from abbe.teachers import Teacher
+
+
+class Instances(Task):
+    """Instance segmentation; of the foreground alone where a student has no boundary map."""
+
+    name = "instances"
+    metrics = scoring.METRICS
+    watch = "dice"
+
+    def title(self, experiment: config.Experiment) -> str:
+        """Whether objects are told apart."""
+        apart = "boundary" in experiment.student.outputs
+        return "instance segmentation" if apart else "foreground segmentation"
+
+    def check(self, experiment: config.Experiment, dataset: Dataset) -> None:
+        """Refuse data without a training image, or without a label to score by.
+
+        Raises:
+            InputError: so it is, the student's channels are missing, or pixel sizes forbid scoring.
+            ConfigError: the twin would never see a label.
+        """
+        build.check_channels(dataset, experiment.student.sees, "the student")
+        require_tests(dataset)
+        train = dataset.split("train")
+        if not len(train):
+            raise InputError(
+                f"data set '{dataset.name}' has no training image: change data.split and "
+                "data.fractions"
+            )
+        mixed = len(train.labelled) and len(train.unlabelled)
+        if experiment.twin and mixed and experiment.training.labelled_share == 0:
+            raise ConfigError(
+                "training.labelled_share: 0 keeps the labels from the twin, which has nothing else "
+                "to learn from. Raise it, or set twin to false"
+            )
+        pixel_sizes.check(dataset, self.labelled)
+
+    def model(
+        self, network: nn.Module, metadata: Mapping[str, Any], channels: tuple[str, ...]
+    ) -> Model:
+        """A U-Net with what it is shown."""
+        assert isinstance(network, students.UNet)
+        scaling = scaling_in_words(metadata.get("normalisation"), "the student's file")
+        return NetworkModel(network, network.outputs, channels, scaling, metadata.get("pixel_size"))
+
+    def score(
+        self,
+        models: Mapping[str, Model],
+        dataset: Dataset,
+        evaluation: config.Evaluation,
+        *,
+        given: Mapping[str, Thresholds] | None = None,
+        teacher: Teacher | None = None,
+        progress: bool = True,
+    ) -> Scored:
+        """Pixels, boundaries and objects, image by image."""
+        least = evaluation.minimum_area
+        thresholds = thresholds_of(models, dataset, given or {})
+        scores = score(
+            models,
+            dataset,
+            thresholds,
+            tolerance=evaluation.tolerance,
+            minimum_area=least,
+            progress=progress,
+        )
+        costs, timing = costs_of(models, dataset, teacher)
+        return Scored(
+            scores.rows,
+            compare(scores, evaluation.resamples, self.metrics),
+            costs,
+            timing,
+            thresholds,
+            lambda id: outlined(models, dataset[id], thresholds, least),
+        )
+
+    def thresholds_chosen_on(self, data: summary.Data) -> str:
+        """Validation images, or what must do in their place."""
+        if data.validation:
+            return f"{data.validation} validation images"
+        if data.train_labelled:
+            return f"{data.train_labelled} labelled training images, for want of validation images"
+        return "nothing: all are 0.5"
+
+
+def require_tests(dataset: Dataset) -> None:
+    """Refuse data that nothing could be scored on.
+
+    Raises:
+        InputError: no test image has a label.
+    """
+    if not len(dataset.split("test").labelled):
+        raise InputError(
+            f"data set '{dataset.name}' has no labelled test image, so nothing could be scored: "
+            "label some, or change data.split and data.fractions"
+        )
+
+
+def thresholds_of(
+    models: Mapping[str, Model], dataset: Dataset, given: Mapping[str, Thresholds]
+) -> dict[str, Thresholds]:
+    """Where each model's maps are cut: as given, else what is best on other images than tests."""
+    return {
+        name: given.get(name) or choose_thresholds(model, dataset) for name, model in models.items()
+    }
+
+
+def score(
+    models: Mapping[str, Model],
+    dataset: Dataset,
+    thresholds: Mapping[str, Thresholds],
+    *,
+    tolerance: float = 2.0,
+    minimum_area: int = 16,
+    progress: bool = True,
+) -> Scores:
+    """Score every model on the labelled test images that it answers for.
+
+    Args:
+        models: by name.
+        dataset: with splits.
+        thresholds: by model.
+        tolerance: of boundary F1 and NSD, in px.
+        minimum_area: objects below this many px are dropped.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: no test image has a label.
+    """
+    require_tests(dataset)
+    rows: list[Row] = []
+    for record in track(dataset.split("test").labelled, "scoring", disable=not progress):
+        truth = _truth(record)
+        for name, model in models.items():
+            if not model.has(record):
+                continue
+            maps = answer(model, record, truth)
+            objects = maps.objects(thresholds[name], minimum_area)
+            mask = maps.mask(thresholds[name])
+            values = scoring.image_scores(mask, objects, truth, tolerance=tolerance)
+            rows += [
+                {
+                    "image": record.id,
+                    "group": record.unit,
+                    "model": name,
+                    "metric": metric,
+                    "value": float(value),
+                }
+                for metric, value in values.items()
+            ]
+    return Scores(rows)
+
+
+def outlined(
+    models: Mapping[str, Model],
+    record: Record,
+    thresholds: Mapping[str, Thresholds],
+    minimum_area: int,
+) -> dict[str, np.ndarray]:
+    """An image with its true objects and those of every model that answers it."""
+    image = record.image.open()
+    pixels = image.read()
+    arrays = {
+        "id": np.array(record.id),
+        "image": composite(normalise(pixels, percentile_limits(pixels)), image.channels),
+        "truth": _truth(record),
+    }
+    for name, model in models.items():
+        if model.has(record):
+            arrays[name] = model.predict(record).objects(thresholds[name], minimum_area)
+    return arrays
+
+
+def _truth(record: Record) -> np.ndarray:
+    assert record.label is not None  # only labelled records are scored
+    return record.label.read()
+
+
+def validator(
+    images: Sequence[Prepared], sees: Sequence[str], outputs: Sequence[str]
+) -> Callable[[nn.Module], dict[str, float]] | None:
+    """What a network scores on decoded validation images: mean pixel scores at one half.
+
+    None where no image has a label.
+    """
+    labelled = [image for image in images if image.label is not None]
+    if not labelled:
+        return None
+    channels = [labelled[0].channels.index(name) for name in sees]
+    foreground = list(outputs).index("foreground")
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, students.UNet)
+        scores = []
+        for image in labelled:
+            assert image.label is not None
+            maps = students.predict(network, image.whole()[channels])
+            scores.append(
+                scoring.pixel_scores(maps[foreground] >= 0.5, image.label > 0, image.label >= 0)
+            )
+        return {key: float(np.nanmean([each[key] for each in scores])) for key in scores[0]}
+
+    return validate

@@ -1,0 +1,245 @@
+"""Masks that answer prompts: promptable networks, scored by kind of prompt."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import nn
+
+from abbe import config, scoring, students, summary
+from abbe.datasets import Dataset, Record
+from abbe.datasets.training.eval_prompts import inner_points, tight_box
+from abbe.errors import InputError
+from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+from abbe.runs import build
+from abbe.sam import SAM, Letterbox, Prompts, size_of
+from abbe.summary import Thresholds, Timing
+from abbe.tasks import timing
+from abbe.tasks.instances import require_tests
+from abbe.tasks.scores import Row, Scores, compare
+from abbe.tasks.task import Scored, Task
+from abbe.teachers import Teacher
+
+MINIMUM_AREA = 8
+"""Objects below this many px are crumbs of a mask's outline and are not asked for."""
+
+
+class Promptable(Task):
+    """Promptable segmentation of objects."""
+
+    name = "promptable"
+    metrics = scoring.PROMPTED_METRICS
+    watch = "dice"
+    doubts = (
+        "Objects are asked for with prompts made from the labels, as is usual for promptable "
+        "networks: scores say how well a shown object is outlined, not whether it is found.",
+    )
+    scales_images = False
+
+    def check(self, experiment: config.Experiment, dataset: Dataset) -> None:
+        """Refuse data without a training image, or without a label to score by.
+
+        Pixel sizes do not matter: every image is seen at one size in px.
+        """
+        build.check_channels(dataset, experiment.student.sees, "the student")
+        require_tests(dataset)
+        if not len(dataset.split("train")):
+            raise InputError(
+                f"data set '{dataset.name}' has no training image: change data.split and "
+                "data.fractions"
+            )
+
+    def metadata(self, experiment: config.Experiment, dataset: Dataset) -> dict[str, Any]:
+        """How channels become a colour picture."""
+        return {"inputs": choose_rule("auto", len(experiment.student.sees))}
+
+    def save(self, path: Path, network: Any, metadata: Mapping[str, Any]) -> None:
+        """Write a promptable student whole."""
+        students.save_promptable(path, network, metadata)
+
+    def model(
+        self, network: nn.Module, metadata: Mapping[str, Any], channels: tuple[str, ...]
+    ) -> "PromptedModel":
+        """A network with the channels that it sees."""
+        assert isinstance(network, SAM)
+        return PromptedModel(network, channels)
+
+    def score(
+        self,
+        models: Mapping[str, "PromptedModel"],
+        dataset: Dataset,
+        evaluation: config.Evaluation,
+        *,
+        given: Mapping[str, Thresholds] | None = None,
+        teacher: Teacher | None = None,
+        progress: bool = True,
+    ) -> Scored:
+        """Ask every model for every labelled object; a mask is where the logit is above 0."""
+        tests = dataset.split("test").labelled.records
+        scores = score_prompted(models, tests, tolerance=evaluation.tolerance, progress=progress)
+        if not scores.rows:
+            raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
+        costs, circumstances = costs_of({name: each.network for name, each in models.items()})
+        return Scored(
+            scores.rows,
+            compare(scores, evaluation.resamples, self.metrics),
+            costs,
+            circumstances,
+            example=lambda id: outlined(models, dataset[id]),
+        )
+
+    def thresholds_chosen_on(self, data: summary.Data) -> str:
+        """There are none to choose."""
+        return "nothing: a mask is where the logit is above 0"
+
+
+@dataclass(frozen=True)
+class PromptedModel:
+    """A network and what it sees.
+
+    Attributes:
+        network: Encoder and decoder.
+        channels: The image's channels that it sees.
+        inputs: How they become a colour picture; see `abbe.imaging.three_channels.RULES`.
+    """
+
+    network: SAM
+    channels: tuple[str, ...]
+    inputs: ThreeChannelRule = "auto"
+
+    @torch.inference_mode()
+    def masks(self, record: Record, objects: np.ndarray) -> dict[str, np.ndarray]:
+        """By kind of prompt, the union of the answers for all objects, (H, W) bool.
+
+        Args:
+            record: the image.
+            objects: (N, H, W) bool, what is asked for.
+        """
+        image = record.image.open()
+        rule = choose_rule(self.inputs, len(self.channels))
+        letterbox = Letterbox.of(image.shape, self.network.side)
+        picture = letterbox.image(three_channels(image.read(channels=self.channels), rule))
+        device = next(self.network.parameters()).device
+        embedding = self.network.encode(picture[None].to(device))
+        union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
+        for kind in scoring.PROMPT_KINDS:
+            for mask in objects:
+                prompts = prompts_for(mask, kind, letterbox).to(device)
+                logits, _ = self.network.decode(embedding, prompts, multimask=False)
+                union[kind] |= (letterbox.masks(logits.float())[0, 0] > 0).cpu().numpy()
+        return union
+
+
+def objects_of(label: np.ndarray) -> np.ndarray:
+    """Masks (N, H, W) bool of the instances in a label (H, W); crumbs are left out."""
+    numbers, areas = np.unique(label[label > 0], return_counts=True)
+    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=0))]
+    return label == kept[:, None, None]
+
+
+def prompts_for(mask: np.ndarray, kind: str, letterbox: Letterbox) -> Prompts:
+    """The prompt of one kind for one object, the same at every call."""
+    if kind == "box":
+        return Prompts(boxes=letterbox.boxes(tight_box(mask)[None]))
+    points = inner_points(mask, int(kind[0]))
+    return Prompts(
+        points=letterbox.points(points)[None],
+        point_labels=torch.ones(1, len(points), dtype=torch.int64),
+    )
+
+
+def score_prompted(
+    models: Mapping[str, PromptedModel],
+    records: Sequence[Record],
+    *,
+    tolerance: float = 2.0,
+    progress: bool = True,
+) -> Scores:
+    """Score every model on labelled images with objects; the others cannot be asked about."""
+    rows: list[Row] = []
+    for record in track(records, "scoring", disable=not progress):
+        assert record.label is not None  # only labelled records are given
+        label = record.label.read()
+        objects = objects_of(label)
+        if not len(objects):
+            continue
+        for name, model in models.items():
+            for kind, mask in model.masks(record, objects).items():
+                values = scores_of(mask, label, tolerance)
+                rows += [
+                    {
+                        "image": record.id,
+                        "group": record.unit,
+                        "model": name,
+                        "metric": scoring.prompted_key(metric, kind),
+                        "value": values[metric],
+                    }
+                    for metric in scoring.MEASURED
+                ]
+    return Scores(rows)
+
+
+def scores_of(mask: np.ndarray, label: np.ndarray, tolerance: float) -> dict[str, float]:
+    """Dice, IoU, HD95 and boundary F1 of a mask with the union of the labelled objects."""
+    truth, valid = label > 0, label >= 0
+    pixel = scoring.pixel_scores(mask, truth, valid)
+    boundary = scoring.boundary_scores(mask, truth, valid, tolerance=tolerance)
+    return {metric: float((pixel | boundary)[metric]) for metric in scoring.MEASURED}
+
+
+def costs_of(networks: Mapping[str, SAM]) -> tuple[dict[str, dict[str, Any]], Timing]:
+    """Sizes, and what each network takes to encode a picture and to answer a prompt, in turn."""
+    first = timing.first_alike(networks)
+    calls: dict[str, Callable[[], object]] = {}
+    for name in dict.fromkeys(first.values()):
+        network = networks[name]
+        picture = torch.rand(1, 3, network.side, network.side)
+        point = Prompts(
+            points=torch.full((1, 1, 2), network.side / 2),
+            point_labels=torch.ones(1, 1, dtype=torch.int64),
+        )
+        with torch.inference_mode():
+            embedding = network.encode(picture)
+        calls[f"image {name}"] = partial(_encode, network, picture)
+        calls[f"prompt {name}"] = partial(_decode, network, embedding, point)
+    timed = timing.time_in_turn(calls)
+    costs = {
+        name: size_of(networks[name])._asdict()
+        | {
+            "ms_per_image": timed[f"image {alike}"].milliseconds,
+            "ms_per_prompt": timed[f"prompt {alike}"].milliseconds,
+        }
+        for name, alike in first.items()
+    }
+    runs = {name: timed[f"image {alike}"].runs for name, alike in first.items()}
+    # Every picture is brought to the network's own size first.
+    return costs, timing.circumstances(None, runs)
+
+
+@torch.inference_mode()
+def _encode(network: SAM, picture: torch.Tensor) -> torch.Tensor:
+    return network.encode(picture)
+
+
+@torch.inference_mode()
+def _decode(network: SAM, embedding: torch.Tensor, prompts: Prompts) -> torch.Tensor:
+    return network.decode(embedding, prompts, multimask=False)[0]
+
+
+def outlined(models: Mapping[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
+    """An image with its true objects and what teacher, student and twin answer to boxes."""
+    assert record.label is not None  # only labelled images are scored
+    label = record.label.read()
+    image = record.image.open()
+    channels = models["student"].channels
+    picture = three_channels(image.read(channels=channels), choose_rule("auto", len(channels)))
+    arrays = {"id": np.array(record.id), "image": picture, "truth": label}
+    for name, model in models.items():
+        if name in ("teacher", "student", "twin"):
+            arrays[name] = model.masks(record, objects_of(label))["box"].astype(np.int32)
+    return arrays

@@ -1,0 +1,160 @@
+"""The class of each pixel; or its foreground, where a data set has no classes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from abbe import config, datasets, losses, scoring, students
+from abbe.datasets import Dataset, Record
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.errors import InputError
+from abbe.imaging import Scaling, choose_rule, three_channels
+from abbe.runs import build
+from abbe.tasks.classes import Answers, ClassTask, shown
+from abbe.tasks.scores import Row
+from abbe.training.stage import Term
+
+BACKGROUND = "background"
+FOREGROUND = "foreground"
+
+
+class Semantic(ClassTask):
+    """Semantic segmentation."""
+
+    name = "semantic"
+    metrics = scoring.REGION_METRICS
+    watch = "mean_iou"
+    need = "a label"
+
+    def labelled(self, records: Iterable[Record]) -> list[Record]:
+        """Those whose pixels have types, which become the label; else those with a label."""
+        records = list(records)
+        if any(record.types is not None for record in records):
+            return [replace(r, label=r.types) for r in records if r.types is not None]
+        return super().labelled(records)
+
+    def classes(self, dataset: Dataset) -> tuple[str, ...]:
+        """The background, which is number 0, and the set's classes or else the foreground."""
+        typed = any(record.types is not None for record in dataset)
+        return (BACKGROUND, *(dataset.classes if typed else (FOREGROUND,)))
+
+    def adopt(self, dataset: Dataset, classes: Sequence[str]) -> Dataset:
+        """Refuse pixels whose numbers mean other classes."""
+        found = self.classes(dataset)
+        if found != tuple(classes):
+            raise InputError(
+                f"data set '{dataset.name}': its pixels are of the classes {', '.join(found)}, "
+                f"those of the run are {', '.join(classes)}. Name and number them alike"
+            )
+        return dataset
+
+    def require_classes(self, dataset: Dataset) -> None:
+        """Refuse groups that are split."""
+        datasets.require_whole_groups(dataset)
+
+    def build(
+        self, student: config.Student, classes: Sequence[str], trains: str = "all"
+    ) -> students.UNet:
+        """A U-Net with a map for each class."""
+        assert student.encoder_weights != "choose"  # the experiment file demands a choice
+        return students.build(
+            student.architecture,
+            in_channels=len(student.sees),
+            outputs=classes,
+            encoder_weights=student.encoder_weights,
+            standardisation=build.standardisation_of(student),
+        )
+
+    def term(self, images: Sequence[Prepared], classes: int, settings: config.FineTuning) -> Term:
+        """Cross-entropy and Dice."""
+        return region_term()
+
+    def images(
+        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+    ) -> list[Prepared]:
+        """Decoded, with class numbers; what is labelled is 1 where there are no classes."""
+        images = prepare(self.labelled(records), sees, scaling=scaling)
+        if self.classes(dataset)[-1] != FOREGROUND:
+            return images
+        one = []
+        for image in images:
+            assert image.label is not None  # only labelled ones were prepared
+            one.append(replace(image, label=np.minimum(image.label, 1)))
+        return one
+
+    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[np.int32]:
+        """The class of each pixel: the largest sigmoid is the largest logit."""
+        assert isinstance(network, students.UNet)
+        return students.predict(network, pixels).argmax(0).astype(np.int32)
+
+    def answers(
+        self,
+        network: nn.Module,
+        images: Sequence[Prepared],
+        sees: Sequence[str],
+        classes: int,
+        pixel_size: float | None = None,
+    ) -> Answers:
+        """Maps at the images' own size, and their confusions."""
+        tables, maps = [], []
+        for image in images:
+            assert image.label is not None  # only labelled ones were prepared
+            pixels, grid = shown(image, sees, pixel_size)
+            rows, columns = grid.sources
+            answered = self.answer(network, pixels)[rows[:, None], columns]
+            tables.append(scoring.confusion(answered, image.label, classes))
+            maps.append(answered)
+        return Answers(np.stack(tables), maps)
+
+    def scores(
+        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """All pixels taken together."""
+        return scoring.region_scores(answers.table, counts)
+
+    def rows(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+    ) -> list[Row]:
+        """The same metrics of each image."""
+        alone = np.eye(len(images))
+        return [
+            {"image": image.id, "group": group, "model": name, "metric": metric, "value": value}
+            for name, each in answers.items()
+            for metric, column in self.scores(each, images, alone).items()
+            for image, group, value in zip(images, groups, column.tolist(), strict=True)
+        ]
+
+    def details(
+        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+    ) -> dict[str, Any]:
+        """Pictures of the answers."""
+        number = {image.id: index for index, image in enumerate(images)}
+
+        def example(id: str) -> dict[str, np.ndarray]:
+            image = images[number[id]]
+            assert image.label is not None  # only labelled images are scored
+            pixels = image.whole()
+            arrays = {
+                "id": np.array(id),
+                "image": three_channels(pixels, choose_rule("auto", len(pixels))),
+                "truth": image.label.astype(np.int32),
+            }
+            return arrays | {name: each.maps[number[id]] for name, each in answers.items()}
+
+        return {"example": example}
+
+
+def region_term() -> Term:
+    """Cross-entropy and Dice of the classes of the pixels; −1 does not count."""
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor | None:
+        valid = batch["valid"] & (batch["label"] >= 0)
+        known = losses.anywhere(valid)
+        return losses.region_loss(logits, batch["label"], valid) if known else None
+
+    return Term("regions", loss, distils=False)

@@ -1,0 +1,182 @@
+"""What a network is asked for: the form of a task, which every driver of runs goes by."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+from abbe import config, datasets, students, summary
+from abbe.datasets import Dataset, Record
+from abbe.runs import build
+from abbe.runs.lost import Lost, readable
+from abbe.runs.normalising import scaling_of
+from abbe.runs.pixel_sizes import student_pixel_size
+from abbe.scoring import Metric
+from abbe.summary import Thresholds, Timing
+from abbe.tasks.scores import Compared, Row
+from abbe.teachers import Teacher
+
+Example = Callable[[str], dict[str, np.ndarray]]
+"""From an image's id to the image and what each model drew on it."""
+
+
+@dataclass
+class Scored:
+    """What scoring came to.
+
+    Attributes:
+        rows: one an image, model and metric.
+        compared: scores with intervals by model, gain and retention.
+        models: by name, whatever else the task knows of a model: its costs, its confusions.
+        timing: how the models were timed.
+        thresholds: by model, where its maps were cut.
+        example: draws an image; None where there is nothing to draw.
+        predictions: one row an image and model: the answers themselves, where they are few.
+    """
+
+    rows: list[Row]
+    compared: Compared
+    models: dict[str, dict[str, Any]]
+    timing: Timing | None
+    thresholds: dict[str, Thresholds] = field(default_factory=dict)
+    example: Example | None = None
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Task(ABC):
+    """What a network is asked for, what it learns that from, and how its answers are scored.
+
+    Everything that differs between tasks is here: drivers of runs, evaluations, curves and exports
+    ask a task, never for its name.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[Mapping[str, Metric]]
+    """What it is scored by; the most important first."""
+    watch: ClassVar[str]
+    """The validation score that picks the best weights."""
+    doubts: ClassVar[tuple[str, ...]] = ()
+    """What a reader of its scores should know, whatever they are."""
+    scales_images: ClassVar[bool] = True
+    """Whether images are scaled to 0 to 1 by the student's normalisation."""
+
+    def title(self, experiment: config.Experiment) -> str:
+        """The task in words."""
+        return summary.TITLES.get(self.name, self.name)
+
+    def collect(self, data: config.Data) -> Dataset:
+        """The data set with its splits, and labels on the chosen training images only."""
+        return build.build_dataset(data)
+
+    def open(
+        self, experiment: config.Experiment, given: Dataset | None, lost: Lost, progress: bool
+    ) -> Dataset:
+        """The data of a run: what is given from Python, else what the experiment names.
+
+        Raises:
+            InputError: more images are lost than allowed, or the student's channels are missing.
+        """
+        dataset = self.collect(experiment.data) if given is None else given
+        dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+        dataset = readable(dataset, lost, progress=progress)
+        build.tell_problems(dataset)
+        return dataset
+
+    def labelled(self, records: Iterable[Record]) -> list[Record]:
+        """The records that can be learned from, or be scored on."""
+        return [record for record in records if record.label is not None]
+
+    def classes(self, dataset: Dataset) -> tuple[str, ...]:
+        """Names of the classes by number; none where there are none to tell apart."""
+        return ()
+
+    def adopt(self, dataset: Dataset, classes: Sequence[str]) -> Dataset:
+        """Another data set for networks that know these classes.
+
+        Raises:
+            InputError: its classes are others.
+        """
+        return dataset
+
+    @abstractmethod
+    def check(self, experiment: config.Experiment, dataset: Dataset) -> None:
+        """Refuse what cannot end well before any work starts.
+
+        Raises:
+            InputError: something is missing in the data.
+        """
+
+    def describe(self, dataset: Dataset) -> summary.Data:
+        """Counts of the data set by split, and what was noted of its images."""
+        train, tests = dataset.split("train"), self.labelled(dataset.split("test"))
+        known = len(self.labelled(train))
+        grouped = bool(tests) and all(record.group is not None for record in tests)
+        return summary.Data(
+            name=dataset.name,
+            licence=dataset.licence,
+            simulated=dataset.simulated,
+            channels=list(dataset.channels),
+            train_labelled=known,
+            train_unlabelled=len(train) - known,
+            validation=len(self.labelled(dataset.split("val"))),
+            test=len(tests),
+            image_notes=datasets.image_notes(dataset),
+            grouped=grouped,
+            test_groups=len({record.unit for record in tests}),
+        )
+
+    def metadata(self, experiment: config.Experiment, dataset: Dataset) -> dict[str, Any]:
+        """What must be known beside a network's weights to ask it for this task."""
+        return {
+            "normalisation": scaling_of(experiment.student).words,
+            "pixel_size": student_pixel_size(dataset),
+        }
+
+    def save(self, path: Path, network: Any, metadata: Mapping[str, Any]) -> None:
+        """Write a network's file; `abbe.students.load_any` reads it."""
+        students.save(path, network, metadata)
+
+    @abstractmethod
+    def model(
+        self, network: nn.Module, metadata: Mapping[str, Any], channels: tuple[str, ...]
+    ) -> Any:
+        """A network as it is scored: with all that must be known to ask it.
+
+        Args:
+            network: what the file of weights holds.
+            metadata: of the file.
+            channels: the images' channels that it is shown, in its order.
+        """
+
+    @abstractmethod
+    def score(
+        self,
+        models: Mapping[str, Any],
+        dataset: Dataset,
+        evaluation: config.Evaluation,
+        *,
+        given: Mapping[str, Thresholds] | None = None,
+        teacher: Teacher | None = None,
+        progress: bool = True,
+    ) -> Scored:
+        """Score models on the labelled test images.
+
+        Args:
+            models: by name, from `model`; the teacher beside them where it does the same.
+            dataset: with splits.
+            evaluation: how images are scored.
+            given: thresholds of models that were chosen before, on other data.
+            teacher: what gave ``models["teacher"]`` its answers, where it runs here, to be timed.
+            progress: show a bar.
+
+        Raises:
+            InputError: there is nothing to score on.
+        """
+
+    def thresholds_chosen_on(self, data: summary.Data) -> str:
+        """In words, where thresholds come from."""
+        return "nothing: the answer is the most probable class"

@@ -1,0 +1,164 @@
+"""One of each kind from another package: found by its entry point, run through the command line."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULES = {
+    "toy_plugin": '''
+"""The light module that the entry point names: a line for each kind."""
+from abbe.config.recipes import RECIPES, RecipeKeys
+from abbe.registry import DATASETS, ENCODERS, TASKS, TEACHERS
+
+DATASETS["toys"] = "toy_parts:toys"
+TEACHERS["brightness"] = "toy_parts:Brightness"
+ENCODERS["toy"] = "toy_net:toy_net"
+TASKS["brightest"] = "toy_task:Brightest"
+RECIPES["toy"] = RecipeKeys("toy_task:Toy", RECIPES["cmkd"].reads_also)
+''',
+    "toy_parts": '''
+import numpy as np
+from abbe.datasets import simulated_tissue
+from abbe.targets import Provenance
+from abbe.teachers import Prediction
+
+
+def toys(path, *, count, seed=0):
+    """A data set that is read by two keys of ``data``, beside the path."""
+    assert path.is_dir()
+    return simulated_tissue(count, size=64, seed=seed)
+
+
+class Brightness:
+    """A teacher: whatever is brighter than its image."""
+
+    def __init__(self, source, channels):
+        self.provenance = Provenance(
+            "brightness", None, "none", "none", tuple(channels or ("nucleus",)), "none"
+        )
+
+    def predict(self, image, id):
+        pixels = image.read(channels=self.provenance.channels)[:1]
+        return Prediction({"probability": (pixels > pixels.mean()).astype(np.float32)})
+''',
+    "toy_net": """
+from timm.models import register_model
+from timm.models.mobilenetv3 import mobilenetv3_small_050
+
+
+@register_model
+def toy_net(pretrained=False, **options):
+    return mobilenetv3_small_050(pretrained=False, **options)
+""",
+    "toy_task": '''
+from abbe.recipes.cmkd import Cmkd
+from abbe.registry import TASKS
+from abbe.scoring import METRICS, Metric
+from abbe.summary import Score
+from abbe.tasks.instances import Instances
+
+
+class Brightest(Instances):
+    """A task: instances, with a metric of its own."""
+
+    name = "brightest"
+    metrics = {**METRICS, "toy": Metric("Toy score", True)}
+
+    def title(self, experiment):
+        return "finding what is bright"
+
+    def score(self, models, dataset, evaluation, **options):
+        found = super().score(models, dataset, evaluation, **options)
+        for scores in found.compared.scores.values():
+            scores["toy"] = Score(mean=0.25, ci95=(0.2, 0.3), n=3)
+        return found
+
+
+class Toy(Cmkd):
+    """A recipe: CMKD for that task."""
+
+    name = "toy"
+
+    def task(self, experiment):
+        return TASKS["brightest"]
+''',
+}
+FILES = {
+    **{f"{name}.py": text for name, text in MODULES.items()},
+    "toy-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n",
+    "toy-1.0.dist-info/entry_points.txt": "[abbe.plugins]\ntoy = toy_plugin\n",
+    "toy.yaml": "recipe: toy\n",
+}
+RUN = shlex.split(
+    "--data.kind toys --data.path . --data.count 16 --data.seed 5 "
+    "--data.fractions 0.25 0.25 0.5 --teacher.kind brightness --teacher.path . "
+    "--student.architecture unet-toy --student.encoder-weights random --student.sees membrane "
+    "--training.steps 2 --training.batch-size 2 --training.crop 32 --training.workers 0 "
+    "--training.precision fp32 --evaluation.resamples 100 --out run"
+)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on Python's path with the package ``toy``, as pip leaves one."""
+    folder = tmp_path_factory.mktemp("toy")
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def abbe(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return subprocess.run(
+        [sys.executable, "-m", "abbe", *words],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_data_set_teacher_student_task_and_recipe_of_another_package_make_a_run(installed):
+    done = abbe(installed, "distill", "toy.yaml", *RUN)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((installed / "run/summary.json").read_text())
+    assert summary["recipe"] == "toy"
+    assert (summary["task"], summary["task_title"]) == ("brightest", "finding what is bright")
+    assert summary["teacher"]["teacher"] == "brightness"
+    assert list(summary["models"]) == ["teacher", "student", "twin"]
+    assert summary["models"]["student"]["metrics"]["toy"]["mean"] == 0.25
+    assert summary["data"]["name"] == "simulated-tissue"
+    assert "Toy score" in (installed / "run/report.html").read_text()
+    other = ["--data.kind", "toys", "--data.path", ".", "--data.count", "4"]
+    there = abbe(installed, "evaluate", "run", "--name", "other", *other)
+    assert there.returncode == 0, there.stderr
+    told = json.loads((installed / "run/evaluations/other/summary.json").read_text())
+    assert told["task"] == "brightest"
+    assert told["data"]["test"] == 4
+    assert "finding what is bright" in (installed / "run/evaluations/other/report.html").read_text()
+
+
+def test_keys_that_such_a_set_does_not_read_are_refused(installed):
+    done = abbe(installed, "distill", "toy.yaml", *RUN, "--data.group", "slide")
+    assert done.returncode == 1
+    assert "data.group: is not read of a data set of kind 'toys'" in done.stderr
+
+
+def test_a_name_that_is_taken_is_refused(installed, tmp_path):
+    (tmp_path / "toy_plugin.py").write_text(
+        'from abbe.registry import TASKS\nTASKS["instances"] = "elsewhere:Instances"\n'
+    )
+    (tmp_path / "toy.yaml").write_text("recipe: cmkd\n")
+    (tmp_path / "toy-1.0.dist-info").mkdir()
+    for name in ("METADATA", "entry_points.txt"):
+        path = f"toy-1.0.dist-info/{name}"
+        (tmp_path / path).write_text(FILES[path])
+    done = abbe(tmp_path, "distill", "toy.yaml", "--out", "run")
+    assert done.returncode == 1
+    assert "task 'instances': elsewhere:Instances would take the place of" in done.stderr
