@@ -9,7 +9,7 @@ from docs_blocks import run_blocks
 from abbe.recipes import shipped
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-8")]
 
 
@@ -19,6 +19,7 @@ def test_the_promised_pages_exist():
         "README.md",
         "docs/architecture.md",
         "docs/cmkd.md",
+        "docs/python.md",
         "docs/targets.md",
         "docs/teachers.md",
         "docs/simulator.md",
@@ -32,7 +33,7 @@ def test_the_python_of_a_page_runs(page, tmp_path):
 
 
 def test_pages_with_code_are_those_expected():
-    expected = {"cmkd.md", "targets.md", "teachers.md", "simulator.md"}
+    expected = {"cmkd.md", "python.md", "targets.md", "teachers.md", "simulator.md"}
     assert {page.name for page in WITH_CODE} >= expected
 
 

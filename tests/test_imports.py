@@ -66,7 +66,7 @@ ROOMS = {
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
-WITH_CONFIG = {"tasks", "recipes", "runs", "curves", "cli"}
+WITH_CONFIG = {"tasks", "recipes", "runs", "curves", "cli", "api"}
 """Rooms that know the experiment file; they see everything below."""
 ABOVE = WITH_CONFIG | {"start", "__init__", "__main__"}
 INSIDE = {
@@ -76,14 +76,14 @@ INSIDE = {
     "imaging": [
         ("bounds", "channels", "layout", "promptable", "units", "windows"), "image",
         ("normalisation", "views"), "scaling", "three_channels", "formats", "opening", "slide",
-        "labels", "pictures", "legend",
+        "labels", "pictures", "thumbnail", "legend",
     ],
     "teachers": [
         "teacher", ("introduction", "masks", "teach", "tiles"), ("equivariance", "plan"),
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [
-        ("stored", "thumbnail"), "collection", ("folder", "object_masks", "pictures"), "splits",
+        "stored", "collection", ("folder", "object_masks", "pictures"), "splits",
         "classes", "imagenet", "inspection", "class_check", "check",
         ("public", "simulator", "slides", "training"),
     ],
@@ -99,7 +99,7 @@ FULLER = {"report": 17}
 """Rooms that are still to be divided, with the files that they have."""
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli", "datasets", "teachers", "report",
-    "napari",
+    "napari", "api",
 )  # fmt: skip
 
 

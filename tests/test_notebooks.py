@@ -2,18 +2,25 @@
 
 import base64
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from abbe import datasets
+from abbe.curves.folder import Curve
 from abbe.datasets import Dataset
 from abbe.datasets.collection import FileImage, Record
+from abbe.errors import InputError
 from abbe.notebooks import LARGEST_PICTURE, card, coloured, grey
+from abbe.runs.folder import Run, open_run
+from abbe.summary import CurveSummary
 from abbe.targets import Provenance, TargetStore, TargetWriter
 
 HOSTILE = "<script>alert('x')</script>"
@@ -131,3 +138,104 @@ def test_a_target_store_tells_its_teacher_and_shows_an_answer(store):
 
 def test_a_target_store_stands_for_its_path(store):
     assert TargetStore(store).ids == store.ids
+
+
+# ------------------------------------------------------------------------- runs, curves, packages
+
+
+def score(mean: float, low: float, high: float, **more: float) -> dict[str, object]:
+    return {"mean": mean, "ci95": [low, high], "n": 12, **more}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with figures and one example, as its folder tells them."""
+    summary = {
+        "recipe": "cmkd",
+        "title": HOSTILE,
+        "task": "instances",
+        "metric_names": {"dice": "Dice"},
+        "models": {"student": {"metrics": {"dice": score(0.81, 0.79, 0.83)}}},
+        "gain": {"dice": score(0.031, 0.012, 0.05, p=0.01)},
+        "retention": {"dice": 0.963},
+        "data": {"test": 12},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "examples").mkdir()
+    labels = np.zeros((40, 60), np.int32)
+    labels[10:20, 10:20] = 1
+    np.savez(
+        tmp_path / "examples" / "0-best-a.npz",
+        id="a", image=np.full((40, 60, 3), 90, np.uint8), truth=labels, student=labels,
+    )  # fmt: skip
+    rows = [{"image": "a", "group": None, "model": "student", "metric": "dice", "value": 0.9}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "scores.parquet")
+    return open_run(tmp_path)
+
+
+def test_a_run_tells_its_figures_with_intervals_and_shows_an_example(run):
+    assert repr(run) == (
+        f"Run('{run.folder}', recipe cmkd, Dice of the student 0.810 [0.790, 0.830], "
+        "gain over its twin +0.031 [0.012, 0.050])"
+    )
+    elements = Elements(run._repr_html_())
+    assert "script" not in elements.tags
+    assert elements.text == [
+        HOSTILE,
+        "Dice of the student", "0.810 [0.790, 0.830]",
+        "gain over its twin", "+0.031 [0.012, 0.050]",
+        "retention of the teacher", "96.3 %",
+        "labelled test images", "12",
+    ]  # fmt: skip
+    shown = picture_of(run._repr_html_())
+    assert shown.shape == (40, 60, 3)
+    assert tuple(shown[10, 15]) == (255, 220, 0)  # the outline of the student's object
+    assert tuple(shown[30, 30]) == (90, 90, 90)
+
+
+def test_a_run_has_its_scores_as_a_table_and_its_examples(run):
+    assert run.scores.column_names == ["image", "group", "model", "metric", "value"]
+    assert run.scores["value"].to_pylist() == [0.9]
+    (example,) = run.examples
+    assert example.image_id == "a"
+    assert set(example.labels) == {"truth", "student"}
+    assert open_run(run) == run
+    (run.folder / "scores.parquet").unlink()
+    with pytest.raises(InputError, match="no scores by image"):
+        run.scores  # noqa: B018
+
+
+def test_a_damaged_example_is_said_where_the_picture_would_be(run):
+    (run.folder / "examples" / "0-best-a.npz").write_bytes(b"PK")
+    elements = Elements(run._repr_html_())
+    assert elements.images == []
+    assert any("0-best-a.npz: damaged" in text for text in elements.text)
+
+
+def test_show_opens_the_report(run, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert run.show() == run.report
+    assert opened == [run.report.absolute().as_uri()]
+
+
+def test_a_curve_tells_what_it_compares_and_shows_its_plot(tmp_path):
+    level = {"labelled": 4, "metrics": {}}
+    summary = CurveSummary.model_validate({
+        "format": 2, "title": HOSTILE, "compared": ["twin", "student"], "compared_as": "model",
+        "metric": "dice", "metric_names": {"dice": "Dice"}, "reference": "twin",
+        "levels": [{"fraction": 0.5, "labelled": 2}, {"fraction": 1, "labelled": 4}],
+        "seeds": [0], "planned": 4, "finished": 3, "resamples": 100, "scores": {},
+        "differences": {"student": {"levels": [level], "all": {"dice": score(0.02, 0.01, 0.03)}}},
+    })  # fmt: skip
+    curve = Curve(tmp_path, summary)
+    assert repr(curve) == f"Curve('{tmp_path}', twin, student, 3 of 4 trainings)"
+    PIL.Image.new("RGB", (80, 50), (1, 2, 3)).save(curve.picture)
+    html = curve._repr_html_()
+    assert "script" not in Elements(html).tags
+    assert Elements(html).text[1:] == [
+        "compared", "twin, student", "labelled images", "2, 4", "trainings", "3 of 4",
+        "Dice, student − twin", "+0.020 [0.010, 0.030]",
+    ]  # fmt: skip
+    assert picture_of(html).shape == (50, 80, 3)
+    assert Elements(Curve(tmp_path / "other", None)._repr_html_()).text == [str(tmp_path / "other")]

@@ -101,8 +101,8 @@ def test_python_asks_for_trust_too(foreign: Path):
         evaluate_run(foreign / "finished", config.Data(kind="simulated", count=4), name="x")
     with pytest.raises(ConfigError, match="trust_code=True"):
         toolkit.distill(
-            "cmkd", tissue, foreign / "targets.zarr", student="unet-mobilenetv3",
-            sees=["nucleus"], encoder_weights="random", out=foreign / "out",
-            changes={"teacher": {"kind": "torch", "path": "foreign_module:factory"}},
+            "cmkd", tissue, {"kind": "torch", "path": "foreign_module:factory"},
+            student="unet-mobilenetv3", sees=["nucleus"], encoder_weights="random",
+            out=foreign / "out",
         )  # fmt: skip
     assert traces(foreign) == []

@@ -1,39 +1,80 @@
 """Abbe condenses large segmentation models into small ones, and shows what that bought.
 
-The rooms are modules (``abbe.datasets``, ``abbe.teachers``, …); the verbs are functions here.
-Everything is imported on first use, so ``import abbe`` is quick and needs no torch.
+The rooms are modules (``abbe.datasets``, ``abbe.teachers``, …); the verbs are functions here, named
+as on the command line. Everything is imported on first use, so ``import abbe`` is quick and needs
+no torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from abbe.recipes.python import curve, distill, teach
-    from abbe.runs.evaluate import evaluate_run as evaluate
-    from abbe.runs.export import export_run as export
-    from abbe.runtime.predictors.predict import predict
+    from abbe import (
+        datasets,
+        imaging,
+        losses,
+        runtime,
+        scoring,
+        students,
+        targets,
+        teachers,
+    )
+    from abbe.api.running import bench, predict, report
+    from abbe.api.training import check, curve, distill, evaluate, export, teach
+    from abbe.runs.folder import open_run
+    from abbe.runtime.package import read_package as load_package
     from abbe.runtime.predictors.promptable import PromptablePredictor
 
 __version__ = "0.1.0"
 
-__all__ = ["PromptablePredictor", "curve", "distill", "evaluate", "export", "predict", "teach"]
+__all__ = [
+    "PromptablePredictor",
+    "bench",
+    "check",
+    "curve",
+    "datasets",
+    "distill",
+    "evaluate",
+    "export",
+    "imaging",
+    "load_package",
+    "losses",
+    "open_run",
+    "predict",
+    "report",
+    "runtime",
+    "scoring",
+    "students",
+    "targets",
+    "teach",
+    "teachers",
+]
 
-_ROOMS = ("datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers")
-_VERBS = {
-    "PromptablePredictor": ("abbe.runtime.predictors.promptable", "PromptablePredictor"),
-    "curve": ("abbe.recipes.python", "curve"),
-    "distill": ("abbe.recipes.python", "distill"),
-    "evaluate": ("abbe.runs.evaluate", "evaluate_run"),
-    "predict": ("abbe.runtime.predictors.predict", "predict"),
-    "export": ("abbe.runs.export", "export_run"),
-    "teach": ("abbe.recipes.python", "teach"),
+_HOME = {
+    "PromptablePredictor": "abbe.runtime.predictors.promptable:PromptablePredictor",
+    "bench": "abbe.api.running:bench",
+    "check": "abbe.api.training:check",
+    "curve": "abbe.api.training:curve",
+    "distill": "abbe.api.training:distill",
+    "evaluate": "abbe.api.training:evaluate",
+    "export": "abbe.api.training:export",
+    "load_package": "abbe.runtime.package:read_package",
+    "open_run": "abbe.runs.folder:open_run",
+    "predict": "abbe.api.running:predict",
+    "report": "abbe.api.running:report",
+    "teach": "abbe.api.training:teach",
 }
+"""Where to find what is no module itself."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _VERBS:
-        module, function = _VERBS[name]
-        return getattr(import_module(module), function)
-    if name in _ROOMS:
-        return import_module(f"abbe.{name}")
-    raise AttributeError(f"module 'abbe' has no attribute '{name}'")
+    if name not in __all__:
+        raise AttributeError(f"module 'abbe' has no attribute '{name}'")
+    module, _, own = _HOME.get(name, f"abbe.{name}").partition(":")
+    found = import_module(module)
+    globals()[name] = getattr(found, own) if own else found  # at once from now on
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

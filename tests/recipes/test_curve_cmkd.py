@@ -135,25 +135,25 @@ def test_a_curve_from_python(teacher_run, tmp_path):
     tissue = package.datasets.assign_splits(tissue, fractions={"train": 0.5, "test": 0.5})
     teacher = package.teachers.TEACHERS["run"](teacher_run, None)
     targets = package.teach(teacher, tissue, tmp_path / "targets.zarr", progress=False)
+    training = {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0, "ema": 0}
     given = {
         "student": "unet-mobilenetv3",
         "sees": ["nucleus"],
         "encoder_weights": "random",
         "out": tmp_path / "curve",
         "progress": False,
+        "training": training,
+        "evaluation": {"resamples": 100},
+        "twin": False,
     }
-    training = {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0, "ema": 0}
-    changes = {"training": training, "evaluation": {"resamples": 100}, "twin": False}
-    made = package.curve(
-        "cmkd", tissue, targets, fractions=[1.0], seeds=[0], changes=changes, **given
-    )
+    made = package.curve("cmkd", tissue, targets, fractions=[1.0], seeds=[0], **given)
     assert made.summary is not None
     assert made.summary.compared == ["student"]
     assert made.table.is_file()
     assert made.picture.is_file()
     assert made.report.is_file()
     with pytest.raises(ConfigError, match="fractions: 2 is no share"):
-        package.curve("cmkd", tissue, targets, fractions=[2], resume=True, changes=changes, **given)
+        package.curve("cmkd", tissue, targets, fractions=[2], resume=True, **given)
     with pytest.raises(ConfigError, match="no-label"):
         package.curve("no-label", tissue, targets, **given)
 

@@ -1,15 +1,20 @@
+import base64
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_packages import make_package
+from PIL import Image as Picture
 
 from abbe.errors import PackageError
 from abbe.runtime.package import (
     DESCRIPTION,
     LARGEST_DESCRIPTION,
+    describe_file,
     read_package,
     write_description,
 )
@@ -209,3 +214,30 @@ def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, cut, put):
     text = path.read_bytes()
     path.write_bytes(text[: cut % len(text)] + put + text[cut % len(text) + len(put) :])
     assert str(folder) in what_is_read(folder)
+
+
+def test_a_package_tells_what_it_is_and_shows_its_test_image(folder):
+    package = read_package(folder)
+    assert repr(package) == f"Package('{folder}', segmentation, channels nucleus)"
+    html = package._repr_html_()
+    assert "<b>Bright blobs</b>" in html
+    assert "images as they are" in html
+    assert "<img" not in html  # there is no test image
+    Picture.fromarray(np.tile(np.arange(48, dtype=np.uint8), (32, 1))).save(folder / "test.png")
+    files = {**package.description.files, "test_image": describe_file(folder, "test.png")}
+    changes = {"files": files, "title": "<script>", "pixel_size": 0.5}
+    write_description(folder, package.description.model_copy(update=changes))
+    html = read_package(folder)._repr_html_()
+    assert "<script>" not in html
+    assert "0.5 µm" in html
+    data = html.partition("data:image/png;base64,")[2].partition("'")[0]
+    with Picture.open(io.BytesIO(base64.b64decode(data))) as shown:
+        assert shown.size == (48, 32)
+        assert shown.convert("RGB").getpixel((47, 0)) == (255, 255, 255)
+    (folder / "test.png").write_bytes(b"damaged")
+    assert "not the file that was packed" in read_package(folder)._repr_html_()
+
+
+def test_a_package_stands_for_its_folder(folder):
+    package = read_package(folder)
+    assert read_package(package) == package

@@ -4,12 +4,12 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from abbe import config
 from abbe.curves import label_subsets
+from abbe.curves.folder import Curve
 from abbe.curves.label_subsets import Level
 from abbe.curves.plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
 from abbe.curves.results import load_outcomes, write_results, write_table
@@ -35,30 +35,6 @@ from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
 from abbe.runs.session import Session
 from abbe.summary import CurveSummary
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A label-efficiency curve; ``summary`` is what ``summary.json`` holds."""
-
-    folder: Path
-    summary: CurveSummary | None
-    """None where this process is not the one that writes."""
-
-    @property
-    def table(self) -> Path:
-        """One row a training, with its scores."""
-        return self.folder / "curve.csv"
-
-    @property
-    def picture(self) -> Path:
-        """The curve; ``curve.svg`` is the same."""
-        return self.folder / "curve.png"
-
-    @property
-    def report(self) -> Path:
-        """The page."""
-        return self.folder / "report.html"
 
 
 def curve(

@@ -22,12 +22,12 @@ from abbe.datasets.inspection import (
     inspect,
 )
 from abbe.datasets.splits import split_groups
-from abbe.datasets.thumbnail import LONGEST, thumbnail
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import (
     contact_sheet,
 )
+from abbe.imaging.thumbnail import LONGEST, thumbnail
 
 SHEET_IMAGES = 24
 MOST_KINDS = 8  # a column with more different values is not counted out

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
+from abbe.errors import InputError
 from abbe.summary import RunSummary
 
 Content = TypeVar("Content")
@@ -68,10 +69,29 @@ def read_run(path: Path, summary: RunSummary) -> Run:
     if broken_lines:
         problems.append(f"{broken_lines} line(s) of log.jsonl are damaged and were passed over.")
     scores = optional("scores.parquet", _read_scores, {})
-    files = sorted((path / "examples").glob("*.npz"), key=_rank_kind_id)
+    files = _example_files(path)
     found = [optional(f"examples/{file.name}", _read_example, None) for file in files]
     examples = tuple(example for example in found if example is not None)
     return Run(path, summary, environment, config, log, scores, examples, tuple(problems))
+
+
+def read_examples(path: Path) -> tuple[Example, ...]:
+    """The test images that a run keeps with its models' outlines, best to worst.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    examples = []
+    for file in _example_files(path):
+        try:
+            examples.append(_read_example(file))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{file}: damaged ({error}). Delete it, or restore it") from error
+    return tuple(examples)
+
+
+def _example_files(path: Path) -> list[Path]:
+    return sorted((path / "examples").glob("*.npz"), key=_rank_kind_id)
 
 
 def _read_object(file: Path) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ HERE = {"student": "student distilled here", "twin": "twin trained here"}
 
 def evaluate_run(
     folder: str | os.PathLike[str],
-    data: config.Data,
+    data: config.Data | Dataset,
     *,
     name: str,
     distil: bool = False,
@@ -48,7 +48,7 @@ def evaluate_run(
 
     Args:
         folder: the finished run.
-        data: the other data set.
+        data: the other data set, or the section of the experiment file that names it.
         name: the evaluation is written to ``folder``/evaluations/``name``.
         distil: also distil a student there, from the same frozen teacher and with the same
             settings; it is named "student distilled here".
@@ -66,7 +66,6 @@ def evaluate_run(
             an option does not fit the recipe.
     """
     run = open_run(folder)
-    require_student(run)
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
@@ -77,6 +76,7 @@ def evaluate_run(
         build.require_trust(experiment.teacher, trust_code=trust_code)
     else:
         _refuse_teacher(experiment.recipe, distil, teacher_sees)
+    require_student(run)
     sees = student_sees or experiment.student.sees
     dataset = build.seen_by(
         _test_set(data, distil), sees, "the student", "say what it is shown with --student-sees"
@@ -141,7 +141,7 @@ def _as_it_is(here: _Elsewhere) -> _ToScore:
 def _distil(
     here: _Elsewhere,
     scored: _ToScore,
-    data: config.Data,
+    data: config.Data | Dataset,
     teacher: config.Teacher | None,
     *,
     trust_code: bool,
@@ -283,11 +283,13 @@ def _refuse_teacher(recipe: str, distil: bool, teacher_sees: tuple[str, ...] | N
             )
 
 
-def _test_set(data: config.Data, distil: bool) -> Dataset:
-    dataset = build.collect(data)
-    if data.split == "auto" and not distil and not any(record.split for record in dataset):
+def _test_set(data: config.Data | Dataset, distil: bool) -> Dataset:
+    given = isinstance(data, Dataset)
+    dataset = data if given else build.collect(data)
+    drawn = given or data.split == "auto"
+    if drawn and not distil and not any(record.split for record in dataset):
         return dataset.with_splits(dict.fromkeys(dataset.ids, "test"))
-    return build.choose_labels(build.split(dataset, data), data)
+    return dataset if given else build.choose_labels(build.split(dataset, data), data)
 
 
 def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Dataset) -> None:
@@ -329,7 +331,7 @@ def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
 
 def _distil_there(
     experiment: config.Experiment,
-    data: config.Data,
+    data: config.Data | Dataset,
     teacher: config.Teacher | None,
     sees: tuple[str, ...],
     out: Path,
@@ -341,7 +343,9 @@ def _distil_there(
             "images. Distil there with 'abbe distill' and that set's own targets"
         )
     student = experiment.student.model_copy(update={"sees": sees})
+    given = data if isinstance(data, Dataset) else None
+    section = config.Data(kind="given") if given is not None else data
     other = experiment.model_copy(
-        update={"data": data, "teacher": teacher, "student": student, "out": out}
+        update={"data": section, "teacher": teacher, "student": student, "out": out}
     )
-    return distill(other, resume=True, trust_code=trust_code)
+    return distill(other, dataset=given, resume=True, trust_code=trust_code)

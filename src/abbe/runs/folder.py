@@ -9,18 +9,26 @@ import shutil
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abbe import config
 from abbe.errors import ConfigError, InputError
 from abbe.files import remove_stale_parts_below, write_json
 from abbe.locks import alone
+from abbe.notebooks import card
+from abbe.runs.showing import figures_of_run, picture_of_example
 from abbe.summary import CurveSummary, Gain, RunSummary, read_summary
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from abbe.report.run_folder import Example
 
 PACKAGES = (
     "abbe",
@@ -43,10 +51,57 @@ class Run:
 
     ``gain`` is student − twin by metric, each with mean, ci95, p and n; ``retention`` is
     student ÷ teacher by metric. Both are empty where there is no twin, or no teacher.
+
+    A run stands for its folder wherever a path is wanted.
     """
 
     folder: Path
     summary: RunSummary
+
+    def __repr__(self) -> str:
+        figures = list(figures_of_run(self.summary).items())[:2]
+        told = "".join(f", {name} {value}" for name, value in figures)
+        return f"Run('{self.folder}', recipe {self.summary.recipe}{told})"
+
+    def _repr_html_(self) -> str:
+        headline, figures = self.summary.title or str(self.folder), figures_of_run(self.summary)
+        try:
+            example = next(iter(self.examples), None)
+        except InputError as error:
+            return card(headline, {**figures, "examples": error})
+        picture = None if example is None else picture_of_example(example.image, example.labels)
+        return card(headline, figures, picture)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
+    @property
+    def scores(self) -> "pyarrow.Table":
+        """The scores of every test image, in the columns image, group, model, metric and value.
+
+        ``run.scores.to_pandas()`` makes a data frame of it, where pandas is installed.
+
+        Raises:
+            InputError: the run has no scores by image.
+        """
+        from pyarrow import parquet
+
+        path = self.folder / "scores.parquet"
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file; this run has no scores by image")
+        return parquet.read_table(path)
+
+    @property
+    def examples(self) -> "tuple[Example, ...]":
+        """Some test images with what each model drew on them, best to worst."""
+        from abbe.report.run_folder import read_examples
+
+        return read_examples(self.folder)
+
+    def show(self) -> Path:
+        """Open the report in the browser; its path comes back."""
+        webbrowser.open(self.report.absolute().as_uri())
+        return self.report
 
     @property
     def gain(self) -> dict[str, Gain]:

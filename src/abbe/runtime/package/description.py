@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from abbe.errors import PackageError
+from abbe.errors import AbbeError, PackageError
 from abbe.files import parse_json, sha256_of_file, write_json
 from abbe.runtime.package.input import Normalisation, Part, Positive, Standardised
 
@@ -288,10 +288,41 @@ class PackageDescription(Part):
 
 @dataclass(frozen=True)
 class Package:
-    """A package on disk. Files are checked when they are asked for."""
+    """A package on disk, which stands for its folder wherever a path is wanted.
+
+    Files are checked when they are asked for.
+    """
 
     folder: Path
     description: PackageDescription
+
+    def __repr__(self) -> str:
+        told = self.description
+        return f"Package('{self.folder}', {told.task}, channels {', '.join(told.channels)})"
+
+    def _repr_html_(self) -> str:
+        from abbe.imaging import open_image  # a mask is wanted sooner than a picture
+        from abbe.imaging.thumbnail import thumbnail
+        from abbe.notebooks import card
+
+        told = self.description
+        size = "images as they are" if told.pixel_size is None else f"{told.pixel_size:g} µm"
+        figures = {
+            "task": told.task,
+            "channels": ", ".join(told.channels),
+            "pixel size": size,
+            "files": f"{sum(file.bytes for file in told.files.values()) / 1e6:.1f} MB",
+        }
+        if not self.has("test_image"):
+            return card(told.title, figures)
+        try:
+            picture = thumbnail(open_image(self.file("test_image"), channels=told.channels), None)
+        except AbbeError as error:
+            return card(told.title, {**figures, "test image": error})
+        return card(told.title, figures, picture)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
 
     def has(self, role: Role) -> bool:
         """Whether the package declares a file of this role."""

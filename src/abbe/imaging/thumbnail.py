@@ -3,14 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.imaging import (
-    Image,
-    Region,
-    composite,
-    draw_outlines,
-    normalise,
-    percentile_limits,
-)
+from abbe.imaging.image import Image, Region
+from abbe.imaging.normalisation import normalise, percentile_limits
+from abbe.imaging.pictures import composite, draw_outlines
 
 LONGEST = 512
 """px; of a larger image the middle is shown."""

@@ -1,0 +1,340 @@
+"""The verbs that teach, train and score, and the one that looks at data before."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from abbe import config, datasets, teachers
+from abbe.datasets import Dataset
+from abbe.datasets.check import CheckReport
+from abbe.errors import InputError
+from abbe.foreign_text import shown
+from abbe.runs import build
+from abbe.runs.from_python import (
+    DataLike,
+    FurtherKeys,
+    Keys,
+    Place,
+    StudentLike,
+    TeacherLike,
+    data_section,
+    experiment_of,
+    teacher_section,
+    values_for,
+)
+from abbe.targets import TargetStore
+from abbe.teachers import Teacher
+
+if TYPE_CHECKING:
+    from abbe.curves.folder import Curve
+    from abbe.runs.folder import Run
+    from abbe.runtime.package import Package
+
+
+def teach(
+    teacher: Teacher | Place | Keys | config.Teacher,
+    data: DataLike,
+    out: Place,
+    *,
+    allow_failed: int = 0,
+    trust_code: bool = False,
+    progress: bool = True,
+) -> TargetStore:
+    """Have a teacher answer for every image, once, and open the store of its answers.
+
+    Args:
+        teacher: from :mod:`abbe.teachers`; or the path of an earlier run, an ONNX file or a
+            bioimage.io package; or keys such as ``{"kind": "sam", "path": "sam_vit_h.pth"}``.
+        data: the images: a data set, its folder, or keys such as ``{"kind": "tissuenet", …}``.
+        out: the target store to make or to continue.
+        allow_failed: how many images may fail, or be unreadable; their reasons are printed.
+        trust_code: a teacher of kind 'torch' may run the code that its path names.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: the teacher failed on more images; the store holds all the others, and the
+            same call goes on from there.
+        AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
+    """
+    dataset = dataset_of(data)
+    if isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
+        settings = config.Teacher(**teacher_section(teacher, None))
+        teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
+    report = teachers.teach(teacher, dataset, out, progress=progress)
+    if len(report.failed) > allow_failed:
+        raise InputError(f"{out}: {report.summary()}")
+    if report.failed:
+        print(shown(f"warning: {out}: {report.summary()}"), flush=True)
+    return TargetStore(out)
+
+
+def distill(
+    recipe: Place,
+    data: DataLike | None = None,
+    teacher: TeacherLike | None = None,
+    *,
+    student: StudentLike | None = None,
+    sees: Sequence[str] | None = None,
+    encoder_weights: Place | None = None,
+    out: Place | None = None,
+    resume: bool = False,
+    trust_code: bool = False,
+    progress: bool = True,
+    **keys: Unpack[FurtherKeys],
+) -> "Run":
+    """Train a student, and its twin where the recipe has one; score both, and write the report.
+
+    Args:
+        recipe: a shipped recipe ('cmkd', 'rckd', 'kdsam', 'supervised', 'imagenet'), an experiment
+            file, or the folder of a run that was begun.
+        data: the images: a data set with splits (see :func:`abbe.datasets.assign_splits`), a
+            folder, which is read and split as the recipe says, or keys of the section ``data``.
+            What the recipe's file says where None.
+        teacher: whom the student learns from: a target store; an earlier run, an ONNX file, a
+            bioimage.io package, for 'kdsam' weights of SAM's family; or keys of the section
+            ``teacher``, such as ``{"kind": "masks", "path": "masks"}``. None for 'supervised' and
+            'imagenet', and where the recipe's file says it.
+        student: its architecture, such as 'unet-resnet18', or keys of the section ``student``.
+        sees: the student's channels, by name.
+        encoder_weights: 'imagenet', 'random', or the path of a weight file. There is no default.
+        out: the run folder; what the recipe's file says where None.
+        resume: finish a run that was interrupted.
+        trust_code: a teacher of kind 'torch' may run the code that its path names.
+        progress: show progress bars.
+        keys: the recipe's other keys and sections as keywords: ``seed=1``,
+            ``training={"steps": 500}``, for 'rckd' ``pretrain_data="tiles"``. Keys that are not
+            given are as the recipe's file has them.
+
+    Returns:
+        The finished run, with ``gain`` and ``retention``.
+
+    Raises:
+        ConfigError: a key is wrong, or belongs to another recipe, as in an experiment file.
+        AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
+    """
+    from abbe.runs.distill import distill as carry_out
+
+    source, values = values_for(recipe)
+    experiment, dataset = experiment_of(
+        values,
+        source,
+        data=data,
+        teacher=teacher,
+        student=student,
+        sees=sees,
+        encoder_weights=encoder_weights,
+        out=out,
+        keys=keys,
+    )
+    return carry_out(
+        experiment, dataset=dataset, resume=resume, trust_code=trust_code, progress=progress
+    )
+
+
+def curve(
+    recipe: Place,
+    data: DataLike | None = None,
+    teacher: TeacherLike | None = None,
+    *,
+    student: StudentLike | None = None,
+    sees: Sequence[str] | None = None,
+    encoder_weights: Place | None = None,
+    out: Place | None = None,
+    fractions: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    initialisations: Sequence[str] | None = None,
+    pretrain_per_seed: bool = False,
+    resume: bool = False,
+    trust_code: bool = False,
+    progress: bool = True,
+    **keys: Unpack[FurtherKeys],
+) -> "Curve":
+    """Train at growing shares of the labels, over seeds, and plot what the labels buy.
+
+    Args:
+        recipe: 'rckd' (initialisations are compared), 'cmkd' (student and twin), an experiment file
+            of either, or the folder of a curve that was begun.
+        data, teacher, student, sees, encoder_weights, out, keys: as for :func:`abbe.distill`. All
+            training images must have their labels.
+        fractions: shares of the training labels, from 0 to 1; 0.01 to 1 where None.
+        seeds: each draws its own labels, new layers and batches; 0, 1 and 2 where None.
+        initialisations: of 'rckd': random, given, contrastive, rckd, rckd+contrastive; all that
+            teacher and weights allow where None.
+        pretrain_per_seed: pretrain anew for each seed.
+        resume: finish a curve that was interrupted, or add to it.
+        trust_code: a teacher of kind 'torch' may run the code that its path names.
+        progress: show progress.
+
+    Returns:
+        The curve, with ``summary`` and the paths of table, picture and report.
+
+    Raises:
+        ConfigError: a key is wrong, or belongs to another recipe, as in an experiment file.
+        AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
+    """
+    from abbe.curves.curve import curve as carry_out
+    from abbe.curves.plan import for_curve
+
+    source, values = values_for(recipe)
+    experiment, dataset = experiment_of(
+        for_curve(values),
+        source,
+        data=data,
+        teacher=teacher,
+        student=student,
+        sees=sees,
+        encoder_weights=encoder_weights,
+        out=out,
+        keys=keys,
+    )
+    return carry_out(
+        experiment,
+        fractions=fractions,
+        seeds=seeds,
+        initialisations=initialisations,
+        pretrain_per_seed=pretrain_per_seed,
+        dataset=dataset,
+        resume=resume,
+        trust_code=trust_code,
+        progress=progress,
+    )
+
+
+def evaluate(
+    run: "Run | Place",
+    data: DataLike,
+    *,
+    name: str,
+    distil: bool = False,
+    teacher_sees: Sequence[str] | None = None,
+    student_sees: Sequence[str] | None = None,
+    allow_failed: int = 0,
+    trust_code: bool = False,
+) -> "Run":
+    """Score a finished run on another data set, as it is, with the thresholds it came with.
+
+    A run of RCKD is scored for its task, one of KD SAM by kind of prompt; both without a teacher.
+    Without splits of its own, all of the other set is tested on, unless ``distil`` needs a part.
+
+    Args:
+        run: the run, or its folder.
+        data: the other data set, its folder, or keys of the section ``data``.
+        name: the evaluation is written to ``evaluations/NAME`` in the run's folder.
+        distil: also distil a student there, from the same frozen teacher and with the same
+            settings.
+        teacher_sees: the other set's channels for the teacher, in its order; one may stand twice.
+        student_sees: the same for the student.
+        allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
+        trust_code: the run's teacher of kind 'torch' may run the code that it names.
+
+    Returns:
+        The evaluation, which is read like a run.
+
+    Raises:
+        InputError: the run is not finished, channels are missing, or more images are lost than
+            allowed; the teacher's answers for the others are kept, and the same call goes on.
+        ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
+            an option does not fit the recipe.
+    """
+    from abbe.runs.evaluate import evaluate_run
+
+    other = data if isinstance(data, Dataset) else config.Data(**data_section(data, None))
+    return evaluate_run(
+        run,
+        other,
+        name=name,
+        distil=distil,
+        teacher_sees=None if teacher_sees is None else tuple(teacher_sees),
+        student_sees=None if student_sees is None else tuple(student_sees),
+        trust_code=trust_code,
+        allow_failed=allow_failed,
+    )
+
+
+class ExportOptions(TypedDict, total=False):
+    """What is asked of an export, as on the command line; see `abbe.exporting.request`."""
+
+    int8: Literal["auto", "required", "none"]
+    pixel_size: float | None
+    budget_dice: float
+    budget_pq: float
+    budget_mean_iou: float
+    budget_accuracy: float
+    budget_probability: float
+    budget_ms: float | None
+    tile: tuple[int, ...]
+    halo: int | None
+    context: int | None
+    threads: int | None
+    images: int | None
+    calibration_images: int
+    bioimageio: Path | None
+    torchscript: Path | None
+    authors: tuple[str, ...]
+    licence: str | None
+
+
+def export(
+    run: "Run | Place",
+    out: Place | None = None,
+    *,
+    data: Dataset | Place | None = None,
+    say: Callable[[str], None] = print,
+    **options: Unpack[ExportOptions],
+) -> "Package":
+    """Make a package of a finished run's student, and check that it answers alike.
+
+    Args:
+        run: the run, or its folder.
+        out: the package, a folder to make; ``package`` in the run's folder where None.
+        data: the images, for a run whose data set was given from Python; or the folder where they
+            are now, if they were moved.
+        say: told of each step, in a line.
+        options: ``int8``, ``budget_dice``, ``tile``, ``bioimageio`` and the others of
+            ``abbe export --help``.
+
+    Returns:
+        The package, as :func:`abbe.load_package` opens it.
+
+    Raises:
+        InputError: the run is not finished, or its weights or images are missing.
+        ConfigError: ``out`` is taken, an option is out of its range or does not fit the run, or
+            nothing meets the time budget.
+        PackageError: the package would lose more than the budget.
+    """
+    from abbe.exporting.request import ExportRequest
+    from abbe.runs.export import export_run
+
+    given = data if isinstance(data, Dataset) else None
+    moved = None if data is None or isinstance(data, Dataset) else Path(data)
+    request = ExportRequest(**options)
+    return export_run(run, out, request, dataset=given, data_path=moved, say=say)
+
+
+def check(data: DataLike, *, crop: int = 256) -> CheckReport:
+    """What Abbe sees in a data set, and every problem in it.
+
+    Args:
+        data: a data set, its folder, or keys such as ``{"kind": "tissuenet", "path": "here"}``.
+        crop: side of the training crop in px; smaller images are pointed out.
+
+    Returns:
+        A report with ``ok``, ``text()``, ``to_json()`` and ``contact_sheet(path)``.
+
+    Raises:
+        InputError: there is no data set there.
+    """
+    return datasets.check(dataset_of(data), crop=crop)
+
+
+def dataset_of(data: DataLike) -> Dataset:
+    """The data set itself, or what its folder or keys name, as it lies there.
+
+    Raises:
+        InputError: something is wrong with the files.
+        ConfigError: a key is wrong.
+    """
+    if isinstance(data, Dataset):
+        return data
+    return build.collect(config.Data(**data_section(data, None)))
