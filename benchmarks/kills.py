@@ -56,7 +56,7 @@ PRELOADED = (
     "abbe.cli.serve", "abbe.runs.distill", "abbe.runs.results", "abbe.curves.curve",
     "abbe.recipes.rckd", "abbe.recipes.kdsam", "abbe.curves.initialisations",
     "abbe.curves.results", "abbe.runs.export",
-    "abbe.report", "abbe.runtime.batch.many", "abbe.runtime.predictors.prompted", "abbe.serve",
+    "abbe.reporting", "abbe.runtime.batch.many", "abbe.runtime.predictors.prompted", "abbe.serve",
 )  # fmt: skip
 KINDS = ("teach", "cmkd", "rckd", "kdsam", "predict", "prompted", "curve", "export", "serve")
 

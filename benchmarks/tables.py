@@ -15,7 +15,7 @@ import numpy as np
 from pyarrow import parquet
 
 from abbe import scoring
-from abbe.report.tables import plain_cell
+from abbe.reporting.tables import plain_cell
 from abbe.runs.folder import open_run
 from abbe.summary import Score
 from abbe.tasks.scores import gain_of

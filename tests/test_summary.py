@@ -9,7 +9,7 @@ from summary_page import PAGE, page
 
 from abbe.caveats import caveats_of
 from abbe.errors import InputError
-from abbe.report import write_report
+from abbe.reporting import write_report
 from abbe.summary import (
     FORMAT,
     CurveSummary,

@@ -18,7 +18,7 @@ from abbe.curves.trainings import (
     scores_of,
 )
 from abbe.errors import InputError
-from abbe.report import write_report
+from abbe.reporting import write_report
 from abbe.summary import Data, Targets, Teacher
 
 LEVELS = (Level(0.1, 5), Level(1.0, 50))

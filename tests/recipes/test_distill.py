@@ -17,7 +17,7 @@ from pyarrow import parquet
 from abbe import config, datasets, students
 from abbe.hardware import choose_precision
 from abbe.imaging import write_labels
-from abbe.report.numbers import quantity
+from abbe.reporting.numbers import quantity
 from abbe.runs.folder import open_run
 from abbe.scoring import METRICS
 from abbe.targets import TargetStore

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from abbe import datasets, scoring, students
 from abbe.imaging import write_labels
 from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
-from abbe.report.colours import colours_of
+from abbe.reporting.colours import colours_of
 from abbe.sam import Layout, Letterbox, build_sam, load_sam
 from abbe.targets import TargetStore
 from abbe.tasks.promptable import (

@@ -12,7 +12,7 @@ from abbe import config, datasets
 from abbe.caveats import caveats_of
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.report.tables import plain_table
+from abbe.reporting.tables import plain_table
 from abbe.runs.folder import open_run, opened
 from abbe.scoring import METRICS
 from abbe.summary import Model, RunSummary, Thresholds, read_summary

@@ -8,9 +8,9 @@ import pyarrow
 import pyarrow.parquet
 
 from abbe.caveats import class_caveats
-from abbe.report import write_report
-from abbe.report.classes import class_rows, confusion_rows
-from abbe.report.tables import primary_metric
+from abbe.reporting import write_report
+from abbe.reporting.classes import class_rows, confusion_rows
+from abbe.reporting.tables import primary_metric
 from abbe.summary import RunSummary
 
 CONFUSION = [[8, 4], [0, 3]]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from abbe.report import tables
-from abbe.report.colours import colours_of
-from abbe.report.curves import panels_of
-from abbe.report.facts import data_facts
-from abbe.report.numbers import (
+from abbe.reporting import tables
+from abbe.reporting.colours import colours_of
+from abbe.reporting.curves import panels_of
+from abbe.reporting.facts import data_facts
+from abbe.reporting.numbers import (
     bounds_of,
     decimal,
     interval,
@@ -14,8 +14,8 @@ from abbe.report.numbers import (
     quantity,
     significant,
 )
-from abbe.report.pictures import outline_path, picture_of
-from abbe.report.run_folder import Example
+from abbe.reporting.pictures import outline_path, picture_of
+from abbe.reporting.run_folder import Example
 from abbe.summary import Data, RunSummary, Score
 
 

@@ -13,8 +13,8 @@ from made_run import LEVELS, make_run
 
 from abbe.caveats import group_caveats
 from abbe.errors import InputError, MissingExtraError
-from abbe.report import tables, write_report
-from abbe.report.words import banners, headline
+from abbe.reporting import tables, write_report
+from abbe.reporting.words import banners, headline
 from abbe.scoring import METRICS
 from abbe.summary import Data, RunSummary, Score
 
@@ -452,7 +452,7 @@ def test_missing_package_says_what_to_install(
 
 def test_torch_is_never_imported(run: Path) -> None:
     code = (
-        "import sys, abbe.report; light = 'matplotlib' not in sys.modules; "
-        f"abbe.report.write_report({str(run)!r}); sys.exit(not light or 'torch' in sys.modules)"
+        "import sys, abbe.reporting; light = 'matplotlib' not in sys.modules; "
+        f"abbe.reporting.write_report({str(run)!r}); sys.exit(not light or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

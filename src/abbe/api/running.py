@@ -169,6 +169,6 @@ def report(run: "Run | Place") -> Path:
     Raises:
         InputError: the folder holds no finished run.
     """
-    from abbe.report import write_report
+    from abbe.reporting import write_report
 
     return write_report(Path(run))

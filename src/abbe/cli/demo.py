@@ -25,7 +25,7 @@ example:  abbe demo --out runs/demo"""
 def run(words: list[str]) -> int:
     """``abbe demo``."""
     arguments = parse(DemoArguments, "demo", words, DEMO_HELP)
-    from abbe.report.tables import plain_table
+    from abbe.reporting.tables import plain_table
     from abbe.runs.demo import demo
 
     finished = demo(arguments.out)

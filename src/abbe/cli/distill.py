@@ -48,7 +48,7 @@ def run(words: list[str]) -> int:
         values=values,
         options=DistillOptions,
     )
-    from abbe.report.tables import plain_table
+    from abbe.reporting.tables import plain_table
     from abbe.runs.distill import distill
 
     with going_on_told("distill", experiment.out, trust_code=options.trust_code):

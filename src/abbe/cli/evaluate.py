@@ -44,7 +44,7 @@ examples:
   abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil
   abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
-    from abbe.report.tables import plain_table
+    from abbe.reporting.tables import plain_table
     from abbe.runs.evaluate import evaluate_run
 
     finished = evaluate_run(

@@ -21,7 +21,7 @@ def run(words: list[str]) -> int:
     arguments = parse(ReportArguments, "report", words,
                        "Write the report of a finished run again.\n\n"
                        "example:  abbe report runs/a")  # fmt: skip
-    from abbe.report import write_report
+    from abbe.reporting import write_report
 
     say(str(write_report(arguments.run)))
     return 0

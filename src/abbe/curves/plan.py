@@ -11,7 +11,7 @@ from abbe import config
 from abbe.curves.label_subsets import Level, require_distinct, require_shares
 from abbe.errors import ConfigError, InputError
 from abbe.registry import CURVES
-from abbe.report.facts import duration
+from abbe.reporting.facts import duration
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 SEEDS = (0, 1, 2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import abbe
-from abbe import config, report, scoring
+from abbe import config, reporting, scoring
 from abbe.curves.label_subsets import Level as Share
 from abbe.curves.trainings import (
     Floats,
@@ -24,7 +24,7 @@ from abbe.curves.trainings import (
 from abbe.errors import InputError
 from abbe.files import atomic_path, write_text
 from abbe.foreign_text import cells
-from abbe.report.tables import plain_cell
+from abbe.reporting.tables import plain_cell
 from abbe.runs import schedules
 from abbe.summary import (
     CurveBlock,
@@ -168,7 +168,7 @@ def write_results(
         **values,
     )
     summary.write(folder)
-    report.write_report(folder)
+    reporting.write_report(folder)
     return summary
 
 

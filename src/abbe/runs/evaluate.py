@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abbe import config, report, students, teachers
+from abbe import config, reporting, students, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
@@ -212,7 +212,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
     )
     summary.warnings = [found.doubts[0], *summary.warnings, *found.doubts[1:]]
     summary.write(out)
-    report.write_report(out)
+    reporting.write_report(out)
 
 
 def trained_models(run: Run, task: Task, sees: tuple[str, ...]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from abbe.summary import CurveSummary, Gain, RunSummary, read_summary
 if TYPE_CHECKING:
     import pyarrow
 
-    from abbe.report.run_folder import Example
+    from abbe.reporting.run_folder import Example
 
 PACKAGES = (
     "abbe",
@@ -94,7 +94,7 @@ class Run:
     @property
     def examples(self) -> "tuple[Example, ...]":
         """Some test images with what each model drew on them, best to worst."""
-        from abbe.report.run_folder import read_examples
+        from abbe.reporting.run_folder import read_examples
 
         return read_examples(self.folder)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import abbe
-from abbe import config, report
+from abbe import config, reporting
 from abbe.datasets import Dataset, Record
 from abbe.files import atomic_path
 from abbe.recipes.recipe import Material, Recipe, Trained
@@ -65,7 +65,7 @@ def write_results(
     write_scored(folder, scored)
     summary.write(folder)
     run_folder.write_end(folder)
-    report.write_report(folder)
+    reporting.write_report(folder)
 
 
 def summarise(

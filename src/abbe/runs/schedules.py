@@ -21,7 +21,7 @@ from abbe import config
 from abbe.datasets import Record
 from abbe.errors import InputError
 from abbe.files import write_json
-from abbe.report.facts import schedule_sentence
+from abbe.reporting.facts import schedule_sentence
 from abbe.summary import Asked, Stage
 
 FILE = "schedule.json"

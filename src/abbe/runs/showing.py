@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from abbe.imaging import draw_outlines
-from abbe.report.numbers import bounds_of, decimal, interval, percent
+from abbe.reporting.numbers import bounds_of, decimal, interval, percent
 from abbe.summary import CurveSummary, RunSummary, Score
 
 OUTLINE_COLOUR = (255, 220, 0)

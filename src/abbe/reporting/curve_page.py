@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from abbe import __version__
-from abbe.report import curve_words, words
-from abbe.report.colours import colours_of
-from abbe.report.facts import (
+from abbe.reporting import curve_words, words
+from abbe.reporting.colours import colours_of
+from abbe.reporting.facts import (
     MACHINE_NAMES,
     TEACHER_NAMES,
     Fact,
@@ -19,10 +19,10 @@ from abbe.report.facts import (
     facts_of,
     sees_facts,
 )
-from abbe.report.label_curves import label_curves, lines_of, save_label_curves
-from abbe.report.numbers import bounds_of, decimal, interval, p_value, significant
-from abbe.report.tables import full_name, higher_is_better, is_fraction, verdict_of
-from abbe.report.templates import render
+from abbe.reporting.label_curves import label_curves, lines_of, save_label_curves
+from abbe.reporting.numbers import bounds_of, decimal, interval, p_value, significant
+from abbe.reporting.tables import full_name, higher_is_better, is_fraction, verdict_of
+from abbe.reporting.templates import render
 from abbe.summary import CurveBlock, CurveSummary, Differences, Gain, Level, Score
 
 

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from abbe.report.curves import Curve
+from abbe.reporting.curves import Curve
 
 _WIDTH = 3.1  # inches
 # Stand-ins that become the page's colours once the SVG is text.

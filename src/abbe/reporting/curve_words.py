@@ -1,9 +1,9 @@
 """The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
 
 from abbe.caveats import targets_caveats
-from abbe.report.numbers import bounds_of, decimal, interval
-from abbe.report.tables import full_name, is_fraction, verdict_of
-from abbe.report.words import short_name
+from abbe.reporting.numbers import bounds_of, decimal, interval
+from abbe.reporting.tables import full_name, is_fraction, verdict_of
+from abbe.reporting.words import short_name
 from abbe.summary import CurveSummary, Gain
 
 _FEW_IMAGES = 100

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from abbe.files import atomic_path
-from abbe.report.figures import STYLE, panel, to_svg
-from abbe.report.numbers import bounds_of
+from abbe.reporting.figures import STYLE, panel, to_svg
+from abbe.reporting.numbers import bounds_of
 from abbe.summary import CurveBlock, CurveSummary
 
 # Lines are told apart by their marks too, in grey print and by colour-blind readers.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from abbe import scoring
-from abbe.report.numbers import (
+from abbe.reporting.numbers import (
     bounds_of,
     decimal,
     interval,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from abbe import scoring
-from abbe.report.numbers import decimal
-from abbe.report.run_folder import Run
+from abbe.reporting.numbers import decimal
+from abbe.reporting.run_folder import Run
 from abbe.summary import Model, RunSummary
 
 

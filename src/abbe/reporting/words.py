@@ -1,9 +1,9 @@
 """The sentences of the page, each drawn from the figures of the run and no rosier than they are."""
 
 from abbe.caveats import listed
-from abbe.report.costs import compression
-from abbe.report.numbers import bounds_of, decimal, interval, percent
-from abbe.report.tables import (
+from abbe.reporting.costs import compression
+from abbe.reporting.numbers import bounds_of, decimal, interval, percent
+from abbe.reporting.tables import (
     full_name,
     is_fraction,
     models_of,

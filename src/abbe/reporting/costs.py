@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import NamedTuple
 
-from abbe.report.numbers import quantity, significant
-from abbe.report.tables import models_of
+from abbe.reporting.numbers import quantity, significant
+from abbe.reporting.tables import models_of
 from abbe.summary import Model, RunSummary
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from abbe.report.run_folder import Example
+from abbe.reporting.run_folder import Example
 
 _WINDOW = 320  # px: a larger image is shown through a window of this side
 

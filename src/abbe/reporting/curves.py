@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from abbe.report.numbers import is_number
+from abbe.reporting.numbers import is_number
 
 _MOST_POINTS = 300
 

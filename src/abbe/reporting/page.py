@@ -8,10 +8,10 @@ from markupsafe import Markup
 
 from abbe import __version__
 from abbe.caveats import caveats_of, numbers_of_images
-from abbe.report import classes, costs, figures, tables, words
-from abbe.report.colours import colours_of
-from abbe.report.curves import panels_of
-from abbe.report.facts import (
+from abbe.reporting import classes, costs, figures, tables, words
+from abbe.reporting.colours import colours_of
+from abbe.reporting.curves import panels_of
+from abbe.reporting.facts import (
     MACHINE_NAMES,
     TEACHER_NAMES,
     Fact,
@@ -22,7 +22,7 @@ from abbe.report.facts import (
     sees_facts,
     text_of,
 )
-from abbe.report.numbers import (
+from abbe.reporting.numbers import (
     bounds_of,
     decimal,
     interval,
@@ -31,9 +31,9 @@ from abbe.report.numbers import (
     quantity,
     significant,
 )
-from abbe.report.pictures import Picture, picture_of
-from abbe.report.run_folder import Run
-from abbe.report.templates import render
+from abbe.reporting.pictures import Picture, picture_of
+from abbe.reporting.run_folder import Run
+from abbe.reporting.templates import render
 from abbe.summary import Model, RunSummary
 
 

@@ -23,9 +23,9 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     for package in ("jinja2", "matplotlib", "pyarrow"):
         if find_spec(package) is None:
             raise MissingExtraError(package, extra="train", purpose="The report")
-    from abbe.report.curve_page import render_curve_page, save_pictures
-    from abbe.report.page import render_page
-    from abbe.report.run_folder import read_run
+    from abbe.reporting.curve_page import render_curve_page, save_pictures
+    from abbe.reporting.page import render_page
+    from abbe.reporting.run_folder import read_run
 
     folder = Path(run_folder)
     if not folder.is_dir():

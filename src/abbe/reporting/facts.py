@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from abbe.report.numbers import is_number
+from abbe.reporting.numbers import is_number
 from abbe.summary import Data, Stage, Summary
 
 MOST_IDS = 5

@@ -1,5 +1,5 @@
 """One self-contained HTML page a run: what was done, what it bought, and how far to trust it."""
 
-from abbe.report.write import write_report
+from abbe.reporting.write import write_report
 
 __all__ = ["write_report"]
