@@ -1,45 +1,49 @@
-"""Drawing seeds again: means stay, and the spread is that of a mean of so many trainings."""
+"""The spread over seeds, and what it adds to that over images."""
+
+import math
 
 import numpy as np
 import pytest
 
-from abbe import scoring
+from abbe.scoring import joined, spread_over_groups, spread_over_seeds
+from abbe.scoring.statistics import Spread, interval_of
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_the_spread_is_not_understated(count):
-    scores = np.random.default_rng(count).normal(size=count)
-    weights = scoring.draw_seeds(count, resamples=40_000)
-    assert weights.shape == (40_000, count)
-    np.testing.assert_allclose(weights.sum(1), 1)
-    means = scoring.mean_over_seeds(np.repeat(scores[:, None], len(weights), axis=1), weights)
-    assert means.mean() == pytest.approx(scores.mean(), abs=0.02)
-    # The textbook's variance of a mean: s² / S, with S − 1 in the denominator of s².
-    assert means.var() == pytest.approx(scores.var(ddof=1) / count, rel=0.03)
+def test_the_spread_over_seeds_is_that_of_the_textbook(rng: np.random.Generator) -> None:
+    scores = rng.normal(size=5)
+    assert spread_over_seeds(scores) == pytest.approx((scores.var(ddof=1) / 5, 4))
 
 
-def test_a_single_seed_always_counts():
-    weights = scoring.draw_seeds(1, resamples=7)
-    np.testing.assert_array_equal(weights, np.ones((7, 1)))
-    scores = np.arange(7.0)[None]
-    np.testing.assert_array_equal(scoring.mean_over_seeds(scores, weights), scores[0])
+def test_a_single_seed_adds_nothing() -> None:
+    images = Spread(0.25, 9.0)
+    assert joined(images, spread_over_seeds([0.7])) == images
 
 
-def test_the_draws_repeat_and_do_not_follow_those_of_images():
-    first = scoring.draw_seeds(4, resamples=50, seed=3)
-    np.testing.assert_array_equal(first, scoring.draw_seeds(4, resamples=50, seed=3))
-    assert (first != scoring.draw_seeds(4, resamples=50, seed=4)).any()
-    images = scoring.draw_counts("abcd", resamples=50, seed=3)
-    assert (first * 3 != images).any()
+def test_the_larger_part_decides_the_degrees_of_freedom() -> None:
+    many, few = Spread(1.0, 99.0), Spread(1e-9, 2.0)
+    assert joined(many, few) == pytest.approx((1.0, 99.0))
+    assert joined(Spread(1e-9, 99.0), Spread(1.0, 2.0)) == pytest.approx((1.0, 2.0))
+    assert joined(Spread(1.0, 4.0), Spread(1.0, 4.0)) == pytest.approx((2.0, 8.0))
+    assert math.isnan(joined(Spread(math.nan, math.nan), few).variance)
+    assert joined(Spread(0.0, 3.0), Spread(0.0, 2.0)).variance == 0
 
 
-def test_an_undefined_score_counts_only_where_its_seed_is_drawn():
-    scores = np.array([[0.5, 0.5], [np.nan, np.nan]])
-    means = scoring.mean_over_seeds(scores, np.array([[1.0, 0.0], [0.5, 0.5]]))
-    assert means[0] == 0.5
-    assert np.isnan(means[1])
-
-
-def test_no_resamples_give_nothing():
-    weights = scoring.draw_seeds(3, resamples=0)
-    assert scoring.mean_over_seeds(np.empty((3, 0)), weights).shape == (0,)
+@pytest.mark.parametrize(("seeds", "images"), [(3, 5), (3, 40), (5, 12)])
+def test_95_of_100_intervals_hold_the_truth(
+    rng: np.random.Generator, seeds: int, images: int
+) -> None:
+    held = 0
+    for _ in range(2000):
+        scores = (
+            rng.normal(size=images)
+            + rng.normal(size=(seeds, 1)) * math.sqrt(seeds / images)
+            + 0.5 * rng.normal(size=(seeds, images))
+        )
+        by_image = scores.mean(0)
+        left_out = (by_image.sum() - by_image) / (images - 1)
+        spread = joined(
+            spread_over_groups(left_out, np.ones(images)), spread_over_seeds(scores.mean(1))
+        )
+        found = interval_of(float(scores.mean()), spread, images, "plain")
+        held += found.low <= 0 <= found.high
+    assert 0.93 <= held / 2000 <= 0.97

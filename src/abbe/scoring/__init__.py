@@ -14,25 +14,32 @@ from abbe.scoring.names import METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
 from abbe.scoring.prompted import MEASURED, PROMPT_KINDS, PROMPTED_METRICS, prompted_key
 from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
-from abbe.scoring.seeds import draw_seeds, mean_over_seeds
+from abbe.scoring.seeds import joined, spread_over_seeds
 from abbe.scoring.statistics import (
+    MINIMUM_GROUPS,
     Difference,
     Interval,
-    bootstrap_mean,
-    paired_bootstrap,
-    ratio_bootstrap,
+    Scale,
+    Spread,
+    difference_of,
+    interval_of,
+    mean_interval,
+    paired_difference,
+    ratio_interval,
+    spread_over_groups,
 )
 from abbe.scoring.threshold import (
     InstanceThresholds,
     choose_instance_thresholds,
     choose_threshold,
 )
-from abbe.scoring.whole import draw_counts, whole_difference, whole_interval
+from abbe.scoring.whole import leave_out
 
 __all__ = [
     "CLASSIFICATION_METRICS",
     "MEASURED",
     "METRICS",
+    "MINIMUM_GROUPS",
     "PROMPTED_METRICS",
     "PROMPT_KINDS",
     "REGION_METRICS",
@@ -41,7 +48,8 @@ __all__ = [
     "InstanceThresholds",
     "Interval",
     "Metric",
-    "bootstrap_mean",
+    "Scale",
+    "Spread",
     "boundary_scores",
     "choose_instance_thresholds",
     "choose_threshold",
@@ -49,16 +57,18 @@ __all__ = [
     "class_scores",
     "classification_scores",
     "confusion",
-    "draw_counts",
-    "draw_seeds",
+    "difference_of",
     "image_scores",
     "instance_scores",
-    "mean_over_seeds",
-    "paired_bootstrap",
+    "interval_of",
+    "joined",
+    "leave_out",
+    "mean_interval",
+    "paired_difference",
     "pixel_scores",
     "prompted_key",
-    "ratio_bootstrap",
+    "ratio_interval",
     "region_scores",
-    "whole_difference",
-    "whole_interval",
+    "spread_over_groups",
+    "spread_over_seeds",
 ]

@@ -1,42 +1,33 @@
 """How sure the mean over a few trainings is that differ in their seed."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from abbe.scoring.statistics import Spread
 
 
-def draw_seeds(count: int, *, resamples: int, seed: int = 0) -> Floats:
-    """The weight of each seed in each resample.
-
-    One seed fewer than there are is drawn, with replacement: drawing all S of them again would
-    understate the variance of their mean by the factor (S − 1) / S, which is a third for three
-    seeds (Rao and Wu 1988, "Resampling inference with complex survey data").
+def spread_over_seeds(values: ArrayLike) -> Spread:
+    """How sure the mean over seeds is, for all that the images leave open.
 
     Args:
-        count: S, the number of seeds; of a single one nothing can be drawn, and its weight is 1.
-        resamples: R.
-        seed: the same seed draws the same resamples.
-
-    Returns:
-        (R, S); each row adds up to 1.
+        values: (S,) a score by seed. Of a single one nothing is known of other seeds: then this
+            adds nothing, and whoever shows the score must say that it is of one seed.
     """
-    if count == 1:
-        return np.ones((resamples, 1))
-    # A stream of its own: the draws of images must not decide which seeds are drawn.
-    generator = np.random.default_rng([seed, 1])
-    return generator.multinomial(count - 1, np.full(count, 1 / count), size=resamples) / (count - 1)
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.size < 2:
+        return Spread(0.0, np.inf)
+    return Spread(float(scores.var(ddof=1) / scores.size), scores.size - 1)
 
 
-def mean_over_seeds(scores: Floats, weights: Floats) -> Floats:
-    """The mean over the drawn seeds, in every resample.
+def joined(images: Spread, seeds: Spread) -> Spread:
+    """The spread of a mean over images and seeds, whose variances add up.
 
-    Args:
-        scores: (S, R) a score by seed and resample of the images.
-        weights: (R, S) from `draw_seeds`.
-
-    Returns:
-        (R,); NaN where the score of a drawn seed is.
+    The degrees of freedom are Satterthwaite's (1946, "An approximate distribution of estimates of
+    variance components"). What a seed does to one image alone counts in both parts, so the interval
+    is a little too wide rather than too narrow.
     """
-    weighted = np.where(weights.T > 0, scores * weights.T, 0.0)
-    return weighted.sum(0)
+    variance = images.variance + seeds.variance
+    if not variance > 0:  # nothing varies, or nothing is known
+        return Spread(variance, images.freedom)
+    weight = images.variance**2 / images.freedom + seeds.variance**2 / seeds.freedom
+    return Spread(variance, variance**2 / weight)
