@@ -83,7 +83,7 @@ def over_images(tries: int) -> Iterator[str]:
             rng = np.random.default_rng([count, len(name)])
             found = np.array([judged(rng, design(rng, count), count) for _ in range(tries)])
             given = found[found[:, 0] == 1]
-            _, level, gain, claimed = given.mean(0) if len(given) else (0, 0, 0, 0)
+            _, level, gain, claimed = given.mean(0).tolist()
             yield (
                 f"| {name} | {count} | {found[:, 0].mean():.1%} | {level:.1%} | {gain:.1%} | "
                 f"{claimed:.1%} |"
@@ -121,7 +121,7 @@ def _print(head: str, lines: Callable[[int], Iterator[str]], tries: int) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tries", type=int, default=4000, help="draws behind each line")
     tries = parser.parse_args().tries
     _print(

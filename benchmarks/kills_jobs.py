@@ -15,7 +15,7 @@ from abbe.sam import Layout, build_sam
 
 _STUDENT = (
     "--training.batch-size 2 --training.validate-every 2 --training.workers 0 --training.ema 0 "
-    "--training.precision fp32 --evaluation.resamples 100 --student.encoder-weights random "
+    "--training.precision fp32 --student.encoder-weights random "
 )
 _TISSUE = shlex.split(
     _STUDENT + "--data.kind simulated --data.count 16 --data.size 64 --data.seed 5 "

@@ -130,7 +130,7 @@ def test_a_curve_is_told_from_a_run(tmp_path):
     values = of_format_1(
         kind="curve", compared=["student"], compared_as="model", metric="dice",
         reference="student", levels=[{"fraction": 1.0, "labelled": 5, "merged": []}], seeds=[0],
-        planned=1, finished=1, architecture="unet", steps=4, resamples=100, grouped=False,
+        planned=1, finished=1, architecture="unet", steps=4, grouped=False,
         test_groups=9, scores={"student": [cell]}, differences={}, seconds={"student": 2.0},
         pretraining={},
     )  # fmt: skip

@@ -47,7 +47,7 @@ class Score(Part):
     mean: Number = None
     """Mean over the images where it is defined, or the score of all images taken together."""
     ci95: Bounds | None = None
-    """95 % interval; of a bootstrap over images or whole groups of them."""
+    """95 % interval over images or whole groups of them; see docs/statistics.md."""
     n: int | None = None
     """Images that it rests on."""
 
@@ -438,8 +438,6 @@ class CurveSummary(Summary, CurveBlock):
     """Of the student."""
     steps: int | None = None
     """Of each training, at most."""
-    resamples: int
-    """Draws of the bootstrap."""
     grouped: bool = False
     """Whether it is known which test images belong together."""
     test_groups: int | None = None

@@ -27,7 +27,7 @@ TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
     "--student.sees red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
     "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
-    "--training.validate-every 2 --training.workers 0 --training.ema 0 --evaluation.resamples 100 "
+    "--training.validate-every 2 --training.workers 0 --training.ema 0 "
     "--training.learning-rate 0.01"
 )
 FEW = shlex.split("--fractions 0.1 0.2 1 --seeds 0 1 --initialisations rckd random contrastive")

@@ -143,7 +143,6 @@ def test_a_curve_from_python(teacher_run, tmp_path):
         "out": tmp_path / "curve",
         "progress": False,
         "training": training,
-        "evaluation": {"resamples": 100},
         "twin": False,
     }
     made = package.curve("cmkd", tissue, targets, fractions=[1.0], seeds=[0], **given)

@@ -19,6 +19,7 @@ from abbe.curves.trainings import (
 )
 from abbe.errors import InputError
 from abbe.reporting import write_report
+from abbe.scoring import METRICS
 from abbe.summary import Data, Targets, Teacher
 
 LEVELS = (Level(0.1, 5), Level(1.0, 50))
@@ -45,8 +46,8 @@ def made(random, *, gain, seeds, images=40, seed_spread=0.1, image_spread=0.1):
     return found
 
 
-def summarise(outcomes, *, compared=("student", "twin"), seeds=(0,), resamples=400):
-    return curve_results.summarise(outcomes, LEVELS, compared, seeds, resamples)
+def summarise(outcomes, *, compared=("student", "twin"), seeds=(0,)):
+    return curve_results.summarise(outcomes, LEVELS, compared, seeds, METRICS)
 
 
 @pytest.mark.parametrize(("seed_spread", "image_spread"), [(0.1, 0.02), (0.02, 0.1), (0.1, 0.1)])
@@ -57,17 +58,16 @@ def test_intervals_of_a_difference_cover_it_as_often_as_they_say(seed_spread, im
         outcomes = made(
             random, gain=0.2, seeds=8, seed_spread=seed_spread, image_spread=image_spread
         )
-        found = summarise(outcomes, seeds=range(8), resamples=200).differences["student"]
+        found = summarise(outcomes, seeds=range(8)).differences["student"]
         for level in found.levels:
             low, high = level.metrics["dice"].ci95 or (None, None)
             assert low is not None
             assert high is not None
             covered.append(low <= 0.2 <= high)
-    # Percentiles of eight seeds are a little too narrow; far too narrow is what must not be.
-    assert 0.86 <= np.mean(covered) <= 0.995
+    assert 0.91 <= np.mean(covered) <= 0.99
 
 
-def test_equal_answers_differ_by_nothing_in_every_resample():
+def test_equal_answers_differ_by_nothing_whatever_is_left_out():
     random = np.random.default_rng(0)
     outcomes = {}
     for level in LEVELS:
@@ -85,28 +85,28 @@ def test_means_are_over_seeds_and_the_whole_is_the_mean_of_the_shares():
     outcomes = {}
     for shift, level in zip((0.1, 0.3), LEVELS, strict=True):
         for seed in (0, 1):
-            twin = np.array([0.2, 0.4]) + 0.1 * seed
+            twin = np.array([0.2, 0.4, 0.2, 0.4]) + 0.1 * seed
             outcomes[Training("twin", level, seed)] = outcome(twin)
             outcomes[Training("student", level, seed)] = outcome(twin + shift)
     found = summarise(outcomes, seeds=(0, 1))
     first = found.scores["twin"][0].metrics["dice"]
     assert first.by_seed == pytest.approx([0.3, 0.4])
     assert first.mean == pytest.approx(0.35)
-    assert first.n == 2
+    assert first.n == 4
     whole = found.differences["student"].all["dice"]
     assert whole.mean == pytest.approx(0.2)
     assert whole.ci95 == pytest.approx((0.2, 0.2))  # paired: nothing else varies
 
 
-def test_whole_groups_are_drawn():
-    values = np.repeat([0.0, 1.0], 10)
+def test_whole_groups_are_left_out():
+    values = np.repeat([0.2, 0.8, 0.4, 0.6], 5)
     alone, together = (
         {
             Training(name, level, 0): outcome(values, groups=groups)
             for name in ("student", "twin")
             for level in LEVELS
         }
-        for groups in (None, ["a"] * 10 + ["b"] * 10)
+        for groups in (None, np.repeat(list("abcd"), 5).tolist())
     )
     widths = []
     for outcomes in (alone, together):
@@ -114,8 +114,7 @@ def test_whole_groups_are_drawn():
         assert low is not None
         assert high is not None
         widths.append(high - low)
-    assert widths[1] == 1  # either group may be all that is drawn
-    assert widths[0] < 0.6
+    assert widths[1] > 3 * widths[0]
 
 
 def test_undefined_images_are_left_out_of_a_mean():
@@ -146,7 +145,6 @@ EXPERIMENT = config.parse(
         "out": "x",
         "teacher": {"kind": "masks", "path": "x"},
         "student": {"encoder_weights": "random"},
-        "evaluation": {"resamples": 200},
     },
     "test",
 )
@@ -165,7 +163,8 @@ FACTS = {
 def write(folder, outcomes, planned):
     folder.mkdir(exist_ok=True)
     return curve_results.write_results(
-        folder, EXPERIMENT, outcomes, LEVELS, ("student", "twin"), planned=planned, facts=FACTS
+        folder, EXPERIMENT, outcomes, LEVELS, ("student", "twin"),
+        planned=planned, facts=FACTS, metrics=METRICS,
     )
 
 

@@ -25,7 +25,6 @@ def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, mo
         values["data"] |= {"labelled": 2} if "labelled" in values["data"] else {}
         values["student"] |= {"architecture": "unet-mobilenetv3"}
         values["training"] |= {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0}
-        values["evaluation"] = {"resamples": 100}
         text = yaml.safe_dump(values)
         (tmp_path / path.name).write_text(text)
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)

@@ -86,7 +86,7 @@ def test_the_encoder_goes_into_other_recipes_and_into_timm(run, photographs, tmp
         "--data.kind classes --fine-tuning.task classification --pretraining.method none "
         "--teacher.kind none --student.architecture unet-mobilenetv3 --training.steps 2 "
         "--training.batch-size 2 --training.crop 32 --training.workers 0 --training.ema 0 "
-        "--evaluation.resamples 100 --data.fractions 0.5 0.25 0.25 --data.split fraction"
+        " --data.fractions 0.5 0.25 0.25 --data.split fraction"
     )
     given = ["--student.encoder-weights", file, "--data.path", photographs]
     out = tmp_path / "task"

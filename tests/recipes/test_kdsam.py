@@ -31,7 +31,7 @@ TINY = shlex.split(
     "--promptable.side 64 --promptable.decoder-steps 2 --promptable.objects 1 "
     "--promptable.perceptual-mode decoder --promptable.rounds 2 --training.steps 2 "
     "--training.batch-size 2 --training.validate-every 2 --training.workers 0 --training.ema 0 "
-    "--evaluation.resamples 100 "
+    " "
     "--teacher.options stand_in true"
 )
 

@@ -153,7 +153,7 @@ def test_a_promptable_student_sees_pictures_as_sam_does(tmp_path):
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.outputs foreground --training.steps 2 "
     "--training.batch-size 2 --training.crop 32 --training.workers 0 --training.ema 0 "
-    "--training.validate-every 2 --training.precision fp32 --evaluation.resamples 100"
+    "--training.validate-every 2 --training.precision fp32"
 )
 WIDE = ("--budget-dice", "1", "--int8", "none", "--images", "2")
 

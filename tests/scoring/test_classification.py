@@ -10,10 +10,9 @@ from abbe.scoring import (
     class_scores,
     classification_scores,
     confusion,
-    draw_counts,
+    leave_out,
     region_scores,
-    whole_difference,
-    whole_interval,
+    spread_over_groups,
 )
 
 
@@ -42,9 +41,9 @@ def test_all_four_agree_with_scikit_learn(classes):
     }
 
 
-def test_a_resample_is_scored_as_the_set_it_stands_for():
+def test_a_part_is_scored_as_the_set_it_stands_for():
     truth, probabilities = answers(3, seed=1, size=20)
-    counts = draw_counts(range(20), resamples=5, seed=2)
+    counts = np.random.default_rng(2).integers(0, 3, (5, 20)).astype(float)
     scores = classification_scores(truth, probabilities, counts)
     for row, count in enumerate(counts):
         drawn = np.repeat(np.arange(20), count.astype(int))
@@ -53,12 +52,21 @@ def test_a_resample_is_scored_as_the_set_it_stands_for():
             assert values[row] == pytest.approx(alone[name][0]), name
 
 
-def test_groups_are_drawn_as_a_whole_and_one_alone_says_nothing_of_the_spread():
-    counts = draw_counts(["a", "a", "b", "c"], resamples=50)
-    assert (counts[:, 0] == counts[:, 1]).all()
-    assert ((counts[:, 0] + counts[:, 2:].sum(1)) == 3).all()
-    assert draw_counts(["a", "a"], resamples=50).shape == (0, 2)
-    assert np.isnan(whole_interval(0.5, np.empty(0), 2).low)
+def test_groups_are_left_out_as_a_whole():
+    counts, sizes = leave_out(["a", "a", "b", "c"])
+    assert counts.tolist() == [[0, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 0]]
+    assert sizes.tolist() == [2, 1, 1]
+
+
+def test_of_very_many_groups_several_are_left_out_at_once():
+    counts, sizes = leave_out(range(1000))
+    assert counts.shape == (400, 1000)
+    assert (counts.sum(0) == 399).all()
+    assert set(sizes.tolist()) == {2, 3}
+    values = np.random.default_rng(0).random(1000)
+    spread = spread_over_groups((counts @ values) / counts.sum(1), sizes)
+    assert spread.variance == pytest.approx(values.var(ddof=1) / 1000, rel=0.15)
+    assert spread.freedom == pytest.approx(383.6, abs=0.1)
 
 
 def test_a_class_that_is_absent_has_no_auroc_and_does_not_spoil_the_others():
@@ -92,13 +100,6 @@ def test_a_class_that_is_neither_there_nor_answered_has_no_scores():
     assert (scores.precision[0], scores.recall[0]) == (1, pytest.approx(2 / 3))
     assert (scores.precision[2], scores.f1[2]) == (0, 0)
     assert np.isnan(scores.recall[2])
-
-
-def test_a_difference_is_paired():
-    first, second = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.8, 0.7, 0.6, 0.5])
-    difference = whole_difference(0.75, 0.65, first, second, 4)
-    assert (difference.low, difference.high) == pytest.approx((0.1, 0.1))
-    assert difference.p == pytest.approx(2 / 5)
 
 
 def test_regions_agree_with_scikit_learn_and_unknown_pixels_do_not_count():

@@ -84,7 +84,13 @@ class Evaluation(Section):
     """Tolerance of boundary F1 and NSD in px."""
     minimum_area: Annotated[int, Field(ge=0)] = 16
     """Objects below this many px are dropped."""
-    resamples: Annotated[int, Field(ge=100)] = 10_000
-    """Draws of the bootstrap."""
     smallest_gain: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """A smaller difference of scores in [0, 1] is called none that matters, however sure it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_resamples(cls, values: Any) -> Any:
+        """Files of earlier versions say how often a bootstrap drew; nothing is drawn any more."""
+        if isinstance(values, dict):
+            return {key: value for key, value in values.items() if key != "resamples"}
+        return values

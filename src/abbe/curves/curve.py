@@ -223,5 +223,6 @@ def _results(
             "lost": session.lost.ids,
             "left_out": session.lost.left_out,
         },
+        metrics=trainer.metrics,
         teacher=trainer.teacher(),
     )

@@ -148,7 +148,7 @@ class InitialisationTrainer(Trainer):
             experiment, dataset, tiles, session, compared, pretrain_per_seed=pretrain_per_seed
         )
         self._task = task_of(experiment)
-        self.metric = self._task.watch
+        self.metric, self.metrics = self._task.watch, self._task.metrics
         self.records: Sequence[Record] = self._task.labelled(dataset.split("train"))
         self.by_class = self._task.by_class
         self._experiment, self._dataset, self._session = experiment, dataset, session

@@ -3,15 +3,18 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import abbe
 from abbe import config, reporting, scoring
 from abbe.curves.label_subsets import Level as Share
 from abbe.curves.trainings import (
+    Arrays,
     Floats,
     Outcome,
     Training,
@@ -26,6 +29,7 @@ from abbe.files import atomic_path, write_text
 from abbe.foreign_text import cells
 from abbe.reporting.tables import plain_cell
 from abbe.runs import schedules
+from abbe.scoring import Metric, Scale, Spread
 from abbe.summary import (
     CurveBlock,
     CurveSummary,
@@ -34,7 +38,6 @@ from abbe.summary import (
     Level,
     LevelGains,
     LevelScores,
-    Number,
     Score,
     SeedScore,
 )
@@ -103,6 +106,7 @@ def write_results(
     *,
     planned: int,
     facts: Mapping[str, Any],
+    metrics: Mapping[str, Metric],
     teacher: Outcome | None = None,
 ) -> CurveSummary | None:
     """Write everything that can be said of the seeds that are finished.
@@ -115,6 +119,7 @@ def write_results(
         compared: what is compared, in order.
         planned: how many trainings there will be.
         facts: of task, data, teacher and pretraining.
+        metrics: of the task.
         teacher: the teacher's own scores on the test images, where there are any.
 
     Returns:
@@ -126,15 +131,14 @@ def write_results(
         return None
     _write_image_scores(folder / "scores.parquet", facts["compared_as"], outcomes)
     first = next(iter(outcomes.values()))
-    resamples = experiment.evaluation.resamples
-    block = summarise(outcomes, levels, compared, seeds, resamples)
+    block = summarise(outcomes, levels, compared, seeds, metrics)
     values: dict[str, Any] = dict(facts)
     probes = {training: probe_of(outcome) for training, outcome in outcomes.items()}
     probed = {training: each for training, each in probes.items() if each is not None}
     if len(probed) == len(outcomes):
-        values["linear_probe"] = summarise(probed, levels, compared, seeds, resamples)
+        values["linear_probe"] = summarise(probed, levels, compared, seeds, metrics)
     if teacher is not None:
-        values["teacher_scores"] = _teacher_scores(teacher, resamples)
+        values["teacher_scores"] = _teacher_scores(teacher, metrics)
     seconds = {
         name: sum(o.seconds for t, o in outcomes.items() if t.compared == name) for name in compared
     }
@@ -158,7 +162,6 @@ def write_results(
         encoder_weights=str(experiment.student.encoder_weights),
         steps=experiment.training.steps,
         schedule=schedules.read_schedule(folder),
-        resamples=resamples,
         smallest_gain=experiment.evaluation.smallest_gain,
         grouped=list(first.images) != list(first.groups),
         test_groups=len(set(first.groups)),
@@ -188,69 +191,114 @@ def summarise(
     levels: Sequence[Share],
     compared: Sequence[str],
     seeds: Sequence[int],
-    resamples: int,
+    metrics: Mapping[str, Metric],
 ) -> CurveBlock:
     """Means over seeds with intervals at each share, and differences to the reference.
 
-    In every resample the test images (or whole groups of them) are drawn once for all trainings,
-    and the seeds once for everything compared, so that differences are paired in both.
+    Differences are paired in test images and in seeds. The variance of a mean is that over the test
+    images (or whole groups of them) and that over the seeds.
     """
     first = next(iter(outcomes.values()))
-    counts = scoring.draw_counts(first.groups, resamples=resamples)
-    weights = scoring.draw_seeds(len(seeds), resamples=len(counts))
-    n = len(first.images)
+    counts, sizes = scoring.leave_out(first.groups)
+    measured: dict[tuple[str, int, str], Measured] = {}
     scores: dict[str, list[LevelScores]] = {}
-    plain: dict[tuple[str, int, str], float] = {}
-    drawn: dict[tuple[str, int, str], Floats] = {}
     for name in compared:
         scores[name] = []
         for level in levels:
             own = [outcomes[Training(name, level, seed)].arrays for seed in seeds]
-            each = [scores_of(arrays) for arrays in own]
-            resampled = [scores_of(arrays, counts) for arrays in own]
-            metrics = {}
-            for metric in each[0]:
-                by_seed: list[Number] = [float(found[metric][0]) for found in each]
-                key = (name, level.labelled, metric)
-                plain[key] = float(np.mean([found[metric][0] for found in each]))
-                drawn[key] = scoring.mean_over_seeds(
-                    np.stack([found[metric] for found in resampled]), weights
+            found = measured_of(own, counts, sizes)
+            measured |= {(name, level.labelled, metric): each for metric, each in found.items()}
+            values = {
+                metric: SeedScore(
+                    **each.score(len(first.images), metrics[metric].scale).model_dump(),
+                    by_seed=each.by_seed.tolist(),
                 )
-                whole = score_of(scoring.whole_interval(plain[key], drawn[key], n))
-                metrics[metric] = SeedScore(**whole.model_dump(), by_seed=by_seed)
-            scores[name].append(LevelScores(labelled=level.labelled, metrics=metrics))
+                for metric, each in found.items()
+            }
+            scores[name].append(LevelScores(labelled=level.labelled, metrics=values))
     reference = reference_of(compared)
     differences = {
-        name: _differences(plain, drawn, name, reference, levels, n)
+        name: _differences(measured, name, reference, levels, len(first.images))
         for name in compared
         if name != reference
     }
     return CurveBlock(scores=scores, differences=differences)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One metric of the trainings of one kind: what it came to, and without each group.
+
+    Attributes:
+        by_seed: (S,) of all test images.
+        left_out: (S, G) without each group of test images.
+        sizes: (G,) images of the groups.
+    """
+
+    by_seed: Floats
+    left_out: Floats
+    sizes: NDArray[np.intp]
+
+    @property
+    def spread(self) -> Spread:
+        """Over groups and seeds."""
+        over_groups = scoring.spread_over_groups(self.left_out.mean(0), self.sizes)
+        return scoring.joined(over_groups, scoring.spread_over_seeds(self.by_seed))
+
+    def score(self, n: int, scale: Scale) -> Score:
+        """The mean over seeds, of ``n`` images."""
+        return score_of(scoring.interval_of(float(self.by_seed.mean()), self.spread, n, scale))
+
+    def gain(self, n: int) -> Gain:
+        """The same of a difference."""
+        return gain_of(scoring.difference_of(float(self.by_seed.mean()), self.spread, n))
+
+    def minus(self, other: "Measured") -> "Measured":
+        """The difference, paired by seed and image."""
+        return Measured(self.by_seed - other.by_seed, self.left_out - other.left_out, self.sizes)
+
+
+def measured_of(
+    arrays: Sequence[Arrays], counts: Floats, sizes: NDArray[np.intp]
+) -> dict[str, Measured]:
+    """By metric, what trainings that differ in their seed came to.
+
+    Args:
+        arrays: of their outcomes.
+        counts: (G, N) from `abbe.scoring.leave_out`.
+        sizes: (G,) likewise.
+    """
+    whole = [scores_of(each) for each in arrays]
+    parts = [scores_of(each, counts) for each in arrays]
+    return {
+        metric: Measured(
+            np.array([each[metric][0] for each in whole]),
+            np.stack([each[metric] for each in parts]),
+            sizes,
+        )
+        for metric in whole[0]
+    }
+
+
 def _differences(
-    plain: Mapping[tuple[str, int, str], float],
-    drawn: Mapping[tuple[str, int, str], Floats],
+    measured: Mapping[tuple[str, int, str], Measured],
     name: str,
     reference: str,
     levels: Sequence[Share],
     n: int,
 ) -> Differences:
     """At each share, and their mean over all shares."""
-    metrics = list(dict.fromkeys(metric for _, _, metric in plain))
+    metrics = list(dict.fromkeys(metric for _, _, metric in measured))
     counts = [level.labelled for level in levels]
 
     def difference(metric: str, over: Sequence[int]) -> Gain:
-        first, second = (
-            [plain[model, labelled, metric] for labelled in over] for model in (name, reference)
-        )
-        one, other = (
-            np.mean([drawn[model, labelled, metric] for labelled in over], axis=0)
-            for model in (name, reference)
-        )
-        return gain_of(
-            scoring.whole_difference(float(np.mean(first)), float(np.mean(second)), one, other, n)
-        )
+        each = [
+            measured[name, labelled, metric].minus(measured[reference, labelled, metric])
+            for labelled in over
+        ]
+        by_seed = np.mean([one.by_seed for one in each], axis=0)
+        left_out = np.mean([one.left_out for one in each], axis=0)
+        return Measured(by_seed, left_out, each[0].sizes).gain(n)
 
     return Differences(
         levels=[
@@ -264,14 +312,10 @@ def _differences(
     )
 
 
-def _teacher_scores(teacher: Outcome, resamples: int) -> dict[str, Score]:
-    counts = scoring.draw_counts(teacher.groups, resamples=resamples)
-    plain, drawn = scores_of(teacher.arrays), scores_of(teacher.arrays, counts)
+def _teacher_scores(teacher: Outcome, metrics: Mapping[str, Metric]) -> dict[str, Score]:
+    found = measured_of([teacher.arrays], *scoring.leave_out(teacher.groups))
     n = len(teacher.images)
-    return {
-        metric: score_of(scoring.whole_interval(float(value[0]), drawn[metric], n))
-        for metric, value in plain.items()
-    }
+    return {metric: each.score(n, metrics[metric].scale) for metric, each in found.items()}
 
 
 def _write_image_scores(path: Path, compared_as: str, outcomes: Outcomes) -> None:

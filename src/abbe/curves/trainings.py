@@ -19,6 +19,7 @@ from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.runs.lost import Lost
 from abbe.runs.session import Session
+from abbe.scoring import Metric
 from abbe.training.fit import Fitted
 
 Floats = NDArray[np.float64]
@@ -74,6 +75,8 @@ class Trainer(ABC):
     """What is compared: initialisations or models."""
     metric: str
     """The score that counts most."""
+    metrics: Mapping[str, Metric]
+    """Of the task."""
     records: Sequence[Record]
     """The labelled training images."""
     by_class: bool

@@ -90,6 +90,7 @@ class TwinTrainer(Trainer):
         self.records: Sequence[Record] = dataset.split("train").labelled.records
         self._recipe = Cmkd()
         self._task = self._recipe.task(experiment)
+        self.metrics = self._task.metrics
         self._experiment, self._dataset, self._session = experiment, dataset, session
 
     def resolve(self) -> config.Experiment:

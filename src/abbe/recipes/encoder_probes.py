@@ -117,7 +117,7 @@ def add_probes(
     tests = task.images(dataset, dataset.split("test"), student.sees, scaling_of(student))
     groups = [dataset[image.id].unit for image in tests]
     answers = {pair.get(name, name): Answers(each.table) for name, each in found.items()}
-    compared = task.compare(answers, tests, groups, experiment.evaluation.resamples)
+    compared = task.compare(answers, tests, groups)
     summary.linear_probe = Probes(
         models={
             name: Model(metrics=compared.scores[pair.get(name, name)], strength=each.strength)

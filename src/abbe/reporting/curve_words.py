@@ -8,7 +8,6 @@ from abbe.summary import CurveSummary, Gain
 
 _FEW_IMAGES = 100
 _FEW_SEEDS = 5
-_FEW_GROUPS = 20
 
 
 def headline(summary: CurveSummary) -> str:
@@ -66,21 +65,17 @@ def points(summary: CurveSummary, difference: Gain) -> str:
 def what_intervals_cover(summary: CurveSummary) -> str:
     """Exactly what was drawn again, and what was not."""
     seeds, tests = len(summary.seeds), summary.data.test
-    drawn = (
-        f"whole groups of test images (patients, slides) are drawn again ({_groups(summary)}"
+    units = (
+        f"whole groups of test images (patients, slides; {_groups(summary)}{tests} images)"
         if summary.grouped
-        else "the test images are drawn again ("
+        else f"the {tests} test images"
     )
-    text = (
-        f"95 % intervals are percentiles of {summary.resamples:,} bootstrap resamples. In each, "
-        f"{drawn}{tests} images), the same for every training"
-    )
+    text = f"95 % intervals cover the choice of {units}, by leaving each out (jackknife)"
     if seeds > 1:
         text += (
-            f"; and {seeds - 1} of the {seeds} seeds are drawn again, with replacement, the same "
-            "for all that is compared (one fewer than there are, so that the spread is not "
-            "understated). A seed decides which labels are kept, how new layers begin, and the "
-            "batches; differences are paired by test image and by seed."
+            f"; and the luck of the {seeds} seeds, whose variance is added. A seed decides which "
+            "labels are kept, how new layers begin, and the batches; differences are paired by "
+            "test image and by seed."
         )
     else:
         text += (
@@ -114,14 +109,7 @@ def caveats(summary: CurveSummary) -> list[str]:
     if seeds < _FEW_SEEDS:
         found.append(
             f"{seeds} seed{'s' * (seeds > 1)}: at the smallest shares, which images happen to be "
-            "labelled can matter more than how the network began, and intervals from so few are "
-            "rather too narrow. Look at the seeds' own marks."
-        )
-    groups = summary.test_groups
-    if summary.grouped and groups and groups < _FEW_GROUPS:
-        found.append(
-            f"The test images come from {groups} groups only: an interval from so few is itself "
-            "uncertain, and rather too narrow."
+            "labelled can matter more than how the network began. Look at the seeds' own marks."
         )
     if data.test is not None and data.test < _FEW_IMAGES:
         found.append(

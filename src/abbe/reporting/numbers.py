@@ -72,7 +72,7 @@ def percent_interval(bounds: tuple[float, float] | None) -> str:
 
 
 def p_value(value: Any) -> str:
-    """``= 0.030``, or ``< 0.001``: a bootstrap of 10,000 resamples knows no smaller one."""
+    """``= 0.030``, or ``< 0.001``: a smaller one says no more."""
     if not is_number(value):
         return ""
     return "< 0.001" if value < 0.001 else f"= {decimal(value)}"

@@ -2,12 +2,19 @@
 
 from typing import NamedTuple
 
+from abbe.scoring.statistics import Scale
+
 
 class Metric(NamedTuple):
     """A metric's full name, for people, and whether more of it is better."""
 
     name: str
     higher_is_better: bool
+
+    @property
+    def scale(self) -> Scale:
+        """What values it can have: 0 to 1 where more is better, else it is a distance."""
+        return "share" if self.higher_is_better else "positive"
 
 
 METRICS: dict[str, Metric] = {

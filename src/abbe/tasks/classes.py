@@ -113,7 +113,7 @@ class ClassTask(Task):
     def scores(
         self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """The scores of the whole set, and with ``counts`` of its resamples; see `abbe.scoring`."""
+        """The scores of the whole set, and with ``counts`` of its parts; see `abbe.scoring`."""
 
     @abstractmethod
     def rows(
@@ -199,7 +199,7 @@ class ClassTask(Task):
         more = details.pop("models", {})
         return Scored(
             self.rows(answers, images, groups),
-            self.compare(answers, images, groups, evaluation.resamples),
+            self.compare(answers, images, groups),
             {name: costs[name] | more.get(name, {}) for name in models},
             timing,
             **details,
@@ -210,34 +210,30 @@ class ClassTask(Task):
         models: Mapping[str, Answers],
         images: Sequence[Prepared],
         groups: Sequence[str],
-        resamples: int,
     ) -> Compared:
         """Scores with intervals by model, and the gain over the twin.
 
         Args:
             models: answers by model.
             images: what they answered for.
-            groups: the group of each image; whole groups are drawn again.
-            resamples: draws of the bootstrap, the same for every model.
+            groups: the group of each image; whole groups are left out.
         """
-        counts, n = scoring.draw_counts(groups, resamples=resamples), len(images)
-        plain = {name: self.scores(each, images) for name, each in models.items()}
-        drawn = {name: self.scores(each, images, counts) for name, each in models.items()}
-        found = {
-            name: {
-                metric: score_of(
-                    scoring.whole_interval(float(plain[name][metric][0]), drawn[name][metric], n)
-                )
-                for metric in self.metrics
-            }
-            for name in models
-        }
+        (counts, sizes), n = scoring.leave_out(groups), len(images)
+        whole = {name: self.scores(each, images) for name, each in models.items()}
+        parts = {name: self.scores(each, images, counts) for name, each in models.items()}
+        found = {name: {} for name in models}
+        for name in models:
+            for metric, about in self.metrics.items():
+                spread = scoring.spread_over_groups(parts[name][metric], sizes)
+                value = float(whole[name][metric][0])
+                found[name][metric] = score_of(scoring.interval_of(value, spread, n, about.scale))
         gain = {}
         if {"student", "twin"} <= set(models):
             for metric in self.metrics:
-                one, other = (float(plain[name][metric][0]) for name in ("student", "twin"))
-                first, second = (drawn[name][metric] for name in ("student", "twin"))
-                gain[metric] = gain_of(scoring.whole_difference(one, other, first, second, n))
+                first, second = parts["student"][metric], parts["twin"][metric]
+                spread = scoring.spread_over_groups(first - second, sizes)
+                value = float(whole["student"][metric][0] - whole["twin"][metric][0])
+                gain[metric] = gain_of(scoring.difference_of(value, spread, n))
         return Compared(found, gain, {}, {})
 
 

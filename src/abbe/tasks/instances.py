@@ -88,7 +88,7 @@ class Instances(Task):
         costs, timing = costs_of(models, dataset, teacher)
         return Scored(
             scores.rows,
-            compare(scores, evaluation.resamples, self.metrics),
+            compare(scores, self.metrics),
             costs,
             timing,
             thresholds,

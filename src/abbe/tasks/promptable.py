@@ -87,7 +87,7 @@ class Promptable(Task):
         costs, circumstances = costs_of({name: each.network for name, each in models.items()})
         return Scored(
             scores.rows,
-            compare(scores, evaluation.resamples, self.metrics),
+            compare(scores, self.metrics),
             costs,
             circumstances,
             example=lambda id: outlined(models, dataset[id]),

@@ -60,13 +60,12 @@ class Scores:
         return list(dict.fromkeys(row["metric"] for row in self.rows))
 
 
-def compare(scores: Scores, resamples: int, metrics: Mapping[str, scoring.Metric]) -> Compared:
+def compare(scores: Scores, metrics: Mapping[str, scoring.Metric]) -> Compared:
     """Means with intervals by model; gain over the twin; retention of the teacher.
 
     Args:
         scores: of the test images.
-        resamples: draws of the bootstrap.
-        metrics: which way is better; of distances there is no retention.
+        metrics: what values each can have; of distances there is no retention.
     """
     groups = {row["image"]: row["group"] for row in scores.rows}
     found: dict[str, dict[str, Score]] = {}
@@ -75,7 +74,9 @@ def compare(scores: Scores, resamples: int, metrics: Mapping[str, scoring.Metric
         for metric in scores.metrics:
             values = scores.values(model, metric)
             units = [groups[id] for id in values]
-            interval = scoring.bootstrap_mean(list(values.values()), units, resamples=resamples)
+            interval = scoring.mean_interval(
+                list(values.values()), units, scale=metrics[metric].scale
+            )
             found[model][metric] = score_of(interval)
     gain: dict[str, Gain] = {}
     retention: dict[str, Number] = {}
@@ -83,10 +84,10 @@ def compare(scores: Scores, resamples: int, metrics: Mapping[str, scoring.Metric
     for metric in scores.metrics:
         if {"student", "twin"} <= set(found):
             paired = _paired(scores, metric, "student", "twin", groups)
-            gain[metric] = gain_of(scoring.paired_bootstrap(*paired, resamples=resamples))
+            gain[metric] = gain_of(scoring.paired_difference(*paired))
         if {"student", "teacher"} <= set(found) and metrics[metric].higher_is_better:
             paired = _paired(scores, metric, "student", "teacher", groups)
-            kept = score_of(scoring.ratio_bootstrap(*paired, resamples=resamples))
+            kept = score_of(scoring.ratio_interval(*paired))
             retention[metric], retention_ci95[metric] = kept.mean, kept.ci95 or (None, None)
     return Compared(found, gain, retention, retention_ci95)
 

@@ -123,7 +123,7 @@ def _scores(package: PackageDescription) -> str:
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     about = f"Means over {tests} test images of {package.lineage.dataset}" if tests else "Means"
     twin = " The twin is the same student trained without distillation." if "twin" in names else ""
-    return f"## Scores\n\n{about}, with 95 % intervals by bootstrap.{twin}\n\n{text}"
+    return f"## Scores\n\n{about}, with 95 % intervals.{twin}\n\n{text}"
 
 
 def _cell(model: Any, metric: str) -> str:
