@@ -67,7 +67,7 @@ def judged(
     first, second = (scores(rng, units, shared) for _ in range(2))
     level = mean_interval(first, units.tolist())
     gain = paired_difference(first, second, units.tolist())
-    truth = float(stats.beta.mean(*SHAPE))
+    truth = SHAPE[0] / sum(SHAPE)
     return (
         not math.isnan(level.low),
         level.low <= truth <= level.high,
