@@ -66,7 +66,7 @@ class Plain(Supervised):
 ENTRY_POINTS = "[abbe.plugins]\ntoy = toy_plugin\n"
 SHORT = shlex.split(
     "--training.steps 2 --training.batch-size 2 --training.crop 32 --training.workers 0 "
-    "--training.validate-every 2 --training.ema 0 --evaluation.resamples 100 "
+    "--training.validate-every 2 --training.ema 0 "
     "--student.encoder-weights random --student.architecture unet-toy"
 )
 

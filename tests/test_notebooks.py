@@ -225,7 +225,7 @@ def test_a_curve_tells_what_it_compares_and_shows_its_plot(tmp_path):
         "format": 2, "title": HOSTILE, "compared": ["twin", "student"], "compared_as": "model",
         "metric": "dice", "metric_names": {"dice": "Dice"}, "reference": "twin",
         "levels": [{"fraction": 0.5, "labelled": 2}, {"fraction": 1, "labelled": 4}],
-        "seeds": [0], "planned": 4, "finished": 3, "resamples": 100, "scores": {},
+        "seeds": [0], "planned": 4, "finished": 3, "scores": {},
         "differences": {"student": {"levels": [level], "all": {"dice": score(0.02, 0.01, 0.03)}}},
     })  # fmt: skip
     curve = Curve(tmp_path, summary)

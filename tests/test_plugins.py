@@ -99,7 +99,7 @@ RUN = shlex.split(
     "--data.fractions 0.25 0.25 0.5 --teacher.kind brightness --teacher.path . "
     "--student.architecture unet-toy --student.encoder-weights random --student.sees membrane "
     "--training.steps 2 --training.batch-size 2 --training.crop 32 --training.workers 0 "
-    "--training.precision fp32 --evaluation.resamples 100 --out run"
+    "--training.precision fp32 --out run"
 )
 
 

@@ -62,7 +62,6 @@ def test_from_a_folder_and_masks_to_gain_and_retention(tissue, tmp_path):
         seed=3,
         title="from Python",
         training=SHORT,
-        evaluation={"resamples": 100},
     )
     gain, retention = run.gain["dice"], run.retention["dice"]
     assert gain.mean is not None

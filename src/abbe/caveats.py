@@ -87,10 +87,15 @@ def group_caveats(data: Data) -> list[str]:
             "All test images are of one group (patient, slide, video): no interval is possible, "
             "and nothing is known of other groups."
         ]
+    if data.test_groups == 2:  # scoring.MINIMUM_GROUPS is 3
+        return [
+            "The test images are of 2 groups only (patients, slides, videos): no interval is "
+            "possible, for which 3 are needed."
+        ]
     if data.test_groups is not None and data.test_groups < FEW_GROUPS:
         return [
-            f"The test images are of {data.test_groups} groups only: an interval from so few "
-            "is itself uncertain, and rather too narrow."
+            f"The test images are of {data.test_groups} groups only: the intervals are wide for "
+            "it, and say little of groups unlike these."
         ]
     return []
 
@@ -138,6 +143,6 @@ def _few_images(summary: RunSummary) -> list[str]:
     if not tested or tested >= few or data.test_groups == 1:
         return []
     return [
-        f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide, and an interval "
-        "from so few images is itself uncertain."
+        f"Only {tested} test image{'s' * (tested > 1)}: the intervals are wide for it, and say "
+        "little of images unlike these."
     ]

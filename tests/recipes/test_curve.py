@@ -152,7 +152,8 @@ def test_everything_that_was_promised_is_in_the_folder(curve):
     assert "labelled training images" in (curve / "curve.svg").read_text()
     page = (curve / "report.html").read_text()
     for text in (
-        "Balanced accuracy over labelled images", "Differences to random", "1 of the 2 seeds",
+        "Balanced accuracy over labelled images", "Differences to random",
+        "the luck of the 2 seeds",
         "the choice of the 6 test images", "pretrained once for all seeds",
         "Balanced accuracy of linear probes", 'href="#probes"',
         "10 %: keeps the same 2 images as 20 %", "Trainings of rckd", "Pretraining contrastive",
@@ -329,7 +330,7 @@ def test_regions_over_groups_with_a_pretraining_a_seed(base, tiles, tmp_path):
         assert len({row["group"] for row in labels if row[seed] == "0.4"}) == 1
     page = (out / "report.html").read_text()
     assert "whole groups of test images (patients, slides; 2 groups, 3 im" in page
-    assert "The test images come from 2 groups only" in page
+    assert "The test images are of 2 groups only" in page
     assert "Pretraining was done anew for each seed" in page
     assert "no labelled validation images" in page
     scores = pyarrow.parquet.read_table(out / "scores.parquet").to_pylist()

@@ -163,8 +163,14 @@ FACTS = {
 def write(folder, outcomes, planned):
     folder.mkdir(exist_ok=True)
     return curve_results.write_results(
-        folder, EXPERIMENT, outcomes, LEVELS, ("student", "twin"),
-        planned=planned, facts=FACTS, metrics=METRICS,
+        folder,
+        EXPERIMENT,
+        outcomes,
+        LEVELS,
+        ("student", "twin"),
+        planned=planned,
+        facts=FACTS,
+        metrics=METRICS,
     )
 
 

@@ -1,10 +1,10 @@
 """The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
 
-from abbe.caveats import targets_caveats
+from abbe.caveats import group_caveats, targets_caveats
 from abbe.reporting.numbers import bounds_of, decimal, interval
 from abbe.reporting.tables import full_name, is_fraction, verdict_of
 from abbe.reporting.words import short_name
-from abbe.summary import CurveSummary, Gain
+from abbe.summary import CurveSummary, Data, Gain
 
 _FEW_IMAGES = 100
 _FEW_SEEDS = 5
@@ -111,6 +111,9 @@ def caveats(summary: CurveSummary) -> list[str]:
             f"{seeds} seed{'s' * (seeds > 1)}: at the smallest shares, which images happen to be "
             "labelled can matter more than how the network began. Look at the seeds' own marks."
         )
+    if summary.grouped:
+        of_images = Data(test=data.test, grouped=True, test_groups=summary.test_groups)
+        found += group_caveats(of_images)
     if data.test is not None and data.test < _FEW_IMAGES:
         found.append(
             f"{data.test} test images are few: look at the intervals, and take them as rough."
