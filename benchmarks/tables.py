@@ -52,7 +52,7 @@ def differences(
         own, other = scores(folder, metric, "student"), scores(Path(against), metric, model)
         if own.keys() != other.keys():
             raise SystemExit(f"{folder} and {against} were tested on different images")
-        difference = scoring.paired_bootstrap(
+        difference = scoring.paired_difference(
             np.array([value for _, value in own.values()]),
             np.array([other[image][1] for image in own]),
             [group or image for image, (group, _) in own.items()],

@@ -26,7 +26,7 @@ SHORT = {
     "ema": 0,
 }
 """Training of a moment."""
-SPLITS = {"train": 0.5, "val": 0.25, "test": 0.25}
+SPLITS = {"train": 0.375, "val": 0.25, "test": 0.375}
 
 
 @pytest.fixture

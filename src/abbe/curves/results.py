@@ -96,7 +96,6 @@ def _probe_scores(outcome: Outcome) -> dict[str, float]:
     return {f"linear_probe_{name}": float(value[0]) for name, value in scores.items()}
 
 
-# long: one field of the summary a line
 def write_results(
     folder: Path,
     experiment: config.Experiment,
