@@ -108,6 +108,7 @@ def summary_of(folder):
 @pytest.mark.slow
 def test_a_row_is_a_training_and_means_and_differences_are_those_of_the_rows(curve):
     rows, summary = rows_of(curve), summary_of(curve)
+    assert "All of it" in (curve / "report.html").read_text()  # how long it took
     found = {(row["initialisation"], row["labelled"], row["seed"]) for row in rows}
     arms = ("random", "contrastive", "rckd")
     assert found == {(arm, n, seed) for arm in arms for n in ("2", "10") for seed in "01"}

@@ -12,6 +12,7 @@ from abbe.reporting import curve_words, words
 from abbe.reporting.colours import colours_of
 from abbe.reporting.facts import (
     MACHINE_NAMES,
+    NOT_OF_THE_MACHINE,
     TEACHER_NAMES,
     Fact,
     data_facts,
@@ -92,9 +93,9 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
         beginnings=_beginnings(summary),
         teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
         targets=summary.targets,
-        times=_times(summary),
+        times=_times(summary, environment.get("seconds")),
         machine=facts_of(
-            {key: value for key, value in environment.items() if key != "command"},
+            {key: value for key, value in environment.items() if key not in NOT_OF_THE_MACHINE},
             MACHINE_NAMES,
             others=True,
         ),
@@ -208,8 +209,8 @@ def _beginnings(summary: CurveSummary) -> list[Fact]:
     return [Fact(name, meanings[name]) for name in summary.compared]
 
 
-def _times(summary: CurveSummary) -> list[Fact]:
-    """How long everything took, validation and scoring left out."""
+def _times(summary: CurveSummary, whole: float | None) -> list[Fact]:
+    """How long training took, validation and scoring left out; and the ``whole``, in seconds."""
     facts = [
         Fact(f"Trainings of {name}", duration(seconds)) for name, seconds in summary.seconds.items()
     ]
@@ -222,7 +223,7 @@ def _times(summary: CurveSummary) -> list[Fact]:
                 f"{each.tiles} tiles",
             )
         )
-    return facts
+    return [*facts, Fact("All of it", duration(whole))] if whole else facts
 
 
 def _read(path: Path) -> dict[str, Any]:

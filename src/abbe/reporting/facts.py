@@ -44,6 +44,10 @@ MACHINE_NAMES = {
 }
 
 
+NOT_OF_THE_MACHINE = ("command", "seconds", "resumed")
+"""Keys of environment.json that stand elsewhere on the page."""
+
+
 class Fact(NamedTuple):
     """A line of a list of facts."""
 

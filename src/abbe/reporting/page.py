@@ -13,6 +13,7 @@ from abbe.reporting.colours import colours_of
 from abbe.reporting.curves import panels_of
 from abbe.reporting.facts import (
     MACHINE_NAMES,
+    NOT_OF_THE_MACHINE,
     TEACHER_NAMES,
     Fact,
     data_facts,
@@ -119,10 +120,6 @@ def render_page(run: Run) -> str:
         decimal=decimal,
         text=text_of,
     )
-
-
-NOT_OF_THE_MACHINE = ("command", "seconds", "resumed")
-"""Keys of environment.json that stand elsewhere on the page."""
 
 
 def again(run: Run) -> str:
