@@ -145,10 +145,8 @@ def require_student(run: Run) -> None:
     Raises:
         InputError: there is no student in its folder.
     """
-    if not run.student.exists():
-        file = run.folder / "encoder.safetensors"
-        if not file.exists():
-            raise InputError(f"{run.student}: is missing. Restore it, or train the run again")
+    file = run.folder / "encoder.safetensors"
+    if file.exists() and not run.student.exists() and run.summary.pretraining is None:
         raise InputError(
             f"{run.folder}: a run of recipe '{run.summary.recipe}' leaves an encoder for other "
             f"runs, no student. Name it there: --student.encoder-weights {file}"
