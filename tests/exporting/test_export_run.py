@@ -90,7 +90,7 @@ def test_an_unfinished_run_is_refused(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
     assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "it is not a finished run" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
