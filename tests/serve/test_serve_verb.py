@@ -48,7 +48,9 @@ def test_a_finished_run_answers_a_point(tmp_path):
     student = build_promptable("promptable-resnet18", side=256, encoder_weights="random")
     learned = {"channels": ["nucleus", "membrane"], "inputs": "membrane_nucleus_mean"}
     save_promptable(tmp_path / "student.safetensors", student, learned)
-    (tmp_path / "summary.json").write_text(json.dumps({"recipe": "kdsam", "task": "promptable segmentation"}))
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"recipe": "kdsam", "task": "promptable segmentation"})
+    )
     _, new_predictor = open_promptable(tmp_path)
     predictor = new_predictor()
     pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60)).astype(np.uint8)
