@@ -73,12 +73,13 @@ def test_the_package_runs_without_the_run(package):
     assert np.mean((np.asarray(labels) > 0) == (expected > 0)) > 0.999
 
 
-def test_python_has_the_same_verbs(package):
-    from abbe.runs.export import export_run
-
+def test_python_has_the_same_verbs(run, package, tmp_path):
     image = np.zeros((40, 56), np.uint16)
-    assert package_of_abbe.export is export_run
     assert package_of_abbe.predict(read_package(package), image, pixel_size=0.377).shape == (40, 56)
+    few = {"images": 2, "calibration_images": 3, "budget_dice": 1, "budget_pq": 1}
+    exported = package_of_abbe.export(run, tmp_path / "again", tile=256, **few)
+    assert exported.description.tile == 256
+    assert read_package(tmp_path / "again").description.title == exported.description.title
 
 
 def test_a_place_that_is_taken_is_refused(run, package, capsys):

@@ -86,17 +86,16 @@ def test_the_summary_says_what_was_run_on_what(run):
 
 
 @pytest.mark.slow
-def test_every_model_has_every_metric_with_an_interval(run):
+def test_every_model_has_every_metric_and_two_groups_give_no_interval(run):
     assert list(told(run)["models"]) == ["teacher", "student", "twin"]
     for model in told(run)["models"].values():
         assert set(model["metrics"]) == set(METRICS) == set(told(run)["metric_names"])
         for name in BOUNDED:
             metric = model["metrics"][name]
             assert metric["n"] == 8
-            low, high = metric["ci95"]
-            assert 0 <= low <= metric["mean"] <= high <= 1
-    dice = told(run)["models"]["student"]["metrics"]["dice"]
-    assert dice["ci95"][0] < dice["ci95"][1]  # two groups of test images, so there is a spread
+            assert 0 <= metric["mean"] <= 1
+            assert metric["ci95"] == [None, None]
+    assert any("are of 2 groups only" in doubt for doubt in doubts(run.folder))
 
 
 @pytest.mark.slow
@@ -125,8 +124,8 @@ def test_means_gain_and_retention_follow_from_the_scores_of_the_images(run):
             assert told(run)["models"][model]["metrics"][metric]["mean"] == pytest.approx(mean)
         gain = told(run)["gain"][metric]
         assert gain["mean"] == pytest.approx(means["student"] - means["twin"])
-        assert gain["ci95"][0] <= gain["mean"] <= gain["ci95"][1]
-        assert 0 < gain["p"] <= 1
+        assert gain["ci95"] == [None, None]
+        assert gain["p"] is None
         if means["teacher"]:
             assert run.retention[metric] == pytest.approx(means["student"] / means["teacher"])
     assert told(run)["models"]["teacher"]["metrics"]["dice"]["mean"] > 0.3

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
 from abbe.students import build
-from abbe.students.encoders import ENCODERS, create_encoder
+from abbe.students.encoders import ENCODERS, create_encoder, timm_name
 
 SMALL = "mobilenetv3"
 LARGE = ("swin-tiny", "resnet50", "mobilenetv3-large", "efficientnet-b0")
@@ -22,7 +22,7 @@ LARGE = ("swin-tiny", "resnet50", "mobilenetv3-large", "efficientnet-b0")
 def classifier(name: str = SMALL, **arguments) -> nn.Module:
     """timm's whole network, with batch statistics that show whether they were loaded."""
     torch.manual_seed(1)
-    network = timm.create_model(ENCODERS[name], **arguments)
+    network = timm.create_model(timm_name(name), **arguments)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1, 0.1)
@@ -46,7 +46,7 @@ def features_of(network: nn.Module, name: str, image: Tensor) -> list[Tensor]:
         for stage in network.get_submodule("stages").children():
             maps.append(stage(maps[-1]))
         return maps
-    by_stages = timm.create_model(ENCODERS[name], features_only=True, **options).eval()
+    by_stages = timm.create_model(timm_name(name), features_only=True, **options).eval()
     state = network.state_dict()
     if name.startswith("swin"):
         state = {key.replace("layers.", "layers_", 1): value for key, value in state.items()}
@@ -61,7 +61,7 @@ def features_of(network: nn.Module, name: str, image: Tensor) -> list[Tensor]:
 
 def standardised(image: Tensor, name: str = SMALL) -> Tensor:
     """As timm prepares images from 0 to 1 for a network of this name."""
-    found = timm.get_pretrained_cfg(ENCODERS[name])
+    found = timm.get_pretrained_cfg(timm_name(name))
     assert found is not None
     mean, std = (torch.tensor(each)[:, None, None] for each in (found.mean, found.std))
     return (image - mean) / std

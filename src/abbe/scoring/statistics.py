@@ -68,7 +68,7 @@ def mean_interval(
     """The mean of one score over images, with its 95 % interval.
 
     >>> mean_interval([0.91, 0.88, 0.95, 0.90, 0.62])
-    Interval(mean=0.852, low=0.633..., high=0.950..., n=5)
+    Interval(mean=0.852, low=0.610..., high=0.954..., n=5)
 
     Args:
         values: (N,) one score an image; NaN where undefined.
