@@ -76,8 +76,15 @@ def test_the_package_runs_without_the_run(package):
 def test_python_has_the_same_verbs(run, package, tmp_path):
     image = np.zeros((40, 56), np.uint16)
     assert package_of_abbe.predict(read_package(package), image, pixel_size=0.377).shape == (40, 56)
-    few = {"images": 2, "calibration_images": 3, "budget_dice": 1, "budget_pq": 1}
-    exported = package_of_abbe.export(run, tmp_path / "again", tile=256, **few)
+    exported = package_of_abbe.export(
+        run,
+        tmp_path / "again",
+        tile=(256,),
+        images=2,
+        calibration_images=3,
+        budget_dice=1,
+        budget_pq=1,
+    )
     assert exported.description.tile == 256
     assert read_package(tmp_path / "again").description.title == exported.description.title
 

@@ -308,8 +308,6 @@ def export(
 
     given = data if isinstance(data, Dataset) else None
     moved = None if data is None or isinstance(data, Dataset) else Path(data)
-    if isinstance(options.get("tile"), int):
-        options["tile"] = (options["tile"],)
     request = ExportRequest(**options)
     return export_run(run, out, request, dataset=given, data_path=moved, say=say)
 
