@@ -177,6 +177,15 @@ class Grid:
         left, right = self.image_columns[tile.column]
         return Region(top, left, bottom, right)
 
+    @cached_property
+    def in_image(self) -> "Grid":
+        """The cores as tiles of the image's own px, without halos; empty ones left out."""
+        rows, columns = (
+            tuple(Span(start, stop, start, stop) for start, stop in spans if start < stop)
+            for spans in (self.image_rows, self.image_columns)
+        )
+        return Grid(self.image_shape, self.image_shape, 0, rows, columns)
+
 
 def scale_between(image_size: float, package_size: float, source: str) -> float:
     """px of the network for each px of the image; 1 where the sizes differ by less than 5 %.

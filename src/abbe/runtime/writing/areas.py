@@ -2,6 +2,10 @@
 
 Cores of tiles do not overlap, so an area that lies in several of them is joined where two pixels of
 its class touch across a border. The result is that of the whole image, whatever the tiles.
+
+Of the network's pixels and the image's the coarser ones are looked at. Where the image has fewer,
+areas of the network's pixels would come back in parts, as specks, and apart where the image's
+touch; where it has more, each area only grows.
 """
 
 from concurrent.futures import Executor
@@ -38,13 +42,19 @@ def find_areas(
     Args:
         classes: The class of each pixel.
         pool, most: Threads, and how many tiles to have in hand.
-        minimum_area: px of the network's pixel size; smaller areas are left out.
+        minimum_area: px of the network, or of the image where that is coarser; smaller areas are
+            left out.
         skip: Number of a class whose areas are not wanted.
     """
-    grid, work = classes.grid, classes.work
+    coarser, work = classes.grid.coarser_image, classes.work
+    # Areas are known in the cores alone, so a tile's field is its core.
+    grid = classes.grid.in_image if coarser else replace(classes.grid, halo=0)
 
     def label(tile: Tile) -> tuple[Pieces, np.ndarray]:
-        own = work.get(classes_name(tile), compressed=True)
+        if coarser:
+            own = classes.read(grid.core(tile))
+        else:
+            own = work.get(classes_name(tile), compressed=True)
         numbers = own.astype(np.uint16) + 1
         if skip is not None:
             numbers[own == skip] = 0
@@ -78,8 +88,7 @@ def find_areas(
     known = np.zeros(numbering.count + 1, np.int64)
     for numbers, of_tile in zip(numbering.of_tile, class_of, strict=True):
         known[numbers] = of_tile
-    # Areas are known in the cores alone, so a tile's field is its core.
-    return Areas(Labels(replace(grid, halo=0), numbering, work), known)
+    return Areas(Labels(grid, numbering, work), known)
 
 
 def _touching(

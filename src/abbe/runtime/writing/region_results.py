@@ -58,7 +58,7 @@ def write_region_results(
         job: Which files.
         tools: Threads.
         most: How many pieces to have in hand at a time.
-        minimum_area: px of the network's pixel size; smaller areas are not outlined.
+        minimum_area: px; smaller areas are not outlined, see `find_areas`.
     """
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
