@@ -133,7 +133,7 @@ def bench(
 
     opened = read_package(package)
     repeats = REPEATS if repeats is None else repeats
-    if opened.description.task == "promptable":
+    if opened.description.traits.prompted:
         unfit = {"images": images or None, "channels": channels, "pixel_size": pixel_size,
                  "override_pixel_size": override_pixel_size, "side": side,
                  "compare": compare or None}  # fmt: skip

@@ -76,7 +76,7 @@ examples:
         _check_folder("--json", arguments.json)
     if arguments.check:
         return _check(arguments, package)
-    if package.description.task == "promptable":
+    if package.description.traits.prompted:
         return _measure_promptable(arguments, package)
     return _measure(arguments, package)
 

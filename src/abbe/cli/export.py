@@ -47,7 +47,7 @@ examples:
     package = export_run(
         arguments.run, arguments.out, arguments, data_path=arguments.data_path, say=say
     )
-    prompts = " --prompts PROMPTS.csv" if package.description.task == "promptable" else ""
+    prompts = " --prompts PROMPTS.csv" if package.description.traits.prompted else ""
     run_it = f"abbe predict {package.folder} IMAGES…{prompts} --out results"
     say(f"\npackage: {package.folder}\nrun it: {run_it}")
     return 0

@@ -130,7 +130,7 @@ def _of_package(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
     from abbe.runtime.package import read_package
 
     package = read_package(path)
-    if package.description.task != "promptable":
+    if not package.description.traits.prompted:
         raise PackageError(
             f"{path}: this is a {package.description.task} package, and points and boxes need a "
             "promptable one. Run it with 'abbe predict'"

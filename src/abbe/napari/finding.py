@@ -26,9 +26,6 @@ from abbe.runtime.tiling.work import Work
 from abbe.runtime.tiling.workers import useful_workers
 from abbe.runtime.writing.table import measure
 
-PROMPTABLE = "promptable"
-"""The task of packages that must be shown each object."""
-
 
 @dataclass(frozen=True)
 class Search:
@@ -84,13 +81,14 @@ def check(search: Search) -> None:
         InputError: The pixel size is needed and not known, or the result is too large for memory.
     """
     description = search.package.description
-    if description.task not in ("segmentation", PROMPTABLE):
+    traits = description.traits
+    if not (traits.finds_objects or traits.prompted):
         raise ConfigError(
             f"{search.package.folder}: this is a {description.task} package; only segmentation "
             "packages find objects by themselves, and promptable ones where they are asked to"
         )
     layer = search.channels[0].layer
-    if description.task == PROMPTABLE and not search.prompts:
+    if traits.prompted and not search.prompts:
         raise InputError(
             f"{layer.name}: this package must be shown each object: draw boxes around them in a "
             "shapes layer, or points on them in a points layer, and choose that layer as prompts"
@@ -121,7 +119,7 @@ def find(search: Search, advance: Callable[[float], None]) -> Found:
         AbbeError: All that `abbe.runtime.predictor` and `InstancePredictor.run` raise, or
             `abbe.napari.prompting.outline`.
     """
-    if search.package.description.task == PROMPTABLE:
+    if search.package.description.traits.prompted:
         return _find_prompted(search, advance)
     ready = predictor(
         search.package,

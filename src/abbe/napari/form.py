@@ -25,7 +25,7 @@ from napari.utils.notifications import show_error, show_info
 
 from abbe.errors import AbbeError, ConfigError, InputError
 from abbe.napari.channels import Channel, assign, channel_axes, channels_of, choices, likely_axis
-from abbe.napari.finding import PROMPTABLE, Found, Search, check, find, layers_of
+from abbe.napari.finding import Found, Search, check, find, layers_of
 from abbe.napari.percents import percents
 from abbe.napari.prompting import prompts_in
 from abbe.napari.reader import PACKAGE
@@ -138,7 +138,7 @@ class FindObjects(Container):
     @property
     def _asks(self) -> bool:
         """Whether the package must be shown each object."""
-        return self._opened is not None and self._opened.description.task == PROMPTABLE
+        return self._opened is not None and self._opened.description.traits.prompted
 
     def _fit_to_task(self) -> None:
         """Show only what the package can be asked for."""

@@ -57,7 +57,7 @@ def package_layers(folder: Path) -> list[LayerData]:
     name = package.description.name
     common = placement(image.pixel_size) | {"metadata": {PACKAGE: str(folder)}}
     layers = [_image_layer(image, name, common)]
-    if package.description.task == "segmentation" and package.has("expected"):
+    if package.description.traits.finds_objects and package.has("expected"):
         instances = _expected(package, image.shape)
         layers.append((instances, {"name": f"{name} expected", **common}, "labels"))
     return layers

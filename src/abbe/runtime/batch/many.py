@@ -202,7 +202,7 @@ def check_prompts(package: Package, given: bool) -> None:
     Raises:
         ConfigError: The one or the other.
     """
-    promptable = package.description.task == "promptable"
+    promptable = package.description.traits.prompted
     if promptable and not given:
         raise ConfigError(
             f"{package.folder}: a promptable package must be shown each object: give --prompts "

@@ -94,7 +94,7 @@ def check_package(package: Package, threads: int | None = None) -> Check:
             "checked; it was given away without (abbe push --no-example)"
         )
     expected = _Expected(package)
-    if description.task == "promptable":
+    if description.traits.prompted:
         predictors, left_out = open_all(partial(open_promptable, package, threads))
         picture = np.moveaxis(open_image(package.file("test_image")).read(), 0, -1)
         engines = {
@@ -153,13 +153,13 @@ def _compare_maps(engine: Engine, pixels: np.ndarray, expected: _Expected) -> Ch
     description = engine.package.description
     _, height, width = pixels.shape
     found = engine.probabilities(pad_to(pixels, description.divisor)[None])[0]
-    if description.of_pixels:
+    if description.traits.of_pixels:
         found = found[:, :height, :width]
     known = expected.array("probabilities", found.shape)
     difference = float(np.abs(found - known).max())
-    if description.task == "classification":
+    if not description.traits.of_pixels:
         return Checked(difference, float(found.argmax() != known.argmax()))
-    if description.task == "regions":
+    if description.traits.tells_classes:
         classes = expected.array("classes", (height, width))
         return Checked(difference, float(np.mean(found.argmax(0) != classes)))
     objects = expected.array("instances", (height, width))

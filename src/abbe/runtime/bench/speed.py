@@ -210,9 +210,7 @@ def _eager(package: Package, threads: int | None) -> Run:
 
     from abbe import students
 
-    classifies = package.description.task == "classification"
-    load = students.load_classifier if classifies else students.load
-    student = load(package.file("weights"))[0]
+    student, _ = students.load_any(package.file("weights"))
 
     def run(batch: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()

@@ -23,6 +23,7 @@ from pydantic import (
 from abbe.errors import AbbeError, PackageError
 from abbe.files import parse_json, sha256_of_file, write_json
 from abbe.runtime.package.input import Normalisation, Part, Positive, Standardised
+from abbe.runtime.package.tasks import PACKAGE_TASKS, Traits
 
 FORMATS = (1, 2, 3, 4)
 """Those that are read; the last is what is written."""
@@ -200,21 +201,21 @@ class PackageDescription(Part):
     """Figures of the run: metrics of student, twin and teacher, gain, retention."""
 
     @property
+    def traits(self) -> Traits:
+        """What follows from the task for whatever runs the package."""
+        return PACKAGE_TASKS[self.task]
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """What the K logits stand for: names of maps, or of classes that exclude each other."""
-        return self.outputs if self.task == "segmentation" else self.classes
+        return self.outputs if self.traits.finds_objects else self.classes
 
     @property
     def margin(self) -> int:
         """px of a window that are thrown away at its cut edges."""
         if self.context is not None:
             return self.context
-        return self.halo or (self.divisor if self.of_pixels else 0)
-
-    @property
-    def of_pixels(self) -> bool:
-        """Whether the network answers for each pixel; else for its input as a whole."""
-        return self.task in ("segmentation", "regions")
+        return self.halo or (self.divisor if self.traits.of_pixels else 0)
 
     @model_validator(mode="after")
     def _consistent(self) -> "PackageDescription":
@@ -245,26 +246,27 @@ class PackageDescription(Part):
         return self
 
     def _check_task(self) -> None:
-        if self.task == "segmentation" and "foreground" not in self.outputs:
+        traits = self.traits
+        if traits.finds_objects and "foreground" not in self.outputs:
             raise ValueError("outputs: a segmentation package gives a map called 'foreground'")
         if len(set(self.outputs)) != len(self.outputs) or len(set(self.classes)) != len(
             self.classes
         ):
             raise ValueError("outputs, classes: names must differ")
-        if self.task in ("classification", "regions") and len(self.classes) < 2:
+        if traits.tells_classes and len(self.classes) < 2:
             raise ValueError(f"classes: a {self.task} package names at least two")
-        if self.task == "regions" and (self.outputs or len(self.classes) > MOST_REGION_CLASSES):
+        if traits.tells_areas and (self.outputs or len(self.classes) > MOST_REGION_CLASSES):
             raise ValueError(
                 f"outputs, classes: a regions package gives no maps but classes, at most "
                 f"{MOST_REGION_CLASSES}"
             )
-        if (self.instances.rule == "components") != (self.task == "regions"):
+        if (self.instances.rule == "components") != traits.tells_areas:
             raise ValueError("instances.rule: components goes with regions, and they with it")
-        needed = ("encoder_onnx", "decoder_onnx") if self.task == "promptable" else ("onnx",)
+        needed = ("encoder_onnx", "decoder_onnx") if traits.prompted else ("onnx",)
         for role in needed:
             if role not in self.files:
                 raise ValueError(f"files.{role}: a {self.task} package needs it")
-        if self.task == "promptable" and self.image_size is None:
+        if traits.prompted and self.image_size is None:
             raise ValueError("image_size: a promptable package needs one")
         for xml in [role for role in self.files if role.endswith("_xml")]:
             if xml.removesuffix("_xml") + "_bin" not in self.files:
@@ -272,9 +274,9 @@ class PackageDescription(Part):
 
     def _check_format(self) -> None:
         by_tile = self.normalisation.kind == "tile_percentile"
-        if by_tile and self.task != "classification":
+        if by_tile and (self.traits.of_pixels or self.traits.prompted):
             raise ValueError("normalisation.kind: tile_percentile goes with classification only")
-        if self.format == 1 and (by_tile or self.task == "regions"):
+        if self.format == 1 and (by_tile or self.traits.tells_areas):
             raise ValueError("format: 1 knows neither regions nor tile_percentile; 2 does")
         if self.format < 3 and self.context is not None:
             raise ValueError(f"format: {self.format} knows no context; 3 does")

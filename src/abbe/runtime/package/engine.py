@@ -54,7 +54,7 @@ class Engine:
             PackageError: The network fails, or its answer has another shape or is not finite.
         """
         description = self.package.description
-        sides = batch.shape[2:] if description.of_pixels else ()
+        sides = batch.shape[2:] if description.traits.of_pixels else ()
         expected = (len(batch), len(description.answers), *sides)
         try:
             logits = self._run(np.ascontiguousarray(batch, np.float32))
@@ -81,7 +81,7 @@ class Engine:
         Args and errors are those of `logits`; values lie in [0, 1].
         """
         logits = self.logits(batch)
-        if self.package.description.task == "segmentation":
+        if not self.package.description.traits.tells_classes:
             return _sigmoid(logits)
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
@@ -120,7 +120,7 @@ def open_engine(
         MissingExtraError: ONNX Runtime is not installed.
     """
     description = package.description
-    if description.task == "promptable":
+    if description.traits.prompted:
         raise ConfigError(
             f"{package.folder}: a promptable package needs prompts; it has no network that runs "
             "on an image alone"

@@ -138,7 +138,7 @@ def _bytes(port: Any, path: Path) -> int:
 def _input_shapes(model: Any, description: PackageDescription) -> dict[str, list[int]]:
     side = description.image_size or (description.tile, description.tile)
     image = [1, len(description.channels), *side]
-    if description.task != "promptable":
+    if not description.traits.prompted:
         return {port.get_any_name(): image for port in model.inputs[:1]}
     grid = side[0] // 16
     known = {

@@ -141,7 +141,7 @@ def open_networks(
     """
     check_options(engine, precision, threads=threads, streams=streams)
     description = package.description
-    if description.task != "promptable":
+    if not description.traits.prompted:
         raise ConfigError(
             f"{package.folder}: this is a {description.task} package, which takes no prompts: run "
             "it with abbe.predict"

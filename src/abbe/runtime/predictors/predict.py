@@ -72,7 +72,7 @@ def predict(
                     "what opened it, or give the package's folder here"
                 )
     described = package if isinstance(package, Package) else package.package
-    if described.description.task == "promptable":
+    if described.description.traits.prompted:
         raise ConfigError(
             f"{described.folder}: this is a promptable package, which must be shown each object: "
             "use abbe.PromptablePredictor, or abbe predict --prompts"

@@ -1,9 +1,9 @@
-"""The registry of tasks: from a package to the predictor that runs it."""
+"""From a package of any task to the predictor that runs it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Unpack
@@ -13,14 +13,6 @@ from abbe.runtime.job import Predictor
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.tiling.workers import prompted_workers, shapes_in_files, useful_workers
-
-_HOME: Mapping[str, tuple[str, str]] = {
-    "segmentation": ("abbe.runtime.predictors.instances", "predictor"),
-    "regions": ("abbe.runtime.predictors.regions", "region_predictor"),
-    "classification": ("abbe.runtime.predictors.classification", "class_predictor"),
-    "promptable": ("abbe.runtime.predictors.prompted", "prompted_predictor"),
-}
-"""By task, the module and the function that make a package ready; imported when asked for."""
 
 
 def open_predictor(
@@ -38,7 +30,7 @@ def open_predictor(
     """
     if not isinstance(package, Package):
         package = read_package(package)
-    module, function = _HOME[package.description.task]
+    module, _, function = package.description.traits.predictor.partition(":")
     return getattr(import_module(module), function)(package, **options)
 
 
@@ -62,7 +54,7 @@ def open_predictor_for(
     if options.get("workers") is None:
         description = package.description
         shapes = shapes_in_files(images, description, reading)
-        if description.task == "promptable":
+        if description.traits.prompted:
             options["workers"] = prompted_workers(shapes)
         else:
             options["workers"] = useful_workers(shapes, options.get("tile") or description.tile)
