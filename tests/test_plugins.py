@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -19,11 +20,20 @@ DATASETS["toys"] = "toy_parts:toys"
 TEACHERS["brightness"] = "toy_parts:Brightness"
 ENCODERS["toy"] = "toy_net:toy_net"
 TASKS["brightest"] = "toy_task:Brightest"
-RECIPES["toy"] = RecipeKeys("toy_task:Toy", RECIPES["cmkd"].reads_also)
+
+
+
+def short(experiment):
+    if experiment.training.crop > 64:
+        yield "training.crop: recipe 'toy' looks at 64 px at most"
+
+
+RECIPES["toy"] = RecipeKeys("toy_task:Toy", RECIPES["cmkd"].reads_also, check=short)
 ''',
     "toy_parts": '''
 import numpy as np
 from abbe.datasets import simulated_tissue
+from abbe.registry import TeacherTraits, declares
 from abbe.targets import Provenance
 from abbe.teachers import Prediction
 
@@ -34,6 +44,7 @@ def toys(path, *, count, seed=0):
     return simulated_tissue(count, size=64, seed=seed)
 
 
+@declares(TeacherTraits(keeps_answers=True))
 class Brightness:
     """A teacher: whatever is brighter than its image."""
 
@@ -138,6 +149,7 @@ def test_a_data_set_teacher_student_task_and_recipe_of_another_package_make_a_ru
     other = ["--data.kind", "toys", "--data.path", ".", "--data.count", "4"]
     there = abbe(installed, "evaluate", "run", "--name", "other", *other)
     assert there.returncode == 0, there.stderr
+    assert not (installed / "run/evaluations/other/targets.zarr").exists()  # as it declares
     told = json.loads((installed / "run/evaluations/other/summary.json").read_text())
     assert told["task"] == "brightest"
     assert told["data"]["test"] == 4
@@ -148,6 +160,23 @@ def test_keys_that_such_a_set_does_not_read_are_refused(installed):
     done = abbe(installed, "distill", "toy.yaml", *RUN, "--data.group", "slide")
     assert done.returncode == 1
     assert "data.group: is not read of a data set of kind 'toys'" in done.stderr
+
+
+def test_its_recipe_and_teacher_say_what_does_not_fit(installed):
+    done = abbe(installed, "distill", "toy.yaml", *RUN, "--training.crop", "128")
+    assert done.returncode == 1
+    assert "training.crop: recipe 'toy' looks at 64 px at most" in done.stderr
+    done = abbe(installed, "distill", "toy.yaml", *RUN, "--teacher.live")
+    assert done.returncode == 1
+    assert "teacher: live: true works with kind torch, run or sam only" in done.stderr
+
+
+def test_what_another_package_adds_is_among_the_choices(installed):
+    shown = abbe(installed, "distill", "cmkd", "--help").stdout
+    assert {"toys", "brightness", "unet-toy"} <= set(re.findall(r"[\w-]+", shown))
+    wrong = abbe(installed, "data", "check", "there", "--data.kind", "toyz")
+    assert wrong.returncode == 2
+    assert "toys" in wrong.stdout + wrong.stderr
 
 
 def test_a_name_that_is_taken_is_refused(installed, tmp_path):

@@ -11,10 +11,11 @@ That module is imported with this one, whenever Abbe reads an experiment, so it 
 nothing heavy.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from abbe.errors import ConfigError
 
@@ -106,6 +107,49 @@ TEACHERS = Registry(
     },
 )
 """By ``teacher.kind``: ``factory(source, channels, **options)``; a source is a path or a name."""
+
+
+@dataclass(frozen=True)
+class TeacherTraits:
+    """What is to be known of teachers of a kind before one is built; a factory `declares` it.
+
+    Attributes:
+        reads_all: all of the image's channels, where the user names none. Others know their own.
+        runs_code: what the source names is imported and called, so the user must trust it.
+        keeps_answers: it has those of given images, and none for others.
+        live: its ``network`` can answer for a student's crops while that trains.
+        normalisation: of images that a live one is shown, where its options say nothing.
+        promptable: it answers prompts, and teaches live what does so, too.
+    """
+
+    reads_all: bool = False
+    runs_code: bool = False
+    keeps_answers: bool = False
+    live: bool = False
+    normalisation: str | None = None
+    promptable: bool = False
+
+
+_Factory = TypeVar("_Factory", bound=Callable[..., Any])
+_TRAITS: dict[Callable[..., Any], TeacherTraits] = {}
+
+
+def declares(traits: TeacherTraits) -> Callable[[_Factory], _Factory]:
+    """Say of a teacher's factory, above it, what its teachers have in common."""
+
+    def declare(factory: _Factory) -> _Factory:
+        _TRAITS[factory] = traits
+        return factory
+
+    return declare
+
+
+def traits_of(kind: str) -> TeacherTraits:
+    """What teachers of a kind have in common, as ``teacher.kind`` names it."""
+    if kind not in TEACHERS:  # no teacher, or a store that one left
+        return TeacherTraits(keeps_answers=True)
+    return _TRAITS.get(TEACHERS[kind], TeacherTraits())
+
 
 ENCODERS: dict[str, str] = {
     "swin-tiny": "swin_tiny_patch4_window7_224",

@@ -55,7 +55,7 @@ examples:
     from abbe import teachers
     from abbe.runs import build
 
-    if arguments.teacher.kind in ("none", "store"):
+    if arguments.teacher.kind not in teachers.TEACHERS:
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
     if arguments.json and not arguments.plan:
         raise ConfigError("--json belongs to --plan: give both, or neither")

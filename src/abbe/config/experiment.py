@@ -18,6 +18,7 @@ from abbe.config.networks import Student, Teacher
 from abbe.config.recipes import RECIPES
 from abbe.config.section import Section
 from abbe.config.training import Evaluation, Training
+from abbe.registry import traits_of
 
 
 def _known(recipe: str) -> str:
@@ -59,35 +60,21 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Experiment":
-        if self.recipe == "cmkd":
-            if self.teacher.kind == "none":
-                raise ValueError("recipe 'cmkd' needs a teacher: give --teacher.kind and its path")
-            if self.loss.probability == "off" and self.loss.boundary == "off":
-                raise ValueError("recipe 'cmkd' with both loss terms off distils nothing")
-        if self.recipe == "kdsam" and self.teacher.kind != "sam":
-            raise ValueError("recipe 'kdsam' needs a teacher of SAM's family: --teacher.kind sam")
-        if self.recipe == "rckd":
-            if "rckd" in self.pretraining.method and self.teacher.kind == "none":
-                raise ValueError(
-                    f"recipe 'rckd' with pretraining.method '{self.pretraining.method}' needs a "
-                    "teacher: give --teacher.kind and its path"
-                )
-            if "contrastive" in self.pretraining.method and self.pretraining.batch_size < 2:
-                raise ValueError("pretraining.batch_size: a contrastive term needs 2 or more")
-        if self.teacher.live and self.teacher.kind == "sam" and self.recipe != "kdsam":
-            raise ValueError("teacher.live: a teacher of kind sam runs live with recipe kdsam only")
-        if (self.recipe == "kdsam") != self.student.architecture.startswith("promptable-"):
+        keys = RECIPES[self.recipe]
+        problem = next(iter(keys.check(self)), None)
+        if problem is not None:
+            raise ValueError(problem)
+        promptable = " and ".join(name for name in RECIPES if RECIPES[name].promptable)
+        kind = self.teacher.kind
+        if self.teacher.live and traits_of(kind).promptable and not keys.promptable:
+            raise ValueError(
+                f"teacher.live: a teacher of kind {kind} runs live with recipe {promptable} only"
+            )
+        if keys.promptable != self.student.architecture.startswith("promptable-"):
             raise ValueError(
                 f"student.architecture '{self.student.architecture}' does not go with recipe "
-                f"'{self.recipe}': promptable students are for kdsam, and it takes no others"
+                f"'{self.recipe}': promptable students are for {promptable}, and it takes no others"
             )
-        if self.recipe == "imagenet":
-            if self.data.kind != "classes":
-                raise ValueError("recipe 'imagenet' reads folders of classes: data.kind classes")
-            if self.student.sees != ("red", "green", "blue"):
-                raise ValueError("recipe 'imagenet': student.sees is red green blue")
-            if self.student.normalisation != "range":
-                raise ValueError("recipe 'imagenet': student.normalisation is range")
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:
             raise ValueError("loss.boundary 'edge_head' needs 'boundary' among student.outputs")
         return self

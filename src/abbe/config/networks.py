@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from abbe.config.section import Section
 from abbe.config.values import Option
-from abbe.registry import ENCODERS, TEACHERS
+from abbe.registry import ENCODERS, TEACHERS, traits_of
 
 PROMPTABLE = (
     "promptable-resnet50",
@@ -50,8 +50,9 @@ class Teacher(Section):
     def _path_fits_kind(self) -> "Teacher":
         if self.kind != "none" and self.path is None:
             raise ValueError(f"kind '{self.kind}' needs a path: give --teacher.path")
-        if self.live and self.kind not in ("torch", "run", "sam"):
-            raise ValueError("live: true works with kind torch, run or sam only")
+        if self.live and not traits_of(self.kind).live:
+            *most, last = (kind for kind in TEACHERS if traits_of(kind).live)
+            raise ValueError(f"live: true works with kind {', '.join(most)} or {last} only")
         return self
 
 

@@ -1,7 +1,15 @@
 """The recipes: where each is, and which keys of the experiment file it reads."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from abbe.config import recipe_checks
+
+if TYPE_CHECKING:
+    from abbe.config.experiment import Experiment
 
 COMMON = ("recipe", "title", "out", "seed", "allow_failed", "data", "student", "training")
 """Keys and sections that every recipe reads."""
@@ -17,12 +25,16 @@ class RecipeKeys:
             ``fine_tuning.colour``.
         without: keys of these sections that it does not read.
         important: the ten that matter first, which ``--help`` shows; ``--help-all`` shows all.
+        check: what is wrong with an experiment of this recipe, a line each; nothing may be read.
+        promptable: its students are promptable networks, which no other recipe takes.
     """
 
     place: str
     reads_also: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     important: tuple[str, ...] = ()
+    check: Callable[[Experiment], Iterable[str]] = lambda experiment: ()
+    promptable: bool = False
 
     def reads(self, key: str) -> bool:
         """Whether it reads a key such as ``training.crop``, or anything of a section."""
@@ -46,6 +58,7 @@ RECIPES: dict[str, RecipeKeys] = {
     "cmkd": RecipeKeys(
         "abbe.recipes.cmkd:Cmkd",
         ("twin", "teacher", "loss", "evaluation"),
+        check=recipe_checks.cmkd,
         important=(
             "out", "data.kind", "data.path", "data.channels", "teacher.kind", "teacher.path",
             "student.architecture", "student.sees", "student.encoder_weights", "training.passes",
@@ -59,6 +72,7 @@ RECIPES: dict[str, RecipeKeys] = {
             *(f"training.augmentation.{key}" for key in
               ("scale", "gamma", "brightness", "noise", "blur")),
         ),
+        check=recipe_checks.imagenet,
         important=(
             "out", "data.path", "student.architecture", "student.encoder_weights",
             "fine_tuning.colour", "training.passes", "training.batch_size", "training.crop",
@@ -72,6 +86,8 @@ RECIPES: dict[str, RecipeKeys] = {
             "student.outputs", "student.normalisation", *_ONE_KIND_OF_IMAGE, "training.crop",
             "training.augmentation.scale", "evaluation.minimum_area",
         ),
+        check=recipe_checks.kdsam,
+        promptable=True,
         important=(
             "out", "data.kind", "data.path", "teacher.path", "student.architecture",
             "student.encoder_weights", "promptable.side", "promptable.vgg_weights",
@@ -84,6 +100,7 @@ RECIPES: dict[str, RecipeKeys] = {
         without=(
             "teacher.live", "student.outputs", *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
         ),
+        check=recipe_checks.rckd,
         important=(
             "out", "data.kind", "data.path", "pretrain_data.kind", "pretrain_data.path",
             "teacher.kind", "teacher.path", "student.encoder_weights", "pretraining.method",

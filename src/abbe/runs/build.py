@@ -11,7 +11,7 @@ from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
-from abbe.registry import DATASETS, TEACHERS
+from abbe.registry import DATASETS, TEACHERS, traits_of
 from abbe.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def require_trust(teacher: config.Teacher, *, trust_code: bool) -> None:
     Raises:
         ConfigError: the teacher is code, and ``trust_code`` is false.
     """
-    if teacher.kind == "torch" and not trust_code:
+    if traits_of(teacher.kind).runs_code and not trust_code:
         raise ConfigError(
             f"teacher.path: '{teacher.path}' names Python code, which would be imported and "
             "called; nothing of it was. If you trust it, give --trust-code (in Python: "
@@ -156,8 +156,7 @@ def build_teacher(
             f"{', '.join(unknown)}; it has: {', '.join(known)}"
         )
     sees = teacher.sees
-    if sees is None and teacher.kind in ("masks", "onnx", "torch", "sam", "cellpose"):
-        # The others know their own, or must be told.
+    if sees is None and traits_of(teacher.kind).reads_all:
         sees = dataset.channels
     return factory(teacher.path, sees, **options)
 

@@ -13,6 +13,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import matching
 from abbe.recipes.recipe import recipe_named
+from abbe.registry import traits_of
 from abbe.runs import build
 from abbe.runs.distill import distill
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
@@ -307,7 +308,7 @@ def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Datas
 
 def _on_other_data(teacher: config.Teacher, sees: tuple[str, ...] | None) -> config.Teacher | None:
     """The same frozen teacher, or None where it is a folder of finished answers."""
-    if teacher.kind in ("none", "masks", "store"):
+    if traits_of(teacher.kind).keeps_answers:
         return None
     return teacher.model_copy(update={"sees": sees or teacher.sees})
 

@@ -8,6 +8,7 @@ from abbe import config
 from abbe.config import EARLIER_INPUT
 from abbe.datasets import Dataset, Record
 from abbe.imaging import PERCENTILE, Scaling, ScalingKind
+from abbe.registry import traits_of
 from abbe.runs import folder as run_folder
 
 LOOKED_AT = 48
@@ -43,8 +44,8 @@ def decided(
         earlier = all(getattr(before.student, key) == EARLIER_INPUT[key] for key in EARLIER_INPUT)
         if earlier and student.encoder_mean is None:
             changes = EARLIER_INPUT
-    elif teacher.live and teacher.kind == "torch":  # it sees the student's crops
-        changes = {"normalisation": "percentile"}
+    elif teacher.live and (fixed := traits_of(teacher.kind).normalisation):
+        changes = {"normalisation": fixed}  # the teacher sees the student's crops
     else:
         changes = {"normalisation": usual(dataset, student.sees)}
     return experiment.model_copy(update={"student": student.model_copy(update=changes)})

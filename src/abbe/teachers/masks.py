@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
+from abbe.registry import TeacherTraits, declares
 from abbe.runtime.predictors.prompt_files import MASK_SUFFIXES, mask_files
 from abbe.teachers.teacher import Prediction, require_channels
 
@@ -52,6 +53,7 @@ class MaskTeacher:
         return Prediction({"instances": labels}, empty=not bool((labels > 0).any()))
 
 
+@declares(TeacherTraits(reads_all=True, keeps_answers=True))
 def masks(
     path: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

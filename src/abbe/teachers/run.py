@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.foreign_text import shown
+from abbe.registry import TeacherTraits, declares
 from abbe.teachers.teacher import Cost, Prediction, found_in
 from abbe.teachers.tiles import Tiling, run_in_tiles
 
@@ -89,6 +90,7 @@ class RunTeacher:
             warnings.warn(shown(text), stacklevel=3)
 
 
+@declares(TeacherTraits(live=True))
 def run(
     path: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.maps import MapTeacher, prepared_by
 from abbe.teachers.networks.onnx_network import OnnxNetwork, files_beside
 from abbe.teachers.networks.preprocessing import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 # long: many options, which are checked one by one and recorded
+@declares(TeacherTraits(reads_all=True))
 def onnx(
     path: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

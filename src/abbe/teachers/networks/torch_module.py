@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError, MissingExtraError
 from abbe.files import sha256_of_file
+from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.maps import MapTeacher, prepared_by
 from abbe.teachers.networks.preprocessing import activation_named, preprocessing_named
 from abbe.teachers.teacher import (
@@ -87,6 +88,7 @@ class TorchTeacher:
         )
 
 
+@declares(TeacherTraits(reads_all=True, runs_code=True, live=True, normalisation="percentile"))
 def torch_module(
     factory: str | os.PathLike[str],
     channels: Sequence[str] | None = None,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.preprocessing import Step, by_region, sigmoid
 from abbe.teachers.programs.installed import (
     KINDS,
@@ -104,6 +105,7 @@ def normalisation(image: Image, channels: Sequence[str]) -> Step:
 
 
 # long: many options, which are checked one by one and recorded
+@declares(TeacherTraits(reads_all=True))
 def cellpose(
     source: str | os.PathLike[str] = "cpsam_v2",
     channels: Sequence[str] | None = None,

@@ -13,6 +13,7 @@ from abbe.errors import ConfigError
 from abbe.hardware import autocast_for, choose_precision
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
+from abbe.registry import TeacherTraits, declares
 from abbe.teachers.sam.masks import in_square, prompts_at_once, soft_masks
 from abbe.teachers.sam.options import (
     GridSettings,
@@ -213,6 +214,7 @@ class SamTeacher:
 
 
 # long: many options, which are checked one by one and recorded
+@declares(TeacherTraits(reads_all=True, live=True, promptable=True))
 def sam(
     source: str | os.PathLike[str],
     channels: Sequence[str] | None = None,
