@@ -102,6 +102,46 @@ def test_what_cellpose_leaves_beside_an_image_is_no_image(tmp_path):
     assert set(find_images([tmp_path, masks])) == {image, masks, other}
 
 
+@pytest.mark.parametrize(
+    "mask",
+    ["a_masks.png", "a_mask.tif", "a_labels.png", "a_label.npy", "a.labels.png", "a.labels.tif"],
+)
+def test_masks_beside_an_image_are_no_images(tmp_path, mask):
+    image = write(tmp_path / "sub" / "a.png")
+    beside = write(tmp_path / "sub" / mask)
+    elsewhere = write(tmp_path / mask)  # beside no image
+    assert set(find_images([tmp_path])) == {image, elsewhere}
+    assert set(find_images([tmp_path / "sub", beside])) == {image, beside}
+
+
+def test_of_a_data_set_the_images_alone_are_predicted_and_it_is_said(package, tmp_path, capsys):
+    data = tmp_path / "sets" / "one"
+    images = {write(data / "images" / f"{name}.png") for name in "ab"}
+    for kind in ("labels/expert", "labels", "Masks", "types"):
+        write(data / kind / "a.png")
+    lone = write(tmp_path / "sets" / "masks" / "c.png")  # beside no folder images
+    assert set(find_images([data])) == images
+    assert set(find_images([tmp_path / "sets"])) == {*images, lone}
+    assert set(find_images([data / "labels"])) == {
+        data / "labels" / "a.png", data / "labels" / "expert" / "a.png"
+    }  # fmt: skip
+    assert abbe("predict", package, data, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "4 files are taken for masks of images and left out, such as Masks/a.png" in printed
+    assert "2 images" in printed
+    assert abbe("predict", package, data / "images", "--out", tmp_path / "other") == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_results_beside_the_images_are_left_out_without_a_word(package, tmp_path, capsys):
+    write(tmp_path / "in" / "a.png")
+    for _ in range(2):
+        assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "in") == 0
+        printed = capsys.readouterr().out
+        assert "1 images" in printed
+        assert "left out" not in printed
+
+
 def test_a_name_that_cannot_be_is_no_image(tmp_path):
     with pytest.raises(InputError, match="no such image"):
         find_images([tmp_path / ("n" * 300)])

@@ -2,12 +2,13 @@
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging.formats.other_kinds import not_read
 from abbe.imaging.formats.plates import field_name, fields_of, is_plate
+from abbe.imaging.labels.names import MASK_NAMES
 from abbe.imaging.opening import is_zarr
 from abbe.runtime.job import SUFFIXES
 
@@ -17,6 +18,9 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 """What is taken from a folder; a file that is named is opened whatever it is called."""
 
+_LABEL_FOLDERS = ("labels", "masks", "types")
+"""Folders that, beside a folder ``images``, hold what is known of these and no other images."""
+
 
 def find_images(
     inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
@@ -25,8 +29,8 @@ def find_images(
 
     Folders are searched to any depth, hidden ones and ``out`` left out; an OME-Zarr folder is one
     image, and a plate all its fields of view (A1_0: row A, column 1, field 0). Of folders and
-    patterns, what is called as a result of another image found, or as Cellpose's masks of one, is
-    no image; a file that is named is always taken.
+    patterns, what is called as a result or as a mask of another image found is no image, nor is
+    what lies in ``labels`` beside a folder ``images``; a file that is named is always taken.
 
     Args:
         inputs: Files, folders, patterns.
@@ -57,11 +61,11 @@ def find_images(
             if not matching:
                 raise InputError(f"{each}: there is no such image. Check the path")
             found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
-    results = _results_of(found, out)
+    results, masks = _results_of(found, out), _masks_among(found)
     found = {
         image: below
         for image, below in found.items()
-        if image in named or not (os.path.abspath(image) in results or _of_cellpose(image, found))
+        if image in named or not (os.path.abspath(image) in results or image in masks)
     }
     stems: dict[Path, Path] = {}
     for image, below in found.items():
@@ -78,10 +82,13 @@ def find_images(
 def left_out(
     inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
 ) -> list[str]:
-    """What to say of image files in folders that `find_images` passes over, a line a folder."""
+    """What to say of image files in folders that `find_images` passes over, in lines."""
     own = None if out is None else Path(out).resolve()
-    folders = [Path(each) for each in inputs if os.path.isdir(each) and not is_zarr(Path(each))]
-    told = (not_read(_files_below(folder, own), folder) for folder in folders)
+    told: list[str | None] = []
+    for folder in map(Path, inputs):
+        if os.path.isdir(folder) and not is_zarr(folder):
+            files = list(_files_below(folder, own))
+            told += not_read(files, folder), _masks_told(files, folder, out)
     return [line for line in told if line is not None]
 
 
@@ -137,12 +144,50 @@ def _files_below(
             yield path
 
 
-def _of_cellpose(path: Path, images: Mapping[Path, Path]) -> bool:
-    """Whether this is called as Cellpose's masks, or its own file, of an image beside it."""
+def _masks_told(
+    files: Iterable[Path], folder: Path, out: str | os.PathLike[str] | None
+) -> str | None:
+    """What to say of masks among the files of a folder; nothing of Abbe's own results."""
+    found = {
+        file: file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES
+    }
+    results = _results_of(found, out)
+    masks = sorted(each for each in _masks_among(found) if os.path.abspath(each) not in results)
+    if not masks:
+        return None
+    number = "1 file is" if len(masks) == 1 else f"{len(masks)} files are"
+    return (
+        f"{folder}: {number} taken for masks of images and left out, such as {found[masks[0]]}. "
+        "What is named itself, a file or its folder, is read as an image"
+    )
+
+
+def _masks_among(images: Mapping[Path, Path]) -> set[Path]:
+    """Which of these are called as masks of another, or lie in ``labels`` beside ``images``."""
     stems = {stem_of(image) for image in images}
-    end = "_seg" if path.suffix == ".npy" else "_cp_masks"
+    of_folders = {
+        image.parents[depth] for image, below in images.items() for depth in range(len(below.parts))
+    }
+    return {
+        image
+        for image, below in images.items()
+        if _is_mask_of(image, stems)
+        or any(
+            parent.name.lower() in _LABEL_FOLDERS and parent.with_name("images") in of_folders
+            for parent in image.parents[: len(below.parts) - 1]
+        )
+    }
+
+
+def _is_mask_of(path: Path, stems: set[Path]) -> bool:
+    """Whether this is called as masks, or Cellpose's own file, of an image beside it."""
     own = stem_of(path)
-    return own.name.endswith(end) and own.with_name(own.name.removesuffix(end)) in stems
+    ends = ("_seg",) if path.suffix == ".npy" else ()
+    return any(
+        own.name.endswith(end) and own.with_name(own.name.removesuffix(end)) in stems
+        for end in (*ends, ".labels", *MASK_NAMES)
+        if own.name != end
+    )
 
 
 def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None) -> set[str]:
