@@ -23,6 +23,19 @@ def test_each_box_is_an_object(tmp_path):
         prompts("c", (9, 9))
 
 
+def test_points_beside_boxes_are_no_matter(tmp_path):
+    text = "id,x0,y0,x1,y1,x,y,positive\na,1,2,3,4,2,3,1\nb,,,,,,,\n"
+    prompts = read(tmp_path, text)
+    assert [prompt.box for prompt in prompts("a", (9, 9))] == [(1, 2, 3, 4)]
+    assert prompts("b", (9, 9)) == []
+
+
+def test_an_id_with_the_ending_of_a_file_is_named(tmp_path):
+    prompts = read(tmp_path, "id,x,y\na.png,1,2\n")
+    with pytest.raises(InputError, match=r"no row for the image 'a' and 'a\.png' is none"):
+        prompts("a", (9, 9))
+
+
 def test_points_that_share_an_object_are_one_prompt(tmp_path):
     text = "id,object,x,y,positive\na,first,1,2,1\na,second,5,5,\na,first,3,4.5,0\n"
     first, second = read(tmp_path, text)("a", (9, 9))
@@ -65,6 +78,9 @@ def test_masks_may_be_called_labels_and_a_plain_name_comes_first(tmp_path):
         ("id,x,y\na,1,z\n", "line 2: x, y must be numbers"),
         ("id,x,y,positive\na,1,2,yes\n", "line 2: positive is 'yes'"),
         ("id,object,x0,y0,x1,y1\na,o,1,2,3,4\na,o,1,2,3,4\n", "has a box already"),
+        ("id,x0,y0,x1,y1,x,y\na,1,2,3,4,,\na,,,,,5,6\n", "line 3: has x and y but no box"),
+        ("id,x0,y0,x1,y1,y\na,,,,,5\n", "line 2: has y but no box"),
+        ("id,x0,y0,x1,y1,positive\na,1,2,3,4,0\n", "line 2: positive is '0'"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, complaint):

@@ -55,8 +55,9 @@ def read_prompts(path: Path) -> Prompts:
     """The prompts in a .csv file, or boxes of the objects in a folder of masks.
 
     A table has the columns id and x0, y0, x1, y1 (boxes), or id, x, y and, where wanted, positive
-    (1 inside, 0 outside). Rows with the same value in the column object are one object; without
-    that column each row is one. A row with the id alone says that the image has no object.
+    (1 inside, 0 outside); where there are boxes, these are taken. Rows with the same value in the
+    column object are one object; without that column each row is one. A row with the id alone says
+    that the image has no object.
 
     Raises:
         InputError: The file or folder is missing or is none of these.
@@ -123,6 +124,8 @@ def _from_table(path: Path) -> Prompts:
     images: dict[str, dict[str, ObjectPrompt]] = {}
     for row in read_table(path, _BOX if boxes else _POINT):
         objects = images.setdefault(row.id, {})
+        if boxes:
+            _require_box(path, row)
         if not row.values:
             continue
         name = row.others.get("object") or f"line {row.line}"
@@ -138,13 +141,33 @@ def _from_table(path: Path) -> Prompts:
     def prompts(id: str, shape: tuple[int, int]) -> list[ObjectPrompt]:
         id = unicodedata.normalize("NFC", id)
         if id not in images:
+            like = next((each for each in images if each.startswith(f"{id}.")), None)
+            spelt = f" and '{like}' is none: leave out what says the format" if like else ""
             raise InputError(
-                f"{path}: no row for the image '{id}'. An image without objects needs a row with "
-                "the id alone"
+                f"{path}: no row for the image '{id}'{spelt}. An image without objects needs a row "
+                "with the id alone"
             )
         return list(images[id].values())
 
     return prompts
+
+
+def _require_box(path: Path, row: Row) -> None:
+    """Refuse rows that ask for something with no box in a table of boxes, or against one.
+
+    A point beside a box, such as its centre, is no matter: the box says more.
+    """
+    of_points = [name for name in _POINT if row.others.get(name)]
+    if of_points and not row.values:
+        raise InputError(
+            f"{path}: line {row.line}: has {' and '.join(of_points)} but no box, and the table has "
+            "the columns of boxes. Give boxes and points in tables of their own"
+        )
+    if row.others.get("positive", "1") not in ("", "1"):
+        raise InputError(
+            f"{path}: line {row.line}: positive is '{row.others['positive']}', but only points can "
+            "lie outside an object, and a box is read"
+        )
 
 
 def _label(path: Path, row: Row) -> int:
