@@ -1,5 +1,6 @@
 """What a file says about its pixels is done: orientation, 0 that is white, YCbCr, sizes."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +231,11 @@ def test_a_printer_s_resolution_passed_on_as_micrometres_is_not_believed(tmp_pat
     assert open_image(tmp_path / "a.ome.tif", pixel_size=0.5).pixel_size == 0.5
 
 
-@pytest.mark.parametrize(("text", "expected"), [("0,25", 0.25), ("", None), ("n/a", None)])
-def test_physical_sizes_that_are_no_plain_numbers(
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0,25", 0.25), ("", None), ("n/a", None), ("inf", None), ("1e-300", None), ("1e9", None)],
+)
+def test_physical_sizes_that_are_no_plain_numbers_or_impossible(
     tmp_path: Path, text: str, expected: float | None
 ) -> None:
     path = tmp_path / "a.ome.tif"
@@ -244,6 +248,22 @@ def test_physical_sizes_that_are_no_plain_numbers(
     assert opened.pixel_size == expected
     assert bool(opened.notes) == (expected is None)
     assert open_image(path, pixel_size=0.5).pixel_size == (expected or 0.5)
+
+
+def test_a_resolution_that_no_pixel_has_is_not_believed(tmp_path: Path) -> None:
+    path, most = tmp_path / "a.tif", (2**32 - 1, 1)
+    tifffile.imwrite(path, np.zeros((20, 30), np.uint8), resolution=(most, most), resolutionunit=3)
+    opened = open_image(path)
+    assert opened.pixel_size is None
+    assert "2.328e-06 µm, is none that a pixel can have" in opened.notes[0]
+
+
+@pytest.mark.parametrize("size", [0, -1, math.nan, math.inf, 1e-30, 1e30])
+def test_a_users_pixel_size_that_no_pixel_has_is_refused(tmp_path: Path, size: float) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30), np.uint8))
+    for option in ("pixel_size", "override_pixel_size"):
+        with pytest.raises(InputError, match=r"no pixel is .* µm wide\. Give its size"):
+            open_image(tmp_path / "a.tif", **{option: size})
 
 
 def test_transparency_without_an_alpha_channel_is_said(tmp_path: Path) -> None:

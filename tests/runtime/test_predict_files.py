@@ -20,6 +20,7 @@ from skimage.measure import regionprops_table
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image, read_labels
+from abbe.imaging.units import LARGEST, SMALLEST
 from abbe.runtime.batch.find_images import find_images
 from abbe.runtime.package import read_package
 from abbe.runtime.predictors.instances import predictor
@@ -82,6 +83,29 @@ def test_images_are_resampled_to_the_packages_pixel_size(tmp_path):
     agree = (found[::2, ::2] > 0) == (expected > 0)
     assert agree.mean() > 0.99
     np.testing.assert_array_equal(found[::2, ::2], found[1::2, 1::2])
+
+
+@pytest.mark.parametrize("size", [SMALLEST, 0.5, LARGEST])
+def test_results_are_written_whatever_the_pixel_size(package, tmp_path, size):
+    path = write_tiff(tmp_path / "a.tif", blobs(90, 80), None)
+    words = "--pixel-size", str(size), "--results", *predictor(package).results
+    assert abbe("predict", package, path, "--out", tmp_path, *words) == 0
+    for suffix in (".labels.tif", ".labels.zarr", ".probability.tif"):
+        assert open_image(tmp_path / f"a{suffix}").pixel_size == pytest.approx(size)
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert float(row["area_um2"]) == pytest.approx(int(row["area_px"]) * size**2)
+
+
+@pytest.mark.parametrize("size", [1e-300, 2e-6, 1e9])
+def test_a_pixel_size_that_no_pixel_has_is_unknown_and_the_image_predicted(
+    package, tmp_path, capsys, size
+):
+    path, metadata = tmp_path / "a.ome.tif", {"PhysicalSizeX": size, "PhysicalSizeY": size}
+    tifffile.imwrite(path, blobs(60, 60), metadata={"axes": "YX", **metadata})
+    assert abbe("predict", package, path, "--out", tmp_path / "out") == 0
+    assert "is none that a pixel can have: it is not known" in capsys.readouterr().out
+    assert open_image(tmp_path / "out" / "a.labels.tif").pixel_size is None
 
 
 def test_a_missing_pixel_size_is_asked_for(tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 from abbe.errors import AbbeError, InputError
 from abbe.imaging.bounds import MOST_CHANNELS, check_size
 from abbe.imaging.channels import renamed, renames_in
+from abbe.imaging.units import LARGEST, SMALLEST, possible
 
 _NO_DATA = 3e38
 
@@ -379,9 +380,16 @@ def channel_names(
 
 
 def positive_size(pixel_size: float | None, source: str) -> float | None:
-    """The pixel size that the user gave, checked."""
-    if pixel_size is not None and not (np.isfinite(pixel_size) and pixel_size > 0):
-        raise InputError(f"{source}: a pixel size must be above 0 µm, not {pixel_size}.")
+    """The pixel size that the user gave, checked.
+
+    Raises:
+        InputError: No pixel is so small or so large.
+    """
+    if pixel_size is not None and not possible(pixel_size):
+        raise InputError(
+            f"{source}: no pixel is {pixel_size:g} µm wide. Give its size in µm, such as 0.5, "
+            f"between {SMALLEST:.5f} and {LARGEST:,.0f}."
+        )
     return None if pixel_size is None else float(pixel_size)
 
 

@@ -10,7 +10,7 @@ from abbe.imaging.bounds import check_shape
 from abbe.imaging.channels import renames_in
 from abbe.imaging.formats.plates import field_name
 from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
-from abbe.imaging.units import SQUARE_TOLERANCE, printed, square
+from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -134,14 +134,16 @@ def _pixel_size(
 
 
 def _measured(contents: Contents) -> Contents:
-    """The contents without a pixel size that no microscope has measured, and a note of it."""
-    dpi = contents.pixel_size and printed(contents.pixel_size)
-    if not contents.pixel_size or not dpi:
+    """The contents without a pixel size that nothing has measured, and a note of it."""
+    if not contents.pixel_size:
         return contents
-    note = (
-        f"Its pixel size, {contents.pixel_size[1]:.4g} µm, stands for {dpi} dpi, which programs "
-        "write when they do not know it: it is not known."
-    )
+    if not all(possible(side) for side in contents.pixel_size):
+        stands = "is none that a pixel can have"
+    elif dpi := printed(contents.pixel_size):
+        stands = f"stands for {dpi} dpi, which programs write when they do not know it"
+    else:
+        return contents
+    note = f"Its pixel size, {contents.pixel_size[1]:.4g} µm, {stands}: it is not known."
     return replace(contents, pixel_size=None, notes=(*contents.notes, note))
 
 

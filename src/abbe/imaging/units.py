@@ -11,6 +11,9 @@ SQUARE_TOLERANCE = 0.01
 # 300 dpi whatever the image is, and these say 353, 265 or 85 µm.
 LARGEST_PLAUSIBLE = 10.0
 
+SMALLEST, LARGEST = 1e-5, 1e6
+"""µm; no camera has smaller pixels (a tenth of an ångström) or larger ones (a metre)."""
+
 _MICROMETRES = {
     "m": 1e6,
     "cm": 1e4,
@@ -74,6 +77,11 @@ def printed(pixel_size: tuple[float, float]) -> int | None:
         if all(math.isclose(size, _MICROMETRES["inch"] / dpi, rel_tol=2e-3) for size in pixel_size):
             return dpi
     return None
+
+
+def possible(pixel_size: float) -> bool:
+    """Whether a pixel can be so many µm wide at all."""
+    return SMALLEST <= pixel_size <= LARGEST
 
 
 def plausible(pixel_size: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -1,5 +1,6 @@
 """Channel names and pixel sizes from the many places where TIFF files keep them."""
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -54,7 +55,7 @@ def pixel_size_in_tiff(
         if size := _ome_pixel_size(pixels):
             return size, ()
         stated = [pixels.get(f"PhysicalSize{axis}") for axis in "XY"]
-        if any(side is not None and not number(side) > 0 for side in stated):
+        if any(side is not None and not 0 < number(side) < math.inf for side in stated):
             notes = (
                 f"Its PhysicalSize '{stated[0]}' × '{stated[1]}' is no size: the pixel size is "
                 "not known.",
