@@ -13,6 +13,7 @@ import tifffile
 
 from abbe.errors import InputError
 from abbe.imaging import Region, open_image, open_slide
+from abbe.imaging.opening import Reading
 
 COLOURS = {"teal": (20, 130, 140), "rose": (220, 90, 120), "sand": (200, 190, 90)}
 
@@ -261,9 +262,9 @@ def test_a_resolution_that_no_pixel_has_is_not_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, -1, math.nan, math.inf, 1e-30, 1e30])
 def test_a_users_pixel_size_that_no_pixel_has_is_refused(tmp_path: Path, size: float) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30), np.uint8))
-    for option in ("pixel_size", "override_pixel_size"):
+    for reading in (Reading(pixel_size=size), Reading(override_pixel_size=size)):
         with pytest.raises(InputError, match=r"no pixel is .* µm wide\. Give its size"):
-            open_image(tmp_path / "a.tif", **{option: size})
+            reading.open(tmp_path / "a.tif")
 
 
 def test_transparency_without_an_alpha_channel_is_said(tmp_path: Path) -> None:
