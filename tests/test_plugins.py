@@ -14,12 +14,13 @@ MODULES = {
     "toy_plugin": '''
 """The light module that the entry point names: a line for each kind."""
 from abbe.config.recipes import RECIPES, RecipeKeys
-from abbe.registry import DATASETS, ENCODERS, TASKS, TEACHERS
+from abbe.registry import DATASETS, ENCODERS, EXPORTS, TASKS, TEACHERS
 
 DATASETS["toys"] = "toy_parts:toys"
 TEACHERS["brightness"] = "toy_parts:Brightness"
 ENCODERS["toy"] = "toy_net:toy_net"
 TASKS["brightest"] = "toy_task:Brightest"
+EXPORTS["brightest"] = "abbe.runs.export_inputs.instances:EXPORT"
 
 
 
@@ -154,6 +155,14 @@ def test_a_data_set_teacher_student_task_and_recipe_of_another_package_make_a_ru
     assert told["task"] == "brightest"
     assert told["data"]["test"] == 4
     assert "finding what is bright" in (installed / "run/evaluations/other/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_its_run_becomes_a_package(installed):
+    done = abbe(installed, "export", "run", "--int8", "none", "--images", "2", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((installed / "run/package/package.json").read_text())
+    assert (told["task"], told["architecture"]) == ("segmentation", "unet-toy")
 
 
 def test_keys_that_such_a_set_does_not_read_are_refused(installed):

@@ -7,17 +7,19 @@ it names with an entry point of the group ``abbe.plugins``::
     [project.entry-points."abbe.plugins"]
     mine = "mine.abbe_plugin"        # a module that says: TASKS["mine"] = "mine.task:Mine"
 
-That module is imported with this one, whenever Abbe reads an experiment, so it should import
-nothing heavy.
+That module is imported when a name is first looked for, whenever Abbe reads an experiment, so it
+should import nothing heavy.
 """
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from abbe.errors import ConfigError
+
+Line = TypeVar("Line")
 
 PLUGINS = "abbe.plugins"
 """Group of the entry points of other packages."""
@@ -29,10 +31,57 @@ def loaded(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
-class Registry(MutableMapping[str, Any]):
-    """Names and what they stand for; ``registry[name] = "module:object"`` adds a line."""
+_others_asked = False
 
-    def __init__(self, kind: str, places: dict[str, str], *, call: bool = False) -> None:
+
+def _ask_others() -> None:
+    """Have other packages add their lines, once."""
+    global _others_asked
+    if _others_asked:
+        return
+    found = entry_points(group=PLUGINS)
+    if found:  # they import it; the sections beside it then ask, too, before they list the names
+        import_module("abbe.config.recipes")
+    if not _others_asked:
+        _others_asked = True
+        for entry in found:
+            entry.load()
+
+
+class Table(MutableMapping[str, Line]):
+    """Names and what they stand for; a name is given once, whoever gives it."""
+
+    def __init__(self, kind: str, lines: Mapping[str, Line]) -> None:
+        """Of one kind, which messages name."""
+        self._kind, self._lines = kind, dict(lines)
+
+    def __getitem__(self, name: str) -> Line:
+        _ask_others()
+        return self._lines[name]
+
+    def __setitem__(self, name: str, line: Line) -> None:
+        if self._lines.setdefault(name, line) != line:
+            raise ConfigError(
+                f"{self._kind} '{name}': {line} would take the place of {self._lines[name]}. "
+                "Give it another name"
+            )
+
+    def __delitem__(self, name: str) -> None:
+        del self._lines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        _ask_others()
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        _ask_others()
+        return len(self._lines)
+
+
+class Registry(Table[Any]):
+    """What lies at ``module:object``, by name; ``registry[name] = "module:object"`` adds a line."""
+
+    def __init__(self, kind: str, places: Mapping[str, str], *, call: bool = False) -> None:
         """Of one kind.
 
         Args:
@@ -40,31 +89,16 @@ class Registry(MutableMapping[str, Any]):
             places: by name, ``module:object``.
             call: each is a class, of which the one instance is meant.
         """
-        self._kind, self._places, self._call = kind, places, call
+        super().__init__(kind, places)
+        self._call = call
         self._found: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._found:
-            found = loaded(self._places[name])
-            self._found[name] = found() if self._call else found
-        return self._found[name]
-
-    def __setitem__(self, name: str, place: str) -> None:
-        if self._places.setdefault(name, place) != place:
-            raise ConfigError(
-                f"{self._kind} '{name}': {place} would take the place of {self._places[name]}. "
-                "Give it another name"
-            )
-
-    def __delitem__(self, name: str) -> None:
-        del self._places[name]
-        self._found.pop(name, None)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+        place = super().__getitem__(name)
+        if place not in self._found:
+            found = loaded(place)
+            self._found[place] = found() if self._call else found
+        return self._found[place]
 
 
 DATASETS = Registry(
@@ -151,16 +185,19 @@ def traits_of(kind: str) -> TeacherTraits:
     return _TRAITS.get(TEACHERS[kind], TeacherTraits())
 
 
-ENCODERS: dict[str, str] = {
-    "swin-tiny": "swin_tiny_patch4_window7_224",
-    "resnet18": "resnet18",
-    "resnet50": "resnet50",
-    "efficientnet-b0": "efficientnet_b0",
-    "mobilenetv3": "mobilenetv3_small_100",
-    "mobilenetv3-large": "mobilenetv3_large_100",
-    "convnextv2-atto": "convnextv2_atto",
-    "csat-like": "abbe.students.csat:csat_like",
-}
+ENCODERS: Table[str] = Table(
+    "encoder",
+    {
+        "swin-tiny": "swin_tiny_patch4_window7_224",
+        "resnet18": "resnet18",
+        "resnet50": "resnet50",
+        "efficientnet-b0": "efficientnet_b0",
+        "mobilenetv3": "mobilenetv3_small_100",
+        "mobilenetv3-large": "mobilenetv3_large_100",
+        "convnextv2-atto": "convnextv2_atto",
+        "csat-like": "abbe.students.csat:csat_like",
+    },
+)
 """Students: our name of an encoder → timm's; ``module:name`` where importing the module registers
 it with timm. A student is ``unet-NAME``."""
 
@@ -176,6 +213,17 @@ TASKS = Registry(
 )
 """What a student is for: `abbe.tasks.task.Task`."""
 
+EXPORTS = Registry(
+    "export",
+    {
+        "instances": "abbe.runs.export_inputs.instances:EXPORT",
+        "semantic": "abbe.runs.export_inputs.semantic:EXPORT",
+        "classification": "abbe.runs.export_inputs.classification:EXPORT",
+        "promptable": "abbe.runs.export_inputs.promptable:EXPORT",
+    },
+)
+"""By task, how its students become packages: `abbe.runs.export_inputs.common.TaskExport`."""
+
 CURVES = Registry(
     "curve",
     {
@@ -184,7 +232,3 @@ CURVES = Registry(
     },
 )
 """By recipe, how its label-efficiency curve is trained: `abbe.curves.trainings.Trainer`."""
-
-
-for _entry in entry_points(group=PLUGINS):
-    _entry.load()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from abbe.config import recipe_checks
+from abbe.registry import Table
 
 if TYPE_CHECKING:
     from abbe.config.experiment import Experiment
@@ -54,7 +55,7 @@ def _with_sections(key: str) -> Iterator[str]:
 _ONE_KIND_OF_IMAGE = ("training.labelled_share", "training.watch")
 """Keys of students that learn maps from labelled and unlabelled images together."""
 
-RECIPES: dict[str, RecipeKeys] = {
+RECIPES: Table[RecipeKeys] = Table("recipe", {
     "cmkd": RecipeKeys(
         "abbe.recipes.cmkd:Cmkd",
         ("twin", "teacher", "loss", "evaluation"),
@@ -117,7 +118,7 @@ RECIPES: dict[str, RecipeKeys] = {
             "training.batch_size",
         ),
     ),
-}  # fmt: skip
+})  # fmt: skip
 """By recipe; a recipe of another package adds a line of its own."""
 
 

@@ -1,8 +1,7 @@
 """A finished run becomes a package."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 from abbe import students
@@ -15,53 +14,10 @@ from abbe.exporting.request import ExportRequest
 from abbe.exporting.unfinished import Unfinished
 from abbe.exporting.write import write_package
 from abbe.files import sha256_of_file
-from abbe.registry import TASKS
-from abbe.runs.export_inputs import classification, instances, promptable, semantic
-from abbe.runs.export_inputs.common import ExportInput, Source, dataset_of
+from abbe.registry import EXPORTS, TASKS
+from abbe.runs.export_inputs.common import Source, TaskExport, dataset_of
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runtime.package import Package
-
-_TELLS_CLASSES = (
-    "is written for students that find objects; this one tells classes apart. Leave it out: the "
-    "package's model.onnx is what other programs read"
-)
-_OF_CLASSES = {
-    "halo": "is for students that find objects; leave it out",
-    "bioimageio": _TELLS_CLASSES,
-    "torchscript": _TELLS_CLASSES,
-}
-_SEES_WHOLE = "not for a promptable package, which sees each image whole. Leave it out"
-
-
-@dataclass(frozen=True)
-class TaskExport:
-    """How runs of a task become packages.
-
-    Attributes:
-        read: From the run to what the writer takes.
-        unsupported: Options that do not fit the task: by name, why.
-    """
-
-    read: Callable[[Source], ExportInput]
-    unsupported: Mapping[str, str] = field(default_factory=dict)
-
-
-EXPORTS: dict[str, TaskExport] = {
-    "instances": TaskExport(instances.export_input),
-    "classification": TaskExport(
-        classification.export_input,
-        {**_OF_CLASSES, "context": "tiles that are classified have none; leave it out"},
-    ),
-    "semantic": TaskExport(semantic.export_input, _OF_CLASSES),
-    "promptable": TaskExport(
-        promptable.export_input,
-        unsupported=dict.fromkeys(
-            ("budget_ms", "tile", "halo", "context", "pixel_size", "bioimageio", "torchscript"),
-            _SEES_WHOLE,
-        ),
-    ),
-}
-"""By task."""
 
 
 def export_run(
@@ -96,8 +52,11 @@ def export_run(
     request.check()
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
-    task = EXPORTS[run.summary.task]
-    request.refuse(task.unsupported)
+    task = run.summary.task
+    if task not in EXPORTS:
+        raise ConfigError(f"{run.folder}: a student of the task '{task}' becomes no package")
+    how: TaskExport = EXPORTS[task]
+    request.refuse(how.unsupported)
     beside = request.bioimageio is not None or request.torchscript is not None
     unfinished = None
     if beside:
@@ -106,8 +65,8 @@ def export_run(
     if package is None:
         check_free(out)
         _check_beside(request)
-        dataset = dataset or dataset_of(experiment, run, data_path, TASKS[run.summary.task].collect)
-        found = task.read(Source(run, experiment, dataset, request, out.name))
+        dataset = dataset or dataset_of(experiment, run, data_path, TASKS[task].collect)
+        found = how.read(Source(run, experiment, dataset, request, out.name))
         if unfinished is not None:
             unfinished.begin()
         weights = run.student

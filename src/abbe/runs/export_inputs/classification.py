@@ -10,8 +10,10 @@ from abbe.exporting.comparison import Images, ParityImage
 from abbe.imaging import normalise
 from abbe.runs.export_inputs.common import (
     LOOKED_AT,
+    NOT_OF_CLASSES,
     ExportInput,
     Source,
+    TaskExport,
     calibration_pixels,
     input_of,
     parity_records,
@@ -98,3 +100,8 @@ def _by_tile(seen: dict[str, Any]) -> dict[str, Any]:
     if own.kind != "percentile":
         return seen
     return seen | {"normalisation": own.model_copy(update={"kind": "tile_percentile"})}
+
+
+EXPORT = TaskExport(
+    export_input, {**NOT_OF_CLASSES, "context": "tiles that are classified have none; leave it out"}
+)

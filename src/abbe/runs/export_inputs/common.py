@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +62,31 @@ class ExportInput(NamedTuple):
     student: nn.Module
     facts: dict[str, Any]
     images: Images | Pictures
+
+
+@dataclass(frozen=True)
+class TaskExport:
+    """How students of a task become packages.
+
+    Attributes:
+        read: From the run to what the writer takes.
+        unsupported: Options that do not fit the task: by name, why.
+    """
+
+    read: Callable[[Source], ExportInput]
+    unsupported: Mapping[str, str] = field(default_factory=dict)
+
+
+_TELLS_CLASSES = (
+    "is written for students that find objects; this one tells classes apart. Leave it out: the "
+    "package's model.onnx is what other programs read"
+)
+NOT_OF_CLASSES: Mapping[str, str] = {
+    "halo": "is for students that find objects; leave it out",
+    "bioimageio": _TELLS_CLASSES,
+    "torchscript": _TELLS_CLASSES,
+}
+"""Options that do not fit students that tell classes apart."""
 
 
 def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from abbe.runs import build
 from abbe.runs.export_inputs.common import (
     ExportInput,
     Source,
+    TaskExport,
     calibration_pixels,
     input_of,
     middle,
@@ -102,3 +103,6 @@ def _halo(images: Sequence[ParityImage], divisor: int) -> int:
     ]
     extent = float(np.percentile(extents, 99)) if extents else SMALLEST_HALO
     return math.ceil(max(extent, SMALLEST_HALO) / divisor) * divisor
+
+
+EXPORT = TaskExport(export_input)

@@ -12,6 +12,7 @@ from abbe.imaging import choose_rule, three_channels
 from abbe.runs.export_inputs.common import (
     ExportInput,
     Source,
+    TaskExport,
     calibration_records,
     origin,
     parity_records,
@@ -78,3 +79,12 @@ def _shown(record: Record, learned: dict[str, Any]) -> np.ndarray:
 
 def _click(points: Any) -> dict[str, Any]:
     return {"point_coords": points, "point_labels": [1] * len(points)}
+
+
+EXPORT = TaskExport(
+    export_input,
+    dict.fromkeys(
+        ("budget_ms", "tile", "halo", "context", "pixel_size", "bioimageio", "torchscript"),
+        "not for a promptable package, which sees each image whole. Leave it out",
+    ),
+)

@@ -10,8 +10,10 @@ from abbe.exporting.comparison import Images, ParityImage
 from abbe.exporting.parity.semantic import LARGEST_SIDE
 from abbe.imaging import Scaling
 from abbe.runs.export_inputs.common import (
+    NOT_OF_CLASSES,
     ExportInput,
     Source,
+    TaskExport,
     calibration_pixels,
     input_of,
     middle,
@@ -69,3 +71,6 @@ def _parity_image(
         return ParityImage(record.id, pixels)
     label = middle(record.label.read(), LARGEST_SIDE)
     return ParityImage(record.id, pixels, np.minimum(label, 1) if one else label)
+
+
+EXPORT = TaskExport(export_input, NOT_OF_CLASSES)
