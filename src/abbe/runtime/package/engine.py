@@ -1,28 +1,31 @@
 """Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TypedDict, get_args
 
 import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.package.description import Package, Role
+from abbe.runtime.package.network import EngineName, Network, Precision, load_network
 from abbe.runtime.package.network_cache import default_cache
-from abbe.runtime.package.network_files import (
-    compile_network,
-    first_line,
-    idle_requests,
-    onnxruntime_session,
-)
-from abbe.runtime.package.openvino_core import computes_bf16, openvino_core
+from abbe.runtime.package.openvino_core import computes_bf16
 
-EngineName = Literal["openvino", "onnxruntime"]
-Precision = Literal["fp32", "bf16", "int8"]
 
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+class EngineOptions(TypedDict, total=False):
+    """How networks are to be run; what is left out, or None, is as the package says.
+
+    Attributes:
+        engine, precision, threads, streams, cache: See `open_engine`.
+    """
+
+    engine: EngineName | None
+    precision: Precision | None
+    threads: int | None
+    streams: int
+    cache: Path | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Engine:
         threads: processor threads that it uses in all.
         streams: calls that it works on at the same time, each with its share of the threads.
         notes: what was done otherwise than the package says, in sentences for people.
+        network: takes one array and gives one.
     """
 
     engine: EngineName
@@ -41,8 +45,12 @@ class Engine:
     threads: int
     streams: int
     notes: tuple[str, ...]
-    package: Package
-    _run: Callable[[np.ndarray], np.ndarray]
+    network: Network
+
+    @property
+    def package(self) -> Package:
+        """The package that the network is of."""
+        return self.network.package
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """The network's own answer, float32: (B, K, H, W), or (B, K) for a classification.
@@ -56,24 +64,8 @@ class Engine:
         description = self.package.description
         sides = batch.shape[2:] if description.traits.of_pixels else ()
         expected = (len(batch), len(description.answers), *sides)
-        try:
-            logits = self._run(np.ascontiguousarray(batch, np.float32))
-        except Exception as error:  # each engine has errors of its own
-            raise PackageError(
-                f"{self.package.folder}: its network fails on an input of shape {batch.shape} "
-                f"({first_line(error)})"
-            ) from error
-        if logits.shape != expected:
-            raise PackageError(
-                f"{self.package.folder}: its network answers with an array of shape "
-                f"{logits.shape}, but package.json promises {expected}"
-            )
-        if not np.isfinite(logits.sum(dtype=np.float64)):
-            raise PackageError(
-                f"{self.package.folder}: its network answers with NaN or infinity; an empty mask "
-                f"would be wrong. Try --precision fp32 (this was {self.engine}, {self.precision})"
-            )
-        return logits
+        inputs = {self.network.inputs[0]: np.ascontiguousarray(batch, np.float32)}
+        return self.network(inputs, [expected])[0]
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Sigmoids of the logits of a segmentation's maps; softmax over classes.
@@ -131,19 +123,25 @@ def open_engine(
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
     threads = threads or told.threads or os.cpu_count() or 1
     streams = min(streams, threads)
-    if chosen == "onnxruntime":
-        if wanted != "fp32":
-            raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
-        run = _onnxruntime(package, threads // streams)
-        return Engine(chosen, wanted, threads, streams, (), package, run)
+    if chosen == "onnxruntime" and wanted != "fp32":
+        raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
     notes: tuple[str, ...] = ()
     if wanted == "bf16" and not computes_bf16():
         if precision == "bf16":
             raise ConfigError("this processor does not compute in bf16: use --precision fp32")
         wanted = "fp32"
         notes = ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
-    run = _openvino(package, wanted, threads, streams, cache or default_cache())
-    return Engine(chosen, wanted, threads, streams, notes, package, run)
+    role = _role(package, chosen, wanted)
+    network = load_network(
+        package, role, "network", engine=chosen, precision=wanted, threads=threads,
+        streams=streams, cache=cache or default_cache(),
+    )  # fmt: skip
+    if (len(network.inputs), network.outputs) != (1, 1):
+        raise PackageError(
+            f"{package.folder}: the network ({role}) has {len(network.inputs)} inputs and "
+            f"{network.outputs} outputs; one of each is expected"
+        )
+    return Engine(chosen, wanted, threads, streams, notes, network)
 
 
 def check_options(engine: str | None, precision: str | None, **counts: int | None) -> None:
@@ -163,31 +161,9 @@ def check_options(engine: str | None, precision: str | None, **counts: int | Non
             raise ConfigError(f"{option} '{value}': known are {', '.join(known)}")
 
 
-def _openvino(
-    package: Package, precision: Precision, threads: int, streams: int, cache: Path
-) -> Callable[[np.ndarray], np.ndarray]:
-    model = _model_role(package, precision)
-    options = {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": streams,
-    }
-    compiled = compile_network(openvino_core(), package, model, options, cache)
-    _check_ports(package, model, len(compiled.inputs), len(compiled.outputs))
-    idle = idle_requests(compiled, streams)
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        request = idle.get()
-        try:
-            request.infer({0: batch}, share_inputs=True)
-            return np.array(request.get_output_tensor(0).data, np.float32)
-        finally:
-            idle.put(request)
-
-    return run
-
-
-def _model_role(package: Package, precision: Precision) -> Role:
+def _role(package: Package, engine: EngineName, precision: Precision) -> Role:
+    if engine == "onnxruntime":
+        return "onnx"
     if precision == "int8":
         if not package.has("int8_xml"):
             raise ConfigError(
@@ -196,21 +172,6 @@ def _model_role(package: Package, precision: Precision) -> Role:
             )
         return "int8_xml"
     return "openvino_xml" if package.has("openvino_xml") else "onnx"
-
-
-def _onnxruntime(package: Package, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    session = onnxruntime_session(package, "onnx", threads)
-    _check_ports(package, "onnx", len(session.get_inputs()), len(session.get_outputs()))
-    name = session.get_inputs()[0].name
-    return lambda batch: np.asarray(session.run(None, {name: batch})[0], np.float32)
-
-
-def _check_ports(package: Package, model: Role, inputs: int, outputs: int) -> None:
-    if (inputs, outputs) != (1, 1):
-        raise PackageError(
-            f"{package.folder}: the network ({model}) has {inputs} inputs and {outputs} outputs; "
-            "one of each is expected"
-        )
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +14,7 @@ from abbe.imaging import choose_rule, three_channels
 from abbe.imaging.promptable.calls import Answer, CheckedPrompt, PromptableCalls
 from abbe.imaging.promptable.prompt_checks import as_rgb, in_rgb_order
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.package.engine import EngineName, Precision
+from abbe.runtime.package.engine import EngineOptions
 from abbe.runtime.package.promptable_networks import open_networks
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.predictors.letterbox import Letterbox
@@ -62,26 +61,12 @@ class PromptablePredictor(PromptableCalls[Embedded]):
     """
 
     def __init__(
-        self,
-        package: Package | str | os.PathLike[str],
-        *,
-        engine: EngineName | None = None,
-        precision: Precision | None = None,
-        threads: int | None = None,
-        streams: int = 1,
-        cache: Path | None = None,
+        self, package: Package | str | os.PathLike[str], **options: Unpack[EngineOptions]
     ) -> None:
         if not isinstance(package, Package):
             package = read_package(package)
         self.package = package
-        self.networks = open_networks(
-            package,
-            engine=engine,
-            precision=precision,
-            threads=threads,
-            streams=streams,
-            cache=cache,
-        )
+        self.networks = open_networks(package, **options)
 
     def set_image(
         self, image: NDArray[np.generic], image_format: Literal["RGB", "BGR"] = "RGB"
