@@ -58,7 +58,75 @@ class _Unsaved(_Body):
     edition: str | None = None
 
 
-# long: the addresses that are answered, each a few lines that share the session
+class _Answers:
+    """What each address answers."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def overview(self, request: Request) -> Response:
+        session = self._session
+        saved = await run_in_threadpool(session.saved)
+        images = [{"name": name, "saved": len(saved.get(name, []))} for name in session.names]
+        return JSONResponse({"title": session.title, "out": str(session.out), "images": images})
+
+    async def image(self, request: Request) -> Response:
+        session, number = self._session, _number(request)
+        height, width = await run_in_threadpool(session.shape, number)
+
+        def state() -> dict[str, Any]:
+            with session.changing:
+                objects, saved = session.objects(number)
+                shown = [_shown(each) for each in objects]
+                return {"objects": shown, "saved": saved, "edition": session.edition(number)}
+
+        return JSONResponse({"width": width, "height": height, **await run_in_threadpool(state)})
+
+    async def picture(self, request: Request) -> Response:
+        content = await run_in_threadpool(self._session.picture, _number(request))
+        return Response(content, media_type="image/png")
+
+    async def encode(self, request: Request) -> Response:
+        await run_in_threadpool(self._session.encode, _number(request))
+        return JSONResponse({})
+
+    async def masks(self, request: Request) -> Response:
+        asked = _Asked.model_validate(await _json(request, LARGEST_QUESTION))
+        prompt = Prompt(
+            tuple((x, y) for x, y in asked.points),
+            tuple(asked.labels),
+            None if asked.box is None else _corners(*asked.box),
+        )
+        answers = await run_in_threadpool(self._session.masks, _number(request), prompt)
+        return JSONResponse({"masks": [_shown(each) for each in answers]})
+
+    async def save(self, request: Request) -> Response:
+        session, number = self._session, _number(request)
+        body = _Saved.model_validate(await _json(request))
+
+        def written() -> dict[str, Any]:
+            with session.changing:
+                files = session.save(number, _objects(body.objects), body.edition)
+                return {"files": list(map(str, files)), "edition": session.edition(number)}
+
+        return JSONResponse(await run_in_threadpool(written))
+
+    async def keep(self, request: Request) -> Response:
+        session, number = self._session, _number(request)
+        body = _Unsaved.model_validate(await _json(request))
+        objects = None if body.objects is None else _objects(body.objects)
+
+        def kept() -> dict[str, Any]:
+            with session.changing:
+                session.keep(number, objects, body.edition)
+                return {"edition": session.edition(number)}
+
+        return JSONResponse(await run_in_threadpool(kept))
+
+
 def application(session: Session) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 
@@ -66,89 +134,17 @@ def application(session: Session) -> Starlette:
     hosts and origins, 404 for an unknown image or page, 409 for a page that is out of date, 413
     for one too large, 422 for what `Session` refuses, 500 where the disk fails.
     """
-
-    async def page(request: Request) -> Response:
-        return FileResponse(STATIC / "index.html")
-
-    async def overview(request: Request) -> Response:
-        saved = await run_in_threadpool(session.saved)
-        images = [{"name": name, "saved": len(saved.get(name, []))} for name in session.names]
-        return JSONResponse({"title": session.title, "out": str(session.out), "images": images})
-
-    async def image(request: Request) -> Response:
-        number = _number(request)
-        height, width = await run_in_threadpool(session.shape, number)
-
-        def state() -> tuple[tuple[list[Object], bool], str]:
-            with session.changing:
-                return session.objects(number), session.edition(number)
-
-        (objects, saved), edition = await run_in_threadpool(state)
-        shown = [_shown(each) for each in objects]
-        return JSONResponse(
-            {
-                "width": width,
-                "height": height,
-                "objects": shown,
-                "saved": saved,
-                "edition": edition,
-            }
-        )
-
-    async def picture(request: Request) -> Response:
-        content = await run_in_threadpool(session.picture, _number(request))
-        return Response(content, media_type="image/png")
-
-    async def encode(request: Request) -> Response:
-        await run_in_threadpool(session.encode, _number(request))
-        return JSONResponse({})
-
-    async def masks(request: Request) -> Response:
-        number, asked = (
-            _number(request),
-            _Asked.model_validate(await _json(request, LARGEST_QUESTION)),
-        )
-        prompt = Prompt(
-            tuple((x, y) for x, y in asked.points),
-            tuple(asked.labels),
-            None if asked.box is None else _corners(*asked.box),
-        )
-        answers = await run_in_threadpool(session.masks, number, prompt)
-        return JSONResponse({"masks": [_shown(each) for each in answers]})
-
-    async def save(request: Request) -> Response:
-        number, body = _number(request), _Saved.model_validate(await _json(request))
-
-        def written() -> tuple[list[Path], str]:
-            with session.changing:
-                files = session.save(number, _objects(body.objects), body.edition)
-                return files, session.edition(number)
-
-        files, edition = await run_in_threadpool(written)
-        return JSONResponse({"files": [str(file) for file in files], "edition": edition})
-
-    async def keep(request: Request) -> Response:
-        number, body = _number(request), _Unsaved.model_validate(await _json(request))
-        objects = None if body.objects is None else _objects(body.objects)
-
-        def kept() -> str:
-            with session.changing:
-                session.keep(number, objects, body.edition)
-                return session.edition(number)
-
-        return JSONResponse({"edition": await run_in_threadpool(kept)})
-
-    one = "/api/images/{number:int}"
+    answers, one = _Answers(session), "/api/images/{number:int}"
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/api/session", overview),
-            Route(one, image),
-            Route(f"{one}/picture", picture),
-            Route(f"{one}/encode", encode, methods=["POST"]),
-            Route(f"{one}/masks", masks, methods=["POST"]),
-            Route(f"{one}/objects", save, methods=["PUT"]),
-            Route(f"{one}/unsaved", keep, methods=["PUT"]),
+            Route("/", answers.page),
+            Route("/api/session", answers.overview),
+            Route(one, answers.image),
+            Route(f"{one}/picture", answers.picture),
+            Route(f"{one}/encode", answers.encode, methods=["POST"]),
+            Route(f"{one}/masks", answers.masks, methods=["POST"]),
+            Route(f"{one}/objects", answers.save, methods=["PUT"]),
+            Route(f"{one}/unsaved", answers.keep, methods=["PUT"]),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.maps import MapTeacher, prepared_by
 from abbe.teachers.networks.onnx_network import OnnxNetwork, files_beside
 from abbe.teachers.networks.preprocessing import (
+    Activation,
     Preprocessing,
     Step,
     activation_named,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from abbe.imaging import Image
 
 
-# long: many options, which are checked one by one and recorded
 @declares(TeacherTraits(reads_all=True))
 def onnx(
     path: str | os.PathLike[str],
@@ -99,30 +100,33 @@ def onnx(
         stand_in=stand_in,
     )
 
-    def run(tile: NDArray[np.float32]) -> NDArray[np.floating]:
-        """Each output tensor is activated by itself: a softmax does not reach across two."""
-        maps = []
-        for answer in network(np.moveaxis(tile, 0, -1)[None] if last else tile[None]):
-            if answer.ndim != 4 or len(answer) != 1:
-                raise InputError(
-                    f"{path.name}: an output has the shape {answer.shape}; (1, K, H, W) is needed"
-                )
-            own = answer[0].astype(np.float32)
-            # With channels last in its input, a network may still give maps first.
-            turned = last and own.shape[:2] == tile.shape[1:]
-            maps.append(activate(np.moveaxis(own, -1, 0) if turned else own))
-        return np.concatenate(maps)
-
     tiling = _tiling(network, last, divisor, tile, halo)
     return MapTeacher(
         provenance,
         path.name,
         names,
         prepared_by(prepare, channels),
-        run,
+        partial(_maps_of, network, activate, last),
         tiling,
         parameters=network.parameters,
     )
+
+
+def _maps_of(
+    network: OnnxNetwork, activate: Activation, last: bool, tile: NDArray[np.float32]
+) -> NDArray[np.floating]:
+    """(K, H, W): each output tensor is activated by itself; a softmax does not reach across two."""
+    maps = []
+    for answer in network(np.moveaxis(tile, 0, -1)[None] if last else tile[None]):
+        if answer.ndim != 4 or len(answer) != 1:
+            raise InputError(
+                f"{network.origin}: an output has the shape {answer.shape}; (1, K, H, W) is needed"
+            )
+        own = answer[0].astype(np.float32)
+        # With channels last in its input, a network may still give maps first.
+        turned = last and own.shape[:2] == tile.shape[1:]
+        maps.append(activate(np.moveaxis(own, -1, 0) if turned else own))
+    return np.concatenate(maps)
 
 
 _LARGEST_OF: Mapping[str, float] = {"percentile": 1.0, "scale_255": 1.0, "none": 0.0}

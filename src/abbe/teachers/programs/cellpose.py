@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,6 @@ def normalisation(image: Image, channels: Sequence[str]) -> Step:
     return lambda pixels: ((pixels.astype(np.float32) - low) * scale).astype(np.float32)
 
 
-# long: many options, which are checked one by one and recorded
 @declares(TeacherTraits(reads_all=True))
 def cellpose(
     source: str | os.PathLike[str] = "cpsam_v2",
@@ -159,9 +158,6 @@ def cellpose(
         raise ConfigError(
             "the Cellpose that is installed is older than 4: pip install 'cellpose>=4'"
         )
-    import torch
-
-    from abbe.hardware import choose_precision
     from abbe.targets import Provenance
 
     channels = require_channels(channels, "cellpose")
@@ -169,27 +165,10 @@ def cellpose(
         raise ConfigError(f"cellpose reads one to three channels, not {', '.join(channels)}")
     kinds = kinds_named(gives, KINDS)
     model_name = _known(os.fspath(source), models)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    computed = "bf16" if choose_precision(precision, place) == "bf16" else "fp32"
-    if precision == "fp16":
-        raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
-    if Path(model_name).is_file():
-        tensors_of(Path(model_name))
-    try:
-        model = models.CellposeModel(
-            pretrained_model=model_name, device=place, use_bfloat16=computed == "bf16"
-        )
-    except OSError as error:
-        raise InputError(
-            f"{model_name}: Cellpose cannot fetch or read its weights ({error}). Fetch the file "
-            "by hand and give its path instead of the name"
-        ) from error
-    file = Path(model.pretrained_model)
-    found = {key.removeprefix("module."): value for key, value in tensors_of(file).items()}
-    require_all_weights(file, found, model.net, besides=("diam_labels", "diam_mean"))
+    model, computed = _loaded(model_name, models, device, precision)
     provenance = Provenance(
         teacher=name or f"cellpose {Path(model_name).name}",
-        weights_sha256=sha256_of_file(file),
+        weights_sha256=sha256_of_file(Path(model.pretrained_model)),
         weights_licence=weights_licence,
         training_data_licence=training_data_licence,
         channels=channels,
@@ -212,6 +191,35 @@ def cellpose(
         "compute_masks": "instances" in kinds,
     }
     return CellposeTeacher(model, provenance, kinds, settings, tile, halo, computed)
+
+
+def _loaded(
+    name: str, models: Any, device: str | None, precision: str
+) -> tuple[Any, Literal["fp32", "bf16"]]:
+    """The model with all of its weights, and the precision in which it computes."""
+    import torch
+
+    from abbe.hardware import choose_precision
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    computed = "bf16" if choose_precision(precision, place) == "bf16" else "fp32"
+    if precision == "fp16":
+        raise ConfigError("cellpose computes in fp32 or bf16: choose another precision")
+    if Path(name).is_file():
+        tensors_of(Path(name))
+    try:
+        model = models.CellposeModel(
+            pretrained_model=name, device=place, use_bfloat16=computed == "bf16"
+        )
+    except OSError as error:
+        raise InputError(
+            f"{name}: Cellpose cannot fetch or read its weights ({error}). Fetch the file "
+            "by hand and give its path instead of the name"
+        ) from error
+    file = Path(model.pretrained_model)
+    found = {key.removeprefix("module."): value for key, value in tensors_of(file).items()}
+    require_all_weights(file, found, model.net, besides=("diam_labels", "diam_mean"))
+    return model, computed
 
 
 def _known(source: str, models: Any) -> str:
