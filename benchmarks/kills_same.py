@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image as Picture
 from pyarrow import parquet
 
+from abbe.files.tensors import read_tensors
 from abbe.targets import TargetStore
-from abbe.tensors import read_tensors
 
 _TIMES = re.compile(
     r".*(_s|_ms|seconds?|_waiting|ms_per_.*|load|modified|timings?|started|speed|engine)"

@@ -23,11 +23,11 @@ from abbe import datasets, students
 from abbe.datasets import Dataset
 from abbe.datasets.pictures import Pictured, picture_records
 from abbe.datasets.training.prompted import PromptedBatches
+from abbe.files.tensors import read_tensors
 from abbe.recipes.masks import prompt_validator, promptable
 from abbe.sam import SAM, Layout, build_sam, save_sam
 from abbe.sam.two_way import Attention
 from abbe.teachers.sam.source import load_network
-from abbe.tensors import read_tensors
 from abbe.training.fit import fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Schedule

@@ -12,10 +12,10 @@ from PIL import Image as Picture
 from abbe import config
 from abbe.config.files import read_values
 from abbe.errors import ConfigError
+from abbe.files.tables import read_csv
 from abbe.foreign_text import cell_text, cells, markdown_text, shown
 from abbe.runtime.predictors.prompt_files import read_table
 from abbe.runtime.writing.class_results import write_images
-from abbe.tables import read_csv
 
 FORMULAS = [
     "=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''=1",

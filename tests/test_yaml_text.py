@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from abbe.yaml_text import read_yaml
+from abbe.files.yaml_text import read_yaml
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abbe import locks
 from abbe.config import Data
 from abbe.datasets import tissuenet
 from abbe.datasets.public.tissuenet import CHANNELS
 from abbe.errors import InputError
+from abbe.files import locks
 from abbe.imaging import Image
 from abbe.runs import build
 

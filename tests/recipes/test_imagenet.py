@@ -16,8 +16,8 @@ from commands import abbe, doubts
 
 from abbe import config, students
 from abbe.errors import ConfigError
+from abbe.files.tensors import read_tensors
 from abbe.recipes.imagenet import interval_of, right_answers
-from abbe.tensors import read_tensors
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --training.steps 4 --training.batch-size 4 "

@@ -12,6 +12,7 @@ from PIL import Image as Picture
 from safetensors.torch import save_file
 
 from abbe import datasets, scoring, students
+from abbe.files.tensors import read_tensors
 from abbe.imaging import write_labels
 from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.reporting.colours import colours_of
@@ -23,7 +24,6 @@ from abbe.tasks.promptable import (
     score_prompted,
 )
 from abbe.teachers.sam.teacher import SamTeacher
-from abbe.tensors import read_tensors
 
 SIDE = 64
 TINY = shlex.split(

@@ -18,6 +18,7 @@ from abbe import config, students
 from abbe.datasets import class_folder, folder
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
+from abbe.files.tensors import read_tensors
 from abbe.imaging import write_labels
 from abbe.recipes.pretraining import Answer, response_term
 from abbe.recipes.rckd import parts_of, tiles_of
@@ -27,7 +28,6 @@ from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
 from abbe.tasks.classification import Classification, class_weights, keep_labels
 from abbe.teachers import TEACHERS
-from abbe.tensors import read_tensors
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "

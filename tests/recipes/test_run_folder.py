@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, TISSUE, abbe
 
-from abbe.locks import alone
+from abbe.files.locks import alone
 from abbe.runs import folder as run_folder
 
 SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]

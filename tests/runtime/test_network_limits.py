@@ -12,7 +12,7 @@ from made_packages import brightness_network, make_package
 from onnx import TensorProto, helper, numpy_helper
 
 from abbe.errors import PackageError
-from abbe.onnx_contents import onnx_contents
+from abbe.files.onnx_contents import onnx_contents
 from abbe.runtime.package import describe_file, network_limits, read_package, write_description
 from abbe.runtime.package.engine import EngineName, open_engine
 from abbe.runtime.package.openvino_core import load_openvino

@@ -11,8 +11,8 @@ from helpers_of_teachers import BrightTeacher, make_onnx
 from safetensors.torch import save_file
 
 from abbe import students, teachers
+from abbe.files.onnx_contents import onnx_contents
 from abbe.imaging import Scaling
-from abbe.onnx_contents import onnx_contents
 from abbe.sam import Layout, build_sam
 from abbe.teachers import CountedTeacher
 

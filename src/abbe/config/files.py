@@ -16,8 +16,8 @@ from abbe.config.recipes import readers_of
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
+from abbe.files.yaml_text import read_yaml
 from abbe.foreign_text import has_control_characters, shown
-from abbe.yaml_text import read_yaml
 
 
 def parse(values: Mapping[str, Any], source: str) -> Experiment:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
 from abbe.errors import InputError
+from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
 from abbe.imaging.labels.files import read_numbers
 from abbe.imaging.labels.names import MASK_NAMES, beside
-from abbe.tables import read_csv
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (

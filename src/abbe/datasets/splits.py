@@ -11,7 +11,7 @@ from types import MappingProxyType
 from abbe.datasets.collection import SPLITS, Dataset, Record, Split
 from abbe.datasets.folder import COLUMNS, id_column, listing
 from abbe.errors import InputError
-from abbe.tables import read_csv
+from abbe.files.tables import read_csv
 
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.7, "val": 0.1, "test": 0.2})
 

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
-from abbe.tensors import differences, read_tensors
+from abbe.files.tensors import differences, read_tensors
 
 FeatureWeights: TypeAlias = Literal["imagenet", "random"] | Path
 

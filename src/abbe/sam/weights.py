@@ -14,10 +14,10 @@ from torch import Tensor
 
 from abbe.errors import InputError
 from abbe.files import atomic_path, sha256_of_file
+from abbe.files.tensors import differences, read_safetensors, read_tensors
 from abbe.sam.checkpoint import layout_of, original_names, resized
 from abbe.sam.layout import Layout, named_layout
 from abbe.sam.model import SAM, network
-from abbe.tensors import differences, read_safetensors, read_tensors
 
 NOT_STATED = "not stated"
 _SA1B = "SA-1B Dataset Research License"

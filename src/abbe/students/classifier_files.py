@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from abbe.errors import InputError
+from abbe.files.tensors import differences
 from abbe.students.classifier import Classifier
 from abbe.students.described import read_described, write_described
 from abbe.students.encoders import is_encoder
 from abbe.students.probe import LinearProbe
 from abbe.students.standardisation import described, restore_standardisation
-from abbe.tensors import differences
 
 FORMAT_VERSION = 1
 KEY = "abbe-classifier"

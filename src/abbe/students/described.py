@@ -10,7 +10,7 @@ from torch import Tensor
 
 from abbe.errors import InputError
 from abbe.files import atomic_path
-from abbe.tensors import read_safetensors
+from abbe.files.tensors import read_safetensors
 
 
 def write_described(

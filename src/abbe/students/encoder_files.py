@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from abbe.errors import InputError
+from abbe.files.tensors import read_metadata
 from abbe.students.classifier import Classifier, load_into
 from abbe.students.described import description_in, write_described
 from abbe.students.encoders import (
@@ -38,7 +39,6 @@ from abbe.students.encoders import (
 )
 from abbe.students.standardisation import first_convolution, standardised_in
 from abbe.students.unet import UNet, encoder_name_of
-from abbe.tensors import read_metadata
 
 FORMAT_VERSION = 2
 _EARLIER = (1,)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
+from abbe.files.tensors import differences, read_metadata, read_tensors
 from abbe.registry import ENCODERS
 from abbe.students.standardisation import (
     NOTHING,
@@ -22,7 +23,6 @@ from abbe.students.standardisation import (
     Standardised,
     first_convolution,
 )
-from abbe.tensors import differences, read_metadata, read_tensors
 
 EncoderWeights: TypeAlias = Literal["random", "imagenet"] | Path
 

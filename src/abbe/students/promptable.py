@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
+from abbe.files.tensors import differences
 from abbe.sam import SAM, Layout, build_sam, load_sam
 from abbe.sam.layout import PATCH
 from abbe.students.encoders import Encoder, EncoderWeights, create_encoder, is_encoder
 from abbe.students.standardisation import Standardisation
-from abbe.tensors import differences
 
 Neck: TypeAlias = Literal["default", "nanosam"]
 

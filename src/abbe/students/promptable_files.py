@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from abbe.errors import ConfigError, InputError
+from abbe.files.tensors import differences, read_metadata
 from abbe.sam import SAM
 from abbe.students.described import read_described, write_described
 from abbe.students.promptable import architecture_of, build_promptable
 from abbe.students.standardisation import restore_standardisation
-from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
 KEY = "abbe-promptable"

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from abbe.errors import InputError
+from abbe.files.tensors import differences, read_metadata
 from abbe.students import classifier_files, promptable_files
 from abbe.students.described import read_described, write_described
 from abbe.students.standardisation import described, restore_standardisation
 from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
-from abbe.tensors import differences, read_metadata
 
 FORMAT_VERSION = 1
 KEY = "abbe"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from abbe.errors import StoreError
-from abbe.locks import holder_of, lock, sign, unlock
+from abbe.files.locks import holder_of, lock, sign, unlock
 
 
 class WriterLock:

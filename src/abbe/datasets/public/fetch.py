@@ -20,7 +20,7 @@ from abbe.datasets.public.archives import unpack
 from abbe.datasets.public.known import KNOWN_SETS, Source
 from abbe.errors import InputError
 from abbe.files import remove_stale_parts, write_text
-from abbe.locks import alone, lock_beside
+from abbe.files.locks import alone, lock_beside
 from abbe.progress import bar
 
 TIMEOUT_SECONDS = 60

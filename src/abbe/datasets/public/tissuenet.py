@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from abbe.datasets.collection import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import atomic_path, remove_stale_parts
+from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
 from abbe.imaging.formats.memory_map import memory_map
-from abbe.locks import alone, lock_beside
 
 CHANNELS = ("nucleus", "membrane")
 LICENCE = "TissueNet: non-commercial, academic use only (deepcell.org, login needed)"

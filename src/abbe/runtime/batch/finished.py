@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from abbe.errors import InputError
 from abbe.files import parse_json
+from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
-from abbe.locks import alone, lock_beside
 from abbe.runtime.job import Job, Predictor, Written
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.predictors.prompt_files import ObjectPrompt

@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from abbe.errors import InputError
-from abbe.locks import alone
+from abbe.files.locks import alone
 
 
 @contextmanager
 def image_lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of a hidden folder while the block runs.
 
-    The lock is the file ``FOLDER.lock``; see `abbe.locks.alone`.
+    The lock is the file ``FOLDER.lock``; see `abbe.files.locks.alone`.
 
     Args:
         folder: The folder, which need not exist; only the name of its lock is made of it.

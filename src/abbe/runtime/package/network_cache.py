@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from abbe.locks import alone
+from abbe.files.locks import alone
 from abbe.runtime.package.description import Package, Role
 
 KEPT_BYTES = 2 * 2**30

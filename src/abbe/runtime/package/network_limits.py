@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abbe.errors import PackageError
-from abbe.onnx_contents import onnx_contents
+from abbe.files.onnx_contents import onnx_contents
 from abbe.runtime.package.description import PackageDescription
 
 LARGEST = 8 << 30

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.files.tables import read_csv
 from abbe.imaging.labels.names import MASK_NAMES, beside
-from abbe.tables import read_csv
 
 MASK_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")

@@ -14,10 +14,10 @@ import yaml
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
+from abbe.files.yaml_text import read_yaml
 from abbe.imaging.units import length, number, square
 from abbe.teachers.networks.bioimageio_steps import Step, step_names, steps
 from abbe.teachers.tiles import Sides
-from abbe.yaml_text import read_yaml
 
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 LARGEST_FILE = 4 << 30

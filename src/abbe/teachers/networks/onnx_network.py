@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
-from abbe.onnx_contents import OnnxContents, onnx_contents
+from abbe.files.onnx_contents import OnnxContents, onnx_contents
 from abbe.telemetry import switch_off
 
 INPUT_TYPES = {

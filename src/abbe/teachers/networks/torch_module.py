@@ -220,7 +220,7 @@ def _frozen(
     import torch
 
     if weights is not None:
-        from abbe.tensors import differences, read_tensors
+        from abbe.files.tensors import differences, read_tensors
 
         tensors = read_tensors(Path(weights))
         if problems := differences(module.state_dict(), tensors):
