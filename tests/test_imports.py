@@ -85,9 +85,9 @@ INSIDE = {
     ],
 }  # fmt: skip
 """The rooms inside a room: each may import those before it; those in one tuple know no other."""
-MOST_FILES = 16
+MOST_FILES = 15
 """In one folder: more is a room that hides others."""
-FULLER = {"reporting": 17}
+FULLER = {"reporting": 17, "runs": 16}
 """Rooms that are still to be divided, with the files that they have."""
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli",
@@ -221,8 +221,7 @@ def _imported_modules(path: Path, known: Collection[str]) -> set[str]:
 def test_no_folder_is_flat():
     counts = {
         folder.relative_to(SOURCE).as_posix(): sum(1 for _ in folder.glob("[!_]*.py"))
-        for folder in [SOURCE, *(path.parent for path in SOURCE.rglob("__init__.py"))]
-        if folder != SOURCE
+        for folder in {path.parent for path in SOURCE.rglob("__init__.py")}
     }
     assert {n: c for n, c in counts.items() if c > FULLER.get(n, MOST_FILES)} == {}
 

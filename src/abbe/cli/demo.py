@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from abbe.cli.arguments import parse, say
+from abbe.cli.shared.arguments import parse, say
 
 
 @dataclass(frozen=True)

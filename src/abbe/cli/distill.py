@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from abbe.cli.arguments import going_on_told, say
-from abbe.cli.experiment import parse_experiment
+from abbe.cli.shared.arguments import going_on_told, say
+from abbe.cli.shared.experiment import parse_experiment
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import tyro
 
 from abbe import config
-from abbe.cli.arguments import parse, say
-from abbe.cli.sections import SOME_DATA
+from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.experiment import SOME_DATA
 
 
 @dataclass(frozen=True)

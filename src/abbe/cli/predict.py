@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from abbe.cli.arguments import parse, say
+from abbe.cli.shared.arguments import parse, say
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"

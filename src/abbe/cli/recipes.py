@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from abbe.cli.arguments import parse
+from abbe.cli.shared.arguments import parse
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from abbe.cli.arguments import parse, say
+from abbe.cli.shared.arguments import parse, say
 
 
 @dataclass(frozen=True)

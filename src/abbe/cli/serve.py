@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from abbe.cli.arguments import parse, say
+from abbe.cli.shared.arguments import parse, say
 from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError, PackageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe import config
-from abbe.cli.arguments import parse, say
-from abbe.cli.sections import SOME_DATA, SOME_TEACHER
+from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.experiment import SOME_DATA, SOME_TEACHER
 from abbe.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """Students: the small networks that learn, their size, their files, and their predictions."""
 
 from abbe.students.classifier import Classifier, build_classifier
-from abbe.students.classifier_files import load_classifier, save_classifier
-from abbe.students.encoder_files import (
+from abbe.students.encoders import EncoderWeights
+from abbe.students.files.classifiers import load_classifier, save_classifier
+from abbe.students.files.encoders import (
     copy_encoder,
     encoder_facts,
     encoder_of,
@@ -11,7 +12,8 @@ from abbe.students.encoder_files import (
     pretrained_cfg,
     save_encoder,
 )
-from abbe.students.encoders import EncoderWeights
+from abbe.students.files.promptable import is_promptable_file, load_promptable, save_promptable
+from abbe.students.files.weights import load, load_any, save
 from abbe.students.predict import predict
 from abbe.students.probe import LinearProbe
 from abbe.students.promptable import (
@@ -21,12 +23,10 @@ from abbe.students.promptable import (
     copy_decoder,
     is_promptable,
 )
-from abbe.students.promptable_files import is_promptable_file, load_promptable, save_promptable
 from abbe.students.response import ResponseNetwork
 from abbe.students.size import Size, count
 from abbe.students.standardisation import NOTHING, Standardisation, Standardised
 from abbe.students.unet import ARCHITECTURES, UNet, build
-from abbe.students.weights import load, load_any, save
 
 __all__ = [
     "ARCHITECTURES",

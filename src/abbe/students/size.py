@@ -8,7 +8,7 @@ from torch import nn
 
 from abbe.network_size import macs_of, parameters_of
 from abbe.students.classifier import Classifier
-from abbe.students.encoder_files import encoder_of
+from abbe.students.files.encoders import encoder_of
 
 
 class Size(NamedTuple):

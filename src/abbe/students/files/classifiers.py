@@ -10,8 +10,8 @@ import torch
 from abbe.errors import InputError
 from abbe.files.tensors import differences
 from abbe.students.classifier import Classifier
-from abbe.students.described import read_described, write_described
 from abbe.students.encoders import is_encoder
+from abbe.students.files.described import read_described, write_described
 from abbe.students.probe import LinearProbe
 from abbe.students.standardisation import described, restore_standardisation
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from abbe.errors import InputError
 from abbe.files.tensors import differences, read_metadata
-from abbe.students import classifier_files, promptable_files
-from abbe.students.described import read_described, write_described
+from abbe.students.files import classifiers, promptable
+from abbe.students.files.described import read_described, write_described
 from abbe.students.standardisation import described, restore_standardisation
 from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
 
@@ -86,8 +86,8 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
 
 READERS = {
     KEY: load,
-    classifier_files.KEY: classifier_files.load_classifier,
-    promptable_files.KEY: promptable_files.load_promptable,
+    classifiers.KEY: classifiers.load_classifier,
+    promptable.KEY: promptable.load_promptable,
 }
 """By the key of the description in the file's metadata."""
 

@@ -10,7 +10,7 @@ import torch
 from abbe.errors import ConfigError, InputError
 from abbe.files.tensors import differences, read_metadata
 from abbe.sam import SAM
-from abbe.students.described import read_described, write_described
+from abbe.students.files.described import read_described, write_described
 from abbe.students.promptable import architecture_of, build_promptable
 from abbe.students.standardisation import restore_standardisation
 

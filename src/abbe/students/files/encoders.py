@@ -28,7 +28,6 @@ from torch import Tensor
 from abbe.errors import InputError
 from abbe.files.tensors import read_metadata
 from abbe.students.classifier import Classifier, load_into
-from abbe.students.described import description_in, write_described
 from abbe.students.encoders import (
     ENCODER_KEY,
     Encoder,
@@ -37,6 +36,7 @@ from abbe.students.encoders import (
     read_weights,
     timm_name,
 )
+from abbe.students.files.described import description_in, write_described
 from abbe.students.standardisation import first_convolution, standardised_in
 from abbe.students.unet import UNet, encoder_name_of
 

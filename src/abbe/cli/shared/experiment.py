@@ -1,4 +1,4 @@
-"""The keys of an experiment that its recipe reads, as arguments of a verb."""
+"""Sections of the experiment file, and all that a recipe reads of it, as arguments of a verb."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -10,13 +10,16 @@ import tyro
 from pydantic.fields import FieldInfo
 
 from abbe import config
-from abbe.cli.arguments import parse
+from abbe.cli.shared.arguments import parse
 from abbe.config.section import Section
 from abbe.errors import ConfigError
 
 Options = TypeVar("Options")
 
 HELP_ALL = "--help-all"
+SOME_DATA = config.Data.model_construct(kind="folder")
+SOME_TEACHER = config.Teacher.model_construct()
+"""Sections as arguments of a verb: not checked, because its words are yet to complete them."""
 
 
 def parse_experiment(
