@@ -74,7 +74,7 @@ INSIDE = {
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [
-        "stored", "collection", ("folder", "object_masks", "pictures"), "splits",
+        "stored", "collection", ("folder", "object_masks", "pictures"), "splits", "validation",
         "classes", "imagenet", "inspection", "class_check", "check",
         ("public", "simulator", "slides", "training"),
     ],

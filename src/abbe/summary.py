@@ -181,6 +181,8 @@ class Speed(Part):
     """Images a second in the student's last stage."""
     train_share_waiting_for_data: Number = None
     """Share of that time spent waiting for images."""
+    train_share_validating: Number = None
+    """Share of the whole time of that stage spent on validation."""
     pretrain_images_per_s: Number = None
     """Images a second while the encoder was pretrained."""
     pretrain_share_waiting_for_data: Number = None

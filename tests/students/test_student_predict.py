@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from abbe.errors import InputError
-from abbe.students import UNet, build, predict
+from abbe.students import UNet, build, predict, predict_together, together
 
 
 class Local(nn.Module):
@@ -136,3 +136,47 @@ def test_bad_images_are_refused(pixels, words):
 def test_tilings_that_do_not_fit_are_refused(tile, halo):
     with pytest.raises(ValueError, match=f"tile {tile} px and halo {halo} px"):
         predict(local()[0], np.zeros((2, 64, 64)), tile=tile, halo=halo)
+
+
+SIZES = [(64, 64), (90, 64), (64, 60), (96, 64), (64, 64), (33, 95), (64, 33)]
+
+
+@pytest.mark.parametrize("architecture", ["unet-mobilenetv3", "unet-resnet18"])
+def test_images_answered_together_are_answered_as_each_alone(rng, architecture):
+    torch.manual_seed(0)
+    model = build(architecture, in_channels=2, encoder_weights="random").eval()
+    images = [rng.random((2, *size), dtype=np.float32) for size in SIZES]
+    lists = together(SIZES, model.divisor, torch.device("cpu"))
+    assert lists == [[0, 2, 4, 6], [1, 3], [5]]
+    for numbers in lists:
+        for number, maps in zip(
+            numbers, predict_together(model, [images[n] for n in numbers]), strict=True
+        ):
+            alone = predict(model, images[number])
+            assert maps.shape == alone.shape == (2, *SIZES[number])
+            np.testing.assert_allclose(maps, alone, atol=2e-6)
+
+
+def test_large_images_together_are_tiled_as_each_alone(rng):
+    model, inside = local()
+    images = [rng.random((2, 300, 420), dtype=np.float32) for _ in range(3)]
+    found = predict_together(model, images, tile=128, halo=32)
+    assert max(map(max, inside.sizes)) <= 128
+    for pixels, maps in zip(images, found, strict=True):
+        np.testing.assert_allclose(maps, predict(model, pixels), atol=1e-5)
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", 1 << 18), ("cuda", 1 << 21)])
+def test_no_more_pixels_go_together_than_memory_holds(device, most):
+    shapes = [(256, 256)] * 70 + [(4000, 4000)] * 2
+    lists = together(shapes, 32, torch.device(device))
+    assert sorted(number for numbers in lists for number in numbers) == list(range(72))
+    assert max(len(numbers) for numbers in lists) == most // 256**2
+    assert [70] in lists
+    assert [71] in lists
+
+
+def test_images_of_other_sizes_are_not_answered_together(rng):
+    model, _ = local()
+    with pytest.raises(ValueError, match="same shape"):
+        predict_together(model, [rng.random((2, 64, side), dtype=np.float32) for side in (64, 96)])

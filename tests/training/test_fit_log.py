@@ -37,7 +37,8 @@ def test_lines_hold_what_the_documentation_says(tmp_path: Path, train: Trainer) 
         assert line["images_per_s"] > 0
         assert 0 <= line["share_waiting"] <= 1
     for line in validated:
-        assert line.keys() == {"model", "stage", "step", "validation"}
+        assert line.keys() == {"model", "stage", "step", "validation", "share_validating"}
+        assert 0 < line["share_validating"] < 1
         assert line["validation"].keys() == {"dice"}
 
 

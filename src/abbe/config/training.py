@@ -55,6 +55,9 @@ class Training(Section):
     """Decay of the moving average of the weights; 0 for none."""
     validate_every: Annotated[int, Field(ge=1)] = 100
     """Steps from one validation to the next."""
+    validation_images: Annotated[int, Field(ge=1)] = 200
+    """Labelled validation images that choose the best weights, at most: the same at each validation
+    and for all networks, drawn by data.split_seed, as many from each group as from any other."""
     watch: Literal["dice", "iou", "precision", "recall"] = "dice"
     """Validation metric that picks the best weights and stops early."""
     patience: Annotated[int, Field(ge=1)] | None = None

@@ -28,6 +28,7 @@ from abbe.datasets.splits import (
     shuffled,
     split_groups,
 )
+from abbe.datasets.validation import first_of_classes, first_spread, spread
 
 __all__ = [
     "KNOWN_SETS",
@@ -52,6 +53,8 @@ __all__ = [
     "class_numbers",
     "draw_tiles",
     "fetch",
+    "first_of_classes",
+    "first_spread",
     "folder",
     "glas",
     "hc18",
@@ -71,5 +74,6 @@ __all__ = [
     "simulated_tissue",
     "slide_tiles",
     "split_groups",
+    "spread",
     "tissuenet",
 ]

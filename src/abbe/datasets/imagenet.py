@@ -41,6 +41,10 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.names)
 
+    def having(self, positions: NDArray[np.integer]) -> "Photographs":
+        """Those at these positions."""
+        return replace(self, names=self.names[positions], numbers=self.numbers[positions])
+
     def path(self, index: int) -> Path:
         """Where photograph ``index`` lies."""
         return self.folder / self.folders[self.numbers[index]] / os.fsdecode(self.names[index])
@@ -148,8 +152,7 @@ def readable_photographs(
     kept = np.array([not reason for reason in reasons])
     if not kept.any():
         raise InputError(f"{photographs.folder}: none of its {count} images can be read")
-    names, numbers = photographs.names[kept], photographs.numbers[kept]
-    return replace(photographs, names=names, numbers=numbers), lost
+    return photographs.having(np.flatnonzero(kept)), lost
 
 
 def _validation(root: Path, given: Path, classes: tuple[str, ...], progress: bool) -> Photographs:

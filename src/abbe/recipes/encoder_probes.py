@@ -11,6 +11,7 @@ from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.recipes.linear_probe import Features, Probed, features_of, probe
 from abbe.recipes.pretraining import Pretrained, take_over
+from abbe.runs import build
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.summary import Model, Probes, RunSummary
@@ -38,9 +39,11 @@ class FeaturesOf:
         """Have the encoder of a classifier look at the images, each once."""
         assert isinstance(model, students.Classifier)  # is_probed: nothing else is asked
         sees, scaling = experiment.student.sees, scaling_of(experiment.student)
+        task = Classification()
+        chosen = build.held_out(task.labelled(dataset.split("val")), experiment)
         train, validation, tests = (
-            Classification().images(dataset, dataset.split(part), sees, scaling)
-            for part in ("train", "val", "test")
+            task.images(dataset, records, sees, scaling)
+            for records in (dataset.split("train"), chosen, dataset.split("test"))
         )
         return cls(
             features_of(model, train, sees, device),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from abbe import config, losses, students, summary
-from abbe.datasets import Dataset
+from abbe.datasets import Dataset, first_of_classes
 from abbe.datasets.imagenet import ImageNet as Folder
 from abbe.datasets.imagenet import Photographs, imagenet_folder, readable_photographs
 from abbe.datasets.training.batches import Batch
@@ -149,8 +149,13 @@ class ImageNet(Recipe):
             standardisation=build.standardisation_of(settings),
         )
 
+        chosen = first_of_classes(
+            dataset.val.numbers, training.validation_images, experiment.data.split_seed
+        )
+        held_out = dataset.val.having(chosen)
+
         def validate(network: nn.Module) -> Metrics:
-            return rates(right_answers(network, dataset.val, training.crop, session.workers))
+            return rates(right_answers(network, held_out, training.crop, session.workers))
 
         stage = Stage(
             "photographs",

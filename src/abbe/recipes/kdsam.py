@@ -99,7 +99,7 @@ class KdSam(Recipe):
         if not experiment.teacher.live:
             store, speed = teaching.answers_of(teacher, train, session)
         held_out = picture_records(
-            dataset.split("val").labelled,
+            build.held_out(dataset.split("val").labelled.records, experiment),
             sees,
             longest=settings.side,
             memory_limit=MEMORY_LIMIT // 4,

@@ -4,7 +4,7 @@ Used for the stage that fits SAM's mask decoder to a new encoder (KD SAM), for i
 train a small stand-in where no real SAM can be had.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from abbe.datasets.training.prompted import PromptedBatches, box_around, framed
 from abbe.losses import promptable as mask_losses
 from abbe.recipes.prompting import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts
+from abbe.students import together
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
 OBJECTS_SCORED = 12
@@ -114,11 +115,7 @@ def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metric
         device = next(network.parameters()).device
         network.eval()
         by_box, by_point = [], []
-        for image in labelled:
-            masks = objects_in_frame(image, network.side)
-            if not len(masks):
-                continue
-            embedding = network.encode(_framed(image, network.side).to(device))
+        for embedding, masks in _embedded(network, labelled, device):
             boxes = torch.tensor(np.array([box_around(mask) for mask in masks])).float()
             points = torch.tensor(np.array([_middle(mask) for mask in masks])).float()[:, None]
             ones = torch.ones(len(masks), 1, dtype=torch.int64)
@@ -133,6 +130,22 @@ def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metric
         return {"dice": float(np.mean(by_box)), "dice_point": float(np.mean(by_point))}
 
     return validate
+
+
+def _embedded(
+    network: SAM, images: Sequence[Pictured], device: torch.device
+) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """The embedding (1, C, h, w) of each image with objects, and these; some images at a time."""
+    shapes = [(network.side, network.side)] * len(images)
+    for numbers in together(shapes, 1, device):
+        shown = [(image, objects_in_frame(image, network.side)) for image in
+                 (images[number] for number in numbers)]  # fmt: skip
+        shown = [(image, masks) for image, masks in shown if len(masks)]
+        if not shown:
+            continue
+        pictures = torch.cat([_framed(image, network.side) for image, _ in shown])
+        embeddings = network.encode(pictures.to(device))
+        yield from zip(embeddings.split(1), (masks for _, masks in shown), strict=True)
 
 
 def objects_in_frame(image: Pictured, side: int) -> np.ndarray:

@@ -172,8 +172,9 @@ def plan_of(
     """How a network is fine-tuned for the task."""
     settings, task, sees = experiment.fine_tuning, task_of(experiment), experiment.student.sees
     classes, scaling = len(task.classes(dataset)), scaling_of(experiment.student)
+    chosen = build.held_out(task.labelled(dataset.split("val")), experiment)
     images, held_out = (
-        task.images(dataset, dataset.split(part), sees, scaling) for part in ("train", "val")
+        task.images(dataset, records, sees, scaling) for records in (dataset.split("train"), chosen)
     )
     if isinstance(model, LinearProbe):
         seen = features_of(model.classifier, images, sees, session.accelerator.device)

@@ -31,9 +31,10 @@ def read_training(
 
 
 def read_held_out(experiment: config.Experiment, dataset: Dataset) -> list[Prepared]:
-    """The labelled validation images in memory."""
+    """The labelled validation images that choose weights, in memory."""
     student = experiment.student
-    return prepare(dataset.split("val").labelled, student.sees, scaling=scaling_of(student))
+    chosen = build.held_out(dataset.split("val").labelled.records, experiment)
+    return prepare(chosen, student.sees, scaling=scaling_of(student))
 
 
 def crops(

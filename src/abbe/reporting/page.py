@@ -261,4 +261,7 @@ def _speed(summary: RunSummary) -> list[Fact]:
     waiting = speed.train_share_waiting_for_data
     if waiting is not None:
         facts.append(Fact("Share of training time spent waiting for data", percent(waiting, 1)))
+    validating = speed.train_share_validating
+    if validating is not None:
+        facts.append(Fact("Share of the stage’s time spent on validation", percent(validating, 1)))
     return facts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abbe import config, datasets
-from abbe.datasets import Dataset
+from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
@@ -118,6 +118,13 @@ def choose_labels(dataset: Dataset, data: config.Data) -> Dataset:
     if data.labelled == "all":
         return dataset
     return datasets.choose_labelled(dataset, data.labelled, seed=data.split_seed)
+
+
+def held_out(records: Sequence[Record], experiment: config.Experiment) -> list[Record]:
+    """Of the labelled validation images, those that choose weights: the same for all networks."""
+    return datasets.first_spread(
+        records, experiment.training.validation_images, experiment.data.split_seed
+    )
 
 
 def require_trust(teacher: config.Teacher, *, trust_code: bool) -> None:

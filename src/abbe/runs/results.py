@@ -188,5 +188,6 @@ def speed_of(material: Material, student: Trained) -> Speed:
     return Speed(
         train_images_per_s=last.images_per_second,
         train_share_waiting_for_data=last.share_waiting,
+        train_share_validating=last.share_validating,
         **material.speed,
     )

@@ -14,7 +14,7 @@ from abbe.students.files.encoders import (
 )
 from abbe.students.files.promptable import is_promptable_file, load_promptable, save_promptable
 from abbe.students.files.weights import load, load_any, save
-from abbe.students.predict import predict
+from abbe.students.predict import predict, predict_together, together
 from abbe.students.probe import LinearProbe
 from abbe.students.promptable import (
     PROMPTABLE_ARCHITECTURES,
@@ -58,9 +58,11 @@ __all__ = [
     "load_encoder",
     "load_promptable",
     "predict",
+    "predict_together",
     "pretrained_cfg",
     "save",
     "save_classifier",
     "save_encoder",
     "save_promptable",
+    "together",
 ]

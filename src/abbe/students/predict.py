@@ -1,6 +1,6 @@
 """From an image of any size to probability maps, in one piece or in overlapping tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,6 +10,11 @@ from torch import nn
 from abbe.errors import InputError
 from abbe.imaging.windows import pad_to, spans
 from abbe.students.unet import UNet
+
+TOGETHER = {"cpu": 1 << 18}
+"""px of images that are answered together, by kind of device: four of 256² px on a CPU, whose
+caches hold no more; `TOGETHER_ON_GPU` elsewhere."""
+TOGETHER_ON_GPU = 1 << 21
 
 
 def predict(
@@ -45,24 +50,82 @@ def predict(
             NaN or infinity.
         ValueError: Tile and halo do not fit each other or the divisor.
     """
-    _check_image(pixels, model)
+    return predict_together(model, [pixels], tile=tile, halo=halo, precision=precision)[0]
+
+
+def predict_together(
+    model: UNet,
+    images: Sequence[np.ndarray],
+    *,
+    tile: int = 1024,
+    halo: int = 64,
+    precision: torch.dtype = torch.float32,
+) -> list[np.ndarray]:
+    """Predict the probability maps of images that are of one size once they are padded.
+
+    Each is answered as `predict` answers it alone, but for rounding; see `together` for which.
+
+    Args:
+        model: See `predict`.
+        images: (C, H, W) each, at least one.
+        tile: See `predict`.
+        halo: See `predict`.
+        precision: See `predict`.
+
+    Returns:
+        For each image, (K, H, W) float32 probabilities in [0, 1].
+
+    Raises:
+        InputError: See `predict`.
+        ValueError: Tile and halo do not fit each other or the divisor, or the sizes differ.
+    """
+    for pixels in images:
+        _check_image(pixels, model)
     _check_tiling(tile, halo, model.divisor)
-    height, width = pixels.shape[1:]
-    padded = pad_to(np.array(pixels, dtype=np.float32), model.divisor)
-    probabilities = np.empty((len(model.outputs), *padded.shape[1:]), dtype=np.float32)
+    padded = np.stack([pad_to(np.array(each, np.float32), model.divisor) for each in images])
+    height, width = padded.shape[2:]
+    probabilities = np.empty((len(padded), len(model.outputs), height, width), dtype=np.float32)
     with _evaluating(model), torch.inference_mode():
-        for rows in spans(padded.shape[1], tile, halo):
-            for columns in spans(padded.shape[2], tile, halo):
-                window = padded[:, rows.start : rows.stop, columns.start : columns.stop]
+        for rows in spans(height, tile, halo):
+            for columns in spans(width, tile, halo):
+                window = padded[:, :, rows.start : rows.stop, columns.start : columns.stop]
                 result = _probabilities(model, window, precision)
                 probabilities[
-                    :, rows.core_start : rows.core_stop, columns.core_start : columns.core_stop
+                    :, :, rows.core_start : rows.core_stop, columns.core_start : columns.core_stop
                 ] = result[
+                    :,
                     :,
                     rows.core_start - rows.start : rows.core_stop - rows.start,
                     columns.core_start - columns.start : columns.core_stop - columns.start,
                 ]
-    return np.ascontiguousarray(probabilities[:, :height, :width])
+    return [
+        np.ascontiguousarray(maps[:, : each.shape[1], : each.shape[2]])
+        for maps, each in zip(probabilities, images, strict=True)
+    ]
+
+
+def together(
+    shapes: Sequence[tuple[int, int]], divisor: int, device: torch.device
+) -> list[list[int]]:
+    """Which images are answered together: numbers of those of one size once they are padded.
+
+    Images of other sizes stay apart: padding them to one size would change what a network with
+    global pooling or attention says of them.
+
+    Args:
+        shapes: (H, W) of each image.
+        divisor: what sides are padded to multiples of; 1 where a network takes any size.
+        device: that computes; it says how many px go together. A larger image goes alone.
+    """
+    most = TOGETHER.get(device.type, TOGETHER_ON_GPU)
+    found: dict[tuple[int, int], list[list[int]]] = {}
+    for number, (height, width) in enumerate(shapes):
+        size = -(-height // divisor) * divisor, -(-width // divisor) * divisor
+        lists = found.setdefault(size, [[]])
+        if lists[-1] and (len(lists[-1]) + 1) * size[0] * size[1] > most:
+            lists.append([])
+        lists[-1].append(number)
+    return [numbers for lists in found.values() for numbers in lists]
 
 
 def _check_image(pixels: np.ndarray, model: UNet) -> None:
@@ -87,10 +150,10 @@ def _check_tiling(tile: int, halo: int, divisor: int) -> None:
 
 def _probabilities(model: nn.Module, window: np.ndarray, precision: torch.dtype) -> np.ndarray:
     device = next(model.parameters()).device
-    image = torch.from_numpy(np.ascontiguousarray(window))[None].to(device)
+    images = torch.from_numpy(np.ascontiguousarray(window)).to(device)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        logits = model(image)
-    return logits[0].float().sigmoid().cpu().numpy()
+        logits = model(images)
+    return logits.float().sigmoid().cpu().numpy()
 
 
 @contextmanager

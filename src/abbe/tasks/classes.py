@@ -1,7 +1,7 @@
 """What tasks share that tell classes apart, of whole images or of pixels."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from abbe import config, scoring
+from abbe import config, scoring, students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
@@ -90,9 +90,33 @@ class ClassTask(Task):
     ) -> list[Prepared]:
         """The labelled ones of the records, decoded, with their class or that of each pixel."""
 
-    @abstractmethod
+    divisor: ClassVar[int] = 1
+    """What its network pads sides to multiples of: images of one size then go together."""
+
     def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
         """The class of each of the pixels (C, H, W), or an image's probabilities (K,)."""
+        return self.answer_together(network, [pixels])[0]
+
+    @abstractmethod
+    def answer_together(
+        self, network: nn.Module, images: Sequence[np.ndarray]
+    ) -> list[NDArray[Any]]:
+        """As `answer`, of images that are of one size once they are padded."""
+
+    def answers_of(
+        self,
+        network: nn.Module,
+        images: Sequence[Prepared],
+        sees: Sequence[str],
+        pixel_size: float | None,
+    ) -> Iterator[tuple[int, NDArray[Any], Grid]]:
+        """For each image its number, the answer and the grid that it was seen on; see `shown`."""
+        device = next(network.parameters()).device
+        grids = [grid_of(image, pixel_size) for image in images]
+        for numbers in students.together([grid.shape for grid in grids], self.divisor, device):
+            seen = [shown(images[number], sees, grids[number]) for number in numbers]
+            for number, answer in zip(numbers, self.answer_together(network, seen), strict=True):
+                yield number, answer, grids[number]
 
     @abstractmethod
     def answers(
@@ -103,7 +127,7 @@ class ClassTask(Task):
         classes: int,
         pixel_size: float | None = None,
     ) -> Answers:
-        """Have a network answer for whole images; see `shown`."""
+        """Have a network answer for whole images; see `grid_of`."""
 
     def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
         """The answers as a curve keeps them; see `abbe.curves.trainings.scores_of`."""
@@ -237,27 +261,33 @@ class ClassTask(Task):
         return Compared(found, gain, {}, {})
 
 
-def shown(
-    image: Prepared, sees: Sequence[str], pixel_size: float | None
-) -> tuple[np.ndarray, Grid]:
-    """What a network is shown of an image, (C, H, W), and the grid that it was resampled to.
+def shown(image: Prepared, sees: Sequence[str], grid: Grid) -> np.ndarray:
+    """What a network is shown of an image, (C, H, W), resampled to a grid.
 
     Args:
         image: decoded.
         sees: the network's channels.
-        pixel_size: µm per px that it was trained at; None for as the image is.
+        grid: of `grid_of`.
+    """
+    pixels = image.whole()[[image.channels.index(name) for name in sees]]
+    return to_shape(pixels, grid.shape)
+
+
+def grid_of(image: Prepared, pixel_size: float | None) -> Grid:
+    """The grid that an image is resampled to for a network.
+
+    Args:
+        image: decoded.
+        pixel_size: µm per px that the network was trained at; None for as the image is.
 
     Raises:
         InputError: the network has a pixel size, and the image has none, or another by far.
     """
-    pixels = image.whole()[[image.channels.index(name) for name in sees]]
     if pixel_size is None:
-        grid = whole(image.shape, 1.0)
-    elif image.pixel_size is None:
+        return whole(image.shape, 1.0)
+    if image.pixel_size is None:
         raise InputError(
             f"{image.id}: its pixel size is not known, and the network was trained at "
             f"{pixel_size:g} µm. Give it with data.pixel_size"
         )
-    else:
-        grid = whole(image.shape, scale_between(image.pixel_size, pixel_size, image.id))
-    return to_shape(pixels, grid.shape), grid
+    return whole(image.shape, scale_between(image.pixel_size, pixel_size, image.id))

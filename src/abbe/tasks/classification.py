@@ -21,7 +21,7 @@ from abbe.errors import InputError
 from abbe.imaging import Scaling
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
-from abbe.tasks.classes import Answers, ClassTask, shown
+from abbe.tasks.classes import Answers, ClassTask
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
 
@@ -101,16 +101,18 @@ class Classification(ClassTask):
         images = prepare(self.labelled(records), sees, scaling=scaling)
         return [replace(image, category=numbers[image.id]) for image in images]
 
-    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[np.float64]:
+    def answer_together(
+        self, network: nn.Module, images: Sequence[np.ndarray]
+    ) -> list[NDArray[np.float64]]:
         """The probability of each class."""
         device = next(network.parameters()).device
         training = {module: module.training for module in network.modules()}
         network.eval()
         with torch.inference_mode():
-            logits = network(torch.from_numpy(pixels).float()[None].to(device))[0]
+            logits = network(torch.from_numpy(np.stack(images)).float().to(device))
         for module, mode in training.items():
             module.training = mode
-        return logits.double().softmax(0).cpu().numpy()
+        return list(logits.double().softmax(1).cpu().numpy())
 
     def answers(
         self,
@@ -121,8 +123,8 @@ class Classification(ClassTask):
         pixel_size: float | None = None,
     ) -> Answers:
         """A row of probabilities for each image."""
-        pixels = (shown(image, sees, pixel_size)[0] for image in images)
-        return Answers(np.stack([self.answer(network, each) for each in pixels]))
+        found = {n: answer for n, answer, _ in self.answers_of(network, images, sees, pixel_size)}
+        return Answers(np.stack([found[number] for number in range(len(images))]))
 
     def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
         """The probabilities, and the images' classes."""

@@ -209,16 +209,20 @@ def validator(
         return None
     channels = [labelled[0].channels.index(name) for name in sees]
     foreground = list(outputs).index("foreground")
+    shapes = [image.shape for image in labelled]
 
     def validate(network: nn.Module) -> dict[str, float]:
         assert isinstance(network, students.UNet)
-        scores = []
-        for image in labelled:
-            assert image.label is not None
-            maps = students.predict(network, image.whole()[channels])
-            scores.append(
-                scoring.pixel_scores(maps[foreground] >= 0.5, image.label > 0, image.label >= 0)
-            )
+        device, scores = next(network.parameters()).device, []
+        for numbers in students.together(shapes, network.divisor, device):
+            images = [labelled[number] for number in numbers]
+            pixels = [image.whole()[channels] for image in images]
+            answers = students.predict_together(network, pixels)
+            for image, maps in zip(images, answers, strict=True):
+                assert image.label is not None
+                scores.append(
+                    scoring.pixel_scores(maps[foreground] >= 0.5, image.label > 0, image.label >= 0)
+                )
         return {key: float(np.nanmean([each[key] for each in scores])) for key in scores[0]}
 
     return validate

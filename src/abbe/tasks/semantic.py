@@ -15,7 +15,7 @@ from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
 from abbe.imaging import Scaling, choose_rule, three_channels
 from abbe.runs import build
-from abbe.tasks.classes import Answers, ClassTask, shown
+from abbe.tasks.classes import Answers, ClassTask
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
 
@@ -30,6 +30,7 @@ class Semantic(ClassTask):
     metrics = scoring.REGION_METRICS
     watch = "mean_iou"
     need = "a label"
+    divisor = students.UNet.divisor
 
     def labelled(self, records: Iterable[Record]) -> list[Record]:
         """Those whose pixels have types, which become the label; else those with a label."""
@@ -87,10 +88,13 @@ class Semantic(ClassTask):
             one.append(replace(image, label=np.minimum(image.label, 1)))
         return one
 
-    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[np.int32]:
+    def answer_together(
+        self, network: nn.Module, images: Sequence[np.ndarray]
+    ) -> list[NDArray[np.int32]]:
         """The class of each pixel: the largest sigmoid is the largest logit."""
         assert isinstance(network, students.UNet)
-        return students.predict(network, pixels).argmax(0).astype(np.int32)
+        answers = students.predict_together(network, images)
+        return [maps.argmax(0).astype(np.int32) for maps in answers]
 
     def answers(
         self,
@@ -101,15 +105,16 @@ class Semantic(ClassTask):
         pixel_size: float | None = None,
     ) -> Answers:
         """Maps at the images' own size, and their confusions."""
-        tables, maps = [], []
-        for image in images:
-            assert image.label is not None  # only labelled ones were prepared
-            pixels, grid = shown(image, sees, pixel_size)
+        tables: dict[int, np.ndarray] = {}
+        maps: dict[int, NDArray[np.int32]] = {}
+        for number, answer, grid in self.answers_of(network, images, sees, pixel_size):
+            label = images[number].label
+            assert label is not None  # only labelled ones were prepared
             rows, columns = grid.sources
-            answered = self.answer(network, pixels)[rows[:, None], columns]
-            tables.append(scoring.confusion(answered, image.label, classes))
-            maps.append(answered)
-        return Answers(np.stack(tables), maps)
+            maps[number] = answer[rows[:, None], columns]
+            tables[number] = scoring.confusion(maps[number], label, classes)
+        order = range(len(images))
+        return Answers(np.stack([tables[n] for n in order]), [maps[n] for n in order])
 
     def scores(
         self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None

@@ -19,6 +19,7 @@ from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
+from abbe.training.clock import Clock
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
 from abbe.training.log import Log
 from abbe.training.memory import freed_memory_kept, memory_format
@@ -41,12 +42,14 @@ class Fitted:
         best: the best value of the watched metric, and the step it was reached at.
         images_per_second: over the whole stage, validation left out.
         share_waiting: share of the training time spent waiting for data.
+        share_validating: share of the stage's whole time spent on validation.
     """
 
     steps: int
     best: tuple[float, int] | None
     images_per_second: float
     share_waiting: float
+    share_validating: float = 0.0
 
 
 class LossOf(nn.Module):
@@ -146,6 +149,8 @@ def fit(
                     run.validate()
                 run.save()
                 bar.note(run.state())
+                if (advice := run.advice()) is not None:
+                    bar.note(advice)
             if stops:
                 raise KeyboardInterrupt
             if run.stopped:
@@ -205,6 +210,7 @@ class _Run:
         self._sums: dict[str, dict[str, Any]] = {"terms": {}, "weights": {}}
         self._loss: torch.Tensor | float = 0.0
         self._since = (0, 0.0, 0.0)  # step, waited, trained_for at the last report
+        self.clock = Clock()
 
     def batches(self, workers: int) -> Iterator[Batch]:
         """The remaining batches, with the time spent waiting for each of them counted."""
@@ -328,8 +334,10 @@ class _Run:
         network = self.averaged
         values: list[Any] = [None]
         if self.accelerator.is_main_process:
-            values = [self.stage.validate(network)]
-            self.log.write(self.stage.name, self.step, validation=values[0])
+            with self.clock.validating():
+                values = [self.stage.validate(network)]
+            share = self.clock.share_validating
+            self.log.write(self.stage.name, self.step, validation=values[0], share_validating=share)
         value = broadcast_object_list(values)[0][self.stage.watch]
         if math.isnan(value):
             raise AbbeError(
@@ -350,6 +358,12 @@ class _Run:
             return f"{name}, checkpoint written"
         value, step = self.best
         return f"{name}, best {self.stage.watch} {value:.4f} at step {step}, checkpoint written"
+
+    def advice(self) -> str | None:
+        """What to set where validation takes much of the time; said once."""
+        if self.stopped or self.step == self.schedule.steps:
+            return None
+        return self.clock.advice(self.step, f"{self.log.model} · {self.stage.name}")
 
     @property
     def averaged(self) -> nn.Module:
@@ -372,6 +386,7 @@ class _Run:
                 "best_weights": self.best_weights,
                 "stopped": self.stopped,
                 "clock": (self.waited, self.trained_for, self.images),
+                "whole_clock": self.clock.state,
             },
         )
 
@@ -387,6 +402,7 @@ class _Run:
         self.best = state["best"] and tuple(state["best"])
         self.best_weights, self.stopped = state["best_weights"], state["stopped"]
         self.waited, self.trained_for, self.images = state["clock"]
+        self.clock = Clock(*state.get("whole_clock", ()))
         self._since = (self.step, self.waited, self.trained_for)
 
     def finish(self) -> Fitted:
@@ -394,7 +410,8 @@ class _Run:
         self.loss_of.network.load_state_dict(self.best_weights or self.averaged.state_dict())
         self.accelerator.free_memory(self.trained, self.optimizer)
         seconds = max(self.trained_for, 1e-9)
-        return Fitted(self.step, self.best, self.images / seconds, self.waited / seconds)
+        speed, share_waiting = self.images / seconds, self.waited / seconds
+        return Fitted(self.step, self.best, speed, share_waiting, self.clock.share_validating)
 
 
 def rest_frozen(network: nn.Module) -> None:
