@@ -5,7 +5,7 @@ The report and a package's card say the same sentences; nothing else makes any.
 
 from collections.abc import Mapping, Sequence
 
-from abbe.summary import Data, RunSummary, Summary
+from abbe.summary import OBJECTS, Data, RunSummary, Summary
 
 FEW_IMAGES = 30
 FEW_CLASSIFIED = 100
@@ -38,7 +38,7 @@ def caveats_of(summary: RunSummary) -> list[str]:
             "No validation image is labelled: the last weights were taken"
             f"{cut if summary.thresholds else ''}."
         )
-    found += targets_caveats(summary)
+    found += [*targets_caveats(summary), *thresholds_caveats(summary), *labels_caveats(summary)]
     extra = [name for name in summary.teacher_sees if name not in summary.student_sees]
     if extra and summary.student_sees:
         found.append(
@@ -70,6 +70,48 @@ def targets_caveats(summary: Summary) -> list[str]:
             f"{', '.join(summary.left_out[:SHOWN_IDS])}{more}."
         )
     return found
+
+
+def thresholds_caveats(summary: RunSummary) -> list[str]:
+    """Where the teacher's maps were not cut as the student's were."""
+    teacher, student = (summary.thresholds.get(name) for name in ("teacher", "student"))
+    if teacher is None or student is None or student.chosen_on == "default":
+        return []
+    if teacher.chosen_on == OBJECTS:
+        return [
+            "The teacher's objects are as the program gave them: it has no threshold to choose, "
+            "while the student's were chosen for images like these."
+        ]
+    if teacher.chosen_on == "default":
+        return [
+            "The teacher gave no answer for the images on which the student's thresholds were "
+            "chosen, so its own stay at 0.5: its scores may be lower for that, and retention "
+            "higher."
+        ]
+    counts = [
+        labels.thresholds if (labels := summary.models[name].labels) else 0
+        for name in ("teacher", "student")
+        if name in summary.models
+    ]
+    if len(counts) == 2 and 0 < counts[0] < counts[1]:
+        return [
+            f"The teacher's thresholds were chosen on {counts[0]} of the {counts[1]} images on "
+            "which the student's were: for the others it gave no answer."
+        ]
+    return []
+
+
+def labels_caveats(summary: Summary) -> list[str]:
+    """Where the teacher was shown the true labels."""
+    if not summary.teacher_saw_labels:
+        return []
+    prompted = summary.teacher.prompt_mode if summary.teacher is not None else None
+    how = f" ({prompted})" if prompted else ""
+    return [
+        f"The teacher was shown the true labels{how} of whatever it answered for: its scores are "
+        "no measure of what it can do alone, and the student has used more labels than those "
+        "counted."
+    ]
 
 
 def group_caveats(data: Data) -> list[str]:

@@ -41,6 +41,23 @@ class Part(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="ignore")
 
 
+OBJECTS = "objects"
+"""Says of thresholds that there is none to choose: a model's objects are as it gave them."""
+
+
+class Labels(Part):
+    """Labelled images that a model has used."""
+
+    training: int | None = None
+    """Those that taught it; None where nobody knows, as of a teacher."""
+    choosing: int = 0
+    """Further ones that chose its weights or its thresholds."""
+    weights: int = 0
+    """Those that chose its weights: validation images."""
+    thresholds: int = 0
+    """Those that chose its thresholds; they may be the same, or training images."""
+
+
 class Score(Part):
     """A metric of one model over the test images."""
 
@@ -69,7 +86,8 @@ class Thresholds(Part):
     boundary: float = 0.5
     """Boundary probability that parts instances."""
     chosen_on: str = "default"
-    """validation, training or default."""
+    """validation or training images; default: nothing; objects: there is none to choose, for the
+    model gives objects outright."""
 
 
 class Model(Part):
@@ -79,6 +97,8 @@ class Model(Part):
     """By key of the metric."""
     about: str = ""
     """What it is, where its name does not explain it."""
+    labels: Labels | None = None
+    """Labelled images that it has used."""
     parameters: int | None = None
     """Numbers in its weights."""
     macs: int | None = None
@@ -286,6 +306,8 @@ class Summary(Part):
     """Where targets came from; None without a teacher."""
     teacher_sees: list[str] = []
     """Channels that the teacher reads."""
+    teacher_saw_labels: bool = False
+    """Whether the teacher of the student was shown true labels, as with ``oracle_box`` prompts."""
     targets: Targets | None = None
     """The teacher's answers; None where none are stored."""
     lost: list[str] = []
@@ -305,6 +327,8 @@ class Summary(Part):
     def _named(self) -> Self:
         if self.task and not self.task_title:
             self.task_title = TITLES.get(self.task, self.task)
+        if self.teacher is not None and self.teacher.sees_labels:
+            self.teacher_saw_labels = True
         return self
 
     def write(self, folder: Path) -> None:

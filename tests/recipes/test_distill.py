@@ -286,7 +286,7 @@ def test_a_target_store_teaches_without_its_teacher(run, tmp_path, capsys):
     assert told(finished)["teacher"] == told(run)["teacher"]
     there, here = (told(each)["models"]["teacher"]["metrics"] for each in (run, finished))
     assert here == there
-    assert set(told(finished)["models"]["teacher"]) == {"metrics"}  # no cost known
+    assert set(told(finished)["models"]["teacher"]) == {"metrics", "labels"}  # no cost known
     assert not (out / "targets.zarr").exists()
     assert "teach_images_per_s" not in told(finished)["speed"]
     assert not (out / "twin.safetensors").exists()

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from abbe import config, students
-from abbe.datasets import class_folder, folder
+from abbe.datasets import class_folder, folder, keep_labels
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files.tensors import read_tensors
@@ -26,7 +26,7 @@ from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
-from abbe.tasks.classification import Classification, class_weights, keep_labels
+from abbe.tasks.classification import Classification, class_weights
 from abbe.teachers import TEACHERS
 
 TINY = shlex.split(

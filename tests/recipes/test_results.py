@@ -17,7 +17,7 @@ from abbe.runs.folder import open_run, opened
 from abbe.scoring import METRICS
 from abbe.summary import Model, RunSummary, Thresholds, read_summary
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
-from abbe.tasks.maps import Maps, choose_thresholds
+from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
 from abbe.tasks.scores import Compared, Scores, compare, save_examples
 
 
@@ -173,6 +173,50 @@ def test_without_any_label_to_choose_on_thresholds_are_a_half():
     assert Thresholds() == Thresholds(mask=0.5, foreground=0.5, boundary=0.5, chosen_on="default")
 
 
+def test_a_model_without_an_answer_where_thresholds_are_chosen_keeps_the_defaults():
+    half = np.where(Label().read() > 0, 0.3, 0.1)
+    assert choose_thresholds(Answer(half, known="abc"), tissue()) == Thresholds()  # d validates
+    assert choose_thresholds(Answer(half, known="bd"), tissue()).chosen_on == "validation"
+
+
+def test_bare_instances_have_nothing_to_choose():
+    answer = Answer(Label().read() > 0)
+    answer.maps = Maps((Label().read() > 0).astype(np.float32), None, Label().read(), bare=True)
+    assert choose_thresholds(answer, tissue()) == Thresholds(chosen_on="objects")
+
+
+def test_of_instances_beside_maps_the_mask_is_cut_as_any_other_model_s_is():
+    half = np.where(Label().read() > 0, 0.3, 0.1).astype(np.float32)
+    answer = Answer(half)
+    answer.maps = Maps(half, None, np.maximum(Label().read(), 0))
+    chosen, alone = (choose_thresholds(each, tissue()) for each in (answer, Answer(half)))
+    assert 0.1 < chosen.mask <= 0.3
+    assert (chosen.mask, chosen.chosen_on) == (alone.mask, "validation")
+    assert (chosen.foreground, chosen.boundary) == (0.5, 0.5)
+
+
+def test_the_search_drops_the_objects_that_scoring_drops():
+    foreground = np.where(Label().read() > 0, 0.9, 0.0)
+    foreground[13:17, 16:21] = 0.6  # 20 px that are none
+    thresholds = {
+        least: thresholds_of({"a": Answer(foreground)}, tissue(), {}, least)["a"].foreground
+        for least in (16, 20, 21)
+    }
+    assert thresholds == {16: 0.65, 20: 0.65, 21: 0.5}
+
+
+def test_thresholds_are_chosen_on_images_of_every_group():
+    images = datasets.simulated_tissue(4, size=32).records
+    groups = ["many"] * 100 + [f"alone {n}" for n in range(10)]
+    records = [
+        Record(f"{n:03}", images[0].image, Label(), split="val", group=group)
+        for n, group in enumerate(groups)
+    ]
+    chosen_on, chosen = threshold_records(Dataset("made up", tuple(records), ("nucleus",)))
+    assert (chosen_on, len(chosen)) == ("validation", 48)
+    assert len({record.group for record in chosen}) == 11
+
+
 def test_nothing_to_score_is_refused():
     with pytest.raises(InputError, match="'made up' has no labelled test image"):
         scored({"student": Answer(np.ones((20, 30)))}, tissue("train train val val"))
@@ -220,6 +264,11 @@ def counts(**changes: Any) -> dict[str, Any]:
     return {"validation": 3, "test": 90, "grouped": True, "test_groups": 30} | changes
 
 
+def chosen(on: str) -> dict[str, Any]:
+    """Thresholds of a student that were chosen on validation images, beside the teacher's."""
+    return {"student": {"chosen_on": "validation"}, "teacher": {"chosen_on": on}}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -235,10 +284,27 @@ def counts(**changes: Any) -> dict[str, Any]:
         ({"gain": {"dice": {}, "iou": {}}}, "Every metric has its own test"),
         ({"teacher_sees": ["a", "b"], "student_sees": ["a"]}, "The teacher sees b"),
         ({"warnings": ["The run says so."]}, "The run says so."),
+        (
+            {"teacher": {"teacher": "t", "sees_labels": True, "prompt_mode": "oracle_box"}},
+            "The teacher was shown the true labels (oracle_box)",
+        ),
+        ({"teacher_saw_labels": True}, "The teacher was shown the true labels of"),
+        ({"thresholds": chosen("objects")}, "The teacher's objects are as the program gave them"),
+        ({"thresholds": chosen("default")}, "so its own stay at 0.5"),
     ],
 )
 def test_each_reason_for_doubt_is_told_once(changes: dict[str, Any], reason: str) -> None:
     assert sum(reason in said for said in caveats_of(summary_with(**changes))) == 1
+
+
+def test_thresholds_chosen_on_fewer_images_than_the_student_s_are_doubted():
+    metrics = {"dice": {"mean": 0.5, "ci95": [0.4, 0.6], "n": 90}}
+    models = {
+        name: {"metrics": metrics, "labels": {"thresholds": count}}
+        for name, count in (("teacher", 3), ("student", 5))
+    }
+    (said,) = caveats_of(summary_with(models=models, thresholds=chosen("validation")))
+    assert said.startswith("The teacher's thresholds were chosen on 3 of the 5 images")
 
 
 def test_a_clean_run_warns_of_nothing():

@@ -166,7 +166,7 @@ def test_large_images_together_are_tiled_as_each_alone(rng):
         np.testing.assert_allclose(maps, predict(model, pixels), atol=1e-5)
 
 
-@pytest.mark.parametrize(("device", "most"), [("cpu", 1 << 18), ("cuda", 1 << 21)])
+@pytest.mark.parametrize(("device", "most"), [("cpu", 1 << 16), ("cuda", 1 << 21)])
 def test_no_more_pixels_go_together_than_memory_holds(device, most):
     shapes = [(256, 256)] * 70 + [(4000, 4000)] * 2
     lists = together(shapes, 32, torch.device(device))

@@ -102,6 +102,8 @@ examples:
     dataset = build.collect(arguments.data)
     report = datasets.check(dataset, crop=arguments.crop)
     say(report.text())
+    if (used := build.labels_in_words(dataset, arguments.data)) is not None:
+        say(used)
     if arguments.contact_sheet is not None:
         report.contact_sheet(arguments.contact_sheet)
         say(f"contact sheet: {arguments.contact_sheet}")

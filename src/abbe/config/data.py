@@ -66,6 +66,9 @@ class Data(Section):
     """Seed of drawn splits and of the choice of labelled images."""
     labelled: int | float | Literal["all"] = "all"
     """How many training images keep their labels: all, a count (20) or a share (0.1)."""
+    validation_labels: Annotated[int, Field(ge=0)] | float | Literal["all"] = "all"
+    """How many validation images keep theirs, likewise; they choose weights and thresholds. With 0
+    the last weights are taken, and training images choose the thresholds."""
     count: Annotated[int, Field(ge=3)] = 200
     """Number of images (simulated only)."""
     size: Annotated[int, Field(ge=64)] = 256
@@ -84,8 +87,10 @@ class Data(Section):
         for key in ("stride", "minimum_tissue", "maximum_pen", "minimum_sharpness"):
             if self.kind != "slides" and getattr(self, key) != Data.model_fields[key].default:
                 raise ValueError(f"{key} is about slides: leave it out, or set kind: slides")
-        if isinstance(self.labelled, float) and not 0 <= self.labelled <= 1:
-            raise ValueError("labelled as a share lies between 0 and 1; a count has no decimals")
+        for key in ("labelled", "validation_labels"):
+            value = getattr(self, key)
+            if isinstance(value, float) and not 0 <= value <= 1:
+                raise ValueError(f"{key} as a share lies between 0 and 1; a count has no decimals")
         if self.pixel_size is not None and self.override_pixel_size is not None:
             raise ValueError(
                 "pixel_size fills in where files do not say, override_pixel_size goes before what "

@@ -179,7 +179,7 @@ class TwinTrainer(Trainer):
         return score(
             models,
             dataset,
-            thresholds_of(models, dataset, {}),
+            thresholds_of(models, dataset, {}, settings.minimum_area),
             tolerance=settings.tolerance,
             minimum_area=settings.minimum_area,
             progress=self._session.progress,

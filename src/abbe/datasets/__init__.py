@@ -1,7 +1,13 @@
 """Labelled and unlabelled collections of images, their splits, and known public sets."""
 
 from abbe.datasets.check import CheckReport, check
-from abbe.datasets.classes import class_counts, class_folder, class_numbers, require_classes
+from abbe.datasets.classes import (
+    class_counts,
+    class_folder,
+    class_numbers,
+    keep_labels,
+    require_classes,
+)
 from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
 from abbe.datasets.folder import folder
 from abbe.datasets.inspection import image_notes
@@ -28,7 +34,12 @@ from abbe.datasets.splits import (
     shuffled,
     split_groups,
 )
-from abbe.datasets.validation import first_of_classes, first_spread, spread
+from abbe.datasets.validation import (
+    choose_validated,
+    first_of_classes,
+    first_spread,
+    spread,
+)
 
 __all__ = [
     "KNOWN_SETS",
@@ -48,6 +59,7 @@ __all__ = [
     "chaoyang",
     "check",
     "choose_labelled",
+    "choose_validated",
     "class_counts",
     "class_folder",
     "class_numbers",
@@ -61,6 +73,7 @@ __all__ = [
     "image_notes",
     "index_tiles",
     "isic2017",
+    "keep_labels",
     "known_sets",
     "kvasir",
     "monuseg",

@@ -1,5 +1,6 @@
 """Images with a class each: folders of them, and whether anything can be learned from them."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channels_of
 from abbe.datasets.folder import listing
-from abbe.datasets.splits import require_whole_groups
+from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
 
@@ -130,3 +131,34 @@ def require_classes(dataset: Dataset, *, minimum: int = 2) -> None:
             f"{name} has validation images of one class only ({validation[0]}), which cannot tell "
             "good weights from bad ones: move some of other classes to val, or leave val empty"
         )
+
+
+def keep_labels(dataset: Dataset, amount: int | float | str, seed: int) -> Dataset:
+    """Keep the classes of some training images; a larger amount contains a smaller one.
+
+    Each class keeps its share, rounded up, so that none is lost.
+
+    Args:
+        dataset: with splits.
+        amount: "all", a count, or a share (float) of the labelled training images.
+        seed: of the choice.
+
+    Raises:
+        InputError: more is asked for than there is.
+    """
+    if isinstance(amount, str):
+        return dataset
+    training = [r for r in dataset.split("train") if r.columns.get("class")]
+    if isinstance(amount, int) and amount > len(training):
+        raise InputError(
+            f"{amount} labelled training images were asked for, but data set '{dataset.name}' has "
+            f"{len(training)}"
+        )
+    share = amount if isinstance(amount, float) else amount / max(1, len(training))
+    kept: set[str] = set()
+    for name in dataset.classes:
+        own = [r.id for r in training if r.columns["class"] == name]
+        count = math.ceil(share * len(own) - 1e-9)
+        kept.update(shuffled(own, seed)[:count])
+    drop = {record.id for record in training} - kept
+    return dataset.having(r.without_labels() if r.id in drop else r for r in dataset)

@@ -1,14 +1,16 @@
-"""Which validation images choose weights: a few, spread over groups and classes."""
+"""Which validation images choose: a few of many, spread over groups and classes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.datasets.collection import Record
+from abbe.datasets.collection import Dataset, Record
 from abbe.datasets.splits import shuffled
+from abbe.errors import InputError
 
 
 def first_spread(records: Sequence[Record], count: int, seed: int = 0) -> list[Record]:
@@ -45,6 +47,52 @@ def spread(records: Iterable[Record], seed: int = 0) -> list[Record]:
         own = [record for turn in turns for record in turn if record is not None]
         placed += [(place / len(own), len(own), record) for place, record in enumerate(own)]
     return [record for *_, record in sorted(placed, key=lambda each: each[:2])]
+
+
+def choose_validated(
+    dataset: Dataset, amount: int | float | str, seed: int = 0, *, by_class: bool = False
+) -> Dataset:
+    """The data set in which only some validation images keep their label, or their class.
+
+    They are the first of the order of `spread`; the others stay as images without a label.
+
+    Args:
+        dataset: with splits.
+        amount: "all", a count (int) or a share (float in [0, 1]) of the labelled validation images;
+            a share above 0 keeps at least one.
+        seed: of the choice.
+        by_class: a class is what is known of an image, and not a label.
+
+    Raises:
+        InputError: more is asked for than there is.
+    """
+    if isinstance(amount, str):
+        return dataset
+
+    def known(record: Record) -> bool:
+        if by_class:
+            return bool(record.columns.get("class"))
+        return record.label is not None or record.types is not None
+
+    labelled = [record for record in dataset.split("val") if known(record)]
+    count = amount
+    if isinstance(amount, float):
+        count = max(round(amount * len(labelled)), int(amount > 0 and bool(labelled)))
+    if count > len(labelled):
+        raise InputError(
+            f"data.validation_labels: {count} labelled validation images were asked for, but data "
+            f"set '{dataset.name}' has {len(labelled)}"
+        )
+    kept = {record.id for record in spread(labelled, seed)[: int(count)]}
+    drop = {record.id for record in labelled} - kept
+    return dataset.having(
+        record
+        if record.id not in drop
+        else record.without_labels()
+        if by_class
+        else replace(record, label=None, types=None)
+        for record in dataset
+    )
 
 
 def first_of_classes(numbers: NDArray[np.integer], count: int, seed: int = 0) -> NDArray[np.intp]:

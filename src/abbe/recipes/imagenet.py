@@ -23,7 +23,7 @@ from abbe.runs.schedules import Amount
 from abbe.runs.session import Session
 from abbe.scoring import Metric
 from abbe.students.unet import encoder_name_of
-from abbe.summary import RunSummary, Score, Thresholds
+from abbe.summary import Labels, RunSummary, Score, Thresholds
 from abbe.tasks.classification import classification_term
 from abbe.tasks.scores import Compared
 from abbe.tasks.task import Scored, Task
@@ -206,6 +206,10 @@ class ImageNet(Recipe):
         students.save_encoder(session.folder / "encoder.safetensors", student.network, metadata)
         name = experiment.title or f"{experiment.student.architecture} on {dataset.name}"
         summary.title = name
+        chosen = min(len(dataset.val), experiment.training.validation_images)
+        summary.models["student"].labels = Labels(
+            training=len(dataset.train), choosing=chosen, weights=chosen
+        )
         summary.task_title = f"classification of photographs, {len(dataset.classes)} classes"
 
 

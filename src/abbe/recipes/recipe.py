@@ -75,12 +75,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network, what its stages came to, the metadata of its file, and whether it has one."""
+    """A trained network.
+
+    Attributes:
+        network: with its weights.
+        fitted: what its stages came to.
+        metadata: of its file.
+        saved: whether it has one.
+        by_labels: whether labels of training images taught it.
+        validated: whether validation images chose its weights.
+    """
 
     network: nn.Module
     fitted: Sequence[Fitted]
     metadata: Mapping[str, Any]
     saved: bool = False
+    by_labels: bool = False
+    validated: bool = False
 
 
 class Recipe(ABC):
@@ -191,13 +202,16 @@ def fit_plan(
     """
     found: dict[str, Trained] = {}
     fitted: list[Fitted] = []
+    by_labels = validated = False
     for number, stage in enumerate(plan.stages):
         fitted.append(session.fit(stage, name))
+        by_labels |= any(not term.distils for term in stage.terms)
+        validated |= fitted[-1].best is not None
         after = plan.also_after.get(stage.name)
         if after is not None and number + 1 < len(plan.stages):
             network = copy.deepcopy(plan.network).to("cpu").eval()
-            found[after] = Trained(network, [], metadata)
+            found[after] = Trained(network, [], metadata, False, by_labels, validated)
     network, saved = plan.network.to("cpu").eval(), plan.metadata is not None
     if session.is_main and saved:
         task.save(session.folder / f"{name}.safetensors", network, metadata)
-    return found | {name: Trained(network, fitted, metadata, saved)}
+    return found | {name: Trained(network, fitted, metadata, saved, by_labels, validated)}

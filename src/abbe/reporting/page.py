@@ -69,6 +69,7 @@ def render_page(run: Run) -> str:
         groups=words.in_groups(summary),
         smallest_gain=summary.smallest_gain,
         metric_tables=tables.metric_tables(summary),
+        label_cells=tables.label_cells(summary),
         beginnings=summary.initialisations,
         probe_tables=tables.probe_tables(summary),
         probe_gain=words.probe_gain(summary),

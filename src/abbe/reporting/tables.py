@@ -79,6 +79,30 @@ def abouts(summary: RunSummary) -> list[tuple[str, str]]:
     return [(name, model.about) for name, model in summary.models.items() if model.about]
 
 
+def label_cells(summary: RunSummary) -> list[str]:
+    """How many labelled images each of `models_of` has used; none where no model says it."""
+    cells = [labels_in_words(summary, model) for model in models_of(summary)]
+    return cells if any(cell != "—" for cell in cells) else []
+
+
+def labels_in_words(summary: RunSummary, model: str) -> str:
+    """``20``, ``20 + 54 for choosing``, or what a teacher was shown.
+
+    >>> from abbe.summary import Labels
+    >>> student = Model(labels=Labels(training=20, choosing=54))
+    >>> labels_in_words(RunSummary(models={"student": student}), "student")
+    '20 + 54 for choosing'
+    """
+    found = summary.models[model].labels if model in summary.models else None
+    if model == "teacher" and summary.teacher_saw_labels:
+        return "sees the labels"
+    if found is None:
+        return "—"
+    training = "" if found.training is None else str(found.training)
+    choosing = f"{found.choosing} for choosing" if found.choosing else ""
+    return " + ".join(part for part in (training, choosing) if part) or "—"
+
+
 def metrics_of(summary: RunSummary) -> tuple[str, ...]:
     """The metrics that any model was scored with, in the order of ``abbe.scoring.METRICS``."""
     models = (summary.models[name] for name in models_of(summary))
@@ -236,9 +260,11 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
     def line(name: str, cells: Iterable[str]) -> str:
         return f"{name:{width}}" + "".join(f"{each:>24}" for each in cells)
 
-    lines = [line("", metrics)]
+    told = label_cells(summary)
+    lines = [line("", [*metrics, *(["labels"] if told else [])])]
     for name, model in summary.models.items():
-        lines.append(line(name, (plain_cell(model.metrics.get(metric)) for metric in metrics)))
+        cells = [plain_cell(model.metrics.get(metric)) for metric in metrics]
+        lines.append(line(name, [*cells, *([labels_in_words(summary, name)] if told else [])]))
     if summary.gain:
         lines.append(
             line("gain", (plain_cell(summary.gain.get(metric), "+") for metric in metrics))

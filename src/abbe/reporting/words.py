@@ -120,7 +120,7 @@ def banners(summary: Summary) -> list[tuple[str, str]]:
         found.append(("Simulated", text))
     if teacher.stand_in:
         found.append(("Stand-in", f"{teacher.teacher} stands in for another teacher."))
-    if teacher.sees_labels:
+    if summary.teacher_saw_labels:
         found.append(
             (
                 "Teacher sees the labels",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from abbe import config, datasets
 from abbe.datasets import Dataset, Record
+from abbe.datasets.class_check import is_of_classes
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
@@ -114,10 +115,39 @@ def split(dataset: Dataset, data: config.Data, *, by_class: bool | None = None) 
 
 
 def choose_labels(dataset: Dataset, data: config.Data) -> Dataset:
-    """Keep the labels of ``data.labelled`` training images; val and test keep theirs."""
+    """Keep the labels of ``data.labelled`` training and ``data.validation_labels`` validation
+    images; test images keep theirs.
+    """
+    dataset = datasets.choose_validated(dataset, data.validation_labels, seed=data.split_seed)
     if data.labelled == "all":
         return dataset
     return datasets.choose_labelled(dataset, data.labelled, seed=data.split_seed)
+
+
+def labels_in_words(dataset: Dataset, data: config.Data) -> str | None:
+    """How many labels a run uses, where ``data`` leaves some out; None where it uses all.
+
+    Raises:
+        InputError: as `build_dataset`.
+    """
+    if data.labelled == "all" and data.validation_labels == "all":
+        return None
+    by_class = is_of_classes(dataset)
+    divided = split(dataset, data, by_class=by_class or None)
+    if by_class:
+        chosen = datasets.choose_validated(
+            divided, data.validation_labels, data.split_seed, by_class=True
+        )
+        chosen = datasets.keep_labels(chosen, data.labelled, data.split_seed)
+    else:
+        chosen = choose_labels(divided, data)
+
+    def count(part: Dataset) -> int:
+        return sum(datasets.class_counts(part).values()) if by_class else len(part.labelled)
+
+    training = f"{count(chosen.split('train'))} of {count(divided.split('train'))} to train"
+    choosing = f"{count(chosen.split('val'))} of {count(divided.split('val'))}"
+    return f"labels that a run uses: {training}, {choosing} to choose weights and thresholds"
 
 
 def held_out(records: Sequence[Record], experiment: config.Experiment) -> list[Record]:

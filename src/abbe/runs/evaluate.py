@@ -20,7 +20,7 @@ from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runs.lost import Lost, readable
 from abbe.runs.results import describe_teacher, summarise, write_scored
 from abbe.runs.teaching import STORE
-from abbe.summary import Thresholds
+from abbe.summary import Labels, Thresholds
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.maps import StoredModel
 from abbe.tasks.task import Task
@@ -124,6 +124,7 @@ class _ToScore:
     models: dict[str, Any]
     given: dict[str, Thresholds]
     doubts: list[str]
+    labels: dict[str, Labels | None]
     store: TargetStore | None = None
     answering: Teacher | None = None
 
@@ -136,7 +137,8 @@ def _as_it_is(here: _Elsewhere) -> _ToScore:
     kept = "keep the thresholds chosen there" if given else "have seen no image of this set"
     origin = f"The models ({', '.join(models)}) come from {run.summary.data.name} and {kept}."
     _tell_unknown_pixel_size(run, models, here.dataset)
-    return _ToScore(models, given, [origin])
+    labels = {key: model.labels for key, model in run.summary.models.items()}
+    return _ToScore(models, given, [origin], labels)
 
 
 def _distil(
@@ -153,6 +155,7 @@ def _distil(
     here.lost.reasons |= dict.fromkeys(there.summary.lost, "lost while distilling")
     own = trained_models(there, here.task, here.sees)
     scored.models |= {HERE[key]: model for key, model in own.items()}
+    scored.labels |= {HERE[key]: there.summary.models[key].labels for key in own}
     scored.store = TargetStore(there.folder / STORE)
     if teacher is not None:  # it taught there, and its cost is to be known here
         scored.answering = build.build_teacher(teacher, here.dataset, trust_code=trust_code)
@@ -208,9 +211,13 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         normalisation=run.normalisation,
         pretraining=run.pretraining,
         initialisations=run.initialisations,
+        teacher_saw_labels=run.teacher_saw_labels,
         thresholds_chosen_on=run.thresholds_chosen_on,
         **describe_teacher(store, here.task.labelled(here.dataset.split("test"))),
     )
+    for name, labels in found.labels.items():
+        if labels is not None and name in summary.models:
+            summary.models[name].labels = labels
     summary.warnings = [found.doubts[0], *summary.warnings, *found.doubts[1:]]
     summary.write(out)
     reporting.write_report(out)

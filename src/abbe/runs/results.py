@@ -11,6 +11,7 @@ from abbe.files import atomic_path
 from abbe.recipes.recipe import Material, Recipe, Trained
 from abbe.runs import folder as run_folder
 from abbe.runs import schedules
+from abbe.runs.accounting import add_labels
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
@@ -61,6 +62,7 @@ def write_results(
         if name in summary.models:
             summary.models[name].about = text
     summary.warnings += material.warnings
+    add_labels(summary, task, experiment, dataset, trained, material.teacher)
     recipe.complete(summary, scored, trained, experiment, dataset, material, session)
     write_scored(folder, scored)
     summary.write(folder)

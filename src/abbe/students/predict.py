@@ -11,9 +11,9 @@ from abbe.errors import InputError
 from abbe.imaging.windows import pad_to, spans
 from abbe.students.unet import UNet
 
-TOGETHER = {"cpu": 1 << 18}
-"""px of images that are answered together, by kind of device: four of 256² px on a CPU, whose
-caches hold no more; `TOGETHER_ON_GPU` elsewhere."""
+TOGETHER = {"cpu": 1 << 16}
+"""px of images that are answered together, by kind of device. One image of 256² px keeps a CPU and
+its caches busy, and more at a time are no faster; `TOGETHER_ON_GPU` elsewhere."""
 TOGETHER_ON_GPU = 1 << 21
 
 

@@ -1,6 +1,5 @@
 """The class of a whole image."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +37,10 @@ class Classification(ClassTask):
     def collect(self, data: config.Data) -> Dataset:
         """With splits that share out each class; each class keeps its share of the labels."""
         dataset = build.split(build.collect(data), data, by_class=True)
-        return keep_labels(dataset, data.labelled, data.split_seed)
+        dataset = datasets.choose_validated(
+            dataset, data.validation_labels, seed=data.split_seed, by_class=True
+        )
+        return datasets.keep_labels(dataset, data.labelled, data.split_seed)
 
     def labelled(self, records: Iterable[Record]) -> list[Record]:
         """Those with a class."""
@@ -215,34 +217,3 @@ def class_weights(images: Sequence[Prepared], classes: int) -> list[float]:
     """N / (K Nₖ): each class counts as much as any other; a class without images counts 1."""
     counts = np.bincount([image.category for image in images], minlength=classes)
     return [len(images) / (classes * count) if count else 1.0 for count in counts.tolist()]
-
-
-def keep_labels(dataset: Dataset, amount: int | float | str, seed: int) -> Dataset:
-    """Keep the classes of some training images; a larger amount contains a smaller one.
-
-    Each class keeps its share, rounded up, so that none is lost.
-
-    Args:
-        dataset: with splits.
-        amount: "all", a count, or a share (float) of the labelled training images.
-        seed: of the choice.
-
-    Raises:
-        InputError: more is asked for than there is.
-    """
-    if isinstance(amount, str):
-        return dataset
-    training = [r for r in dataset.split("train") if r.columns.get("class")]
-    if isinstance(amount, int) and amount > len(training):
-        raise InputError(
-            f"{amount} labelled training images were asked for, but data set '{dataset.name}' has "
-            f"{len(training)}"
-        )
-    share = amount if isinstance(amount, float) else amount / max(1, len(training))
-    kept: set[str] = set()
-    for name in dataset.classes:
-        own = [r.id for r in training if r.columns["class"] == name]
-        count = math.ceil(share * len(own) - 1e-9)
-        kept.update(datasets.shuffled(own, seed)[:count])
-    drop = {record.id for record in training} - kept
-    return dataset.having(r.without_labels() if r.id in drop else r for r in dataset)

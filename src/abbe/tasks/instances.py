@@ -15,7 +15,7 @@ from abbe.imaging import composite, normalise, percentile_limits, scaling_in_wor
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
 from abbe.tasks.costs import costs_of
-from abbe.tasks.maps import Model, NetworkModel, answer, choose_thresholds
+from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, answer, choose_thresholds
 from abbe.tasks.scores import Row, Scores, compare
 from abbe.tasks.task import Scored, Task
 from abbe.teachers import Teacher
@@ -76,7 +76,7 @@ class Instances(Task):
     ) -> Scored:
         """Pixels, boundaries and objects, image by image."""
         least = evaluation.minimum_area
-        thresholds = thresholds_of(models, dataset, given or {})
+        thresholds = thresholds_of(models, dataset, given or {}, least)
         scores = score(
             models,
             dataset,
@@ -98,10 +98,15 @@ class Instances(Task):
     def thresholds_chosen_on(self, data: summary.Data) -> str:
         """Validation images, or what must do in their place."""
         if data.validation:
-            return f"{data.validation} validation images"
+            return f"{_at_most(data.validation)} validation images"
         if data.train_labelled:
-            return f"{data.train_labelled} labelled training images, for want of validation images"
+            count = _at_most(data.train_labelled)
+            return f"{count} labelled training images, for want of validation images"
         return "nothing: all are 0.5"
+
+
+def _at_most(count: int) -> str:
+    return str(count) if count <= THRESHOLD_IMAGES else f"{THRESHOLD_IMAGES} of {count}"
 
 
 def require_tests(dataset: Dataset) -> None:
@@ -118,11 +123,15 @@ def require_tests(dataset: Dataset) -> None:
 
 
 def thresholds_of(
-    models: Mapping[str, Model], dataset: Dataset, given: Mapping[str, Thresholds]
+    models: Mapping[str, Model],
+    dataset: Dataset,
+    given: Mapping[str, Thresholds],
+    minimum_area: int = 16,
 ) -> dict[str, Thresholds]:
     """Where each model's maps are cut: as given, else what is best on other images than tests."""
     return {
-        name: given.get(name) or choose_thresholds(model, dataset) for name, model in models.items()
+        name: given.get(name) or choose_thresholds(model, dataset, minimum_area)
+        for name, model in models.items()
     }
 
 

@@ -1,23 +1,24 @@
 """Maps of objects: what networks and stored answers say of an image, and where to cut."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from abbe import scoring, students
-from abbe.datasets import Dataset, Record
+from abbe.datasets import Dataset, Record, spread
+from abbe.datasets.collection import Split
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, Scaling, normalise
 from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
-from abbe.summary import Thresholds
+from abbe.summary import OBJECTS, Thresholds
 from abbe.targets import TargetStore
 
 THRESHOLD_IMAGES = 48
-"""Thresholds are chosen on so many validation images, evenly spaced; their maps fit in memory."""
+"""Thresholds are chosen on so many labelled images, the first of `abbe.datasets.spread`; their maps
+fit in memory."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Maps:
     foreground: np.ndarray
     boundary: np.ndarray | None = None
     instances: np.ndarray | None = None
+    bare: bool = False
+    """Whether there are instances alone; the foreground is drawn from them, and cannot be cut."""
 
     def mask(self, thresholds: Thresholds) -> np.ndarray:
         """Foreground, bool."""
@@ -117,7 +120,7 @@ class StoredModel:
                 f"{self.store.path}: holds {', '.join(sorted(kinds))} of '{record.id}', but no "
                 "probability map and no instances, so it cannot be scored as a segmentation"
             )
-        return Maps((instances > 0).astype(np.float32), instances=instances)
+        return Maps((instances > 0).astype(np.float32), instances=instances, bare=True)
 
 
 def maps_of_outputs(maps: np.ndarray, outputs: Sequence[str]) -> Maps:
@@ -149,36 +152,56 @@ def answer(model: Model, record: Record, label: np.ndarray) -> Maps:
     return maps
 
 
-def choose_thresholds(model: Model, dataset: Dataset) -> Thresholds:
-    """Thresholds that are best on labelled validation images, never on test images.
+def threshold_records(dataset: Dataset) -> tuple[str, list[Record]]:
+    """The labelled images that choose thresholds, the same for every model, and of which split.
 
-    Where no validation image has a label, labelled training images must do; the defaults are taken
-    where those lack labels too, and for a model that gives instances outright.
+    They are validation images; where none of these has a label, training images must do. Never are
+    they test images.
+
+    Returns:
+        ``validation``, ``training`` or ``default``, and the images: none of ``default``.
     """
-    return (
-        _best_thresholds(model, dataset.split("val"), "validation")
-        or _best_thresholds(model, dataset.split("train"), "training")
-        or Thresholds()
-    )
+    places: tuple[tuple[Split, str], ...] = (("val", "validation"), ("train", "training"))
+    for split, chosen_on in places:
+        labelled = dataset.split(split).labelled.records
+        if labelled:
+            return chosen_on, spread(labelled)[:THRESHOLD_IMAGES]
+    return "default", []
 
 
-def _best_thresholds(model: Model, records: Iterable[Record], chosen_on: str) -> Thresholds | None:
-    answered = [record for record in records if record.label is not None and model.has(record)]
-    if not answered:
-        return None
-    chosen = answered[:: math.ceil(len(answered) / THRESHOLD_IMAGES)]
-    labels = [record.label.read() for record in chosen if record.label is not None]
-    maps = [answer(model, record, label) for record, label in zip(chosen, labels, strict=True)]
+def choose_thresholds(model: Model, dataset: Dataset, minimum_area: int = 16) -> Thresholds:
+    """Where a model's maps are cut: at what is best on the images of `threshold_records`.
+
+    Teacher, student and baselines are treated alike. A model without an answer for any of these
+    images keeps the defaults. Of one that gives instances beside maps only the mask is cut, and of
+    bare instances there is nothing to cut: ``chosen_on`` is ``objects`` then.
+
+    Args:
+        model: gives maps.
+        dataset: with splits.
+        minimum_area: objects below this many px are dropped, as they are when scored.
+    """
+    chosen_on, records = threshold_records(dataset)
+    answered = [record for record in records if model.has(record)]
+    labels = [record.label.read() for record in answered if record.label is not None]
+    maps = [answer(model, record, label) for record, label in zip(answered, labels, strict=True)]
+    if not maps:
+        return Thresholds()
+    soft = [(each, label) for each, label in zip(maps, labels, strict=True) if not each.bare]
+    if not soft:
+        return Thresholds(chosen_on=OBJECTS)
+    foregrounds, truths = [each.foreground for each, _ in soft], [label for _, label in soft]
+    mask = scoring.choose_threshold(foregrounds, truths)
     if any(each.instances is not None for each in maps):
-        return None
-    mask = scoring.choose_threshold([each.foreground for each in maps], labels)
-    boundaries = [each.boundary for each in maps if each.boundary is not None]
+        return Thresholds(mask=mask, chosen_on=chosen_on)
+    boundaries = [each.boundary for each, _ in soft if each.boundary is not None]
     best = scoring.choose_instance_thresholds(
-        [each.foreground for each in maps],
+        foregrounds,
         boundaries or None,
-        labels,
+        truths,
         thresholds=(0.35, 0.5, 0.65),
         boundary_thresholds=(0.2, 0.35, 0.5, 0.65),
+        minimum_area=minimum_area,
     )
     return Thresholds(
         mask=mask,

@@ -33,11 +33,13 @@ def introduction(provenance: Provenance) -> str:
 def as_asked(provenance: Provenance) -> Provenance:
     """The same with what the teacher is asked for, where that is its embedding of an image alone.
 
-    Such a teacher is given no prompts and draws no masks, whatever it could do.
+    Such a teacher is given no prompts, and so no labels, and draws no masks, whatever it could do.
     """
     if provenance.settings.get("gives") != "embedding":
         return provenance
-    return replace(provenance, outputs=EMBEDDING, prompt_mode=None, thresholds={})
+    return replace(
+        provenance, outputs=EMBEDDING, prompt_mode=None, thresholds={}, sees_labels=False
+    )
 
 
 def marks(provenance: Provenance) -> list[str]:

@@ -26,7 +26,9 @@ from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.students.standardisation import described
 from abbe.summary import RunSummary, Teacher
 
-_KEPT = {"data", "teacher_sees", "models", "gain", "retention", "retention_ci95"}
+_KEPT = {
+    "data", "teacher_sees", "teacher_saw_labels", "models", "gain", "retention", "retention_ci95"
+}  # fmt: skip
 LOOKED_AT = 256
 """Training images whose pixel size is looked at."""
 
