@@ -11,7 +11,7 @@ from abbe.files import atomic_path
 from abbe.recipes.recipe import Material, Recipe, Trained
 from abbe.runs import folder as run_folder
 from abbe.runs import schedules
-from abbe.runs.accounting import add_labels
+from abbe.runs.accounts.labels import add_labels
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session

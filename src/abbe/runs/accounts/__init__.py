@@ -1,0 +1,1 @@
+"""What a run has used: labels, and images that others trained on."""
