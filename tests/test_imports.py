@@ -46,7 +46,7 @@ ROOMS = {
     "scoring": BELOW | {"runtime"},
     "config": BELOW,
     "sam": BELOW | {"imaging"},
-    "students": BELOW | {"imaging", "sam"},
+    "students": BELOW | {"imaging", "runtime", "sam"},
     "losses": BELOW | {"sam"},
     "datasets": BELOW | {"imaging", "targets"},
     "teachers": BELOW | {"imaging", "targets", "runtime"},

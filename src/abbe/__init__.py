@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         targets,
         teachers,
     )
-    from abbe.api.running import bench, predict, report
+    from abbe.api.running import bench, models, predict, report
     from abbe.api.training import check, curve, distill, evaluate, export, teach
     from abbe.runs.folder import open_run
     from abbe.runtime.package import read_package as load_package
@@ -39,6 +39,7 @@ __all__ = [
     "imaging",
     "load_package",
     "losses",
+    "models",
     "open_run",
     "predict",
     "report",
@@ -59,6 +60,7 @@ _HOME = {
     "evaluate": "abbe.api.training:evaluate",
     "export": "abbe.api.training:export",
     "load_package": "abbe.runtime.package:read_package",
+    "models": "abbe.api.running:models",
     "open_run": "abbe.runs.folder:open_run",
     "predict": "abbe.api.running:predict",
     "report": "abbe.api.running:report",

@@ -135,6 +135,7 @@ TEACHERS = Registry(
         "bioimageio": "abbe.teachers:bioimageio",
         "torch": "abbe.teachers:torch_module",
         "run": "abbe.teachers:run",
+        "package": "abbe.teachers:package",
         "sam": "abbe.teachers:sam",
         "cellpose": "abbe.teachers:cellpose",
         "cellsam": "abbe.teachers:cellsam",

@@ -213,7 +213,7 @@ def test_its_package_answers_as_the_student_does(run, pictures, tmp_path, monkey
     out, zipped = tmp_path / "package", tmp_path / "model.zip"
     assert abbe("export", run, "--out", out, "--bioimageio", zipped, *WIDE) == 0
     description = read_package(out).description
-    assert (description.format, description.normalisation.kind) == (4, "range")
+    assert (description.format, description.normalisation.kind) == (5, "range")
     assert description.standardised is not None
     assert description.standardised.mean == (0.485, 0.456, 0.406)
     card = (out / "README.md").read_text()

@@ -56,13 +56,13 @@ def test_packages_of_older_formats_throw_away_their_halo(folder, version):
 
 def test_context_and_halo_are_two_numbers(tmp_path):
     description = read_package(make_package(tmp_path / "p", halo=96, context=16)).description
-    assert (description.format, description.halo, description.margin) == (4, 96, 16)
+    assert (description.format, description.halo, description.margin) == (5, 96, 16)
 
 
-@pytest.mark.parametrize("version", [0, 5, "1", True, None, [1]])
+@pytest.mark.parametrize("version", [0, 6, "1", True, None, [1]])
 def test_another_format_is_refused_with_its_number(folder, version):
     change(folder, format=version)
-    with pytest.raises(PackageError, match="this version of Abbe reads formats 1, 2, 3, 4"):
+    with pytest.raises(PackageError, match="this version of Abbe reads formats 1, 2, 3, 4, 5"):
         read_package(folder)
 
 
@@ -100,6 +100,8 @@ def test_another_format_is_refused_with_its_number(folder, version):
         ({"format": 3, "standardised": {"mean": [0.5], "std": [0.5]}}, "nor standardised; 4 does"),
         ({"standardised": {"mean": [0.5], "std": [0.5, 0.5]}}, "as many values as each other"),
         ({"standardised": {"mean": [0.5], "std": [0.0]}}, r"standardised\.std"),
+        ({"format": 4, "object_diameter": 20}, "4 knows no object_diameter; 5 does"),
+        ({"object_diameter": 0}, "object_diameter: "),
         ({"normalisation": {"kind": "z-score"}}, r"normalisation\.kind"),
     ],
 )

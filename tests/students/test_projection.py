@@ -1,6 +1,6 @@
 import torch
 
-from abbe.students.projection import Projection
+from abbe.students.response import Projection
 
 
 def test_a_map_becomes_a_unit_vector_of_its_mean():

@@ -46,6 +46,42 @@ def test_round_trip(model, path):
         assert torch.equal(again(image), model.eval()(image))
 
 
+def test_depth_and_widths_are_kept(tmp_path):
+    light = build(
+        "unet-mobilenetv3", in_channels=1, encoder_weights="random", depth=4,
+        decoder_widths=(16, 8, 8),
+    )  # fmt: skip
+    save(tmp_path / "light.safetensors", light, {})
+    again, _ = load(tmp_path / "light.safetensors")
+    assert (again.depth, again.decoder_widths) == (4, (16, 8, 8))
+    image = torch.rand(1, 1, 48, 80)
+    with torch.inference_mode():
+        assert torch.equal(again(image), light.eval()(image))
+
+
+def test_files_of_earlier_versions_have_the_usual_layout(model, path):
+    def forget(tensors, description):
+        del description["depth"], description["decoder_widths"]
+
+    rewrite(path, forget)
+    assert load(path)[0].decoder_widths == model.decoder_widths == (256, 128, 64, 32, 16)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("depth", "5", "none of a student's"),
+        ("decoder_widths", [8, -1], "none of a student's"),
+        ("decoder_widths", [1 << 20] * 5, "none of a student's"),
+        ("decoder_widths", 5, "none of a student's"),
+    ],
+)
+def test_an_impossible_layout_is_refused(path, key, value, words):
+    rewrite(path, lambda tensors, description: description.update({key: value}))
+    with pytest.raises(InputError, match=words):
+        load(path)
+
+
 def test_loading_does_not_shift_random_numbers(path):
     torch.manual_seed(5)
     expected = torch.rand(3)

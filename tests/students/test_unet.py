@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from abbe.errors import ConfigError
-from abbe.students import ARCHITECTURES, UNet, build
+from abbe.students import ARCHITECTURES, UNet, build, count
 
 LARGE = ("unet-resnet50", "unet-mobilenetv3-large")
 
@@ -87,3 +87,41 @@ def test_outputs_need_different_names(outputs):
 def test_a_student_sees_at_least_one_channel():
     with pytest.raises(ConfigError, match="in_channels 0"):
         unet(in_channels=0)
+
+
+@pytest.mark.parametrize(
+    ("depth", "widths"),
+    [(4, (24, 16, 8, 8)), (4, (24, 16, 8)), (3, (16, 8, 8)), (5, (32, 16, 8, 8))],
+)
+@pytest.mark.parametrize("architecture", ["unet-mobilenetv3", "unet-csat-like", "unet-swin-tiny"])
+def test_depth_and_widths_make_a_lighter_student(architecture, depth, widths):
+    model = unet(architecture, depth=depth, decoder_widths=widths)
+    assert (model.depth, model.divisor, model.decoder_widths) == (depth, 2**depth, widths)
+    side = 8 * model.divisor  # more than one of Swin's windows
+    logits = model(torch.rand(2, 1, side, side))
+    assert logits.shape == (2, 2, side, side)
+    logits.square().mean().backward()
+    assert [name for name, each in model.named_parameters() if each.grad is None] == []
+
+
+def test_what_lies_deeper_is_left_out():
+    sizes = [count(unet(depth=depth), 1, 64).encoder_parameters for depth in (3, 4, 5)]
+    assert sizes[0] < sizes[1] / 2 < sizes[2] / 4
+    whole, cut = unet().encoder.state_dict(), unet(depth=4).encoder.state_dict()
+    assert set(cut) < set(whole)
+    assert all(cut[name].shape == whole[name].shape for name in cut)
+
+
+def test_a_student_of_usual_layout_is_the_one_it_always_was():
+    torch.manual_seed(3)
+    usual = unet().state_dict()
+    torch.manual_seed(3)
+    said = unet(depth=5, decoder_widths=(256, 128, 64, 32, 16)).state_dict()
+    assert all(torch.equal(usual[name], said[name]) for name in usual.keys() | said.keys())
+
+
+def test_widths_that_do_not_go_with_the_depth_are_refused():
+    with pytest.raises(ConfigError, match=r"decoder widths \[8, 8\].*depth 4 wants 4.*or 3"):
+        unet(depth=4, decoder_widths=(8, 8))
+    with pytest.raises(ConfigError, match="depth 2"):
+        unet(depth=2)

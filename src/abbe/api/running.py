@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-    from abbe.imaging import Image
+    from abbe.imaging import Diameter, Image
     from abbe.runs.folder import Run
     from abbe.runtime.batch.many import Outcome
     from abbe.runtime.bench.promptable import PromptableBench
     from abbe.runtime.bench.speed import Bench
     from abbe.runtime.job import Predictor, Result
     from abbe.runtime.package import Package
+    from abbe.runtime.package.catalogue import Catalogue
     from abbe.runtime.predictors.opening import RunOptions
 
 Place = str | os.PathLike[str]
@@ -31,6 +32,7 @@ def predict(
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
+    diameter: "Diameter | None" = None,
     **options: "Unpack[RunOptions]",
 ) -> "np.ndarray": ...
 
@@ -46,6 +48,7 @@ def predict(
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
+    diameter: "Diameter | None" = None,
     progress: bool = True,
     **options: "Unpack[RunOptions]",
 ) -> "Outcome": ...
@@ -57,12 +60,14 @@ def predict(
     """What a package says of an image; with ``out``, the files of ``abbe predict`` for many.
 
     Args:
-        package: the package, its folder, or an open one (quicker for many images).
+        package: the package, its folder, or an open one (quicker for many images); the name of one
+            that comes with Abbe, such as "nuclei"; or "hf:OWNER/NAME", fetched from Hugging Face.
         image: a path, an image of :mod:`abbe.imaging`, or an array (H, W) or (C, H, W). With
             ``out``, a file, a folder, a pattern, or several of them.
         out: a folder for results named after the images; nothing is written where None.
         options: ``channels``, names of all the image's channels in order; ``pixel_size``, µm per px
             where the image does not say; ``override_pixel_size``, µm per px whatever it says;
+            ``diameter``, px across of the image's objects instead of a pixel size, or "auto";
             ``engine``, ``precision``, ``threads``, ``tile``, ``workers``: the package's where
             left out. With ``out`` also ``results``, which files to write; ``prompts``, of a
             promptable package, a .csv file of boxes or points, or a folder of masks; ``progress``.
@@ -155,6 +160,22 @@ def bench(
         compare=compare,
         cold=cold,
     )
+
+
+def models(*places: Place) -> "Catalogue":
+    """The packages that come with Abbe, and those in the places that are named.
+
+    Args:
+        places: packages, folders of packages, and repositories on Hugging Face ("hf:OWNER/NAME"),
+            of which only the description is fetched.
+
+    Returns:
+        ``entries``, each with what its package sees, gives and scores, and ``problems`` of places
+        that cannot be listed. Printed, it is what ``abbe models`` prints.
+    """
+    from abbe.runtime.package.catalogue import catalogue
+
+    return catalogue(places)
 
 
 def report(run: "Run | Place") -> Path:

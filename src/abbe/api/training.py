@@ -269,6 +269,11 @@ class ExportOptions(TypedDict, total=False):
     threads: int | None
     images: int | None
     calibration_images: int
+    compact: bool
+    example: Path | None
+    data_licence: str | None
+    encoder_licence: str | None
+    notes: tuple[str, ...]
     bioimageio: Path | None
     torchscript: Path | None
     authors: tuple[str, ...]

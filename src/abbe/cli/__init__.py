@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": "score a finished run on another data set",
     "export": "make a package of a finished run, proven to answer alike",
     "push": "upload a package to a Hugging Face repository",
+    "models": "list packages: those that come with Abbe, yours, and the hub's",
     "predict": "run a package on images of any size",
     "serve": "try a promptable network in the browser, on this machine",
     "bench": "measure how fast a package runs here",
@@ -109,6 +110,7 @@ def overview() -> str:
         "",
         *(f"  {name:10} {summary}" for name, summary in VERBS.items()),
         "",
+        "Nuclei, now:   abbe predict nuclei images/",
         "A first look:  abbe demo",
         "Your images:   abbe data check tissue/   then   abbe distill --help",
     ]

@@ -17,12 +17,14 @@ Result = Literal[
 class PredictArguments:
     """Arguments of ``abbe predict``."""
 
-    package: tyro.conf.Positional[Path]
-    """The package that abbe export wrote."""
+    package: tyro.conf.Positional[str]
+    """The package: its folder, the name of one that comes with Abbe (abbe models), or
+    hf:OWNER/NAME, a repository on Hugging Face."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Images, folders of images, or patterns in quotes."""
-    out: Path
-    """Folder for the results; they are named after the images."""
+    out: Path | None = None
+    """Folder for the results, which are named after the images; PACKAGE-results here where
+    omitted."""
     prompts: Path | None = None
     """For a promptable package: a .csv file of boxes or points, or a folder of masks."""
     results: tuple[Result, ...] = ()
@@ -33,6 +35,9 @@ class PredictArguments:
     """µm per pixel of the images, where the files do not say."""
     override_pixel_size: float | None = None
     """µm per pixel of the images, whatever the files say."""
+    diameter: Literal["auto"] | float | None = None
+    """px across of the images' objects, where no pixel size tells their scale; auto: estimated for
+    each image, and said."""
     engine: Literal["openvino", "onnxruntime"] | None = None
     """What runs the network; the package's choice where omitted."""
     precision: Literal["fp32", "bf16", "int8"] | None = None
@@ -69,6 +74,7 @@ x1, y1 (boxes) or id, x, y[, positive] (points); rows that share a value in the 
 one object. Of a folder of masks the boxes of their objects are taken.
 
 examples:
+  abbe predict nuclei images/                   (fluorescence; comes with Abbe)
   abbe predict packages/nuclei slide.ome.tiff --out results/
   abbe predict packages/nuclei images/ --out results/ --results labels table overview
   abbe predict packages/tissue-types tiles/ --out results/
@@ -76,10 +82,20 @@ examples:
   abbe predict packages/polyps images/ --prompts boxes.csv --out results/
   abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
       --pixel-size 0.25                       (for files that do not say)
-  abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5"""
+  abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
+  abbe predict nuclei images/ --diameter 12     (px; of images whose pixel size nobody knows)
+  abbe predict nuclei images/ --diameter auto   (found in two looks at each image)"""
     arguments = parse(PredictArguments, "predict", words, description)
     from abbe.runtime.batch.predict_files import predict_files
 
-    outcome = predict_files(**vars(arguments), say=say)
+    options = vars(arguments)
+    out = options.pop("out") or default_out(arguments.package)
+    outcome = predict_files(**options, out=out, say=say)
     say(outcome.summary())
+    say(f"results: {out}")
     return 1 if outcome.failed else 0
+
+
+def default_out(package: str) -> Path:
+    """Where results go if nothing is said: packages/nuclei → nuclei-results, in this folder."""
+    return Path(f"{Path(package).resolve().name}-results")

@@ -26,6 +26,7 @@ else:
     TeacherKind = Literal[("none", *TEACHERS, "store")]
 TimmArchitecture = Annotated[str, Field(pattern=r"^(unet|promptable)-timm-\w[\w.]*$")]
 """On any encoder of timm's with the usual strides, such as unet-timm-regnety_004."""
+Width = Annotated[int, Field(ge=1, le=1024)]
 Output = Literal["foreground", "boundary"]
 
 
@@ -33,12 +34,12 @@ class Teacher(Section):
     """Where the targets come from."""
 
     kind: TeacherKind = "none"
-    """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; SAM's family;
-    cellpose and cellsam where they are installed; a target store."""
+    """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; a package of
+    Abbe's; SAM's family; cellpose and cellsam where they are installed; a target store."""
     path: Path | None = None
     """Folder, file, package, run or target store, by kind; for torch, package.module:factory, which
-    runs with --trust-code only; for sam, a file, a folder or a Hugging Face id; for cellpose and
-    cellsam, a model's name or file."""
+    runs with --trust-code only; for package, its folder or name (nuclei); for sam, a file, a folder
+    or a Hugging Face id; for cellpose and cellsam, a model's name or file."""
     sees: tuple[str, ...] | None = None
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = Field(default_factory=dict)
@@ -65,8 +66,15 @@ class Student(Section):
     """Channels the student reads."""
     outputs: tuple[Output, ...] = ("foreground", "boundary")
     """foreground alone, or with the boundary map that separates touching objects."""
+    depth: Annotated[int, Field(ge=3, le=5)] = 5
+    """How often a U-Net's encoder halves the resolution; its deeper layers are left out. 4 is
+    enough for objects of 10 to 50 px, and much smaller."""
+    decoder_widths: Annotated[tuple[Width, ...], Field(min_length=2, max_length=5)] | None = None
+    """Channels of a U-Net's decoder blocks, the coarsest first: as many as depth, or one fewer to
+    end at half the resolution. 256 128 64 32 16 are usual; 64 32 16 16 (depth 4) are light."""
     encoder_weights: Literal["choose", "random", "imagenet"] | Path = "choose"
-    """imagenet (downloaded by timm), a file in timm's layout, or random. There is no default."""
+    """imagenet (downloaded by timm), a file in timm's layout, a student's file, a package or its
+    name (nuclei), or random. There is no default."""
     encoder_mean: tuple[float, ...] | None = None
     """What the encoder wants subtracted from images in [0, 1], one value a channel or one for all;
     what its weights were trained with where omitted (timm's pretrained_cfg)."""
@@ -86,6 +94,11 @@ class Student(Section):
             )
         if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs are [foreground] or [foreground, boundary]")
+        if self.decoder_widths and not self.depth - 1 <= len(self.decoder_widths) <= self.depth:
+            raise ValueError(
+                f"decoder_widths: depth {self.depth} wants {self.depth} of them, or "
+                f"{self.depth - 1} to end at half the image's resolution"
+            )
         if (self.encoder_mean is None) != (self.encoder_std is None):
             raise ValueError("encoder_mean and encoder_std go together: give both or neither")
         if len(self.encoder_mean or ()) != len(self.encoder_std or ()) or self.encoder_mean == ():

@@ -55,6 +55,9 @@ def _with_sections(key: str) -> Iterator[str]:
 _ONE_KIND_OF_IMAGE = ("training.labelled_share", "training.watch")
 """Keys of students that learn maps from labelled and unlabelled images together."""
 
+_LAYOUT = ("student.depth", "student.decoder_widths")
+"""Of U-Nets that find objects; others have the usual layout."""
+
 RECIPES: Table[RecipeKeys] = Table("recipe", {
     "cmkd": RecipeKeys(
         "abbe.recipes.cmkd:Cmkd",
@@ -69,7 +72,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.imagenet:ImageNet",
         ("fine_tuning.label_smoothing", "fine_tuning.colour"),
         without=(
-            "student.outputs", *_ONE_KIND_OF_IMAGE,
+            "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             *(f"training.augmentation.{key}" for key in
               ("scale", "gamma", "brightness", "noise", "blur")),
         ),
@@ -84,7 +87,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.kdsam:KdSam",
         ("twin", "teacher", "promptable", "evaluation"),
         without=(
-            "student.outputs", "student.normalisation", *_ONE_KIND_OF_IMAGE, "training.crop",
+            "student.outputs", "student.normalisation", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
+            "training.crop",
             "training.augmentation.scale", "evaluation.minimum_area",
         ),
         check=recipe_checks.kdsam,
@@ -99,7 +103,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.rckd:Rckd",
         ("twin", "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
-            "teacher.live", "student.outputs", *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
+            "teacher.live", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
+            "evaluation.tolerance",
         ),
         check=recipe_checks.rckd,
         important=(

@@ -73,6 +73,18 @@ class ExportRequest:
     """Validation images of the parity check; 48, or 500 of a classification."""
     calibration_images: int = 128
     """Training images from which the ranges of int8 are measured."""
+    compact: bool = False
+    """A third of the size: ONNX weights stored in 16 bits and computed in 32, and no OpenVINO
+    network beside ONNX and int8, for OpenVINO reads ONNX."""
+    example: Path | None = None
+    """The image that the package shows and is tested on; a part of a validation image where
+    omitted."""
+    data_licence: str | None = None
+    """Licence of the training images, such as CC0-1.0, where the run does not know it."""
+    encoder_licence: str | None = None
+    """Licence of the file of encoder weights that training began from."""
+    notes: tuple[str, ...] = ()
+    """Sentences to stand in the package's card, beside its lineage."""
     bioimageio: Path | None = None
     """Also write a bioimage.io package, a .zip file, and test it."""
     torchscript: Path | None = None

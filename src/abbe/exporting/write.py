@@ -13,6 +13,7 @@ from abbe.exporting.cards.model_card import model_card
 from abbe.exporting.comparison import Images
 from abbe.exporting.folder import new_folder
 from abbe.exporting.networks import openvino_files
+from abbe.exporting.networks.half_weights import halve_weights
 from abbe.exporting.networks.onnx_files import write_onnx
 from abbe.exporting.parity.check import Say, add_int8, check_parity
 from abbe.exporting.parity.promptable import Pictures
@@ -52,8 +53,8 @@ def write_package(
         builder = PackageBuilder(folder, Path(cache), facts)
         shutil.copyfile(weights, folder / "model.safetensors")
         builder.add("weights", "model.safetensors")
-        say("writing ONNX and OpenVINO networks")
-        _write_networks(builder, student)
+        say("writing networks")
+        _write_networks(builder, student, compact=request.compact)
         check = task.check(student, images, facts)
         check_parity(builder, check, request.budget, say, bf16=task.bf16)
         if request.int8 != "none":
@@ -69,12 +70,17 @@ def write_package(
     return read_package(out)
 
 
-def _write_networks(builder: PackageBuilder, student: nn.Module) -> None:
+def _write_networks(builder: PackageBuilder, student: nn.Module, *, compact: bool) -> None:
+    """ONNX, and OpenVINO beside it; of a compact package ONNX alone, which OpenVINO reads too."""
     for graph in PACKAGE_TASKS[builder.facts["task"]].graphs(student, builder.facts):
         roles = ROLES[graph.name]
         onnx = builder.folder / f"{graph.name}.onnx"
         write_onnx(graph, onnx)
+        if compact:
+            halve_weights(onnx)
         builder.add(roles.onnx, onnx.name)
+        if compact:
+            continue
         xml = onnx.with_suffix(".xml")
         openvino_files.save(openvino_files.convert(onnx), xml)
         builder.add(roles.xml, xml.name)

@@ -1,7 +1,7 @@
 """Pixels in and out: open any image lazily by region, read and write labels, make pictures."""
 
 from abbe.imaging.channels import lacking, matching
-from abbe.imaging.image import Image, Region
+from abbe.imaging.image import Diameter, Image, Region
 from abbe.imaging.labels.files import outlines, read_labels, write_labels
 from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
@@ -14,6 +14,7 @@ from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_cha
 __all__ = [
     "AS_THEY_SAY",
     "PERCENTILE",
+    "Diameter",
     "Image",
     "Reading",
     "Region",

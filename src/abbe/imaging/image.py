@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -64,6 +64,10 @@ class Contents:
     empty: bool = False
 
 
+Diameter = float | Literal["auto"]
+"""px across of an image's objects, or that it is to be estimated."""
+
+
 @dataclass(frozen=True)
 class ArrayPixels:
     """Pixels of anything that slices like an array.
@@ -111,6 +115,8 @@ class Image:
         shape: (height, width) in px.
         dtype: Type of the pixels that ``read`` returns, in native byte order.
         pixel_size: Side of a pixel in µm, or None where it is not known.
+        diameter: px across of its objects, where the user says so, or "auto" where it is to be
+            estimated; None where nothing is said.
         notes: What was left out or taken for granted while opening, in sentences for people.
         coarser: Looks for the coarser levels of its pyramid; `slide_of` makes images of them.
     """
@@ -129,6 +135,7 @@ class Image:
         self.shape = contents.shape
         self.dtype = pixel_dtype(contents.dtype, source or name)
         self.pixel_size = pixel_size
+        self.diameter: Diameter | None = None
         self.notes = contents.notes
         self.coarser = contents.coarser
         self.source = source or name
@@ -202,6 +209,12 @@ class Image:
         renamed.channels = tuple(names)
         return renamed
 
+    def with_diameter(self, diameter: "Diameter | None") -> "Image":
+        """The same image, whose objects are so many px across."""
+        measured = copy(self)
+        measured.diameter = diameter
+        return measured
+
     def require_pixel_size(self) -> float:
         """The pixel size in µm.
 
@@ -213,7 +226,7 @@ class Image:
             raise InputError(
                 f"{self.source}: its pixel size is not known, and it is needed here. {why}"
                 "Give it in µm with --pixel-size (in an experiment data.pixel_size, in Python "
-                "pixel_size=…)."
+                "pixel_size=…), or how large its objects are with --diameter (diameter=…)."
             )
         return self.pixel_size
 

@@ -9,7 +9,7 @@ from abbe.errors import InputError
 from abbe.imaging.bounds import check_shape
 from abbe.imaging.channels import renames_in
 from abbe.imaging.formats.plates import field_name
-from abbe.imaging.image import Contents, Image, channel_names, decoding, positive_size
+from abbe.imaging.image import Contents, Diameter, Image, channel_names, decoding, positive_size
 from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
 
 SUPPORTED = (
@@ -86,20 +86,22 @@ def open_image(
 
 @dataclass(frozen=True)
 class Reading:
-    """How the user has files read; arguments as for `open_image`."""
+    """How the user has files read; arguments as for `open_image`, and how large objects are."""
 
     channels: tuple[str, ...] | None = None
     pixel_size: float | None = None
     override_pixel_size: float | None = None
+    diameter: Diameter | None = None
 
     def open(self, path: Path) -> Image:
         """Open a file so."""
-        return open_image(
+        opened = open_image(
             path,
             channels=self.channels,
             pixel_size=self.pixel_size,
             override_pixel_size=self.override_pixel_size,
         )
+        return opened.with_diameter(self.diameter)
 
 
 AS_THEY_SAY = Reading()

@@ -71,6 +71,8 @@ def build_unet(experiment: config.Experiment) -> students.UNet:
         outputs=student.outputs,
         encoder_weights=student.encoder_weights,
         standardisation=build.standardisation_of(student),
+        depth=student.depth,
+        decoder_widths=student.decoder_widths,
     )
 
 

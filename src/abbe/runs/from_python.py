@@ -10,6 +10,7 @@ from abbe.config.section import Section
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError
 from abbe.recipes.shipped import CONFIG, values_of
+from abbe.runtime.package import DESCRIPTION, located, repository_of
 from abbe.targets import TargetStore
 
 Place = str | os.PathLike[str]
@@ -166,6 +167,8 @@ def kind_of_teacher(path: Path) -> str | None:
         return "onnx"
     if any((path / name).is_file() for name in ("rdf.yaml", "bioimageio.yaml")):
         return "bioimageio"
+    if repository_of(path) is not None or (located(path) / DESCRIPTION).is_file():
+        return "package"
     return None
 
 

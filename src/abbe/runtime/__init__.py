@@ -33,7 +33,7 @@ _HOME = {
     "open_engine": "package.engine",
     "predict": "predictors.predict",
     "predictor": "predictors.instances",
-    "read_package": "package.description",
+    "read_package": "package.reading",
     "write_description": "package.description",
 }
 

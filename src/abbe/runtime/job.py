@@ -78,10 +78,15 @@ class Tools:
 
 @dataclass(frozen=True)
 class Written:
-    """What ``write`` returns: how much was found, and the image's row in a table of all images."""
+    """What ``write`` returns: how much was found, and the image's row in a table of all images.
+
+    ``diameter`` is what the image's scale was told by, px across of its objects in the image; None
+    where it was told by pixel sizes, or not at all.
+    """
 
     count: int
     answer: Any = None
+    diameter: float | None = None
 
 
 class AnyEngine(Protocol):

@@ -17,6 +17,7 @@ import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
 from abbe.files.tensors import differences, read_metadata, read_tensors
 from abbe.registry import ENCODERS
+from abbe.students.begun_from import StudentEncoder, student_encoder, weights_file
 from abbe.students.standardisation import (
     NOTHING,
     Standardisation,
@@ -28,6 +29,8 @@ EncoderWeights: TypeAlias = Literal["random", "imagenet"] | Path
 
 _ANY_TIMM = "timm-"
 _STRIDES = ((2, 4, 8, 16, 32), (4, 8, 16, 32))
+DEPTH = 5
+"""How often a whole encoder halves the resolution."""
 
 
 ENCODER_KEY = "abbe-encoder"
@@ -42,27 +45,38 @@ class Encoder(Standardised):
     To export Swin with free image size, trace it at 256 x 320 px or so: where a stage has but one
     window of 7 x 7 positions, that one is taken for a constant.
 
+    Args:
+        name: A key of `ENCODERS`, or "timm-" and a name of timm's; see `timm_name`.
+        in_channels: Channels of the image.
+        depth: How often the resolution is halved, 3 to 5; layers behind the last map are left out.
+
     Attributes:
         channels: Channels of the feature maps, from the finest to the coarsest.
-        strides: Their strides in px: 2, 4, 8, 16, 32; Swin and ConvNeXt have no map at stride 2.
+        strides: Their strides in px: 2, 4, 8 … up to 2 to the power of ``depth``; Swin and ConvNeXt
+            have no map at stride 2.
 
     Raises:
         ConfigError: timm's network has no feature maps, or others than at these strides.
     """
 
-    def __init__(self, name: str, in_channels: int) -> None:
+    def __init__(self, name: str, in_channels: int, depth: int = DEPTH) -> None:
         super().__init__(in_channels)
+        arguments: dict[str, Any] = {"features_only": True, "feature_cls": "getter"}
         try:
-            self.features = create_network(
-                name, in_channels, features_only=True, feature_cls="getter"
-            )
+            if depth < DEPTH:
+                with torch.device("meta"):
+                    whole = create_network(name, in_channels, **arguments)
+                maps = cast(FeatureInfo, whole.feature_info)
+                arguments["out_indices"] = maps.out_indices[: depth - DEPTH]
+            self.features = create_network(name, in_channels, **arguments)
         except (RuntimeError, AttributeError, AssertionError) as error:
             # timm's ways to say that a network has no feature maps
             raise ConfigError(f"encoder '{name}': timm gives no feature maps of it") from error
         maps = cast(FeatureInfo, self.features.feature_info)
         self.channels: tuple[int, ...] = tuple(maps.channels())
         self.strides: tuple[int, ...] = tuple(maps.reduction())
-        if self.strides not in _STRIDES:
+        wanted = [[stride for stride in each if stride <= 1 << depth] for each in _STRIDES]
+        if list(self.strides) not in wanted:
             raise ConfigError(
                 f"encoder '{name}': its feature maps have the strides {self.strides} px; "
                 "2, 4, 8, 16, 32 or 4, 8, 16, 32 are needed. Choose another network"
@@ -105,6 +119,7 @@ def create_encoder(
     in_channels: int,
     weights: EncoderWeights,
     standardisation: Standardisation | None = None,
+    depth: int = DEPTH,
 ) -> Encoder:
     """Build an encoder and give it weights, with the mean and deviation they were trained with.
 
@@ -116,16 +131,18 @@ def create_encoder(
     Args:
         name: A key of `ENCODERS`, or "timm-" and a name of timm's; see `timm_name`.
         in_channels: Channels of the image, which lies in [0, 1].
-        weights: ``"random"``; ``"imagenet"``, which timm fetches; or a file in timm's layout of
-            this network (.safetensors, .pt, .pth), with or without its classifier.
+        weights: ``"random"``; ``"imagenet"``, which timm fetches; a file in timm's layout of
+            this network (.safetensors, .pt, .pth), with or without its classifier; the file of a
+            student on this encoder; or a package of one, by folder or name.
         standardisation: Mean and deviation, where those of `read_weights` are not right.
+        depth: How often the resolution is halved; what lies deeper is left out, of weights too.
 
     Raises:
         ConfigError: The encoder is unknown, ``weights`` is none of these, the ImageNet weights
             cannot be fetched, or ``standardisation`` has not as many values as the image channels.
         InputError: The file is missing or damaged, or holds another network.
     """
-    encoder = Encoder(name, in_channels)
+    encoder = Encoder(name, in_channels, depth)
     give_weights(encoder, name, weights, standardisation)
     return encoder
 
@@ -138,11 +155,13 @@ class Pretrained:
         origin: In words where they are from, for messages.
         state: The tensors.
         standardisation: What they were trained with, on images in [0, 1].
+        hint: For whom they are, where they are a part; for messages.
     """
 
     origin: str
     state: Mapping[str, Tensor]
     standardisation: Standardisation
+    hint: str = ""
 
 
 def give_weights(
@@ -189,7 +208,10 @@ def adopt(
     if standardisation is not None:
         _check_count(standardisation, colours)
     model.set_standardisation(standardisation or pretrained.standardisation, colours)
-    fill(network, name, pretrained.origin, pretrained.state, required)
+    try:
+        fill(network, name, pretrained.origin, pretrained.state, required)
+    except InputError as error:
+        raise InputError(f"{error}{pretrained.hint}") from error
 
 
 def _check_count(standardisation: Standardisation, channels: int) -> None:
@@ -227,11 +249,34 @@ def read_weights(name: str, weights: EncoderWeights) -> Pretrained:
         origin = f"timm's ImageNet weights of {name}"
         return Pretrained(origin, _fetch_imagenet(name), _of_timm(name))
     if isinstance(weights, Path):
-        state = read_tensors(weights)
-        return Pretrained(str(weights), state, _of_file(name, weights))
+        path = weights_file(weights)
+        student = student_encoder(path, read_metadata(path)) if _is_safetensors(path) else None
+        if student is not None:
+            return _of_student(name, str(weights), student)
+        return Pretrained(str(weights), read_tensors(path), _of_file(name, path))
     raise ConfigError(
         f"encoder weights {weights!r}: must be 'random', 'imagenet', or the path of a file"
     )
+
+
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix == ".safetensors" and path.is_file()
+
+
+def _of_student(name: str, origin: str, found: StudentEncoder) -> Pretrained:
+    """Weights that a student's encoder learned.
+
+    Raises:
+        InputError: It is another encoder.
+    """
+    own = found.architecture.removeprefix("unet-")
+    if timm_name(own) != timm_name(name):
+        raise InputError(
+            f"{origin}: holds a student on the encoder '{own}', and '{name}' is wanted. Give "
+            f"--student.architecture {found.architecture} --student.depth {found.depth}"
+        )
+    hint = "" if found.depth == DEPTH else f" It begins students of --student.depth {found.depth}."
+    return Pretrained(origin, found.state, Standardisation(found.mean, found.std), hint)
 
 
 def _of_timm(name: str) -> Standardisation:

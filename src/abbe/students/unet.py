@@ -8,7 +8,14 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
 from abbe.errors import ConfigError
-from abbe.students.encoders import ENCODERS, Encoder, EncoderWeights, create_encoder, is_encoder
+from abbe.students.encoders import (
+    DEPTH,
+    ENCODERS,
+    Encoder,
+    EncoderWeights,
+    create_encoder,
+    is_encoder,
+)
 from abbe.students.standardisation import Standardisation
 
 ARCHITECTURES: tuple[str, ...] = tuple(f"unet-{name}" for name in ENCODERS)
@@ -21,34 +28,55 @@ _LIGHT_DECODER_CHANNELS = (128, 96, 64, 32)
 class UNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) whose encoder is a classification network.
 
-    The decoder is that of segmentation_models_pytorch: five blocks of nearest upsampling, joining
-    the encoder's map of that stride where there is one, and twice 3 x 3 convolution, batch norm and
-    ReLU, with 256, 128, 64, 32 and 16 channels. The head is one 3 x 3 convolution.
+    The decoder is that of segmentation_models_pytorch: blocks of nearest upsampling, joining the
+    encoder's map of that stride where there is one, and twice 3 x 3 convolution, batch norm and
+    ReLU. As many blocks as the encoder is deep end at the image's resolution, and the head is one
+    3 x 3 convolution; one block fewer ends at half of it, where a 1 x 1 convolution makes logits
+    that are enlarged bilinearly. Five blocks of 256, 128, 64, 32 and 16 channels are usual; on
+    csat-like, four of 128, 96, 64 and 32, as light as the encoder.
 
-    On csat-like the decoder is as light as the encoder: four blocks of 128, 96, 64 and 32 channels
-    up to half the image's resolution, a 1 x 1 convolution, and the logits enlarged bilinearly.
-
-    Attributes:
+    Args:
         architecture: One of `ARCHITECTURES`, or "unet-timm-" and a name of timm's.
+        encoder: The encoder.
         in_channels: Channels of the image.
         outputs: Names of the K logit maps, in order.
+        decoder_widths: Channels of the decoder's blocks, the coarsest first; those of
+            `usual_widths` where omitted.
+
+    Attributes:
+        architecture, in_channels, outputs, decoder_widths: As given.
+        depth: How often the encoder halves the resolution.
         divisor: Height and width must be multiples of this many px.
+
+    Raises:
+        ConfigError: There are neither as many widths as the encoder is deep nor one fewer.
     """
 
-    divisor = 32
-
     def __init__(
-        self, architecture: str, encoder: Encoder, in_channels: int, outputs: Sequence[str]
+        self,
+        architecture: str,
+        encoder: Encoder,
+        in_channels: int,
+        outputs: Sequence[str],
+        decoder_widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.in_channels = in_channels
         self.outputs = tuple(outputs)
         self.encoder = encoder
-        light = architecture == "unet-csat-like"
-        widths = _LIGHT_DECODER_CHANNELS if light else _DECODER_CHANNELS
+        self.divisor = encoder.strides[-1]
+        self.depth = self.divisor.bit_length() - 1
+        widths = tuple(decoder_widths or usual_widths(architecture, self.depth))
+        if len(widths) not in (self.depth, self.depth - 1):
+            raise ConfigError(
+                f"decoder widths {list(widths)}: an encoder of depth {self.depth} wants "
+                f"{self.depth} of them, or {self.depth - 1} to end at half the image's resolution "
+                "(--student.decoder-widths)"
+            )
+        self.decoder_widths = widths
         self.decoder = _decoder(encoder, widths)
-        kernel = 1 if light else 3
+        kernel = 3 if len(widths) == self.depth else 1
         self.head = nn.Conv2d(widths[-1], len(self.outputs), kernel, padding=kernel // 2)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
@@ -70,7 +98,7 @@ class UNet(nn.Module):
             height, width = 2 * x.shape[-2], 2 * x.shape[-1]
             x = block(x, height, width, features.pop() if features else None)
         logits = self.head(x)
-        if len(self.decoder) == len(_DECODER_CHANNELS):
+        if len(self.decoder) == self.depth:
             return logits
         return F.interpolate(logits, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -90,12 +118,26 @@ class UNet(nn.Module):
 
 def _decoder(encoder: Encoder, widths: Sequence[int]) -> nn.ModuleList:
     skips = dict(zip(encoder.strides, encoder.channels, strict=True))
-    channels = skips[32]
+    stride = encoder.strides[-1]
+    channels = skips[stride]
     blocks = nn.ModuleList()
-    for stride, out_channels in zip((16, 8, 4, 2, 1), widths, strict=False):
+    for out_channels in widths:
+        stride //= 2
         blocks.append(UnetDecoderBlock(channels, skips.get(stride, 0), out_channels))
         channels = out_channels
     return blocks
+
+
+def usual_widths(architecture: str, depth: int = DEPTH) -> tuple[int, ...]:
+    """Channels of the decoder's blocks where nothing is said, the coarsest first.
+
+    >>> usual_widths("unet-resnet18")
+    (256, 128, 64, 32, 16)
+    >>> usual_widths("unet-resnet18", depth=4)
+    (128, 64, 32, 16)
+    """
+    light = architecture == "unet-csat-like"
+    return (_LIGHT_DECODER_CHANNELS if light else _DECODER_CHANNELS)[DEPTH - depth :]
 
 
 def build(
@@ -105,6 +147,8 @@ def build(
     outputs: Sequence[str] = ("foreground", "boundary"),
     encoder_weights: EncoderWeights,
     standardisation: Standardisation | None = None,
+    depth: int = DEPTH,
+    decoder_widths: Sequence[int] | None = None,
 ) -> UNet:
     """Build a student.
 
@@ -116,6 +160,8 @@ def build(
             default, so that nobody trains an untrained encoder unawares.
         standardisation: What the encoder wants done to images in [0, 1], where that is another
             than its weights say.
+        depth: How often the encoder halves the resolution, 3 to 5.
+        decoder_widths: See `UNet`.
 
     Raises:
         ConfigError: An argument is wrong, or ImageNet weights cannot be fetched.
@@ -126,8 +172,10 @@ def build(
         raise ConfigError(f"in_channels {in_channels}: a student sees at least one channel")
     if not outputs or len(set(outputs)) != len(outputs):
         raise ConfigError(f"outputs {list(outputs)}: needs one or more different names")
-    encoder = create_encoder(encoder_name, in_channels, encoder_weights, standardisation)
-    return UNet(architecture, encoder, in_channels, outputs)
+    if not 3 <= depth <= DEPTH:
+        raise ConfigError(f"depth {depth}: an encoder halves the resolution 3 to {DEPTH} times")
+    encoder = create_encoder(encoder_name, in_channels, encoder_weights, standardisation, depth)
+    return UNet(architecture, encoder, in_channels, outputs, decoder_widths)
 
 
 def is_architecture(name: str) -> bool:

@@ -6,6 +6,7 @@ from abbe.teachers.introduction import introduction
 from abbe.teachers.masks import masks
 from abbe.teachers.networks.bioimageio import bioimageio
 from abbe.teachers.networks.onnx import onnx
+from abbe.teachers.networks.package import package
 from abbe.teachers.networks.torch_module import torch_module
 from abbe.teachers.plan import Plan, plan
 from abbe.teachers.programs.cellpose import cellpose
@@ -32,6 +33,7 @@ __all__ = [
     "introduction",
     "masks",
     "onnx",
+    "package",
     "plan",
     "provenance_of",
     "run",

@@ -15,6 +15,7 @@ from abbe.runs.export_inputs.common import (
     Source,
     TaskExport,
     calibration_pixels,
+    example_of,
     input_of,
     parity_records,
     spread,
@@ -70,7 +71,7 @@ def export_input(source: Source) -> ExportInput:
         for record in records
     ]
     calibration = calibration_pixels(dataset, channels, scaling, request)
-    example = stored(records[0], channels, tile)
+    example = example_of(request, channels, tile, lambda: stored(records[0], channels, tile))
     return ExportInput(network, facts, Images(images, split, calibration, example))
 
 

@@ -18,17 +18,20 @@ from abbe.exporting.comparison import Images
 from abbe.exporting.networks.int8 import CALIBRATION_SIDE
 from abbe.exporting.parity.promptable import Pictures
 from abbe.exporting.request import ExportRequest
-from abbe.imaging import Scaling, normalise, scaling_in_words
+from abbe.imaging import Scaling, normalise, open_image, scaling_in_words
 from abbe.runs import build
 from abbe.runs.folder import Run
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import Lineage, Normalisation, Standardised
+from abbe.runtime.predictors.channels import channels_for
 from abbe.students.standardisation import described
 from abbe.summary import RunSummary, Teacher
 
 _KEPT = {
     "data", "teacher_sees", "teacher_saw_labels", "models", "gain", "retention", "retention_ci95"
 }  # fmt: skip
+NOT_STATED = "not stated"
+"""What data sets say whose licence is not known."""
 LOOKED_AT = 256
 """Training images whose pixel size is looked at."""
 
@@ -98,7 +101,7 @@ def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
         "abbe": abbe.__version__,
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
         "title": run.summary.title,
-        "lineage": lineage(run, learned),
+        "lineage": lineage(run, learned, source.request),
         "training": kept(run.summary),
     }
 
@@ -124,8 +127,12 @@ def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[s
     }
 
 
-def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
-    """Where the student comes from, with every licence that is known."""
+def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lineage:
+    """Where the student comes from, with every licence that is known or stated.
+
+    Raises:
+        ConfigError: A licence is stated that the run knows, or of weights that there are not.
+    """
     summary = run.summary
     teacher = summary.teacher
     licences = []
@@ -133,25 +140,40 @@ def lineage(run: Run, learned: Mapping[str, Any]) -> Lineage:
         licences.append(f"teacher {teacher.teacher}: {teacher.weights_licence}")
     teacher = teacher or Teacher()
     encoder = learned["encoder_weights"]
+    if request.encoder_licence is not None and encoder in ("imagenet", "random"):
+        raise ConfigError(
+            f"--encoder-licence: training began from no file of encoder weights but '{encoder}'. "
+            "Leave it out"
+        )
     if encoder == "imagenet":
         licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
     elif encoder != "random":
-        licences.append(f"encoder: {Path(encoder).name}, licence not stated")
+        stated = request.encoder_licence or "licence not stated"
+        licences.append(f"encoder: {Path(encoder).name}, {stated}")
     return Lineage(
         teacher=teacher.teacher or "none",
         teacher_weights_sha256=_sha256(teacher.weights_sha256),
         weights_licence="; ".join(licences) or "none: trained from scratch without a teacher",
         training_data_licence=teacher.training_data_licence or "none",
         dataset=learned["trained_on"],
-        dataset_licence=learned["data_licence"],
+        dataset_licence=_data_licence(learned["data_licence"], request.data_licence),
         recipe=learned["recipe"],
         run=run.folder.resolve().name,
         prompt_mode=teacher.prompt_mode,
         sees_labels=teacher.sees_labels,
         stand_in=teacher.stand_in,
         simulated=bool(learned["simulated"] or teacher.simulated),
-        notes=tuple(teacher.notes),
+        notes=(*teacher.notes, *request.notes),
     )
+
+
+def _data_licence(known: str, stated: str | None) -> str:
+    if stated is not None and known not in (NOT_STATED, stated):
+        raise ConfigError(
+            f"--data-licence {stated}: the run knows it, {known}. The option states what a run "
+            "does not know: leave it out"
+        )
+    return stated or known
 
 
 def _sha256(value: str | None) -> str | None:
@@ -252,6 +274,26 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
 def stored(record: Record, channels: Sequence[str], side: int) -> np.ndarray:
     """The middle of an image as stored."""
     return middle(record.image.open().read(channels=tuple(channels)), side)
+
+
+def example_of(
+    request: ExportRequest, channels: Sequence[str], side: int, usual: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """The package's test image, (C, H, W) as stored, its middle of at most ``side`` px.
+
+    Args:
+        request: May name one.
+        channels: That the student sees.
+        side: In px.
+        usual: Makes one where none is named.
+
+    Raises:
+        InputError: It cannot be read or lacks a channel.
+    """
+    if request.example is None:
+        return usual()
+    image = open_image(request.example)
+    return middle(image.read(channels=channels_for(image, tuple(channels))), side)
 
 
 def task_facts(

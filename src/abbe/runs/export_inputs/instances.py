@@ -17,17 +17,22 @@ from abbe.runs.export_inputs.common import (
     Source,
     TaskExport,
     calibration_pixels,
+    example_of,
     input_of,
     middle,
     origin,
     parity_records,
     pixels_of,
+    spread,
 )
 from abbe.runtime.package import InstanceRule, Thresholds
+from abbe.runtime.postprocess.diameters import diameters_of
 
 IMAGES = 48
 """Images of the parity check, where nothing else is said."""
 SMALLEST_HALO = 64
+MEASURED = 1000
+"""Training labels from which the usual diameter is taken."""
 EXAMPLE_SIDE = 256
 """px of the package's test image."""
 
@@ -55,6 +60,7 @@ def export_input(source: Source) -> ExportInput:
         "architecture": network.architecture,
         "channels": tuple(channels),
         "pixel_size": request.stated(learned["pixel_size"]),
+        "object_diameter": _object_diameter(labelled(dataset.split("train"))),
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
@@ -63,9 +69,19 @@ def export_input(source: Source) -> ExportInput:
         "halo": _halo(images, network.divisor) if request.halo is None else request.halo,
         **request.tiling(network.divisor),
     }
-    return ExportInput(
-        network, facts, Images(images, split, calibration, _example(records, channels))
-    )
+    example = example_of(request, channels, EXAMPLE_SIDE, lambda: _example(records, channels))
+    return ExportInput(network, facts, Images(images, split, calibration, example))
+
+
+def _object_diameter(records: Sequence[Record]) -> float | None:
+    """Median equivalent diameter of the objects in the labels of training images, px."""
+    diameters = [
+        diameters_of(label.read())
+        for record in spread(records, MEASURED)
+        if (label := record.label) is not None
+    ]
+    found = np.concatenate(diameters) if diameters else np.empty(0)
+    return round(float(np.median(found)), 2) if len(found) else None
 
 
 def labelled(records: Iterable[Record]) -> list[Record]:

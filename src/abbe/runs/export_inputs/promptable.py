@@ -86,5 +86,6 @@ EXPORT = TaskExport(
     dict.fromkeys(
         ("budget_ms", "tile", "halo", "context", "pixel_size", "bioimageio", "torchscript"),
         "not for a promptable package, which sees each image whole. Leave it out",
-    ),
+    )
+    | {"example": "a promptable package shows a picture with its prompts; leave it out"},
 )

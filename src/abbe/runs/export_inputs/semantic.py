@@ -15,6 +15,7 @@ from abbe.runs.export_inputs.common import (
     Source,
     TaskExport,
     calibration_pixels,
+    example_of,
     input_of,
     middle,
     parity_records,
@@ -58,7 +59,9 @@ def export_input(source: Source) -> ExportInput:
     one = network.outputs[-1] == FOREGROUND
     images = [_parity_image(record, channels, scaling, one) for record in records]
     calibration = calibration_pixels(dataset, channels, scaling, request)
-    example = stored(records[0], channels, EXAMPLE_SIDE)
+    example = example_of(
+        request, channels, EXAMPLE_SIDE, lambda: stored(records[0], channels, EXAMPLE_SIDE)
+    )
     return ExportInput(network, facts, Images(images, split, calibration, example))
 
 

@@ -39,7 +39,9 @@ def task_of(
     Raises:
         InputError: The image is removed meanwhile.
     """
-    asked = {} if job.prompts is None else {"prompts": _digest(prompts)}
+    asked: dict[str, Any] = {} if job.prompts is None else {"prompts": _digest(prompts)}
+    if image.diameter is not None:
+        asked["diameter"] = image.diameter
     return {
         "image": str(path.resolve()),
         **_contents(path),
@@ -160,6 +162,8 @@ class Finished:
         line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
         if notes:
             line["notes"] = list(notes)
+        if written.diameter is not None:
+            line["diameter"] = round(written.diameter, 3)
         if written.answer is not None:
             line["answer"] = written.answer
         self._append(line)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
@@ -45,6 +46,7 @@ class Outcome:
         timings: How long each part took.
         counts: What is counted.
         notes: What was done or taken for granted when images were opened, and of how many.
+        diameters: By image, px across of its objects, where its scale was told by that.
     """
 
     done: dict[str, int] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class Outcome:
     timings: Timings = field(default_factory=Timings)
     counts: str = "objects"
     notes: Counter[str] = field(default_factory=Counter)
+    diameters: dict[str, float] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Lines on what was done, what was noted of images, and why images failed."""
@@ -65,6 +68,8 @@ class Outcome:
         ]
         if self.kept:
             lines.append(f"{len(self.kept)} images had their results already")
+        if self.diameters:
+            lines.append(_diameters_in_words(list(self.diameters.values())))
         for note, count in self.notes.most_common(MOST_NOTES):
             lines.append(f"note on {count} image{'s' if count > 1 else ''}: {note}")
         if len(self.notes) > MOST_NOTES:
@@ -73,6 +78,16 @@ class Outcome:
             lines.append(f"{len(self.failed)} images failed:")
             lines += [f"  {reason}" for reason in self.failed.values()]
         return "\n".join(lines)
+
+
+def _diameters_in_words(found: Sequence[float]) -> str:
+    least, middle, most = min(found), median(found), max(found)
+    if len(found) == 1 or least == most:
+        return f"seen by their diameter: objects of {middle:.3g} px"
+    return (
+        f"seen by their diameter: objects of {least:.3g} to {most:.3g} px, median {middle:.3g} "
+        f"(each image's: see {LOG})"
+    )
 
 
 Report = Callable[[str, float], None]
@@ -180,6 +195,8 @@ class _Run:
             self.outcome.failed[str(one.path)] = str(error)
             return
         self.outcome.done[str(one.path)] = written.count
+        if written.diameter is not None:
+            self.outcome.diameters[str(one.path)] = written.diameter
         self.outcome.megapixels += one.task["megapixels"]
         below = self.images[one.path]
         self.answers[below.as_posix()] = written.answer

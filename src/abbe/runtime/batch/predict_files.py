@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from abbe.errors import ConfigError
-from abbe.imaging import Reading
+from abbe.imaging import Diameter, Reading
 from abbe.progress import images_by_name
 from abbe.runtime.batch.find_images import find_images, left_out
 from abbe.runtime.batch.many import Outcome, check_prompts, predict_many
@@ -17,6 +17,7 @@ from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import read_prompts
 from abbe.runtime.predictors.tasks import open_predictor_for
+from abbe.runtime.tiling.cutting import check_diameter, check_scale
 
 if TYPE_CHECKING:
     from abbe.runtime.writing.label_files import ZarrVersion
@@ -34,6 +35,7 @@ def predict_files(
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
+    diameter: Diameter | None = None,
     zarr_version: ZarrVersion = "0.5",
     say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
@@ -54,6 +56,8 @@ def predict_files(
         channels: Names of all the images' channels in order, where the files do not say.
         pixel_size: µm per px of the images, where the files do not say.
         override_pixel_size: µm per px of the images, whatever the files say.
+        diameter: px across of the images' objects, or "auto" to have it estimated for each; for
+            images whose scale no pixel size tells.
         zarr_version: Version of OME-Zarr.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
@@ -67,18 +71,16 @@ def predict_files(
     """
     if not images:
         raise ConfigError("no image was named: give files, folders or patterns")
-    if pixel_size is not None and override_pixel_size is not None:
-        raise ConfigError(
-            "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
-            "they say: give one of them"
-        )
     named = None if channels is None else tuple(channels)
-    reading = Reading(named, pixel_size, override_pixel_size)
+    check_scale(pixel_size, override_pixel_size, diameter)
+    across = diameter if diameter is None or diameter == "auto" else float(diameter)
+    reading = Reading(named, pixel_size, override_pixel_size, across)
     found = find_images(images, out)
     for line in left_out(images, out):
         say(f"note: {line}")
     opened = package if isinstance(package, Package) else read_package(package)
     check_prompts(opened, prompts is not None)  # before networks are compiled
+    check_diameter(opened.description, diameter is not None)
     asked = None if prompts is None else read_prompts(Path(prompts))
     predictor = open_predictor_for(opened, found, reading, **options)
     say(f"{opened.description.title}: {predictor}")

@@ -2,7 +2,6 @@
 
 from abbe.runtime.package.description import (
     DESCRIPTION,
-    LARGEST_DESCRIPTION,
     Figures,
     InstanceRule,
     Lineage,
@@ -12,10 +11,11 @@ from abbe.runtime.package.description import (
     Role,
     Thresholds,
     describe_file,
-    read_package,
     write_description,
 )
 from abbe.runtime.package.input import Normalisation, Standardised
+from abbe.runtime.package.places import located, repository_of, shipped
+from abbe.runtime.package.reading import LARGEST_DESCRIPTION, read_package
 
 __all__ = [
     "DESCRIPTION",
@@ -31,6 +31,9 @@ __all__ = [
     "Standardised",
     "Thresholds",
     "describe_file",
+    "located",
     "read_package",
+    "repository_of",
+    "shipped",
     "write_description",
 ]

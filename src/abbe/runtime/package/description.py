@@ -5,31 +5,23 @@ stands in a package is taken for untrusted: names may not leave the folder, noth
 no code is run, sizes are bounded, and a file is used only when its checksum is right.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    JsonValue,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from abbe.errors import AbbeError, PackageError
-from abbe.files import parse_json, sha256_of_file, write_json
+from abbe.files import sha256_of_file, write_json
 from abbe.runtime.package.input import Normalisation, Part, Positive, Standardised
 from abbe.runtime.package.tasks import PACKAGE_TASKS, Traits
 
-FORMATS = (1, 2, 3, 4)
+FORMATS = (1, 2, 3, 4, 5)
 """Those that are read; the last is what is written."""
 DESCRIPTION = "package.json"
 
-LARGEST_DESCRIPTION = 1 << 20
 LARGEST_FILE = 4 << 30
 """Bytes; a package that declares more is refused before anything is read."""
 
@@ -65,7 +57,6 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "card": (".md",),
 }
 """What a file may be called, by the last part of its role."""
-PICKLES = frozenset((".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill"))
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Text = Annotated[str, StringConstraints(max_length=2000)]
@@ -159,7 +150,7 @@ class PackageDescription(Part):
     of ``classes`` (classification). A promptable package has an encoder and a decoder of its own.
     """
 
-    format: Literal[1, 2, 3, 4] = 4
+    format: Literal[1, 2, 3, 4, 5] = 5
     abbe: Label
     """Version of Abbe that wrote the package."""
     name: Name
@@ -171,6 +162,9 @@ class PackageDescription(Part):
     """How the channels become the colour picture that a promptable network sees."""
     pixel_size: Positive | None
     """µm per px that the student was trained at; images are resampled to it. None: used as is."""
+    object_diameter: Positive | None = None
+    """Median equivalent diameter of the objects that the student was trained on, in px that the
+    network sees; what the diameter of a user's objects is compared with. None: not known."""
     normalisation: Normalisation = Normalisation()
     standardised: Standardised | None = None
     """What the network does next, by itself; None: nothing."""
@@ -286,6 +280,8 @@ class PackageDescription(Part):
                 f"format: {self.format} knows neither the normalisations range and none nor "
                 "standardised; 4 does"
             )
+        if self.format < 5 and self.object_diameter is not None:
+            raise ValueError(f"format: {self.format} knows no object_diameter; 5 does")
 
 
 @dataclass(frozen=True)
@@ -358,37 +354,6 @@ class Package:
         return path
 
 
-def read_package(folder: str | os.PathLike[str]) -> Package:
-    """Read and check the description of a package.
-
-    Raises:
-        PackageError: There is no package; its description is damaged, of another format version,
-            or impossible; the folder holds a pickle.
-    """
-    folder = Path(folder)
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise PackageError(
-            f"{folder}: holds no package ({DESCRIPTION} is missing). "
-            "Give the folder that 'abbe export' wrote"
-        )
-    value = _read_json(path)
-    if not isinstance(value, dict) or "format" not in value:
-        raise PackageError(f"{path}: not the description of a package (no 'format' in it)")
-    if value["format"] not in FORMATS or isinstance(value["format"], bool):
-        raise PackageError(
-            f"{path}: format {str(value['format'])[:20]}; this version of Abbe reads formats "
-            f"{', '.join(map(str, FORMATS))}. Use the version of Abbe that wrote it, or export "
-            "the run again"
-        )
-    try:
-        description = PackageDescription.model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        raise PackageError(f"{path}: {_problems(error)}") from error
-    _refuse_pickles(folder)
-    return Package(folder, description)
-
-
 def write_description(folder: str | os.PathLike[str], description: PackageDescription) -> None:
     """Write ``package.json``, atomically: the last file of a package to be written."""
     write_json(Path(folder) / DESCRIPTION, description.model_dump(mode="json"))
@@ -398,34 +363,3 @@ def describe_file(folder: str | os.PathLike[str], path: str) -> PackageFile:
     """What the description says of a file that lies in the folder; ``path`` is relative to it."""
     file = Path(folder) / path
     return PackageFile(path=path, sha256=sha256_of_file(file), bytes=file.stat().st_size)
-
-
-def _read_json(path: Path) -> Any:
-    if path.stat().st_size > LARGEST_DESCRIPTION:
-        raise PackageError(
-            f"{path}: {path.stat().st_size:,} bytes; a description has at most "
-            f"{LARGEST_DESCRIPTION:,}"
-        )
-    try:
-        return parse_json(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise PackageError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
-
-
-def _problems(error: ValidationError) -> str:
-    """Key and message of what is wrong, at most five."""
-    problems = []
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        key = ".".join(map(str, each["loc"])) or "package"
-        problems.append(f"{key}: {each['msg'].removeprefix('Value error, ')}")
-    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return "; ".join(problems[:5]) + more
-
-
-def _refuse_pickles(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in PICKLES:
-            raise PackageError(
-                f"{path}: a package holds no pickles, because opening one can run any code. "
-                "Remove the file, or ask who made the package for another"
-            )

@@ -3,6 +3,7 @@
 from abbe.errors import InputError
 from abbe.imaging import Image, lacking, matching
 from abbe.runtime.package import PackageDescription
+from abbe.runtime.tiling.cutting import goes_by_diameter
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -32,9 +33,20 @@ def remarks_on(
         remarks += (
             f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}.",
         )
-    if description.pixel_size is None and description.image_size is None and image.pixel_size:
+    if image.diameter is not None and not goes_by_diameter(image, description):
+        remarks += (
+            f"Its pixel size, {image.pixel_size:g} µm, and the package's are known: they tell its "
+            "scale, and --diameter does not.",
+        )
+    if (
+        image.diameter is None
+        and description.pixel_size is None
+        and description.image_size is None
+        and image.pixel_size
+    ):
         remarks += (
             "The package does not say for which pixel size it was made: images are seen as they "
-            "are, whatever theirs. If you know it, state it with abbe export --pixel-size.",
+            "are, whatever theirs. If you know it, state it with abbe export --pixel-size; or say "
+            "with --diameter how large the objects are.",
         )
     return remarks

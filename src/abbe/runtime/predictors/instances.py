@@ -16,7 +16,7 @@ from abbe.imaging import Image
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
-from abbe.runtime.tiling.cutting import check_tile, grid_of
+from abbe.runtime.tiling.cutting import check_tile, goes_by_diameter, grid_of
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
@@ -47,6 +47,7 @@ class InstancePredictor(OpenPackage):
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; how many objects it has."""
+        image = self.measured(image, tools.pool)
         prediction = self.run(
             image,
             tools.pool,
@@ -56,7 +57,7 @@ class InstancePredictor(OpenPackage):
             timings=tools.timings,
         )
         write_results(prediction, stem, job, tools.pool, 2 * self.workers, self.package.description)
-        return Written(prediction.labels.count)
+        return Written(prediction.labels.count, diameter=self._diameter_of(image))
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""
@@ -67,7 +68,23 @@ class InstancePredictor(OpenPackage):
 
     def answer(self, image: Image, tools: Tools) -> np.ndarray:
         """The objects of an image, (H, W) int32."""
-        return self.run(image, tools.pool, tools.work).labels.read()
+        return self.run(self.measured(image, tools.pool), tools.pool, tools.work).labels.read()
+
+    def measured(self, image: Image, pool: Executor) -> Image:
+        """The image with the diameter of its objects, where that is to be estimated.
+
+        One without objects is seen as it is.
+        """
+        described = self.package.description
+        if image.diameter != "auto" or not goes_by_diameter(image, described):
+            return image
+        from abbe.runtime.predictors.diameter import estimate
+
+        return image.with_diameter(estimate(self, image, pool))
+
+    def _diameter_of(self, image: Image) -> float | None:
+        told = goes_by_diameter(image, self.package.description)
+        return image.diameter if told and isinstance(image.diameter, float) else None
 
     def run(
         self,
@@ -78,6 +95,7 @@ class InstancePredictor(OpenPackage):
         keep_maps: bool = False,
         advance: Any = None,
         timings: Timings | None = None,
+        limits: np.ndarray | None = None,
     ) -> Prediction:
         """Find the objects of one image.
 
@@ -88,6 +106,7 @@ class InstancePredictor(OpenPackage):
             keep_maps: Whether probability maps are wanted too.
             advance: Told the share of the work that is newly done.
             timings: Where to add the time of each part.
+            limits: (C, 2) what becomes 0 and 1 of its channels; None for what the package says.
 
         Raises:
             InputError: The image lacks a channel or its pixel size, or cannot be read.
@@ -103,7 +122,8 @@ class InstancePredictor(OpenPackage):
         channels = self.channels_of(image)
         grid = self.grid(image)
         with timings.measure("read"):
-            limits = description.normalisation.scaling.image_limits(image, channels)
+            if limits is None:
+                limits = description.normalisation.scaling.image_limits(image, channels)
         numbering = find_objects(
             grid,
             network_maps(self.engine, image, channels, limits, grid, timings),

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
-from abbe.imaging import Image, open_image
+from abbe.imaging import Diameter, Image, open_image
 from abbe.runtime.job import Predictor, Tools
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.package.engine import EngineName, Precision
 from abbe.runtime.predictors.tasks import open_predictor
+from abbe.runtime.tiling.cutting import check_diameter, check_scale
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
@@ -31,6 +32,7 @@ def predict(
     channels: Sequence[str] | None = None,
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
+    diameter: Diameter | None = None,
     engine: EngineName | None = None,
     precision: Precision | None = None,
     tile: int | None = None,
@@ -48,6 +50,8 @@ def predict(
         pixel_size: µm per px, where the image does not say; where a file says otherwise, the
             file's is taken and a warning says so.
         override_pixel_size: µm per px, whatever a file says.
+        diameter: px across of the image's objects, or "auto" to have it estimated; tells the scale
+            of an image where pixel sizes do not.
         engine, precision, tile, workers: See `predictor`.
 
     Returns:
@@ -77,9 +81,13 @@ def predict(
             f"{described.folder}: this is a promptable package, which must be shown each object: "
             "use abbe.PromptablePredictor, or abbe predict --prompts"
         )
+    check_scale(pixel_size, override_pixel_size, diameter)
+    check_diameter(described.description, diameter is not None)
     opened = _opened(
         image, described.description.channels, channels, pixel_size, override_pixel_size
     )
+    if diameter is not None:
+        opened = opened.with_diameter(diameter if diameter == "auto" else float(diameter))
     if isinstance(package, Package):
         if workers is None:
             shape = shape_of(opened, package.description)

@@ -1,8 +1,11 @@
 """Cuts an image into tiles as a package needs it, and decides whether it is resampled."""
 
-from abbe.imaging import Image
+import math
+
+from abbe.errors import ConfigError
+from abbe.imaging import Diameter, Image
 from abbe.runtime.package import PackageDescription
-from abbe.runtime.tiling.grid import Grid, scale_between
+from abbe.runtime.tiling.grid import Grid, scale_between, scale_by_diameter
 
 
 def grid_of(image: Image, description: PackageDescription, tile: int) -> Grid:
@@ -17,10 +20,70 @@ def grid_of(image: Image, description: PackageDescription, tile: int) -> Grid:
 def scale_for(image: Image, description: PackageDescription) -> float:
     """px of the network for each px of the image.
 
+    Pixel sizes that are known on both sides go first; then the diameter of the objects in the
+    image, as the user says it; one that is still to be estimated counts as the package's.
+
     Raises:
-        InputError: The package needs a pixel size and the image has none, or another by far.
+        InputError: The package needs a pixel size and the image has neither that nor a diameter,
+            or one of them is another by far.
     """
+    trained = description.object_diameter
+    if goes_by_diameter(image, description) and trained is not None:
+        measured = trained if image.diameter == "auto" else image.diameter
+        assert isinstance(measured, float)
+        return scale_by_diameter(measured, trained, image.source)
     return scale_to(image, description.pixel_size)
+
+
+def goes_by_diameter(image: Image, description: PackageDescription) -> bool:
+    """Whether an image's scale is told by its objects, and not by pixel sizes."""
+    calibrated = image.pixel_size is not None and description.pixel_size is not None
+    return image.diameter is not None and not calibrated
+
+
+def check_scale(
+    pixel_size: float | None, override_pixel_size: float | None, diameter: Diameter | None
+) -> None:
+    """Refuse two answers to how large things are, and a diameter that is none.
+
+    Raises:
+        ConfigError: Naming the options.
+    """
+    if pixel_size is not None and override_pixel_size is not None:
+        raise ConfigError(
+            "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
+            "they say: give one of them"
+        )
+    if diameter is None:
+        return
+    if pixel_size is not None or override_pixel_size is not None:
+        raise ConfigError(
+            "--diameter is for images whose pixel size nobody knows: give it or a pixel size, not "
+            "both"
+        )
+    if diameter != "auto" and not 0 < diameter < math.inf:
+        raise ConfigError(f"--diameter {diameter}: give px across, above 0, or auto")
+
+
+def check_diameter(description: PackageDescription, given: bool) -> None:
+    """Refuse a diameter for a package that cannot do anything with it.
+
+    Raises:
+        ConfigError: It does not find objects, or does not say how large those were that it was
+            trained on.
+    """
+    if not given:
+        return
+    if description.task != "segmentation":
+        raise ConfigError(
+            f"--diameter: is for packages that find objects; this is a {description.task} "
+            "package. Give --pixel-size, or leave it out"
+        )
+    if description.object_diameter is None:
+        raise ConfigError(
+            "--diameter: the package does not say how large the objects were that it was trained "
+            "on (object_diameter). Export its run again with this version, or give --pixel-size"
+        )
 
 
 def scale_to(image: Image, pixel_size: float | None) -> float:

@@ -198,16 +198,42 @@ def scale_between(image_size: float, package_size: float, source: str) -> float:
     Raises:
         InputError: They differ so much that one of them must be wrong.
     """
-    scale = image_size / package_size
-    if abs(scale - 1) <= SAME_SCALE:
-        return 1.0
-    if scale > _LARGEST_ENLARGEMENT or scale < 1 / _LARGEST_REDUCTION:
+    scale = _sensible(image_size / package_size)
+    if scale is None:
         raise InputError(
             f"{source}: its pixels are {image_size:g} µm wide, the network was trained at "
             f"{package_size:g} µm. One of the two is likely wrong: give the image's in µm with "
             "--override-pixel-size (in an experiment data.override_pixel_size)"
         )
     return scale
+
+
+def scale_by_diameter(image_diameter: float, package_diameter: float, source: str) -> float:
+    """px of the network for each px of the image; 1 where diameters differ by less than 5 %.
+
+    Args:
+        image_diameter: px across of the image's objects.
+        package_diameter: px across of the objects that the network was trained on.
+        source: The image's name, for the message.
+
+    Raises:
+        InputError: They differ so much that one of them must be wrong.
+    """
+    scale = _sensible(package_diameter / image_diameter)
+    if scale is None:
+        raise InputError(
+            f"{source}: objects of {image_diameter:g} px; the network was trained on objects of "
+            f"{package_diameter:g} px, too far from that. Give another --diameter, in px of the "
+            "image"
+        )
+    return scale
+
+
+def _sensible(scale: float) -> float | None:
+    """The scale, 1 where it nearly is; None where something must be wrong."""
+    if abs(scale - 1) <= SAME_SCALE:
+        return 1.0
+    return scale if 1 / _LARGEST_REDUCTION <= scale <= _LARGEST_ENLARGEMENT else None
 
 
 def intersection(a: Region, b: Region) -> Region:

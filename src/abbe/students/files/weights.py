@@ -10,13 +10,17 @@ from torch import nn
 
 from abbe.errors import InputError
 from abbe.files.tensors import differences, read_metadata
+from abbe.students.begun_from import STUDENT_KEY
+from abbe.students.encoders import DEPTH
 from abbe.students.files import classifiers, promptable
 from abbe.students.files.described import read_described, write_described
 from abbe.students.standardisation import described, restore_standardisation
 from abbe.students.unet import ARCHITECTURES, UNet, build, is_architecture
 
 FORMAT_VERSION = 1
-KEY = "abbe"
+MOST_WIDTH = 4096
+"""Channels of a decoder's block; no file may ask for more."""
+KEY = STUDENT_KEY
 """Of the description in the file\'s metadata."""
 _FIELDS: dict[str, type] = {
     "architecture": str,
@@ -44,6 +48,8 @@ def save(path: str | os.PathLike[str], model: UNet, facts: Mapping[str, Any]) ->
         "architecture": model.architecture,
         "in_channels": model.in_channels,
         "outputs": list(model.outputs),
+        "depth": model.depth,
+        "decoder_widths": list(model.decoder_widths),
         "standardised": described(model),
         "facts": dict(facts),
     }
@@ -73,6 +79,7 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
             in_channels=description["in_channels"],
             outputs=description["outputs"],
             encoder_weights="random",
+            **_layout(path, description),
         )
     restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
@@ -82,6 +89,20 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
         )
     model.load_state_dict(tensors)
     return model.eval(), description["facts"]
+
+
+def _layout(path: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Depth and widths; files of earlier versions have the usual ones.
+
+    Raises:
+        InputError: They are none that a student can have.
+    """
+    found = {key: description[key] for key in ("depth", "decoder_widths") if key in description}
+    widths = found.get("decoder_widths", [])
+    numbers = [found.get("depth", DEPTH), *(widths if isinstance(widths, list) else [None])]
+    if not all(isinstance(number, int) and 0 < number <= MOST_WIDTH for number in numbers):
+        raise InputError(f"{path}: depth and decoder_widths {found} are none of a student's")
+    return found
 
 
 READERS = {
