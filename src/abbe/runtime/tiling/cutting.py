@@ -74,7 +74,7 @@ def check_diameter(description: PackageDescription, given: bool) -> None:
     """
     if not given:
         return
-    if description.task != "segmentation":
+    if not description.traits.finds_objects:
         raise ConfigError(
             f"--diameter: is for packages that find objects; this is a {description.task} "
             "package. Give --pixel-size, or leave it out"
