@@ -8,8 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from abbe.errors import InputError, PackageError
-from abbe.runtime.package import DESCRIPTION, located, read_package, repository_of
 from abbe.files.tensors import read_safetensors
+from abbe.runtime.package import DESCRIPTION, located, read_package, repository_of
 
 STUDENT_KEY = "abbe"
 """Of a U-Net's description in the metadata of its file."""
