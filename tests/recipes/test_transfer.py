@@ -1,5 +1,6 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,32 @@ def test_a_teacher_that_cannot_answer_is_left_out_and_that_is_said(run, tmp_path
     assert list(summary["models"]) == ["student", "twin"]
     assert any(said in doubt and "--teacher-sees" in doubt for doubt in summary["warnings"])
     assert not (run.folder / "evaluations" / "nuclei" / "targets.zarr").exists()
+
+
+@pytest.mark.slow
+def test_a_run_whose_teacher_is_gone_has_its_answers_where_it_gave_some(run, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    shutil.copytree(run.folder, moved, ignore=shutil.ignore_patterns("evaluations"))
+    experiment = config.load(moved / "config.yaml")
+    gone = experiment.teacher.model_copy(update={"path": tmp_path / "gone"})
+    config.save(experiment.model_copy(update={"teacher": gone}), moved / "config.yaml")
+    assert abbe("evaluate", moved, "--name", "same", *TISSUE) == 0
+    said = "The teacher's answers are those that the run keeps of these images, for it cannot"
+    assert said in capsys.readouterr().out
+    summary = told(open_run(moved / "evaluations" / "same"))
+    assert any(said in doubt and "gone" in doubt for doubt in summary["warnings"])
+    there, here = (
+        {(row["image"], row["metric"]): row["value"] for row in rows if row["model"] == "teacher"}
+        for rows in (
+            parquet.read_table(folder / "scores.parquet").to_pylist()
+            for folder in (run.folder, moved / "evaluations" / "same")
+        )
+    )
+    assert len(there) > 0
+    assert {key: here[key] for key in there} == pytest.approx(there, nan_ok=True)
+    assert abbe("evaluate", moved, "--name", "others", *OTHER) == 0
+    assert "note: The teacher is left out, for it cannot answer here" in capsys.readouterr().out
+    assert "teacher" not in told(open_run(moved / "evaluations" / "others"))["models"]
 
 
 @pytest.mark.slow

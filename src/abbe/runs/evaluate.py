@@ -169,11 +169,20 @@ def _teach(
     chosen: bool,
     trust_code: bool,
 ) -> None:
-    """Have the teacher answer for what is scored, or say why it does not."""
+    """Have the teacher answer for what is scored, or say why it does not.
+
+    Where it cannot, as when it lies no longer where it was, the run's own answers count if they are
+    for these very images.
+    """
     tests, path = here.dataset.split("test").labelled, here.out / STORE
-    teacher, left_out = _teacher_here(settings, tests, chosen=chosen, trust_code=trust_code)
+    teacher, reason = _teacher_here(settings, tests, chosen=chosen, trust_code=trust_code)
     if teacher is None:
-        scored.doubts.append(left_out)
+        scored.store = _own_answers(here.run, here.dataset)
+        kept = "The teacher's answers are those that the run keeps of these images"
+        what = "The teacher is left out" if scored.store is None else kept
+        text = f"{what}, for it cannot answer here: {reason}"
+        print(shown(f"note: {text}"), flush=True)
+        scored.doubts.append(text)
         return
     taught = teachers.teach(teacher, tests, path)
     here.lost.add(taught.failed, path)
@@ -247,7 +256,7 @@ def trained_models(run: Run, task: Task, sees: tuple[str, ...]) -> dict[str, Any
 def _teacher_here(
     settings: config.Teacher, dataset: Dataset, *, chosen: bool, trust_code: bool
 ) -> tuple[Teacher | None, str]:
-    """The teacher where it can answer for these images, else why it is left out; that is printed.
+    """The teacher where it can answer for these images, else why it cannot.
 
     Raises:
         AbbeError: it cannot answer, although ``chosen`` channels were named for it.
@@ -263,9 +272,7 @@ def _teacher_here(
     except (ConfigError, InputError) as error:
         if chosen:
             raise
-        text = f"The teacher is left out, for it cannot answer here: {error}"
-        print(shown(f"note: {text}"), flush=True)
-        return None, text
+        return None, str(error)
     return teacher, ""
 
 
