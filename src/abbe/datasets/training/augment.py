@@ -1,6 +1,7 @@
 """Random crops: one geometric transform for image, label and target; photometry for the image."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -82,14 +83,23 @@ def _draw_start(random: np.random.Generator, length: int, cut: int, wanted: int 
     return int(random.integers(low, high + 1))
 
 
+class Light(TypedDict, total=False):
+    """How much the light of images changes: arguments of `change_light`."""
+
+    gamma: tuple[float, float]
+    brightness: float
+    noise: float
+    blur: float
+
+
 def change_light(
     image: torch.Tensor,
     random: np.random.Generator,
     *,
-    gamma: tuple[float, float],
-    brightness: float,
-    noise: float,
-    blur: float,
+    gamma: tuple[float, float] = (1.0, 1.0),
+    brightness: float = 0.0,
+    noise: float = 0.0,
+    blur: float = 0.0,
 ) -> torch.Tensor:
     """Change gamma, brightness, noise and blur of a (C, H, W) image in [0, 1]; geometry stays.
 

@@ -5,11 +5,12 @@ and each of several processes takes its own positions of the same batch.
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 
-from abbe.datasets.training.augment import Geometry, change_light, draw_geometry
+from abbe.datasets.training.augment import Geometry, Light, change_light, draw_geometry
 from abbe.datasets.training.prepare import Prepared, StoredTarget
 from abbe.datasets.training.stain import COLOURS, change_colours, change_stains, draw_stain_change
 from abbe.errors import InputError
@@ -29,6 +30,19 @@ Batch = dict[str, torch.Tensor]
 """
 
 
+def require_even_shares(batch_size: int, processes: int) -> None:
+    """Refuse a batch that its processes cannot share evenly.
+
+    Raises:
+        InputError: saying what they can share.
+    """
+    if batch_size % processes:
+        raise InputError(
+            f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
+            f"choose a multiple of {processes}"
+        )
+
+
 class Batches:
     """Random crops of prepared images; ``batches[k]`` is the batch of step ``k``."""
 
@@ -44,15 +58,12 @@ class Batches:
         teacher_sees: Sequence[str] | None = None,
         scale: tuple[float, float] = (1.0, 1.0),
         flips: bool = True,
-        gamma: tuple[float, float] = (1.0, 1.0),
-        brightness: float = 0.0,
-        noise: float = 0.0,
-        blur: float = 0.0,
         stain: float = 0.0,
         colour: float = 0.0,
         second_view: bool = False,
         rank: int = 0,
         processes: int = 1,
+        **light: Unpack[Light],
     ) -> None:
         """Draw from ``images``; the labelled ones fill ``labelled_share`` of each batch.
 
@@ -64,7 +75,7 @@ class Batches:
             seed: seed of crops, order and augmentation.
             labelled_share: share of a batch drawn from labelled images where both kinds exist.
             teacher_sees: channels of a live teacher, delivered as ``teacher_image``.
-            scale, flips, gamma, brightness, noise, blur: see `augment`.
+            scale, flips, light: see `augment`.
             stain, colour: strength of the changes in `stain`; the student must
                 see red, green and blue.
             second_view: whether to deliver ``second_image``.
@@ -77,15 +88,11 @@ class Batches:
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
         _require_colours(sees, stain, colour)
-        if batch_size % processes:
-            raise InputError(
-                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
-                f"choose a multiple of {processes}"
-            )
+        require_even_shares(batch_size, processes)
         self.images = images
         self.batch_size, self.crop, self.seed = batch_size, crop, seed
         self.scale, self.flips = scale, flips
-        self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.light = light
         self.stain, self.colour, self.second_view = stain, colour, second_view
         self.rank, self.processes = rank, processes
         self.teaches_live = teacher_sees is not None

@@ -6,13 +6,14 @@ the very view it was made from; where the teacher answers live, the view may be 
 """
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 
 from abbe.datasets.pictures import Pictured, fitted, resized
-from abbe.datasets.training.augment import change_light
-from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.augment import Light, change_light
+from abbe.datasets.training.batches import Batch, require_even_shares
 from abbe.datasets.training.prompted import framed, in_turn
 from abbe.errors import InputError
 from abbe.targets import TargetStore
@@ -39,12 +40,9 @@ class EmbeddedBatches:
         seed: int,
         teacher_side: int | None = None,
         flips: bool = True,
-        gamma: tuple[float, float] = (1.0, 1.0),
-        brightness: float = 0.0,
-        noise: float = 0.0,
-        blur: float = 0.0,
         rank: int = 0,
         processes: int = 1,
+        **light: Unpack[Light],
     ) -> None:
         """Draw from ``images``.
 
@@ -56,8 +54,8 @@ class EmbeddedBatches:
             seed: seed of order and light.
             teacher_side: T in px, of a live teacher.
             flips: mirror the picture at random; only with a live teacher.
-            gamma, brightness, noise, blur: see :mod:`abbe.datasets.training.augment`.
             rank, processes: this process's number and how many share each batch.
+            light: see :mod:`abbe.datasets.training.augment`.
 
         Raises:
             InputError: no image has an embedding, or the batch cannot be shared out evenly.
@@ -69,14 +67,10 @@ class EmbeddedBatches:
             raise InputError(
                 f"{place}holds no embedding of any training image, so there is nothing to distil"
             )
-        if batch_size % processes:
-            raise InputError(
-                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
-                f"choose a multiple of {processes}"
-            )
+        require_even_shares(batch_size, processes)
         self.embeddings, self.side, self.batch_size = embeddings, side, batch_size
         self.seed, self.teacher_side, self.flips = seed, teacher_side, flips
-        self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.light = light
         self.rank, self.processes = rank, processes
 
     def __getitem__(self, step: int) -> Batch:

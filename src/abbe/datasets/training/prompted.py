@@ -4,14 +4,14 @@ As in :mod:`abbe.datasets.training.batches`, batch k is a pure function of the s
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
 
 from abbe.datasets.pictures import Pictured, fitted, nearest, resized
-from abbe.datasets.training.augment import change_light
-from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.augment import Light, change_light
+from abbe.datasets.training.batches import Batch, require_even_shares
 from abbe.errors import InputError
 
 PromptKind = Literal["box", "point", "mixed"]
@@ -62,12 +62,9 @@ class PromptedBatches:
         jitter: float = 0.02,
         zoom: tuple[float, float] = (0.6, 1.0),
         flips: bool = True,
-        gamma: tuple[float, float] = (1.0, 1.0),
-        brightness: float = 0.0,
-        noise: float = 0.0,
-        blur: float = 0.0,
         rank: int = 0,
         processes: int = 1,
+        **light: Unpack[Light],
     ) -> None:
         """Draw from ``images``.
 
@@ -84,8 +81,8 @@ class PromptedBatches:
                 1024), but never by more than a quarter of the box.
             zoom: shares of the picture's sides that are shown, drawn evenly between these.
             flips: mirror at random, left to right and upside down.
-            gamma, brightness, noise, blur: see :mod:`abbe.datasets.training.augment`.
             rank, processes: this process's number and how many share each batch.
+            light: see :mod:`abbe.datasets.training.augment`.
 
         Raises:
             InputError: no image has an object, the batch cannot be shared out evenly, or
@@ -99,16 +96,12 @@ class PromptedBatches:
                 "no training image has a labelled object to ask for: check the labels with "
                 "'abbe data check'"
             )
-        if batch_size % processes:
-            raise InputError(
-                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
-                f"choose a multiple of {processes}"
-            )
+        require_even_shares(batch_size, processes)
         self.side, self.batch_size, self.seed = side, batch_size, seed
         self.objects, self.prompts, self.jitter = objects, prompts, jitter
         self.mask_step = mask_step
         self.zoom, self.flips = zoom, flips
-        self.light = {"gamma": gamma, "brightness": brightness, "noise": noise, "blur": blur}
+        self.light = light
         self.rank, self.processes = rank, processes
 
     def __getitem__(self, step: int) -> Batch:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from abbe.exporting.cards import classes, promptable
+from abbe.exporting.cards.parity import number, parity
 from abbe.foreign_text import markdown_text
 from abbe.runtime.package import PackageDescription
 
@@ -160,55 +161,17 @@ def _origin(package: PackageDescription) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _parity(package: PackageDescription) -> str:
-    rows = [
-        "| engine/precision | kept | max. difference of probabilities | Dice against eager "
-        "| PQ against eager | objects (eager) | Dice lost | PQ lost |",
-        "| --- " * 8 + "|",
-    ]
-    notes = []
-    about: Mapping[str, Any] = {}
-    for name, figures in package.parity.items():
-        if "images" not in figures:
-            notes.append(f"- {name}: {figures.get('reason', 'not measured')}")
-            continue
-        about = figures
-        cells = [
-            name,
-            "yes" if figures.get("kept") else "no",
-            _number(figures.get("max_difference"), ".2g"),
-            _number(figures.get("agreement_dice"), ".4f"),
-            _number(figures.get("agreement_pq"), ".4f"),
-            f"{figures.get('objects')} ({figures.get('objects_eager')})",
-            _number(figures.get("lost_dice"), "+.4f"),
-            _number(figures.get("lost_pq"), "+.4f"),
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-        if figures.get("reason"):
-            notes.append(f"- {name}: {figures['reason']}")
-    text = (
-        f"## Does it answer as the student did?\n\nCompared with the student in eager torch on "
-        f"{about.get('images', 0)} images ({about.get('images_of', 'none')}). Lost: fp32 against "
-        "eager's answers, the others against labels where there are some.\n\n" + "\n".join(rows)
-    )
-    return text + ("\n\n" + "\n".join(notes) if notes else "")
-
-
 def _speed(package: PackageDescription) -> str:
     if not package.timings:
         return ""
     rows = ["| setting | ms per tile | megapixels/s |", "| --- " * 3 + "|"]
     for name, figures in package.timings.items():
-        speed = _number(figures.get("megapixels_per_s"), ".2f")
-        rows.append(f"| {name} | {_number(figures.get('ms_per_tile'), '.1f')} | {speed} |")
+        speed = number(figures.get("megapixels_per_s"), ".2f")
+        rows.append(f"| {name} | {number(figures.get('ms_per_tile'), '.1f')} | {speed} |")
     return (
         "## Speed of the network where it was exported\n\nMedian of one tile; megapixels of image "
         f"after {package.margin} px at each side are taken off.\n\n" + "\n".join(rows)
     )
-
-
-def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else "—"
 
 
 class Sections(NamedTuple):
@@ -221,9 +184,9 @@ class Sections(NamedTuple):
 
 
 SECTIONS: Mapping[str, Sections] = {
-    "segmentation": Sections("image-segmentation", _summary, _use, _parity),
-    "regions": Sections("image-segmentation", _summary, classes.use, classes.parity),
-    "classification": Sections("image-classification", _summary, classes.use, classes.parity),
+    "segmentation": Sections("image-segmentation", _summary, _use, parity),
+    "regions": Sections("image-segmentation", _summary, classes.use, parity),
+    "classification": Sections("image-classification", _summary, classes.use, parity),
     "promptable": Sections(
         "mask-generation", promptable.summary, promptable.use, promptable.parity
     ),
