@@ -147,6 +147,14 @@ def test_a_name_that_cannot_be_is_no_image(tmp_path):
         find_images([tmp_path / ("n" * 300)])
 
 
+def test_an_empty_name_is_not_the_folder_that_one_is_in(package, tmp_path, monkeypatch, capsys):
+    write(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert abbe("predict", package, "", "--out", tmp_path / "out") == 1
+    assert "an image's name is empty" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def table(folder: Path) -> dict[str, str]:
     with open(folder / "classes.csv", encoding="utf-8", newline="") as file:
         return {row["image"]: row["probability_mostly dark"] for row in csv.DictReader(file)}

@@ -44,6 +44,8 @@ def find_images(
     found: dict[Path, Path] = {}
     named: set[Path] = set()
     for each in inputs:
+        if not os.fspath(each):  # Path("") is the folder that one is in
+            raise InputError("an image's name is empty, as of a variable that is not set")
         path = Path(each)
         if os.path.isdir(path) and is_plate(path):
             found |= {field: Path(name) for name, field in fields_of(path).items()}
