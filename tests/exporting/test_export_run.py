@@ -175,6 +175,10 @@ def test_no_parity_images_are_refused(run, tmp_path, capsys):
     [
         ("--threads", "0"),
         ("--threads", "1025"),
+        ("--pixel-size", "0"),
+        ("--pixel-size", "-0.5"),
+        ("--pixel-size", "nan"),
+        ("--pixel-size", "1e-30"),
         ("--budget-ms", "-5"),
         ("--budget-ms", "0"),
         ("--budget-ms", "nan"),

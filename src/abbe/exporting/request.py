@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from abbe.errors import ConfigError
+from abbe.imaging.units import possible
 from abbe.runtime.tiling.grid import SAME_SCALE
 
 Int8 = Literal["auto", "required", "none"]
@@ -115,6 +116,10 @@ class ExportRequest:
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise ConfigError(
                 f"--threads {self.threads}: give 1 to {MOST_THREADS}, or leave it out"
+            )
+        if self.pixel_size is not None and not possible(self.pixel_size):
+            raise ConfigError(
+                f"--pixel-size {self.pixel_size:g}: no pixel is so wide. Give µm, such as 0.5"
             )
         if self.budget_ms is not None and not 0 < self.budget_ms < math.inf:
             raise ConfigError(
