@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ from commands import TINY, TISSUE, abbe, told
 from small_students import number
 
 import abbe as package_of_abbe
+from abbe.exporting.request import ExportRequest
+from abbe.registry import TASKS
 from abbe.runs import export
+from abbe.runs.export_inputs.common import Source, parity_records
 from abbe.runs.folder import open_run
 from abbe.runtime.package import read_package
 
@@ -156,13 +160,17 @@ def test_a_pixel_size_is_not_stated_over_what_the_run_knows(run, tmp_path, capsy
 def test_without_validation_images_test_images_check_it(run):
     from abbe import config
     from abbe.runs.build import build_dataset
-    from abbe.runs.export_inputs.common import parity_records
 
-    dataset = build_dataset(config.load(run / "config.yaml").data)
-    split, records = parity_records(dataset, 2, list)
+    experiment = config.load(run / "config.yaml")
+    dataset = build_dataset(experiment.data)
+    task, request = TASKS["instances"], ExportRequest()
+    source = Source(open_run(run), task, experiment, dataset, request, "nuclei")
+    split, records = parity_records(source, 2)
     assert (split, len(records)) == ("val", 2)
+    three = replace(source, request=ExportRequest(images=3))
+    assert len(parity_records(three, 2)[1]) == 3
     tests = dataset.having(r for r in dataset if r.split != "val")
-    assert parity_records(tests, 100, list)[0] == "test"
+    assert parity_records(replace(source, dataset=tests), 100)[0] == "test"
 
 
 def test_no_parity_images_are_refused(run, tmp_path, capsys):

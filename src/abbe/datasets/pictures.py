@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from abbe.datasets.collection import Record, label_of
-from abbe.imaging import Image, ThreeChannelRule, choose_rule, three_channels
+from abbe.imaging import Image, choose_rule, three_channels
 
 MEMORY_LIMIT = 4 << 30
 """Bytes of decoded pictures and labels that are kept; beyond it, they are decoded when wanted."""
@@ -99,7 +99,6 @@ def picture_records(
     channels: Sequence[str],
     *,
     longest: int,
-    inputs: ThreeChannelRule = "auto",
     memory_limit: int = MEMORY_LIMIT,
 ) -> list[Pictured]:
     """Decode images and labels once, shrunk to at most ``longest`` px a side.
@@ -108,13 +107,12 @@ def picture_records(
         records: What to decode.
         channels: The channels to show.
         longest: px.
-        inputs: How they become red, green and blue.
         memory_limit: Bytes to keep; what is beyond them is decoded again when it is wanted.
 
     Raises:
         InputError: A channel is missing, or a label differs in size from its image.
     """
-    rule = choose_rule(inputs, len(channels))
+    rule = choose_rule("auto", len(channels))
     pictured: list[Pictured] = []
     held = 0
     for record in records:

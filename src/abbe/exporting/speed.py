@@ -81,7 +81,6 @@ def time_settings(
     tiles: Sequence[int],
     threads: Sequence[int],
     cache: Path,
-    repeats: int = REPEATS,
 ) -> list[Timed]:
     """Time every engine that kept its budget, in turns, so that a busy moment hits all of them.
 
@@ -91,7 +90,6 @@ def time_settings(
         tiles: Sides in px.
         threads: Numbers of threads.
         cache: Folder for compiled networks.
-        repeats: Times that each is timed; three will do once they took `ENOUGH` seconds.
     """
     found: list[Timed] = []
     for tile in tiles:
@@ -103,7 +101,7 @@ def time_settings(
         engines = {setting: _open(package, setting, cache) for setting in settings}
         shape = (1, len(package.description.channels), tile, tile)
         batch = np.random.default_rng(0).random(shape, np.float32)
-        for setting, seconds in _in_turns(engines, batch, repeats).items():
+        for setting, seconds in _in_turns(engines, batch).items():
             found.append(Timed(setting, 1000 * seconds, compared[setting.run_as].lost))
     return found
 
@@ -123,13 +121,11 @@ def _open(package: Package, setting: Setting, cache: Path) -> Engine:
     )
 
 
-def _in_turns(
-    engines: Mapping[Setting, Engine], batch: np.ndarray, repeats: int
-) -> dict[Setting, float]:
+def _in_turns(engines: Mapping[Setting, Engine], batch: np.ndarray) -> dict[Setting, float]:
     """Median seconds of each engine, the first run left out."""
     seconds: dict[Setting, list[float]] = {setting: [] for setting in engines}
     begun = time.perf_counter()
-    for turn in range(repeats + 1):
+    for turn in range(REPEATS + 1):
         if turn > FEWEST and time.perf_counter() - begun > ENOUGH:
             break
         for setting, engine in engines.items():

@@ -8,7 +8,7 @@ from abbe.losses.boundary import (
     sobel_mse,
 )
 from abbe.losses.contrastive import nt_xent
-from abbe.losses.hover import hv_maps, hv_mse, turn_hv
+from abbe.losses.hover import hv_maps, hv_mse
 from abbe.losses.label_maps import boundary_of, foreground_of, known_of
 from abbe.losses.probability import logit_mse, probability_mse, soft_bce
 from abbe.losses.processes import anywhere, average_count
@@ -52,5 +52,4 @@ __all__ = [
     "soft_bce",
     "supervised",
     "temperature_kl",
-    "turn_hv",
 ]

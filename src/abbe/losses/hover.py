@@ -47,25 +47,6 @@ def _from_centre(places: Tensor, index: Tensor, count: int) -> Tensor:
     return torch.where(scale > 0, distance / scale, 0.0)
 
 
-def turn_hv(maps: Tensor, turns: int, mirror: bool) -> Tensor:
-    """Turn horizontal and vertical maps with their image: places move, and directions turn, too.
-
-    Args:
-        maps: (…, 2, H, W) horizontal, vertical.
-        turns: Quarter turns against the clock, as `augment.Geometry` counts them.
-        mirror: Whether left and right are exchanged after turning.
-
-    Returns:
-        (…, 2, H, W), or (…, 2, W, H) after an odd number of turns.
-    """
-    horizontal, vertical = torch.rot90(maps, turns, (-2, -1)).unbind(-3)
-    for _ in range(turns % 4):  # what pointed right points up, what pointed down points right
-        horizontal, vertical = vertical, -horizontal
-    if mirror:
-        horizontal, vertical = -horizontal.flip(-1), vertical.flip(-1)
-    return torch.stack([horizontal, vertical], -3)
-
-
 def hv_mse(maps: Tensor, teacher_maps: Tensor, q: Tensor, valid: Tensor) -> Tensor:
     """Mean squared difference of the two maps where the teacher sees a nucleus (q > 0.5).
 

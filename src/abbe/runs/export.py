@@ -66,7 +66,7 @@ def export_run(
         check_free(out)
         _check_beside(request)
         dataset = dataset or dataset_of(experiment, run, data_path, TASKS[task].collect)
-        found = how.read(Source(run, experiment, dataset, request, out.name))
+        found = how.read(Source(run, TASKS[task], experiment, dataset, request, out.name))
         if unfinished is not None:
             unfinished.begin()
         weights = run.student

@@ -92,11 +92,6 @@ class Classifier(Standardised):
         """What a U-Net of the same name has, too."""
         return [p for name, p in self.network.named_parameters() if name in self.encoder_tensors]
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """What follows the last feature map."""
-        named = self.network.named_parameters()
-        return [p for name, p in named if name not in self.encoder_tensors]
-
     def _check(self, image: Tensor) -> None:
         if image.shape[1] != self.in_channels:
             raise ValueError(

@@ -23,7 +23,6 @@ from abbe.runs.export_inputs.common import (
     task_facts,
 )
 from abbe.runtime.package import Normalisation
-from abbe.tasks.classification import Classification
 
 MOST_IMAGES = 500
 """Images of the parity check, where nothing else is said: of each one little is seen."""
@@ -46,8 +45,7 @@ def export_input(source: Source) -> ExportInput:
     network, learned = students.load_classifier(source.run.student)
     classifier = network.classifier if isinstance(network, students.LinearProbe) else network
     probe = ", linear probe" if classifier is not network else ""
-    labelled = Classification().labelled
-    train = spread(labelled(dataset.split("train")), LOOKED_AT)
+    train = spread(source.task.labelled(dataset.split("train")), LOOKED_AT)
     tile = request.tile[0] if request.tile else _tile(train)
     facts = {
         **task_facts(source, learned, train),
@@ -61,7 +59,7 @@ def export_input(source: Source) -> ExportInput:
     }
     scaling, channels = facts["normalisation"].scaling, learned["channels"]
     numbers = class_numbers(dataset)
-    split, records = parity_records(dataset, request.images or _affordable(facts), labelled)
+    split, records = parity_records(source, _affordable(facts))
     images = [
         ParityImage(
             record.id,

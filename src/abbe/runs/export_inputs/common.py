@@ -1,7 +1,7 @@
 """What exports of every task share: where the student comes from, and images to check it on."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from abbe import config, students
 from abbe.caveats import caveats_of
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.exporting.comparison import Images
+from abbe.exporting.comparison import Images, ParityImage
 from abbe.exporting.networks.int8 import CALIBRATION_SIDE
 from abbe.exporting.parity.promptable import Pictures
 from abbe.exporting.request import ExportRequest
@@ -26,6 +26,7 @@ from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.runtime.predictors.channels import channels_for
 from abbe.students.standardisation import described
 from abbe.summary import RunSummary, Teacher
+from abbe.tasks.task import Task
 
 _KEPT = {
     "data", "teacher_sees", "teacher_saw_labels", "models", "gain", "retention", "retention_ci95"
@@ -42,6 +43,7 @@ class Source:
 
     Attributes:
         run: The run.
+        task: What its student is for.
         experiment: Its own.
         dataset: Its images.
         request: What is asked for.
@@ -49,6 +51,7 @@ class Source:
     """
 
     run: Run
+    task: Task
     experiment: config.Experiment
     dataset: Dataset
     request: ExportRequest
@@ -203,23 +206,22 @@ def dataset_of(
         ) from error
 
 
-def parity_records(
-    dataset: Dataset, most: int, labelled: Callable[[Iterable[Record]], list[Record]]
-) -> tuple[str, list[Record]]:
-    """The split that a package is checked on, and at most so many of its images.
+def parity_records(source: Source, most: int) -> tuple[str, list[Record]]:
+    """The split that a package is checked on, and its images, at most so many unless asked for.
 
     Those with a label where there are some, of the validation images, else of the test images.
 
     Raises:
         InputError: There are none.
     """
+    most = source.request.images or most
     for split in ("val", "test"):
-        records = list(dataset.split(split))
+        records = list(source.dataset.split(split))
         if records:
-            return split, spread(labelled(records) or records, most)
+            return split, spread(source.task.labelled(records) or records, most)
     raise InputError(
-        f"data set '{dataset.name}' has neither validation nor test images, on which the package "
-        "could be checked. Give --data-path"
+        f"data set '{source.dataset.name}' has neither validation nor test images, on which the "
+        "package could be checked. Give --data-path"
     )
 
 
@@ -248,6 +250,14 @@ def calibration_pixels(
     """
     records = calibration_records(dataset, request)
     return [pixels_of(record, channels, scaling, CALIBRATION_SIDE) for record in records]
+
+
+def parity_image(
+    record: Record, channels: Sequence[str], scaling: Scaling, side: int
+) -> ParityImage:
+    """The middle of an image as the network sees it, with its label where there is one."""
+    label = None if record.label is None else middle(record.label.read(), side)
+    return ParityImage(record.id, pixels_of(record, channels, scaling, side), label)
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:

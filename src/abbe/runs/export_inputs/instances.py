@@ -1,7 +1,7 @@
 """Students that find objects by foreground and boundary."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -10,7 +10,6 @@ from abbe import students
 from abbe.datasets import Record
 from abbe.exporting.comparison import Images, ParityImage
 from abbe.exporting.parity.instances import LARGEST_SIDE
-from abbe.imaging import Scaling
 from abbe.runs import build
 from abbe.runs.export_inputs.common import (
     ExportInput,
@@ -21,9 +20,10 @@ from abbe.runs.export_inputs.common import (
     input_of,
     middle,
     origin,
+    parity_image,
     parity_records,
-    pixels_of,
     spread,
+    stored,
 )
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.postprocess.diameters import diameters_of
@@ -48,11 +48,11 @@ def export_input(source: Source) -> ExportInput:
     network, learned = students.load(source.run.student)
     channels = learned["channels"]
     build.check_channels(dataset, channels, "the student")
-    split, records = parity_records(dataset, request.images or IMAGES, labelled)
+    split, records = parity_records(source, IMAGES)
     seen = input_of(source.run, learned, network)
     scaling = seen["normalisation"].scaling
     calibration = calibration_pixels(dataset, channels, scaling, request)
-    images = [_parity_image(record, channels, scaling) for record in records]
+    images = [parity_image(record, channels, scaling, LARGEST_SIDE) for record in records]
     least = max(1, source.experiment.evaluation.minimum_area)
     facts = {
         **origin(source, learned),
@@ -60,7 +60,7 @@ def export_input(source: Source) -> ExportInput:
         "architecture": network.architecture,
         "channels": tuple(channels),
         "pixel_size": request.stated(learned["pixel_size"]),
-        "object_diameter": _object_diameter(labelled(dataset.split("train"))),
+        "object_diameter": _object_diameter(source.task.labelled(dataset.split("train"))),
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
@@ -84,18 +84,6 @@ def _object_diameter(records: Sequence[Record]) -> float | None:
     return round(float(np.median(found)), 2) if len(found) else None
 
 
-def labelled(records: Iterable[Record]) -> list[Record]:
-    """Those with a label."""
-    return [record for record in records if record.label is not None]
-
-
-def _parity_image(record: Record, channels: Sequence[str], scaling: Scaling) -> ParityImage:
-    pixels = pixels_of(record, channels, scaling, LARGEST_SIDE)
-    if record.label is None:
-        return ParityImage(record.id, pixels)
-    return ParityImage(record.id, pixels, middle(record.label.read(), LARGEST_SIDE))
-
-
 def _example(records: Sequence[Record], channels: Sequence[str]) -> np.ndarray:
     """As stored: the middle of the image that has the most labelled px there."""
 
@@ -105,7 +93,7 @@ def _example(records: Sequence[Record], channels: Sequence[str]) -> np.ndarray:
         return int(np.count_nonzero(middle(record.label.read(), EXAMPLE_SIDE) > 0))
 
     record = max(records, key=covered)
-    return middle(record.image.open().read(channels=tuple(channels)), EXAMPLE_SIDE)
+    return stored(record, channels, EXAMPLE_SIDE)
 
 
 def _halo(images: Sequence[ParityImage], divisor: int) -> int:

@@ -18,7 +18,7 @@ from abbe.runs.export_inputs.common import (
     parity_records,
     spread,
 )
-from abbe.runs.export_inputs.instances import IMAGES, labelled
+from abbe.runs.export_inputs.instances import IMAGES
 from abbe.students.promptable import architecture_of
 from abbe.tasks.promptable import objects_of
 
@@ -35,7 +35,7 @@ def export_input(source: Source) -> ExportInput:
         InputError: Weights or images are missing.
     """
     request, dataset = source.request, source.dataset
-    split, records = parity_records(dataset, request.images or IMAGES, labelled)
+    split, records = parity_records(source, IMAGES)
     calibration = spread(calibration_records(dataset, request), CALIBRATED)
     network, learned = students.load_promptable(source.run.student)
     facts = {

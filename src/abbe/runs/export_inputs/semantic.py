@@ -1,14 +1,12 @@
 """Students that tell pixels apart."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from abbe import students
-from abbe.datasets import Record
-from abbe.exporting.comparison import Images, ParityImage
+from abbe.exporting.comparison import Images
 from abbe.exporting.parity.semantic import LARGEST_SIDE
-from abbe.imaging import Scaling
 from abbe.runs.export_inputs.common import (
     NOT_OF_CLASSES,
     ExportInput,
@@ -17,14 +15,13 @@ from abbe.runs.export_inputs.common import (
     calibration_pixels,
     example_of,
     input_of,
-    middle,
+    parity_image,
     parity_records,
-    pixels_of,
     stored,
     task_facts,
 )
 from abbe.runtime.package import InstanceRule
-from abbe.tasks.semantic import FOREGROUND, Semantic
+from abbe.tasks.semantic import FOREGROUND
 
 IMAGES = 48
 """Images of the parity check, where nothing else is said."""
@@ -41,10 +38,9 @@ def export_input(source: Source) -> ExportInput:
     """
     request, dataset = source.request, source.dataset
     network, learned = students.load(source.run.student)
-    labelled = Semantic().labelled
     least = max(1, source.experiment.evaluation.minimum_area)
     facts = {
-        **task_facts(source, learned, labelled(dataset.split("train"))),
+        **task_facts(source, learned, source.task.labelled(dataset.split("train"))),
         "task": "regions",
         "architecture": network.architecture,
         **input_of(source.run, learned, network),
@@ -55,25 +51,19 @@ def export_input(source: Source) -> ExportInput:
         **request.tiling(network.divisor),
     }
     scaling, channels = facts["normalisation"].scaling, learned["channels"]
-    split, records = parity_records(dataset, request.images or IMAGES, labelled)
+    split, records = parity_records(source, IMAGES)
     one = network.outputs[-1] == FOREGROUND
-    images = [_parity_image(record, channels, scaling, one) for record in records]
+    images = [parity_image(record, channels, scaling, LARGEST_SIDE) for record in records]
+    if one:  # whatever is labelled is of one class
+        images = [
+            each if each.label is None else replace(each, label=np.minimum(each.label, 1))
+            for each in images
+        ]
     calibration = calibration_pixels(dataset, channels, scaling, request)
     example = example_of(
         request, channels, EXAMPLE_SIDE, lambda: stored(records[0], channels, EXAMPLE_SIDE)
     )
     return ExportInput(network, facts, Images(images, split, calibration, example))
-
-
-def _parity_image(
-    record: Record, channels: Sequence[str], scaling: Scaling, one: bool
-) -> ParityImage:
-    """An image with the class of each pixel; ``one``: whatever is labelled is of one class."""
-    pixels = pixels_of(record, channels, scaling, LARGEST_SIDE)
-    if record.label is None:
-        return ParityImage(record.id, pixels)
-    label = middle(record.label.read(), LARGEST_SIDE)
-    return ParityImage(record.id, pixels, np.minimum(label, 1) if one else label)
 
 
 EXPORT = TaskExport(export_input, NOT_OF_CLASSES)
