@@ -218,9 +218,11 @@ def test_bf16_beyond_the_budget_is_left_out_with_the_reason(tmp_path, monkeypatc
 def test_the_quickest_precision_that_this_processor_has_is_chosen(
     tmp_path, monkeypatch, computes_bf16
 ):
-    seconds = {"openvino/bf16": 0.1, "openvino/fp32": 0.2, "onnxruntime/fp32": 0.05}
+    ms = {"openvino/bf16": 100, "openvino/fp32": 200, "onnxruntime/fp32": 50}
     monkeypatch.setattr(
-        speed, "_in_turns", lambda engines, *_: {each: seconds[each.run_as] for each in engines}
+        speed,
+        "in_turns",
+        lambda runs, *_, **__: {each: ms[each.run_as] for each in runs},
     )
     make(tmp_path)
     engine = read_package(tmp_path / "out").description.engine

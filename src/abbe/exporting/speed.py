@@ -2,9 +2,9 @@
 
 import itertools
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from abbe.errors import ConfigError
 from abbe.exporting.comparison import NAMES, Comparison
+from abbe.runtime.bench.common import in_turns
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
 
@@ -101,8 +102,9 @@ def time_settings(
         engines = {setting: _open(package, setting, cache) for setting in settings}
         shape = (1, len(package.description.channels), tile, tile)
         batch = np.random.default_rng(0).random(shape, np.float32)
-        for setting, seconds in _in_turns(engines, batch).items():
-            found.append(Timed(setting, 1000 * seconds, compared[setting.run_as].lost))
+        runs = {setting: partial(engine.logits, batch) for setting, engine in engines.items()}
+        timed = in_turns(runs, REPEATS, fewest=FEWEST, enough=ENOUGH)
+        found += [Timed(each, ms, compared[each.run_as].lost) for each, ms in timed.items()]
     return found
 
 
@@ -119,21 +121,6 @@ def _open(package: Package, setting: Setting, cache: Path) -> Engine:
         threads=setting.threads,
         cache=cache,
     )
-
-
-def _in_turns(engines: Mapping[Setting, Engine], batch: np.ndarray) -> dict[Setting, float]:
-    """Median seconds of each engine, the first run left out."""
-    seconds: dict[Setting, list[float]] = {setting: [] for setting in engines}
-    begun = time.perf_counter()
-    for turn in range(REPEATS + 1):
-        if turn > FEWEST and time.perf_counter() - begun > ENOUGH:
-            break
-        for setting, engine in engines.items():
-            started = time.perf_counter()
-            engine.logits(batch)
-            if turn:
-                seconds[setting].append(time.perf_counter() - started)
-    return {setting: float(np.median(each)) for setting, each in seconds.items()}
 
 
 def fastest(timed: Sequence[Timed]) -> Timed:

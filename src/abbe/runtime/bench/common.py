@@ -1,6 +1,7 @@
 """What timings of packages of any task share: engines that take turns, processes of their own."""
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -17,6 +18,7 @@ from abbe.runtime.package.engine import EngineName, Precision
 from abbe.runtime.package.openvino_core import load_openvino, openvino_core
 
 Opened = TypeVar("Opened", covariant=True)
+Name = TypeVar("Name")
 Setting = tuple[EngineName, Precision]
 SETTINGS: tuple[Setting, ...] = (
     ("openvino", "fp32"),
@@ -74,12 +76,28 @@ def check_counts(**counts: int | None) -> None:
             raise ConfigError(f"--{option} {value}: at least 1 is needed")
 
 
-def in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, the first run left out; a busy moment hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+def in_turns(
+    runs: Mapping[Name, Callable[[], object]],
+    repeats: int,
+    *,
+    fewest: int = 3,
+    enough: float = math.inf,
+) -> dict[Name, float]:
+    """Median milliseconds of each, the first run left out; a busy moment hits all of them.
+
+    Args:
+        runs: What to time, by name.
+        repeats: How often.
+        fewest: How often at least.
+        enough: Seconds of timing after which the fewest will do.
+    """
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
+    begun = time.perf_counter()
     for run in runs.values():
         run()
-    for _ in range(repeats):
+    for turn in range(repeats):
+        if turn >= fewest and time.perf_counter() - begun > enough:
+            break
         for name, run in runs.items():
             started = time.perf_counter()
             run()
