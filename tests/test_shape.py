@@ -77,3 +77,31 @@ def test_the_measures_see_what_they_should():
     marked = ast.parse("# long: it is a table\n" + text).body[0]
     assert isinstance(marked, ast.FunctionDef)
     assert reason_of(marked, ["# long: it is a table", *text.splitlines()]) == "it is a table"
+
+
+NAMED = {
+    "cli/serve.py": "asks by prompts, of a run before it is loaded",
+    "recipes/encoder_probes.py": "a key of the experiment that says what a probe stands beside",
+    "config/methods.py": "two keys of one section that do not go together",
+}
+"""Files that compare the name of a task or recipe, and why."""
+
+
+def test_nobody_asks_a_task_or_recipe_for_its_name():
+    """What differs is a question to the task, the recipe or the package's traits."""
+    asking = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Compare) and _compares_names(node)
+    }
+    assert asking == set(NAMED)
+
+
+def _compares_names(node: ast.Compare) -> bool:
+    sides = [node.left, *node.comparators]
+    asks = any(
+        isinstance(side, ast.Attribute) and side.attr in ("task", "recipe") for side in sides
+    )
+    texts = [each for side in sides for each in ast.walk(side) if isinstance(each, ast.Constant)]
+    return asks and any(isinstance(each.value, str) for each in texts)
