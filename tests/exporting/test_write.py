@@ -113,7 +113,9 @@ def wrong_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the exporter write another student than the one that was trained."""
     exact = write._write_networks
     monkeypatch.setattr(
-        write, "_write_networks", lambda builder, student: exact(builder, Blobs(shift=-3))
+        write,
+        "_write_networks",
+        lambda builder, student, *, compact: exact(builder, Blobs(shift=-3), compact=compact),
     )
 
 
