@@ -74,8 +74,8 @@ INSIDE = {
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [
-        "stored", "collection", ("folder", "object_masks", "pictures"), "splits", "validation",
-        "classes", "imagenet", "inspection", "class_check", "check",
+        "fingerprints", "stored", "collection", ("folder", "object_masks", "pictures"), "splits",
+        "validation", "classes", "imagenet", "inspection", "class_check", "check",
         ("public", "simulator", "slides", "training"),
     ],
     "files": ["whole", ("locks", "onnx_contents", "tables", "tensors", "yaml_text")],

@@ -39,6 +39,7 @@ def caveats_of(summary: RunSummary) -> list[str]:
             f"{cut if summary.thresholds else ''}."
         )
     found += [*targets_caveats(summary), *thresholds_caveats(summary), *labels_caveats(summary)]
+    found += overlap_caveats(summary)
     extra = [name for name in summary.teacher_sees if name not in summary.student_sees]
     if extra and summary.student_sees:
         found.append(
@@ -99,6 +100,23 @@ def thresholds_caveats(summary: RunSummary) -> list[str]:
             "which the student's were: for the others it gave no answer."
         ]
     return []
+
+
+def overlap_caveats(summary: Summary) -> list[str]:
+    """On what was trained before and has seen test images, or may have."""
+    found = []
+    for each in summary.overlaps:
+        if each.images is None:
+            found.append(
+                f"What the network of {each.source} was trained on is not recorded, so it cannot "
+                "be known whether it has seen test images."
+            )
+        else:
+            found.append(
+                f"The network of {each.source} was trained or validated on {each.images} of the "
+                f"test images (such as {each.example}), as was allowed: scores on them flatter."
+            )
+    return found
 
 
 def labels_caveats(summary: Summary) -> list[str]:

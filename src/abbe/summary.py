@@ -234,6 +234,17 @@ class Timing(Part):
     """Why the teacher has no time, where it could not be compared."""
 
 
+class Overlap(Part):
+    """What was trained before and has seen test images, or may have."""
+
+    source: str
+    """Key of the experiment file that names it, such as ``teacher.path``."""
+    images: int | None = None
+    """Test images that it was trained or validated on; None: that is not known."""
+    example: str = ""
+    """Id of one of them."""
+
+
 class Asked(Part):
     """What the experiment file said of a stage's length and rate."""
 
@@ -310,6 +321,8 @@ class Summary(Part):
     """Whether the teacher of the student was shown true labels, as with ``oracle_box`` prompts."""
     targets: Targets | None = None
     """The teacher's answers; None where none are stored."""
+    overlaps: list[Overlap] = []
+    """What was trained before and has seen test images, as was allowed, or may have."""
     lost: list[str] = []
     """Images that could not be used, as was allowed."""
     left_out: list[str] = []

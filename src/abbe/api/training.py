@@ -11,6 +11,7 @@ from abbe.datasets.check import CheckReport
 from abbe.errors import InputError
 from abbe.foreign_text import shown
 from abbe.runs import build
+from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.from_python import (
     DataLike,
     FurtherKeys,
@@ -57,11 +58,13 @@ def teach(
             same call goes on from there.
         AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
     """
-    dataset = dataset_of(data)
+    dataset, place = dataset_of(data), None
     if isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
         settings = config.Teacher(**teacher_section(teacher, None))
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
+        place = settings.path
     report = teachers.teach(teacher, dataset, out, progress=progress)
+    hand_on(place, Path(out))
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")
     if report.failed:

@@ -54,6 +54,7 @@ examples:
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
     from abbe.runs import build
+    from abbe.runs.accounts.overlap import hand_on
 
     if arguments.teacher.kind not in teachers.TEACHERS:
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
@@ -72,6 +73,7 @@ examples:
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
     report = teachers.teach(teacher, dataset, arguments.out)
+    hand_on(arguments.teacher.path, arguments.out)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 

@@ -47,6 +47,8 @@ class Experiment(Section):
     """Train the same student without distillation too, for comparison."""
     allow_failed: Annotated[int, Field(ge=0)] = 0
     """How many images may be lost (unreadable, or the teacher failed on them) before a run ends."""
+    allow_overlap: bool = False
+    """Go on where the teacher, or the weights to begin with, were trained on images of the test."""
     data: Data = Data(kind="given")
     teacher: Teacher = Teacher()
     student: Student

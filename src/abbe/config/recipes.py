@@ -12,7 +12,9 @@ from abbe.registry import Table
 if TYPE_CHECKING:
     from abbe.config.experiment import Experiment
 
-COMMON = ("recipe", "title", "out", "seed", "allow_failed", "data", "student", "training")
+COMMON = (
+    "recipe", "title", "out", "seed", "allow_failed", "allow_overlap", "data", "student", "training"
+)  # fmt: skip
 """Keys and sections that every recipe reads."""
 
 
@@ -72,7 +74,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.imagenet:ImageNet",
         ("fine_tuning.label_smoothing", "fine_tuning.colour"),
         without=(
-            "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
+            "allow_overlap", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             *(f"training.augmentation.{key}" for key in
               ("scale", "gamma", "brightness", "noise", "blur")),
         ),

@@ -31,6 +31,7 @@ from abbe.recipes.recipe import recipe_named
 from abbe.registry import CURVES
 from abbe.runs import build
 from abbe.runs import folder as run_folder
+from abbe.runs.accounts import overlap
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
 from abbe.runs.session import Session
@@ -86,11 +87,14 @@ def curve(
     compared = kind.compares(experiment, plan.initialisations)
     dataset = task.open(experiment, dataset, lost, progress)
     tiles = kind.prepare(experiment, dataset, compared, lost, progress)
+    overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with run_folder.opened(experiment, resume=resume) as folder:
         session = Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
+        if session.is_main:
+            overlap.write_trained_on(folder, dataset, tiles, lost)
         trainer = kind(
             experiment, dataset, tiles, session, compared,
             pretrain_per_seed=plan.pretrain_per_seed,
@@ -222,6 +226,7 @@ def _results(
             **trainer.describe(),
             "lost": session.lost.ids,
             "left_out": session.lost.left_out,
+            "overlaps": session.lost.overlaps,
         },
         metrics=trainer.metrics,
         teacher=trainer.teacher(),

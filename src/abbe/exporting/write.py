@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from abbe.datasets.fingerprints import TRAINED_ON
 from abbe.exporting.builder import ROLES, PackageBuilder
 from abbe.exporting.cards.model_card import model_card
 from abbe.exporting.comparison import Images
@@ -53,6 +54,9 @@ def write_package(
         builder = PackageBuilder(folder, Path(cache), facts)
         shutil.copyfile(weights, folder / "model.safetensors")
         builder.add("weights", "model.safetensors")
+        if (weights.parent / TRAINED_ON).is_file():  # so that nobody tests on these unawares
+            shutil.copyfile(weights.parent / TRAINED_ON, folder / TRAINED_ON)
+            builder.add("training_images", TRAINED_ON)
         say("writing networks")
         _write_networks(builder, student, compact=request.compact)
         check = task.check(student, images, facts)

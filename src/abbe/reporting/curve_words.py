@@ -1,6 +1,6 @@
 """The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
 
-from abbe.caveats import group_caveats, labels_caveats, targets_caveats
+from abbe.caveats import group_caveats, labels_caveats, overlap_caveats, targets_caveats
 from abbe.reporting.numbers import bounds_of, decimal, interval
 from abbe.reporting.tables import full_name, is_fraction, verdict_of
 from abbe.reporting.words import short_name
@@ -141,5 +141,6 @@ def caveats(summary: CurveSummary) -> list[str]:
                 f"{shares}: keeps the same {level.labelled} images as "
                 f"{100 * level.fraction:g} %, so it was not trained again."
             )
-    found += [*targets_caveats(summary), *labels_caveats(summary), *summary.warnings]
+    found += [*targets_caveats(summary), *labels_caveats(summary), *overlap_caveats(summary)]
+    found += summary.warnings
     return found + (summary.teacher.notes if summary.teacher else [])

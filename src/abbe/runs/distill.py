@@ -5,6 +5,7 @@ from abbe.datasets import Dataset
 from abbe.recipes.recipe import Trained, fit_plan, recipe_named, weights_metadata
 from abbe.runs import build, schedules
 from abbe.runs import folder as run_folder
+from abbe.runs.accounts import overlap
 from abbe.runs.folder import Run
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
@@ -40,11 +41,14 @@ def distill(
     dataset = task.open(experiment, dataset, lost, progress)
     tiles = recipe.tiles(experiment, dataset, lost, progress)
     recipe.check(experiment, dataset, tiles)
+    overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with run_folder.opened(experiment, resume=resume) as folder:
         session = Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
+        if session.is_main:
+            overlap.write_trained_on(folder, dataset, tiles, lost)
         amounts = recipe.amounts(experiment, dataset, tiles)
         experiment = schedules.resolve(experiment, amounts, folder, recipe.rates, resume=resume)
         material = recipe.prepare(experiment, dataset, tiles, session)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abbe import config
+from abbe.datasets.fingerprints import TRAINED_ON
 from abbe.errors import ConfigError, InputError
 from abbe.files import remove_stale_parts_below, write_json
 from abbe.files.locks import alone
@@ -250,14 +251,14 @@ def _has_computed(folder: Path) -> bool:
 
 def _forget(folder: Path) -> None:
     """Take out what a start writes before it computes anything."""
-    for name in ("config.yaml", "environment.json", "schedule.json"):
+    for name in ("config.yaml", "environment.json", "schedule.json", TRAINED_ON):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def _compared(experiment: config.Experiment) -> dict[str, Any]:
     """What makes a run the same: a folder may be moved, and more images be allowed to fail."""
-    return experiment.model_dump(mode="json", exclude={"out", "allow_failed"})
+    return experiment.model_dump(mode="json", exclude={"out", "allow_failed", "allow_overlap"})
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -31,6 +31,7 @@ class FurtherKeys(TypedDict, total=False):
     seed: int
     twin: bool
     allow_failed: int
+    allow_overlap: bool
     loss: Keys
     promptable: Keys
     pretrain_data: Place | Keys

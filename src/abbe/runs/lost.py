@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from abbe.datasets import Dataset, Record
+from abbe.datasets.fingerprints import channel_digests
 from abbe.datasets.pictures import label_of
 from abbe.errors import InputError
 from abbe.foreign_text import shown
 from abbe.progress import track
+from abbe.summary import Overlap
 
 READERS = 2
 """Images that are read at a time."""
@@ -26,12 +28,16 @@ class Lost:
         reasons: by id, why an image cannot be used.
         left_out: ids of those that cannot be read, so that the run does without them.
         begun: the run trains already; its images were read when it began.
+        digests: of images that were read, by data set and id; see `abbe.datasets.fingerprints`.
+        overlaps: what was trained before and has seen test images, or may have.
     """
 
     allowed: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     begun: bool = False
+    digests: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    overlaps: list[Overlap] = field(default_factory=list)
 
     @property
     def ids(self) -> list[str]:
@@ -81,8 +87,9 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
     def fault(record: Record) -> str:
         try:
             image = record.image.open()
-            image.sha256(dataset.channels)  # reads all of it, a part at a time
+            digests = channel_digests(image, dataset.channels)  # reads all of it, a part at a time
             label_of(record, image)
+            lost.digests[dataset.name, record.id] = digests
         except Exception as error:  # whatever it is belongs to this image and is told with it
             return f"{type(error).__name__}: {error}"
         return ""

@@ -103,6 +103,7 @@ def summarise(
         data=data,
         lost=lost.ids,
         left_out=lost.left_out,
+        overlaps=lost.overlaps,
         models={
             name: Model(metrics=scores, **scored.models.get(name, {}))
             for name, scores in compared.scores.items()

@@ -6,6 +6,7 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import Scaling
 from abbe.runs import build
+from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.targets import TargetStore
@@ -52,6 +53,8 @@ def teach(
         introduced = teachers.introduction(teachers.provenance_of(teacher, dataset))
         print(shown(introduced), flush=True)
     store, speed = answers_of(teacher, dataset.having(asked(experiment, dataset)), session)
+    if session.is_main:
+        hand_on(settings.path, store.path)
     return teacher, store, speed
 
 

@@ -46,6 +46,7 @@ Role = Literal[
     "test_image",
     "expected",
     "card",
+    "training_images",
 ]
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "onnx": (".onnx",),
@@ -55,6 +56,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "image": (".png", ".tif", ".tiff"),
     "expected": (".npy", ".npz", ".png", ".tif", ".tiff"),
     "card": (".md",),
+    "images": (".txt",),
 }
 """What a file may be called, by the last part of its role."""
 

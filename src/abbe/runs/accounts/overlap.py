@@ -1,0 +1,117 @@
+"""Whether what a student learns from has already seen the images that it is tested on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from abbe import config
+from abbe.datasets import Dataset
+from abbe.datasets.fingerprints import TRAINED_ON, channel_digests, read_digests, write_digests
+from abbe.errors import InputError
+from abbe.runs.lost import Lost
+from abbe.summary import Overlap
+from abbe.targets import TargetStore
+
+_OF_ABBE = ("config.yaml", "package.json")
+"""What lies beside a network of Abbe's."""
+
+
+def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> None:
+    """Refuse a teacher, or weights to begin with, that were trained on images of the test.
+
+    What was allowed, and what cannot be known, is noted in ``lost.overlaps``.
+
+    Args:
+        experiment: of the run.
+        dataset: its images; nothing is looked for in what is no `Dataset`.
+        lost: with the digests of the images that were read.
+
+    Raises:
+        InputError: there are such images, and the experiment does not allow it.
+    """
+    if not isinstance(dataset, Dataset):
+        return
+    for key, path in _sources(experiment):
+        known = trained_on(path)
+        if known is None:
+            if _is_ours(path):
+                lost.overlaps.append(Overlap(source=key))
+            continue
+        tests = dataset.split("test")
+        seen = [record.id for record in tests if not known.isdisjoint(_of(record, dataset, lost))]
+        if not seen:
+            continue
+        if not experiment.allow_overlap:
+            raise InputError(
+                f"{key}: {path} was trained or validated on {len(seen)} of the {len(tests)} test "
+                f"images of data set '{dataset.name}', such as '{seen[0]}': scores on them would "
+                "flatter it and its student. Draw other splits (data.split, data.split_seed), or "
+                "go on with --allow-overlap; the report says so then"
+            )
+        lost.overlaps.append(Overlap(source=key, images=len(seen), example=seen[0]))
+
+
+def trained_on(path: Path) -> frozenset[str] | None:
+    """Digests of what a run, a package, a store or a file in one was trained on; None: unknown.
+
+    Raises:
+        InputError: the list is damaged.
+    """
+    if not path.exists():
+        return None  # a name, such as that of a module or of weights that are fetched
+    file = (path if path.is_dir() else path.parent) / TRAINED_ON
+    return read_digests(file) if file.is_file() else None
+
+
+def write_trained_on(folder: Path, dataset: Any, tiles: Dataset | None, lost: Lost) -> None:
+    """Write the list of the images that a run trains and validates on, as they were read.
+
+    Args:
+        folder: of the run. A list that is there stays: a resumed run does not read all again.
+        dataset: of the run.
+        tiles: that an encoder is pretrained on.
+        lost: with the digests.
+    """
+    if (folder / TRAINED_ON).exists() or not isinstance(dataset, Dataset) or not lost.digests:
+        return
+    used = [(dataset.name, record.id) for record in dataset if record.split in ("train", "val")]
+    used += [(tiles.name, record.id) for record in tiles or ()] if tiles is not None else []
+    write_digests(folder / TRAINED_ON, (lost.digests[key] for key in used if key in lost.digests))
+
+
+def hand_on(teacher: Path | None, store: Path) -> None:
+    """Keep beside a teacher's answers what it was trained on, where that is known."""
+    known = None if teacher is None else trained_on(teacher)
+    if known is not None and store.is_dir():
+        write_digests(store / TRAINED_ON, ([each] for each in known))
+
+
+def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
+    """By key of the experiment file, what was trained before; nothing of fetched weights is known.
+
+    A teacher of finished masks was no network of ours.
+    """
+    teacher, weights = experiment.teacher, experiment.student.encoder_weights
+    if teacher.path is not None and teacher.kind not in ("none", "masks"):
+        yield "teacher.path", teacher.path
+    if isinstance(weights, Path):
+        yield "student.encoder_weights", weights
+    if experiment.promptable.baseline is not None:
+        yield "promptable.baseline", experiment.promptable.baseline
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run of Abbe's trained it, so that what it saw should be known."""
+    if (path / "zarr.json").is_file():
+        notes = TargetStore(path).provenance.notes
+        return any(note.startswith("trained by Abbe") for note in notes)
+    folder = path if path.is_dir() else path.parent
+    return path.exists() and any((folder / name).is_file() for name in _OF_ABBE)
+
+
+def _of(record: Any, dataset: Dataset, lost: Lost) -> tuple[str, ...]:
+    """Digests of a test image; of a run that goes on it was read before, and is read again."""
+    key = (dataset.name, record.id)
+    if key not in lost.digests:
+        lost.digests[key] = channel_digests(record.image.open(), dataset.channels)
+    return lost.digests[key]

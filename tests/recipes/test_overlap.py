@@ -1,0 +1,159 @@
+"""Teachers and weights that were trained on images of the test."""
+
+import shutil
+
+import numpy as np
+import pytest
+from commands import TINY, TISSUE, abbe, doubts, tissue, told
+
+from abbe.datasets.fingerprints import TRAINED_ON, channel_digests, read_digests, write_digests
+from abbe.errors import InputError
+from abbe.imaging import Image
+from abbe.runs.folder import open_run
+
+OTHER_SPLITS = ["--data.split", "fraction", "--data.split-seed", 1]
+"""Other images of the same set to test on."""
+
+
+def from_run(folder, out, *more):
+    teacher = ["--teacher.kind", "run", "--teacher.path", folder]
+    return abbe("distill", "cmkd", *TISSUE, *TINY, *teacher, "--no-twin", *more, "--out", out)
+
+
+# ----------------------------------------------------------------------------------------- digests
+
+
+def pixels(rng, dtype=np.uint16):
+    return rng.integers(0, 200, (2, 30, 40)).astype(dtype)
+
+
+def test_digests_do_not_depend_on_names_or_order_and_are_of_each_channel(rng):
+    both = pixels(rng)
+    digests = channel_digests(Image.from_array(both, ["a", "b"]))
+    assert len(digests) == 2
+    assert channel_digests(Image.from_array(both[::-1], ["x", "y"])) == digests
+    (one,) = channel_digests(Image.from_array(both[1], ["b"]))
+    assert one in digests
+    assert channel_digests(Image.from_array(both, ["a", "b"]), ["b"]) == (one,)
+
+
+def test_other_values_types_or_shapes_are_other_images(rng):
+    one = pixels(rng)[0]
+    changed = one.copy()
+    changed[-1, -1] += 1
+    others = [one, changed, one.astype(np.uint8), one.reshape(40, 30), one[:, :-1]]
+    assert len({channel_digests(Image.from_array(each)) for each in others}) == len(others)
+
+
+def test_a_blank_channel_tells_nothing(rng):
+    image = pixels(rng)
+    image[1] = 7
+    assert len(channel_digests(Image.from_array(image))) == 1
+
+
+def test_large_images_are_read_in_bands_with_the_same_digest(rng, monkeypatch):
+    image = Image.from_array(pixels(rng))
+    whole = channel_digests(image)
+    monkeypatch.setattr("abbe.datasets.fingerprints._BAND", 1000)
+    assert channel_digests(image) == whole
+
+
+def test_a_list_is_read_as_it_was_written(tmp_path):
+    first, second, third = ("0" * 16, "a" * 16, "f" * 16)
+    write_digests(tmp_path / TRAINED_ON, [(third,), (), (first, second)])
+    assert (tmp_path / TRAINED_ON).read_text() == f"{first} {second}\n{third}\n"
+    assert read_digests(tmp_path / TRAINED_ON) == {first, second, third}
+    (tmp_path / TRAINED_ON).write_text("0" * 15)
+    with pytest.raises(InputError, match="no digest of an image"):
+        read_digests(tmp_path / TRAINED_ON)
+
+
+# -------------------------------------------------------------------------------------------- runs
+
+
+@pytest.mark.slow
+def test_a_run_leaves_the_digests_of_what_it_trained_and_validated_on(teacher_run, run):
+    lines = (teacher_run / TRAINED_ON).read_text().splitlines()
+    assert len(lines) == 4 + 4  # to train and to validate, and none of the eight to test
+    assert {len(line.split()) for line in lines} == {len(tissue().channels)}
+    assert not told(run)["overlaps"]
+    assert not any("trained or validated on" in doubt for doubt in doubts(run.folder))
+    # what a teacher saw goes with its answers
+    assert read_digests(run.folder / "targets.zarr" / TRAINED_ON) == read_digests(
+        teacher_run / TRAINED_ON
+    )
+
+
+@pytest.mark.slow
+def test_a_teacher_that_saw_test_images_is_refused_before_any_work(teacher_run, tmp_path, capsys):
+    assert from_run(teacher_run, tmp_path / "run", *OTHER_SPLITS) == 1
+    said = capsys.readouterr().err
+    assert f"teacher.path: {teacher_run} was trained or validated on" in said
+    assert "of the 8 test images of data set 'simulated-tissue', such as '" in said
+    assert "--allow-overlap" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_what_was_allowed_is_a_doubt_after_a_resumed_run_too(teacher_run, tmp_path):
+    out = tmp_path / "run"
+    assert from_run(teacher_run, out, *OTHER_SPLITS, "--allow-overlap") == 0
+    for _ in range(2):
+        (overlap,) = told(open_run(out))["overlaps"]
+        assert overlap["source"] == "teacher.path"
+        assert 0 < overlap["images"] <= 8
+        (doubt,) = (d for d in doubts(out) if "trained or validated on" in d)
+        assert f"{overlap['images']} of the test images (such as {overlap['example']})" in doubt
+        listed = (out / TRAINED_ON).read_text()
+        assert from_run(teacher_run, out, *OTHER_SPLITS, "--allow-overlap", "--resume") == 0
+        assert (out / TRAINED_ON).read_text() == listed
+
+
+@pytest.mark.slow
+def test_stored_answers_of_such_a_teacher_are_refused_likewise(run, tmp_path, capsys):
+    store = ["--teacher.kind", "store", "--teacher.path", run.folder / "targets.zarr"]
+    words = ["distill", "cmkd", *TISSUE, *TINY, *store, *OTHER_SPLITS, "--out", tmp_path / "run"]
+    assert abbe(*words) == 1
+    assert "targets.zarr was trained or validated on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_weights_to_begin_with_are_looked_at_too(teacher_run, tmp_path, capsys):
+    weights = tmp_path / "earlier" / "encoder.safetensors"
+    shutil.copytree(teacher_run, weights.parent)
+    shutil.copyfile(teacher_run / "student.safetensors", weights)
+    words = ["supervised", *TISSUE, *TINY, *OTHER_SPLITS, "--student.encoder-weights", weights]
+    assert abbe("distill", *words, "--out", tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert f"student.encoder_weights: {weights} was trained or validated on" in said
+
+
+@pytest.mark.slow
+def test_of_an_older_run_it_is_said_that_it_cannot_be_known(teacher_run, tmp_path):
+    older, out = tmp_path / "older", tmp_path / "run"
+    shutil.copytree(teacher_run, older)
+    (older / TRAINED_ON).unlink()
+    assert from_run(older, out, *OTHER_SPLITS) == 0
+    assert told(open_run(out))["overlaps"] == [{"source": "teacher.path"}]
+    assert sum("cannot be known" in doubt for doubt in doubts(out)) == 1
+
+
+@pytest.mark.slow
+def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, capsys):
+    package = tmp_path / "package"
+    assert abbe("export", teacher_run, "--out", package, "--int8", "none") == 0
+    assert (package / TRAINED_ON).read_text() == (teacher_run / TRAINED_ON).read_text()
+    capsys.readouterr()
+    network = ["--teacher.kind", "onnx", "--teacher.path", package / "model.onnx"]
+    shown = ["--teacher.options", "outputs", "foreground,boundary"]
+    words = ["distill", "cmkd", *TISSUE, *TINY, *OTHER_SPLITS, *network, *shown]
+    assert abbe(*words, "--out", tmp_path / "run") == 1
+    assert "model.onnx was trained or validated on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_curve_refuses_such_a_teacher(teacher_run, tmp_path, capsys):
+    teacher = ["--teacher.kind", "run", "--teacher.path", teacher_run]
+    words = ["curve", "cmkd", *TISSUE, *TINY, *teacher, *OTHER_SPLITS, "--out", tmp_path / "curve"]
+    assert abbe(*words, "--seeds", 0, "--fractions", 1.0) == 1
+    assert "was trained or validated on" in capsys.readouterr().err
