@@ -18,6 +18,8 @@ from abbe.files import write_json
 FORMAT = 2
 """Of the files that are written. 1: those of versions that did not say, and were not checked."""
 FILE = "summary.json"
+TRAINED_ON = "training-images.txt"
+"""In the folder of a run, a package or a target store: digests of what a network was trained on."""
 TITLES = {
     "instances": "instance segmentation",
     "semantic": "semantic segmentation",

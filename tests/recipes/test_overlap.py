@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from commands import TINY, TISSUE, abbe, doubts, tissue, told
 
-from abbe.datasets.fingerprints import TRAINED_ON, channel_digests, read_digests, write_digests
+from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError
 from abbe.imaging import Image
 from abbe.runs.folder import open_run
+from abbe.summary import TRAINED_ON
 
 OTHER_SPLITS = ["--data.split", "fraction", "--data.split-seed", 1]
 """Other images of the same set to test on."""

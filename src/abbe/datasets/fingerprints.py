@@ -12,8 +12,6 @@ import numpy as np
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
 
-TRAINED_ON = "training-images.txt"
-"""Name of the list in the folder of a run, a package or a target store: an image a line."""
 DIGITS = 16
 """Hexadecimal digits of a digest, 8 bytes: two of a million images are alike by chance once in
 40 million lists."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from abbe.datasets.fingerprints import TRAINED_ON
 from abbe.exporting.builder import ROLES, PackageBuilder
 from abbe.exporting.cards.model_card import model_card
 from abbe.exporting.comparison import Images
@@ -21,6 +20,7 @@ from abbe.exporting.parity.promptable import Pictures
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.tasks import PACKAGE_TASKS
 from abbe.runtime.package import Package, read_package
+from abbe.summary import TRAINED_ON
 
 
 def write_package(

@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abbe import config
-from abbe.datasets.fingerprints import TRAINED_ON
 from abbe.errors import ConfigError, InputError
 from abbe.files import remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
 from abbe.runs.showing import figures_of_run, picture_of_example
-from abbe.summary import CurveSummary, Gain, RunSummary, read_summary
+from abbe.summary import TRAINED_ON, CurveSummary, Gain, RunSummary, read_summary
 
 if TYPE_CHECKING:
     import pyarrow

@@ -6,10 +6,10 @@ from typing import Any
 
 from abbe import config
 from abbe.datasets import Dataset
-from abbe.datasets.fingerprints import TRAINED_ON, channel_digests, read_digests, write_digests
+from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError
 from abbe.runs.lost import Lost
-from abbe.summary import Overlap
+from abbe.summary import TRAINED_ON, Overlap
 from abbe.targets import TargetStore
 
 _OF_ABBE = ("config.yaml", "package.json")
