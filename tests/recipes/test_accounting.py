@@ -148,7 +148,7 @@ def test_a_teacher_that_saw_the_labels_is_told_of_in_every_summary(tmp_path):
     assert sum("objects are as the program gave them" in doubt for doubt in doubts(out)) == 1
     assert plain_table(open_run(out).summary).splitlines()[1].endswith("sees the labels")
     curve = tmp_path / "curve"
-    once = ["--seeds", 0, "--fractions", 1.0]
+    once = ["--seeds", 0, "--fractions", "1.0"]
     assert abbe("curve", "cmkd", *TISSUE, *TINY, *teacher, *shown, *once, "--out", curve) == 0
     assert read_summary(curve).teacher_saw_labels
     assert "shown the true labels" in (curve / "report.html").read_text("utf-8")

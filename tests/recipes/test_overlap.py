@@ -156,5 +156,5 @@ def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, capsys):
 def test_a_curve_refuses_such_a_teacher(teacher_run, tmp_path, capsys):
     teacher = ["--teacher.kind", "run", "--teacher.path", teacher_run]
     words = ["curve", "cmkd", *TISSUE, *TINY, *teacher, *OTHER_SPLITS, "--out", tmp_path / "curve"]
-    assert abbe(*words, "--seeds", 0, "--fractions", 1.0) == 1
+    assert abbe(*words, "--seeds", 0, "--fractions", "1.0") == 1
     assert "was trained or validated on" in capsys.readouterr().err

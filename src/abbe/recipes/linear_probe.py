@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from abbe import scoring
 from abbe.datasets.training.prepare import Prepared
 from abbe.imaging.windows import pad_to
-from abbe.students import Classifier, UNet
+from abbe.students import Classifier
 from abbe.tasks.classification import Classification
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
@@ -22,6 +22,8 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)
 UNCHOSEN = 1.0
 """C where there is no validation image to choose it on."""
 _AT_ONCE = 32
+_SIDES = 32
+"""px of which sides are made multiples: the coarsest stride of the encoders with the usual ones."""
 _STEPS = 1000
 
 Floats = NDArray[np.float64]
@@ -90,7 +92,7 @@ def features_of(
     for image in images:
         pixels = image.whole()[[image.channels.index(name) for name in sees]]
         # Strided layers lay another grid over other sides than those of their training.
-        pixels = pad_to(pixels, UNet.divisor)
+        pixels = pad_to(pixels, _SIDES)
         if waiting and (waiting[0].shape != pixels.shape or len(waiting) == _AT_ONCE):
             compute()
         waiting.append(pixels)

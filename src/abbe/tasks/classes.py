@@ -90,9 +90,6 @@ class ClassTask(Task):
     ) -> list[Prepared]:
         """The labelled ones of the records, decoded, with their class or that of each pixel."""
 
-    divisor: ClassVar[int] = 1
-    """What its network pads sides to multiples of: images of one size then go together."""
-
     def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
         """The class of each of the pixels (C, H, W), or an image's probabilities (K,)."""
         return self.answer_together(network, [pixels])[0]
@@ -113,7 +110,8 @@ class ClassTask(Task):
         """For each image its number, the answer and the grid that it was seen on; see `shown`."""
         device = next(network.parameters()).device
         grids = [grid_of(image, pixel_size) for image in images]
-        for numbers in students.together([grid.shape for grid in grids], self.divisor, device):
+        divisor = network.divisor if isinstance(network, students.UNet) else 1
+        for numbers in students.together([grid.shape for grid in grids], divisor, device):
             seen = [shown(images[number], sees, grids[number]) for number in numbers]
             for number, answer in zip(numbers, self.answer_together(network, seen), strict=True):
                 yield number, answer, grids[number]

@@ -30,7 +30,6 @@ class Semantic(ClassTask):
     metrics = scoring.REGION_METRICS
     watch = "mean_iou"
     need = "a label"
-    divisor = students.UNet.divisor
 
     def labelled(self, records: Iterable[Record]) -> list[Record]:
         """Those whose pixels have types, which become the label; else those with a label."""
