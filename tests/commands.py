@@ -26,6 +26,9 @@ TINY = shlex.split(
 )
 """Four steps of the smallest student."""
 
+TWIN_ALONE = shlex.split("--baselines twin --seeds 1")
+"""The least that a student can be held against."""
+
 
 def abbe(*words: str | os.PathLike[str] | int) -> int:
     """The exit code of ``abbe WORDS``, run in this process."""

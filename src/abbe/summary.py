@@ -29,6 +29,9 @@ TITLES = {
 }
 """Tasks for people, where a file does not say it."""
 
+BASELINES = ("supervised", "twin", "self-training")
+"""What a student is held against: networks that no teacher taught."""
+
 Number = Annotated[
     float | None,
     BeforeValidator(lambda value: None if value is None or not math.isfinite(value) else value),
@@ -69,6 +72,8 @@ class Score(Part):
     """95 % interval over images or whole groups of them; see docs/statistics.md."""
     n: int | None = None
     """Images that it rests on."""
+    by_seed: list[Number] = []
+    """Of each seed, where there are several."""
 
 
 class Gain(Score):
@@ -289,7 +294,26 @@ class Probes(Part):
     models: dict[str, Model]
     """Scores by initialisation."""
     gain: dict[str, Gain] = {}
-    """The student's initialisation minus the twin's, by metric."""
+    """The student's initialisation minus the baselines', by metric."""
+
+
+class Evidence(Part):
+    """What the student is held against, and over how many seeds."""
+
+    level: str = ""
+    """quick, standard or full."""
+    seeds: list[int] = []
+    """Of the trainings; the student of the first one is handed over."""
+    baselines: list[str] = []
+    """Networks that no teacher taught, from the same initial weights."""
+    against: str = ""
+    """The one of them that ``gain`` is over."""
+    chosen_on: str = ""
+    """validation, where it was the best of several there; empty where there was no choice."""
+    validation: dict[str, list[Number]] = {}
+    """By model and seed, the validation score that its weights were chosen by."""
+    complete: bool = True
+    """Whether nothing is left to train."""
 
 
 class Summary(Part):
@@ -366,7 +390,11 @@ class RunSummary(Summary):
     models: dict[str, Model] = {}
     """By name: teacher, student, twin, and others."""
     gain: dict[str, Gain] = {}
-    """Student minus twin, by metric."""
+    """Student minus the best baseline, by metric."""
+    gains: dict[str, dict[str, Gain]] = {}
+    """Student minus each baseline, by metric."""
+    evidence: Evidence = Evidence()
+    """What the student is held against, and over how many seeds."""
     retention: dict[str, Number] = {}
     """Student over teacher, by metric."""
     retention_ci95: dict[str, Bounds] = {}
@@ -382,14 +410,22 @@ class RunSummary(Summary):
     linear_probe: Probes | None = None
     """Linear probes of the encoders (recipe rckd)."""
     seed: int | None = None
-    """Of the run."""
+    """Of the run: the first one, whose student is handed over."""
 
+    @model_validator(mode="after")
+    def _gains_of_earlier_versions(self) -> Self:
+        """They had one seed, and the twin alone."""
+        if self.gain and not self.gains:
+            self.gains = {"twin": self.gain}
+        if self.gains and not self.evidence.baselines:
+            seeds = [] if self.seed is None else [self.seed]
+            self.evidence = Evidence(seeds=seeds, baselines=list(self.gains), against="twin")
+        return self
 
-class SeedScore(Score):
-    """A metric over the seeds of a curve."""
-
-    by_seed: list[Number] = []
-    """Of each seed."""
+    @property
+    def is_claim(self) -> bool:
+        """Whether a gain may be claimed: of a single seed nobody knows whether it was luck."""
+        return len(self.evidence.seeds) > 1
 
 
 class LevelScores(Part):
@@ -397,7 +433,7 @@ class LevelScores(Part):
 
     labelled: int
     """Labelled training images."""
-    metrics: dict[str, SeedScore]
+    metrics: dict[str, Score]
     """By key."""
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from commands import TINY, TISSUE, abbe
+from commands import TINY, TISSUE, TWIN_ALONE, abbe
 
 from abbe.runs.folder import Run, open_run
 
@@ -21,7 +21,7 @@ def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def from_teacher(teacher_run: Path) -> list[str]:
     """Arguments of a CMKD run with that teacher, which keeps two of four training labels."""
     teacher = ["--teacher.kind", "run", "--teacher.path", str(teacher_run)]
-    return ["distill", "cmkd", *TISSUE, *TINY, *teacher, "--data.labelled", "2"]
+    return ["distill", "cmkd", *TISSUE, *TINY, *teacher, *TWIN_ALONE, "--data.labelled", "2"]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from abbe.runs.from_python import (
     FurtherKeys,
     Keys,
     Place,
+    RunKeys,
     StudentLike,
     TeacherLike,
     data_section,
@@ -84,9 +85,9 @@ def distill(
     resume: bool = False,
     trust_code: bool = False,
     progress: bool = True,
-    **keys: Unpack[FurtherKeys],
+    **keys: Unpack[RunKeys],
 ) -> "Run":
-    """Train a student, and its twin where the recipe has one; score both, and write the report.
+    """Train a student and what it is held against; score all, and write the report.
 
     Args:
         recipe: a shipped recipe ('cmkd', 'rckd', 'kdsam', 'supervised', 'imagenet'), an experiment
@@ -102,7 +103,8 @@ def distill(
         sees: the student's channels, by name.
         encoder_weights: 'imagenet', 'random', or the path of a weight file. There is no default.
         out: the run folder; what the recipe's file says where None.
-        resume: finish a run that was interrupted.
+        resume: finish a run that was interrupted, or add evidence to a finished one
+            (``evidence="full"``).
         trust_code: a teacher of kind 'torch' may run the code that its path names.
         progress: show progress bars.
         keys: the recipe's other keys and sections as keywords: ``seed=1``,
@@ -156,8 +158,8 @@ def curve(
     """Train at growing shares of the labels, over seeds, and plot what the labels buy.
 
     Args:
-        recipe: 'rckd' (initialisations are compared), 'cmkd' (student and twin), an experiment file
-            of either, or the folder of a curve that was begun.
+        recipe: 'rckd' (initialisations are compared), 'cmkd' (student and baselines), an experiment
+            file of either, or the folder of a curve that was begun.
         data, teacher, student, sees, encoder_weights, out, keys: as for :func:`abbe.distill`. All
             training images must have their labels.
         fractions: shares of the training labels, from 0 to 1; 0.01 to 1 where None.

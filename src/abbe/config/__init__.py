@@ -1,6 +1,7 @@
 """The experiment file: everything a run depends on, typed, and checked before any work starts."""
 
 from abbe.config.data import Data, DataKind, PretrainData
+from abbe.config.evidence import LEVELS, without_twin, words_without_twin
 from abbe.config.experiment import Experiment
 from abbe.config.files import draft, load, own_keys, parse, read_saved, read_values, save
 from abbe.config.foreign import keys_within, refusal, section_of
@@ -12,6 +13,7 @@ from abbe.config.training import Augmentation, Evaluation, Training
 
 __all__ = [
     "EARLIER_INPUT",
+    "LEVELS",
     "RECIPES",
     "Augmentation",
     "Data",
@@ -40,4 +42,6 @@ __all__ = [
     "save",
     "section_of",
     "without_rivals",
+    "without_twin",
+    "words_without_twin",
 ]

@@ -1,7 +1,7 @@
 """The whole experiment: its sections, and whether they go together."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from abbe.config.data import Data, PretrainData
+from abbe.config.evidence import LEVELS, Baseline, Level
 from abbe.config.foreign import split_foreign
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import Student, Teacher
@@ -43,8 +44,16 @@ class Experiment(Section):
     """The run folder."""
     seed: int = 0
     """Of the weights that begin at random, and of the batches."""
-    twin: bool = True
-    """Train the same student without distillation too, for comparison."""
+    evidence: Level = "standard"
+    """quick: the student alone, once, which proves nothing; standard: beside a supervised network
+    and its twin, each from three seeds; full: self-training too, five seeds. A finished run takes
+    more later: ``abbe distill RUN --evidence full --resume``."""
+    seeds: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """How many, from ``seed`` upwards; auto: as ``evidence`` says."""
+    baselines: tuple[Baseline, ...] | Literal["auto"] = "auto"
+    """What the student is held against, from the same initial weights; auto: as ``evidence`` says.
+    supervised: all of every batch is labelled; twin: the student's batches without the teacher;
+    self-training: a supervised network's own answers in the teacher's place."""
     allow_failed: Annotated[int, Field(ge=0)] = 0
     """How many images may be lost (unreadable, or the teacher failed on them) before a run ends."""
     allow_overlap: bool = False
@@ -77,9 +86,30 @@ class Experiment(Section):
                 f"student.architecture '{self.student.architecture}' does not go with recipe "
                 f"'{self.recipe}': promptable students are for {promptable}, and it takes no others"
             )
+        if self.baselines != "auto" and "self-training" in self.baselines:
+            if "supervised" not in self.baselines:
+                raise ValueError(
+                    "baselines: self-training learns from what 'supervised' answers: name both"
+                )
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:
             raise ValueError("loss.boundary 'edge_head' needs 'boundary' among student.outputs")
         return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of its trainings; the first one's student is handed over."""
+        count = LEVELS[self.evidence].seeds if self.seeds == "auto" else self.seeds
+        if not RECIPES[self.recipe].reads("seeds"):
+            count = 1
+        return tuple(range(self.seed, self.seed + count))
+
+    @property
+    def compared_with(self) -> tuple[Baseline, ...]:
+        """What the student is held against, in the order of training."""
+        wanted = LEVELS[self.evidence].baselines if self.baselines == "auto" else self.baselines
+        if not RECIPES[self.recipe].reads("baselines"):
+            wanted = ()
+        return tuple(name for name in LEVELS["full"].baselines if name in wanted)
 
     @model_serializer(mode="wrap")
     def _own_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

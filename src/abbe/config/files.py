@@ -9,6 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from abbe.config.evidence import without_twin
 from abbe.config.experiment import Experiment
 from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, split_foreign
 from abbe.config.networks import Student
@@ -39,7 +40,7 @@ def own_keys(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         ConfigError: naming ``source``, each key that does, and the recipes that it belongs to.
     """
-    own, foreign = split_foreign(values, Experiment)
+    own, foreign = split_foreign(without_twin(values), Experiment)
     wrong = [key for key, value in foreign.items() if not says_nothing(value)]
     if wrong:
         lines = "\n".join(f"  {refusal(key, own['recipe'])}" for key in wrong)
@@ -97,7 +98,7 @@ def read_saved(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if the file is missing or is no YAML mapping.
     """
-    own, foreign = split_foreign(read_values(path), Experiment)
+    own, foreign = split_foreign(without_twin(read_values(path)), Experiment)
     for key, value in foreign.items():
         if not says_nothing(value) and not _is_default(key, value):
             text = (

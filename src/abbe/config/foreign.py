@@ -70,7 +70,7 @@ def _own(
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether a key of another recipe is off, as it is anyway: ``twin: false`` where none is."""
+    """Whether a key of another recipe is off, as it is anyway: ``live: false`` where none is."""
     if isinstance(value, Mapping):
         return all(map(says_nothing, value.values()))
     return value is None or value is False or value in ("off", "none")

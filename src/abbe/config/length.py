@@ -1,4 +1,4 @@
-"""How long a stage trains: in steps, or in passes over its data, never in both."""
+"""Keys that say the same: how long a stage trains, in steps or in passes, never in both."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -30,7 +30,10 @@ def one_length(values: Any, steps: str, passes: str, usual: int) -> Any:
 
 
 def without_rivals(values: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
-    """The contents of an experiment file without the lengths that are given anew in the other way.
+    """The contents of an experiment file without what is given anew in another way.
+
+    A length in steps replaces one in passes, and ``evidence`` what the file says of seeds and
+    baselines.
 
     Args:
         values: of the file.
@@ -45,6 +48,8 @@ def without_rivals(values: Mapping[str, Any], given: Iterable[str]) -> dict[str,
             inner = kept.get(section)
             if f"{section}.{name}" in given and isinstance(inner, Mapping):
                 kept[section] = {key: value for key, value in inner.items() if key != rival}
+    if "evidence" in given:
+        kept = {key: value for key, value in kept.items() if key not in ("seeds", "baselines")}
     return kept
 
 

@@ -59,11 +59,12 @@ _ONE_KIND_OF_IMAGE = ("training.labelled_share", "training.watch")
 
 _LAYOUT = ("student.depth", "student.decoder_widths")
 """Of U-Nets that find objects; others have the usual layout."""
+_EVIDENCE = ("evidence", "seeds", "baselines")
 
 RECIPES: Table[RecipeKeys] = Table("recipe", {
     "cmkd": RecipeKeys(
         "abbe.recipes.cmkd:Cmkd",
-        ("twin", "teacher", "loss", "evaluation"),
+        (*_EVIDENCE, "teacher", "loss", "evaluation"),
         check=recipe_checks.cmkd,
         important=(
             "out", "data.kind", "data.path", "data.channels", "teacher.kind", "teacher.path",
@@ -87,7 +88,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
     ),
     "kdsam": RecipeKeys(
         "abbe.recipes.kdsam:KdSam",
-        ("twin", "teacher", "promptable", "evaluation"),
+        (*_EVIDENCE, "teacher", "promptable", "evaluation"),
         without=(
             "student.outputs", "student.normalisation", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             "training.crop",
@@ -103,7 +104,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
     ),
     "rckd": RecipeKeys(
         "abbe.recipes.rckd:Rckd",
-        ("twin", "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
+        (*_EVIDENCE, "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
             "teacher.live", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             "evaluation.tolerance",

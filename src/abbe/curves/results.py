@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,9 @@ from abbe.files import atomic_path, write_text
 from abbe.foreign_text import cells
 from abbe.reporting.tables import plain_cell
 from abbe.runs import schedules
-from abbe.scoring import Metric, Scale, Spread
+from abbe.scoring import Measured, Metric
 from abbe.summary import (
+    BASELINES,
     CurveBlock,
     CurveSummary,
     Differences,
@@ -39,9 +39,8 @@ from abbe.summary import (
     LevelGains,
     LevelScores,
     Score,
-    SeedScore,
 )
-from abbe.tasks.scores import gain_of, score_of
+from abbe.tasks.scores import measured_gain, measured_score
 
 Outcomes = Mapping[Training, Outcome]
 Scored = Mapping[Training, Mapping[str, Floats]]
@@ -181,8 +180,8 @@ def finished_seeds(outcomes: Outcomes, needed: int) -> list[int]:
 
 
 def reference_of(compared: Sequence[str]) -> str:
-    """What differences are taken to: random weights or the twin, else the first there is."""
-    return next((name for name in ("random", "twin") if name in compared), compared[0])
+    """What differences are taken to: random weights, a baseline, else the first there is."""
+    return next((name for name in ("random", *BASELINES) if name in compared), compared[0])
 
 
 def summarise(
@@ -208,53 +207,17 @@ def summarise(
             found = measured_of(own, counts, sizes)
             measured |= {(name, level.labelled, metric): each for metric, each in found.items()}
             values = {
-                metric: SeedScore(
-                    **each.score(len(first.images), metrics[metric].scale).model_dump(),
-                    by_seed=each.by_seed.tolist(),
-                )
+                metric: measured_score(each, metrics[metric].scale)
                 for metric, each in found.items()
             }
             scores[name].append(LevelScores(labelled=level.labelled, metrics=values))
     reference = reference_of(compared)
     differences = {
-        name: _differences(measured, name, reference, levels, len(first.images))
+        name: _differences(measured, name, reference, levels)
         for name in compared
         if name != reference
     }
     return CurveBlock(scores=scores, differences=differences)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric of the trainings of one kind: what it came to, and without each group.
-
-    Attributes:
-        by_seed: (S,) of all test images.
-        left_out: (S, G) without each group of test images.
-        sizes: (G,) images of the groups.
-    """
-
-    by_seed: Floats
-    left_out: Floats
-    sizes: NDArray[np.intp]
-
-    @property
-    def spread(self) -> Spread:
-        """Over groups and seeds."""
-        over_groups = scoring.spread_over_groups(self.left_out.mean(0), self.sizes)
-        return scoring.joined(over_groups, scoring.spread_over_seeds(self.by_seed))
-
-    def score(self, n: int, scale: Scale) -> Score:
-        """The mean over seeds, of ``n`` images."""
-        return score_of(scoring.interval_of(float(self.by_seed.mean()), self.spread, n, scale))
-
-    def gain(self, n: int) -> Gain:
-        """The same of a difference."""
-        return gain_of(scoring.difference_of(float(self.by_seed.mean()), self.spread, n))
-
-    def minus(self, other: "Measured") -> "Measured":
-        """The difference, paired by seed and image."""
-        return Measured(self.by_seed - other.by_seed, self.left_out - other.left_out, self.sizes)
 
 
 def measured_of(
@@ -284,7 +247,6 @@ def _differences(
     name: str,
     reference: str,
     levels: Sequence[Share],
-    n: int,
 ) -> Differences:
     """At each share, and their mean over all shares."""
     metrics = list(dict.fromkeys(metric for _, _, metric in measured))
@@ -297,7 +259,7 @@ def _differences(
         ]
         by_seed = np.mean([one.by_seed for one in each], axis=0)
         left_out = np.mean([one.left_out for one in each], axis=0)
-        return Measured(by_seed, left_out, each[0].sizes).gain(n)
+        return measured_gain(Measured(by_seed, left_out, each[0].sizes))
 
     return Differences(
         levels=[
@@ -313,8 +275,7 @@ def _differences(
 
 def _teacher_scores(teacher: Outcome, metrics: Mapping[str, Metric]) -> dict[str, Score]:
     found = measured_of([teacher.arrays], *scoring.leave_out(teacher.groups))
-    n = len(teacher.images)
-    return {metric: each.score(n, metrics[metric].scale) for metric, each in found.items()}
+    return {metric: measured_score(each, metrics[metric].scale) for metric, each in found.items()}
 
 
 def _write_image_scores(path: Path, compared_as: str, outcomes: Outcomes) -> None:

@@ -1,4 +1,4 @@
-"""Trainings of a curve of recipe 'cmkd': student and twin over the labels that they have."""
+"""Trainings of a curve of recipe 'cmkd': student and baselines over the labels they have."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -29,15 +29,16 @@ from abbe.runs.session import Session
 from abbe.runs.teaching import STORE, asked
 from abbe.targets import TargetStore
 from abbe.tasks.instances import score, thresholds_of
-from abbe.tasks.maps import Model, StoredModel
+from abbe.tasks.maps import StoredModel
 from abbe.tasks.scores import Scores
+from abbe.tasks.task import BySeed
 from abbe.training.fit import Fitted
 
 TEACHER = "teacher"
 
 
 class TwinTrainer(Trainer):
-    """Has the teacher answer once, and trains student and twin at each share of the labels."""
+    """Has the teacher answer once, and trains student and baselines at each share of the labels."""
 
     metric = "dice"
     compared_as = "model"
@@ -47,8 +48,8 @@ class TwinTrainer(Trainer):
     def compares(
         cls, experiment: config.Experiment, wanted: Sequence[str] | None
     ) -> tuple[str, ...]:
-        """The student, and its twin."""
-        return ("student", "twin") if experiment.twin else ("student",)
+        """The student, and its baselines."""
+        return ("student", *experiment.compared_with)
 
     @classmethod
     def prepare(
@@ -67,10 +68,10 @@ class TwinTrainer(Trainer):
                 "of labels to train with: check the names in the label folder"
             )
         loss = experiment.loss
-        if experiment.twin and not loss.supervised and loss.boundary == "off":
+        if "twin" in experiment.compared_with and not loss.supervised and loss.boundary == "off":
             raise ConfigError(
                 "loss: without 'supervised' and 'boundary' the twin learns nothing from labels. "
-                "Switch one of them on, or set twin to false"
+                "Switch one of them on, or name other baselines"
             )
 
     def __init__(
@@ -109,7 +110,7 @@ class TwinTrainer(Trainer):
             self._taught  # noqa: B018 - computed once, when it is first asked for
 
     def train(self, training: Training) -> None:
-        """Train student and twin, score both on the test images, and write their files."""
+        """Train student and baselines, score both on the test images, and write their files."""
         experiment = self._experiment.model_copy(update={"seed": training.seed})
         kept = label_subsets.choose(
             self.records, training.level.fraction, seed=training.seed, by_class=False
@@ -119,11 +120,14 @@ class TwinTrainer(Trainer):
         session = self._session.within("trainings", name, seed=training.seed)
         metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
         trained: dict[str, Trained] = {}
-        for name, plan in self._recipe.plans(experiment, dataset, self._taught, session).items():
+        for name, plan in self._recipe.plans(experiment, dataset, self._taught, session, trained):
             trained |= fit_plan(name, plan, self._task, metadata, session)
         if session.is_main:
-            models = {
-                name: self._task.model(each.network, each.metadata, experiment.student.sees)
+            if "supervised" in trained:  # where all images have labels, the others are the same
+                trained = {name: trained.get(name, trained["supervised"]) for name in self.compared}
+            sees = experiment.student.sees
+            models: dict[str, BySeed] = {
+                name: {training.seed: self._task.model(each.network, each.metadata, sees)}
                 for name, each in trained.items()
             }
             scores = self._score(models, dataset)
@@ -159,7 +163,7 @@ class TwinTrainer(Trainer):
         store = self._store
         if store is None or not set(tests.ids) <= set(store.ids):
             return None
-        scores = self._score({TEACHER: StoredModel(store)}, self._dataset)
+        scores = self._score({TEACHER: {None: StoredModel(store)}}, self._dataset)
         save_outcome(path, self._outcome(scores, TEACHER, None, ""))
         return load_outcome(path)
 
@@ -174,7 +178,7 @@ class TwinTrainer(Trainer):
         path = settings.path if settings.kind == "store" else written
         return TargetStore(path) if path is not None and path.exists() else None
 
-    def _score(self, models: Mapping[str, Model], dataset: Dataset) -> Scores:
+    def _score(self, models: Mapping[str, BySeed], dataset: Dataset) -> Scores:
         settings = self._experiment.evaluation
         return score(
             models,

@@ -7,9 +7,9 @@ forms are not in what could be read of it; those here are our defaults (docs/cmk
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -19,7 +19,7 @@ from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.recipes import unets
-from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.recipes.terms import (
     boundary_term,
     probability_term,
@@ -96,8 +96,9 @@ class Cmkd(Recipe):
         dataset: Dataset,
         material: Taught,
         session: Session,
-    ) -> dict[str, Plan]:
-        """The student; and the twin where any label is left to learn from."""
+        trained: Mapping[str, Trained],
+    ) -> Iterator[tuple[str, Plan]]:
+        """The student; and where any label is left to learn from, what it is held against."""
         live, store = material.live, material.store
         teacher_sees = None if live is None else live.provenance.channels
         images = unets.read_training(
@@ -106,26 +107,46 @@ class Cmkd(Recipe):
         if live is None:
             _check_targets(images, store)
             images = [image for image in images if image.has_target or image.label is not None]
-        batches = unets.crops(experiment, images, session, teacher_sees)
+        settings, outputs = experiment.loss, experiment.student.outputs
         held_out = unets.read_held_out(experiment, dataset)
+
+        def staged(network: nn.Module, batches: Batches, **others: Any) -> Plan:
+            """The network's plan; ``others`` go before the student's."""
+            options: dict[str, Any] = {
+                "supervised": settings.supervised,
+                "probability": settings.probability,
+                **others,
+            }
+            schedule = build.build_schedule(experiment.training)
+            common = unets.common(experiment, held_out)
+            return Plan(network, cmkd(network, batches, schedule, **common, **options))
+
         student = unets.build_unet(experiment)
-        twin = copy.deepcopy(student)
-        stages = cmkd(
-            student,
-            batches,
-            build.build_schedule(experiment.training),
-            **unets.common(experiment, held_out),
-            target_outputs=_target_outputs(live, store, experiment.student.outputs),
-            supervised=experiment.loss.supervised,
-            probability=experiment.loss.probability,
-            teacher=getattr(live, "network", None),
-        )
-        plans = {"student": Plan(student, stages)}
-        if experiment.twin and any(image.label is not None for image in images):
-            untaught = plans["student"].twin(twin)
-            if untaught.stages:
-                plans["twin"] = untaught
-        return plans
+        # The networks of the baselines begin with the student's weights, and their order with it.
+        first = copy.deepcopy(student)
+        taught = {
+            "target_outputs": _target_outputs(live, store, outputs),
+            "teacher": getattr(live, "network", None),
+        }
+        mixed = unets.crops(experiment, images, session, teacher_sees)
+        yield "student", staged(student, mixed, **taught)
+        labelled = [image for image in images if image.label is not None]
+        alone = not mixed.has_unlabelled
+        for name in experiment.compared_with if labelled else ():
+            network = copy.deepcopy(first)
+            plan = None
+            if name == "twin" and not (alone and "supervised" in trained):
+                plan = staged(network, mixed, **taught).twin(network)
+            elif name == "supervised":
+                only = unets.crops(experiment, labelled, session, labelled_share=1.0)
+                plan = staged(network, only, **taught, supervised=True).twin(network)
+            elif name == "self-training" and not alone:
+                own = unets.answered(trained["supervised"].network, images, experiment, session)
+                plan = staged(
+                    network, unets.crops(experiment, own, session), target_outputs=outputs
+                )
+            if plan is not None and plan.stages:
+                yield name, plan
 
 
 def cmkd(

@@ -1,6 +1,6 @@
 """Linear probes of the encoders that a run of RCKD compares, each of which looks at images once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -74,13 +74,14 @@ def is_probed(experiment: config.Experiment) -> bool:
 def initialisations_of(experiment: config.Experiment) -> dict[str, str]:
     """What each model of a run begins with: 'random', 'given', or what it was pretrained by.
 
-    The twin, which is not pretrained, begins with the weights as they were given.
+    Baselines, which are not pretrained, begin with the weights as they were given.
     """
     bare = "random" if experiment.student.encoder_weights == "random" else "given"
     method = experiment.pretraining.method
     if method == "none":
         return {"student": bare}
-    return {"student": method, **({"twin": bare} if experiment.twin else {})}
+    baselines = (name for name in experiment.compared_with if name != "self-training")
+    return {"student": method, **dict.fromkeys(baselines, bare)}
 
 
 def add_probes(
@@ -96,7 +97,7 @@ def add_probes(
     There is none where nothing but random weights could be probed; see `is_probed`, too.
 
     Args:
-        summary: gets their scores, and the gain of the student's over the twin's.
+        summary: gets their scores, and the gain of the student's over the baselines'.
         scored: gets their predictions.
         experiment: of the run.
         dataset: of the run.
@@ -119,14 +120,17 @@ def add_probes(
     task, student = Classification(), experiment.student
     tests = task.images(dataset, dataset.split("test"), student.sees, scaling_of(student))
     groups = [dataset[image.id].unit for image in tests]
-    answers = {pair.get(name, name): Answers(each.table) for name, each in found.items()}
+    seed = experiment.seed
+    answers: dict[str, Mapping[int | None, Answers]] = {
+        pair.get(name, name): {seed: Answers(each.table)} for name, each in found.items()
+    }
     compared = task.compare(answers, tests, groups)
     summary.linear_probe = Probes(
         models={
             name: Model(metrics=compared.scores[pair.get(name, name)], strength=each.strength)
             for name, each in found.items()
         },
-        gain=compared.gain,
+        gain=next(iter(compared.gains.values()), {}),
     )
     named = {f"linear probe of {name}": Answers(each.table) for name, each in found.items()}
     scored.predictions += predictions(dataset, named, tests)

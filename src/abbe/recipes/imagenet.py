@@ -1,7 +1,7 @@
 """An encoder pretrained on photographs with classes, in ImageNet's layout, for other recipes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -26,7 +26,7 @@ from abbe.students.unet import encoder_name_of
 from abbe.summary import Labels, RunSummary, Score, Thresholds
 from abbe.tasks.classification import classification_term
 from abbe.tasks.scores import Compared
-from abbe.tasks.task import Scored, Task
+from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.tasks.timing import size_of
 from abbe.teachers import Teacher
 from abbe.training.stage import Metrics, Stage
@@ -98,22 +98,22 @@ class PhotographsTask(Task):
 
     def score(
         self,
-        models: Mapping[str, nn.Module],
+        models: Mapping[str, BySeed],
         dataset: Any,
         evaluation: config.Evaluation,
         *,
-        given: Mapping[str, Thresholds] | None = None,
+        given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
     ) -> Scored:
         """Top-1 and top-5 accuracy on the validation photographs."""
-        scores = {}
-        for name, network in models.items():
+        scores, networks = {}, first_of(models)
+        for name, network in networks.items():
             first, five, count = right_answers(network, dataset.val, self._crop, self._workers)
             scores[name] = {
                 "accuracy": interval_of(first, count), "top5_accuracy": interval_of(five, count)
             }  # fmt: skip
-        costs = {name: size_of(network, 3, 224) for name, network in models.items()}
+        costs = {name: size_of(network, 3, 224) for name, network in networks.items()}
         return Scored([], Compared(scores, {}, {}, {}), costs, None)
 
 
@@ -135,8 +135,13 @@ class ImageNet(Recipe):
         return {"training": Amount(count, count)}
 
     def plans(
-        self, experiment: config.Experiment, dataset: Any, material: Material, session: Session
-    ) -> dict[str, Plan]:
+        self,
+        experiment: config.Experiment,
+        dataset: Any,
+        material: Material,
+        session: Session,
+        trained: Mapping[str, Trained],
+    ) -> Iterator[tuple[str, Plan]]:
         """One classifier in one stage; its own file is the encoder's."""
         settings, training = experiment.student, experiment.training
         assert settings.encoder_weights != "choose"  # the experiment file demands a choice
@@ -177,7 +182,7 @@ class ImageNet(Recipe):
             watch="accuracy",
             answer=on_photographs,
         )
-        return {"student": Plan(model, [stage], None)}
+        yield "student", Plan(model, [stage], None)
 
     def complete(
         self,

@@ -8,7 +8,7 @@ with our defaults (docs/kdsam.md).
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -29,7 +29,7 @@ from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
 from abbe.recipes.masks import prompt_validator, promptable
 from abbe.recipes.matching import Match, matches, on_grid
-from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.registry import TASKS
 from abbe.runs import build, teaching
 from abbe.runs.schedules import Amount
@@ -124,9 +124,18 @@ class KdSam(Recipe):
         )
 
     def plans(
-        self, experiment: config.Experiment, dataset: Dataset, material: Pictures, session: Session
-    ) -> dict[str, Plan]:
-        """Student, twin and baseline; a stage without steps is left out."""
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Pictures,
+        session: Session,
+        trained: Mapping[str, Trained],
+    ) -> Iterator[tuple[str, Plan]]:
+        """Student, twin and baseline; a stage without steps is left out.
+
+        The twin learns from masks alone, in as many steps as both of the student's stages have
+        together: no other network would be more supervised.
+        """
         settings, teacher = experiment.promptable, material.sam
         embedded, prompted = batches(experiment, session, material)
         assert settings.decoder_steps is not None  # the schedule is resolved
@@ -164,17 +173,16 @@ class KdSam(Recipe):
         )
         about = decoder_metadata(teacher)
         whole = [stage for stage in stages if stage.schedule.steps]
-        plans = {"student": Plan(student, whole, about, {"encoder": AFTER_FIRST})}
-        if experiment.twin:
-            plans["twin"] = Plan(twin, kdsam_twin(twin, prompted, first, second, **common), about)
+        yield "student", Plan(student, whole, about, {"encoder": AFTER_FIRST})
+        if {"twin", "supervised"} & set(experiment.compared_with):
+            yield "twin", Plan(twin, kdsam_twin(twin, prompted, first, second, **common), about)
         baseline = load_baseline(settings)
         if baseline is not None:
             network, _ = baseline
-            plans[ZERO_SHOT] = Plan(with_own_decoder(network), [], None)
+            yield ZERO_SHOT, Plan(with_own_decoder(network), [], None)
             if second.steps:
                 stage = decoder_stage(network, prompted, second, **common)
-                plans["baseline"] = Plan(network, [stage], None)
-        return plans
+                yield "baseline", Plan(network, [stage], None)
 
 
 def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:

@@ -8,7 +8,7 @@ other.
 """
 
 import copy
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, cast
@@ -42,12 +42,17 @@ TASK_OF = {"segmentation": "semantic"}
 
 
 @dataclass(frozen=True)
-class Begun(Material):
-    """The networks of student and twin as their task begins, and what pretraining left."""
+class Tiles(Material):
+    """The tiles, and what pretraining on them left."""
 
-    model: TaskModel | None = None
-    twin: TaskModel | None = None
+    tiles: Dataset | None = None
     pretrained: Pretrained | None = None
+
+
+_AS_LONG = (
+    "the task alone, for as many steps as pretraining and task have together: the best that its "
+    "labels buy in this time"
+)
 
 
 class Rckd(Recipe):
@@ -101,20 +106,12 @@ class Rckd(Recipe):
         dataset: Dataset,
         tiles: Dataset | None,
         session: Session,
-    ) -> Begun:
-        """Teach and pretrain; the student takes over what that left."""
-        model = initial_model(experiment, dataset)
-        twin, pretrained, store = copy.deepcopy(model), None, None
-        speed: dict[str, float] = {}
+    ) -> Tiles:
+        """Have the teacher answer for the tiles."""
+        store, speed = None, {}
         if tiles is not None:
             store, speed = teach_tiles(experiment, tiles, session)
-            pretrained = pretrain_encoder(experiment, tiles, store, model, session)
-            take_over(model, pretrained)
-            speed |= {
-                "pretrain_images_per_s": pretrained.fitted.images_per_second,
-                "pretrain_share_waiting_for_data": pretrained.fitted.share_waiting,
-            }
-        return Begun(
+        return Tiles(
             store=store,
             asked=() if tiles is None else tiles.records,
             speed=speed,
@@ -122,21 +119,44 @@ class Rckd(Recipe):
                 "pretraining": experiment.pretraining.method,
                 "initialisations": initialisations_of(experiment),
             },
-            model=model,
-            twin=twin,
-            pretrained=pretrained,
+            about={"supervised": _AS_LONG},
+            tiles=tiles,
         )
 
+    def begin(
+        self, experiment: config.Experiment, dataset: Dataset, material: Tiles, session: Session
+    ) -> Tiles:
+        """Pretrain."""
+        if material.tiles is None:
+            return material
+        model = initial_model(experiment, dataset)
+        pretrained = pretrain_encoder(experiment, material.tiles, material.store, model, session)
+        speed = {
+            "pretrain_images_per_s": pretrained.fitted.images_per_second,
+            "pretrain_share_waiting_for_data": pretrained.fitted.share_waiting,
+        }
+        return replace(material, pretrained=pretrained, speed={**material.speed, **speed})
+
     def plans(
-        self, experiment: config.Experiment, dataset: Dataset, material: Begun, session: Session
-    ) -> dict[str, Plan]:
-        """The student; and the twin, where pretraining sets it apart."""
-        assert material.model is not None
-        plans = {"student": plan_of(experiment, dataset, material.model, session)}
-        if experiment.twin and material.pretrained is not None:
-            assert material.twin is not None
-            plans["twin"] = plan_of(experiment, dataset, material.twin, session)
-        return plans
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Tiles,
+        session: Session,
+        trained: Mapping[str, Trained],
+    ) -> Iterator[tuple[str, Plan]]:
+        """The student takes over what pretraining left; what it is held against does not."""
+        model = initial_model(experiment, dataset)
+        first = copy.deepcopy(model)
+        if material.pretrained is not None:
+            take_over(model, material.pretrained)
+        yield "student", plan_of(experiment, dataset, model, session)
+        for name in experiment.compared_with if material.pretrained is not None else ():
+            if name == "self-training":
+                continue  # its targets would be of the task, and tiles need not be of its classes
+            plan = plan_of(experiment, dataset, copy.deepcopy(first), session)
+            longer = experiment.pretraining.steps if name == "supervised" else 0
+            yield name, plan.lengthened(longer or 0)
 
     def complete(
         self,
@@ -145,7 +165,7 @@ class Rckd(Recipe):
         trained: Mapping[str, Trained],
         experiment: config.Experiment,
         dataset: Dataset,
-        material: Begun,
+        material: Tiles,
         session: Session,
     ) -> None:
         """Linear probes of the encoders that are compared."""

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -71,6 +71,12 @@ class Plan:
         """The same for a network of equal weights, without what the teacher teaches."""
         stages = (twin_of(stage, network) for stage in self.stages)
         return replace(self, network=network, stages=[each for each in stages if each is not None])
+
+    def lengthened(self, steps: int) -> "Plan":
+        """The same with so many steps more in the last stage."""
+        *others, last = self.stages
+        schedule = replace(last.schedule, steps=last.schedule.steps + steps)
+        return replace(self, stages=[*others, replace(last, schedule=schedule)])
 
 
 @dataclass(frozen=True)
@@ -142,11 +148,39 @@ class Recipe(ABC):
         """Have the teacher answer, and whatever else comes before the student's stages."""
         return Material()
 
+    def begin(
+        self, experiment: config.Experiment, dataset: Dataset, material: Any, session: Session
+    ) -> Any:
+        """What comes before the student's stages and is done for each seed, such as pretraining.
+
+        Args:
+            experiment: its seed is the one that is meant.
+            dataset: of the run.
+            material: from `prepare`, which all seeds share.
+            session: of this seed.
+        """
+        return material
+
     @abstractmethod
     def plans(
-        self, experiment: config.Experiment, dataset: Dataset, material: Any, session: Session
-    ) -> dict[str, Plan]:
-        """The student, its twin and whatever else is trained or scored beside them, by name."""
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Any,
+        session: Session,
+        trained: Mapping[str, "Trained"],
+    ) -> Iterator[tuple[str, Plan]]:
+        """The student first, then its baselines and whatever else is scored beside them, by name.
+
+        Each is asked for once those before it are trained.
+
+        Args:
+            experiment: its seed is the one that is meant.
+            dataset: of the run.
+            material: from `begin`.
+            session: of this seed.
+            trained: what the plans before came to.
+        """
 
     def complete(  # noqa: B027 - most recipes have nothing to add
         self,

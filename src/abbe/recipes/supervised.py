@@ -1,6 +1,6 @@
 """Training on labels alone: how a teacher U-Net of one's own is made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from torch import nn
@@ -10,7 +10,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.errors import InputError
 from abbe.recipes import unets
-from abbe.recipes.recipe import Material, Plan, Recipe
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.recipes.terms import boundary_term, supervised_term
 from abbe.registry import TASKS
 from abbe.runs import build
@@ -51,7 +51,8 @@ class Supervised(Recipe):
         dataset: Dataset,
         material: Material,
         session: Session,
-    ) -> dict[str, Plan]:
+        trained: Mapping[str, Trained],
+    ) -> Iterator[tuple[str, Plan]]:
         """One network in one stage."""
         images = unets.read_training(experiment, dataset, session)
         images = [image for image in images if image.label is not None]
@@ -62,7 +63,7 @@ class Supervised(Recipe):
             build.build_schedule(experiment.training),
             **unets.common(experiment, unets.read_held_out(experiment, dataset)),
         )
-        return {"student": Plan(network, stages)}
+        yield "student", Plan(network, stages)
 
 
 def supervised(

@@ -1,10 +1,13 @@
 """What recipes share whose student is a U-Net that finds objects: images, crops, the network."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import track
+from torch import nn
 
 from abbe import config, students
 from abbe.datasets import Dataset
@@ -42,8 +45,9 @@ def crops(
     images: Sequence[Prepared],
     session: Session,
     teacher_sees: Sequence[str] | None = None,
+    **others: Any,
 ) -> Batches:
-    """Random crops of the training images."""
+    """Random crops of the training images; ``others`` go before what the experiment says."""
     return build.build_batches(
         images,
         experiment.training,
@@ -52,7 +56,26 @@ def crops(
         seed=experiment.seed,
         rank=session.accelerator.process_index,
         processes=session.accelerator.num_processes,
+        **others,
     )
+
+
+def answered(
+    network: nn.Module,
+    images: Sequence[Prepared],
+    experiment: config.Experiment,
+    session: Session,
+) -> list[Prepared]:
+    """The images with what a network says of them in the place of a teacher's answers."""
+    assert isinstance(network, students.UNet)
+    network.to(session.accelerator.device)
+    found = []
+    for image in track(images, "self-training: answering", disable=not session.shown):
+        seen = [image.channels.index(name) for name in experiment.student.sees]
+        maps = np.rint(255 * students.predict(network, image.whole()[seen])).astype(np.uint8)
+        found.append(replace(image, probability=maps, instances=None))
+    network.to("cpu")
+    return found
 
 
 def build_unet(experiment: config.Experiment) -> students.UNet:

@@ -9,7 +9,7 @@ from abbe.runs.folder import Run, open_run
 
 
 def demo(out: Path) -> Run:
-    """Train the teacher, then the student and its twin; an interrupted demo goes on.
+    """Train the teacher, then the student and its baselines; an interrupted demo goes on.
 
     Args:
         out: folder of the two runs, ``teacher`` and ``student``.
@@ -25,5 +25,7 @@ def _finish(name: str, changes: dict[str, object]) -> Run:
     source = recipe_path(name)
     experiment = config.parse({**config.read_values(source), **changes}, str(source))
     if (experiment.out / "summary.json").exists():
-        return open_run(experiment.out)
+        run = open_run(experiment.out)
+        if run.summary.evidence.complete:
+            return run
     return distill(experiment, resume=True)

@@ -1,11 +1,15 @@
-"""A whole run: data, targets, student, twin, scores, report; of every recipe."""
+"""A whole run: data, targets, student, baselines, scores, report; of every recipe."""
+
+import time
+from typing import Any
 
 from abbe import config
 from abbe.datasets import Dataset
-from abbe.recipes.recipe import Trained, fit_plan, recipe_named, weights_metadata
+from abbe.recipes.recipe import Recipe, fit_plan, recipe_named, weights_metadata
 from abbe.runs import build, schedules
 from abbe.runs import folder as run_folder
 from abbe.runs.accounts import overlap
+from abbe.runs.evidence import SHOWN_EARLY, Gathered, plan_in_words, rest_of, times_in_words
 from abbe.runs.folder import Run
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
@@ -26,7 +30,8 @@ def distill(
     Args:
         experiment: see :mod:`abbe.config`.
         dataset: a data set from Python, for an experiment with ``data.kind: given``.
-        resume: finish a run that was interrupted; what it computed is not computed again.
+        resume: finish a run that was interrupted, or add evidence to one that is finished; what it
+            computed is not computed again.
         trust_code: a teacher of kind 'torch' may import and call the code that it names. The
             experiment cannot say so itself, because it may be somebody else's.
         progress: show progress bars.
@@ -52,11 +57,50 @@ def distill(
         amounts = recipe.amounts(experiment, dataset, tiles)
         experiment = schedules.resolve(experiment, amounts, folder, recipe.rates, resume=resume)
         material = recipe.prepare(experiment, dataset, tiles, session)
-        about = weights_metadata(experiment, dataset, **task.metadata(experiment, dataset))
-        trained: dict[str, Trained] = {}
-        for name, plan in recipe.plans(experiment, dataset, material, session).items():
-            trained |= fit_plan(name, plan, task, {**about, **(plan.metadata or {})}, session)
+        gathered, first = Gathered(), material
+        if session.shown and experiment.compared_with:
+            print(plan_in_words(experiment), flush=True)
+        for seed in experiment.all_seeds:
+            one, here = experiment.model_copy(update={"seed": seed}), session.of_seed(seed)
+            begun = recipe.begin(one, dataset, material, here)
+            first = begun if here is session else first
+            trained = gathered.by_seed.setdefault(seed, {})
+            about = weights_metadata(one, dataset, **task.metadata(one, dataset))
+            for name, plan in recipe.plans(one, dataset, begun, here, trained):
+                if not plan.stages and here is not session:
+                    continue  # it comes as it is, whatever the seed
+                began = time.monotonic()
+                metadata = {**about, **(plan.metadata or {})}
+                trained |= fit_plan(name, plan, task, metadata, here)
+                if name == "student" and here is session:
+                    took = time.monotonic() - began
+                    _first_student(recipe, experiment, dataset, first, gathered, session, took)
         if session.is_main:
-            write_results(recipe, experiment, dataset, material, trained, session)
+            write_results(recipe, experiment, dataset, first, gathered, session, complete=True)
         session.accelerator.wait_for_everyone()
         return run_folder.open_run(folder)
+
+
+def _first_student(
+    recipe: Recipe,
+    experiment: config.Experiment,
+    dataset: Dataset,
+    material: Any,
+    gathered: Gathered,
+    session: Session,
+    took: float,
+) -> None:
+    """Tell how long the evidence takes; where that is long, score the student now.
+
+    So it can be looked at and exported while the others are trained.
+    """
+    rest = rest_of(experiment, took)
+    if rest < SHOWN_EARLY:
+        return
+    if session.shown:
+        print(times_in_words(experiment, took), flush=True)
+    if session.is_main:
+        write_results(recipe, experiment, dataset, material, gathered, session, complete=False)
+        if session.shown:
+            print(f"the first student and its report: {session.folder}", flush=True)
+    session.accelerator.wait_for_everyone()

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from abbe.runs.distill import distill
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runs.lost import Lost, readable
 from abbe.runs.results import describe_teacher, summarise, write_scored
+from abbe.runs.session import SEEDS
 from abbe.runs.teaching import STORE
-from abbe.summary import Labels, Thresholds
+from abbe.summary import BASELINES, Labels, Thresholds
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.maps import StoredModel
-from abbe.tasks.task import Task
+from abbe.tasks.task import BySeed, Task, first_of
 from abbe.teachers import Teacher
 
-HERE = {"student": "student distilled here", "twin": "twin trained here"}
+HERE = {"student": "student distilled here"} | {name: f"{name} trained here" for name in BASELINES}
 """Names of the models that were trained on the other data set."""
 
 
@@ -41,7 +42,7 @@ def evaluate_run(
     trust_code: bool = False,
     allow_failed: int = 0,
 ) -> Run:
-    """Score a run's student and twin on another data set with the thresholds they came with.
+    """Score a run's student and baselines on another data set with the thresholds they came with.
 
     A run of RCKD is scored for its task, one of KD SAM by kind of prompt; both without a teacher.
 
@@ -121,8 +122,8 @@ class _Elsewhere:
 class _ToScore:
     """Models as they are scored, what is known of them, and the teacher's answers."""
 
-    models: dict[str, Any]
-    given: dict[str, Thresholds]
+    models: dict[str, BySeed]
+    given: dict[str, Mapping[int | None, Thresholds]]
     doubts: list[str]
     labels: dict[str, Labels | None]
     store: TargetStore | None = None
@@ -132,11 +133,10 @@ class _ToScore:
 def _as_it_is(here: _Elsewhere) -> _ToScore:
     """The run's own networks, with the thresholds that they came with."""
     run = here.run
-    models = trained_models(run, here.task, here.sees)
-    given = {key: run.summary.thresholds[key] for key in models if key in run.summary.thresholds}
+    models, given = trained_models(run, here.task, here.sees)
     kept = "keep the thresholds chosen there" if given else "have seen no image of this set"
     origin = f"The models ({', '.join(models)}) come from {run.summary.data.name} and {kept}."
-    _tell_unknown_pixel_size(run, models, here.dataset)
+    _tell_unknown_pixel_size(run, first_of(models), here.dataset)
     labels = {key: model.labels for key, model in run.summary.models.items()}
     return _ToScore(models, given, [origin], labels)
 
@@ -153,7 +153,7 @@ def _distil(
     experiment = here.experiment.model_copy(update={"allow_failed": here.lost.allowed})
     there = _distil_there(experiment, data, teacher, here.sees, here.out / "distilled", trust_code)
     here.lost.reasons |= dict.fromkeys(there.summary.lost, "lost while distilling")
-    own = trained_models(there, here.task, here.sees)
+    own, _ = trained_models(there, here.task, here.sees)
     scored.models |= {HERE[key]: model for key, model in own.items()}
     scored.labels |= {HERE[key]: there.summary.models[key].labels for key in own}
     scored.store = TargetStore(there.folder / STORE)
@@ -193,9 +193,9 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
     """Score, and write everything that the report needs."""
     run, out, store, models = here.run.summary, here.out, found.store, found.models
     if store is not None:
-        models = {"teacher": StoredModel(store), **models}
+        models = {"teacher": {None: StoredModel(store)}, **models}
         if "teacher" in run.thresholds:
-            found.given["teacher"] = run.thresholds["teacher"]
+            found.given["teacher"] = {None: run.thresholds["teacher"]}
         found.doubts += _shown_otherwise(store.provenance)
     scored = here.task.score(
         models,
@@ -222,6 +222,9 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         initialisations=run.initialisations,
         teacher_saw_labels=run.teacher_saw_labels,
         thresholds_chosen_on=run.thresholds_chosen_on,
+        gain=scored.compared.gains.get(run.evidence.against, {}),
+        evidence=run.evidence,
+        seed=run.seed,
         **describe_teacher(store, here.task.labelled(here.dataset.split("test"))),
     )
     for name, labels in found.labels.items():
@@ -232,25 +235,41 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
     reporting.write_report(out)
 
 
-def trained_models(run: Run, task: Task, sees: tuple[str, ...]) -> dict[str, Any]:
-    """A run's student and twin as they are scored.
+def trained_models(
+    run: Run, task: Task, sees: tuple[str, ...]
+) -> tuple[dict[str, BySeed], dict[str, Mapping[int | None, Thresholds]]]:
+    """A run's student and baselines of all its seeds, as they are scored, and their thresholds.
 
     Raises:
         InputError: a file is damaged, or reads another number of channels.
     """
-    models: dict[str, Any] = {}
-    for name in ("student", "twin"):
-        path = run.folder / f"{name}.safetensors"
-        if not path.exists():
-            continue
-        network, metadata = students.load_any(path)
-        if len(sees) != len(metadata["channels"]):
-            raise InputError(
-                f"{path}: reads {', '.join(metadata['channels'])}; name as many channels of the "
-                "other set, in that order, with --student-sees"
-            )
-        models[name] = task.model(network, metadata, sees)
-    return models
+    models: dict[str, BySeed] = {}
+    cut: dict[str, Mapping[int | None, Thresholds]] = {}
+    first = run.summary.seed or 0
+    for name in ("student", *BASELINES):
+        by_seed, thresholds = {}, {}
+        for seed in run.summary.evidence.seeds or [first]:
+            place = run.folder if seed == first else run.folder / SEEDS / str(seed)
+            path = place / f"{name}.safetensors"
+            if path.exists():
+                network, metadata = students.load_any(path)
+                _require_channels(path, metadata["channels"], sees)
+                by_seed[seed] = task.model(network, metadata, sees)
+                if "thresholds" in metadata:
+                    thresholds[seed] = Thresholds.model_validate(metadata["thresholds"])
+        if by_seed:
+            models[name] = by_seed
+        if thresholds:
+            cut[name] = thresholds
+    return models, cut
+
+
+def _require_channels(path: Path, reads: Sequence[str], sees: Sequence[str]) -> None:
+    if len(sees) != len(reads):
+        raise InputError(
+            f"{path}: reads {', '.join(reads)}; name as many channels of the other set, in that "
+            "order, with --student-sees"
+        )
 
 
 def _teacher_here(

@@ -49,8 +49,8 @@ PACKAGES = (
 class Run:
     """A finished run.
 
-    ``gain`` is student − twin by metric, each with mean, ci95, p and n; ``retention`` is
-    student ÷ teacher by metric. Both are empty where there is no twin, or no teacher.
+    ``gain`` is student − best baseline by metric, each with mean, ci95, p and n; ``retention`` is
+    student ÷ teacher by metric. Both are empty where there is no baseline, or no teacher.
 
     A run stands for its folder wherever a path is wanted.
     """
@@ -207,13 +207,22 @@ def _start(experiment: config.Experiment, *, resume: bool) -> None:
             raise ConfigError(
                 f"{folder}: already holds a run. Give --resume to finish it, or another --out"
             )
-        differing = _differences(_compared(read_experiment(folder)), _compared(experiment))
+        before = read_experiment(folder)
+        differing = _differences(_compared(before), _compared(experiment))
         if differing:
             raise ConfigError(
                 f"{folder}: was begun with another experiment; these keys differ: "
                 f"{', '.join(differing)}. Resume with {folder} alone, or give another --out"
             )
-        return
+        gone = [
+            *(f"seed {seed}" for seed in before.all_seeds if seed not in experiment.all_seeds),
+            *(name for name in before.compared_with if name not in experiment.compared_with),
+        ]
+        if gone:
+            raise ConfigError(
+                f"{folder}: evidence can be added to a run, not taken away ({', '.join(gone)}). "
+                "Ask for as much or more, or give another --out"
+            )
     config.save(experiment, written)
 
 
@@ -256,8 +265,9 @@ def _forget(folder: Path) -> None:
 
 
 def _compared(experiment: config.Experiment) -> dict[str, Any]:
-    """What makes a run the same: a folder may be moved, and more images be allowed to fail."""
-    return experiment.model_dump(mode="json", exclude={"out", "allow_failed", "allow_overlap"})
+    """What makes a run the same; its folder may move, and evidence and allowances grow."""
+    growing = {"out", "allow_failed", "allow_overlap", "evidence", "seeds", "baselines"}
+    return experiment.model_dump(mode="json", exclude=growing)
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from abbe import config
 from abbe.config.section import Section
@@ -29,7 +29,8 @@ class FurtherKeys(TypedDict, total=False):
 
     title: str
     seed: int
-    twin: bool
+    evidence: Literal["quick", "standard", "full"]
+    baselines: Sequence[str] | Literal["auto"]
     allow_failed: int
     allow_overlap: bool
     loss: Keys
@@ -39,6 +40,12 @@ class FurtherKeys(TypedDict, total=False):
     fine_tuning: Keys
     training: Keys
     evaluation: Keys
+
+
+class RunKeys(FurtherKeys, total=False):
+    """Of a run; a curve names its seeds one by one."""
+
+    seeds: int | Literal["auto"]
 
 
 def experiment_of(
@@ -74,7 +81,8 @@ def experiment_of(
     given["student"] = _student_section(student, sees, encoder_weights)
     if out is not None:
         given["out"] = os.fspath(out)
-    further: dict[str, Any] = dict(keys or {})
+    further = config.without_twin({"recipe": values.get("recipe"), **(keys or {})})
+    del further["recipe"]
     if "pretrain_data" in further:
         if isinstance(further["pretrain_data"], Dataset):
             raise ConfigError(

@@ -12,13 +12,16 @@ from abbe.recipes.recipe import Material, Recipe, Trained
 from abbe.runs import folder as run_folder
 from abbe.runs import schedules
 from abbe.runs.accounts.labels import add_labels
+from abbe.runs.evidence import Gathered, evidence_of
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.summary import Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.scores import Scores, save_examples, save_scores
-from abbe.tasks.task import Scored, Task
+from abbe.tasks.task import BySeed, Scored, Task, first_of
+
+EITHER = "twin and supervised network in one: every image that the student trains on is labelled"
 
 
 def write_results(
@@ -26,14 +29,30 @@ def write_results(
     experiment: config.Experiment,
     dataset: Dataset,
     material: Material,
-    trained: Mapping[str, Trained],
+    gathered: Gathered,
     session: Session,
+    *,
+    complete: bool,
 ) -> None:
-    """Score teacher, student and twin on the test images and write everything the report needs."""
+    """Score teacher, student and baselines on the test images; write what the report needs.
+
+    Args:
+        recipe: of the run.
+        experiment: of the run.
+        dataset: of the run.
+        material: of the first seed.
+        gathered: the networks.
+        session: of the first seed.
+        complete: whether nothing is left to train.
+    """
     task, folder, sees = recipe.task(experiment), session.folder, experiment.student.sees
-    models = {} if material.teacher is None else {"teacher": material.teacher}
-    models |= {name: task.model(each.network, each.metadata, sees)
-               for name, each in trained.items()}  # fmt: skip
+    models: dict[str, BySeed] = {}
+    if material.teacher is not None:
+        models["teacher"] = {None: material.teacher}
+    for name, by_seed in gathered.by_name.items():
+        models[name] = {
+            seed: task.model(each.network, each.metadata, sees) for seed, each in by_seed.items()
+        }
     scored = task.score(
         models,
         dataset,
@@ -41,7 +60,8 @@ def write_results(
         teacher=material.answering,
         progress=session.progress,
     )
-    save_thresholds(task, scored, trained, folder)
+    save_thresholds(task, scored, gathered, session)
+    evidence = evidence_of(experiment, gathered, complete=complete)
     scaling = scaling_of(experiment.student).words if task.scales_images else None
     summary = summarise(
         task,
@@ -52,7 +72,9 @@ def write_results(
         title=experiment.title or f"{experiment.recipe} on {dataset.name}",
         task_title=task.title(experiment),
         normalisation=scaling,
-        speed=speed_of(material, trained["student"]),
+        speed=speed_of(material, gathered.first["student"]),
+        gain=scored.compared.gains.get(evidence.against, {}),
+        evidence=evidence,
         schedule=schedules.read_schedule(folder),
         seed=experiment.seed,
         **describe_teacher(material.store, material.asked, material.provenance),
@@ -62,8 +84,11 @@ def write_results(
         if name in summary.models:
             summary.models[name].about = text
     summary.warnings += material.warnings
-    add_labels(summary, task, experiment, dataset, trained, material.teacher)
-    recipe.complete(summary, scored, trained, experiment, dataset, material, session)
+    add_labels(summary, task, experiment, dataset, gathered.first, material.teacher)
+    same = {"supervised", "twin"} & set(evidence.baselines)
+    if {"supervised", "twin"} <= set(experiment.compared_with) and len(same) == 1 and complete:
+        summary.models[same.pop()].about = EITHER
+    recipe.complete(summary, scored, gathered.first, experiment, dataset, material, session)
     write_scored(folder, scored)
     summary.write(folder)
     run_folder.write_end(folder)
@@ -108,13 +133,13 @@ def summarise(
             name: Model(metrics=scores, **scored.models.get(name, {}))
             for name, scores in compared.scores.items()
         },
-        gain=compared.gain,
+        gains=compared.gains,
         retention=compared.retention,
         retention_ci95=compared.retention_ci95,
         metric_names={key: each.name for key, each in task.metrics.items() if key in known},
         smallest_gain=experiment.evaluation.smallest_gain,
         timing=scored.timing,
-        thresholds=scored.thresholds,
+        thresholds=first_of(scored.thresholds),
         warnings=list(task.doubts),
         **values | facts,
     )
@@ -145,15 +170,15 @@ def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         parquet.write_table(table, temporary)
 
 
-def save_thresholds(
-    task: Task, scored: Scored, trained: Mapping[str, Trained], folder: Path
-) -> None:
+def save_thresholds(task: Task, scored: Scored, gathered: Gathered, session: Session) -> None:
     """Add to each network's file where its maps are to be cut; the numbers alone."""
-    for name, each in trained.items():
-        if each.saved and name in scored.thresholds:
-            thresholds = scored.thresholds[name].model_dump(exclude={"chosen_on"})
-            metadata = {**each.metadata, "thresholds": thresholds}
-            task.save(folder / f"{name}.safetensors", each.network, metadata)
+    for name, by_seed in gathered.by_name.items():
+        for seed, each in by_seed.items():
+            if each.saved and seed in scored.thresholds.get(name, {}):
+                thresholds = scored.thresholds[name][seed].model_dump(exclude={"chosen_on"})
+                metadata = {**each.metadata, "thresholds": thresholds}
+                path = session.of_seed(seed).folder / f"{name}.safetensors"
+                task.save(path, each.network, metadata)
 
 
 def describe_teacher(

@@ -14,6 +14,9 @@ from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Stage
 
+SEEDS = "seeds"
+"""The folder, in a run's, of all trainings but those of the first seed."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -76,12 +79,18 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         return replace(self, folder=folder, seed=self.seed if seed is None else seed)
 
+    def of_seed(self, seed: int) -> "Session":
+        """The session of another seed's trainings, in a folder of its own; itself for its own."""
+        return self if seed == self.seed else self.within(SEEDS, str(seed), seed=seed)
+
     def fit(self, stage: Stage, name: str) -> Fitted:
         """Train a stage, or what is left of it; ``name`` is what log and progress bar call it."""
+        further = self.folder.parent.name == SEEDS
+        shown = f"{name}, seed {self.seed}" if further else name
         return fit(
             stage,
             self.accelerator,
-            Log(self.folder / "log.jsonl", self.accelerator, name),
+            Log(self.folder / "log.jsonl", self.accelerator, shown),
             self.folder / "checkpoints" / f"{name}-{stage.name}.pt",
             seed=self.seed,
             workers=self.workers,

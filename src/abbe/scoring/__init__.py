@@ -14,7 +14,7 @@ from abbe.scoring.names import METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
 from abbe.scoring.prompted import MEASURED, PROMPT_KINDS, PROMPTED_METRICS, prompted_key
 from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
-from abbe.scoring.seeds import joined, spread_over_seeds
+from abbe.scoring.seeds import Measured, joined, measured_means, spread_over_seeds
 from abbe.scoring.statistics import (
     MINIMUM_GROUPS,
     Difference,
@@ -24,6 +24,7 @@ from abbe.scoring.statistics import (
     difference_of,
     interval_of,
     mean_interval,
+    numbered,
     paired_difference,
     ratio_interval,
     spread_over_groups,
@@ -47,6 +48,7 @@ __all__ = [
     "Difference",
     "InstanceThresholds",
     "Interval",
+    "Measured",
     "Metric",
     "Scale",
     "Spread",
@@ -64,6 +66,8 @@ __all__ = [
     "joined",
     "leave_out",
     "mean_interval",
+    "measured_means",
+    "numbered",
     "paired_difference",
     "pixel_scores",
     "prompted_key",

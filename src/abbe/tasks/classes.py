@@ -17,9 +17,10 @@ from abbe.imaging import Scaling, scaling_in_words
 from abbe.runs import build, pixel_sizes
 from abbe.runtime.tiling.grid import Grid, scale_between
 from abbe.runtime.tiling.rescaling import to_shape, whole
+from abbe.scoring import Measured
 from abbe.summary import Thresholds
-from abbe.tasks.scores import Compared, Row, gain_of, score_of
-from abbe.tasks.task import Scored, Task
+from abbe.tasks.scores import Compared, Row, compare
+from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.tasks.timing import costs_of
 from abbe.teachers import Teacher
 from abbe.training.stage import Term
@@ -139,9 +140,12 @@ class ClassTask(Task):
 
     @abstractmethod
     def rows(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+        self,
+        answers: Mapping[str, Mapping[int | None, Answers]],
+        images: Sequence[Prepared],
+        groups: Sequence[str],
     ) -> list[Row]:
-        """One row an image, model and metric that an image alone has."""
+        """One row an image, model, seed and metric that an image alone has."""
 
     @abstractmethod
     def details(
@@ -196,28 +200,32 @@ class ClassTask(Task):
 
     def score(
         self,
-        models: Mapping[str, ClassModel],
+        models: Mapping[str, BySeed],
         dataset: Dataset,
         evaluation: config.Evaluation,
         *,
-        given: Mapping[str, Thresholds] | None = None,
+        given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
     ) -> Scored:
         """Classes of all test images together; there are no thresholds."""
-        first = next(iter(models.values()))
+        beginning: dict[str, ClassModel] = first_of(models)
+        first = next(iter(beginning.values()))
         tests, classes = dataset.split("test"), len(self.classes(dataset))
         images = self.images(dataset, tests, first.channels, first.scaling)
         if not images:
             raise InputError(f"data set '{dataset.name}' has no test image with {self.need}")
         groups = [dataset[image.id].unit for image in images]
         answers = {
-            name: self.answers(each.network, images, each.channels, classes, each.pixel_size)
-            for name, each in models.items()
+            name: {
+                seed: self.answers(each.network, images, each.channels, classes, each.pixel_size)
+                for seed, each in by_seed.items()
+            }
+            for name, by_seed in models.items()
         }
-        networks = {name: each.network for name, each in models.items()}
+        networks = {name: each.network for name, each in beginning.items()}
         costs, timing = costs_of(networks, self.answer, len(first.channels), images[0].shape)
-        details = dict(self.details(answers, images, dataset))
+        details = dict(self.details(first_of(answers), images, dataset))
         more = details.pop("models", {})
         return Scored(
             self.rows(answers, images, groups),
@@ -229,34 +237,33 @@ class ClassTask(Task):
 
     def compare(
         self,
-        models: Mapping[str, Answers],
+        models: Mapping[str, Mapping[int | None, Answers]],
         images: Sequence[Prepared],
         groups: Sequence[str],
     ) -> Compared:
-        """Scores with intervals by model, and the gain over the twin.
+        """Scores with intervals by model, and the gains over baselines.
 
         Args:
-            models: answers by model.
+            models: answers by model and seed.
             images: what they answered for.
             groups: the group of each image; whole groups are left out.
         """
-        (counts, sizes), n = scoring.leave_out(groups), len(images)
-        whole = {name: self.scores(each, images) for name, each in models.items()}
-        parts = {name: self.scores(each, images, counts) for name, each in models.items()}
-        found = {name: {} for name in models}
-        for name in models:
-            for metric, about in self.metrics.items():
-                spread = scoring.spread_over_groups(parts[name][metric], sizes)
-                value = float(whole[name][metric][0])
-                found[name][metric] = score_of(scoring.interval_of(value, spread, n, about.scale))
-        gain = {}
-        if {"student", "twin"} <= set(models):
-            for metric in self.metrics:
-                first, second = parts["student"][metric], parts["twin"][metric]
-                spread = scoring.spread_over_groups(first - second, sizes)
-                value = float(whole["student"][metric][0] - whole["twin"][metric][0])
-                gain[metric] = gain_of(scoring.difference_of(value, spread, n))
-        return Compared(found, gain, {}, {})
+        counts, sizes = scoring.leave_out(groups)
+        measured = {}
+        for name, by_seed in models.items():
+            whole = [self.scores(each, images) for each in by_seed.values()]
+            parts = [self.scores(each, images, counts) for each in by_seed.values()]
+            measured |= {
+                (name, metric): Measured(
+                    np.array([each[metric][0] for each in whole]),
+                    np.stack([each[metric] for each in parts]),
+                    sizes,
+                )
+                for metric in self.metrics
+            }
+        return compare(
+            list(models), self.metrics, lambda metric, names: [measured[n, metric] for n in names]
+        )
 
 
 def shown(image: Prepared, sees: Sequence[str], grid: Grid) -> np.ndarray:

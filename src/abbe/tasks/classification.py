@@ -139,13 +139,24 @@ class Classification(ClassTask):
         return scoring.classification_scores(truth_of(images), answers.table, counts)
 
     def rows(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+        self,
+        answers: Mapping[str, Mapping[int | None, Answers]],
+        images: Sequence[Prepared],
+        groups: Sequence[str],
     ) -> list[Row]:
         """Whether each answer is right."""
         truth = truth_of(images)
         return [
-            {"image": image.id, "group": group, "model": name, "metric": "accuracy", "value": right}
-            for name, each in answers.items()
+            {
+                "image": image.id,
+                "group": group,
+                "model": name,
+                "seed": seed,
+                "metric": "accuracy",
+                "value": right,
+            }
+            for name, by_seed in answers.items()
+            for seed, each in by_seed.items()
             for image, group, right in zip(
                 images, groups, (each.table.argmax(1) == truth).astype(float).tolist(), strict=True
             )

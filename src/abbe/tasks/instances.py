@@ -17,7 +17,7 @@ from abbe.summary import Thresholds
 from abbe.tasks.costs import costs_of
 from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, answer, choose_thresholds
 from abbe.tasks.scores import Row, Scores, compare
-from abbe.tasks.task import Scored, Task
+from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
 
 
@@ -49,10 +49,10 @@ class Instances(Task):
                 "data.fractions"
             )
         mixed = len(train.labelled) and len(train.unlabelled)
-        if experiment.twin and mixed and experiment.training.labelled_share == 0:
+        if "twin" in experiment.compared_with and mixed and not experiment.training.labelled_share:
             raise ConfigError(
                 "training.labelled_share: 0 keeps the labels from the twin, which has nothing else "
-                "to learn from. Raise it, or set twin to false"
+                "to learn from. Raise it, or name other baselines"
             )
         pixel_sizes.check(dataset, self.labelled)
 
@@ -66,11 +66,11 @@ class Instances(Task):
 
     def score(
         self,
-        models: Mapping[str, Model],
+        models: Mapping[str, BySeed],
         dataset: Dataset,
         evaluation: config.Evaluation,
         *,
-        given: Mapping[str, Thresholds] | None = None,
+        given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
     ) -> Scored:
@@ -85,14 +85,16 @@ class Instances(Task):
             minimum_area=least,
             progress=progress,
         )
-        costs, timing = costs_of(models, dataset, teacher)
+        first, cuts = first_of(models), first_of(thresholds)
+        costs, timing = costs_of(first, dataset, teacher)
+        known = {metric: self.metrics[metric] for metric in scores.metrics}
         return Scored(
             scores.rows,
-            compare(scores, self.metrics),
+            compare(scores.models, known, scores.measured),
             costs,
             timing,
             thresholds,
-            lambda id: outlined(models, dataset[id], thresholds, least),
+            lambda id: outlined(first, dataset[id], cuts, least),
         )
 
     def thresholds_chosen_on(self, data: summary.Data) -> str:
@@ -123,22 +125,25 @@ def require_tests(dataset: Dataset) -> None:
 
 
 def thresholds_of(
-    models: Mapping[str, Model],
+    models: Mapping[str, BySeed],
     dataset: Dataset,
-    given: Mapping[str, Thresholds],
+    given: Mapping[str, Mapping[int | None, Thresholds]],
     minimum_area: int = 16,
-) -> dict[str, Thresholds]:
+) -> dict[str, dict[int | None, Thresholds]]:
     """Where each model's maps are cut: as given, else what is best on other images than tests."""
     return {
-        name: given.get(name) or choose_thresholds(model, dataset, minimum_area)
-        for name, model in models.items()
+        name: {
+            seed: given.get(name, {}).get(seed) or choose_thresholds(model, dataset, minimum_area)
+            for seed, model in by_seed.items()
+        }
+        for name, by_seed in models.items()
     }
 
 
 def score(
-    models: Mapping[str, Model],
+    models: Mapping[str, BySeed],
     dataset: Dataset,
-    thresholds: Mapping[str, Thresholds],
+    thresholds: Mapping[str, Mapping[int | None, Thresholds]],
     *,
     tolerance: float = 2.0,
     minimum_area: int = 16,
@@ -147,9 +152,9 @@ def score(
     """Score every model on the labelled test images that it answers for.
 
     Args:
-        models: by name.
+        models: by name and seed.
         dataset: with splits.
-        thresholds: by model.
+        thresholds: likewise.
         tolerance: of boundary F1 and NSD, in px.
         minimum_area: objects below this many px are dropped.
         progress: show a progress bar.
@@ -161,18 +166,20 @@ def score(
     rows: list[Row] = []
     for record in track(dataset.split("test").labelled, "scoring", disable=not progress):
         truth = _truth(record)
-        for name, model in models.items():
+        for name, seed, model in (
+            (name, seed, model) for name, each in models.items() for seed, model in each.items()
+        ):
             if not model.has(record):
                 continue
-            maps = answer(model, record, truth)
-            objects = maps.objects(thresholds[name], minimum_area)
-            mask = maps.mask(thresholds[name])
-            values = scoring.image_scores(mask, objects, truth, tolerance=tolerance)
+            cut, maps = thresholds[name][seed], answer(model, record, truth)
+            objects = maps.objects(cut, minimum_area)
+            values = scoring.image_scores(maps.mask(cut), objects, truth, tolerance=tolerance)
             rows += [
                 {
                     "image": record.id,
                     "group": record.unit,
                     "model": name,
+                    "seed": seed,
                     "metric": metric,
                     "value": float(value),
                 }

@@ -22,7 +22,7 @@ from abbe.summary import Thresholds, Timing
 from abbe.tasks import timing
 from abbe.tasks.instances import require_tests
 from abbe.tasks.scores import Row, Scores, compare
-from abbe.tasks.task import Scored, Task
+from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
 
 MINIMUM_AREA = 8
@@ -71,11 +71,11 @@ class Promptable(Task):
 
     def score(
         self,
-        models: Mapping[str, "PromptedModel"],
+        models: Mapping[str, BySeed],
         dataset: Dataset,
         evaluation: config.Evaluation,
         *,
-        given: Mapping[str, Thresholds] | None = None,
+        given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
     ) -> Scored:
@@ -84,13 +84,15 @@ class Promptable(Task):
         scores = score_prompted(models, tests, tolerance=evaluation.tolerance, progress=progress)
         if not scores.rows:
             raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
-        costs, circumstances = costs_of({name: each.network for name, each in models.items()})
+        first = first_of(models)
+        costs, circumstances = costs_of({name: each.network for name, each in first.items()})
+        known = {metric: self.metrics[metric] for metric in scores.metrics}
         return Scored(
             scores.rows,
-            compare(scores, self.metrics),
+            compare(scores.models, known, scores.measured),
             costs,
             circumstances,
-            example=lambda id: outlined(models, dataset[id]),
+            example=lambda id: outlined(first, dataset[id]),
         )
 
     def thresholds_chosen_on(self, data: summary.Data) -> str:
@@ -154,7 +156,7 @@ def prompts_for(mask: np.ndarray, kind: str, letterbox: Letterbox) -> Prompts:
 
 
 def score_prompted(
-    models: Mapping[str, PromptedModel],
+    models: Mapping[str, BySeed],
     records: Sequence[Record],
     *,
     tolerance: float = 2.0,
@@ -168,7 +170,9 @@ def score_prompted(
         objects = objects_of(label)
         if not len(objects):
             continue
-        for name, model in models.items():
+        for name, seed, model in (
+            (name, seed, model) for name, each in models.items() for seed, model in each.items()
+        ):
             for kind, mask in model.masks(record, objects).items():
                 values = scores_of(mask, label, tolerance)
                 rows += [
@@ -176,6 +180,7 @@ def score_prompted(
                         "image": record.id,
                         "group": record.unit,
                         "model": name,
+                        "seed": seed,
                         "metric": scoring.prompted_key(metric, kind),
                         "value": values[metric],
                     }
@@ -232,7 +237,7 @@ def _decode(network: SAM, embedding: torch.Tensor, prompts: Prompts) -> torch.Te
 
 
 def outlined(models: Mapping[str, PromptedModel], record: Record) -> dict[str, np.ndarray]:
-    """An image with its true objects and what teacher, student and twin answer to boxes."""
+    """An image with its true objects and what teacher, student and baselines answer to boxes."""
     assert record.label is not None  # only labelled images are scored
     label = record.label.read()
     image = record.image.open()
@@ -240,6 +245,6 @@ def outlined(models: Mapping[str, PromptedModel], record: Record) -> dict[str, n
     picture = three_channels(image.read(channels=channels), choose_rule("auto", len(channels)))
     arrays = {"id": np.array(record.id), "image": picture, "truth": label}
     for name, model in models.items():
-        if name in ("teacher", "student", "twin"):
+        if name in ("teacher", "student", *summary.BASELINES):
             arrays[name] = model.masks(record, objects_of(label))["box"].astype(np.int32)
     return arrays

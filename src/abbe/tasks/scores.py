@@ -1,7 +1,9 @@
 """Scores by image, and what they come to: intervals, gain and retention, the same for all tasks."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,17 @@ import numpy as np
 
 from abbe import scoring
 from abbe.files import atomic_path
-from abbe.summary import Bounds, Gain, Number, Score
+from abbe.scoring import Measured
+from abbe.summary import BASELINES, Bounds, Gain, Number, Score
 
 EXAMPLES = 3
 """Pictures kept of each kind: best, median and worst images."""
 
 Row = dict[str, Any]
-"""image, group, model, metric, value."""
+"""image, group, model, seed (None of what is not trained here), metric, value."""
+
+Measure = Callable[[str, Sequence[str]], list[Measured]]
+"""From a metric and models to the score of each, over the images where all of them have one."""
 
 
 @dataclass(frozen=True)
@@ -24,30 +30,53 @@ class Compared:
 
     Attributes:
         scores: by model and metric.
-        gain: student minus twin, by metric.
+        gains: student minus each baseline, by metric.
         retention: student over teacher, by metric.
         retention_ci95: 95 % intervals of it.
     """
 
     scores: dict[str, dict[str, Score]]
-    gain: dict[str, Gain]
+    gains: dict[str, dict[str, Gain]]
     retention: dict[str, Number]
     retention_ci95: dict[str, Bounds]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One row an image, model and metric."""
+    """One row an image, model, seed and metric."""
 
     rows: list[Row]
 
+    @cached_property
+    def _table(self) -> dict[tuple[str, str], dict[int | None, dict[str, float]]]:
+        """By model and metric, then by seed, the value of each image."""
+        found: dict[tuple[str, str], dict[int | None, dict[str, float]]] = {}
+        for row in self.rows:
+            by_seed = found.setdefault((row["model"], row["metric"]), {})
+            by_seed.setdefault(row["seed"], {})[row["image"]] = row["value"]
+        return found
+
     def values(self, model: str, metric: str) -> dict[str, float]:
-        """The metric of one model, by image."""
-        return {
-            row["image"]: row["value"]
-            for row in self.rows
-            if row["model"] == model and row["metric"] == metric
-        }
+        """The metric of one model's first seed, by image."""
+        return next(iter(self._table.get((model, metric), {}).values()), {})
+
+    def measured(self, metric: str, models: Sequence[str]) -> list[Measured]:
+        """A metric of each of the models, over the images where all of them have a value."""
+        tables = [list(self._table[model, metric].values()) for model in models]
+        shared = [
+            image
+            for image in tables[0][0]
+            if all(not math.isnan(seed.get(image, math.nan)) for table in tables for seed in table)
+        ]
+        units = scoring.numbered([self._groups[image] for image in shared])
+        return [
+            scoring.measured_means([[seed[image] for image in shared] for seed in table], units)
+            for table in tables
+        ]
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        return {row["image"]: row["group"] for row in self.rows}
 
     @property
     def models(self) -> list[str]:
@@ -60,36 +89,55 @@ class Scores:
         return list(dict.fromkeys(row["metric"] for row in self.rows))
 
 
-def compare(scores: Scores, metrics: Mapping[str, scoring.Metric]) -> Compared:
-    """Means with intervals by model; gain over the twin; retention of the teacher.
+def compare(
+    models: Sequence[str], metrics: Mapping[str, scoring.Metric], measure: Measure
+) -> Compared:
+    """Means with intervals by model, over test images and seeds; gains; retention of the teacher.
 
     Args:
-        scores: of the test images.
+        models: by name: what the names in `abbe.summary.BASELINES`, 'student' and 'teacher' mean
+            is known.
         metrics: what values each can have; of distances there is no retention.
+        measure: gives the scores.
     """
-    groups = {row["image"]: row["group"] for row in scores.rows}
-    found: dict[str, dict[str, Score]] = {}
-    for model in scores.models:
-        found[model] = {}
-        for metric in scores.metrics:
-            values = scores.values(model, metric)
-            units = [groups[id] for id in values]
-            interval = scoring.mean_interval(
-                list(values.values()), units, scale=metrics[metric].scale
-            )
-            found[model][metric] = score_of(interval)
-    gain: dict[str, Gain] = {}
+    found = {
+        model: {
+            metric: measured_score(measure(metric, [model])[0], about.scale)
+            for metric, about in metrics.items()
+        }
+        for model in models
+    }
+    gains: dict[str, dict[str, Gain]] = {}
     retention: dict[str, Number] = {}
     retention_ci95: dict[str, Bounds] = {}
-    for metric in scores.metrics:
-        if {"student", "twin"} <= set(found):
-            paired = _paired(scores, metric, "student", "twin", groups)
-            gain[metric] = gain_of(scoring.paired_difference(*paired))
-        if {"student", "teacher"} <= set(found) and metrics[metric].higher_is_better:
-            paired = _paired(scores, metric, "student", "teacher", groups)
-            kept = score_of(scoring.ratio_interval(*paired))
-            retention[metric], retention_ci95[metric] = kept.mean, kept.ci95 or (None, None)
-    return Compared(found, gain, retention, retention_ci95)
+    if "student" in models:
+        for baseline in (name for name in BASELINES if name in models):
+            gains[baseline] = {}
+            for metric in metrics:
+                student, other = measure(metric, ["student", baseline])
+                gains[baseline][metric] = measured_gain(student.minus(other))
+        for metric, about in metrics.items():
+            if "teacher" in models and about.higher_is_better:
+                student, teacher = measure(metric, ["student", "teacher"])
+                kept = score_of(student.over(teacher).interval("positive"))
+                retention[metric], retention_ci95[metric] = kept.mean, kept.ci95 or (None, None)
+    return Compared(found, gains, retention, retention_ci95)
+
+
+def measured_score(measured: Measured, scale: scoring.Scale) -> Score:
+    """A score as the summary has it, with that of each seed where there are several."""
+    score = score_of(measured.interval(scale))
+    if measured.by_seed.size > 1:
+        score.by_seed = measured.by_seed.tolist()
+    return score
+
+
+def measured_gain(measured: Measured) -> Gain:
+    """The same of a difference."""
+    gain = gain_of(measured.difference())
+    if measured.by_seed.size > 1:
+        gain.by_seed = measured.by_seed.tolist()
+    return gain
 
 
 def score_of(interval: scoring.Interval) -> Score:
@@ -103,16 +151,8 @@ def gain_of(difference: scoring.Difference) -> Gain:
     return Gain(mean=difference.mean, ci95=ci95, p=difference.p, n=difference.n)
 
 
-def _paired(
-    scores: Scores, metric: str, first: str, second: str, groups: Mapping[str, str]
-) -> tuple[list[float], list[float], list[str]]:
-    one, other = scores.values(first, metric), scores.values(second, metric)
-    shared = [id for id in one if id in other]
-    return [one[id] for id in shared], [other[id] for id in shared], [groups[id] for id in shared]
-
-
 def save_scores(scores: Scores, path: Path) -> None:
-    """Write scores.parquet: image, group, model, metric, value."""
+    """Write scores.parquet: image, group, model, seed, metric, value."""
     import pyarrow
     from pyarrow import parquet
 

@@ -122,13 +122,24 @@ class Semantic(ClassTask):
         return scoring.region_scores(answers.table, counts)
 
     def rows(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], groups: Sequence[str]
+        self,
+        answers: Mapping[str, Mapping[int | None, Answers]],
+        images: Sequence[Prepared],
+        groups: Sequence[str],
     ) -> list[Row]:
         """The same metrics of each image."""
         alone = np.eye(len(images))
         return [
-            {"image": image.id, "group": group, "model": name, "metric": metric, "value": value}
-            for name, each in answers.items()
+            {
+                "image": image.id,
+                "group": group,
+                "model": name,
+                "seed": seed,
+                "metric": metric,
+                "value": value,
+            }
+            for name, by_seed in answers.items()
+            for seed, each in by_seed.items()
             for metric, column in self.scores(each, images, alone).items()
             for image, group, value in zip(images, groups, column.tolist(), strict=True)
         ]

@@ -24,16 +24,25 @@ Example = Callable[[str], dict[str, np.ndarray]]
 """From an image's id to the image and what each model drew on it."""
 
 
+BySeed = Mapping[int | None, Any]
+"""One way to make a network, by the seed that it was trained with; None of what comes as it is."""
+
+
+def first_of(models: Mapping[str, BySeed]) -> dict[str, Any]:
+    """Each model as its first seed made it: what is timed, drawn and handed over."""
+    return {name: next(iter(by_seed.values())) for name, by_seed in models.items()}
+
+
 @dataclass
 class Scored:
     """What scoring came to.
 
     Attributes:
-        rows: one an image, model and metric.
-        compared: scores with intervals by model, gain and retention.
+        rows: one an image, model, seed and metric.
+        compared: scores with intervals by model, gains and retention.
         models: by name, whatever else the task knows of a model: its costs, its confusions.
         timing: how the models were timed.
-        thresholds: by model, where its maps were cut.
+        thresholds: by model and seed, where its maps were cut.
         example: draws an image; None where there is nothing to draw.
         predictions: one row an image and model: the answers themselves, where they are few.
     """
@@ -42,7 +51,7 @@ class Scored:
     compared: Compared
     models: dict[str, dict[str, Any]]
     timing: Timing | None
-    thresholds: dict[str, Thresholds] = field(default_factory=dict)
+    thresholds: dict[str, dict[int | None, Thresholds]] = field(default_factory=dict)
     example: Example | None = None
     predictions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -155,21 +164,21 @@ class Task(ABC):
     @abstractmethod
     def score(
         self,
-        models: Mapping[str, Any],
+        models: Mapping[str, BySeed],
         dataset: Dataset,
         evaluation: config.Evaluation,
         *,
-        given: Mapping[str, Thresholds] | None = None,
+        given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
     ) -> Scored:
         """Score models on the labelled test images.
 
         Args:
-            models: by name, from `model`; the teacher beside them where it does the same.
+            models: by name and seed, from `model`; the teacher beside them where it does the same.
             dataset: with splits.
             evaluation: how images are scored.
-            given: thresholds of models that were chosen before, on other data.
+            given: thresholds of models that were chosen before, on other data, likewise.
             teacher: what gave ``models["teacher"]`` its answers, where it runs here, to be timed.
             progress: show a bar.
 

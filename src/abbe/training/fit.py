@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,13 @@ def fit(
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
         KeyboardInterrupt: a signal asked to stop; the checkpoint holds the last step.
     """
+    state = load_checkpoint(checkpoint) if resume and checkpoint.exists() else None
+    if state is not None and "finished" in state:
+        return _taken_over(stage, state, checkpoint)
     run = _Run(stage, accelerator, log, checkpoint, seed)
     if resume:
-        if checkpoint.exists():
-            _restore(run, checkpoint)
+        if state is not None:
+            _restore(run, state, checkpoint)
         log.forget_after(stage.name, run.step)
     shown = progress and accelerator.is_main_process
     name = f"{log.model} · {stage.name}"
@@ -160,10 +164,24 @@ def fit(
     return run.finish()
 
 
-def _restore(run: "_Run", checkpoint: Path) -> None:
+def _taken_over(stage: Stage, state: Mapping[str, Any], checkpoint: Path) -> Fitted:
+    """The result of a stage that was finished before."""
+    with _of_this_network(checkpoint):
+        stage.trains.load_state_dict(state["network"])
+        best = state["finished"]["best"]
+        return Fitted(**{**state["finished"], "best": best and tuple(best)})
+
+
+def _restore(run: "_Run", state: dict[str, Any], checkpoint: Path) -> None:
+    with _of_this_network(checkpoint):
+        run.restore(state)
+
+
+@contextmanager
+def _of_this_network(checkpoint: Path) -> Iterator[None]:
     try:
-        run.restore(load_checkpoint(checkpoint))
-    except (KeyError, ValueError, RuntimeError) as error:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{checkpoint}: was written for another network or by another version of Abbe "
             f"({error}). Delete it to train this stage again"
@@ -406,12 +424,22 @@ class _Run:
         self._since = (self.step, self.waited, self.trained_for)
 
     def finish(self) -> Fitted:
-        """Put the best weights, or without validation the last averaged ones, into the network."""
+        """Put the best weights, or without validation the last averaged ones, into the network.
+
+        The checkpoint becomes what is needed of a finished stage: a run has many.
+        """
         self.loss_of.network.load_state_dict(self.best_weights or self.averaged.state_dict())
         self.accelerator.free_memory(self.trained, self.optimizer)
         seconds = max(self.trained_for, 1e-9)
-        speed, share_waiting = self.images / seconds, self.waited / seconds
-        return Fitted(self.step, self.best, speed, share_waiting, self.clock.share_validating)
+        shares = self.waited / seconds, self.clock.share_validating
+        fitted = Fitted(self.step, self.best, self.images / seconds, *shares)
+        # As it is loaded: whether a stage was just finished or before makes no difference then.
+        self.stage.trains.to(memory_format=torch.contiguous_format)
+        if self.accelerator.is_main_process:
+            weights = _copy(self.loss_of.network.state_dict())
+            state = {"step": self.step, "finished": asdict(fitted), "network": weights}
+            save_checkpoint(self.checkpoint, state)
+        return fitted
 
 
 def rest_frozen(network: nn.Module) -> None:

@@ -44,7 +44,7 @@ class Term:
             when the batch holds nothing for this term. Where several processes share the batch, all
             give None or none does, and the mean of theirs is that of the batch
             (:mod:`abbe.losses.processes`).
-        distils: whether it learns from the teacher. The twin trains without such terms.
+        distils: whether it learns from the teacher. Baselines train without such terms.
         parts: their names, where it has any. Each is logged beside the term, as ``name/part``.
     """
 

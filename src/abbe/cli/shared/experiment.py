@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 from pydantic.fields import FieldInfo
@@ -48,6 +48,7 @@ def parse_experiment(
     Raises:
         ConfigError: naming each wrong key; one of another recipe, and of which.
     """
+    words = config.words_without_twin(words)
     values = config.without_rivals(values, config.keys_of(words))
     drafted = config.draft(values, str(source))
     recipe = getattr(drafted, "recipe", None)
@@ -55,7 +56,10 @@ def parse_experiment(
         raise ConfigError(f"{source}:\n  recipe: choose from {', '.join(config.RECIPES)}")
     keys = [key for key, _ in config.keys_within(config.Experiment) if key != "recipe"]
     _refuse_foreign(words, keys, recipe)
-    taken = {key for key in keys if config.RECIPES[recipe].reads(key)}
+    own = {
+        each.name for each in fields(cast(Any, options))
+    }  # the verb's own meaning of a name goes first
+    taken = {key for key in keys if config.RECIPES[recipe].reads(key)} - own
     if HELP_ALL in words:
         taken, words = taken - set(settled), ["--help"]
     elif {"-h", "--help"} & set(words):
@@ -83,7 +87,7 @@ def _refuse_foreign(words: list[str], keys: Collection[str], recipe: str) -> Non
     for word in words:
         if word.startswith("--"):
             name = word[2:].partition("=")[0].replace("-", "_")
-            key = re.sub(r"(^|\.)no_(?=\w+$)", r"\1", name)  # --no-twin
+            key = re.sub(r"(^|\.)no_(?=\w+$)", r"\1", name)  # --teacher.no-live
             for known in {name, key} & set(keys):
                 if not config.RECIPES[recipe].reads(known):
                     raise ConfigError(config.refusal(known, recipe))

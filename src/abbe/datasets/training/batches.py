@@ -118,6 +118,11 @@ class Batches:
                 f"place for {missing} images: change one of them"
             )
 
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether any crop is drawn for another reason than its label."""
+        return self._first_unlabelled < self.batch_size
+
     def __getitem__(self, step: int) -> Batch:
         """This process's part of the batch of ``step``."""
         positions = range(self.rank, self.batch_size, self.processes)
