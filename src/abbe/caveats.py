@@ -13,6 +13,7 @@ FEW_CLASSIFIED = 100
 FEW_GROUPS = 20
 FEW_OF_A_CLASS = 10
 """'abbe data check' warns of such a class, too."""
+_MORE_SEEDS = " More seeds: abbe distill RUN --evidence standard --resume."
 SHOWN_IDS = 5
 """Images that a sentence names."""
 
@@ -21,11 +22,11 @@ def caveats_of(summary: RunSummary) -> list[str]:
     """Sentences, those on the test images first."""
     data = summary.data
     found = [*group_caveats(data), *_few_images(summary), *class_caveats(data)]
-    if summary.seed is not None:
+    if summary.seed is not None and not summary.is_claim:
         found.append(
             f"One seed ({summary.seed}): the intervals speak of which images were tested, not of "
-            "the luck of training. A second seed can move a score by more than a narrow interval "
-            "suggests."
+            "the luck of training, which can move a score by more than a narrow interval suggests."
+            f"{_MORE_SEEDS if summary.evidence.level and not summary.evaluation_of else ''}"
         )
     if len(numbers_of_images(summary)) > 1:
         found.append(

@@ -362,6 +362,11 @@ class Summary(Part):
     warnings: list[str] = []
     """What a reader should doubt that no figure of this file says."""
 
+    @property
+    def is_claim(self) -> bool:
+        """Whether a difference may be claimed: that of a single seed may be luck."""
+        return True
+
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.task and not self.task_title:
@@ -424,7 +429,7 @@ class RunSummary(Summary):
 
     @property
     def is_claim(self) -> bool:
-        """Whether a gain may be claimed: of a single seed nobody knows whether it was luck."""
+        """Whether a gain may be claimed, which takes two seeds."""
         return len(self.evidence.seeds) > 1
 
 
@@ -529,6 +534,11 @@ class CurveSummary(Summary, CurveBlock):
     """The same of linear probes."""
     teacher_scores: dict[str, Score] = {}
     """The teacher's own, where its task is the same."""
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether a difference may be claimed, which takes two seeds."""
+        return len(self.seeds) > 1
 
 
 def read_summary(folder: Path) -> RunSummary | CurveSummary:

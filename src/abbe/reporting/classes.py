@@ -89,26 +89,27 @@ def split_rows(summary: RunSummary) -> list[SplitRow]:
 
 
 def agreement(run: Run) -> str:
-    """On how many images student and twin are right; empty without answers of whole images.
+    """On how many images student and baseline are right; empty without answers of whole images.
 
     Only a classification has this: an image's answer is right or wrong, which leaves nothing to
     plot image by image.
     """
     right = run.scores.get("accuracy", {})
-    student, twin = right.get("student", {}), right.get("twin", {})
+    name = run.summary.evidence.against
+    student, baseline = right.get("student", {}), right.get(name, {})
     if not student:
         return ""
     where = ""
     if (run.path / "predictions.parquet").exists():
         where = " The probability of each class, image by image, is in predictions.parquet."
-    if not twin:
+    if not baseline:
         return f"The student is right on {_right(student)} of {len(student)} test images.{where}"
-    both = sum(student[image] == twin.get(image) == 1 for image in student)
-    alone, other = _right(student) - both, _right(twin) - both
+    both = sum(student[image] == baseline.get(image) == 1 for image in student)
+    alone, other = _right(student) - both, _right(baseline) - both
     neither = len(student) - both - alone - other
     return (
-        f"Of {len(student)} test images student and twin are both right on {both}, the student "
-        f"alone on {alone}, the twin alone on {other}, and neither on {neither}.{where}"
+        f"Of {len(student)} test images student and {name} are both right on {both}, the student "
+        f"alone on {alone}, {name} alone on {other}, and neither on {neither}.{where}"
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 # Blue, vermilion and green of Okabe & Ito's palette, which colour-blind readers tell apart; the
 # twin's lines are dashed too, so that a grey print still shows which is which.
 _KNOWN = {"truth": "#8a8f98", "teacher": "#009e73", "student": "#1a7fd4", "twin": "#d55e00"}
+_KNOWN |= {"supervised": "#a07d00", "self-training": "#b0609c"}
 # What networks of a label-efficiency curve begin with.
 _INITIALISATIONS = {
     "random": "#7a7a7a",
@@ -13,7 +14,7 @@ _INITIALISATIONS = {
     "rckd": "#1a7fd4",
     "rckd+contrastive": "#009e73",
 }
-_OTHERS = ("#b0609c", "#a07d00", "#4a5f9e", "#7a7a7a")
+_OTHERS = ("#4a5f9e", "#7a7a7a", "#008b8b", "#8b5a2b")
 
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ def headline(summary: CurveSummary) -> str:
             f"{over}{where}, no difference that matters between {name} and {reference} (less than "
             f"{100 * summary.smallest_gain:g} points): {points(summary, whole)}"
         )
-    elif verdict == "unclear":
+    elif verdict in ("unclear", "unproven"):
         start = (
             f"{over}{where}, no difference between {name} and {reference} is shown: "
             f"{points(summary, whole)}"

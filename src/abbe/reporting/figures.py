@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from abbe.reporting.curves import Curve
+from abbe.summary import BASELINES
 
 _WIDTH = 3.1  # inches
 # Stand-ins that become the page's colours once the SVG is text.
@@ -52,14 +53,14 @@ STYLE: dict[Any, Any] = {
 def training_curves(
     curves: Mapping[str, Curve], colours: Mapping[str, str], *, label: str
 ) -> Markup:
-    """One logged value over training steps, the models overlaid; the twin's line is dashed."""
+    """One logged value over training steps, the models overlaid; baselines are dashed."""
     figure, axes = panel(height=1.7)
     for model, (steps, values) in curves.items():
         axes.plot(
             steps,
             values,
             color=colours[model],
-            linestyle=(0, (3.5, 1.6)) if model == "twin" else "-",
+            linestyle=(0, (3.5, 1.6)) if model in BASELINES else "-",
             linewidth=1.4,
             marker="o" if len(steps) <= 40 else None,
             markersize=2.8,

@@ -76,6 +76,12 @@ def render_page(run: Run) -> str:
         metric_name=words.short_name(summary, metric) if metric else "",
         interval_figures=_interval_figures(summary),
         gain_rows=tables.gain_rows(summary),
+        baseline_rows=tables.baseline_rows(summary),
+        equality=words.equality(summary),
+        verdicts=tables.VERDICTS,
+        seeds=summary.evidence.seeds,
+        handed_over=summary.seed,
+        against=summary.evidence.against,
         class_rows=classes.class_rows(summary),
         confusion_rows=classes.confusion_rows(summary),
         pair_figures=_pair_figures(run),
@@ -147,7 +153,7 @@ def _tiles(summary: RunSummary) -> list[tuple[str, str, str]]:
         found.append(
             (
                 decimal(gain.mean, digits, signed=True),
-                f"gain in {words.short_name(summary, metric)}",
+                f"gain in {words.short_name(summary, metric)} over {summary.evidence.against}",
                 interval(bounds_of(gain.ci95), digits),
             )
         )
@@ -188,11 +194,12 @@ def _interval_figures(summary: RunSummary) -> list[Figure]:
 
 
 def _pair_figures(run: Run) -> list[Figure]:
-    """Image by image: student against twin, or else the first two models that are no teacher."""
+    """Image by image: the student against its baseline, or else the first two but the teacher."""
     metric = tables.primary_metric(run.summary)
     by_model = run.scores.get(metric, {}) if metric else {}
     models = [name for name in tables.models_of(run.summary) if name in by_model]
-    pair = ("student", "twin")
+    against, several = run.summary.evidence.against, len(run.summary.evidence.seeds) > 1
+    pair = ("student", against)
     if not all(name in models for name in pair):
         rest = [name for name in models if name != "teacher"]
         if len(rest) < 2:
@@ -209,7 +216,9 @@ def _pair_figures(run: Run) -> list[Figure]:
     colours = (palette[pair[0]], palette[pair[1]])
     name = words.short_name(run.summary, metric)
     gain = run.summary.gain.get(metric)
-    bounds = bounds_of(gain.ci95) if gain and pair == ("student", "twin") else None
+    of_all = gain and pair == ("student", against) and not several
+    bounds = bounds_of(gain.ci95) if gain and of_all else None
+    seed = f" (seed {run.summary.seed})" if several else ""
     strip = figures.difference_strip(
         differences,
         colours,
@@ -218,7 +227,7 @@ def _pair_figures(run: Run) -> list[Figure]:
     )
     return [
         Figure(
-            f"{name} of {pair[0]} (upwards) and {pair[1]} (to the right), a dot an image; "
+            f"{name} of {pair[0]} (upwards) and {pair[1]} (to the right), a dot an image{seed}; "
             f"above the line the {pair[0]} scores higher.",
             figures.paired_scatter(up, right, colours, pair),
         ),

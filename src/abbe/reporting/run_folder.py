@@ -122,7 +122,8 @@ def _read_scores(file: Path) -> Scores:
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for image, model, metric, value in zip(*(table[name] for name in columns), strict=True):
         if value is not None and math.isfinite(value):
-            scores.setdefault(metric, {}).setdefault(model, {})[image] = float(value)
+            # Rows of the first seed come first; it is that of the pictures.
+            scores.setdefault(metric, {}).setdefault(model, {}).setdefault(image, float(value))
     return scores
 
 

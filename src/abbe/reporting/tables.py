@@ -1,6 +1,7 @@
 """The tables of the page, and of the terminal: ready text, made from ``summary.json``."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from abbe import scoring
@@ -12,7 +13,7 @@ from abbe.reporting.numbers import (
     percent,
     percent_interval,
 )
-from abbe.summary import Model, RunSummary, Score, Summary
+from abbe.summary import BASELINES, Model, RunSummary, Score, Summary
 
 METRICS = {
     **scoring.CLASSIFICATION_METRICS,
@@ -68,9 +69,9 @@ class GainRow(NamedTuple):
 
 
 def models_of(summary: RunSummary) -> tuple[str, ...]:
-    """The models of a run: teacher, student, twin first, then whatever others there are."""
+    """The models of a run: teacher, student, baselines first, then whatever others there are."""
     models = summary.models
-    first = [name for name in ("teacher", "student", "twin") if name in models]
+    first = [name for name in ("teacher", "student", *BASELINES) if name in models]
     return (*first, *(name for name in models if name not in first))
 
 
@@ -141,13 +142,25 @@ def family(metric: str) -> str:
     return "Instances" if metric.startswith("f1@") else _FAMILY.get(metric, "Other")
 
 
+VERDICTS = {
+    "better": "helped",
+    "worse": "harmed",
+    "unclear": "not clear",
+    "negligible": "no difference that matters",
+    "unproven": "one seed: no claim",
+}
+"""What `verdict_of` says, in the report's words."""
+
+
 def verdict_of(summary: Summary, metric: str, difference: Score) -> str:
     """What to think of a difference of scores.
 
-    ``better`` or ``worse`` where its interval leaves out 0; ``negligible`` where the difference, or
-    all of its interval, is below the smallest that matters (``smallest_gain``, of scores in
-    [0, 1]); else ``unclear``.
+    ``unproven`` where there is a single seed; ``better`` or ``worse`` where its interval leaves out
+    0; ``negligible`` where the difference, or all of its interval, is below the smallest that
+    matters (``smallest_gain``, of scores in [0, 1]); else ``unclear``.
     """
+    if not summary.is_claim:
+        return "unproven"
     upwards, bounds = higher_is_better(metric), bounds_of(difference.ci95)
     if bounds is None or upwards is None:
         return "unclear"
@@ -215,6 +228,46 @@ def gain_rows(summary: RunSummary) -> list[GainRow]:
     return rows
 
 
+class BaselineRow(NamedTuple):
+    """What the student is held against, in the main metric: its score, and the gain over it."""
+
+    name: str
+    chosen: bool
+    validation: str
+    score: str
+    score_interval: str
+    gain: str
+    interval: str
+    p: str
+    verdict: str
+
+
+def baseline_rows(summary: RunSummary) -> list[BaselineRow]:
+    """One row a baseline; ``chosen`` is the one that the headline is over."""
+    metric, evidence = primary_metric(summary), summary.evidence
+    if metric is None:
+        return []
+    digits, rows = (3 if is_fraction(metric) else 2), []
+    for name, gains in summary.gains.items():
+        gain = gains.get(metric, Score())
+        cell = _cell(metric, summary.models.get(name, Model()).metrics.get(metric))
+        validation = [value for value in evidence.validation.get(name, []) if value is not None]
+        rows.append(
+            BaselineRow(
+                name,
+                name == evidence.against,
+                decimal(fmean(validation), 3) if validation else "–",
+                cell.mean,
+                cell.interval,
+                value_of(gain, digits, signed=True),
+                interval(bounds_of(gain.ci95), digits),
+                p_value(getattr(gain, "p", None)),
+                verdict_of(summary, metric, gain),
+            )
+        )
+    return rows
+
+
 def value_of(score: Score | None, digits: int = 3, *, signed: bool = False) -> str:
     """The mean; ``not defined`` where it was computed and has no value."""
     if score is not None and score.mean is None:
@@ -255,7 +308,8 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
     known = [metric for metric in SHOWN if metric in summary.metric_names]
     metrics = metrics or known or list(summary.metric_names)[:3]
     probes = summary.linear_probe.models if summary.linear_probe else {}
-    width = 1 + max(len(name) for name in (*summary.models, *probes, "retention"))
+    over = [f"gain over {name}" for name in summary.gains]
+    width = 1 + max(len(name) for name in (*summary.models, *probes, *over, "retention"))
 
     def line(name: str, cells: Iterable[str]) -> str:
         return f"{name:{width}}" + "".join(f"{each:>24}" for each in cells)
@@ -265,10 +319,9 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
     for name, model in summary.models.items():
         cells = [plain_cell(model.metrics.get(metric)) for metric in metrics]
         lines.append(line(name, [*cells, *([labels_in_words(summary, name)] if told else [])]))
-    if summary.gain:
-        lines.append(
-            line("gain", (plain_cell(summary.gain.get(metric), "+") for metric in metrics))
-        )
+    for name, gains in summary.gains.items():
+        cells = [plain_cell(gains.get(metric), "+") for metric in metrics]
+        lines.append(line(f"gain over {name}", cells))
     if summary.retention:
         kept = (summary.retention.get(metric) for metric in metrics)
         shares = ("—" if share is None else f"{share:.1%}" for share in kept)

@@ -71,20 +71,67 @@ def headline(summary: RunSummary) -> str:
     measured = f"{amount} {unit} {between}".strip()
     verdict = verdict_of(summary, metric, gain)
     kept = _kept(summary, metric) + _smaller(summary)
-    if verdict == "better":
-        return f"{where} gained {measured} over the same student without it{kept}."
-    if verdict == "worse":
-        return f"{where} did harm: {measured} against the same student without it{kept}."
-    if verdict == "negligible":
+    without, seeds = without_it(summary), len(summary.evidence.seeds)
+    if verdict == "unproven":
         return (
-            f"{where} made no difference that matters: {measured} against the same student "
-            f"without it, less than {100 * summary.smallest_gain:g} points{kept}."
+            f"No claim: this is one seed, by whose luck alone a score can move. {where} changed "
+            f"the student by {measured} against {without}{kept}."
         )
+    of = f"{measured} against {without}, mean of {seeds} seeds"
+    if verdict == "better":
+        return f"{where} gained {measured} over {without}, mean of {seeds} seeds{kept}."
+    if verdict == "worse":
+        return f"{where} did harm: {of}{kept}."
+    if verdict == "negligible":
+        less = f"less than {100 * summary.smallest_gain:g} points"
+        return f"{where} made no difference that matters: {of}, {less}{kept}."
     return (
-        f"{where} made no difference that this test can show: {measured} against the same "
-        f"student without it; the interval includes 0{kept}."
+        f"{where} made no difference that this test can show: {of}; the interval includes 0{kept}."
         if bounds
-        else f"{where} changed the student by {measured}, an amount without an interval{kept}."
+        else f"{where} changed the student by {of}, an amount without an interval{kept}."
+    )
+
+
+_BASELINES = {
+    "twin": "its twin, the same network on the same batches without it",
+    "supervised": "the same network trained on labels alone",
+    "self-training": "the same network in self-training",
+}
+
+
+def without_it(summary: RunSummary) -> str:
+    """The baseline of the headline in words; where there were several, that it is the best."""
+    name = summary.evidence.against
+    best = "the best baseline, " if len(summary.evidence.baselines) > 1 else ""
+    return best + _BASELINES.get(name, "the same student without it")
+
+
+def equality(summary: RunSummary) -> str:
+    """What is equal between the student and its baselines, and what is not."""
+    evidence = summary.evidence
+    differing = {
+        "supervised": "every crop of its batches is from a labelled image",
+        "twin": "it sees the student's batches, and learns from the labels in them alone",
+        "self-training": "the supervised network's own answers stand in the teacher's place",
+    }
+    if summary.pretraining is not None:
+        differing = {
+            "supervised": "it has the task alone, for as many steps as pretraining and task",
+            "twin": "it has the task alone, for the task's own steps",
+        }
+    if summary.task == "promptable":
+        differing = {"twin": "it learns from masks alone, in as many steps as both stages together"}
+    told = [f"{name}: {differing[name]}" for name in evidence.baselines if name in differing]
+    if not told:
+        return ""
+    chosen = (
+        " The gain of the headline is over the one with the best mean score on validation images."
+        if evidence.chosen_on
+        else ""
+    )
+    return (
+        "Equal for student and baselines: architecture, initial weights, labels, crops and "
+        f"augmentation, learning rate, validation images. {'; '.join(told).capitalize()}.{chosen}"
     )
 
 
@@ -95,8 +142,9 @@ def probe_gain(summary: RunSummary) -> str:
     if metric is None or gain is None or gain.mean is None:
         return ""
     began = summary.initialisations
+    bare = next(each for name, each in began.items() if name != "student")
     return (
-        f"Linear probe, {began['student']} − {began['twin']}: {decimal(gain.mean, signed=True)} "
+        f"Linear probe, {began['student']} − {bare}: {decimal(gain.mean, signed=True)} "
         f"{short_name(summary, metric)} {interval(bounds_of(gain.ci95))}".strip()
     )
 
@@ -128,6 +176,13 @@ def banners(summary: Summary) -> list[tuple[str, str]]:
                 "it can do alone, and what the student gained is not gained without labels.",
             )
         )
+    if isinstance(summary, RunSummary) and not summary.evidence.complete:
+        found.append(
+            (
+                "Not finished",
+                "The first student is trained; what it is to be held against is not yet.",
+            )
+        )
     if summary.encoder_weights == "random":
         found.append(
             (
@@ -154,9 +209,10 @@ def _headline_without_gain(summary: RunSummary, metric: str) -> str:
         for model in models_of(summary)
         if (score := summary.models[model].metrics.get(metric))
     ]
+    quick = " (evidence: quick)" if summary.evidence.level == "quick" else ""
     return (
-        f"{full_name(summary, metric)}{where}: {listed(scored)}. "
-        "No gain was measured, so nothing here says what distillation bought."
+        f"{full_name(summary, metric)}{where}: {listed(scored)}. No gain was measured{quick}, so "
+        "nothing here says what distillation bought."
     )
 
 

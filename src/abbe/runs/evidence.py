@@ -59,7 +59,7 @@ def evidence_of(experiment: config.Experiment, gathered: Gathered, *, complete: 
     scores = {name: fmean(filter(None, validation[name])) for name in validated}
     best = max(scores, key=scores.__getitem__, default=present[0] if present else "")
     return Evidence(
-        level=experiment.evidence,
+        level=experiment.evidence if config.RECIPES[experiment.recipe].reads("evidence") else "",
         seeds=list(gathered.by_seed),
         baselines=present,
         against=best,

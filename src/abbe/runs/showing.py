@@ -19,7 +19,9 @@ def figures_of_run(summary: RunSummary) -> dict[str, str]:
         if student is not None and metric in student.metrics:
             figures[f"{name} of the student"] = score_in_words(student.metrics[metric])
         if metric in summary.gain:
-            figures["gain over its twin"] = score_in_words(summary.gain[metric], signed=True)
+            figures[f"gain over {summary.evidence.against}"] = score_in_words(
+                summary.gain[metric], signed=True
+            )
         if metric in summary.retention:
             figures["retention of the teacher"] = percent(summary.retention[metric], 1)
     figures["labelled test images"] = str(summary.data.test or 0)

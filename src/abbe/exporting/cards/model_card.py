@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from abbe.caveats import listed
 from abbe.exporting.cards import classes, promptable
 from abbe.exporting.cards.parity import number, parity
 from abbe.foreign_text import markdown_text
 from abbe.runtime.package import PackageDescription
+from abbe.summary import BASELINES
 
 Section = Callable[[PackageDescription], str]
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
@@ -115,7 +117,7 @@ def _scores(package: PackageDescription) -> str:
         return ""
     data = package.training.get("data")
     tests = data.get("test") if isinstance(data, dict) else None
-    names = [name for name in ("student", "twin", "teacher") if name in models]
+    names = [name for name in ("student", *BASELINES, "teacher") if name in models]
     rows = [["", *names], ["---"] * (len(names) + 1)]
     for metric, title in METRICS.items():
         cells = [_cell(models[name], metric) for name in names]
@@ -123,8 +125,21 @@ def _scores(package: PackageDescription) -> str:
             rows.append([title, *cells])
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     about = f"Means over {tests} test images of {package.lineage.dataset}" if tests else "Means"
-    twin = " The twin is the same student trained without distillation." if "twin" in names else ""
-    return f"## Scores\n\n{about}, with 95 % intervals.{twin}\n\n{text}"
+    others = [name for name in BASELINES if name in names]
+    about += ", with 95 % intervals"
+    if seeds := _seeds(package):
+        about += f" over images and {seeds} seeds; the package is the first seed's student"
+    told = (
+        f" {listed(others).capitalize()}: the same network without the teacher." if others else ""
+    )
+    return f"## Scores\n\n{about}.{told}\n\n{text}"
+
+
+def _seeds(package: PackageDescription) -> int | None:
+    """How many seeds the scores are means over, where there are several."""
+    evidence = package.training.get("evidence")
+    seeds = evidence.get("seeds") if isinstance(evidence, dict) else None
+    return len(seeds) if isinstance(seeds, list) and len(seeds) > 1 else None
 
 
 def _cell(model: Any, metric: str) -> str:
