@@ -176,14 +176,14 @@ def run(tmp_path: Path) -> Run:
 def test_a_run_tells_its_figures_with_intervals_and_shows_an_example(run):
     assert repr(run) == (
         f"Run('{run.folder}', recipe cmkd, Dice of the student 0.810 [0.790, 0.830], "
-        "gain over its twin +0.031 [0.012, 0.050])"
+        "gain over twin +0.031 [0.012, 0.050])"
     )
     elements = Elements(run._repr_html_())
     assert "script" not in elements.tags
     assert elements.text == [
         HOSTILE,
         "Dice of the student", "0.810 [0.790, 0.830]",
-        "gain over its twin", "+0.031 [0.012, 0.050]",
+        "gain over twin", "+0.031 [0.012, 0.050]",
         "retention of the teacher", "96.3 %",
         "labelled test images", "12",
     ]  # fmt: skip

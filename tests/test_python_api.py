@@ -60,6 +60,8 @@ def test_from_a_folder_and_masks_to_gain_and_retention(tissue, tmp_path):
         out=tmp_path / "run",
         progress=False,
         seed=3,
+        seeds=2,
+        baselines=("twin",),
         title="from Python",
         training=SHORT,
     )
@@ -164,7 +166,7 @@ def test_keys_are_those_of_the_file_and_go_before_it():
         "kdsam", GIVEN, "sam.pth", student="promptable-resnet18", twin=False,
         promptable={"side": 512}, training={"steps": 7, "augmentation": {"noise": 0.2}},
     )  # fmt: skip
-    assert not experiment.twin
+    assert experiment.evidence == "quick"
     assert experiment.student.architecture == "promptable-resnet18"
     assert (experiment.promptable.side, experiment.promptable.decoder_passes) == (512, 20)
     assert (experiment.training.steps, experiment.training.passes) == (7, None)

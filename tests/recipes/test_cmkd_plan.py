@@ -109,7 +109,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         resume=False, trust_code=False, progress=False,
     )  # fmt: skip
     material = recipe.prepare(experiment, dataset, None, here)
-    for name, plan in recipe.plans(experiment, dataset, material, here).items():
+    for name, plan in recipe.plans(experiment, dataset, material, here, {}):
         fit_plan(name, plan, recipe.task(experiment), {}, here)
     return plans
 
@@ -122,7 +122,7 @@ def test_student_and_twin_start_from_equal_weights_on_equal_batches(
     assert weights.keys() == twins_weights.keys()
     assert all(torch.equal(weights[name], twins_weights[name]) for name in weights)
     assert stage.batches is twin.batches
-    assert stage.schedule is twin.schedule
+    assert stage.schedule == twin.schedule
     assert how["seed"] == twins_how["seed"] == 4
     assert [term.name for term in stage.terms] == ALL_TERMS
     assert [term.name for term in twin.terms] == ["supervised", "boundary"]

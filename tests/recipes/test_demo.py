@@ -8,8 +8,8 @@ import yaml
 from commands import abbe, told
 
 from abbe import config
+from abbe.cli.demo import demo
 from abbe.recipes import shipped
-from abbe.runs.demo import demo
 from abbe.runs.folder import open_run
 
 

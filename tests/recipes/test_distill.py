@@ -109,7 +109,7 @@ def test_the_page_says_how_long_it_took_and_that_weights_began_at_random(run):
 @pytest.mark.slow
 def test_means_gain_and_retention_follow_from_the_scores_of_the_images(run):
     rows = parquet.read_table(run.folder / "scores.parquet").to_pylist()
-    assert set(rows[0]) == {"image", "group", "model", "metric", "value"}
+    assert set(rows[0]) == {"image", "group", "model", "seed", "metric", "value"}
     assert len(rows) == 8 * 3 * len(METRICS)
     assert {row["image"] for row in rows} == set(tissue().split("test").ids)
     assert len({row["group"] for row in rows}) == 2

@@ -72,7 +72,7 @@ def test_answers_right_or_wrong_are_counted_and_not_called_missing(tmp_path):
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "scores.parquet")
     text = page_of(tmp_path, summary_of())
-    assert "both right on 1, the student alone on 2, the twin alone on 0, and neither on 1." in text
+    assert "both right on 1, the student alone on 2, twin alone on 0, and neither on 1." in text
     assert "no scores by image" not in text
     assert "predictions.parquet" not in text  # it is not there
     (tmp_path / "predictions.parquet").touch()

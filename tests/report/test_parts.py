@@ -16,7 +16,7 @@ from abbe.reporting.numbers import (
 )
 from abbe.reporting.pictures import outline_path, picture_of
 from abbe.reporting.run_folder import Example
-from abbe.summary import Data, RunSummary, Score
+from abbe.summary import Data, Evidence, RunSummary, Score
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_notes_on_images_stand_among_the_facts_of_the_data() -> None:
 
 def test_each_model_keeps_its_colour() -> None:
     colours = colours_of(["student", "student distilled here", "student elsewhere"])
-    assert len(set(colours.values())) == len(colours) == 6
+    assert len(set(colours.values())) == len(colours) == 8
     assert colours["twin"] == colours_of([])["twin"]
 
 
@@ -116,7 +116,8 @@ def test_large_image_is_shown_where_the_truth_is() -> None:
 
 
 def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
-    summary, closer = RunSummary(), Score(mean=0.07, ci95=(0.05, 0.1))
+    summary = RunSummary(evidence=Evidence(seeds=[0, 1]))
+    closer = Score(mean=0.07, ci95=(0.05, 0.1))
     assert tables.verdict_of(summary, "dice_1_point", closer) == "better"
     further = Score(mean=1.5, ci95=(1.0, 2.0))
     assert tables.verdict_of(summary, "hd95_3_points", further) == "worse"

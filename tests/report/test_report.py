@@ -16,7 +16,7 @@ from abbe.errors import InputError, MissingExtraError
 from abbe.reporting import tables, write_report
 from abbe.reporting.words import banners, headline
 from abbe.scoring import METRICS
-from abbe.summary import Data, RunSummary, Score
+from abbe.summary import Data, Evidence, RunSummary, Score
 
 _VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -137,7 +137,7 @@ def test_report_tells_every_figure(whole: Path, whole_html: str) -> None:
         "Chosen on 12 validation images.",
         "may overlap with the test images",
         "padded by reflection",
-        "One seed (7)",
+        "mean of 3 seeds",
         "The teacher sees membrane",
         "abbe distill --config cmkd.yaml --seed 7",
         "It took 4 min",
@@ -253,23 +253,25 @@ def test_banner_stands_on_the_page(run: Path) -> None:
     [
         (
             {"mean": 0.041, "ci95": [0.02, 0.063]},
-            "Distillation gained +4.1 Dice points [2.0, 6.3] over the same student without it, "
-            "and the student keeps 96 % of the teacher’s Dice; 2.47 M instead of 29.4 M "
-            "parameters, 15.1 × faster.",
+            "Distillation gained +4.1 Dice points [2.0, 6.3] over its twin, the same network on "
+            "the same batches without it, mean of 3 seeds, and the student keeps 96 % of the "
+            "teacher’s Dice; 2.47 M instead of 29.4 M parameters, 15.1 × faster.",
         ),
         (
             {"mean": -0.003, "ci95": [-0.012, 0.006]},
             "Distillation made no difference that this test can show: −0.3 Dice points "
-            "[−1.2, 0.6] against the same student without it; the interval includes 0, and",
+            "[−1.2, 0.6] against its twin, the same network on the same batches without it, mean "
+            "of 3 seeds; the interval includes 0, and",
         ),
         (
             {"mean": 0.0002, "ci95": [0.0001, 0.0003]},
-            "Distillation made no difference that matters: 0.0 Dice points [0.0, 0.0] against the "
-            "same student without it, less than 0.5 points, and the student keeps",
+            "Distillation made no difference that matters: 0.0 Dice points [0.0, 0.0] against its "
+            "twin, the same network on the same batches without it, mean of 3 seeds, less than 0.5 "
+            "points, and the student keeps",
         ),
         (
             {"mean": -0.021, "ci95": [-0.033, -0.009]},
-            "Distillation did harm: −2.1 Dice points [−3.3, −0.9] against the same student",
+            "Distillation did harm: −2.1 Dice points [−3.3, −0.9] against its twin, the same",
         ),
     ],
 )
@@ -294,7 +296,19 @@ def test_headline_is_no_rosier_than_the_interval(run: Path, gain: dict, sentence
 )
 def test_verdicts(metric: str, mean: float, ci95: list[float], verdict: str) -> None:
     difference = Score(mean=mean, ci95=(ci95[0], ci95[1]))
-    assert tables.verdict_of(RunSummary(smallest_gain=0.005), metric, difference) == verdict
+    summary = RunSummary(smallest_gain=0.005, evidence=Evidence(seeds=[0, 1]))
+    assert tables.verdict_of(summary, metric, difference) == verdict
+    alone = RunSummary(smallest_gain=0.005, evidence=Evidence(seeds=[0]))
+    assert tables.verdict_of(alone, metric, difference) == "unproven"
+
+
+def test_one_seed_claims_nothing(run: Path) -> None:
+    change(run, gains={}, evidence={"seeds": [0], "baselines": ["twin"], "against": "twin"})
+    text = page_of(run).text
+    assert "No claim: this is one seed, by whose luck alone a score can move." in text
+    assert "one seed: no claim" in text
+    assert "helped" not in text
+    assert "One seed (7)" in text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The training loop on a network of two convolutions."""
 
+import copy
 import itertools
 import math
 import signal
@@ -40,6 +41,20 @@ def scripted(scores: Iterable[float]) -> Callable[[nn.Module], Metrics]:
     """Validation that gives these scores one after the other."""
     remaining = iter(scores)
     return lambda network: {"dice": next(remaining)}
+
+
+@pytest.fixture
+def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
+    """The last checkpoint of a stage before it was finished, when less is kept."""
+    states: list[dict[str, Any]] = []
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        if "finished" not in state:
+            states.append(copy.deepcopy(state))
+        save_checkpoint(path, state)
+
+    monkeypatch.setattr("abbe.training.fit.save_checkpoint", save)
+    return lambda: states[-1]
 
 
 class Interrupted(Exception):
@@ -167,9 +182,9 @@ def test_gradients_are_clipped(train: Trainer) -> None:
     assert norms == pytest.approx([0.5] * 5, rel=1e-3)
 
 
-def test_only_kernels_decay(tmp_path: Path, train: Trainer) -> None:
+def test_only_kernels_decay(train: Trainer, last_state: Callable[[], dict[str, Any]]) -> None:
     train(stage_of(tiny_net(), steps=5, weight_decay=0.3))
-    decayed, *free = load_checkpoint(tmp_path / "student.pt")["optimizer"]["param_groups"]
+    decayed, *free = last_state()["optimizer"]["param_groups"]
     assert (decayed["weight_decay"], len(decayed["params"])) == (0.3, 2)
     assert [(each["weight_decay"], len(each["params"])) for each in free] == [
         (0.0, 2),  # biases
@@ -276,13 +291,15 @@ def test_without_an_average_the_weights_themselves_are_validated(train: Trainer)
 
 
 def test_without_validation_the_last_averaged_weights_are_kept(
-    tmp_path: Path, train: Trainer
+    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
 ) -> None:
     net = tiny_net()
     fitted = train(stage_of(net, steps=7))
-    state = load_checkpoint(tmp_path / "student.pt")
     assert fitted.best is None
-    assert same(weights_of(net), state["average"])
+    assert same(weights_of(net), last_state()["average"])
+    kept = load_checkpoint(tmp_path / "student.pt")
+    assert set(kept) == {"step", "finished", "network"}  # a run has many finished stages
+    assert same(weights_of(net), kept["network"])
 
 
 def test_a_score_that_is_no_number_is_refused(train: Trainer) -> None:
@@ -342,18 +359,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, train: Trainer) -> None:
         train(stage, resume=True)
 
 
-def test_a_checkpoint_of_another_network_is_named(tmp_path: Path, train: Trainer) -> None:
+def test_a_checkpoint_of_another_network_is_named(
+    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
+) -> None:
     train(stage_of(tiny_net(), validate=loss_of_weights, steps=7))
-    state = load_checkpoint(tmp_path / "student.pt")
+    state, finished = last_state(), load_checkpoint(tmp_path / "student.pt")
     state["optimizer"]["param_groups"].pop()
-    save_checkpoint(tmp_path / "student.pt", state)
-    with pytest.raises(InputError, match=r"student\.pt: was written for another network or by"):
-        train(stage_of(tiny_net(), validate=loss_of_weights, steps=7), resume=True)
+    finished["network"].popitem()
+    for damaged in (state, finished):
+        save_checkpoint(tmp_path / "student.pt", damaged)
+        with pytest.raises(InputError, match=r"student\.pt: was written for another network or"):
+            train(stage_of(tiny_net(), validate=loss_of_weights, steps=7), resume=True)
 
 
-def test_log_variances_learn_faster_than_the_network(tmp_path: Path, train: Trainer) -> None:
+def test_log_variances_learn_faster_than_the_network(
+    train: Trainer, last_state: Callable[[], dict[str, Any]]
+) -> None:
     train(stage_of(tiny_net(), steps=7))
-    groups = load_checkpoint(tmp_path / "student.pt")["optimizer"]["param_groups"]
+    groups = last_state()["optimizer"]["param_groups"]
     assert groups[-1]["lr"] == pytest.approx(WEIGHTING_RATE * groups[0]["lr"])
     assert groups[-1]["weight_decay"] == 0
 
@@ -361,16 +384,20 @@ def test_log_variances_learn_faster_than_the_network(tmp_path: Path, train: Trai
 # -- the weighting and the live teacher
 
 
-def test_uncertainty_weights_move_and_stay_within_the_clamp(tmp_path: Path, train: Trainer) -> None:
+def test_uncertainty_weights_move_and_stay_within_the_clamp(
+    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
+) -> None:
     train(stage_of(tiny_net(), steps=100, validate_every=100, learning_rate=0.2))
-    log_variances = load_checkpoint(tmp_path / "student.pt")["trained"]["weighting.log_variances"]
+    log_variances = last_state()["trained"]["weighting.log_variances"]
     assert (log_variances.abs() > 0.05).all()
     for line in lines_of(tmp_path / "log.jsonl"):
         for weight in line["weights"].values():
             assert math.exp(-4) <= 2 * weight <= math.exp(4) * (1 + 1e-6)
 
 
-def test_a_live_teacher_answers_and_is_not_trained(tmp_path: Path, train: Trainer) -> None:
+def test_a_live_teacher_answers_and_is_not_trained(
+    train: Trainer, last_state: Callable[[], dict[str, Any]]
+) -> None:
     student, teacher = tiny_net(), tiny_net(seed=1, dropout=0.5)
     before = weights_of(teacher)
     batches = tiny_batches(teacher_sees=("nucleus",))
@@ -389,7 +416,7 @@ def test_a_live_teacher_answers_and_is_not_trained(tmp_path: Path, train: Traine
     for weight in teacher.parameters():
         assert weight.grad is None
         assert not weight.requires_grad
-    state = load_checkpoint(tmp_path / "student.pt")
+    state = last_state()
     trained = sum(len(group["params"]) for group in state["optimizer"]["param_groups"])
     assert trained == len(list(student.parameters())) + 1  # and the log-variances
     assert not [name for name in state["trained"] if "teacher" in name]

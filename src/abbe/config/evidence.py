@@ -34,6 +34,8 @@ def without_twin(values: Mapping[str, Any]) -> dict[str, Any]:
     >>> without_twin({"recipe": "cmkd", "twin": True})
     {'recipe': 'cmkd', 'baselines': ['twin'], 'seeds': 1}
 
+    Of a recipe that has no baselines, false is left out, and true is refused as they are.
+
     Raises:
         ConfigError: a key of today says the same.
     """
@@ -43,7 +45,7 @@ def without_twin(values: Mapping[str, Any]) -> dict[str, Any]:
     if rivals := {"evidence", "baselines", "seeds"} & set(rest):
         raise ConfigError(f"twin: {sorted(rivals)[0]} says the same today. Take twin out")
     recipe = values.get("recipe")
-    if recipe not in RECIPES or not RECIPES[str(recipe)].reads("evidence"):
+    if not values["twin"] and recipe in RECIPES and not RECIPES[str(recipe)].reads("evidence"):
         return rest
     return rest | ({"baselines": ["twin"], "seeds": 1} if values["twin"] else {"evidence": "quick"})
 

@@ -86,11 +86,11 @@ class Experiment(Section):
                 f"student.architecture '{self.student.architecture}' does not go with recipe "
                 f"'{self.recipe}': promptable students are for {promptable}, and it takes no others"
             )
-        if self.baselines != "auto" and "self-training" in self.baselines:
-            if "supervised" not in self.baselines:
-                raise ValueError(
-                    "baselines: self-training learns from what 'supervised' answers: name both"
-                )
+        named = () if self.baselines == "auto" else self.baselines
+        if "self-training" in named and "supervised" not in named:
+            raise ValueError(
+                "baselines: self-training learns from what 'supervised' answers: name both"
+            )
         if self.loss.boundary == "edge_head" and "boundary" not in self.student.outputs:
             raise ValueError("loss.boundary 'edge_head' needs 'boundary' among student.outputs")
         return self

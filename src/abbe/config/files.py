@@ -13,7 +13,7 @@ from abbe.config.evidence import without_twin
 from abbe.config.experiment import Experiment
 from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, split_foreign
 from abbe.config.networks import Student
-from abbe.config.recipes import readers_of
+from abbe.config.recipes import RECIPES, readers_of
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
@@ -98,7 +98,10 @@ def read_saved(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if the file is missing or is no YAML mapping.
     """
-    own, foreign = split_foreign(without_twin(read_values(path)), Experiment)
+    values = read_values(path)
+    if not RECIPES.get(str(values.get("recipe")), RECIPES["cmkd"]).reads("evidence"):
+        values.pop("twin", None)  # saved with the rest
+    own, foreign = split_foreign(without_twin(values), Experiment)
     for key, value in foreign.items():
         if not says_nothing(value) and not _is_default(key, value):
             text = (
