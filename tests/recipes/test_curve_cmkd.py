@@ -38,27 +38,29 @@ def rows_of(folder):
 @pytest.mark.slow
 def test_student_and_twin_are_compared_over_the_labels(curve):
     summary = json.loads((curve / "summary.json").read_text())
-    assert summary["compared"] == ["student", "twin"]
-    assert summary["reference"] == "twin"
+    names = ["student", "supervised", "twin"]
+    assert summary["compared"] == names
+    assert summary["reference"] == "supervised"
     assert [level["labelled"] for level in summary["levels"]] == [1, 4]
     rows = rows_of(curve)
-    assert len(rows) == 2 * 2 * 2
-    assert {row["model"] for row in rows} == {"student", "twin"}
+    assert len(rows) == 3 * 2 * 2
+    assert {row["model"] for row in rows} == set(names)
     for number, labelled in enumerate(("1", "4")):
         own = {
             model: np.mean([float(r["dice"]) for r in rows
                             if (r["model"], r["labelled"]) == (model, labelled)])
-            for model in ("student", "twin")
+            for model in names
         }  # fmt: skip
         for model, mean in own.items():
             told = summary["scores"][model][number]["metrics"]["dice"]
             assert told["mean"] == pytest.approx(mean)
         gain = summary["differences"]["student"]["levels"][number]["metrics"]["dice"]
-        assert gain["mean"] == pytest.approx(own["student"] - own["twin"])
-    assert set(summary["differences"]) == {"student"}
+        assert gain["mean"] == pytest.approx(own["student"] - own["supervised"])
+    assert set(summary["differences"]) == {"student", "twin"}
+    assert own["twin"] == own["supervised"]  # with all labels it is the same network
     scores = pyarrow.parquet.read_table(curve / "scores.parquet").to_pylist()
     dice = [row for row in scores if row["metric"] == "dice"]
-    assert len(dice) == 8 * 8  # as many trainings as test images
+    assert len(dice) == 12 * 8  # as many trainings as test images
 
 
 @pytest.mark.slow
@@ -70,7 +72,7 @@ def test_the_teacher_is_taught_once_and_stands_beside_them(curve):
     mean = values["values"][:, column].mean()
     assert summary["teacher_scores"]["dice"]["mean"] == pytest.approx(mean)
     page = (curve / "report.html").read_text()
-    for text in ("Simulated.", "Dice", "Differences to twin", "</span>teacher"):
+    for text in ("Simulated.", "Dice", "Differences to supervised", "</span>teacher"):
         assert text in page
     assert list(curve.rglob("targets.zarr")) == [curve / "targets.zarr"]
     labels = {
@@ -98,7 +100,7 @@ def test_a_pair_that_was_cut_in_two_is_finished_and_no_other_is_touched(
     (copy / "config.yaml").write_text(config)
     (copy / "trainings/twin-1-seed-1.npz").unlink()
     assert abbe("curve", copy / "config.yaml", "--resume") == 0
-    assert names == [("1-seed-1", "student"), ("1-seed-1", "twin")]
+    assert names == [("1-seed-1", name) for name in ("student", "supervised", "twin")]
     first, second = (
         [{key: value for key, value in row.items() if key != "seconds"} for row in rows_of(folder)]
         for folder in (curve, copy)
@@ -109,7 +111,10 @@ def test_a_pair_that_was_cut_in_two_is_finished_and_no_other_is_touched(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--initialisations", "random"], "a curve of 'cmkd' compares the student with its twin"),
+        (
+            ["--initialisations", "random"],
+            "a curve of 'cmkd' compares the student with its baselines",
+        ),
         (
             ["--loss.no-supervised", "--loss.boundary", "off"],
             "the twin learns nothing from labels",

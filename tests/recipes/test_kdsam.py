@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from commands import abbe, doubts
+from commands import TWIN_ALONE, abbe, doubts
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
@@ -31,9 +31,9 @@ TINY = shlex.split(
     "--promptable.side 64 --promptable.decoder-steps 2 --promptable.objects 1 "
     "--promptable.perceptual-mode decoder --promptable.rounds 2 --training.steps 2 "
     "--training.batch-size 2 --training.validate-every 2 --training.workers 0 --training.ema 0 "
-    " "
     "--teacher.options stand_in true"
 )
+WITH_TWIN = [*TINY, *TWIN_ALONE]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def other_sam(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(pictures, sam_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "kdsam"
-    arguments = ["--data.path", pictures, "--teacher.path", sam_file, "--out", out, *TINY]
+    arguments = ["--data.path", pictures, "--teacher.path", sam_file, "--out", out, *WITH_TWIN]
     assert abbe("distill", "kdsam", *arguments) == 0
     return out
 
@@ -126,8 +126,8 @@ def test_each_stage_changed_its_own_part_alone(run, sam_file):
 
 
 def test_the_encoder_rests_in_the_second_stage(run):
-    first = torch.load(run / "checkpoints/student-encoder.pt", weights_only=True)["trained"]
-    second = torch.load(run / "checkpoints/student-decoder.pt", weights_only=True)["trained"]
+    first = torch.load(run / "checkpoints/student-encoder.pt", weights_only=True)["network"]
+    second = torch.load(run / "checkpoints/student-decoder.pt", weights_only=True)["network"]
     for name, value in first.items():
         if "image_encoder" in name:
             assert torch.equal(value, second[name]), name
@@ -138,7 +138,7 @@ def dice_of(network, pictures) -> float:
     """Mean Dice by box on the test images, scored here."""
     tests = list(datasets.folder(pictures).split("test").labelled)
     scores = score_prompted(
-        {"it": PromptedModel(network.eval(), ("red", "green", "blue"))}, tests, progress=False
+        {"it": {0: PromptedModel(network.eval(), ("red", "green", "blue"))}}, tests, progress=False
     )
     return float(np.mean(list(scores.values("it", "dice").values())))
 
@@ -146,7 +146,7 @@ def dice_of(network, pictures) -> float:
 def test_the_student_between_its_stages_is_scored(run, pictures):
     """The first stage's weights, whose decoder is the teacher's: once more from its checkpoint."""
     student, _ = students.load_promptable(run / "student.safetensors")
-    first = torch.load(run / "checkpoints/student-encoder.pt", weights_only=True)["best_weights"]
+    first = torch.load(run / "checkpoints/student-encoder.pt", weights_only=True)["network"]
     student.load_state_dict(first)
     summary = json.loads((run / "summary.json").read_text())
     found = summary["models"][AFTER_FIRST]["metrics"]["dice"]["mean"]
@@ -233,7 +233,15 @@ def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
 def test_what_does_not_fit_fails_before_any_work(
     pictures, sam_file, tmp_path, capsys, arguments, complaint
 ):
-    base = ["--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "x", *TINY]
+    base = [
+        "--data.path",
+        pictures,
+        "--teacher.path",
+        sam_file,
+        "--out",
+        tmp_path / "x",
+        *WITH_TWIN,
+    ]
     assert abbe("distill", "kdsam", *base, *arguments) in (1, 2)
     shown = capsys.readouterr()
     assert complaint in shown.err + shown.out
@@ -265,7 +273,15 @@ def test_what_does_not_fit_fails_before_any_work(
 def test_what_cannot_end_well_fails_before_the_teacher_works(
     pictures, sam_file, tmp_path, capsys, arguments, complaint
 ):
-    base = ["--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "x", *TINY]
+    base = [
+        "--data.path",
+        pictures,
+        "--teacher.path",
+        sam_file,
+        "--out",
+        tmp_path / "x",
+        *WITH_TWIN,
+    ]
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "vgg.safetensors")
     files = {"SAM": sam_file, "VGG": tmp_path / "vgg.safetensors"}
     arguments = [files.get(word, word) for word in arguments]
@@ -295,7 +311,7 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     both = model.masks(record, objects)["box"]
     alone = [model.masks(record, each[None])["box"] for each in objects]
     assert np.array_equal(both, alone[0] | alone[1])
-    scores = score_prompted({"teacher": model}, [record], progress=False)
+    scores = score_prompted({"teacher": {None: model}}, [record], progress=False)
     assert 0 <= scores.values("teacher", "dice")["2"] <= 1
     assert Letterbox.of((50, 70), SIDE).resized == (46, 64)
 
@@ -339,7 +355,7 @@ def test_a_picture_that_the_teacher_fails_on_ends_the_run_before_it_trains(
     pictures, sam_file, tmp_path, capsys
 ):
     out = tmp_path / "run"
-    words = ["distill", "kdsam", "--data.path", pictures, "--teacher.path", sam_file, *TINY]
+    words = ["distill", "kdsam", "--data.path", pictures, "--teacher.path", sam_file, *WITH_TWIN]
     assert abbe(*words, "--out", out) == 1
     said = capsys.readouterr().err
     assert "1 image was lost, and 0 may be:\n  1: RuntimeError: out of memory" in said
@@ -358,7 +374,7 @@ def test_a_picture_that_cannot_be_read_may_be_lost_too(pictures, sam_file, tmp_p
     for name in ("2", "7"):  # one to train on, one to test on
         file = copied / "images" / f"{name}.png"
         file.write_bytes(file.read_bytes()[:60])
-    words = ["distill", "kdsam", "--data.path", copied, "--teacher.path", sam_file, *TINY]
+    words = ["distill", "kdsam", "--data.path", copied, "--teacher.path", sam_file, *WITH_TWIN]
     assert abbe(*words, "--out", tmp_path / "a") == 1
     assert "2.png" in capsys.readouterr().err
     assert abbe(*words, "--out", tmp_path / "a", "--allow-failed", 1) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY, abbe
+from commands import TINY, TWIN_ALONE, abbe
 from PIL import Image as Picture
 
 from abbe.imaging import write_labels
@@ -84,7 +84,7 @@ def test_rckd_looks_at_labelled_images_before_it_pretrains(tmp_path, capsys):
         "--teacher.kind none --pretraining.steps 2 --pretraining.batch-size 2 "
         "--pretraining.crop 32 --pretrain-data.kind given --student.sees red green blue"
     )
-    words = ["distill", "rckd", *words, *TINY, "--data.path", tmp_path / "classes"]
+    words = ["distill", "rckd", *words, *TINY, *TWIN_ALONE, "--data.path", tmp_path / "classes"]
     assert abbe(*words, "--out", tmp_path / "run") == 1
     said = capsys.readouterr().err
     assert "2 images were lost, and 0 may be:" in said

@@ -33,7 +33,7 @@ TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
     "--student.sees red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
     "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
-    "--training.validate-every 2 --training.workers 0 --training.ema 0"
+    "--training.validate-every 2 --training.workers 0 --training.ema 0 --baselines twin --seeds 1"
 )
 
 

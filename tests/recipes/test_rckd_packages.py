@@ -22,7 +22,7 @@ TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
     "--student.sees red green blue --pretraining.method none --teacher.kind none "
     "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.validate-every 4 "
-    "--training.workers 0 --training.ema 0 --training.learning-rate 0.01 "
+    "--training.workers 0 --training.ema 0 --training.learning-rate 0.01 --evidence quick"
 )
 WIDE = shlex.split(
     "--budget-dice 1 --budget-mean-iou 1 --budget-accuracy 1 --budget-probability 1 "

@@ -30,9 +30,9 @@ CURVE_HELP = """Train at growing shares of the labels, over seeds, and plot what
 usage: abbe curve RECIPE|FILE.yaml|CURVE [--fractions …] [--seeds …] [--resume] [--KEY VALUE …]
 
 RECIPE is rckd (initialisations are compared: random, given, contrastive, rckd, rckd+contrastive)
-or cmkd (the student with its twin). The teacher answers once, an initialisation is pretrained once,
-and all shares begin with it. At one seed, all that is compared keeps the same labels, and every
-share contains the smaller ones. Every key that the recipe reads can be set.
+or cmkd (the student with its baselines). The teacher answers once, an initialisation is pretrained
+once, and all shares begin with it. At one seed, all that is compared keeps the same labels, and
+every share contains the smaller ones. Every key that the recipe reads can be set.
 
 examples:
   abbe curve rckd --data.path tiles_by_class/ --pretrain-data.kind slides \\

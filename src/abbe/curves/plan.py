@@ -80,7 +80,7 @@ def make_plan(
     if experiment.recipe not in VARIED and plan.initialisations is not None:
         raise ConfigError(
             f"initialisations: belong to recipe '{', '.join(VARIED)}'; a curve of "
-            f"'{experiment.recipe}' compares the student with its twin. Leave them out"
+            f"'{experiment.recipe}' compares the student with its baselines. Leave them out"
         )
     return plan
 

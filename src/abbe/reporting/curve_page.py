@@ -204,7 +204,9 @@ def _beginnings(summary: CurveSummary) -> list[Fact]:
         "rckd": f"from {given}, the teacher’s response to the tiles learned",
         "rckd+contrastive": f"from {given}, both at once",
         "student": "learns from labels and from the teacher",
-        "twin": "learns from the same labels alone",
+        "supervised": "learns from labels alone, which fill all of its batches",
+        "twin": "learns from the labels in the student’s own batches alone",
+        "self-training": "learns from labels and from what the supervised network answers",
     }
     return [Fact(name, meanings[name]) for name in summary.compared]
 
