@@ -45,6 +45,7 @@ def test_student_and_twin_are_compared_over_the_labels(curve):
     rows = rows_of(curve)
     assert len(rows) == 3 * 2 * 2
     assert {row["model"] for row in rows} == set(names)
+    own = {}
     for number, labelled in enumerate(("1", "4")):
         own = {
             model: np.mean([float(r["dice"]) for r in rows

@@ -19,6 +19,7 @@ from abbe.summary import Model, RunSummary, Thresholds, read_summary
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
 from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
 from abbe.tasks.scores import Compared, Scores, compare, save_examples
+from abbe.tasks.task import BySeed
 
 
 def scores_of(values: dict[str, list[float]]) -> Scores:
@@ -54,7 +55,7 @@ def summary_of(values: dict[str, list[float]]) -> RunSummary:
 
 
 def scored(models: dict[str, "Answer"], data: Dataset) -> Scores:
-    each = {name: {0: model} for name, model in models.items()}
+    each: dict[str, BySeed] = {name: {0: model} for name, model in models.items()}
     return score(each, data, thresholds_of(each, data, {}), progress=False)
 
 

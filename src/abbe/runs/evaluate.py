@@ -255,8 +255,10 @@ def trained_models(
                 network, metadata = students.load_any(path)
                 _require_channels(path, metadata["channels"], sees)
                 by_seed[seed] = task.model(network, metadata, sees)
-                if "thresholds" in metadata:
-                    thresholds[seed] = Thresholds.model_validate(metadata["thresholds"])
+                if name in run.summary.thresholds:  # the file says where, the summary on what
+                    of_run = run.summary.thresholds[name]
+                    own = metadata.get("thresholds", {})
+                    thresholds[seed] = of_run.model_copy(update=own)
         if by_seed:
             models[name] = by_seed
         if thresholds:
