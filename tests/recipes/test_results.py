@@ -204,7 +204,7 @@ def test_the_search_drops_the_objects_that_scoring_drops():
     foreground = np.where(Label().read() > 0, 0.9, 0.0)
     foreground[13:17, 16:21] = 0.6  # 20 px that are none
     thresholds = {
-        least: thresholds_of({"a": Answer(foreground)}, tissue(), {}, least)["a"].foreground
+        least: thresholds_of({"a": {0: Answer(foreground)}}, tissue(), {}, least)["a"][0].foreground
         for least in (16, 20, 21)
     }
     assert thresholds == {16: 0.65, 20: 0.65, 21: 0.5}
