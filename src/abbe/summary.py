@@ -306,6 +306,8 @@ class Evidence(Part):
     """Of the trainings; the student of the first one is handed over."""
     baselines: list[str] = []
     """Networks that no teacher taught, from the same initial weights."""
+    differs: dict[str, str] = {}
+    """By baseline, in what it differs from the student."""
     against: str = ""
     """The one of them that ``gain`` is over."""
     chosen_on: str = ""

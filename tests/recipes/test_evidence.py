@@ -256,7 +256,7 @@ def test_without_validation_the_supervised_network_is_the_baseline(
 ) -> None:
     names = ("student", "twin", "supervised")
     blind = Gathered({0: {name: trained(None) for name in names}})
-    found = evidence_of(experiment(), blind, complete=True)
+    found = evidence_of(experiment(), blind, {}, complete=True)
     assert (found.against, found.chosen_on) == ("supervised", "")
     seeing = Gathered(
         {
@@ -264,6 +264,6 @@ def test_without_validation_the_supervised_network_is_the_baseline(
             1: {"student": trained(0.9), "supervised": trained(0.4), "twin": trained(0.6)},
         }
     )
-    found = evidence_of(experiment(), seeing, complete=True)
+    found = evidence_of(experiment(), seeing, {}, complete=True)
     assert (found.against, found.chosen_on) == ("twin", "validation")
     assert found.validation["twin"] == [0.7, 0.6]

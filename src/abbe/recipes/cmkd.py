@@ -9,7 +9,7 @@ forms are not in what could be read of it; those here are our defaults (docs/cmk
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -52,6 +52,11 @@ class Cmkd(Recipe):
 
     name = "cmkd"
     evaluates_teacher = True
+    differs: ClassVar[Mapping[str, str]] = {
+        "supervised": "every crop of its batches is from a labelled image",
+        "twin": "it sees the student's batches, and learns from the labels in them alone",
+        "self-training": "the supervised network's own answers stand in the teacher's place",
+    }
 
     def task(self, experiment: config.Experiment) -> Task:
         """Objects."""

@@ -62,6 +62,9 @@ class KdSam(Recipe):
     """The teacher's embeddings first, then labelled objects; the twin has the objects alone."""
 
     name = "kdsam"
+    differs: ClassVar[Mapping[str, str]] = {
+        "twin": "it learns from masks alone, in as many steps as both stages together"
+    }
     rates: ClassVar[Mapping[str, str]] = {"training": "embeddings"}
 
     def task(self, experiment: config.Experiment) -> Task:

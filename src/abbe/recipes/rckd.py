@@ -49,16 +49,14 @@ class Tiles(Material):
     pretrained: Pretrained | None = None
 
 
-_AS_LONG = (
-    "the task alone, for as many steps as pretraining and task have together: the best that its "
-    "labels buy in this time"
-)
-
-
 class Rckd(Recipe):
     """Tiles without labels first, then the task; the twin has the task alone."""
 
     name = "rckd"
+    differs: ClassVar[Mapping[str, str]] = {
+        "supervised": "it has the task alone, for as many steps as pretraining and task together",
+        "twin": "it has the task alone, for the task's own steps",
+    }
     rates: ClassVar[Mapping[str, str]] = {"training": "tuning"}
 
     def task(self, experiment: config.Experiment) -> ClassTask:
@@ -119,7 +117,6 @@ class Rckd(Recipe):
                 "pretraining": experiment.pretraining.method,
                 "initialisations": initialisations_of(experiment),
             },
-            about={"supervised": _AS_LONG},
             tiles=tiles,
         )
 

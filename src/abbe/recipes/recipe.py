@@ -106,6 +106,8 @@ class Recipe(ABC):
     name: ClassVar[str]
     evaluates_teacher: ClassVar[bool] = False
     """Whether its runs are evaluated elsewhere with their teacher, which has the same task."""
+    differs: ClassVar[Mapping[str, str]] = {}
+    """By baseline that it trains, in what that differs from the student."""
     rates: ClassVar[Mapping[str, str]] = {}
     """By stage, which of `abbe.runs.schedules.Rates` is meant by auto; of maps where none is."""
 

@@ -109,19 +109,7 @@ def without_it(summary: RunSummary) -> str:
 def equality(summary: RunSummary) -> str:
     """What is equal between the student and its baselines, and what is not."""
     evidence = summary.evidence
-    differing = {
-        "supervised": "every crop of its batches is from a labelled image",
-        "twin": "it sees the student's batches, and learns from the labels in them alone",
-        "self-training": "the supervised network's own answers stand in the teacher's place",
-    }
-    if summary.pretraining is not None:
-        differing = {
-            "supervised": "it has the task alone, for as many steps as pretraining and task",
-            "twin": "it has the task alone, for the task's own steps",
-        }
-    if summary.task == "promptable":
-        differing = {"twin": "it learns from masks alone, in as many steps as both stages together"}
-    told = [f"{name}: {differing[name]}" for name in evidence.baselines if name in differing]
+    told = [f"{name}: {differs}" for name, differs in evidence.differs.items()]
     if not told:
         return ""
     chosen = (

@@ -47,7 +47,13 @@ def _best(trained: Trained) -> float | None:
     return None if best is None else best[0]
 
 
-def evidence_of(experiment: config.Experiment, gathered: Gathered, *, complete: bool) -> Evidence:
+def evidence_of(
+    experiment: config.Experiment,
+    gathered: Gathered,
+    differs: Mapping[str, str],
+    *,
+    complete: bool,
+) -> Evidence:
     """What the summary says of baselines and seeds.
 
     The headline's baseline is the one with the best mean score on validation images, never on test
@@ -62,6 +68,7 @@ def evidence_of(experiment: config.Experiment, gathered: Gathered, *, complete: 
         level=experiment.evidence if config.RECIPES[experiment.recipe].reads("evidence") else "",
         seeds=list(gathered.by_seed),
         baselines=present,
+        differs={name: differs[name] for name in present if name in differs},
         against=best,
         chosen_on="validation" if len(scores) > 1 else "",
         validation=validation,

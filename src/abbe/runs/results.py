@@ -61,7 +61,7 @@ def write_results(
         progress=session.progress,
     )
     save_thresholds(task, scored, gathered, session)
-    evidence = evidence_of(experiment, gathered, complete=complete)
+    evidence = evidence_of(experiment, gathered, recipe.differs, complete=complete)
     scaling = scaling_of(experiment.student).words if task.scales_images else None
     summary = summarise(
         task,
