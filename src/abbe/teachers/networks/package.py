@@ -29,7 +29,8 @@ class PackageTeacher:
         self, predictor: InstancePredictor, provenance: Provenance, diameter: Diameter | None
     ) -> None:
         self.provenance = provenance
-        self._predictor, self._diameter = predictor, diameter
+        self._predictor = predictor
+        self._diameter: Diameter | None = diameter
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, (K, H, W), one for each of the network's outputs.
