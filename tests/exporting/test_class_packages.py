@@ -101,7 +101,11 @@ def test_the_test_image_gives_what_is_expected_of_it(package, tmp_path, monkeypa
 def another_network(monkeypatch: pytest.MonkeyPatch, student: nn.Module) -> None:
     """Have the exporter write another student than the one that was trained."""
     exact = write._write_networks
-    monkeypatch.setattr(write, "_write_networks", lambda builder, _: exact(builder, student))
+    monkeypatch.setattr(
+        write,
+        "_write_networks",
+        lambda builder, _, *, compact: exact(builder, student, compact=compact),
+    )
 
 
 @pytest.mark.slow
