@@ -9,6 +9,7 @@ from small_students import FACTS, Blobs, images, number, weights_of
 from abbe.exporting.networks.half_weights import LEAST, halve_weights
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.write import write_package
+from abbe.runtime.bench.check import check_package
 from abbe.runtime.package.engine import open_engine
 
 
@@ -72,3 +73,4 @@ def test_a_compact_package_has_no_openvino_network_and_answers_alike(tmp_path):
     batch = np.random.default_rng(0).random((1, 1, 64, 96), np.float32)
     maps = open_engine(package, precision="fp32", cache=tmp_path / "cache").probabilities(batch)
     assert maps.shape == (1, 2, 64, 96)
+    assert check_package(package).wrong == []

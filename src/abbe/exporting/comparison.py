@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -112,6 +112,10 @@ class ParityCheck(Protocol):
         """Run the package and hold its answers against eager torch."""
         ...
 
+    def packed(self, package: Package, cache: Path) -> "ParityCheck":
+        """The same, with the package's own network in fp32 in the student's place."""
+        ...
+
     def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the package's test image and what is expected of it; the names of both files."""
         ...
@@ -141,6 +145,11 @@ class ProbabilityCheck(ABC):
         """See `ParityCheck`."""
         divisor = self.facts["divisor"]
         return [pad_to(pixels, divisor)[None] for pixels in self.images.calibration]
+
+    def packed(self, package: Package, cache: Path) -> Self:
+        """See `ParityCheck`."""
+        opened = open_engine(package, engine="openvino", precision="fp32", cache=cache)
+        return replace(self, eager=opened.probabilities)
 
     def compare_engine(
         self, package: Package, engine: EngineName, precision: Precision, cache: Path

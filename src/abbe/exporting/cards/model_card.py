@@ -64,9 +64,11 @@ def _summary(package: PackageDescription) -> str:
 def _unknown_size(package: PackageDescription) -> str:
     if package.pixel_size is not None or package.image_size is not None:
         return ""
+    across = package.object_diameter
+    known = "" if across is None else f", {across:.3g} px across (median), or --diameter be given"
     return (
         " For which pixel size it was made is not known: images are seen as they are, and should "
-        "show objects as large in px as the training images did."
+        f"show objects as large in px as the training images did{known}."
     )
 
 
