@@ -9,6 +9,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError
 from abbe.runs.lost import Lost
+from abbe.runtime.package import located
 from abbe.summary import TRAINED_ON, Overlap
 from abbe.targets import TargetStore
 
@@ -93,9 +94,9 @@ def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
     """
     teacher, weights = experiment.teacher, experiment.student.encoder_weights
     if teacher.path is not None and teacher.kind not in ("none", "masks"):
-        yield "teacher.path", teacher.path
+        yield "teacher.path", located(teacher.path)  # a package may be named
     if isinstance(weights, Path):
-        yield "student.encoder_weights", weights
+        yield "student.encoder_weights", located(weights)
     if experiment.promptable.baseline is not None:
         yield "promptable.baseline", experiment.promptable.baseline
 
