@@ -4,7 +4,7 @@
 #   bash models/nuclei.sh DATA WEIGHTS OUT [PACKAGE]
 #
 # DATA is DSB-2018 as a folder (images/, labels/, index.csv with the columns kind and split; CC0),
-# WEIGHTS timm's tf_efficientnet_lite0 on ImageNet (Apache-2.0) or "imagenet", which fetches them.
+# WEIGHTS a file of timm's tf_efficientnet_lite0 on ImageNet (Apache-2.0).
 # Trains on the 298 fluorescent training images, chooses weights and thresholds on 54 validation
 # images, scores on 81 test images. About ten minutes on two cores that compute bf16.
 set -euo pipefail
