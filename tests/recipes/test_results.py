@@ -101,7 +101,7 @@ def test_the_table_has_a_line_a_model_then_gain_and_retention():
     summary = summary_of({**values, "twin": [0.5] * 6})
     shown = plain_table(summary, ("dice",)).splitlines()
     assert [line[:15].strip() for line in shown] == [
-        "", "teacher", "student", "twin", "gain over twin", "retention",
+        "", "teacher", "student", "twin", "gain over twin", "retention", "one seed: no cl",
     ]  # fmt: skip
     assert "0.900 [" in shown[1]
     assert "+0.300 [" in shown[4]

@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from abbe import scoring
+from abbe.caveats import listed
 from abbe.reporting.numbers import (
     bounds_of,
     decimal,
@@ -330,7 +331,20 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
         lines.append("linear probe on frozen features, by what the encoder began with")
         for name, model in probes.items():
             lines.append(line(name, (plain_cell(model.metrics.get(metric)) for metric in metrics)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_evidence_in_words(summary)])
+
+
+def _evidence_in_words(summary: RunSummary) -> list[str]:
+    """What the means are over, what is handed over, and whether a gain may be claimed."""
+    evidence, found = summary.evidence, []
+    if len(evidence.seeds) > 1:
+        seeds = listed([str(seed) for seed in evidence.seeds])
+        found.append(f"means over seeds {seeds}; the run hands over seed {summary.seed}'s student")
+    if evidence.chosen_on:
+        found.append(f"the best baseline on validation images: {evidence.against}")
+    if summary.gains and not summary.is_claim:
+        found.append("one seed: no claim. More: abbe distill RUN --evidence standard --resume")
+    return found
 
 
 def plain_cell(value: Score | None, sign: str = "") -> str:
