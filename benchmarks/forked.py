@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from abbe.cli import main as abbe
+import abbe.cli  # so that no process has to read it anew
+import abbe.start
 from abbe.runtime.package import Lineage, PackageDescription, describe_file, write_description
 
 
@@ -39,7 +40,7 @@ def fork_abbe(words: Sequence[str], log: Path, first: Callable[[], object] = lam
         sys.argv = ["abbe", *words]
         try:
             first()
-            code = abbe(words)
+            code = abbe.start.main()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:

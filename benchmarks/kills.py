@@ -132,7 +132,11 @@ def _become_abbe(steps: Path) -> None:
     random.seed()
     np.random.seed(None)  # noqa: NPY002 - else each process draws what this one would
     _note_steps(steps)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    except KeyboardInterrupt:  # it came before there was an `abbe` that could end by itself
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _note_steps(path: Path) -> None:

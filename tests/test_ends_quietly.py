@@ -2,19 +2,25 @@
 
 import errno
 import os
+import pty
 import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import TINY, TISSUE
 
 import abbe.cli
 from abbe.cli import main
+from abbe.cli.shared.arguments import going_on_told
 from abbe.errors import InputError
+from abbe.progress import track
 
 STOPPED = "\nabbe: stopped; what was computed is kept\n"
+SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
 AS_SCRIPT = "import sys; from abbe.start import main; sys.exit(main())"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
@@ -119,6 +125,94 @@ def test_too_little_memory(
     monkeypatch.setattr(abbe.cli, "import_module", lambda name: Verb)
     assert main(["demo"]) == 1
     assert "abbe demo: there is too little memory" in capsys.readouterr().err
+
+
+class Tracking:
+    """A verb that holds its bar in a variable, as those do that go on with what they read."""
+
+    raised: BaseException
+
+    def run(self, words: list[str]) -> int:
+        images = track([1, 2, 3], "looking")
+        for image in images:
+            if image == 2:
+                raise self.raised
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "last"),
+    [
+        (KeyboardInterrupt(), 130, STOPPED.strip()),
+        (InputError("a.png: is damaged"), 1, "abbe demo: a.png: is damaged"),
+        (MemoryError(), 1, "abbe demo: there is too little memory. Close other programs"),
+        (OSError(errno.ENOSPC, "No space", "a.tif"), 1, "abbe demo: a.tif: No space. Free"),
+    ],
+)
+def test_what_is_said_of_the_end_stands_below_the_bar(
+    raised: BaseException, code: int, last: str, monkeypatch, capsys
+) -> None:
+    verb = Tracking()
+    verb.raised = raised
+    monkeypatch.setattr(abbe.cli, "import_module", lambda name: verb)
+    assert main(["demo"]) == code
+    said = capsys.readouterr().err
+    assert said.count("looking") == 1
+    assert "1/3" in said
+    assert said.strip().splitlines()[-1].startswith(last)
+
+
+def test_how_to_go_on_stands_below_the_bar_too(tmp_path: Path, capsys) -> None:
+    verb = Tracking()
+    verb.raised = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), going_on_told("distill", tmp_path):
+        verb.run([])
+    said = capsys.readouterr().err
+    assert said.index("1/3") < said.index(f"Go on with: abbe distill {tmp_path} --resume")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ctrl_c_while_images_are_looked_at(terminal: bool, tmp_path: Path) -> None:
+    """The bar is shown before there is a run folder; nothing of it stands below the last line."""
+    code = """
+    import abbe.start, os, signal, sys, time
+    from itertools import count
+    from abbe import progress
+    from abbe.runs import lost
+
+    def interrupted(image, channels, looked_at=count()):
+        while not progress._SHOWN:
+            time.sleep(0.01)
+        if next(looked_at) == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(2)
+        return ()
+
+    lost.channel_digests = interrupted
+    sys.exit(abbe.start.main())
+    """
+    out = tmp_path / "run"
+    words = [*SUPERVISED, "--out", str(out)]
+    command = [sys.executable, "-c", textwrap.dedent(code), *words]
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as stopped:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # so a terminal says that nobody is left at its other end
+            while part := os.read(ours, 4096):
+                said += part
+    os.close(ours)
+    text = said.decode()
+    assert stopped.returncode == 130, text
+    assert "looking" in text
+    assert "3/16" not in text  # what had not begun was not looked at
+    assert "Traceback" not in text
+    assert text.replace("\r", "").endswith(STOPPED)
+    assert not out.exists()
 
 
 def test_other_troubles_are_still_told(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from abbe.foreign_text import shown as harmless
 
@@ -15,10 +15,21 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
 
 Item = TypeVar("Item")
+Given = TypeVar("Given", covariant=True)
 Unit = Literal["items", "bytes", "share"]
 
+_SHOWN: list[Progress] = []
+"""Displays of the bars that have begun and not ended."""
 LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal; shorter work has none."""
+
+
+class Countable(Protocol[Given]):
+    """Items whose number is known."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Given]: ...
 
 
 class Bar:
@@ -75,12 +86,34 @@ def bar(
     console = Console(stderr=True)
     hidden = not shown or (transient and not console.is_terminal)
     columns = _columns(unit)
-    with Progress(*columns, console=console, transient=transient, disable=hidden) as display:
-        yield Bar(display, display.add_task(_escaped(name), total=total, completed=start, text=""))
+    display = Progress(*columns, console=console, transient=transient, disable=hidden)
+    task = display.add_task(_escaped(name), total=total, completed=start, text="")
+    try:
+        _SHOWN.append(display)
+        display.start()
+        yield Bar(display, task)
+    finally:
+        _end(display)
+
+
+def end_all() -> None:
+    """End all bars, so that what is told next stands below them and is the last.
+
+    A generator holds the bar of `track`, and where an exception ends the work, its traceback holds
+    the generator: the bar would end when the program does, below what is said of the exception.
+    """
+    for display in reversed(_SHOWN.copy()):
+        _end(display)
+
+
+def _end(display: Progress) -> None:
+    if display in _SHOWN:
+        _SHOWN.remove(display)
+        display.stop()
 
 
 def track(
-    items: Sequence[Item], name: str, *, shown: bool = True, transient: bool = False
+    items: Countable[Item], name: str, *, shown: bool = True, transient: bool = False
 ) -> Iterable[Item]:
     """The items one by one, with a bar; arguments are those of `bar`."""
     with bar(name, len(items), shown=shown, transient=transient) as moving:

@@ -36,10 +36,14 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shel
 
 def main() -> int:
     """``abbe VERB …`` as a program of its own; the result is the exit code."""
-    _open_standard_streams()
-    from abbe.cli import main as run
+    try:
+        _open_standard_streams()
+        from abbe.cli import main as run
 
-    code = run()
+        code = run()
+    except KeyboardInterrupt:  # it came before the verb had begun, or once more while it ended
+        os.write(2, _STOPPED)
+        code = 130
     if signal.getsignal(signal.SIGINT) is _interrupt:  # threads and libraries end now
         signal.signal(signal.SIGINT, _end)
     return code

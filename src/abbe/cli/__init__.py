@@ -9,6 +9,7 @@ from importlib import import_module
 from abbe import __version__
 from abbe.errors import AbbeError
 from abbe.foreign_text import shown
+from abbe.progress import end_all
 from abbe.telemetry import switch_off
 
 VERBS = {
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
         return 128 + 13  # as if ended by SIGPIPE, like other programs before "| head"
     except KeyboardInterrupt:
+        end_all()
         print("\nabbe: stopped; what was computed is kept", file=sys.stderr)
         return 130
     return code
@@ -57,7 +59,7 @@ def _run(words: list[str]) -> int:
         return 2
     switch_off()
     try:
-        return import_module(f"abbe.cli.{words[0]}").run(words[1:])
+        return _carry_out(words)
     except AbbeError as error:
         print(f"abbe {words[0]}: {shown(error)}", file=sys.stderr)
         return 1
@@ -87,6 +89,14 @@ def _run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _carry_out(words: list[str]) -> int:
+    try:
+        return import_module(f"abbe.cli.{words[0]}").run(words[1:])
+    except Exception:
+        end_all()  # what is said of it stands below
+        raise
 
 
 DISK_TROUBLE = (

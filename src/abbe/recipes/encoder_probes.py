@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
-from rich.progress import track
 from torch import nn
 
 from abbe import config, students
 from abbe.datasets import Dataset
+from abbe.progress import track
 from abbe.recipes.linear_probe import Features, Probed, features_of, probe
 from abbe.recipes.pretraining import Pretrained, take_over
 from abbe.runs import build
@@ -109,7 +109,7 @@ def add_probes(
     if not is_probed(experiment) or len(names) == 1:
         return
     found: dict[str, Probed] = {}
-    for name in track(names, "linear probes", disable=not session.progress):
+    for name in track(names, "linear probes", shown=session.progress):
         student = experiment.student.begun_at_random if name == "random" else experiment.student
         torch.manual_seed(experiment.seed)
         model = Classification().build(student, dataset.classes)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from abbe import config, losses, students, teachers
@@ -27,6 +26,7 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
+from abbe.progress import track
 from abbe.recipes.masks import prompt_validator, promptable
 from abbe.recipes.matching import Match, matches, on_grid
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained
@@ -107,7 +107,7 @@ class KdSam(Recipe):
             longest=settings.side,
             memory_limit=MEMORY_LIMIT // 4,
         )
-        reading = track(train, "reading", disable=not session.progress)
+        reading = track(train, "reading", shown=session.progress)
         inputs = cast(ThreeChannelRule, experiment.teacher.options.get("inputs", "auto"))
         seen = settings.perceptual and settings.perceptual_mode != "decoder"
         random = "The perceptual loss saw through a network with random weights."

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from abbe import config, losses, students
@@ -17,6 +16,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batch, Batches
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
+from abbe.progress import track
 from abbe.recipes.recipe import weights_metadata
 from abbe.recipes.terms import maps_of
 from abbe.runs import build
@@ -178,7 +178,7 @@ def pretrain_encoder(
     settings = experiment.pretraining
     sees, method = experiment.student.sees, settings.method
     assert method != "none"  # the caller asks for pretraining
-    reading = track(tiles, "reading", disable=not session.progress)
+    reading = track(tiles, "reading", shown=session.progress)
     scaling = scaling_of(experiment.student)
     images = prepare(reading, sees, scaling=scaling, targets=store)
     outputs, hv = ("foreground",), 0.0

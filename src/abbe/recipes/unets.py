@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import nn
 
 from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.progress import track
 from abbe.runs import build
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
@@ -29,7 +29,7 @@ def read_training(
 ) -> list[Prepared]:
     """The training images in memory, with the student's channels, a live teacher's, and targets."""
     channels = tuple(dict.fromkeys([*experiment.student.sees, *teacher_sees]))
-    records = track(dataset.split("train"), "reading", disable=not session.progress)
+    records = track(dataset.split("train"), "reading", shown=session.progress)
     return prepare(records, channels, scaling=scaling_of(experiment.student), targets=targets)
 
 
@@ -70,7 +70,7 @@ def answered(
     assert isinstance(network, students.UNet)
     network.to(session.accelerator.device)
     found = []
-    for image in track(images, "self-training: answering", disable=not session.shown):
+    for image in track(images, "self-training: answering", shown=session.shown):
         seen = [image.channels.index(name) for name in experiment.student.sees]
         maps = np.rint(255 * students.predict(network, image.whole()[seen])).astype(np.uint8)
         found.append(replace(image, probability=maps, instances=None))

@@ -97,7 +97,10 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         found = pool.map(fault, dataset.records)
         records = track(dataset.records, "looking", shown=progress)
-        reasons = {r.id: why for r, why in zip(records, found, strict=True) if why}
+        try:
+            reasons = {r.id: why for r, why in zip(records, found, strict=True) if why}
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl+C waits for what has begun alone
     lost.add(reasons)
     lost.left_out += reasons
     return dataset.having(record for record in dataset if record.id not in reasons)

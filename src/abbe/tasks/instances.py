@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 from torch import nn
 
 from abbe import config, scoring, students, summary
@@ -12,6 +11,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import composite, normalise, percentile_limits, scaling_in_words
+from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
 from abbe.tasks.costs import costs_of
@@ -164,7 +164,7 @@ def score(
     """
     require_tests(dataset)
     rows: list[Row] = []
-    for record in track(dataset.split("test").labelled, "scoring", disable=not progress):
+    for record in track(dataset.split("test").labelled, "scoring", shown=progress):
         truth = _truth(record)
         for name, seed, model in (
             (name, seed, model) for name, each in models.items() for seed, model in each.items()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import nn
 
 from abbe import config, scoring, students, summary
@@ -16,6 +15,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+from abbe.progress import track
 from abbe.runs import build
 from abbe.sam import SAM, Letterbox, Prompts, size_of
 from abbe.summary import Thresholds, Timing
@@ -164,7 +164,7 @@ def score_prompted(
 ) -> Scores:
     """Score every model on labelled images with objects; the others cannot be asked about."""
     rows: list[Row] = []
-    for record in track(records, "scoring", disable=not progress):
+    for record in track(records, "scoring", shown=progress):
         assert record.label is not None  # only labelled records are given
         label = record.label.read()
         objects = objects_of(label)

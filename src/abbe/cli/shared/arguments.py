@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 from abbe.foreign_text import shown
+from abbe.progress import end_all
 
 
 def parse(form: Any, verb: str, words: list[str], description: str, **options: Any) -> Any:
@@ -31,6 +32,7 @@ def going_on_told(verb: str, out: Path, *, trust_code: bool = False) -> Iterator
     try:
         yield
     except KeyboardInterrupt:
+        end_all()
         if out.is_dir():  # else nothing was computed
             words = ["abbe", verb, str(out), "--resume", *(["--trust-code"] if trust_code else [])]
             print(shown(f"\nGo on with: {shlex.join(words)}"), file=sys.stderr, flush=True)
