@@ -43,14 +43,14 @@ random() { # a student that has seen no other images
 }
 
 mobilesam() { # MobileSAM's encoder from the same teacher, by the same two stages
-    run polyps-mobilesam "${short[@]}" "${on_polyps[@]}" --no-twin \
+    run polyps-mobilesam "${short[@]}" "${on_polyps[@]}" --evidence quick \
         --student.architecture promptable-mobilesam
-    run busi-mobilesam "${short[@]}" --data.path "$data/us_busi" --student.sees grey --no-twin \
+    run busi-mobilesam "${short[@]}" --data.path "$data/us_busi" --student.sees grey --evidence quick \
         --student.architecture promptable-mobilesam
 }
 
 ablation() { # mean squared error alone, perceptual alone, no second stage
-    local polyps=("${long[@]}" "${pretrained[@]}" "${on_polyps[@]}" --no-twin)
+    local polyps=("${long[@]}" "${pretrained[@]}" "${on_polyps[@]}" --evidence quick)
     run polyps-mse "${polyps[@]}" --promptable.perceptual 0
     run polyps-perceptual "${polyps[@]}" --promptable.mse 0
     run polyps-one-stage "${polyps[@]}" --promptable.decoder-steps 0

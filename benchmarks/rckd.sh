@@ -66,7 +66,7 @@ efficientnet() { # the same pictures, with EfficientNet-B0
 
 reading() { # tiles straight from the slides in OUT/slides: the log says how long training waits
     [ -f "$out/reading/summary.json" ] ||
-        abbe distill rckd --teacher.kind run --teacher.path "$out/teacher" --no-twin \
+        abbe distill rckd --teacher.kind run --teacher.path "$out/teacher" --evidence quick \
             --student.sees red green blue --student.architecture unet-csat-like \
             --student.encoder-weights random \
             --pretrain-data.kind slides --pretrain-data.path "$out/slides" \

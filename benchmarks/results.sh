@@ -32,7 +32,7 @@ dsb() {
     run dsb-resnet50-mobilenetv3 cmkd "${few[@]}" --student.architecture unet-mobilenetv3 \
         --teacher.kind run --teacher.path "$out/dsb-teacher"
     run dsb-resnet50-efficientnet cmkd "${few[@]}" --student.architecture unet-efficientnet-b0 \
-        --teacher.kind store --teacher.path "$out/dsb-resnet50-mobilenetv3/targets.zarr" --no-twin
+        --teacher.kind store --teacher.path "$out/dsb-resnet50-mobilenetv3/targets.zarr" --evidence quick
     for teacher in resnet50 unet2d; do # the same answers, not computed again
         run "dsb-$teacher-resnet18" cmkd "${few[@]}" --student.architecture unet-resnet18 \
             --teacher.kind store --teacher.path "$out/dsb-$teacher-mobilenetv3/targets.zarr"
@@ -78,8 +78,8 @@ on() { # on RUN NAME ARGUMENTS…: evaluate a run on another set unless that is 
 }
 
 ablation() {
-    python benchmarks/ablation.py "$out/codex-data" \
-        "$data/codex_2ch/labels/DeepCell-0.9.0_membrane" "$out/ablation" --steps 200
+    python benchmarks/ablation.py "$out/ablation" --steps 200 \
+        --codex "$out/codex-data" "$data/codex_2ch/labels/DeepCell-0.9.0_membrane"
 }
 
 for part in ${parts[*]}; do "$part"; done

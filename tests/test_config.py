@@ -132,6 +132,8 @@ def test_an_item_and_an_entry_are_named():
             "live: true works with kind torch, run or sam only",
         ),
         ({"loss": {"probability": "off", "boundary": "off"}}, "distils nothing"),
+        ({"loss": {"probability": "off", "boundary": "edge_head"}}, "distils nothing"),
+        ({"loss": {"probability": "off", "target_boundary": False}}, "distils nothing"),
         (
             {
                 "loss": {"boundary": "edge_head"},

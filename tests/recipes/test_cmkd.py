@@ -95,6 +95,7 @@ def value(term: Term, logits: torch.Tensor, batch: Batch) -> float:
         ({"supervised": False}, ["probability", "boundary", "target_boundary"]),
         ({"probability": "off"}, ["supervised", "boundary", "target_boundary"]),
         ({"boundary": "off"}, ["supervised", "probability"]),
+        ({"target_boundary": False}, ["supervised", "probability", "boundary"]),
         ({"boundary": "weighted_bce"}, ALL_TERMS),
         ({"boundary": "sobel_mse"}, ALL_TERMS),
         ({"boundary": "edge_head"}, ["supervised", "probability", "boundary"]),

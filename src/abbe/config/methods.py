@@ -156,6 +156,8 @@ class Loss(Section):
         Literal["off", "dice", "weighted_bce", "sobel_mse", "edge_head"], Switch
     ] = "dice"
     """How foreground edges are supervised, from labels and from targets."""
+    target_boundary: bool = True
+    """Whether edges are learned from targets, too; false leaves those of labels alone."""
     weighting: Literal["uncertainty", "fixed"] = "uncertainty"
     """uncertainty: weights are learned (Kendall et al. 2018); fixed: those of loss.weights."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)

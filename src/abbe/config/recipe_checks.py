@@ -13,8 +13,13 @@ def cmkd(experiment: Experiment) -> Iterator[str]:
     """A teacher, and a term that learns from it."""
     if experiment.teacher.kind == "none":
         yield "recipe 'cmkd' needs a teacher: give --teacher.kind and its path"
-    if experiment.loss.probability == "off" and experiment.loss.boundary == "off":
-        yield "recipe 'cmkd' with both loss terms off distils nothing"
+    loss = experiment.loss
+    edges = loss.target_boundary and loss.boundary not in ("off", "edge_head")
+    if loss.probability == "off" and not edges:
+        yield (
+            "recipe 'cmkd' distils nothing with loss.probability off and no edges from targets: "
+            "leave one of them on"
+        )
 
 
 def kdsam(experiment: Experiment) -> Iterator[str]:

@@ -119,7 +119,10 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
     "supervised": RecipeKeys(
         "abbe.recipes.supervised:Supervised",
         ("loss", "evaluation"),
-        without=("loss.supervised", "loss.probability", "training.labelled_share"),
+        without=(
+            "loss.supervised", "loss.probability", "loss.target_boundary",
+            "training.labelled_share",
+        ),
         important=(
             "out", "data.kind", "data.path", "data.channels", "data.labelled",
             "student.architecture", "student.sees", "student.encoder_weights", "training.passes",

@@ -120,6 +120,7 @@ class Cmkd(Recipe):
             options: dict[str, Any] = {
                 "supervised": settings.supervised,
                 "probability": settings.probability,
+                "target_boundary": settings.target_boundary,
                 **others,
             }
             schedule = build.build_schedule(experiment.training)
@@ -164,6 +165,7 @@ def cmkd(
     supervised: bool = True,
     probability: Probability = "mse",
     boundary: Boundary = "dice",
+    target_boundary: bool = True,
     weighting: Callable[[list[str]], nn.Module] = losses.UncertaintyWeighting,
     teacher: nn.Module | None = None,
     validate: Callable[[nn.Module], Metrics] | None = None,
@@ -181,6 +183,7 @@ def cmkd(
         supervised: learn from labels by BCE + Dice.
         probability: how probabilities are matched to the teacher's.
         boundary: how foreground edges are supervised, from labels and from targets.
+        target_boundary: learn them from targets, too.
         weighting: builds what joins the terms, from their names.
         teacher: a live teacher's network, if there are no stored targets.
         validate: scores the student on validation images.
@@ -205,10 +208,10 @@ def cmkd(
     if boundary == "edge_head":
         terms.append(supervised_term(outputs, ("boundary",), name="boundary"))
     elif boundary != "off":
-        terms.append(boundary_term(outputs, losses.BOUNDARY_LOSSES[boundary]))
-        terms.append(
-            target_boundary_term(outputs, target_outputs, losses.BOUNDARY_LOSSES[boundary])
-        )
+        edges = losses.BOUNDARY_LOSSES[boundary]
+        terms.append(boundary_term(outputs, edges))
+        if target_boundary:
+            terms.append(target_boundary_term(outputs, target_outputs, edges))
     return [
         Stage(
             "distil",
