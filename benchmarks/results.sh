@@ -4,8 +4,9 @@
 #   bash benchmarks/results.sh DATA WEIGHTS OUT [dsb|codex|transfer|ablation …]
 #
 # DATA holds dsb2018/ and codex_2ch/, WEIGHTS unet2d_nuclei_broad/. All runs use random encoder
-# weights (nothing is downloaded) and short schedules, so that they end on two cores in about an
-# hour and a half. A finished run is not run again.
+# weights (nothing is downloaded) and short schedules. With one seed and the twin they took two cores
+# about an hour and a half; at today's standard evidence they take several times that. A finished run
+# is not run again.
 set -euo pipefail
 data=$1 weights=$2 out=$3
 shift 3

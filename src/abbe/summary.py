@@ -395,7 +395,7 @@ class RunSummary(Summary):
     normalisation: str | None = None
     """How the student's images become 0 to 1."""
     models: dict[str, Model] = {}
-    """By name: teacher, student, twin, and others."""
+    """By name: teacher, student, baselines, and others."""
     gain: dict[str, Gain] = {}
     """Student minus the best baseline, by metric."""
     gains: dict[str, dict[str, Gain]] = {}
@@ -503,7 +503,7 @@ class CurveSummary(Summary, CurveBlock):
     kind: Literal["curve"] = "curve"
     """Tells a curve from a run."""
     compared: list[str]
-    """Initialisations, or student and twin."""
+    """Initialisations, or student and baselines."""
     compared_as: str
     """What these are: initialisation or model."""
     metric: str

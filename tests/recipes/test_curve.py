@@ -17,7 +17,8 @@ import torch
 from commands import abbe
 from PIL import Image as Picture
 
-from abbe import students
+from abbe import config, students
+from abbe.curves.initialisations import INITIALISATIONS, choose_initialisations
 from abbe.curves.trainings import load_outcome
 from abbe.imaging import write_labels
 from abbe.recipes import encoder_probes
@@ -180,6 +181,26 @@ def test_everything_that_was_promised_is_in_the_folder(curve):
     assert facts["classes"] == ["dense", "sparse"]
     assert network is not None
     assert list((curve / "trainings/checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "wanted", "chosen"),
+    [
+        ("imagenet", None, INITIALISATIONS),
+        ("imagenet", ["random", "rckd"], ("random", "given", "rckd")),
+        ("imagenet", ["given", "rckd"], ("given", "rckd")),
+        ("random", None, ("random", "contrastive", "rckd", "rckd+contrastive")),
+        ("random", ["random", "rckd"], ("random", "rckd")),
+    ],
+)
+def test_weights_that_are_named_are_always_compared(weights, wanted, chosen):
+    values = {
+        "recipe": "rckd",
+        "out": "a",
+        "student": {"encoder_weights": weights, "sees": ["red", "green", "blue"]},
+        "teacher": {"kind": "run", "path": "b"},
+    }
+    assert choose_initialisations(wanted, config.parse(values, "a test")) == chosen
 
 
 @pytest.mark.slow

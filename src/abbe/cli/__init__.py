@@ -16,7 +16,7 @@ VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",
     "data": "list, fetch and check data sets",
     "teach": "run a teacher over images once and keep its answers",
-    "distill": "train a student and its twin, score them, report",
+    "distill": "train a student and what it is held against, score them, report",
     "curve": "train at growing shares of the labels, and plot what they buy",
     "evaluate": "score a finished run on another data set",
     "export": "make a package of a finished run, proven to answer alike",

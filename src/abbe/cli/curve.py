@@ -16,7 +16,8 @@ class CurveOptions:
     """Each draws its own labels, new layers and batches; 0 1 2 where omitted."""
     initialisations: tuple[str, ...] | None = None
     """Of recipe rckd: random, given (student.encoder-weights as they are), contrastive (SimCLR),
-    rckd, rckd+contrastive; where omitted, all that teacher and weights allow."""
+    rckd, rckd+contrastive; where omitted, all that teacher and weights allow. given is always added
+    where weights are named."""
     pretrain_per_seed: bool = False
     """Pretrain anew for each seed, so that intervals cover the luck of pretraining, too."""
     trust_code: bool = False

@@ -1,4 +1,4 @@
-"""``abbe distill``: train a student and its twin."""
+"""``abbe distill``: train a student and what it is held against."""
 
 import os
 from dataclasses import dataclass
@@ -14,21 +14,26 @@ class DistillOptions:
     trust_code: bool = False
     """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     resume: bool = False
-    """Finish a run that was interrupted."""
+    """Finish a run that was interrupted, or add evidence to a finished one."""
 
 
-DISTILL_HELP = """Train a student from a teacher's targets, its twin without them, and report both.
+DISTILL_HELP = """Train a student from a teacher's targets, baselines without them, and report all.
 
 usage: abbe distill RECIPE|FILE.yaml|RUN [--resume] [--KEY VALUE …]
 
 RECIPE is one of 'abbe recipes', RUN the folder of a run that was begun. Every key that the recipe
 reads can be set on the command line. Ctrl+C keeps all but the step that is being computed.
 
+How much evidence: standard, the default, trains the student, a supervised network and the student's
+twin, each from three seeds; --evidence quick the student alone, once, which proves nothing;
+--evidence full has self-training, too, and five seeds. A finished run takes more with --resume.
+
 examples:
   abbe distill cmkd --data.path tissue/ --data.channels nucleus membrane \\
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out runs/a
   abbe distill mine.yaml --student.architecture unet-mobilenetv3 --out runs/b
   abbe distill runs/a --resume
+  abbe distill runs/a --evidence full --resume
   abbe distill cmkd --help          (with 'kdsam' for KD SAM's keys, and so on)"""
 
 

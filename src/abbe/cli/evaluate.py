@@ -33,7 +33,7 @@ class EvaluateArguments:
 
 def run(words: list[str]) -> int:
     """``abbe evaluate``."""
-    description = """Score a finished run on another data set, as it is.
+    description = """Score a finished run on another data set, as it is: every network, every seed.
 
 With --distil, a student distilled there from the same frozen teacher stands beside it. Runs of RCKD
 are scored for their task, the classes found by name, and those of KD SAM by kind of prompt; neither

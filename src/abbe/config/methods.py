@@ -134,7 +134,7 @@ class FineTuning(Section):
     class_weights: Literal["balanced", "none"] = "balanced"
     """balanced: rare classes count as much as frequent ones (classification only)."""
     stain: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """As in pretraining, for student and twin alike."""
+    """As in pretraining, for student and baselines alike."""
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """As in pretraining: brightness, contrast and saturation."""
 

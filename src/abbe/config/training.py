@@ -27,7 +27,7 @@ class Augmentation(Section):
 
 
 class Training(Section):
-    """How long and how the student and its twin are trained."""
+    """How long and how the student and its baselines are trained."""
 
     steps: Annotated[int, Field(ge=1)] | None = None
     """Optimiser steps; 2000 where neither these nor passes are given."""

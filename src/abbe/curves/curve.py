@@ -56,8 +56,8 @@ def curve(
     all shares of the labels begin with it. The labels kept depend on the seed and the share alone.
 
     Args:
-        experiment: of recipe 'rckd' (initialisations are compared) or 'cmkd' (student and twin).
-            Its ``seed`` is that of the one pretraining.
+        experiment: of recipe 'rckd' (initialisations are compared) or 'cmkd' (the student and its
+            baselines). Its ``seed`` is that of the one pretraining.
         fractions: shares of the training labels; `curve_plan.FRACTIONS` where None.
         seeds: each draws its own labels, new layers and batches; `curve_plan.SEEDS` where None.
         initialisations: of 'rckd': random, given (student.encoder_weights), contrastive, rckd,

@@ -53,6 +53,8 @@ def choose_initialisations(
 ) -> tuple[str, ...]:
     """The initialisations in the order of tables; all that the experiment allows where None.
 
+    Where weights are named, ``given`` is always among them: they are what a reader tries first.
+
     Raises:
         ConfigError: one is unknown, named twice, or lacks its teacher or its weights.
     """
@@ -77,6 +79,7 @@ def choose_initialisations(
             "initialisations: 'given' begins with the weights of student.encoder_weights, which "
             "are random here: name imagenet or a file there, or leave 'given' out"
         )
+    wanted = [*wanted, *(["given"] if weights_given else [])]
     chosen = tuple(name for name in INITIALISATIONS if name in wanted)
     for name in chosen:
         with_initialisation(experiment, name, experiment.seed)

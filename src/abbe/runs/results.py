@@ -21,7 +21,7 @@ from abbe.targets import Provenance, TargetStore
 from abbe.tasks.scores import Scores, save_examples, save_scores
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 
-EITHER = "twin and supervised network in one: every image that the student trains on is labelled"
+EITHER = "twin and supervised network in one: all that it trains on is labelled"
 
 
 def write_results(
