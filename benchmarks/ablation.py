@@ -28,7 +28,7 @@ FIXED = ("--loss.weighting", "fixed")
 RUNS: dict[str, tuple[str, ...]] = {
     "no-boundary": (*FIXED, "--loss.boundary", "off", "--baselines", "twin"),
     "label-boundary": (
-        *FIXED, "--loss.target-boundary", "false", "--baselines", "supervised", "twin",
+        *FIXED, "--loss.no-target-boundary", "--baselines", "supervised", "twin",
     ),
     "both-boundaries": (*FIXED, "--evidence", "quick"),
     "weighting": ("--baselines", "twin"),
