@@ -2,10 +2,15 @@
 
     python benchmarks/intervals.py            # the tables of docs/statistics.md, about 5 minutes
     python benchmarks/intervals.py --tries 500
+    python benchmarks/intervals.py --tables choice --tries 5000
 
 Scores are drawn as Dice is distributed: between 0 and 1, most of them high, some far below. Where
 images come in groups, half of the variance is shared within a group; a group has 8 images, or from
 1 to 60 where sizes differ. "Gains" are differences of two such scores that are equal in truth.
+
+Networks of several seeds have normal scores: what a seed does to all images, to one image alone,
+and what a network does to an image whatever its seed. Where networks differ in nothing but luck
+there is no such last part. A network's validation score has its luck and other images.
 """
 
 import argparse
@@ -16,14 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from abbe.scoring import (
-    interval_of,
-    joined,
-    mean_interval,
-    paired_difference,
-    spread_over_groups,
-    spread_over_seeds,
-)
+from abbe.scoring import Difference, mean_interval, measured_means, paired_difference
 
 Floats = NDArray[np.float64]
 SHAPE = (6, 0.8)
@@ -90,26 +88,82 @@ def over_images(tries: int) -> Iterator[str]:
             )
 
 
+IMAGES = (5, 10, 25, 80)
+WEIGHTS = (0.0, 0.5, 1.0, 2.0)
+"""Standard deviation of a mean over seeds, by that over images."""
+BASELINES = {3: 2, 5: 3}
+"""Of standard and full evidence, by seeds."""
+
+
+def network(
+    rng: np.random.Generator, seeds: int, images: int, weight: float, own: float
+) -> tuple[Floats, float]:
+    """Scores (S, N) of a network on test images, and its mean score on as many others.
+
+    Args:
+        rng: draws them.
+        seeds: S.
+        images: N.
+        weight: of `WEIGHTS`.
+        own: standard deviation of what it does to an image whatever its seed.
+    """
+    over_images = math.sqrt(own**2 + 0.5**2 / seeds)
+    luck = rng.normal(size=(seeds, 1)) * weight * over_images * math.sqrt(seeds / images)
+    alone = 0.5 * rng.normal(size=(seeds, 2 * images))
+    scores = own * rng.normal(size=2 * images) + alone + luck
+    return scores[:, :images], float(scores[:, images:].mean())
+
+
+def gain(student: Floats, baseline: Floats) -> Difference:
+    """As a run has it: paired by image and seed."""
+    units = np.arange(student.shape[1])
+    return measured_means(student, units).minus(measured_means(baseline, units)).difference()
+
+
 def over_seeds(tries: int) -> Iterator[str]:
     """A line a number of seeds and images, and how much seeds weigh beside images."""
-    for seeds in (3, 5):
-        for images in (5, 10, 25, 80):
-            for weight in (0.0, 0.5, 1.0, 2.0):
-                rng = np.random.default_rng([seeds, images, int(10 * weight)])
-                held = np.mean(
-                    [_seed_interval_holds(rng, seeds, images, weight) for _ in range(tries)]
-                )
-                yield f"| {seeds} | {images} | {weight:g} | {held:.1%} |"
+    for seeds in (2, 3, 5):
+        for images in IMAGES:
+            for weight in WEIGHTS:
+                held = []
+                for own in (1.0, 0.0):
+                    rng = np.random.default_rng([seeds, images, int(10 * weight), int(own)])
+                    pairs = (
+                        [network(rng, seeds, images, weight, own)[0] for _ in range(2)]
+                        for _ in range(tries)
+                    )
+                    found = (gain(*pair) for pair in pairs)
+                    held.append(np.mean([each.low <= 0 <= each.high for each in found]))
+                yield f"| {seeds} | {images} | {weight:g} | {held[0]:.1%} | {held[1]:.1%} |"
 
 
-def _seed_interval_holds(rng: np.random.Generator, seeds: int, images: int, weight: float) -> bool:
-    gains = rng.normal(size=images) + 0.5 * rng.normal(size=(seeds, images))
-    gains = gains + rng.normal(size=(seeds, 1)) * weight * math.sqrt(seeds / images)
-    by_image = gains.mean(0)
-    left_out = (by_image.sum() - by_image) / (images - 1)
-    spread = joined(spread_over_groups(left_out, np.ones(images)), spread_over_seeds(gains.mean(1)))
-    found = interval_of(float(gains.mean()), spread, images, "plain")
-    return found.low <= 0 <= found.high
+def over_choice(tries: int) -> Iterator[str]:
+    """A line a level of evidence, images and weight of seeds: claims, where all are equal."""
+    for own in (1.0, 0.0):
+        for seeds, baselines in BASELINES.items():
+            for images in IMAGES:
+                for weight in WEIGHTS:
+                    rng = np.random.default_rng([seeds, images, int(10 * weight), 7, int(own)])
+                    found = np.array(
+                        [_claims(rng, seeds, images, weight, own, baselines) for _ in range(tries)]
+                    )
+                    fixed, helped, harmed = found.mean(0).tolist()
+                    yield (
+                        f"| {'as methods do' if own else 'by luck alone'} | {seeds} | {baselines} "
+                        f"| {images} | {weight:g} | {fixed:.1%} | {helped:.1%} | {harmed:.1%} "
+                        f"| {helped + harmed:.1%} |"
+                    )
+
+
+def _claims(
+    rng: np.random.Generator, seeds: int, images: int, weight: float, own: float, baselines: int
+) -> tuple[bool, bool, bool]:
+    """Whether a claim is made over the first baseline; helped, and harmed, over the best one."""
+    student, _ = network(rng, seeds, images, weight, own)
+    others = [network(rng, seeds, images, weight, own) for _ in range(baselines)]
+    first = gain(student, others[0][0])
+    best = gain(student, max(others, key=lambda each: each[1])[0])
+    return first.p < LEAST_P, best.low > 0, best.high < 0
 
 
 def _print(head: str, lines: Callable[[int], Iterator[str]], tries: int) -> None:
@@ -120,17 +174,32 @@ def _print(head: str, lines: Callable[[int], Iterator[str]], tries: int) -> None
     print()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tries", type=int, default=4000, help="draws behind each line")
-    tries = parser.parse_args().tries
-    _print(
+TABLES = {
+    "images": (
         "| images stand | groups | have an interval | a score's holds | a gain's holds | "
         "false claims |",
         over_images,
-        tries,
-    )
-    _print("| seeds | images | spread of seeds / of images | a gain's holds |", over_seeds, tries)
+    ),
+    "seeds": (
+        "| seeds | images | spread of seeds / of images | a gain's holds: methods differ by image "
+        "| by luck alone |",
+        over_seeds,
+    ),
+    "choice": (
+        "| networks differ | seeds | baselines | images | spread of seeds / of images "
+        "| claims over the first | helped, over the best | harmed | together |",
+        over_choice,
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tries", type=int, default=4000, help="draws behind each line")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    given = parser.parse_args()
+    for name in given.tables:
+        _print(*TABLES[name], given.tries)
 
 
 if __name__ == "__main__":

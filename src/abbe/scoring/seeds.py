@@ -44,8 +44,14 @@ class Measured:
     @property
     def spread(self) -> Spread:
         """Over groups and seeds."""
-        over_groups = spread_over_groups(self.left_out.mean(0), self.sizes)
-        return joined(over_groups, spread_over_seeds(self.by_seed))
+        together = self.left_out.mean(0)
+        over_groups = spread_over_groups(together, self.sizes)
+        seeds = self.by_seed.size
+        if seeds < 2:
+            return over_groups
+        alone = [spread_over_groups(each - together, self.sizes).variance for each in self.left_out]
+        in_both = float(np.sum(alone)) / (seeds * (seeds - 1))
+        return joined(over_groups, spread_over_seeds(self.by_seed), in_both)
 
     def interval(self, scale: Scale) -> Interval:
         """The mean over seeds; ``scale``: what values the score can have."""
@@ -117,18 +123,27 @@ def spread_over_seeds(values: ArrayLike) -> Spread:
     return Spread(float(scores.var(ddof=1) / scores.size), scores.size - 1)
 
 
-def joined(images: Spread, seeds: Spread) -> Spread:
+def joined(images: Spread, seeds: Spread, in_both: float = 0.0) -> Spread:
     """The spread of a mean over images and seeds, whose variances add up.
 
-    The degrees of freedom are Satterthwaite's (1946, "An approximate distribution of estimates of
-    variance components"). What a seed does to one image alone counts in both parts, so the interval
-    is a little too wide rather than too narrow.
+    What a seed does to one image alone is in both parts, and is taken off once; below the larger of
+    the two the sum never falls. The degrees of freedom are those of the parts, by the harmonic mean
+    weighted with their shares of the variance. Satterthwaite (1946, "An approximate distribution of
+    estimates of variance components") weights with the squares of these shares, which of three
+    seeds are too uncertain: where seeds agree by luck, his intervals are too narrow
+    (docs/statistics.md).
+
+    Args:
+        images: over images, or groups of them.
+        seeds: over seeds.
+        in_both: the variance that both parts hold.
     """
-    variance = images.variance + seeds.variance
-    if not variance > 0:  # nothing varies, or nothing is known
-        return Spread(variance, images.freedom)
-    weight = images.variance**2 / images.freedom + seeds.variance**2 / seeds.freedom
-    return Spread(variance, variance**2 / weight)
+    parts = images.variance + seeds.variance
+    if not parts > 0:  # nothing varies, or nothing is known
+        return Spread(parts, images.freedom)
+    variance = max(images.variance, seeds.variance, parts - in_both)
+    inverse = images.variance / images.freedom + seeds.variance / seeds.freedom
+    return Spread(variance, parts / inverse)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
