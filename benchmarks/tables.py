@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py RUN [RUN …] [--metrics dice f1@0.5 pq] [--against RUN [MODEL]]
 
-A run is a run folder, or one of its evaluations. Means with 95 % bootstrap intervals over images
-(or groups); gain is student − twin, retention student ÷ teacher. With --against also each run's
+A run is a run folder, or one of its evaluations. Means with 95 % intervals over images (or groups)
+and seeds; gain is student − each baseline, retention student ÷ teacher. With --against also each run's
 student − another run's student (or MODEL, such as twin) on the same test images, paired.
 """
 
@@ -33,8 +33,8 @@ def main() -> None:
         summary = open_run(folder).summary
         for name, model in summary.models.items():
             row(folder, name, model.metrics, arguments.metrics)
-        if summary.gain:
-            row(folder, "**gain**", summary.gain, arguments.metrics, sign="+")
+        for name, gains in summary.gains.items():
+            row(folder, f"**gain over {name}**", gains, arguments.metrics, sign="+")
         if summary.retention:
             kept = [share(summary.retention.get(metric)) for metric in arguments.metrics]
             print(f"| {folder.name} | **retention** | | " + " | ".join(kept) + " |")
