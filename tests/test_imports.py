@@ -78,7 +78,7 @@ INSIDE = {
         "validation", "classes", "imagenet", "inspection", "class_check", "check",
         ("public", "simulator", "slides", "training"),
     ],
-    "files": ["whole", ("locks", "onnx_contents", "tables", "tensors", "yaml_text")],
+    "files": ["whole", ("arrays", "locks", "onnx_contents", "tables", "tensors", "yaml_text")],
     "exporting": [
         ("folder", "networks", "request", "unfinished"), "comparison",
         ("builder", "cards", "formats", "speed"), "parity", "tasks", "write",

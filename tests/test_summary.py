@@ -125,23 +125,37 @@ def test_a_file_of_an_earlier_version_is_read_and_its_report_written(tmp_path):
     assert "Random initial weights" in page
 
 
-def test_a_curve_is_told_from_a_run(tmp_path):
+def curve_values() -> dict[str, Any]:
     cell = {"labelled": 5, "metrics": {"dice": {**SCORE, "by_seed": [0.8]}}}
-    values = of_format_1(
+    return of_format_1(
         kind="curve", compared=["student"], compared_as="model", metric="dice",
         reference="student", levels=[{"fraction": 1.0, "labelled": 5, "merged": []}], seeds=[0],
         planned=1, finished=1, architecture="unet", steps=4, grouped=False,
         test_groups=9, scores={"student": [cell]}, differences={}, seconds={"student": 2.0},
         pretraining={},
     )  # fmt: skip
-    curve = read_summary(write(tmp_path, values))
+
+
+def test_a_curve_is_told_from_a_run(tmp_path):
+    curve = read_summary(write(tmp_path, curve_values()))
     assert isinstance(curve, CurveSummary)
     assert curve.scores["student"][0].metrics["dice"].by_seed == [0.8]
+
+
+def test_a_report_of_a_curve_names_damaged_parts(tmp_path):
+    write(tmp_path, curve_values())
+    (tmp_path / "environment.json").write_text("[" * 100_000)
+    (tmp_path / "config.yaml").write_text("[1,2")
+    page = write_report(tmp_path).read_text("utf-8")
+    assert "environment.json could not be read and is left out here: it is nested too" in page
+    assert "config.yaml could not be read and is left out here: it is no YAML" in page
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({}, "it tells of no model"),
+        (curve_values() | {"compared": []}, "it compares nothing"),
         (
             of_format_1(format=FORMAT + 1),
             f"has format {FORMAT + 1}, and this version",

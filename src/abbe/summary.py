@@ -4,22 +4,24 @@ Every field of the file has a type and a meaning (docs/summary.md lists them). F
 versions are read, too: they are brought to this version's form first.
 """
 
-import json
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from abbe.errors import InputError
-from abbe.files import write_json
+from abbe.files import parse_json, write_json
 
 FORMAT = 2
 """Of the files that are written. 1: those of versions that did not say, and were not checked."""
 FILE = "summary.json"
 TRAINED_ON = "training-images.txt"
 """In the folder of a run, a package or a target store: digests of what a network was trained on."""
+SEEDS = "seeds"
+"""The folder, in a run's, of all trainings but those of the first seed."""
 TITLES = {
     "instances": "instance segmentation",
     "semantic": "semantic segmentation",
@@ -418,6 +420,9 @@ class RunSummary(Summary):
     """Linear probes of the encoders (recipe rckd)."""
     seed: int | None = None
     """Of the run: the first one, whose student is handed over."""
+    weights_sha256: dict[str, str] = {}
+    """Of each network's tensors, by its file in the run's folder; runs of earlier versions did not
+    say."""
 
     @model_validator(mode="after")
     def _gains_of_earlier_versions(self) -> Self:
@@ -550,17 +555,24 @@ def read_summary(folder: Path) -> RunSummary | CurveSummary:
         InputError: there is no summary, or it is damaged, or of a later version.
     """
     path = folder / FILE
+    if not folder.is_dir():
+        raise InputError(_no_folder(folder))
     if not path.is_file():
         raise InputError(
             f"{folder}: there is no {FILE} in this folder, so it is not a finished run. Give the "
             "folder of one, or finish it with 'abbe distill FOLDER --resume'"
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"expected a JSON object, found {type(values).__name__}")
         kind = CurveSummary if values.get("kind") == "curve" else RunSummary
-        return kind.model_validate(_of_this_version(values))
+        found = kind.model_validate(_of_this_version(values))
+        if isinstance(found, RunSummary) and not (found.models or found.linear_probe):
+            raise ValueError("it tells of no model")
+        if isinstance(found, CurveSummary) and not (found.compared and found.levels):
+            raise ValueError("it compares nothing")
+        return found
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or FILE
@@ -573,6 +585,17 @@ def read_summary(folder: Path) -> RunSummary | CurveSummary:
             f"{path}: this file is damaged ({error}). Restore it, or score the run again with "
             "abbe evaluate"
         ) from error
+
+
+def _no_folder(folder: Path) -> str:
+    """What to say where there is none; perhaps it was mistyped."""
+    if folder.exists():
+        return f"{folder}: this is a file. Give the folder of a finished run"
+    above = folder.absolute().parent
+    names = [path.name for path in above.iterdir() if path.is_dir()] if above.is_dir() else []
+    near = get_close_matches(folder.name, names, 1)
+    meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    return f"{folder}: there is no such folder. Give the folder of a finished run.{meant}"
 
 
 _EARLIER_TASKS = {

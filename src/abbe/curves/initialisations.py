@@ -1,6 +1,5 @@
 """Trainings of a curve of recipe 'rckd': initialisations of the same network, tuned alike."""
 
-import json
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from abbe.curves.trainings import (
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError
-from abbe.files import write_json
+from abbe.files import parse_json, write_json
 from abbe.recipes.encoder_probes import FeaturesOf, is_probed
 from abbe.recipes.pretraining import (
     Pretrained,
@@ -225,7 +224,7 @@ class InitialisationTrainer(Trainer):
         """What the summary says of task, data, teacher and pretraining."""
         folder, task = self._session.folder, self._task
         found = sorted((folder / "pretraining").glob("*/done.json"))
-        done = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+        done = {path.parent.name: parse_json(path.read_text(encoding="utf-8")) for path in found}
         return {
             "task": task.name,
             "task_title": task.title(self._experiment),
@@ -331,7 +330,7 @@ class InitialisationTrainer(Trainer):
     def _load(self, name: str) -> Pretrained:
         """A finished pretraining, without doing anything of it again."""
         folder = self._done(name).parent
-        facts = json.loads(self._done(name).read_text(encoding="utf-8"))
+        facts = parse_json(self._done(name).read_text(encoding="utf-8"))
         unet, _ = students.load(folder / "network.safetensors")
         fitted = Fitted(facts["steps"], None, facts["images_per_second"], facts["share_waiting"])
         return Pretrained(folder / "encoder.safetensors", unet, fitted, facts["responds"])

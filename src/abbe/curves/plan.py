@@ -1,6 +1,5 @@
 """What a curve goes through: shares, seeds, initialisations; how much work that is."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from abbe import config
 from abbe.curves.label_subsets import Level, require_distinct, require_shares
 from abbe.errors import ConfigError, InputError
+from abbe.files import parse_json
 from abbe.registry import CURVES
 from abbe.reporting.facts import duration
 
@@ -95,7 +95,7 @@ def read_plan(folder: Path) -> Plan | None:
     if not path.exists():
         return None
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         chosen = values["initialisations"]
         return Plan(
             tuple(values["fractions"]),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from abbe import config, scoring
 from abbe.curves.label_subsets import Level
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
-from abbe.files import atomic_path
+from abbe.files import atomic_path, parse_json
+from abbe.files.arrays import read_arrays
 from abbe.runs.lost import Lost
 from abbe.runs.session import Session
 from abbe.scoring import Metric
@@ -197,12 +197,11 @@ def load_outcome(path: Path) -> Outcome:
         InputError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        facts = json.loads(str(arrays.pop("facts")))
+        arrays = read_arrays(path, largest=2**34)
+        facts = parse_json(str(arrays.pop("facts")))
         images, groups = arrays.pop("images").tolist(), arrays.pop("groups").tolist()
         return Outcome(**facts, images=images, groups=groups, arrays=arrays)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}). Delete it to train this again") from error
 
 

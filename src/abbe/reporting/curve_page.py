@@ -1,9 +1,8 @@
 """The page of a label-efficiency curve, and its pictures as files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -22,6 +21,7 @@ from abbe.reporting.facts import (
 )
 from abbe.reporting.label_curves import label_curves, lines_of, save_label_curves
 from abbe.reporting.numbers import bounds_of, decimal, interval, p_value, significant
+from abbe.reporting.run_folder import Parts
 from abbe.reporting.tables import full_name, higher_is_better, is_fraction, verdict_of
 from abbe.reporting.templates import render
 from abbe.summary import CurveBlock, CurveSummary, Differences, Gain, Level, Score
@@ -65,8 +65,8 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
     """The whole report as one HTML text that needs no other file and no network."""
     metric = summary.metric
     others = [name for name in summary.metric_names if name != metric]
-    environment = _read(folder / "environment.json")
-    config = folder / "config.yaml"
+    parts = Parts(folder)
+    environment, config = parts.environment(), parts.config()
     return render(
         "curve.html",
         title=summary.title,
@@ -77,7 +77,7 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
         headline=curve_words.headline(summary),
         banners=words.banners(summary),
         cover=curve_words.what_intervals_cover(summary),
-        caveats=curve_words.caveats(summary),
+        caveats=[*curve_words.caveats(summary), *parts.problems],
         compared=summary.compared,
         compared_as=summary.compared_as,
         reference=summary.reference,
@@ -100,7 +100,7 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
             others=True,
         ),
         command=environment.get("command"),
-        config=config.read_text(encoding="utf-8") if config.exists() else None,
+        config=config,
     )
 
 
@@ -226,7 +226,3 @@ def _times(summary: CurveSummary, whole: float | None) -> list[Fact]:
             )
         )
     return [*facts, Fact("All of it", duration(whole))] if whole else facts
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

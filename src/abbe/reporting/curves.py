@@ -66,7 +66,8 @@ def _values_of(entry: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield "Loss", entry.get("loss")
     yield "Learning rate", entry.get("learning_rate")
     for key, group in (("validation", "Validation"), ("terms", "Term"), ("weights", "Weight")):
-        for name, value in (entry.get(key) or {}).items():
+        values = entry.get(key)
+        for name, value in values.items() if isinstance(values, dict) else ():
             yield f"{group}: {name}", value
 
 

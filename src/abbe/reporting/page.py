@@ -3,11 +3,11 @@
 import shlex
 from typing import NamedTuple
 
-import yaml
 from markupsafe import Markup
 
 from abbe import __version__
 from abbe.caveats import caveats_of, numbers_of_images
+from abbe.files.yaml_text import read_yaml
 from abbe.reporting import classes, costs, figures, tables, words
 from abbe.reporting.colours import colours_of
 from abbe.reporting.curves import panels_of
@@ -138,7 +138,7 @@ def again(run: Run) -> str:
 
 
 def _given_in_python(config: str) -> bool:
-    values = yaml.safe_load(config)
+    values = read_yaml(config)
     data = values.get("data") if isinstance(values, dict) else None
     return isinstance(data, dict) and data.get("kind") == "given"
 

@@ -1,8 +1,6 @@
 """Read what a run left in its folder; what is absent stays absent, what is damaged is named."""
 
-import json
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow
 import pyarrow.parquet
+import yaml
 
 from abbe.errors import InputError
+from abbe.files import parse_json
+from abbe.files.arrays import read_arrays
+from abbe.files.yaml_text import read_yaml
 from abbe.summary import RunSummary
 
 Content = TypeVar("Content")
@@ -52,27 +54,45 @@ class Run:
 
 def read_run(path: Path, summary: RunSummary) -> Run:
     """Read what else than its summary lies in the run folder at ``path``."""
-    problems: list[str] = []
+    parts = Parts(path)
+    log, broken_lines = parts.read("log.jsonl", _read_log, ((), 0))
+    if broken_lines:
+        parts.problems.append(
+            f"{broken_lines} line(s) of log.jsonl are damaged and were passed over."
+        )
+    scores = parts.read("scores.parquet", _read_scores, {})
+    files = _example_files(path)
+    found = [parts.read(f"examples/{file.name}", _read_example, None) for file in files]
+    examples = tuple(example for example in found if example is not None)
+    environment, config = parts.environment(), parts.config()
+    return Run(path, summary, environment, config, log, scores, examples, tuple(parts.problems))
 
-    def optional(name: str, read: Callable[[Path], Content], absent: Content) -> Content:
-        if not (path / name).exists():
+
+class Parts:
+    """What lies in a folder beside its summary, and sentences about what could not be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+
+    def read(self, name: str, read: Callable[[Path], Content], absent: Content) -> Content:
+        """What ``read`` makes of a file; ``absent`` where there is none, or it is damaged."""
+        path = self.folder / name
+        if not path.exists():
             return absent
         try:
-            return read(path / name)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, pyarrow.ArrowException) as error:
-            problems.append(f"{name} could not be read and is left out here: {error}")
+            return read(path)
+        except (OSError, ValueError, KeyError, TypeError, pyarrow.ArrowException) as error:
+            self.problems.append(f"{name} could not be read and is left out here: {error}")
             return absent
 
-    environment = optional("environment.json", _read_object, {})
-    config = optional("config.yaml", lambda file: file.read_text(encoding="utf-8"), None)
-    log, broken_lines = optional("log.jsonl", _read_log, ((), 0))
-    if broken_lines:
-        problems.append(f"{broken_lines} line(s) of log.jsonl are damaged and were passed over.")
-    scores = optional("scores.parquet", _read_scores, {})
-    files = _example_files(path)
-    found = [optional(f"examples/{file.name}", _read_example, None) for file in files]
-    examples = tuple(example for example in found if example is not None)
-    return Run(path, summary, environment, config, log, scores, examples, tuple(problems))
+    def environment(self) -> Mapping[str, Any]:
+        """What environment.json holds."""
+        return self.read("environment.json", _read_environment, {})
+
+    def config(self) -> str | None:
+        """The text of config.yaml, which holds keys and values."""
+        return self.read("config.yaml", _read_config, None)
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
@@ -85,7 +105,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
     for file in _example_files(path):
         try:
             examples.append(_read_example(file))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{file}: damaged ({error}). Delete it, or restore it") from error
     return tuple(examples)
 
@@ -94,11 +114,34 @@ def _example_files(path: Path) -> list[Path]:
     return sorted((path / "examples").glob("*.npz"), key=_rank_kind_id)
 
 
-def _read_object(file: Path) -> Mapping[str, Any]:
-    value = json.loads(file.read_text(encoding="utf-8"))
+def _read_environment(file: Path) -> Mapping[str, Any]:
+    value = parse_json(file.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    _require_shallow(value)
+    if not isinstance(value.get("resumed", []), list):
+        raise ValueError("'resumed' is no list")
     return value
+
+
+def _require_shallow(value: Any, levels: int = 8) -> None:
+    """Refuse what no run writes, and what would be too deep for whoever shows it."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError("it is nested too deeply")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _require_shallow(inner, levels - 1)
+
+
+def _read_config(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    try:
+        values = read_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"expected keys and values, found {type(values).__name__}")
+    return text
 
 
 def _read_log(file: Path) -> tuple[tuple[Mapping[str, Any], ...], int]:
@@ -106,7 +149,7 @@ def _read_log(file: Path) -> tuple[tuple[Mapping[str, Any], ...], int]:
     entries, broken = [], 0
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             entry = None
         if isinstance(entry, dict):
@@ -136,9 +179,12 @@ def _rank_kind_id(file: Path) -> tuple[int, str, str]:
 
 def _read_example(file: Path) -> Example:
     rank, kind, image_id = _rank_kind_id(file)
-    with np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = read_arrays(file)
+    if "image" not in arrays:
+        raise ValueError("it holds no 'image'")
     image = arrays.pop("image")
+    if not image.size:
+        raise ValueError(f"'image' is empty, {image.shape}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"'image' is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
     labels = {name: array for name, array in arrays.items() if array.ndim == 2}

@@ -4,7 +4,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from abbe.errors import InputError, MissingExtraError
+from abbe.errors import MissingExtraError
 from abbe.files import write_text
 from abbe.summary import CurveSummary, read_summary
 
@@ -28,8 +28,6 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     from abbe.reporting.run_folder import read_run
 
     folder = Path(run_folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder. Give the folder of a finished run")
     summary, path = read_summary(folder), folder / "report.html"
     if isinstance(summary, CurveSummary):
         save_pictures(folder, summary)

@@ -16,12 +16,11 @@ from abbe.recipes.recipe import recipe_named
 from abbe.registry import traits_of
 from abbe.runs import build
 from abbe.runs.distill import distill
-from abbe.runs.folder import Run, open_run, read_experiment, require_student
+from abbe.runs.folder import Run, open_run, read_experiment, require_student, require_weights
 from abbe.runs.lost import Lost, readable
 from abbe.runs.results import describe_teacher, summarise, write_scored
-from abbe.runs.session import SEEDS
 from abbe.runs.teaching import STORE
-from abbe.summary import BASELINES, Labels, Thresholds
+from abbe.summary import BASELINES, SEEDS, Labels, Thresholds
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.maps import StoredModel
 from abbe.tasks.task import BySeed, Task, first_of
@@ -241,7 +240,7 @@ def trained_models(
     """A run's student and baselines of all its seeds, as they are scored, and their thresholds.
 
     Raises:
-        InputError: a file is damaged, or reads another number of channels.
+        InputError: a file is missing or damaged, or reads another number of channels.
     """
     models: dict[str, BySeed] = {}
     cut: dict[str, Mapping[int | None, Thresholds]] = {}
@@ -251,6 +250,8 @@ def trained_models(
         for seed in run.summary.evidence.seeds or [first]:
             place = run.folder if seed == first else run.folder / SEEDS / str(seed)
             path = place / f"{name}.safetensors"
+            if path.relative_to(run.folder).as_posix() in run.summary.weights_sha256:
+                require_weights(path, run.folder)
             if path.exists():
                 network, metadata = students.load_any(path)
                 _require_channels(path, metadata["channels"], sees)

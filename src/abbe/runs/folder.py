@@ -1,7 +1,6 @@
 """The folder of a run: what went in, what came out, and in what surroundings."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from abbe import config
 from abbe.errors import ConfigError, InputError
-from abbe.files import remove_stale_parts_below, write_json
+from abbe.files import parse_json, remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
 from abbe.runs.showing import figures_of_run, picture_of_example
@@ -140,7 +139,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def require_student(run: Run) -> None:
-    """Refuse a run that was made for its encoder alone.
+    """Refuse a run that was made for its encoder alone, or whose student was taken away.
 
     Raises:
         InputError: there is no student in its folder.
@@ -150,6 +149,21 @@ def require_student(run: Run) -> None:
         raise InputError(
             f"{run.folder}: a run of recipe '{run.summary.recipe}' leaves an encoder for other "
             f"runs, no student. Name it there: --student.encoder-weights {file}"
+        )
+    if "student" in run.summary.models:
+        require_weights(run.student, run.folder)
+
+
+def require_weights(file: Path, folder: Path) -> None:
+    """Refuse a run in whose folder a network's file is missing.
+
+    Raises:
+        InputError: it is.
+    """
+    if not file.is_file():
+        raise InputError(
+            f"{file}: this network of the run is missing. Restore it from a copy, or have the run "
+            f"write it again with 'abbe distill {folder} --resume'"
         )
 
 
@@ -354,7 +368,20 @@ def _program() -> str:
 
 def _environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+        datetime.strptime([found["started"], *found.get("resumed", [])][-1], _TIME)
+        return {
+            **found,
+            "command": str(found["command"]),
+            "seconds": float(found.get("seconds", 0)),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}). Delete it; the run then counts its time from now"
+        ) from error
 
 
 def _seconds_of(folder: Path, environment: dict[str, Any]) -> float:

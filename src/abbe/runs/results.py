@@ -16,6 +16,7 @@ from abbe.runs.evidence import Gathered, evidence_of
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
+from abbe.students.files.unchanged import weights_of_run
 from abbe.summary import Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.scores import Scores, save_examples, save_scores
@@ -90,6 +91,7 @@ def write_results(
         summary.models[same.pop()].about = EITHER
     recipe.complete(summary, scored, gathered.first, experiment, dataset, material, session)
     write_scored(folder, scored)
+    summary.weights_sha256 = weights_of_run(folder)
     summary.write(folder)
     run_folder.write_end(folder)
     reporting.write_report(folder)

@@ -7,7 +7,6 @@ Both are fixed before training starts, shown, and kept in the run's ``schedule.j
 resumed run finds them again even if images were added since.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 from abbe import config
 from abbe.datasets import Record
 from abbe.errors import InputError
-from abbe.files import write_json
+from abbe.files import parse_json, write_json
 from abbe.reporting.facts import schedule_sentence
 from abbe.summary import Asked, Stage
 
@@ -131,7 +130,7 @@ def read_schedule(folder: Path) -> dict[str, Stage]:
     if not path.exists():
         return {}
     try:
-        stages = json.loads(path.read_text(encoding="utf-8"))
+        stages = parse_json(path.read_text(encoding="utf-8"))
         return {name: Stage.model_validate(stage) for name, stage in stages.items()}
     except (OSError, ValueError, AttributeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error

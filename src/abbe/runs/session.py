@@ -10,12 +10,10 @@ from abbe import config
 from abbe.runs import build
 from abbe.runs import folder as run_folder
 from abbe.runs.lost import Lost
+from abbe.summary import SEEDS
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Stage
-
-SEEDS = "seeds"
-"""The folder, in a run's, of all trainings but those of the first seed."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.files import atomic_path, sha256_of_file
+from abbe.files import atomic_path, parse_json, sha256_of_file
 from abbe.files.tensors import differences, read_safetensors, read_tensors
 from abbe.sam.checkpoint import layout_of, original_names, resized
 from abbe.sam.layout import Layout, named_layout
@@ -156,7 +156,7 @@ def _stated(paths: list[Path]) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        stated = json.loads(text)
+        stated = parse_json(text)
         kinds = {"name": str, "trained_on": str, "weights_licence": str}
         kinds |= {"training_data_licence": str, "stand_in": bool, "image_size": int}
         if not all(type(stated[key]) is kind for key, kind in kinds.items()):
@@ -201,7 +201,7 @@ def _in_folder(folder: Path) -> list[Path]:
     config = folder / "config.json"
     if config.is_file():
         try:
-            kind = json.loads(config.read_text("utf-8")).get("model_type")
+            kind = parse_json(config.read_text("utf-8")).get("model_type")
         except (ValueError, AttributeError) as error:
             raise InputError(f"{config}: damaged ({error}). Copy or fetch it again.") from error
         if kind != "sam":

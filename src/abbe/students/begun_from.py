@@ -1,6 +1,5 @@
 """Encoders out of students: files of a run, and packages by folder or name."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +7,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from abbe.errors import InputError, PackageError
+from abbe.files import parse_json
 from abbe.files.tensors import read_safetensors
 from abbe.runtime.package import DESCRIPTION, located, read_package, repository_of
+from abbe.students.files.unchanged import require_unchanged
 
 STUDENT_KEY = "abbe"
 """Of a U-Net's description in the metadata of its file."""
@@ -59,11 +60,12 @@ def student_encoder(path: Path, metadata: Mapping[str, str]) -> StudentEncoder |
     if STUDENT_KEY not in metadata:
         return None
     try:
-        described = json.loads(metadata[STUDENT_KEY])
+        described = parse_json(metadata[STUDENT_KEY])
         architecture, depth = str(described["architecture"]), int(described.get("depth", 5))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: its metadata is damaged ({error})") from error
     tensors, _ = read_safetensors(path)
+    require_unchanged(path, tensors)
     state = {
         name.removeprefix(_ENCODER): tensor
         for name, tensor in tensors.items()

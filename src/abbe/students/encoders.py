@@ -1,6 +1,5 @@
 """Encoders from timm as plain feature pyramids, and the three ways to give them weights."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
+from abbe.files import parse_json
 from abbe.files.tensors import differences, read_metadata, read_tensors
 from abbe.registry import ENCODERS
 from abbe.students.begun_from import StudentEncoder, student_encoder, weights_file
+from abbe.students.files.unchanged import require_unchanged
 from abbe.students.standardisation import (
     NOTHING,
     Standardisation,
@@ -253,7 +254,9 @@ def read_weights(name: str, weights: EncoderWeights) -> Pretrained:
         student = student_encoder(path, read_metadata(path)) if _is_safetensors(path) else None
         if student is not None:
             return _of_student(name, str(weights), student)
-        return Pretrained(str(weights), read_tensors(path), _of_file(name, path))
+        tensors = read_tensors(path)
+        require_unchanged(path, tensors)
+        return Pretrained(str(weights), tensors, _of_file(name, path))
     raise ConfigError(
         f"encoder weights {weights!r}: must be 'random', 'imagenet', or the path of a file"
     )
@@ -304,7 +307,7 @@ def _stated(path: Path, text: str) -> Standardisation | None:
         InputError: It says no mean and deviation that could be.
     """
     try:
-        found = json.loads(text).get("pretrained_cfg")
+        found = parse_json(text).get("pretrained_cfg")
         if not isinstance(found, Mapping) or not {"mean", "std"} <= found.keys():
             return None
         return Standardisation(*(tuple(map(float, found[key])) for key in ("mean", "std")))

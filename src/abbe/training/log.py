@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 
 from abbe.errors import AbbeError, ConfigError
-from abbe.files import write_text
+from abbe.files import parse_json, write_text
 from abbe.hardware import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -104,8 +104,8 @@ class Log:
         lines = []
         for text in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
+                line = parse_json(text)
+            except ValueError:
                 continue  # torn by the kill
             if (line["model"], line["stage"]) != (self.model, stage) or line["step"] <= step:
                 lines.append(text)

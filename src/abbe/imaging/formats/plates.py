@@ -1,11 +1,11 @@
 """Plates of OME-Zarr (HCS): which fields of view they hold, and what these are called."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from abbe.errors import InputError
+from abbe.files import parse_json
 
 
 def is_plate(path: Path) -> bool:
@@ -49,7 +49,7 @@ def _attributes(folder: Path) -> Mapping[str, Any]:
     """What a zarr group says of itself; nothing where there is no group that can be read."""
     for name in ("zarr.json", ".zattrs"):
         try:
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = parse_json((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         attributes = found.get("attributes", {}) if name == "zarr.json" else found

@@ -1,6 +1,5 @@
 """Does a package answer here as it did where it was made? Its own test image tells."""
 
-import zipfile
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import ConfigError, PackageError
+from abbe.files.arrays import read_arrays
 from abbe.imaging import normalise, open_image
 from abbe.imaging.windows import pad_to
 from abbe.runtime.bench.common import check_counts, not_measured, open_all
@@ -113,13 +113,8 @@ class _Expected:
     def __init__(self, package: Package) -> None:
         self._path = package.file("expected")
         try:
-            with zipfile.ZipFile(self._path) as file:
-                size = sum(each.file_size for each in file.infolist())
-            if size > _LARGEST_EXPECTED:
-                raise PackageError(f"{self._path}: {size:,} bytes when unpacked are too many")
-            with np.load(self._path, allow_pickle=False) as file:
-                self._arrays = dict(file)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            self._arrays = read_arrays(self._path, _LARGEST_EXPECTED)
+        except (OSError, ValueError) as error:
             raise PackageError(
                 f"{self._path}: is not what 'abbe export' writes ({error}). Export the run again"
             ) from error

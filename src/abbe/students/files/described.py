@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from abbe.errors import InputError
-from abbe.files import atomic_path
+from abbe.files import atomic_path, parse_json
 from abbe.files.tensors import read_safetensors
+from abbe.students.files.unchanged import require_unchanged
 
 
 def write_described(
@@ -52,9 +53,11 @@ def read_described(
         The tensors and the description.
 
     Raises:
-        InputError: The file is missing or damaged, or its description is not of this form.
+        InputError: The file is missing or damaged, its description is not of this form, or its
+            tensors are not those that its run trained.
     """
     tensors, metadata = read_safetensors(path)
+    require_unchanged(path, tensors)
     return tensors, description_in(path, metadata, key, what, version, fields)
 
 
@@ -76,8 +79,8 @@ def description_in(
         found = f"; it holds '{', '.join(others)}'" if others else ""
         raise InputError(f"{path}: not {what} saved by Abbe (no '{key}' in its metadata{found})")
     try:
-        description = json.loads(metadata[key])
-    except json.JSONDecodeError as error:
+        description = parse_json(metadata[key])
+    except ValueError as error:
         raise InputError(f"{path}: its '{key}' metadata is damaged ({error})") from error
     if not isinstance(description, dict):
         raise InputError(f"{path}: its '{key}' metadata is no table of fields")
