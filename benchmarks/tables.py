@@ -3,8 +3,8 @@
     python benchmarks/tables.py RUN [RUN …] [--metrics dice f1@0.5 pq] [--against RUN [MODEL]]
 
 A run is a run folder, or one of its evaluations. Means with 95 % intervals over images (or groups)
-and seeds; gain is student − each baseline, retention student ÷ teacher. With --against also each run's
-student − another run's student (or MODEL, such as twin) on the same test images, paired.
+and seeds; gain is student − each baseline, retention student ÷ teacher. With --against also each
+run's student − another run's student (or MODEL, such as twin) on the same test images, paired.
 """
 
 import argparse

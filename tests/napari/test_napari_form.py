@@ -162,7 +162,8 @@ def test_a_search_can_be_stopped(application, form, viewer, package, blobs):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("half", "'half' is no number"), ("-1", "must be above 0"), ("", "Enter")]
+    ("text", "told"),
+    [("half", "'half' is no number"), ("-1", "no pixel is -1 µm wide"), ("", "Enter")],
 )
 def test_a_pixel_size_must_be_one(
     application, form, viewer, tmp_path, make_package, blobs, text, told
