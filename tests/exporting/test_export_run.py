@@ -110,7 +110,7 @@ def test_missing_weights_are_named(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "student.safetensors").unlink()
     assert abbe("export", tmp_path / "run", "--out", tmp_path / "out") == 1
-    assert "student.safetensors: no such file" in capsys.readouterr().err
+    assert "student.safetensors: this network of the run is missing" in capsys.readouterr().err
 
 
 def change_config(run: Path, **data: object) -> None:

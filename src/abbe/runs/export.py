@@ -46,12 +46,12 @@ def export_run(
         PackageError: The package would lose more than the budget.
     """
     run = run if isinstance(run, Run) else open_run(run)
-    require_student(run)
     out = Path(out) if out is not None else run.folder / "package"
     request = request or ExportRequest()
     request.check()
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
+    require_student(run)
     task = run.summary.task
     if task not in EXPORTS:
         raise ConfigError(f"{run.folder}: a student of the task '{task}' becomes no package")
