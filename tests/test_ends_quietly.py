@@ -176,14 +176,22 @@ def test_how_to_go_on_stands_below_the_bar_too(tmp_path: Path, capsys) -> None:
 def test_ctrl_c_while_images_are_looked_at(terminal: bool, tmp_path: Path) -> None:
     """The bar is shown before there is a run folder; nothing of it stands below the last line."""
     code = """
-    import abbe.start, os, signal, sys, time
+    import abbe.start, os, signal, sys, threading, time
     from itertools import count
     from abbe import progress
     from abbe.runs import lost
 
+    shown = threading.Event()
+
+    class Bar(progress.Bar):
+        def __init__(self, *given):
+            super().__init__(*given)
+            shown.set()
+
+    progress.Bar = Bar
+
     def interrupted(image, channels, looked_at=count()):
-        while not progress._SHOWN:
-            time.sleep(0.01)
+        shown.wait()
         if next(looked_at) == 0:
             os.kill(os.getpid(), signal.SIGINT)
         time.sleep(2)

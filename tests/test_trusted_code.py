@@ -46,7 +46,12 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "finished"
     run.mkdir()
     config.save(values, run / "config.yaml")
-    summary = {"recipe": "cmkd", "title": "t", "thresholds": {}, "data": {"name": "d"}}
+    summary = {
+        "recipe": "cmkd",
+        "title": "t",
+        "models": {"student": {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9}}}},
+        "data": {"name": "d"},
+    }
     (run / "summary.json").write_text(json.dumps(summary))
     return tmp_path
 

@@ -303,7 +303,7 @@ class Evidence(Part):
     """What the student is held against, and over how many seeds."""
 
     level: str = ""
-    """quick, standard or full."""
+    """quick, standard or full; named, where seeds or baselines were named one by one."""
     seeds: list[int] = []
     """Of the trainings; the student of the first one is handed over."""
     baselines: list[str] = []

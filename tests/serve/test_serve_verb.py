@@ -14,6 +14,8 @@ from abbe.serve import address_of, application, listen, run
 from abbe.serve.coco import Object
 
 COLOURS = ("red", "green", "blue")
+SCORED = {"student": {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9, "n": 4}}}}
+"""What a finished run tells of its models."""
 
 
 def test_a_folder_without_package_or_run_is_refused(tmp_path):
@@ -22,7 +24,7 @@ def test_a_folder_without_package_or_run_is_refused(tmp_path):
 
 
 def test_a_run_of_another_recipe_is_refused(tmp_path):
-    (tmp_path / "summary.json").write_text(json.dumps({"recipe": "cmkd"}))
+    (tmp_path / "summary.json").write_text(json.dumps({"recipe": "cmkd", "models": SCORED}))
     with pytest.raises(InputError, match="recipe 'cmkd'"):
         open_promptable(tmp_path)
 
@@ -48,9 +50,8 @@ def test_a_finished_run_answers_a_point(tmp_path):
     student = build_promptable("promptable-resnet18", side=256, encoder_weights="random")
     learned = {"channels": ["nucleus", "membrane"], "inputs": "membrane_nucleus_mean"}
     save_promptable(tmp_path / "student.safetensors", student, learned)
-    (tmp_path / "summary.json").write_text(
-        json.dumps({"recipe": "kdsam", "task": "promptable segmentation"})
-    )
+    summary = {"recipe": "kdsam", "task": "promptable segmentation", "models": SCORED}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     _, new_predictor = open_promptable(tmp_path)
     predictor = new_predictor()
     pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 60)).astype(np.uint8)

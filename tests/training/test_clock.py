@@ -65,7 +65,7 @@ def test_a_stage_measures_its_validation_and_says_what_to_set(tmp_path, train, c
     lines = [line for line in lines_of(tmp_path / "log.jsonl") if "validation" in line]
     assert len(lines) == 5
     assert fitted.share_validating > 0.25 / 20  # seconds; no machine is busy for 20 s
-    assert fitted.share_validating == pytest.approx(lines[-1]["share_validating"], abs=0.3)
+    assert fitted.share_validating <= lines[-1]["share_validating"]  # the stage ended later
     assert capsys.readouterr().err.count("set --training.validate-every") == 0  # no progress shown
 
 

@@ -96,6 +96,13 @@ class Experiment(Section):
         return self
 
     @property
+    def evidence_level(self) -> str:
+        """The level by name; ``named`` where seeds or baselines are; none where there are none."""
+        if not RECIPES[self.recipe].reads("evidence"):
+            return ""
+        return self.evidence if self.seeds == self.baselines == "auto" else "named"
+
+    @property
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds of its trainings; the first one's student is handed over."""
         count = LEVELS[self.evidence].seeds if self.seeds == "auto" else self.seeds

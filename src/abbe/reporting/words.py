@@ -102,7 +102,7 @@ _BASELINES = {
 def without_it(summary: RunSummary) -> str:
     """The baseline of the headline in words; where there were several, that it is the best."""
     name = summary.evidence.against
-    best = "the best baseline, " if len(summary.evidence.baselines) > 1 else ""
+    best = "the best baseline, " if summary.evidence.chosen_on else ""
     return best + _BASELINES.get(name, "the same student without it")
 
 

@@ -61,11 +61,14 @@ def evidence_of(
     """
     validation = gathered.validation()
     present = [name for name in BASELINES if name in gathered.by_name]
-    validated = [name for name in present if None not in validation[name]]
-    scores = {name: fmean(filter(None, validation[name])) for name in validated}
+    scores: dict[str, float] = {}
+    for name in present:
+        known = [value for value in validation[name] if value is not None]
+        if len(known) == len(validation[name]):
+            scores[name] = fmean(known)
     best = max(scores, key=scores.__getitem__, default=present[0] if present else "")
     return Evidence(
-        level=experiment.evidence if config.RECIPES[experiment.recipe].reads("evidence") else "",
+        level=experiment.evidence_level,
         seeds=list(gathered.by_seed),
         baselines=present,
         differs={name: differs[name] for name in present if name in differs},
@@ -87,9 +90,8 @@ def plan_in_words(experiment: config.Experiment) -> str:
     """
     names, seeds = ["student", *experiment.compared_with], experiment.all_seeds
     each = f"each from seed{'s' * (len(seeds) > 1)}" if len(names) > 1 else "from seed"
-    return (
-        f"evidence {experiment.evidence}: {listed(names)}, {each} {listed(list(map(str, seeds)))}"
-    )
+    level = experiment.evidence_level
+    return f"evidence {level}: {listed(names)}, {each} {listed(list(map(str, seeds)))}"
 
 
 def times_in_words(experiment: config.Experiment, seconds: float) -> str:

@@ -28,6 +28,8 @@ class Session:
     resume: bool
     trust_code: bool
     progress: bool
+    suffix: str = ""
+    """What log and progress bars add to a network's name."""
 
     @classmethod
     def start(
@@ -79,16 +81,16 @@ class Session:
 
     def of_seed(self, seed: int) -> "Session":
         """The session of another seed's trainings, in a folder of its own; itself for its own."""
-        return self if seed == self.seed else self.within(SEEDS, str(seed), seed=seed)
+        if seed == self.seed:
+            return self
+        return replace(self.within(SEEDS, str(seed), seed=seed), suffix=f", seed {seed}")
 
     def fit(self, stage: Stage, name: str) -> Fitted:
         """Train a stage, or what is left of it; ``name`` is what log and progress bar call it."""
-        further = self.folder.parent.name == SEEDS
-        shown = f"{name}, seed {self.seed}" if further else name
         return fit(
             stage,
             self.accelerator,
-            Log(self.folder / "log.jsonl", self.accelerator, shown),
+            Log(self.folder / "log.jsonl", self.accelerator, name + self.suffix),
             self.folder / "checkpoints" / f"{name}-{stage.name}.pt",
             seed=self.seed,
             workers=self.workers,

@@ -35,7 +35,12 @@ def add_labels(
     for name, each in trained.items():
         if name in summary.models:
             summary.models[name].labels = _labels_of(
-                task, experiment, dataset, each, summary.thresholds.get(name)
+                task,
+                experiment,
+                dataset,
+                each,
+                summary.thresholds.get(name),
+                all_labelled=name == "supervised",
             )
     if "teacher" in summary.models and "teacher" in summary.thresholds:
         chosen = _choosing_thresholds(dataset, summary.thresholds["teacher"])
@@ -49,9 +54,11 @@ def _labels_of(
     dataset: Dataset,
     trained: Trained,
     thresholds: Thresholds | None,
+    *,
+    all_labelled: bool,
 ) -> Labels:
     taught: set[str] = set()
-    if trained.by_labels and _draws_labelled(task, experiment, dataset):
+    if trained.by_labels and (all_labelled or _draws_labelled(task, experiment, dataset)):
         taught = {record.id for record in task.labelled(dataset.split("train"))}
     weights: set[str] = set()
     if trained.validated:

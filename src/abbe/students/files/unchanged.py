@@ -43,8 +43,9 @@ def require_unchanged(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     path = path.absolute()
     seeds = path.parent.parent
-    folder = seeds.parent if seeds.name == SEEDS else path.parent
-    if not (folder / FILE).is_file():
+    places = [path.parent, *([seeds.parent] if seeds.name == SEEDS else [])]
+    folder = next((place for place in places if (place / FILE).is_file()), None)
+    if folder is None:
         return
     summary = read_summary(folder)
     known = summary.weights_sha256 if isinstance(summary, RunSummary) else {}
