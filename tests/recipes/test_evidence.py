@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from abbe import config
 from abbe.errors import ConfigError
-from abbe.runs.evidence import Gathered, evidence_of, times_in_words
+from abbe.runs.evidence import Gathered, evidence_of, pace_in_words, times_in_words
 from abbe.runs.folder import Run, open_run
 from abbe.training.fit import Fitted
 
@@ -238,6 +238,9 @@ def test_levels_of_evidence(experiment: Callable[..., config.Experiment]) -> Non
     assert experiment(evidence="full", seed=7).all_seeds == (7, 8, 9, 10, 11)
     assert experiment(seeds=2).all_seeds == (0, 1)
     assert "standard 1.5 h (9 trainings)" in times_in_words(standard, 600)
+    said = pace_in_words(standard, 300, 600, 0.5)
+    assert said == f"at this pace {times_in_words(standard, 600)}"
+    assert pace_in_words(standard, 0, 10, 0.5) == ""  # 45 s: not worth a line
     with pytest.raises(ConfigError, match="name both"):
         experiment(baselines=["twin", "self-training"])
 

@@ -71,3 +71,11 @@ def test_a_stage_measures_its_validation_and_says_what_to_set(tmp_path, train, c
 
 def test_without_validation_its_share_is_nothing(tmp_path, train):
     assert train(stage_of(tiny_net(), steps=3)).share_validating == 0
+
+
+def test_the_pace_is_told_once_and_is_that_of_the_log(tmp_path, train):
+    told = []
+    stage = stage_of(tiny_net(), steps=40)
+    train(stage, paced=lambda seconds: told.append(seconds) or "")
+    second = [line for line in lines_of(tmp_path / "log.jsonl") if "images_per_s" in line][1]
+    assert told == [pytest.approx(stage.batches.batch_size / second["images_per_s"])]

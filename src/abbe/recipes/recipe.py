@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -225,7 +225,13 @@ def weights_metadata(
 
 
 def fit_plan(
-    name: str, plan: Plan, task: Task, metadata: Mapping[str, Any], session: Session
+    name: str,
+    plan: Plan,
+    task: Task,
+    metadata: Mapping[str, Any],
+    session: Session,
+    *,
+    paced: Callable[[float], str] | None = None,
 ) -> dict[str, Trained]:
     """Train a network and write its file; also as it was after a stage, where the plan says so.
 
@@ -235,12 +241,13 @@ def fit_plan(
         task: writes its file.
         metadata: of its file.
         session: where and how.
+        paced: told the pace of the first stage; see `abbe.training.fit.fit`.
     """
     found: dict[str, Trained] = {}
     fitted: list[Fitted] = []
     by_labels = validated = False
     for number, stage in enumerate(plan.stages):
-        fitted.append(session.fit(stage, name))
+        fitted.append(session.fit(stage, name, paced if number == 0 else None))
         by_labels |= any(not term.distils for term in stage.terms)
         validated |= fitted[-1].best is not None
         after = plan.also_after.get(stage.name)

@@ -1,6 +1,7 @@
 """A whole run: data, targets, student, baselines, scores, report; of every recipe."""
 
 import time
+from functools import partial
 from typing import Any
 
 from abbe import config
@@ -9,7 +10,14 @@ from abbe.recipes.recipe import Recipe, fit_plan, recipe_named, weights_metadata
 from abbe.runs import build, schedules
 from abbe.runs import folder as run_folder
 from abbe.runs.accounts import overlap
-from abbe.runs.evidence import SHOWN_EARLY, Gathered, plan_in_words, rest_of, times_in_words
+from abbe.runs.evidence import (
+    SHOWN_EARLY,
+    Gathered,
+    pace_in_words,
+    plan_in_words,
+    rest_of,
+    times_in_words,
+)
 from abbe.runs.folder import Run
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
@@ -57,28 +65,41 @@ def distill(
         amounts = recipe.amounts(experiment, dataset, tiles)
         experiment = schedules.resolve(experiment, amounts, folder, recipe.rates, resume=resume)
         material = recipe.prepare(experiment, dataset, tiles, session)
-        gathered, first = Gathered(), material
-        if session.shown and experiment.compared_with:
-            print(plan_in_words(experiment), flush=True)
-        for seed in experiment.all_seeds:
-            one, here = experiment.model_copy(update={"seed": seed}), session.of_seed(seed)
-            begun = recipe.begin(one, dataset, material, here)
-            first = begun if here is session else first
-            trained = gathered.by_seed.setdefault(seed, {})
-            about = weights_metadata(one, dataset, **task.metadata(one, dataset))
-            for name, plan in recipe.plans(one, dataset, begun, here, trained):
-                if not plan.stages and here is not session:
-                    continue  # it comes as it is, whatever the seed
-                began = time.monotonic()
-                metadata = {**about, **(plan.metadata or {})}
-                trained |= fit_plan(name, plan, task, metadata, here)
-                if name == "student" and here is session:
-                    took = time.monotonic() - began
-                    _first_student(recipe, experiment, dataset, first, gathered, session, took)
+        gathered, first = _train(recipe, experiment, dataset, material, session)
         if session.is_main:
             write_results(recipe, experiment, dataset, first, gathered, session, complete=True)
         session.accelerator.wait_for_everyone()
         return run_folder.open_run(folder)
+
+
+def _train(
+    recipe: Recipe, experiment: config.Experiment, dataset: Dataset, material: Any, session: Session
+) -> tuple[Gathered, Any]:
+    """Train the student and its baselines from each seed; also what the first seed's began with."""
+    task = recipe.task(experiment)
+    gathered, first = Gathered(), material
+    if session.shown and experiment.compared_with:
+        print(plan_in_words(experiment), flush=True)
+    for seed in experiment.all_seeds:
+        one, here = experiment.model_copy(update={"seed": seed}), session.of_seed(seed)
+        began = time.monotonic()
+        begun = recipe.begin(one, dataset, material, here)
+        before = time.monotonic() - began
+        first = begun if here is session else first
+        trained = gathered.by_seed.setdefault(seed, {})
+        about = weights_metadata(one, dataset, **task.metadata(one, dataset))
+        for name, plan in recipe.plans(one, dataset, begun, here, trained):
+            if not plan.stages and here is not session:
+                continue  # it comes as it is, whatever the seed
+            is_first = name == "student" and here is session
+            steps = sum(stage.schedule.steps for stage in plan.stages)
+            paced = partial(pace_in_words, experiment, before, steps) if is_first else None
+            metadata = {**about, **(plan.metadata or {})}
+            trained |= fit_plan(name, plan, task, metadata, here, paced=paced)
+            if is_first:
+                took = time.monotonic() - began
+                _first_student(recipe, experiment, dataset, first, gathered, session, took)
+    return gathered, first
 
 
 def _first_student(

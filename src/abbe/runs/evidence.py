@@ -94,20 +94,33 @@ def plan_in_words(experiment: config.Experiment) -> str:
     return f"evidence {level}: {listed(names)}, {each} {listed(list(map(str, seeds)))}"
 
 
-def times_in_words(experiment: config.Experiment, seconds: float) -> str:
-    """How long each level of evidence takes, once the first student has been trained.
+def pace_in_words(experiment: config.Experiment, before: float, steps: int, pace: float) -> str:
+    """How long each level of evidence will take, as its first steps let expect.
 
     Args:
         experiment: of the run.
-        seconds: that the student took.
+        before: seconds that its pretraining took.
+        steps: of its student, all stages together; later stages may be faster or slower.
+        pace: seconds a step.
+    """
+    seconds = before + steps * pace
+    if rest_of(experiment, seconds) < SHOWN_EARLY:
+        return ""
+    return f"at this pace {times_in_words(experiment, seconds)}"
+
+
+def times_in_words(experiment: config.Experiment, seconds: float) -> str:
+    """How long each level of evidence takes.
+
+    Args:
+        experiment: of the run.
+        seconds: that the first student takes, with its pretraining.
     """
     told = []
     for level, (baselines, seeds) in config.LEVELS.items():
         trainings = (1 + len(baselines)) * seeds
         told.append(f"{level} {_duration(trainings * seconds)} ({trainings} trainings)")
-    return (
-        f"the first student took {_duration(seconds)}; evidence in all: {', '.join(told)} at most"
-    )
+    return f"the student takes {_duration(seconds)}; evidence in all: {', '.join(told)} at most"
 
 
 def rest_of(experiment: config.Experiment, seconds: float) -> float:

@@ -1,5 +1,6 @@
 """Where and how the stages of a run are trained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -85,8 +86,14 @@ class Session:
             return self
         return replace(self.within(SEEDS, str(seed), seed=seed), suffix=f", seed {seed}")
 
-    def fit(self, stage: Stage, name: str) -> Fitted:
-        """Train a stage, or what is left of it; ``name`` is what log and progress bar call it."""
+    def fit(self, stage: Stage, name: str, paced: Callable[[float], str] | None = None) -> Fitted:
+        """Train a stage, or what is left of it.
+
+        Args:
+            stage: what is trained, and how.
+            name: what log and progress bar call it.
+            paced: see `abbe.training.fit.fit`.
+        """
         return fit(
             stage,
             self.accelerator,
@@ -96,6 +103,7 @@ class Session:
             workers=self.workers,
             resume=self.resume,
             progress=self.progress,
+            paced=paced,
         )
 
     def forget_checkpoints(self) -> None:

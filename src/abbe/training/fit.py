@@ -29,6 +29,8 @@ from abbe.training.stage import Schedule, Stage, Term, on_image
 LOG_EVERY = 10
 """Steps between lines of the log."""
 
+PACED_AT = 2
+"""The report that tells the pace: the first steps are slow."""
 WEIGHTING_RATE = 20
 """Log-variances learn so many times faster than the network. At its rate they would need thousands
 of steps to come to rest, and until then a small term such as a mean squared error hardly counts."""
@@ -101,6 +103,7 @@ def fit(
     workers: int = 0,
     resume: bool = False,
     progress: bool = True,
+    paced: Callable[[float], str] | None = None,
 ) -> Fitted:
     """Train ``stage.trains`` in place; it ends with the best (or last) averaged weights.
 
@@ -117,6 +120,8 @@ def fit(
         workers: processes that prepare batches; 0 prepares them in this one.
         resume: continue from ``checkpoint`` if it exists.
         progress: show a progress bar.
+        paced: told once how many seconds a step takes, when that is known; what it answers, if
+            anything, is left as a line above the bar.
 
     Raises:
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
@@ -147,6 +152,8 @@ def fit(
             if reports or stops:
                 bar.move_to(run.step)
                 bar.say(run.report())
+                if paced is not None and run.reports == PACED_AT and (told := paced(run.pace)):
+                    bar.note(told)
             if validates or stops:
                 run.require_finite_weights()
                 if validates:
@@ -228,6 +235,7 @@ class _Run:
         self._sums: dict[str, dict[str, Any]] = {"terms": {}, "weights": {}}
         self._loss: torch.Tensor | float = 0.0
         self._since = (0, 0.0, 0.0)  # step, waited, trained_for at the last report
+        self.reports, self.pace = 0, 0.0  # since this start; seconds a step between the last two
         self.clock = Clock()
 
     def batches(self, workers: int) -> Iterator[Batch]:
@@ -313,6 +321,7 @@ class _Run:
             share_waiting=(self.waited - waited) / seconds,
         )
         self._since = (self.step, self.waited, self.trained_for)
+        self.reports, self.pace = self.reports + 1, seconds / steps
         self._loss, self._sums = 0.0, {"terms": {}, "weights": {}}
         return f"{speed:.1f} images/s · loss {loss:.4f}"
 
