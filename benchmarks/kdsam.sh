@@ -25,7 +25,7 @@ on_polyps=(--data.path "$data/polyp_cvc" --data.group sequence)
 run() { # run NAME ARGUMENTS…
     local name=$1
     shift
-    [ -f "$out/$name/summary.json" ] ||
+    grep -qs '"complete": true' "$out/$name/summary.json" ||
         abbe distill kdsam "${common[@]}" "$@" --out "$out/$name" --resume
 }
 

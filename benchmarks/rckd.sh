@@ -23,7 +23,7 @@ curve() { # curve NAME ARGUMENTS…
 }
 
 teacher() { # a U-Net on labelled nuclei
-    [ -f "$out/teacher/summary.json" ] ||
+    grep -qs '"complete": true' "$out/teacher/summary.json" ||
         abbe distill supervised --data.path "$laid/nuclei" --student.sees red green blue \
             --student.architecture unet-timm-mobilenetv2_100 --student.encoder-weights "$imagenet" \
             --training.steps 300 --training.batch-size 4 --training.learning-rate 0.001 \
@@ -65,7 +65,7 @@ efficientnet() { # the same pictures, with EfficientNet-B0
 }
 
 reading() { # tiles straight from the slides in OUT/slides: the log says how long training waits
-    [ -f "$out/reading/summary.json" ] ||
+    grep -qs '"complete": true' "$out/reading/summary.json" ||
         abbe distill rckd --teacher.kind run --teacher.path "$out/teacher" --evidence quick \
             --student.sees red green blue --student.architecture unet-csat-like \
             --student.encoder-weights random \

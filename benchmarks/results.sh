@@ -18,7 +18,8 @@ short=(--student.encoder-weights random --training.batch-size 8 --training.crop 
 run() { # run NAME ABBE-ARGUMENTS…: distil into $out/NAME unless that is done
     local name=$1
     shift
-    [ -f "$out/$name/summary.json" ] || abbe distill "$@" --out "$out/$name" --resume
+    grep -qs '"complete": true' "$out/$name/summary.json" ||
+        abbe distill "$@" --out "$out/$name" --resume
 }
 
 dsb() {
@@ -56,7 +57,7 @@ codex() {
 }
 
 transfer() { # each student as it is on the other sets; the demo's teacher also teaches there
-    [ -f "$out/demo/student/summary.json" ] || abbe demo --out "$out/demo"
+    grep -qs '"complete": true' "$out/demo/student/summary.json" || abbe demo --out "$out/demo"
     local dsb=(--data.path "$data/dsb2018" --data.where kind fluo --data.channels nucleus
                --data.labelled 20)
     local codex=(--data.path "$out/codex-data" --data.channels nucleus cytoplasm membrane

@@ -15,7 +15,7 @@ taught() { # taught MODE OPTIONS…: a store, and a run that learns from it
     shift
     abbe teach --out "$out/$mode.zarr" "${set[@]}" --teacher.kind sam --teacher.path "$teacher" \
         --teacher.sees nucleus membrane --teacher.options prompts "$mode" "$@"
-    [ -f "$out/$mode/summary.json" ] ||
+    grep -qs '"complete": true' "$out/$mode/summary.json" ||
         abbe distill cmkd "${set[@]}" --data.labelled 2 --student.sees nucleus \
             --student.architecture unet-mobilenetv3 --student.encoder-weights random \
             --teacher.kind store --teacher.path "$out/$mode.zarr" --out "$out/$mode" --resume \
