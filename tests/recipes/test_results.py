@@ -249,6 +249,16 @@ def test_examples_are_the_best_the_median_and_the_worst_once_each(tmp_path):
     assert written == ["0-best-b.npz", "1-best-c.npz"]  # two images, none shown twice
 
 
+def test_the_very_best_and_the_very_worst_come_first(tmp_path):
+    dice = {f"image-{number}": number / 10 for number in range(10)}
+    row = {"group": "g", "model": "student", "seed": 0, "metric": "dice"}
+    scores = Scores([row | {"image": image, "value": value} for image, value in dice.items()])
+    save_examples(scores, tmp_path, lambda id: {"image": np.zeros((2, 2, 3), np.uint8)})
+    written = {path.stem for path in tmp_path.iterdir()}
+    assert {"0-best-image-9", "1-best-image-8"} <= written
+    assert {"0-worst-image-0", "1-worst-image-1"} <= written
+
+
 # ---------------------------------------------------------------------------------------- warnings
 
 

@@ -160,6 +160,29 @@ def test_pictures_carry_the_image_and_the_score_of_each_model(whole: Path, whole
             assert f"{row['model']} {row['value']:.3f}" in text
 
 
+def test_a_strip_of_pictures_stands_before_the_scores_and_each_can_be_enlarged(
+    whole_html: str,
+) -> None:
+    head, _, rest = whole_html.partition('<section id="scores">')
+    links = re.findall(r'href="#(view-\d+-\w+)"', head)
+    names = re.findall(r'aria-label="\d+ objects by ([\w-]+)"', head)
+    assert names == ["truth", "teacher", "student", "twin"]
+    assert len(links) == 5
+    for link in links:
+        assert f'<div class="view" id="{link}">' in rest
+
+
+def test_five_metrics_are_shown_and_the_others_are_folded(whole_html: str, run: Path) -> None:
+    scores = whole_html.partition('<section id="scores">')[2].partition("</section>")[0]
+    open_part, _, folded = scores.partition("<details>")
+    assert re.findall(r'<tr><th scope="row">([^<&]+)', open_part.partition("<figure>")[0]) == [
+        "Dice", "Boundary F1", "F1 at IoU 0.5", "Panoptic quality", "Aggregated Jaccard index",
+    ]  # fmt: skip
+    for metric in LEVELS:
+        assert f'<tr><th scope="row">{METRICS[metric].name}' in folded
+    assert "<details>" not in write_report(run).read_text().partition('<section id="doubts')[0]
+
+
 def test_summary_alone_is_enough_and_every_gap_is_named(run: Path) -> None:
     (run / "summary.json").write_text(json.dumps({"models": {"student": {}}}))
     text = page_of(run).text

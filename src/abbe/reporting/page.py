@@ -1,6 +1,7 @@
 """Put the page together: figures, tables and sentences into the template."""
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -51,6 +52,8 @@ def render_page(run: Run) -> str:
     summary = run.summary
     models = tables.models_of(summary)
     metric = tables.primary_metric(summary)
+    first, every = tables.main_metrics(summary), tables.metrics_of(summary)
+    pictures = _pictures(run)
     return render(
         "run.html",
         title=summary.title or f"Run {run.path.resolve().name}",
@@ -68,14 +71,18 @@ def render_page(run: Run) -> str:
         counts=numbers_of_images(summary),
         groups=words.in_groups(summary),
         smallest_gain=summary.smallest_gain,
-        metric_tables=tables.metric_tables(summary),
+        main_rows=tables.metric_rows(summary, first),
+        metric_tables=tables.metric_tables(summary) if first != every else (),
+        metric_count=len(every),
         label_cells=tables.label_cells(summary),
         beginnings=summary.initialisations,
         probe_tables=tables.probe_tables(summary),
         probe_gain=words.probe_gain(summary),
         metric_name=words.short_name(summary, metric) if metric else "",
-        interval_figures=_interval_figures(summary),
-        gain_rows=tables.gain_rows(summary),
+        main_figures=_interval_figures(summary, first, "scores"),
+        interval_figures=_interval_figures(summary, every, "all scores") if first != every else (),
+        gain_rows=tables.gain_rows(summary, first),
+        other_gain_rows=tables.gain_rows(summary, [each for each in every if each not in first]),
         baseline_rows=tables.baseline_rows(summary),
         equality=words.equality(summary),
         verdicts=tables.VERDICTS,
@@ -86,7 +93,8 @@ def render_page(run: Run) -> str:
         confusion_rows=classes.confusion_rows(summary),
         pair_figures=_pair_figures(run),
         agreement=classes.agreement(run),
-        pictures=_pictures(run),
+        pictures=pictures,
+        strip=_strip(pictures, summary),
         curves=_curves(run),
         trained=sorted({str(entry["model"]) for entry in run.log if "model" in entry}),
         cost_rows=costs.cost_rows(summary),
@@ -173,10 +181,10 @@ def _tiles(summary: RunSummary) -> list[tuple[str, str, str]]:
     return found
 
 
-def _interval_figures(summary: RunSummary) -> list[Figure]:
+def _interval_figures(summary: RunSummary, metrics: Sequence[str], what: str) -> list[Figure]:
     """Means and intervals of all models, a panel for each family of metrics in [0, 1]."""
     rows: dict[str, list[tuple[str, dict[str, tuple[float, float, float]]]]] = {}
-    for metric in tables.metrics_of(summary):
+    for metric in metrics:
         scores = {}
         for model in tables.models_of(summary):
             score = summary.models[model].metrics.get(metric)
@@ -188,7 +196,7 @@ def _interval_figures(summary: RunSummary) -> list[Figure]:
             rows.setdefault(tables.family(metric), []).append((name, scores))
     colours = colours_of(tables.models_of(summary))
     return [
-        Figure(name, figures.score_intervals(part, colours, label=f"{name}: scores by model"))
+        Figure(name, figures.score_intervals(part, colours, label=f"{name}: {what} by model"))
         for name, part in rows.items()
     ]
 
@@ -248,6 +256,20 @@ def _pictures(run: Run) -> list[Picture]:
         others = [name for name in example.labels if name != "truth" and name not in known]
         pictures.append(picture_of(example, (*known, *others), scores))
     return pictures
+
+
+def _strip(pictures: Sequence[Picture], summary: RunSummary) -> tuple[int, list[int]] | None:
+    """The picture under the headline and its panels, by number: truth, teacher, student, baseline.
+
+    It is a median image, so neither the best nor the worst.
+    """
+    middle = [number for number, each in enumerate(pictures) if each.kind == "median"]
+    number = middle[0] if middle else 0
+    wanted = ("truth", "teacher", "student", summary.evidence.against)
+    if not pictures:
+        return None
+    names = [panel.name for panel in pictures[number].panels]
+    return number, [names.index(name) for name in wanted if name in names]
 
 
 def _curves(run: Run) -> list[Figure]:

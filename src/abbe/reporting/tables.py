@@ -37,6 +37,8 @@ _FAMILY = {
         if kind != "box"
     },
 }
+_MAIN = ("dice", "dice_1_point", "dice_3_points", "boundary_f1", "f1@0.5", "pq", "aji")
+_MOST_MAIN, _FEW = 5, 7
 _IN_PIXELS = {scoring.prompted_key("hd95", kind) for kind in scoring.PROMPT_KINDS}
 
 
@@ -174,15 +176,34 @@ def verdict_of(summary: Summary, metric: str, difference: Score) -> str:
     return "unclear" if not sure else "better" if low > 0 else "worse"
 
 
+def main_metrics(summary: RunSummary) -> tuple[str, ...]:
+    """Up to five metrics that are shown first; all of them where there are hardly more."""
+    known = metrics_of(summary)
+    first = [metric for metric in _MAIN if metric in known]
+    return known if len(known) <= _FEW else tuple([*first, *known][:_MOST_MAIN])
+
+
+def metric_rows(summary: RunSummary, metrics: Sequence[str]) -> list[MetricRow]:
+    """A row for each of some metrics."""
+    return [
+        MetricRow(
+            full_name(summary, metric),
+            _arrow(metric),
+            tuple(
+                _cell(metric, summary.models[model].metrics.get(metric))
+                for model in models_of(summary)
+            ),
+        )
+        for metric in metrics
+    ]
+
+
 def metric_tables(summary: RunSummary) -> list[tuple[str, list[MetricRow]]]:
-    """(family, rows) of the main table."""
-    families: dict[str, list[MetricRow]] = {}
+    """(family, rows) of all metrics."""
+    families: dict[str, list[str]] = {}
     for metric in metrics_of(summary):
-        scores = (summary.models[model].metrics.get(metric) for model in models_of(summary))
-        cells = tuple(_cell(metric, score) for score in scores)
-        row = MetricRow(full_name(summary, metric), _arrow(metric), cells)
-        families.setdefault(family(metric), []).append(row)
-    return list(families.items())
+        families.setdefault(family(metric), []).append(metric)
+    return [(name, metric_rows(summary, metrics)) for name, metrics in families.items()]
 
 
 def probe_tables(summary: RunSummary) -> list[tuple[str, list[MetricRow]]]:
@@ -205,10 +226,10 @@ def probe_tables(summary: RunSummary) -> list[tuple[str, list[MetricRow]]]:
     return found
 
 
-def gain_rows(summary: RunSummary) -> list[GainRow]:
-    """Gain and retention, one row a metric that has either."""
+def gain_rows(summary: RunSummary, metrics: Sequence[str]) -> list[GainRow]:
+    """Gain and retention, one row for each of some metrics that has either."""
     rows = []
-    for metric in metrics_of(summary):
+    for metric in metrics:
         gain = summary.gain.get(metric)
         if gain is None and metric not in summary.retention:
             continue

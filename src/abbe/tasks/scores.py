@@ -169,6 +169,8 @@ def save_examples(
 ) -> None:
     """Keep the best, median and worst test images by one model's Dice, or else its first metric.
 
+    The very best comes first among the best, the very worst first among the worst.
+
     Args:
         scores: of the test images.
         folder: where the files go, made if it is not there.
@@ -181,7 +183,7 @@ def save_examples(
     chosen = {
         "best": order[:EXAMPLES],
         "median": order[middle : middle + EXAMPLES],
-        "worst": order[-EXAMPLES:],
+        "worst": order[: -EXAMPLES - 1 : -1],
     }
     seen: set[str] = set()
     folder.mkdir(exist_ok=True)
