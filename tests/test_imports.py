@@ -57,7 +57,7 @@ ROOMS = {
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
-WITH_CONFIG = {"tasks", "recipes", "runs", "curves", "cli", "api"}
+WITH_CONFIG = {"tasks", "recipes", "runs", "curves", "condensing", "cli", "api"}
 """Rooms that know the experiment file; they see everything below."""
 ABOVE = WITH_CONFIG | {"start", "__init__", "__main__"}
 INSIDE = {

@@ -253,7 +253,7 @@ def test_a_data_set_or_its_folder_is_checked(tissue):
 
 
 VERBS = {
-    "bench", "check", "curve", "distill", "evaluate", "export", "load_package", "models",
+    "bench", "check", "condense", "curve", "distill", "evaluate", "export", "load_package", "models",
     "open_run", "predict", "report", "teach",
 }  # fmt: skip
 ROOMS = {

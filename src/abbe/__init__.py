@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         targets,
         teachers,
     )
+    from abbe.api.condensing import condense
     from abbe.api.running import bench, models, predict, report
     from abbe.api.training import check, curve, distill, evaluate, export, teach
     from abbe.runs.folder import open_run
@@ -31,6 +32,7 @@ __all__ = [
     "PromptablePredictor",
     "bench",
     "check",
+    "condense",
     "curve",
     "datasets",
     "distill",
@@ -55,6 +57,7 @@ _HOME = {
     "PromptablePredictor": "abbe.runtime.predictors.promptable:PromptablePredictor",
     "bench": "abbe.api.running:bench",
     "check": "abbe.api.training:check",
+    "condense": "abbe.api.condensing:condense",
     "curve": "abbe.api.training:curve",
     "distill": "abbe.api.training:distill",
     "evaluate": "abbe.api.training:evaluate",

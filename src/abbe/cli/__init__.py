@@ -16,6 +16,7 @@ VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",
     "data": "list, fetch and check data sets",
     "teach": "run a teacher over images once and keep its answers",
+    "condense": "from a folder to a package in one go: plan, train, export, time",
     "distill": "train a student and what it is held against, score them, report",
     "curve": "train at growing shares of the labels, and plot what they buy",
     "evaluate": "score a finished run on another data set",
@@ -122,6 +123,6 @@ def overview() -> str:
         "",
         "Nuclei, now:   abbe predict nuclei images/",
         "A first look:  abbe demo",
-        "Your images:   abbe data check tissue/   then   abbe distill --help",
+        "Your images:   abbe data check tissue/   then   abbe condense tissue/ --teacher masks/",
     ]
     return "\n".join(lines)

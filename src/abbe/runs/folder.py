@@ -56,6 +56,8 @@ class Run:
 
     folder: Path
     summary: RunSummary
+    network: str = "student"
+    """Which of its networks is handed over: the student, or the name of a baseline."""
 
     def __repr__(self) -> str:
         figures = list(figures_of_run(self.summary).items())[:2]
@@ -114,8 +116,8 @@ class Run:
 
     @property
     def student(self) -> Path:
-        """The student's weights."""
-        return self.folder / "student.safetensors"
+        """The weights of the student, or of the network that is handed over in its place."""
+        return self.folder / f"{self.network}.safetensors"
 
     @property
     def report(self) -> Path:

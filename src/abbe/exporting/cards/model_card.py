@@ -130,7 +130,8 @@ def _scores(package: PackageDescription) -> str:
     others = [name for name in BASELINES if name in names]
     about += ", with 95 % intervals"
     if seeds := _seeds(package):
-        about += f" over images and {seeds} seeds; the package is the first seed's student"
+        network = package.training.get("network", "student")
+        about += f" over images and {seeds} seeds; the package is the first seed's {network}"
     told = (
         f" {listed(others).capitalize()}: the same network without the teacher." if others else ""
     )

@@ -105,8 +105,13 @@ def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
         "title": run.summary.title,
         "lineage": lineage(run, learned, source.request),
-        "training": kept(run.summary),
+        "training": kept(run.summary) | ({} if taught(run) else {"network": run.network}),
     }
+
+
+def taught(run: Run) -> bool:
+    """Whether the network that is handed over is the student, and no baseline of it."""
+    return run.network == "student"
 
 
 def kept(summary: RunSummary) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lin
         ConfigError: A licence is stated that the run knows, or of weights that there are not.
     """
     summary = run.summary
-    teacher = summary.teacher
+    teacher = summary.teacher if taught(run) else None
     licences = []
     if teacher is not None:
         licences.append(f"teacher {teacher.teacher}: {teacher.weights_licence}")
@@ -166,7 +171,17 @@ def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lin
         sees_labels=teacher.sees_labels,
         stand_in=teacher.stand_in,
         simulated=bool(learned["simulated"] or teacher.simulated),
-        notes=(*teacher.notes, *request.notes),
+        notes=(*teacher.notes, *_instead(run), *request.notes),
+    )
+
+
+def _instead(run: Run) -> tuple[str, ...]:
+    """What the card says where a baseline is handed over in the student's place."""
+    if taught(run):
+        return ()
+    return (
+        f"This is the run's {run.network} network, which no teacher taught, and not its student: "
+        "gain and retention are the student's.",
     )
 
 

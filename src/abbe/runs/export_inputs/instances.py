@@ -64,7 +64,7 @@ def export_input(source: Source) -> ExportInput:
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
-        "thresholds": Thresholds(**source.run.summary.thresholds["student"].model_dump()),
+        "thresholds": Thresholds(**source.run.summary.thresholds[source.run.network].model_dump()),
         "instances": InstanceRule(minimum_area=least),
         "halo": _halo(images, network.divisor) if request.halo is None else request.halo,
         **request.tiling(network.divisor),

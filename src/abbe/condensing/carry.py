@@ -1,0 +1,162 @@
+"""Carry a plan out: train, keep the better network, export, bench."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from abbe import config
+from abbe.condensing.asked import Asked
+from abbe.condensing.page import ASKED, FILE, table, write_plan
+from abbe.condensing.plan import make_plan
+from abbe.errors import ConfigError
+from abbe.files import write_json
+from abbe.runs import folder as run_folder
+from abbe.runs.distill import distill
+from abbe.runs.export import export_run
+from abbe.runs.folder import Run
+from abbe.runtime.bench.speed import bench
+from abbe.runtime.package import Package, read_package
+from abbe.summary import RunSummary
+
+PACKAGE = "package"
+BENCH = "bench.json"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Condensed:
+    """What came of it.
+
+    Attributes:
+        plan: the file.
+        run: with its report; None where only a plan was wanted.
+        package: of the better network; None likewise.
+        holds: which that is, and why, in a sentence.
+    """
+
+    plan: Path
+    run: Run | None = None
+    package: Package | None = None
+    holds: str = ""
+
+
+def condense(
+    asked: Asked,
+    *,
+    plan_only: bool = False,
+    trust_code: bool = False,
+    progress: bool = True,
+    say: Say = print,
+) -> Condensed:
+    """Plan, train, keep the better network, export and bench; what is done is not done again.
+
+    Args:
+        asked: what is condensed, within which limits.
+        plan_only: stop once the plan is written.
+        trust_code: a teacher of kind 'torch' may run the code that its path names.
+        progress: show progress bars.
+        say: told of each step.
+
+    Raises:
+        ConfigError: the folder holds the plan of another request.
+        AbbeError: whatever else the user can mend.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "condense measures and exports in one process. For several: --plan-only, then "
+            f"accelerate launch … -m abbe distill {asked.out / FILE}"
+        )
+    path = asked.out / FILE
+    if path.exists():
+        _require_same(asked)
+        say(f"going on with {path}, which is there already")
+    else:
+        plan = make_plan(asked, trust_code=trust_code, progress=progress)
+        write_plan(plan, asked)
+        say(f"{table(plan)}\n\nplan: {path}")
+    if plan_only:
+        return Condensed(path)
+    experiment = config.parse(config.read_values(path), str(path))
+    run = _finished(experiment, trust_code=trust_code, progress=progress)
+    name, holds = better(run.summary)
+    say(f"\n{holds}")
+    package = _packed(replace(run, network=name), say)
+    _timed(package, run.folder, say)
+    return Condensed(path, run, package, holds)
+
+
+def _require_same(asked: Asked) -> None:
+    """Refuse another request in the same folder: its plan would be passed over."""
+    file = asked.out / ASKED
+    if not file.exists():
+        raise ConfigError(
+            f"{asked.out}: holds {FILE}, but not what it was made for ({ASKED}). Carry it out with "
+            f"abbe distill {asked.out / FILE}, or give another --out"
+        )
+    before, now = json.loads(file.read_text("utf-8")), asked.as_json()
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        raise ConfigError(
+            f"{asked.out / FILE}: was made for another request ({', '.join(differing)} differ). "
+            "Edit it and repeat the earlier command, or remove it, or give another --out"
+        )
+
+
+def _finished(experiment: config.Experiment, *, trust_code: bool, progress: bool) -> Run:
+    """The run, carried out as far as it is not."""
+    if (experiment.out / "summary.json").exists():
+        run = run_folder.open_run(experiment.out)
+        if run.summary.evidence.complete:
+            return run
+    return distill(experiment, resume=True, trust_code=trust_code, progress=progress)
+
+
+def better(summary: RunSummary) -> tuple[str, str]:
+    """The name of the network to hand over, and why: never by test images.
+
+    >>> from abbe.summary import Evidence
+    >>> summary = RunSummary.model_construct(evidence=Evidence(
+    ...     against="supervised", validation={"student": [0.8], "supervised": [0.9]}))
+    >>> better(summary)[0]
+    'supervised'
+    """
+    evidence = summary.evidence
+    scores = {
+        name: fmean(value for value in values if value is not None)
+        for name, values in evidence.validation.items()
+        if None not in values
+    }
+    against = evidence.against
+    if not against:
+        return "student", "the package holds the student; there was nothing to hold it against"
+    if "student" not in scores or against not in scores:
+        return "student", f"the package holds the student; no validation against '{against}'"
+    own, other = scores["student"], scores[against]
+    over = ", means over seeds" if len(evidence.seeds) > 1 else ""
+    figures = f"{max(own, other):.4f} against {min(own, other):.4f}{over}"
+    if other > own:
+        return against, (
+            f"the {against} network was better on validation ({figures}); the package holds it, "
+            "and not the student"
+        )
+    same = "as good as" if other == own else "better than"
+    return "student", (
+        f"the student was {same} the {against} network on validation ({figures}); the package "
+        "holds it"
+    )
+
+
+def _packed(run: Run, say: Say) -> Package:
+    place = run.folder / PACKAGE
+    return read_package(place) if place.exists() else export_run(run, place, say=say)
+
+
+def _timed(package: Package, folder: Path, say: Say) -> None:
+    file = folder / BENCH
+    if not file.exists():
+        figures = bench(package, cold=False)
+        write_json(file, figures.to_json())
+        say(f"\n{figures.table()}")

@@ -1,0 +1,226 @@
+"""From what there is to an experiment, key by key, each with its reason."""
+
+import math
+from dataclasses import dataclass
+
+from abbe import config, teachers
+from abbe.condensing import derive, trial
+from abbe.condensing.answers import labels_of_teacher
+from abbe.condensing.asked import Asked
+from abbe.condensing.budget import ENOUGH, FEW_STEPS, PASSES, Budget, budget_of, trainings_of
+from abbe.condensing.draft import SAID, Choice, Draft
+from abbe.condensing.look import Facts, look
+from abbe.condensing.teacher import channels_of, without_masks
+from abbe.condensing.trial import Trial
+from abbe.datasets import Dataset
+from abbe.errors import ConfigError, InputError
+from abbe.recipes.recipe import recipe_named
+from abbe.recipes.shipped import values_of
+from abbe.registry import traits_of
+from abbe.runs import build
+from abbe.runs.schedules import crops_of
+from abbe.runs.teaching import STORE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan.
+
+    Attributes:
+        draft: keys, values and reasons.
+        experiment: the same, checked.
+        facts: what it was derived from.
+        trial: what a step takes.
+        budget: what the time is enough for.
+        notes: what the user should think of before it is carried out.
+    """
+
+    draft: Draft
+    experiment: config.Experiment
+    facts: Facts
+    trial: Trial
+    budget: Budget
+    notes: tuple[str, ...]
+
+
+def make_plan(asked: Asked, *, trust_code: bool = False, progress: bool = True) -> Plan:
+    """Look at the data and the machine, try a few steps, and choose everything.
+
+    Raises:
+        InputError: data or teacher do not suffice; the message says for what.
+        ConfigError: a key is wrong.
+    """
+    asked.check()
+    draft = Draft(asked.said)
+    section = _recipe(asked, draft)
+    _place(asked, draft)
+    dataset = build.collect(_section(draft))
+    build.tell_problems(dataset)
+    teacher = None
+    if section:
+        teacher = config.Teacher(**section)
+        channels_of(teacher, dataset, trust_code=trust_code)
+        _lacking(draft, teacher, dataset)
+    if not len(dataset.labelled):
+        _learn_from_teacher_alone(
+            asked, draft, teacher, dataset, trust_code=trust_code, progress=progress
+        )
+        dataset = build.collect(_section(draft))
+    facts = look(dataset, progress=progress)
+    derive.student(draft, facts, asked.target_ms)
+    derive.splits(draft, facts)
+    derive.training(draft, facts)
+    _like_the_recipe(draft)
+    trying = draft.experiment()
+    split = build.split(dataset.seen_as(trying.student.sees), trying.data)
+    tried = trial.measure(trying, split, fixed=draft.has("training.batch_size"))
+    derive.batch(draft, tried, facts)
+    teaching = 0.0
+    if teacher is not None and not traits_of(teacher.kind).keeps_answers:
+        built = build.build_teacher(teacher, dataset, trust_code=trust_code)
+        teaching = teachers.plan(built, dataset, asked.out / STORE).seconds
+    budget = _time(asked.hours, draft, tried, split, teaching)
+    draft.put_rest()
+    experiment = draft.experiment()
+    chosen = build.choose_labels(split, experiment.data)
+    recipe_named(experiment.recipe).check(experiment, chosen, None)
+    return Plan(draft, experiment, facts, tried, budget, _notes(facts, budget, chosen))
+
+
+def _recipe(asked: Asked, draft: Draft) -> dict[str, object]:
+    """Choose the recipe by whether there is a teacher, whose section comes back."""
+    section = {**asked.teacher}
+    section |= {key[8:]: value for key, value in draft.said.items() if key[:8] == "teacher."}
+    recipe = asked.recipe or ("cmkd" if section else "supervised")
+    why = "a student learns from the teacher's masks or maps" if section else "there is no teacher"
+    draft.choices["recipe"] = Choice(recipe, SAID if asked.recipe else why)
+    if (recipe == "supervised") == bool(section):
+        raise ConfigError(
+            f"--recipe {recipe}: goes {'without' if section else 'with'} a teacher. Leave --recipe "
+            f"out, or {'leave out' if section else 'give'} --teacher"
+        )
+    for key, value in asked.teacher.items():
+        draft.put(f"teacher.{key}", value, "what lies there" if key == "kind" else "--teacher")
+    return section
+
+
+def _place(asked: Asked, draft: Draft) -> None:
+    draft.put("out", str(asked.out), "where plan, run and package go")
+    draft.put("data.kind", "folder", "images/, labels/ with the same names, index.csv")
+    draft.put("data.path", str(asked.folder), "the folder that was named")
+
+
+def _section(draft: Draft) -> config.Data:
+    """The section ``data`` as far as it is chosen."""
+    return config.Data(**draft.values()["data"])
+
+
+def _lacking(draft: Draft, teacher: config.Teacher, dataset: Dataset) -> None:
+    if lacking := without_masks(teacher, dataset):
+        draft.put(
+            "allow_failed",
+            len(lacking),
+            f"{len(lacking)} images have no mask, such as {lacking[0]}",
+        )
+
+
+def _learn_from_teacher_alone(
+    asked: Asked,
+    draft: Draft,
+    teacher: config.Teacher | None,
+    dataset: Dataset,
+    *,
+    trust_code: bool,
+    progress: bool,
+) -> None:
+    """Where no image has a label, the teacher's objects choose weights and test.
+
+    Raises:
+        InputError: there is no teacher either.
+    """
+    if teacher is None:
+        raise InputError(
+            f"{asked.folder}: has no labels, and no teacher was named, so there is nothing to "
+            "learn from. Put masks into labels/, named like the images, or give --teacher: masks "
+            "of another program, a package such as nuclei, a run"
+        )
+    folder = labels_of_teacher(
+        teacher, dataset, asked.out, trust_code=trust_code, progress=progress
+    )
+    why = "no image has a label: the teacher's objects stand in, to choose weights and to test"
+    draft.put("data.labels", str(folder), why)
+    draft.put("data.labelled", 0, "the student learns from the teacher alone")
+    draft.put(
+        "title",
+        f"cmkd on {dataset.name}: agreement with the teacher, for there are no labels",
+        "scores say how like the teacher the student is, not how right",
+    )
+
+
+def _like_the_recipe(draft: Draft) -> None:
+    """What the shipped recipe says of the loss."""
+    recipe = draft.choices["recipe"].value
+    _, values = values_of(recipe)
+    for key, value in values.get("loss", {}).items():
+        draft.put(f"loss.{key}", value, f"as recipe {recipe} has it")
+
+
+def _time(hours: float, draft: Draft, tried: Trial, split: Dataset, teaching: float) -> Budget:
+    """Steps and evidence from the hours; what the user said of either counts."""
+    values = draft.values()["training"]
+    samples = crops_of(split.split("train"), values["crop"]).samples
+    passes, steps = values.get("passes"), values.get("steps")
+    if passes is not None:
+        steps = max(values.get("minimum_steps", 1), math.ceil(passes * samples / tried.batch))
+    most = max(ENOUGH, math.ceil(PASSES * samples / tried.batch))
+    budget = budget_of(
+        hours, tried.seconds, teaching=teaching, most=most, steps=steps,
+        choices=_evidence(draft, split),
+    )  # fmt: skip
+    if passes is None:
+        draft.put("training.steps", budget.steps, budget.why)
+    every = max(1, min(100, budget.steps // 10))
+    draft.put("training.validate_every", every, "ten times a training, or every 100 steps")
+    if draft.choices["recipe"].value == "cmkd":
+        _choose_evidence(draft, budget)
+    return budget
+
+
+def _evidence(draft: Draft, split: Dataset) -> dict[str, int]:
+    """The levels of evidence that may be chosen, and the trainings of each."""
+    if draft.choices["recipe"].value == "supervised":
+        return {"": 1}
+    if any(draft.has(key) for key in ("evidence", "seeds", "baselines")):
+        experiment = draft.experiment()
+        trainings = (1 + len(experiment.compared_with)) * len(experiment.all_seeds)
+        return {experiment.evidence: trainings}
+    if draft.values()["data"].get("labelled") == 0 or not len(split.split("train").labelled):
+        return {"quick": 1}
+    return {"quick": 2, "standard": trainings_of("standard"), "full": trainings_of("full")}
+
+
+def _choose_evidence(draft: Draft, budget: Budget) -> None:
+    said = any(draft.has(key) for key in ("evidence", "seeds", "baselines"))
+    if said:
+        for key in ("evidence", "seeds", "baselines"):
+            if draft.has(key):
+                draft.put(key, None, "")
+        return
+    why = (
+        "the time is enough for its seeds"
+        if budget.level != "quick"
+        else "one seed: shows which is better, proves little"
+    )
+    draft.put("evidence", budget.level, why)
+    if budget.level == "quick" and budget.trainings == 2:
+        why = "what the student must beat on validation images; no time for more"
+        draft.put("baselines", ["supervised"], why)
+
+
+def _notes(facts: Facts, budget: Budget, chosen: Dataset) -> tuple[str, ...]:
+    found = [derive.scale(facts)]
+    if not len(chosen.split("val").labelled):
+        found.append("no validation image has a label: the last weights are kept, not the best")
+    if budget.steps < FEW_STEPS:
+        found.append(f"{budget.steps} steps teach little: give more --hours, or a GPU")
+    return tuple(note for note in found if note is not None)

@@ -1,0 +1,216 @@
+"""From a folder to a package, as a user types it, on a few small images."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import abbe
+
+import abbe as python
+from abbe import config, datasets
+from abbe.condensing import derive, trial
+from abbe.condensing.trial import Trial
+from abbe.exporting.request import ExportRequest
+from abbe.imaging import read_labels, write_labels
+from abbe.runs.export import export_run
+from abbe.runs.folder import open_run
+from abbe.runtime.package import read_package
+
+SHORT = shlex.split(
+    "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.workers 0 "
+    "--training.precision fp32 --training.learning-rate 0.01 --training.ema 0 "
+    "--student.architecture unet-mobilenetv3 --student.depth 3 "
+    "--evidence quick --baselines supervised"
+)
+
+
+@pytest.fixture
+def tissue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of six labelled images in one channel, masks/ beside it, and its parent as cwd."""
+    monkeypatch.chdir(tmp_path)
+    for number, record in enumerate(datasets.simulated_tissue(6, size=64, channels=("nucleus",))):
+        assert record.label is not None
+        file = tmp_path / "tissue" / "images" / f"{number}.tif"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(file, record.image.open().read()[0])
+        for folder in ("tissue/labels", "masks"):
+            write_labels(tmp_path / folder / f"{number}.png", record.label.read())
+    return tmp_path / "tissue"
+
+
+@pytest.fixture
+def quick_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times as of a machine that takes 0.1 s a step; nothing is measured."""
+
+    def measure(experiment: config.Experiment, dataset: datasets.Dataset, *, fixed: bool) -> Trial:
+        return Trial(experiment.training.batch_size, 8, 0.1, "cpu", 1 << 28)
+
+    times = {"unet-mobilenetv3": 4.0, "unet-mobilenetv3-large": 9.0, "unet-resnet18": 21.0}
+    monkeypatch.setattr(trial, "measure", measure)
+    monkeypatch.setattr(trial, "milliseconds", lambda *arguments: times)
+
+
+def plan_of(folder: str) -> tuple[dict[str, str], config.Experiment]:
+    """The lines of a plan by their last key, and the experiment that it is."""
+    path = Path(folder, "plan.yaml")
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if "  # " in line]
+    return {line.partition(":")[0]: line for line in lines}, config.load(path)
+
+
+# ---------------------------------------------------------------------------------------- plans
+
+
+def test_a_plan_has_a_reason_behind_every_value(tissue, quick_trial, capsys):
+    words = ["condense", "tissue", "--teacher", "masks", "--hours", "1", "--plan-only"]
+    assert abbe(*words, "--training.crop", "32", "--loss.no-supervised") == 0
+    lines, plan = plan_of("runs/condensed-tissue")
+    body = Path("runs/condensed-tissue/plan.yaml").read_text("utf-8").splitlines()
+    values = [line for line in body if line[:1] != "#" and not line.endswith(":") and line]
+    assert all(line.rpartition("  # ")[2] for line in values)
+    assert lines["crop"].endswith("# you said so")
+    assert lines["supervised"].endswith("# you said so")
+    assert (plan.training.crop, plan.loss.supervised) == (32, False)
+    assert plan.student.sees == ("grey",)  # one channel needs no name
+    assert (plan.recipe, plan.teacher.kind) == ("cmkd", "masks")
+    # 3600 s, a fifth kept, 0.1 s a step: nine trainings of at most 2000 steps are within it
+    assert (plan.evidence, plan.training.steps) == ("standard", 2000)
+    assert plan.data.fractions == (0.5, 0.25, 0.25)
+    shown = capsys.readouterr().out
+    assert "evidence full: 20 trainings of 2000 steps, about 67 min at most" in shown
+    assert "evidence standard: 9 trainings of 2000 steps, about 30 min at most   <- plan" in shown
+    assert "the smallest; ms for 256 px" in shown
+
+
+def test_little_time_means_one_seed_beside_a_supervised_network(tissue, quick_trial):
+    words = ["condense", "tissue", "--teacher", "masks", "--plan-only"]
+    assert abbe(*words, "--hours", "0.01", "--target-ms", "10") == 0
+    _, plan = plan_of("runs/condensed-tissue")
+    assert (plan.evidence, plan.baselines) == ("quick", ("supervised",))
+    assert plan.training.steps == 144  # 36 s, a fifth kept, two trainings
+    assert plan.student.architecture == "unet-mobilenetv3-large"
+
+
+def test_without_a_teacher_labels_alone_teach(tissue, quick_trial):
+    assert abbe("condense", "tissue", "--plan-only", "--out", "a") == 0
+    _, plan = plan_of("a")
+    assert (plan.recipe, plan.teacher.kind) == ("supervised", "none")
+    assert plan.loss.weighting == "fixed"
+
+
+def test_without_labels_the_teachers_objects_choose_and_test(tissue, quick_trial):
+    for file in (tissue / "labels").iterdir():
+        file.unlink()
+    (tissue / "labels").rmdir()
+    assert abbe("condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "a") == 0
+    lines, plan = plan_of("a")
+    assert plan.data.labelled == 0
+    assert plan.data.labels == str(Path("masks").absolute())
+    assert "the teacher's objects stand in" in lines["labels"]
+    assert "agreement with the teacher" in plan.title
+    assert (plan.evidence, plan.compared_with) == ("quick", ())
+
+
+def test_python_makes_the_same_plan(tissue, quick_trial):
+    words = ["condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "a"]
+    assert abbe(*words, "--training.crop", "32", "--seed", "3") == 0
+    done = python.condense(
+        tissue, "masks", out="b", plan_only=True, progress=False, training={"crop": 32}, seed=3
+    )
+    assert (done.run, done.package) == (None, None)
+    _, typed = plan_of("a")
+    called = config.load(done.plan)
+    moved = {"out": typed.out, "data": typed.data}
+    assert called.data.path == tissue
+    assert called.model_copy(update=moved) == typed
+
+
+# --------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nowhere", "nowhere is not a folder"),
+        ("tissue --teacher absent", "--teacher absent: is not there"),
+        ("tissue --teacher other", "no mask is named like an image"),
+        ("tissue --hours 0", "give hours above 0"),
+        ("tissue --recipe rckd", "condense plans cmkd and supervised"),
+        ("tissue --recipe cmkd", "goes with a teacher"),
+        ("tissue --teacher masks --recipe supervised", "goes without a teacher"),
+        ("tissue --teacher masks --promptable.side 512", "belongs to recipe kdsam"),
+        ("--teacher masks tissue", "the folder comes first"),
+        ("tissue --teacher masks --teacher.sees red", "the teacher is to see red"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_with_the_reason(tissue, capsys, words, said):
+    write_labels(Path("other", "x.png"), np.ones((64, 64), np.int32))
+    assert abbe("condense", *words.split()) == 1
+    assert said in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_no_label_and_no_teacher_and_a_single_image_are_refused(tissue, capsys):
+    for number in range(1, 6):
+        (tissue / "images" / f"{number}.tif").unlink()
+        (tissue / "labels" / f"{number}.png").unlink()
+    assert abbe("condense", "tissue", "--teacher", "masks") == 1
+    assert "1 independent images with a label, and 3 are the least" in capsys.readouterr().err
+    (tissue / "labels" / "0.png").rename(tissue / "0.png")
+    (tissue / "labels").rmdir()
+    assert abbe("condense", "tissue") == 1
+    assert "has no labels, and no teacher was named" in capsys.readouterr().err
+    (tissue / "images" / "0.tif").unlink()
+    assert abbe("condense", "tissue", "--teacher", "masks") == 1
+    assert "holds no image" in capsys.readouterr().err
+
+
+def test_another_request_does_not_pass_over_a_plan(tissue, quick_trial, capsys):
+    words = ["condense", "tissue", "--teacher", "masks", "--plan-only"]
+    assert abbe(*words) == 0
+    assert abbe(*words) == 0
+    assert "which is there already" in capsys.readouterr().out
+    assert abbe(*words, "--hours", "2", "--training.crop", "32") == 1
+    assert "(hours, training.crop differ)" in capsys.readouterr().err
+
+
+def test_large_objects_are_pointed_out_with_the_factor():
+    facts = derive.Facts(9, 9, 9, False, False, ("grey",), 0.25, 512, 80.0, 50, 2, 1 << 33, "")
+    said = derive.scale(facts)
+    assert said is not None
+    assert "shrunk to 0.25 times their side, 1 µm a pixel" in said
+    assert derive.scale(replace(facts, diameter=25.0)) is None
+
+
+# ---------------------------------------------------------------------------------- the whole way
+
+
+@pytest.mark.slow
+def test_a_plan_is_run_by_distill_and_the_same_command_goes_on_to_a_package(tissue, capsys):
+    words = ["condense", "tissue", "--teacher", "masks", "--out", "a", *SHORT]
+    assert abbe(*words, "--plan-only") == 0
+    assert "measured" in capsys.readouterr().out
+    assert abbe("distill", "a/plan.yaml") == 0
+    trained = Path("a/student.safetensors").read_bytes()
+    assert abbe(*words) == 0
+    assert Path("a/student.safetensors").read_bytes() == trained
+    shown = capsys.readouterr().out
+    evidence = open_run("a").summary.evidence
+    best = max(evidence.validation, key=lambda name: evidence.validation[name][0] or 0.0)
+    holds = {"student": "the student was", "supervised": "the supervised network was better"}
+    assert holds[best] in shown
+    package = read_package("a/package")
+    assert Path("a/bench.json").is_file()
+    for command in ("abbe predict a/package", "abbe evaluate a ", "--evidence standard --resume"):
+        assert command in shown
+    assert abbe("predict", "a/package", "tissue/images", "--out", "results") == 0
+    assert read_labels(next(Path("results").glob("0*.tif"))).shape == (64, 64)
+    holder = replace(open_run("a"), network="supervised")
+    other = export_run(holder, "other", ExportRequest(int8="none")).description
+    assert other.lineage.teacher == "none"
+    assert "which no teacher taught" in " ".join(other.lineage.notes)
+    assert other.training["network"] == "supervised"
+    told = "supervised" if best == "supervised" else "student"
+    assert package.description.training.get("network", "student") == told
