@@ -113,6 +113,40 @@ def test_without_labels_the_teachers_objects_choose_and_test(tissue, quick_trial
     assert (plan.evidence, plan.compared_with) == ("quick", ())
 
 
+def test_answers_in_a_store_stand_in_for_labels_too(tissue, quick_trial):
+    teacher = python.teachers.masks("masks", ["grey"])
+    python.teach(teacher, python.datasets.folder(tissue), "targets.zarr", progress=False)
+    (tissue / "labels").rename("kept")
+    assert abbe("condense", "tissue", "--teacher", "targets.zarr", "--plan-only", "--out", "a") == 0
+    _, plan = plan_of("a")
+    assert (plan.teacher.kind, plan.data.labelled) == ("store", 0)
+    for number in range(6):
+        stored = read_labels(Path(plan.data.labels, f"{number}.tif"))
+        assert np.array_equal(stored > 0, read_labels(Path("kept", f"{number}.png")) > 0)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("x: can't allocate memory: y")])
+def test_a_batch_is_halved_until_a_step_fits(tissue, monkeypatch, error):
+    tried = []
+
+    def timed(experiment, images, batch):
+        tried.append(batch)
+        if batch > 2:
+            raise error
+        return 0.1, "cpu"
+
+    monkeypatch.setattr(trial, "_timed", timed)
+    monkeypatch.setattr(trial, "milliseconds", lambda *arguments: dict.fromkeys(derive.STUDENTS, 1))
+    assert abbe("condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "a") == 0
+    lines, plan = plan_of("a")
+    assert tried == [8, 4, 2]
+    assert plan.training.batch_size == 2
+    assert "8 did not fit" in lines["batch_size"]
+    monkeypatch.setattr(trial, "free_memory", lambda: 1)
+    assert abbe("condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "b") == 0
+    assert tried == [8, 4, 2, 1]  # not even tried, where the processor's memory is short
+
+
 def test_python_makes_the_same_plan(tissue, quick_trial):
     words = ["condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "a"]
     assert abbe(*words, "--training.crop", "32", "--seed", "3") == 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from abbe import config, students
@@ -21,7 +22,7 @@ from abbe.recipes.supervised import supervised
 from abbe.runs import build
 from abbe.runs.normalising import decided, scaling_of
 from abbe.training.fit import fit
-from abbe.training.log import Log, make_accelerator
+from abbe.training.log import Log, number_format
 from abbe.training.stage import Schedule, Stage
 
 TILE = 256
@@ -74,7 +75,9 @@ def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> 
     while True:
         try:
             seconds, device = _timed(experiment, images, batch)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _of_memory(error):
+                raise
             if batch == 1 or fixed:
                 raise InputError(
                     f"a training step of {batch} crops of {experiment.training.crop} px does not "
@@ -82,8 +85,15 @@ def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> 
                     "--student.architecture unet-mobilenetv3"
                 ) from error
             batch //= 2
+            torch.cuda.empty_cache()
             continue
         return Trial(batch, wanted, seconds, device, None if device == "cuda" else batch * needed)
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether memory was short; torch has no class of its own for that of the processor."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)
 
 
 def _some(experiment: config.Experiment, dataset: Dataset) -> list[Prepared]:
@@ -115,11 +125,11 @@ def _timed(
     stage = _stage(experiment, images, batch, 2 * STEPS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        accelerator = make_accelerator(folder, precision=experiment.training.precision)
+        # Not one of a run's: trackers would make a run of their own of these steps.
+        accelerator = Accelerator(mixed_precision=number_format(experiment.training.precision))
         log = Log(folder / "log.jsonl", accelerator, "trial")
         workers = build.workers(experiment.training.workers)
         fit(stage, accelerator, log, folder / "trial.pt", workers=workers, progress=False)
-        accelerator.end_training()
         lines = map(json.loads, log.path.read_text("utf-8").splitlines())
         speeds = [line["images_per_s"] for line in lines if "images_per_s" in line]
     if len(speeds) != 2:

@@ -35,11 +35,8 @@ def make_accelerator(
     """
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlflow").resolve().as_uri())
-    chosen = choose_precision(precision, Accelerator().device)
-    # All accelerators of a process share their number format, which that one has just set.
-    AcceleratorState._reset_state()
     accelerator = Accelerator(
-        mixed_precision="no" if chosen == "fp32" else chosen,
+        mixed_precision=number_format(precision),
         log_with=_installed(trackers),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         project_dir=folder,
@@ -47,6 +44,14 @@ def make_accelerator(
     require_batch_norm(accelerator, synchronised=sync_batch_norm)
     accelerator.init_trackers("tensorboard")
     return accelerator
+
+
+def number_format(precision: Literal["auto", "fp32", "bf16", "fp16"]) -> str:
+    """What accelerate calls a precision, for the next accelerator that is made."""
+    chosen = choose_precision(precision, Accelerator().device)
+    # All accelerators of a process share their number format, which that one has just set.
+    AcceleratorState._reset_state()
+    return "no" if chosen == "fp32" else chosen
 
 
 def require_batch_norm(accelerator: Accelerator, *, synchronised: bool) -> None:
