@@ -176,7 +176,7 @@ def test_python_makes_the_same_plan(tissue, quick_trial):
         ("tissue --teacher masks --recipe supervised", "goes without a teacher"),
         ("tissue --teacher masks --promptable.side 512", "belongs to recipe kdsam"),
         ("--teacher masks tissue", "the folder comes first"),
-        ("tissue --teacher masks --teacher.sees red", "the teacher is to see red"),
+        ("tissue --teacher masks --teacher.sees red green", "the teacher is to see red, green"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_with_the_reason(tissue, capsys, words, said):
