@@ -6,10 +6,10 @@ from pathlib import Path
 from abbe import config, teachers
 from abbe.condensing.teacher import without_masks
 from abbe.datasets import Dataset
-from abbe.errors import InputError
 from abbe.imaging import write_labels
 from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
+from abbe.runs.lost import Lost
 from abbe.runs.teaching import STORE
 from abbe.summary import Thresholds
 from abbe.targets import TargetStore
@@ -23,6 +23,7 @@ def labels_of_teacher(
     teacher: config.Teacher,
     dataset: Dataset,
     out: Path,
+    lost: Lost,
     *,
     trust_code: bool = False,
     progress: bool = True,
@@ -32,13 +33,14 @@ def labels_of_teacher(
     The answers go to the run's own target store, where the run finds them.
 
     Raises:
-        InputError: no mask is named like an image, or the teacher failed on images.
+        InputError: no mask is named like an image, or the teacher failed on more images than may
+            be lost.
     """
     assert teacher.path is not None  # the section demands it
     if teacher.kind == "masks":
         without_masks(teacher, dataset)
         return Path(os.path.abspath(teacher.path))
-    store = _answers(teacher, dataset, out, trust_code=trust_code, progress=progress)
+    store = _answers(teacher, dataset, out, lost, trust_code=trust_code, progress=progress)
     answers, cuts = StoredModel(store), Thresholds()
     least = config.Evaluation().minimum_area
     for record in dataset:
@@ -49,7 +51,13 @@ def labels_of_teacher(
 
 
 def _answers(
-    teacher: config.Teacher, dataset: Dataset, out: Path, *, trust_code: bool, progress: bool
+    teacher: config.Teacher,
+    dataset: Dataset,
+    out: Path,
+    lost: Lost,
+    *,
+    trust_code: bool,
+    progress: bool,
 ) -> TargetStore:
     if teacher.kind == "store":
         assert teacher.path is not None  # the section demands it
@@ -57,6 +65,5 @@ def _answers(
     built = build.build_teacher(teacher, dataset, trust_code=trust_code)
     report = teachers.teach(built, dataset, out / STORE, progress=progress)
     hand_on(teacher.path, out / STORE)
-    if report.failed:
-        raise InputError(f"the teacher failed on images: {report.summary()}")
+    lost.add(report.failed, out / STORE)
     return TargetStore(out / STORE)

@@ -12,6 +12,8 @@ KNOWN = ("cmkd", "supervised")
 """Recipes that are planned."""
 OWN = frozenset(("teacher", "out", "recipe"))
 """Keys of the experiment file in whose place there are arguments of its own."""
+GROWING = frozenset(("allow_failed", "allow_overlap", "evidence", "seeds", "baselines"))
+"""Keys that may be given anew for a plan that is there: allowances, and more evidence."""
 HOURS = 1.0
 
 
@@ -53,15 +55,22 @@ class Asked:
                 "abbe distill --help"
             )
 
+    @property
+    def grown(self) -> dict[str, Any]:
+        """What was said of keys that may change once there is a plan."""
+        return {key: value for key, value in self.said.items() if key in GROWING}
+
     def as_json(self) -> dict[str, Any]:
-        """Plain values: what the same request has, and no other."""
+        """Plain values: what the same request has, and no other; without what may grow."""
         return {
             "folder": str(self.folder),
             "teacher": {key: _plain(value) for key, value in self.teacher.items()},
             "hours": self.hours,
             "target_ms": self.target_ms,
             "recipe": self.recipe,
-            **{key: _plain(value) for key, value in sorted(self.said.items())},
+            **{
+                key: _plain(value) for key, value in sorted(self.said.items()) if key not in GROWING
+            },
         }
 
 

@@ -13,9 +13,11 @@ from abbe.condensing.page import ASKED, FILE, table, write_plan
 from abbe.condensing.plan import make_plan
 from abbe.errors import ConfigError
 from abbe.files import write_json
+from abbe.registry import TASKS
 from abbe.runs import folder as run_folder
 from abbe.runs.distill import distill
 from abbe.runs.export import export_run
+from abbe.runs.export_inputs.common import kept
 from abbe.runs.folder import Run
 from abbe.runtime.bench.speed import bench
 from abbe.runtime.package import Package, read_package
@@ -74,12 +76,13 @@ def condense(
         _require_same(asked)
         say(f"going on with {path}, which is there already")
     else:
-        plan = make_plan(asked, trust_code=trust_code, progress=progress)
+        plan = make_plan(asked, trust_code=trust_code, progress=progress, say=say)
         write_plan(plan, asked)
         say(f"{table(plan)}\n\nplan: {path}")
     if plan_only:
         return Condensed(path)
-    experiment = config.parse(config.read_values(path), str(path))
+    values = config.without_rivals(config.read_values(path), asked.grown)
+    experiment = config.parse({**values, **asked.grown}, str(path))
     run = _finished(experiment, trust_code=trust_code, progress=progress)
     name, holds = better(run.summary)
     say(f"\n{holds}")
@@ -107,18 +110,25 @@ def _require_same(asked: Asked) -> None:
 
 def _finished(experiment: config.Experiment, *, trust_code: bool, progress: bool) -> Run:
     """The run, carried out as far as it is not."""
-    if (experiment.out / "summary.json").exists():
+    before = run_folder.begun(experiment.out)
+    if before is not None and (experiment.out / "summary.json").exists():
         run = run_folder.open_run(experiment.out)
-        if run.summary.evidence.complete:
+        if run.summary.evidence.complete and not _asks_more(experiment, before):
             return run
     return distill(experiment, resume=True, trust_code=trust_code, progress=progress)
+
+
+def _asks_more(now: config.Experiment, before: config.Experiment) -> bool:
+    """Whether evidence is wanted that a finished run lacks; it may have more than was planned."""
+    seeds, baselines = set(now.all_seeds), set(now.compared_with)
+    return not (seeds <= set(before.all_seeds) and baselines <= set(before.compared_with))
 
 
 def better(summary: RunSummary) -> tuple[str, str]:
     """The name of the network to hand over, and why: never by test images.
 
     >>> from abbe.summary import Evidence
-    >>> summary = RunSummary.model_construct(evidence=Evidence(
+    >>> summary = RunSummary.model_construct(task="instances", evidence=Evidence(
     ...     against="supervised", validation={"student": [0.8], "supervised": [0.9]}))
     >>> better(summary)[0]
     'supervised'
@@ -136,7 +146,9 @@ def better(summary: RunSummary) -> tuple[str, str]:
         return "student", f"the package holds the student; no validation against '{against}'"
     own, other = scores["student"], scores[against]
     over = ", means over seeds" if len(evidence.seeds) > 1 else ""
-    figures = f"{max(own, other):.4f} against {min(own, other):.4f}{over}"
+    watched = TASKS[summary.task].watch
+    name = summary.metric_names.get(watched, watched)
+    figures = f"{name} {max(own, other):.4f} against {min(own, other):.4f}{over}"
     if other > own:
         return against, (
             f"the {against} network was better on validation ({figures}); the package holds it, "
@@ -150,8 +162,19 @@ def better(summary: RunSummary) -> tuple[str, str]:
 
 
 def _packed(run: Run, say: Say) -> Package:
+    """The package of a run; one that is there stays, and it is told where it is of another time."""
     place = run.folder / PACKAGE
-    return read_package(place) if place.exists() else export_run(run, place, say=say)
+    if not place.exists():
+        return export_run(run, place, say=say)
+    package = read_package(place)
+    told = package.description.training
+    held = told.get("network", "student")
+    if held != run.network or told["models"] != kept(run.summary)["models"]:
+        say(
+            f"note: {place} holds the {held} network as it was before there was more evidence. "
+            "Remove it and repeat the command for a new one"
+        )
+    return package
 
 
 def _timed(package: Package, folder: Path, say: Say) -> None:

@@ -61,22 +61,29 @@ class Facts:
     def text(self) -> str:
         """All of it, in lines."""
         groups = f", {self.units} groups" if self.grouped else ""
+        labelled = f"{self.labelled} labelled" if self.labelled else "none labelled"
         size = "pixel size not known" if self.pixel_size is None else f"{self.pixel_size:g} µm/px"
+        whose = "" if self.labelled else " of the teacher's"
         objects = (
             "no labelled object"
             if self.diameter is None
-            else f"objects {self.diameter:.0f} px across (median of {self.objects})"
+            else f"objects {self.diameter:.0f} px across (median of {self.objects}{whose})"
         )
         machine = f"{self.gpu or 'no GPU'}, {self.cores} cores, {self.memory / 2**30:.1f} GiB free"
         return shown(
-            f"{self.images} images ({', '.join(self.channels)}), {self.labelled} labelled{groups}\n"
+            f"{self.images} images ({', '.join(self.channels)}), {labelled}{groups}\n"
             f"{size}; smallest side {self.smallest} px; {objects}\n"
             f"{machine}"
         )
 
 
-def look(dataset: Dataset, *, progress: bool = True) -> Facts:
+def look(dataset: Dataset, *, labelled: int | None = None, progress: bool = True) -> Facts:
     """Open every image, and measure objects in some of the labels.
+
+    Args:
+        dataset: images that can be read, perhaps with the teacher's objects in place of labels.
+        labelled: how many labels there are; those of the data set where None.
+        progress: show progress bars.
 
     Raises:
         InputError: an image cannot be read, or there are too few to train and to test.
@@ -84,21 +91,21 @@ def look(dataset: Dataset, *, progress: bool = True) -> Facts:
     units = {record.unit for record in (dataset.labelled or dataset)}
     if len(units) < FEWEST:
         of = "groups" if any(record.group for record in dataset) else "images"
-        labelled = " with a label" if len(dataset.labelled) else ""
+        where = " with a label" if len(dataset.labelled) else ""
         raise InputError(
-            f"data set '{dataset.name}' has {len(units)} independent {of}{labelled}, and {FEWEST} "
+            f"data set '{dataset.name}' has {len(units)} independent {of}{where}, and {FEWEST} "
             "are the least: one to train on, one to choose weights, one to test. Add some, or run "
             "a package that is there already: abbe models"
         )
     shapes, sizes = [], []
-    for record in track(list(dataset), "looking at images", shown=progress):
+    for record in dataset:
         image = record.image.open()
         shapes.append(image.shape)
         sizes.append(image.pixel_size)
     diameters = _diameters(first_spread(dataset.labelled.records, MEASURED), progress)
     return Facts(
         images=len(dataset),
-        labelled=len(dataset.labelled),
+        labelled=len(dataset.labelled) if labelled is None else labelled,
         units=len(units),
         grouped=any(record.group is not None for record in dataset),
         split=any(record.split for record in dataset),

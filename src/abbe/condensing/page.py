@@ -74,11 +74,10 @@ def times(plan: Plan) -> list[str]:
         f"a training step takes {budget.step_seconds:.2g} s here ({plan.trial.device}, "
         f"{plan.trial.batch} crops), measured"
     ]
-    if budget.teaching:
-        lines.append(f"the teacher's answers: about {in_words(budget.teaching)}")
+    lines.append(f"of {in_words(plan.hours.total)}: {plan.hours.text}")
     for level, trainings in budget.others.items():
         named = f"evidence {level}: " if level else ""
         mark = "   <- planned" if level == budget.level else ""
         count = f"{trainings} training{'s' * (trainings > 1)} of {budget.steps} steps"
-        lines.append(f"{named}{count}, about {in_words(budget.of(trainings))} at most{mark}")
+        lines.append(f"{named}{count}, about {in_words(budget.of(trainings))}{mark}")
     return lines

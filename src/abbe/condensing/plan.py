@@ -1,25 +1,43 @@
 """From what there is to an experiment, key by key, each with its reason."""
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from abbe import config, teachers
 from abbe.condensing import derive, trial
 from abbe.condensing.answers import labels_of_teacher
 from abbe.condensing.asked import Asked
-from abbe.condensing.budget import ENOUGH, FEW_STEPS, PASSES, Budget, budget_of, trainings_of
+from abbe.condensing.budget import (
+    ENOUGH,
+    FEW_STEPS,
+    PASSES,
+    Budget,
+    Hours,
+    budget_of,
+    kept,
+    trainings_of,
+)
 from abbe.condensing.draft import SAID, Choice, Draft
 from abbe.condensing.look import Facts, look
 from abbe.condensing.teacher import channels_of, without_masks
 from abbe.condensing.trial import Trial
+from abbe.condensing.unusable import explain, lost_of
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.recipes.recipe import recipe_named
 from abbe.recipes.shipped import values_of
 from abbe.registry import traits_of
 from abbe.runs import build
+from abbe.runs.accounts.overlap import require_unseen
+from abbe.runs.lost import Lost, readable
 from abbe.runs.schedules import crops_of
 from abbe.runs.teaching import STORE
+
+EVIDENCE = ("evidence", "seeds", "baselines")
+QUICK = ["supervised"]
+"""What a student of one seed is held against."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,8 @@ class Plan:
         experiment: the same, checked.
         facts: what it was derived from.
         trial: what a step takes.
-        budget: what the time is enough for.
+        hours: where the time goes.
+        budget: what it is enough for.
         notes: what the user should think of before it is carried out.
     """
 
@@ -39,11 +58,18 @@ class Plan:
     experiment: config.Experiment
     facts: Facts
     trial: Trial
+    hours: Hours
     budget: Budget
     notes: tuple[str, ...]
 
 
-def make_plan(asked: Asked, *, trust_code: bool = False, progress: bool = True) -> Plan:
+def make_plan(
+    asked: Asked,
+    *,
+    trust_code: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> Plan:
     """Look at the data and the machine, try a few steps, and choose everything.
 
     Raises:
@@ -51,40 +77,48 @@ def make_plan(asked: Asked, *, trust_code: bool = False, progress: bool = True) 
         ConfigError: a key is wrong.
     """
     asked.check()
+    started = time.monotonic()
     draft = Draft(asked.said)
     section = _recipe(asked, draft)
     _place(asked, draft)
     dataset = build.collect(_section(draft))
     build.tell_problems(dataset)
-    teacher = None
-    if section:
-        teacher = config.Teacher(**section)
-        channels_of(teacher, dataset, trust_code=trust_code)
-        _lacking(draft, teacher, dataset)
-    if not len(dataset.labelled):
+    teacher = config.Teacher(**section) if section else None
+    without_mask = _checked(teacher, dataset, trust_code=trust_code)
+    lost = lost_of(draft, dataset, without_mask)
+    labelled = len(dataset.labelled)
+    if not labelled:
         _learn_from_teacher_alone(
-            asked, draft, teacher, dataset, trust_code=trust_code, progress=progress
+            asked, draft, teacher, dataset, lost, trust_code=trust_code, progress=progress
         )
         dataset = build.collect(_section(draft))
-    facts = look(dataset, progress=progress)
+    usable = readable(dataset, lost, progress=progress)
+    explain(draft, lost, without_mask)
+    facts = look(usable, labelled=labelled, progress=progress)
+    say("timing students and a few training steps on this machine")
     derive.student(draft, facts, asked.target_ms)
     derive.splits(draft, facts)
     derive.training(draft, facts)
     _like_the_recipe(draft)
     trying = draft.experiment()
-    split = build.split(dataset.seen_as(trying.student.sees), trying.data)
+    split = build.split(dataset.seen_as(trying.student.sees), trying.data)  # as the run will do it
+    split = split.having(record for record in split if record.id not in lost.left_out)
     tried = trial.measure(trying, split, fixed=draft.has("training.batch_size"))
     derive.batch(draft, tried, facts)
     teaching = 0.0
     if teacher is not None and not traits_of(teacher.kind).keeps_answers:
         built = build.build_teacher(teacher, dataset, trust_code=trust_code)
-        teaching = teachers.plan(built, dataset, asked.out / STORE).seconds
-    budget = _time(asked.hours, draft, tried, split, teaching)
+        teaching = teachers.plan(built, usable, asked.out / STORE).seconds
+    total = 3600 * asked.hours
+    left = kept(total, tried.pixel_seconds)
+    hours = Hours(total, time.monotonic() - started, teaching, left)
+    budget = _budget(draft, tried, split, hours)
     draft.put_rest()
     experiment = draft.experiment()
     chosen = build.choose_labels(split, experiment.data)
     recipe_named(experiment.recipe).check(experiment, chosen, None)
-    return Plan(draft, experiment, facts, tried, budget, _notes(facts, budget, chosen))
+    require_unseen(experiment, chosen, lost)
+    return Plan(draft, experiment, facts, tried, hours, budget, _notes(facts, budget, chosen))
 
 
 def _recipe(asked: Asked, draft: Draft) -> dict[str, object]:
@@ -115,13 +149,12 @@ def _section(draft: Draft) -> config.Data:
     return config.Data(**draft.values()["data"])
 
 
-def _lacking(draft: Draft, teacher: config.Teacher, dataset: Dataset) -> None:
-    if lacking := without_masks(teacher, dataset):
-        draft.put(
-            "allow_failed",
-            len(lacking),
-            f"{len(lacking)} images have no mask, such as {lacking[0]}",
-        )
+def _checked(teacher: config.Teacher | None, dataset: Dataset, *, trust_code: bool) -> list[str]:
+    """See that a teacher can read the images; of masks, the images that have none come back."""
+    if teacher is None:
+        return []
+    channels_of(teacher, dataset, trust_code=trust_code)
+    return without_masks(teacher, dataset)
 
 
 def _learn_from_teacher_alone(
@@ -129,6 +162,7 @@ def _learn_from_teacher_alone(
     draft: Draft,
     teacher: config.Teacher | None,
     dataset: Dataset,
+    lost: Lost,
     *,
     trust_code: bool,
     progress: bool,
@@ -136,7 +170,7 @@ def _learn_from_teacher_alone(
     """Where no image has a label, the teacher's objects choose weights and test.
 
     Raises:
-        InputError: there is no teacher either.
+        InputError: there is no teacher either, or it fails on more images than may be lost.
     """
     if teacher is None:
         raise InputError(
@@ -145,7 +179,7 @@ def _learn_from_teacher_alone(
             "of another program, a package such as nuclei, a run"
         )
     folder = labels_of_teacher(
-        teacher, dataset, asked.out, trust_code=trust_code, progress=progress
+        teacher, dataset, asked.out, lost, trust_code=trust_code, progress=progress
     )
     why = "no image has a label: the teacher's objects stand in, to choose weights and to test"
     draft.put("data.labels", str(folder), why)
@@ -165,56 +199,57 @@ def _like_the_recipe(draft: Draft) -> None:
         draft.put(f"loss.{key}", value, f"as recipe {recipe} has it")
 
 
-def _time(hours: float, draft: Draft, tried: Trial, split: Dataset, teaching: float) -> Budget:
-    """Steps and evidence from the hours; what the user said of either counts."""
+def _budget(draft: Draft, tried: Trial, split: Dataset, hours: Hours) -> Budget:
+    """Steps and evidence from the time there is; what the user said of either counts."""
     values = draft.values()["training"]
     samples = crops_of(split.split("train"), values["crop"]).samples
     passes, steps = values.get("passes"), values.get("steps")
     if passes is not None:
         steps = max(values.get("minimum_steps", 1), math.ceil(passes * samples / tried.batch))
     most = max(ENOUGH, math.ceil(PASSES * samples / tried.batch))
-    budget = budget_of(
-        hours, tried.seconds, teaching=teaching, most=most, steps=steps,
-        choices=_evidence(draft, split),
-    )  # fmt: skip
+    choices = _evidence(draft, split)
+    if steps is None:
+        hours.require_training()
+    budget = budget_of(hours.training, tried.seconds, most=most, steps=steps, choices=choices)
     if passes is None:
         draft.put("training.steps", budget.steps, budget.why)
     every = max(1, min(100, budget.steps // 10))
     draft.put("training.validate_every", every, "ten times a training, or every 100 steps")
     if draft.choices["recipe"].value == "cmkd":
-        _choose_evidence(draft, budget)
+        _put_evidence(draft, budget)
     return budget
 
 
 def _evidence(draft: Draft, split: Dataset) -> dict[str, int]:
-    """The levels of evidence that may be chosen, and the trainings of each."""
+    """The levels of evidence that may be chosen, from the least, and the trainings of each."""
     if draft.choices["recipe"].value == "supervised":
         return {"": 1}
-    if any(draft.has(key) for key in ("evidence", "seeds", "baselines")):
-        experiment = draft.experiment()
-        trainings = (1 + len(experiment.compared_with)) * len(experiment.all_seeds)
-        return {experiment.evidence: trainings}
-    if draft.values()["data"].get("labelled") == 0 or not len(split.split("train").labelled):
+    chosen = build.choose_labels(split, _section(draft)).split("train")
+    alone = bool(len(chosen)) and not len(chosen.unlabelled)
+    if any(draft.has(key) for key in EVIDENCE):
+        asks = draft.experiment()
+        trainings = trainings_of(asks.compared_with, len(asks.all_seeds), alone=alone)
+        return {asks.evidence_level: trainings}
+    if not len(chosen.labelled):
         return {"quick": 1}
-    return {"quick": 2, "standard": trainings_of("standard"), "full": trainings_of("full")}
+    levels = {
+        level: trainings_of(*config.LEVELS[level], alone=alone) for level in ("standard", "full")
+    }
+    return {"quick": trainings_of(QUICK, 1, alone=alone), **levels}
 
 
-def _choose_evidence(draft: Draft, budget: Budget) -> None:
-    said = any(draft.has(key) for key in ("evidence", "seeds", "baselines"))
-    if said:
-        for key in ("evidence", "seeds", "baselines"):
+def _put_evidence(draft: Draft, budget: Budget) -> None:
+    if any(draft.has(key) for key in EVIDENCE):
+        for key in EVIDENCE:
             if draft.has(key):
                 draft.put(key, None, "")
-        return
-    why = (
-        "the time is enough for its seeds"
-        if budget.level != "quick"
-        else "one seed: shows which is better, proves little"
-    )
-    draft.put("evidence", budget.level, why)
-    if budget.level == "quick" and budget.trainings == 2:
-        why = "what the student must beat on validation images; no time for more"
-        draft.put("baselines", ["supervised"], why)
+    elif budget.trainings == 1:
+        draft.put("evidence", budget.level, "no labels to hold the student against")
+    else:
+        draft.put("evidence", budget.level, budget.why_level)
+        if budget.level == "quick":
+            why = "what the student must beat on validation images to be handed over"
+            draft.put("baselines", QUICK, why)
 
 
 def _notes(facts: Facts, budget: Budget, chosen: Dataset) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class Trial:
         seconds: of a step.
         device: that it was measured on.
         bytes: that a step needs by its activations; None on GPUs, where it was tried.
+        pixel_seconds: of the student for a pixel that it answers for: a third of what it learns in.
     """
 
     batch: int
@@ -52,6 +53,7 @@ class Trial:
     seconds: float
     device: str
     bytes: int | None
+    pixel_seconds: float = 0.0
 
 
 def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> Trial:
@@ -87,7 +89,9 @@ def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> 
             batch //= 2
             torch.cuda.empty_cache()
             continue
-        return Trial(batch, wanted, seconds, device, None if device == "cuda" else batch * needed)
+        pixels = batch * experiment.training.crop**2
+        needs = None if device == "cuda" else batch * needed
+        return Trial(batch, wanted, seconds, device, needs, seconds / 3 / pixels)
 
 
 def _of_memory(error: Exception) -> bool:
