@@ -1,51 +1,21 @@
-"""From a folder to a package, as a user types it, on a few small images."""
+"""Plans of ``abbe condense``, as a user types it, on a few small images."""
 
-import shlex
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from commands import abbe
 
 import abbe as python
 from abbe import config, datasets
-from abbe.condensing import carry, derive, trial
+from abbe.condensing import derive, trial
 from abbe.condensing.trial import Trial
 from abbe.datasets.fingerprints import channel_digests, write_digests
-from abbe.exporting.request import ExportRequest
 from abbe.imaging import read_labels, write_labels
-from abbe.runs.export import export_run
-from abbe.runs.folder import open_run
-from abbe.runtime.bench.speed import bench
-from abbe.runtime.package import located, read_package
+from abbe.runtime.package import located
 from abbe.summary import TRAINED_ON
-
-SHORT = shlex.split(
-    "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.workers 0 "
-    "--training.precision fp32 --training.learning-rate 0.01 --training.ema 0 "
-    "--student.architecture unet-mobilenetv3 --student.depth 3 "
-    "--evidence quick --baselines supervised"
-)
-
-SMALL = ExportRequest(int8="none", tile=(64,), context=0, images=2, budget_pq=1.0)
-
-
-@pytest.fixture
-def tissue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of six labelled images in one channel, masks/ beside it, and its parent as cwd."""
-    monkeypatch.chdir(tmp_path)
-    for number, record in enumerate(datasets.simulated_tissue(6, size=64, channels=("nucleus",))):
-        assert record.label is not None
-        file = tmp_path / "tissue" / "images" / f"{number}.tif"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(file, record.image.open().read()[0])
-        for folder in ("tissue/labels", "masks"):
-            write_labels(tmp_path / folder / f"{number}.png", record.label.read())
-    return tmp_path / "tissue"
 
 
 @pytest.fixture
@@ -272,44 +242,3 @@ def test_large_objects_are_pointed_out_with_the_factor():
     assert said is not None
     assert "shrunk to 0.25 times their side, 1 µm a pixel" in said
     assert derive.scale(replace(facts, diameter=25.0)) is None
-
-
-# ---------------------------------------------------------------------------------- the whole way
-
-
-@pytest.fixture
-def small_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports in windows of 64 px, checked on two images and without int8: seconds each."""
-    monkeypatch.setattr(carry, "export_run", partial(export_run, request=SMALL))
-    monkeypatch.setattr(carry, "bench", partial(bench, side=64, repeats=3))
-
-
-@pytest.mark.slow
-def test_a_plan_is_run_by_distill_and_the_same_command_goes_on_to_a_package(
-    tissue, small_export, capsys
-):
-    words = ["condense", "tissue", "--teacher", "masks", "--out", "a", *SHORT]
-    assert abbe(*words, "--plan-only") == 0
-    assert "measured" in capsys.readouterr().out
-    assert abbe("distill", "a/plan.yaml") == 0
-    trained = Path("a/student.safetensors").read_bytes()
-    assert abbe(*words) == 0
-    assert Path("a/student.safetensors").read_bytes() == trained
-    shown = capsys.readouterr().out
-    evidence = open_run("a").summary.evidence
-    best = max(evidence.validation, key=lambda name: evidence.validation[name][0] or 0.0)
-    holds = {"student": "the student was", "supervised": "the supervised network was better"}
-    assert holds[best] in shown
-    package = read_package("a/package")
-    assert Path("a/bench.json").is_file()
-    for command in ("abbe predict a/package", "abbe evaluate a ", "--evidence standard --resume"):
-        assert command in shown
-    assert abbe("predict", "a/package", "tissue/images", "--out", "results") == 0
-    assert read_labels(next(Path("results").glob("0*.tif"))).shape == (64, 64)
-    holder = replace(open_run("a"), network="supervised")
-    other = export_run(holder, "other", SMALL).description
-    assert other.lineage.teacher == "none"
-    assert "which no teacher taught" in " ".join(other.lineage.notes)
-    assert other.training["network"] == "supervised"
-    told = "supervised" if best == "supervised" else "student"
-    assert package.description.training.get("network", "student") == told
