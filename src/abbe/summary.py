@@ -124,6 +124,8 @@ class Model(Part):
     """Median milliseconds for one prompt (promptable networks)."""
     confusion: list[list[int]] | None = None
     """Images by true class (rows) and answered class (columns)."""
+    pixel_confusion: list[list[int]] | None = None
+    """Pixels of all test images likewise (semantic segmentation)."""
     strength: float | None = None
     """Of a linear probe: scikit-learn's C."""
 

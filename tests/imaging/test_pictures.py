@@ -9,7 +9,15 @@ import PIL.ImageFont
 import pytest
 
 from abbe.errors import InputError
-from abbe.imaging import composite, contact_sheet, draw_outlines, open_image, pictures, write_png
+from abbe.imaging import (
+    composite,
+    contact_sheet,
+    draw_outlines,
+    open_image,
+    pictures,
+    view,
+    write_png,
+)
 
 
 def test_one_channel_is_grey() -> None:
@@ -118,3 +126,29 @@ def test_write_png(tmp_path: Path, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(np.asarray(image), rgb)
     write_png(tmp_path / "grey.png", rgb[..., 0])
     np.testing.assert_array_equal(open_image(tmp_path / "grey.png").read()[0], rgb[..., 0])
+
+
+def test_colours_of_photographs_are_shown_as_they_are():
+    pink = np.full((3, 4, 4), 0, np.uint8)
+    pink[:, :, :2] = np.array([230, 170, 200], np.uint8)[:, None, None]
+    picture = view(pink, ("red", "green", "blue"))
+    np.testing.assert_array_equal(picture, np.moveaxis(pink, 0, -1))
+    turned = view(pink[::-1], ("blue", "green", "red"))
+    np.testing.assert_array_equal(turned, picture)
+
+
+def test_deep_colours_keep_their_hue():
+    deep = np.zeros((3, 8, 8), np.uint16)
+    deep[:] = np.array([4000, 2000, 1000], np.uint16)[:, None, None]
+    assert view(deep, ("red", "green", "blue"))[0, 0].tolist() == [255, 128, 64]
+
+
+def test_channels_of_a_microscope_are_stretched_each_by_itself():
+    dim = np.zeros((2, 10, 10), np.uint8)
+    dim[0, 5:], dim[1, :5] = 10, 40
+    picture = view(dim, ("nucleus", "membrane"))
+    np.testing.assert_array_equal(
+        picture, composite((dim > 0).astype(float), ("nucleus", "membrane"))
+    )
+    half = view(dim, ("nucleus", "membrane"), limits=np.array([[0, 20], [0, 80]], np.float32))
+    assert half.max() < picture.max()

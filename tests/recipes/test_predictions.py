@@ -48,3 +48,8 @@ def test_confusions_count_answers_by_true_class():
     details = Classification().details(ANSWERS, IMAGES, dataset_of(None, None, None))
     found = {name: model["confusion"] for name, model in details["models"].items()}
     assert found == {"student": [[1, 0], [1, 1]], "twin": [[0, 1], [0, 2]]}
+
+
+def test_examples_are_ranked_by_how_probable_the_student_found_the_true_class():
+    details = Classification().details(ANSWERS, IMAGES, dataset_of(None, None, None))
+    assert details["ranking"] == {"a": 0.9, "b": 0.4, "c": 0.8}

@@ -18,7 +18,7 @@ from abbe.scoring import METRICS
 from abbe.summary import Model, RunSummary, Thresholds, read_summary
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
 from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
-from abbe.tasks.scores import Compared, Scores, compare, save_examples
+from abbe.tasks.scores import Compared, Scores, compare, ranking_of, save_examples
 from abbe.tasks.task import BySeed
 
 
@@ -241,7 +241,7 @@ def test_examples_are_the_best_the_median_and_the_worst_once_each(tmp_path):
     images = datasets.simulated_tissue(4, size=32).records
     assert images[0].image.open().shape == (32, 32)
     save_examples(
-        scored(models, data),
+        ranking_of(scored(models, data)),
         tmp_path / "examples",
         lambda id: outlined(models, data[id], thresholds, 0),
     )
@@ -253,7 +253,7 @@ def test_the_very_best_and_the_very_worst_come_first(tmp_path):
     dice = {f"image-{number}": number / 10 for number in range(10)}
     row = {"group": "g", "model": "student", "seed": 0, "metric": "dice"}
     scores = Scores([row | {"image": image, "value": value} for image, value in dice.items()])
-    save_examples(scores, tmp_path, lambda id: {"image": np.zeros((2, 2, 3), np.uint8)})
+    save_examples(ranking_of(scores), tmp_path, lambda id: {"image": np.zeros((2, 2, 3), np.uint8)})
     written = {path.stem for path in tmp_path.iterdir()}
     assert {"0-best-image-9", "1-best-image-8"} <= written
     assert {"0-worst-image-0", "1-worst-image-1"} <= written

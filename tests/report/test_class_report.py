@@ -4,12 +4,14 @@ import html
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 
 from abbe.caveats import class_caveats
+from abbe.imaging.legend import class_colour
 from abbe.reporting import write_report
-from abbe.reporting.classes import class_rows, confusion_rows
+from abbe.reporting.classes import class_rows, confusion_rows, region_rows
 from abbe.reporting.tables import primary_metric
 from abbe.summary import RunSummary
 
@@ -48,7 +50,7 @@ def test_every_class_has_its_precision_recall_and_f1():
     assert dense == ("dense", 12, "1.000", "0.667", "0.800")
     assert sparse == ("sparse", 3, "0.429", "1.000", "0.600")
     assert [
-        [cell.images for cell in row.cells] for row in confusion_rows(summary_of())
+        [int(cell.text) for cell in row.cells] for row in confusion_rows(summary_of())
     ] == CONFUSION
     assert confusion_rows(summary_of())[0].cells[0].share == 8 / 12
 
@@ -108,3 +110,63 @@ def test_a_run_of_an_earlier_version_says_what_is_missing(tmp_path):
     models = {"student": {"metrics": {"accuracy": score(0.7)}}}
     summary = summary_of(models=models, data={"class_counts": COUNTS})
     assert "recorded no confusion matrix" in page_of(tmp_path, summary)
+
+
+REGIONS = {
+    "task": "semantic",
+    "classes": ["background", "stroma", "nucleus"],
+    "models": {
+        "student": {
+            "metrics": {"mean_iou": score(0.6)},
+            "pixel_confusion": [[900, 60, 40], [0, 80, 20], [0, 0, 0]],
+        }
+    },
+}
+
+
+def test_classes_of_pixels_have_iou_and_dice_and_shares_of_pixels(tmp_path):
+    summary = RunSummary.model_validate(REGIONS)
+    _, stroma, nucleus = region_rows(summary)
+    assert stroma == ("stroma", "100", "9.1 %", "0.500", "0.667", "0.571", "0.800")
+    assert nucleus[1:] == ("0", "0.0 %", "0.000", "0.000", "0.000", "–")
+    assert [cell.text for cell in confusion_rows(summary)[1].cells] == ["0.0 %", "80.0 %", "20.0 %"]
+    text = page_of(tmp_path, summary)
+    assert "Shares of the pixels of a class" in text
+    assert class_rows(summary) == []
+
+
+def test_a_picture_of_regions_has_a_colour_a_class_and_no_objects(tmp_path):
+    (tmp_path / "examples").mkdir()
+    label = np.zeros((8, 8), np.int32)
+    label[2:4], label[6] = 1, 2
+    np.savez(
+        tmp_path / "examples/0-best-a.npz",
+        image=np.zeros((8, 8, 3), np.uint8), truth=label, student=label,
+    )  # fmt: skip
+    RunSummary.model_validate(REGIONS).write(tmp_path)
+    page = write_report(tmp_path).read_text("utf-8")
+    for number, row in ((1, "M0 2h8v1h-8zM0 3h8v1h-8z"), (2, "M0 6h8v1h-8z")):
+        colour = "#{:02x}{:02x}{:02x}".format(*class_colour(number))
+        assert page.count(f'<path fill="{colour}" d="{row}"/>') == 2  # truth and student
+    assert "objects by" not in page
+
+
+def test_probabilities_are_drawn_with_their_calibration_error(tmp_path):
+    rows = [
+        {"image": f"i{n}", "group": None, "model": "student", "class": true, "predicted": "dense",
+         "probability_dense": 0.95, "probability_sparse": 0.05}
+        for n, true in enumerate(("dense", "sparse"))
+    ]  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "predictions.parquet")
+    text = page_of(tmp_path, summary_of())
+    assert "Expected calibration error: student 0.450." in text
+    assert "ROC of the student, each class against the rest." in text
+
+
+def test_pictures_of_classified_images_say_what_each_answered(tmp_path):
+    (tmp_path / "examples").mkdir()
+    said = {"said:truth": np.array("dense"), "said:student": np.array("sparse 0.81")}
+    np.savez(tmp_path / "examples/0-worst-a.npz", image=np.zeros((8, 8, 3), np.uint8), **said)
+    text = page_of(tmp_path, summary_of())
+    assert "truth: dense student: sparse 0.81" in text
+    assert "Outlines of objects" not in text

@@ -6,7 +6,7 @@ from abbe.imaging.labels.files import outlines, read_labels, write_labels
 from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import AS_THEY_SAY, Reading, open_image
-from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, write_png
+from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, view, write_png
 from abbe.imaging.scaling import PERCENTILE, Scaling, ScalingKind, scaling_in_words
 from abbe.imaging.slide import Slide, open_slide, slide_of
 from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels
@@ -39,6 +39,7 @@ __all__ = [
     "scaling_in_words",
     "slide_of",
     "three_channels",
+    "view",
     "with_legend",
     "write_labels",
     "write_png",

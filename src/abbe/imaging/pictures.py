@@ -15,6 +15,7 @@ import PIL.ImageFont
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging.labels.files import outlines
+from abbe.imaging.normalisation import normalise, percentile_limits
 
 Colour = tuple[int, int, int]
 Font = PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont
@@ -76,6 +77,28 @@ def composite(pixels: np.ndarray, channels: Sequence[str]) -> np.ndarray:
     for plane, hue in zip(values, _hues(channels), strict=True):
         dark *= 1 - plane[..., None] * (np.array(hue, np.float32) / 255)
     return _to_bytes(1 - dark)
+
+
+def view(
+    pixels: np.ndarray, channels: Sequence[str], limits: np.ndarray | None = None
+) -> np.ndarray:
+    """A picture of raw pixels: colours as they are, other channels stretched each by itself.
+
+    Args:
+        pixels: (C, H, W) of any real type.
+        channels: C names. Red, green and blue of 8 bits stay as they are; of other types all three
+            are stretched alike, so that their colour stays.
+        limits: (C, 2) of `abbe.imaging.percentile_limits`, of a whole image whose part this is.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    known = percentile_limits(pixels) if limits is None else limits
+    if sorted(channels) == sorted(_RGB):
+        whole = pixels.dtype == np.uint8
+        lowest, highest = (0, 255) if whole else (min(0, known.min()), known.max())
+        known = np.array([[lowest, highest]] * len(channels), np.float32)
+    return composite(normalise(pixels, known), channels)
 
 
 def draw_outlines(

@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.imaging.image import Image, Region
-from abbe.imaging.normalisation import normalise, percentile_limits
-from abbe.imaging.pictures import composite, draw_outlines
+from abbe.imaging.pictures import draw_outlines, view
 
 LONGEST = 512
 """px; of a larger image the middle is shown."""
@@ -26,8 +25,7 @@ def thumbnail(image: Image, label: NDArray[np.int32] | None) -> np.ndarray:
         InputError: the image cannot be read.
     """
     region = _middle(image.shape)
-    pixels = image.read(region)
-    picture = composite(normalise(pixels, percentile_limits(pixels)), image.channels)
+    picture = view(image.read(region), image.channels)
     if label is None:
         return picture
     within = label[region.top : region.bottom, region.left : region.right]

@@ -1,13 +1,17 @@
-"""What the page says of a classification class by class, from ``summary.json`` and the scores."""
+"""What the page says class by class, of images or of pixels, from ``summary.json`` and scores."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from abbe import scoring
-from abbe.reporting.numbers import decimal
+from abbe.reporting.colours import class_colours, colours_of
+from abbe.reporting.figures import rates
+from abbe.reporting.numbers import decimal, percent
 from abbe.reporting.run_folder import Run
+from abbe.scoring.calibration import reliability, roc
 from abbe.summary import Model, RunSummary
 
 
@@ -21,10 +25,22 @@ class ClassRow(NamedTuple):
     f1: str
 
 
-class ConfusionCell(NamedTuple):
-    """``images`` of a class that got this answer; their ``share`` of the class, in [0, 1]."""
+class RegionRow(NamedTuple):
+    """A class of pixels: how many test pixels are of it, their share, and the student's scores."""
 
-    images: int
+    name: str
+    pixels: str
+    share: str
+    iou: str
+    dice: str
+    precision: str
+    recall: str
+
+
+class ConfusionCell(NamedTuple):
+    """How much of a class got this answer: ``text``, and the ``share`` of the class, in [0, 1]."""
+
+    text: str
     share: float
     right: bool
 
@@ -46,7 +62,7 @@ class SplitRow(NamedTuple):
 def class_rows(summary: RunSummary) -> list[ClassRow]:
     """Precision, recall and F1 of the student by class; empty where no confusion was recorded."""
     table = _confusion(summary)
-    if table is None:
+    if table is None or of_pixels(summary):
         return []
     scores = scoring.class_scores(table)
     return [
@@ -58,17 +74,46 @@ def class_rows(summary: RunSummary) -> list[ClassRow]:
     ]  # fmt: skip
 
 
+def of_pixels(summary: RunSummary) -> bool:
+    """Whether classes are those of pixels."""
+    return summary.models.get("student", Model()).pixel_confusion is not None
+
+
+def region_rows(summary: RunSummary) -> list[RegionRow]:
+    """Scores of the student by class, over all pixels; empty where classes are of images."""
+    table = _confusion(summary)
+    if table is None or not of_pixels(summary):
+        return []
+    precision, recall, dice = scoring.class_scores(table)
+    iou = dice / (2 - dice)
+    return [
+        RegionRow(
+            name,
+            f"{pixels:,}".replace(",", "\u202f"),
+            percent(pixels / max(1, int(table.sum())), 1),
+            *(decimal(float(each[number])) for each in (iou, dice, precision, recall)),
+        )
+        for number, (name, pixels) in enumerate(
+            zip(summary.classes, table.sum(1).tolist(), strict=True)
+        )
+    ]
+
+
 def confusion_rows(summary: RunSummary) -> list[ConfusionRow]:
     """The student's confusion matrix, a row each true class; empty where none was recorded."""
     table = _confusion(summary)
     if table is None:
         return []
-    shares = table / np.maximum(1, table.sum(1, keepdims=True))
+    shares, shown = table / np.maximum(1, table.sum(1, keepdims=True)), of_pixels(summary)
     return [
         ConfusionRow(
             name,
             tuple(
-                ConfusionCell(int(table[row, column]), float(shares[row, column]), row == column)
+                ConfusionCell(
+                    percent(float(shares[row, column]), 1) if shown else str(table[row, column]),
+                    float(shares[row, column]),
+                    row == column,
+                )
                 for column in range(len(table))
             ),
         )
@@ -86,6 +131,46 @@ def split_rows(summary: RunSummary) -> list[SplitRow]:
     counts, splits = _counts(summary), splits_of(summary)
     names = dict.fromkeys(name for split in splits for name in counts[split])
     return [SplitRow(name, tuple(counts[split][name] for split in splits)) for name in names]
+
+
+def probability_figures(run: Run) -> list[tuple[str, Markup]]:
+    """ROC of the student by class, and how reliable probabilities are, with what they show."""
+    known = run.predictions.get("student")
+    if known is None:
+        return []
+    names = [*run.summary.classes]
+    told = names[-1:] if len(names) == 2 else names  # of two classes, one says it all
+    curves = {
+        name: roc(known.truth == names.index(name), known.probabilities[:, names.index(name)])
+        for name in told
+    }
+    curves = {name: curve for name, curve in curves.items() if np.isfinite(curve).all()}
+    models = [name for name in ("student", run.summary.evidence.against) if name in run.predictions]
+    found = {name: reliability(*run.predictions[name]) for name in models}
+    errors = ", ".join(f"{name} {decimal(each.error)}" for name, each in found.items())
+    seed = f" (seed {run.summary.seed})" if len(run.summary.evidence.seeds) > 1 else ""
+    drawn = rates(
+        {name: (each.confidence, each.accuracy) for name, each in found.items()},
+        colours_of(models),
+        axes=("highest probability", "share that is right"),
+        label="Reliability of the probabilities",
+    )
+    figures = [
+        (
+            "Where probabilities mean what they say, the line is on the diagonal. Expected "
+            f"calibration error: {errors}{seed}.",
+            drawn,
+        )
+    ]
+    if curves:
+        drawn = rates(
+            curves,
+            class_colours(names),
+            axes=("share of the others answered so", "share of the class answered so"),
+            label="ROC of the student",
+        )
+        figures.insert(0, (f"ROC of the student, each class against the rest{seed}.", drawn))
+    return figures
 
 
 def agreement(run: Run) -> str:
@@ -118,7 +203,8 @@ def _right(answers: Mapping[str, float]) -> int:
 
 
 def _confusion(summary: RunSummary) -> np.ndarray | None:
-    table = summary.models.get("student", Model()).confusion
+    student = summary.models.get("student", Model())
+    table = student.confusion or student.pixel_confusion
     return np.array(table) if table else None
 
 

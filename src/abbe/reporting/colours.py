@@ -1,6 +1,8 @@
 """Which colour and line stands for which model: the same everywhere on the page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from abbe.imaging.legend import class_colour
 
 # Blue, vermilion and green of Okabe & Ito's palette, which colour-blind readers tell apart; the
 # twin's lines are dashed too, so that a grey print still shows which is which.
@@ -15,6 +17,15 @@ _INITIALISATIONS = {
     "rckd+contrastive": "#009e73",
 }
 _OTHERS = ("#4a5f9e", "#7a7a7a", "#008b8b", "#8b5a2b")
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """The colour of each class, as in overviews.
+
+    >>> class_colours(["background", "tumour"])["tumour"]
+    '#e69f00'
+    """
+    return {name: "#{:02x}{:02x}{:02x}".format(*class_colour(n)) for n, name in enumerate(classes)}
 
 
 def colours_of(models: Iterable[str]) -> dict[str, str]:

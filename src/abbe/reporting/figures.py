@@ -162,6 +162,34 @@ def difference_strip(
     return to_svg(figure, label)
 
 
+@matplotlib.rc_context(STYLE)
+def rates(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    colours: Mapping[str, str],
+    *,
+    axes: tuple[str, str],
+    label: str,
+) -> Markup:
+    """Curves of shares in [0, 1] against each other, with the diagonal."""
+    figure, drawing = panel(height=2.6)
+    drawing.plot([0, 1], [0, 1], color=_INK, linewidth=0.8)
+    for name, (right, up) in curves.items():
+        few = len(right) <= 20
+        drawing.plot(
+            right,
+            up,
+            color=colours[name],
+            linewidth=1.4,
+            marker="o" if few else None,
+            markersize=2.8,
+            label=name,
+        )
+    drawing.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=axes[0], ylabel=axes[1])
+    drawing.set_box_aspect(1)
+    drawing.legend(frameon=False, loc="lower right")
+    return to_svg(figure, label)
+
+
 def panel(*, height: float, width: float = _WIDTH) -> tuple[Figure, Axes]:
     """An empty panel, ``height`` and ``width`` in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")

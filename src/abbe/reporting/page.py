@@ -10,7 +10,7 @@ from abbe import __version__
 from abbe.caveats import caveats_of, numbers_of_images
 from abbe.files.yaml_text import read_yaml
 from abbe.reporting import classes, costs, figures, tables, words
-from abbe.reporting.colours import colours_of
+from abbe.reporting.colours import class_colours, colours_of
 from abbe.reporting.curves import panels_of
 from abbe.reporting.facts import (
     MACHINE_NAMES,
@@ -90,8 +90,11 @@ def render_page(run: Run) -> str:
         handed_over=summary.seed,
         against=summary.evidence.against,
         class_rows=classes.class_rows(summary),
+        region_rows=classes.region_rows(summary),
+        class_colours=_class_colours(summary),
         confusion_rows=classes.confusion_rows(summary),
         pair_figures=_pair_figures(run),
+        probability_figures=[Figure(*each) for each in classes.probability_figures(run)],
         agreement=classes.agreement(run),
         pictures=pictures,
         strip=_strip(pictures, summary),
@@ -251,11 +254,18 @@ def _pictures(run: Run) -> list[Picture]:
     metric = tables.primary_metric(run.summary)
     scores = run.scores.get(metric, {}) if metric else {}
     known = tables.models_of(run.summary)
+    colours = tuple(_class_colours(run.summary).values())
     pictures = []
     for example in run.examples:
         others = [name for name in example.labels if name != "truth" and name not in known]
-        pictures.append(picture_of(example, (*known, *others), scores))
+        pictures.append(picture_of(example, (*known, *others), scores, colours))
     return pictures
+
+
+def _class_colours(summary: RunSummary) -> dict[str, str]:
+    """Of the classes of pixels; none where labels are objects or images have classes."""
+    colours = class_colours(summary.classes) if classes.of_pixels(summary) else {}
+    return dict(list(colours.items())[1:])  # the background has none
 
 
 def _strip(pictures: Sequence[Picture], summary: RunSummary) -> tuple[int, list[int]] | None:

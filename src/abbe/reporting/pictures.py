@@ -14,13 +14,23 @@ _WINDOW = 320  # px: a larger image is shown through a window of this side
 
 
 class Panel(NamedTuple):
-    """What one model (or the truth) drew: SVG path data in px of the window."""
+    """What one model (or the truth) drew: SVG path data in px of the window.
+
+    Attributes:
+        name: of the model, or truth.
+        path: borders.
+        unknown: what is not known.
+        objects: how many there are; None of classes of pixels.
+        score: of the image.
+        areas: the colour of each class of pixels, and what it fills.
+    """
 
     name: str
     path: str
     unknown: str
-    objects: int
+    objects: int | None
     score: float | None
+    areas: tuple[tuple[str, str], ...] = ()
 
 
 class Picture(NamedTuple):
@@ -33,14 +43,19 @@ class Picture(NamedTuple):
     height: int
     window_of: tuple[int, int] | None
     panels: tuple[Panel, ...]
+    said: tuple[tuple[str, str], ...] = ()
 
 
 def picture_of(
-    example: Example, models: Sequence[str], scores: Mapping[str, Mapping[str, float]]
+    example: Example,
+    models: Sequence[str],
+    scores: Mapping[str, Mapping[str, float]],
+    colours: Sequence[str] = (),
 ) -> Picture:
     """Lay out an example: image, then truth, then ``models`` in their order.
 
-    ``scores`` is model → image id → value of the headline's metric.
+    ``scores`` is model → image id → value of the headline's metric; ``colours`` are those of
+    the classes of pixels from number 1 on, where labels are classes.
     """
     window = _window(example)
     image = example.image[window]
@@ -54,15 +69,22 @@ def picture_of(
                 name,
                 outline_path(np.maximum(labels, 0)),
                 _area_path(labels < 0),
-                len(np.unique(labels[labels > 0])),
+                None if colours else len(np.unique(labels[labels > 0])),
                 scores.get(name, {}).get(example.image_id),
+                tuple(
+                    (colour, _area_path(labels == number))
+                    for number, colour in enumerate(colours, 1)
+                    if (labels == number).any()
+                ),
             )
         )
     whole = example.image.shape[:2]
     window_of = None if whole == (height, width) else (whole[0], whole[1])
+    said = tuple((name, example.said[name]) for name in ("truth", *models) if name in example.said)
     return Picture(
-        example.kind, example.image_id, png_uri(image), width, height, window_of, tuple(panels)
-    )
+        example.kind, example.image_id, png_uri(image), width, height, window_of, tuple(panels),
+        said,
+    )  # fmt: skip
 
 
 def outline_path(labels: np.ndarray) -> str:

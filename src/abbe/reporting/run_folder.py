@@ -1,10 +1,10 @@
 """Read what a run left in its folder; what is absent stays absent, what is damaged is named."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow
@@ -28,7 +28,8 @@ class Example:
     """One test image with the instances that each model drew on it.
 
     ``image`` is (H, W, 3) uint8; ``labels`` holds (H, W) integer instances by name, ``truth``
-    among them where there is one: 0 is background, negative is unknown.
+    among them where there is one: 0 is background, negative is unknown. Of an image that has a
+    class, ``said`` holds the class that each gave it, in words.
     """
 
     rank: int
@@ -36,6 +37,14 @@ class Example:
     image_id: str
     image: np.ndarray
     labels: Mapping[str, np.ndarray]
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+class Predictions(NamedTuple):
+    """One model's answers: (N,) numbers of the true classes, (N, K) probabilities."""
+
+    truth: np.ndarray
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Run:
     log: tuple[Mapping[str, Any], ...] = ()
     scores: Scores = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    predictions: Mapping[str, Predictions] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -61,11 +71,16 @@ def read_run(path: Path, summary: RunSummary) -> Run:
             f"{broken_lines} line(s) of log.jsonl are damaged and were passed over."
         )
     scores = parts.read("scores.parquet", _read_scores, {})
+    classes = summary.classes
+    predictions = parts.read("predictions.parquet", lambda file: _answers(file, classes), {})
     files = _example_files(path)
     found = [parts.read(f"examples/{file.name}", _read_example, None) for file in files]
     examples = tuple(example for example in found if example is not None)
     environment, config = parts.environment(), parts.config()
-    return Run(path, summary, environment, config, log, scores, examples, tuple(parts.problems))
+    return Run(
+        path, summary, environment, config, log, scores, examples, predictions,
+        tuple(parts.problems),
+    )  # fmt: skip
 
 
 class Parts:
@@ -170,6 +185,21 @@ def _read_scores(file: Path) -> Scores:
     return scores
 
 
+def _answers(file: Path, classes: Sequence[str]) -> dict[str, Predictions]:
+    """By model, what predictions.parquet holds of its probabilities."""
+    columns = ["model", "class", *(f"probability_{name}" for name in classes)]
+    table = pyarrow.parquet.read_table(file, columns=columns).to_pydict()
+    models = np.array(table["model"])
+    truth = np.array([classes.index(name) for name in table["class"]])
+    probabilities = np.array([table[name] for name in columns[2:]], np.float64).T
+    if not np.isfinite(probabilities).all():
+        raise ValueError("a probability is no finite number")
+    return {
+        str(name): Predictions(truth[models == name], probabilities[models == name])
+        for name in np.unique(models)
+    }
+
+
 def _rank_kind_id(file: Path) -> tuple[int, str, str]:
     """``3-worst-cell_07.npz`` → (3, "worst", "cell_07"); an unranked file comes last."""
     rank, _, rest = file.stem.partition("-")
@@ -198,4 +228,9 @@ def _read_example(file: Path) -> Example:
         str(arrays[name]) if name in arrays else known
         for name, known in (("kind", kind), ("id", image_id))
     )
-    return Example(rank, kind, image_id, image, labels)
+    said = {
+        name.removeprefix("said:"): str(array)
+        for name, array in arrays.items()
+        if name.startswith("said:") and array.ndim == 0
+    }
+    return Example(rank, kind, image_id, image, labels, said)

@@ -19,7 +19,7 @@ from abbe.runs.session import Session
 from abbe.students.files.unchanged import weights_of_run
 from abbe.summary import Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
-from abbe.tasks.scores import Scores, save_examples, save_scores
+from abbe.tasks.scores import Scores, ranking_of, save_examples, save_scores
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 
 EITHER = "twin and supervised network in one: all that it trains on is labelled"
@@ -153,7 +153,8 @@ def write_scored(folder: Path, scored: Scored) -> None:
         scores = Scores(scored.rows)
         save_scores(scores, folder / "scores.parquet")
         if scored.example is not None:
-            save_examples(scores, folder / "examples", scored.example)
+            ranking = scored.ranking or ranking_of(scores)
+            save_examples(ranking, folder / "examples", scored.example)
     if scored.predictions:
         save_predictions(folder / "predictions.parquet", scored.predictions)
 

@@ -17,7 +17,7 @@ from abbe.datasets.collection import SPLITS
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
-from abbe.imaging import Scaling
+from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
 from abbe.tasks.classes import Answers, ClassTask
@@ -165,13 +165,30 @@ class Classification(ClassTask):
     def details(
         self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
     ) -> dict[str, Any]:
-        """How often classes are mixed, and every probability."""
+        """How often classes are mixed, every probability, and pictures with the answers."""
         truth = truth_of(images)
         models = {
             name: {"confusion": scoring.class_confusion(truth, each.table).tolist()}
             for name, each in answers.items()
         }
-        return {"models": models, "predictions": predictions(dataset, answers, images)}
+        number = {image.id: index for index, image in enumerate(images)}
+        by = answers.get("student") or next(iter(answers.values()))
+
+        def example(id: str) -> dict[str, np.ndarray]:
+            index, whole = number[id], dataset[id].image.open()
+            said = {"truth": dataset.classes[truth[index]]}
+            for name, each in answers.items():
+                best = int(each.table[index].argmax())
+                said[name] = f"{dataset.classes[best]} {each.table[index, best]:.2f}"
+            arrays = {"id": np.array(id), "image": view(whole.read(), whole.channels)}
+            return arrays | {f"said:{name}": np.array(text) for name, text in said.items()}
+
+        return {
+            "models": models,
+            "predictions": predictions(dataset, answers, images),
+            "example": example,
+            "ranking": {id: float(by.table[index, truth[index]]) for id, index in number.items()},
+        }
 
 
 def truth_of(images: Sequence[Prepared]) -> NDArray[np.integer]:

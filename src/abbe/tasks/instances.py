@@ -10,7 +10,7 @@ from abbe import config, scoring, students, summary
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import composite, normalise, percentile_limits, scaling_in_words
+from abbe.imaging import scaling_in_words, view
 from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
@@ -196,10 +196,9 @@ def outlined(
 ) -> dict[str, np.ndarray]:
     """An image with its true objects and those of every model that answers it."""
     image = record.image.open()
-    pixels = image.read()
     arrays = {
         "id": np.array(record.id),
-        "image": composite(normalise(pixels, percentile_limits(pixels)), image.channels),
+        "image": view(image.read(), image.channels),
         "truth": _truth(record),
     }
     for name, model in models.items():

@@ -160,25 +160,25 @@ def save_scores(scores: Scores, path: Path) -> None:
         parquet.write_table(pyarrow.Table.from_pylist(scores.rows), temporary)
 
 
+def ranking_of(scores: Scores, model: str = "student") -> dict[str, float]:
+    """By test image, a model's Dice, or else its first metric."""
+    metric = "dice" if "dice" in scores.metrics else scores.metrics[0]
+    return scores.values(model, metric)
+
+
 def save_examples(
-    scores: Scores,
-    folder: Path,
-    example: Callable[[str], dict[str, np.ndarray]],
-    *,
-    by: str = "student",
+    ranking: Mapping[str, float], folder: Path, example: Callable[[str], dict[str, np.ndarray]]
 ) -> None:
-    """Keep the best, median and worst test images by one model's Dice, or else its first metric.
+    """Keep the best, median and worst test images.
 
     The very best comes first among the best, the very worst first among the worst.
 
     Args:
-        scores: of the test images.
+        ranking: by image; the more, the better.
         folder: where the files go, made if it is not there.
         example: the arrays to keep of an image, by its id: the picture and every outline.
-        by: the model whose score counts.
     """
-    metric = "dice" if "dice" in scores.metrics else scores.metrics[0]
-    order = sorted(scores.values(by, metric).items(), key=lambda item: -item[1])
+    order = sorted(ranking.items(), key=lambda item: -item[1])
     middle = max(0, len(order) // 2 - EXAMPLES // 2)
     chosen = {
         "best": order[:EXAMPLES],

@@ -13,7 +13,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
-from abbe.imaging import Scaling, choose_rule, three_channels
+from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.tasks.classes import Answers, ClassTask
 from abbe.tasks.scores import Row
@@ -147,21 +147,24 @@ class Semantic(ClassTask):
     def details(
         self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
     ) -> dict[str, Any]:
-        """Pictures of the answers."""
+        """Pictures of the answers, and how often classes are mixed."""
         number = {image.id: index for index, image in enumerate(images)}
 
         def example(id: str) -> dict[str, np.ndarray]:
             image = images[number[id]]
             assert image.label is not None  # only labelled images are scored
-            pixels = image.whole()
+            whole = dataset[id].image.open()
             arrays = {
                 "id": np.array(id),
-                "image": three_channels(pixels, choose_rule("auto", len(pixels))),
+                "image": view(whole.read(), whole.channels),
                 "truth": image.label.astype(np.int32),
             }
             return arrays | {name: each.maps[number[id]] for name, each in answers.items()}
 
-        return {"example": example}
+        models = {
+            name: {"pixel_confusion": each.table.sum(0).tolist()} for name, each in answers.items()
+        }
+        return {"example": example, "models": models}
 
 
 def region_term() -> Term:

@@ -44,6 +44,7 @@ class Scored:
         timing: how the models were timed.
         thresholds: by model and seed, where its maps were cut.
         example: draws an image; None where there is nothing to draw.
+        ranking: of the images by how well the student answered, where no metric says it.
         predictions: one row an image and model: the answers themselves, where they are few.
     """
 
@@ -53,6 +54,7 @@ class Scored:
     timing: Timing | None
     thresholds: dict[str, dict[int | None, Thresholds]] = field(default_factory=dict)
     example: Example | None = None
+    ranking: dict[str, float] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from abbe.imaging import Image, Region, composite, normalise, outlines, slide_of, write_png
+from abbe.imaging import Image, Region, outlines, slide_of, view, write_png
+from abbe.imaging.scale_bar import draw_scale_bar
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import Labels
 
@@ -54,7 +55,8 @@ def overview(
 ) -> np.ndarray:
     """Every n-th pixel of an image, painted on, (H, W, 3) uint8, at most `SIDE` px a side.
 
-    Of a pyramid the coarsest level that has so many pixels is read.
+    Of a pyramid the coarsest level that has so many pixels is read. Where the pixel size is known,
+    a bar in the corner tells the scale.
 
     Args:
         image: The image at full resolution.
@@ -77,7 +79,7 @@ def overview(
         columns = np.arange(region.left, region.right, step) * level.shape[1] // width
         part = Region(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
         pixels = level.read(part, channels)[:, rows - rows[0]][:, :, columns - columns[0]]
-        colours = composite(normalise(pixels, limits), channels)
+        colours = view(pixels, channels, limits)
         paint(region, step, colours)
         top, left = region.top // step, region.left // step
         picture[top : top + colours.shape[0], left : left + colours.shape[1]] = colours
@@ -89,4 +91,4 @@ def overview(
     ]
     for _ in in_order(pool, draw, regions, most):
         pass
-    return picture
+    return draw_scale_bar(picture, image.pixel_size * step) if image.pixel_size else picture
