@@ -67,7 +67,7 @@ INSIDE = {
     "imaging": [
         ("bounds", "channels", "layout", "promptable", "units", "windows"), "image",
         ("normalisation", "views"), "scaling", "three_channels", "formats", "opening", "slide",
-        "labels", "pictures", "thumbnail", "legend", "scale_bar",
+        "labels", "pictures",
     ],
     "teachers": [
         "teacher", ("introduction", "masks", "teach", "tiles"), ("equivariance", "plan"),

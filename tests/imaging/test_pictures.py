@@ -14,10 +14,10 @@ from abbe.imaging import (
     contact_sheet,
     draw_outlines,
     open_image,
-    pictures,
     view,
     write_png,
 )
+from abbe.imaging.pictures.composite import spelled
 
 
 def test_one_channel_is_grey() -> None:
@@ -98,7 +98,7 @@ def test_captions_are_spelled_with_letters_that_the_font_has() -> None:
         PIL.ImageDraw.Draw(canvas).text((5, 5), letter, 255, font)
         return canvas.tobytes()
 
-    text = pictures.spelled("5 µm² × 0.78–0.84 ± 1 °C · ≥ ½ Größe • café → 核 … “a” ‘b’")
+    text = spelled("5 µm² × 0.78–0.84 ± 1 °C · ≥ ½ Größe • café → 核 … “a” ‘b’")
     assert text == "5 um2 x 0.78-0.84 ± 1 °C · >= 1/2 Grosse · cafe -> ? ... “a” ’b’"
     assert drawn("\uffff") not in {drawn(letter) for letter in text}
 

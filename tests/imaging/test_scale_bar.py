@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from abbe.imaging.scale_bar import draw_scale_bar
+from abbe.imaging.pictures.scale_bar import draw_scale_bar
 
 
 @pytest.mark.parametrize(("pixel_size", "pixels"), [(0.5, 200), (0.25, 200), (2.0, 100), (60, 167)])

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 
 from abbe.caveats import class_caveats
-from abbe.imaging.legend import class_colour
+from abbe.imaging.pictures.legend import class_colour
 from abbe.reporting import write_report
 from abbe.reporting.classes import class_rows, confusion_rows, region_rows
 from abbe.reporting.tables import primary_metric

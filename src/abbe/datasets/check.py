@@ -27,7 +27,7 @@ from abbe.files import atomic_path
 from abbe.imaging import (
     contact_sheet,
 )
-from abbe.imaging.thumbnail import LONGEST, thumbnail
+from abbe.imaging.pictures.thumbnail import LONGEST, thumbnail
 
 SHEET_IMAGES = 24
 MOST_KINDS = 8  # a column with more different values is not counted out

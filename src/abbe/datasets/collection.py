@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.imaging import Image, matching, open_image, read_labels
 from abbe.imaging.labels.checks import equals_image
-from abbe.imaging.thumbnail import thumbnail
+from abbe.imaging.pictures.thumbnail import thumbnail
 from abbe.notebooks import card, counted
 
 SPLITS = ("train", "val", "test")

@@ -3,10 +3,10 @@
 from abbe.imaging.channels import lacking, matching
 from abbe.imaging.image import Diameter, Image, Region
 from abbe.imaging.labels.files import outlines, read_labels, write_labels
-from abbe.imaging.legend import class_colour, with_legend
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import AS_THEY_SAY, Reading, open_image
-from abbe.imaging.pictures import composite, contact_sheet, draw_outlines, view, write_png
+from abbe.imaging.pictures.composite import composite, contact_sheet, draw_outlines, view, write_png
+from abbe.imaging.pictures.legend import class_colour, with_legend
 from abbe.imaging.scaling import PERCENTILE, Scaling, ScalingKind, scaling_in_words
 from abbe.imaging.slide import Slide, open_slide, slide_of
 from abbe.imaging.three_channels import ThreeChannelRule, choose_rule, three_channels

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from abbe.imaging.legend import class_colour
+from abbe.imaging.pictures.legend import class_colour
 
 # Blue, vermilion and green of Okabe & Ito's palette, which colour-blind readers tell apart; the
 # twin's lines are dashed too, so that a grey print still shows which is which.

@@ -302,7 +302,7 @@ class Package:
 
     def _repr_html_(self) -> str:
         from abbe.imaging import open_image  # a mask is wanted sooner than a picture
-        from abbe.imaging.thumbnail import thumbnail
+        from abbe.imaging.pictures.thumbnail import thumbnail
         from abbe.notebooks import card
 
         told = self.description

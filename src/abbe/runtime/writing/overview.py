@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe.imaging import Image, Region, outlines, slide_of, view, write_png
-from abbe.imaging.scale_bar import draw_scale_bar
+from abbe.imaging.pictures.scale_bar import draw_scale_bar
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import Labels
 

@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from abbe.imaging.pictures import Colour, spelled
+from abbe.imaging.pictures.composite import Colour, spelled
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, the strong ones first.
 _COLOURS: tuple[Colour, ...] = (

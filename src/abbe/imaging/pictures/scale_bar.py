@@ -7,7 +7,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from abbe.imaging.pictures import spelled
+from abbe.imaging.pictures.composite import spelled
 
 _LONGEST = 0.25
 """Of the picture's width."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.imaging.image import Image, Region
-from abbe.imaging.pictures import draw_outlines, view
+from abbe.imaging.pictures.composite import draw_outlines, view
 
 LONGEST = 512
 """px; of a larger image the middle is shown."""
