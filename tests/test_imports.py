@@ -57,7 +57,9 @@ ROOMS = {
     "exporting": BELOW | {"imaging", "runtime", "sam", "scoring"},
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
-WITH_CONFIG = {"tasks", "recipes", "runs", "curves", "condensing", "cli", "api"}
+WITH_CONFIG = {
+    "tasks", "recipes", "runs", "curves", "condensing", "reproducing", "cli", "api"
+}  # fmt: skip
 """Rooms that know the experiment file; they see everything below."""
 ABOVE = WITH_CONFIG | {"start", "__init__", "__main__"}
 INSIDE = {
@@ -91,7 +93,7 @@ FULLER = {"reporting": 17, "runs": 16}
 """Rooms that are still to be divided, with the files that they have."""
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli",
-    "datasets", "teachers", "reporting", "napari", "api",
+    "datasets", "teachers", "reporting", "napari", "api", "reproducing.plan",
 )  # fmt: skip
 
 

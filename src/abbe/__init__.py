@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         teachers,
     )
     from abbe.api.condensing import condense
+    from abbe.api.reproducing import reproduce
     from abbe.api.running import bench, models, predict, report
     from abbe.api.training import check, curve, distill, evaluate, export, teach
     from abbe.runs.folder import open_run
@@ -45,6 +46,7 @@ __all__ = [
     "open_run",
     "predict",
     "report",
+    "reproduce",
     "runtime",
     "scoring",
     "students",
@@ -67,6 +69,7 @@ _HOME = {
     "open_run": "abbe.runs.folder:open_run",
     "predict": "abbe.api.running:predict",
     "report": "abbe.api.running:report",
+    "reproduce": "abbe.api.reproducing:reproduce",
     "teach": "abbe.api.training:teach",
 }
 """Where to find what is no module itself."""

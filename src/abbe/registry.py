@@ -233,3 +233,14 @@ CURVES = Registry(
     },
 )
 """By recipe, how its label-efficiency curve is trained: `abbe.curves.trainings.Trainer`."""
+
+PUBLISHED = Registry(
+    "published table",
+    {
+        "cmkd-tissuenet": "abbe.reproducing.tables.cmkd:TISSUENET",
+        "cmkd-bbbc038": "abbe.reproducing.tables.cmkd:BBBC038",
+        "rckd": "abbe.reproducing.tables.rckd:RCKD",
+        "kdsam": "abbe.reproducing.tables.kdsam:KDSAM",
+    },
+)
+"""By name, published tables that ``abbe reproduce`` runs: `abbe.reproducing.table.Table`."""

@@ -19,6 +19,7 @@ VERBS = {
     "condense": "from a folder to a package in one go: plan, train, export, time",
     "distill": "train a student and what it is held against, score them, report",
     "curve": "train at growing shares of the labels, and plot what they buy",
+    "reproduce": "run a published table, the paper's figure beside ours",
     "evaluate": "score a finished run on another data set",
     "export": "make a package of a finished run, proven to answer alike",
     "push": "upload a package to a Hugging Face repository",

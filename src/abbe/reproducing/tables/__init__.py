@@ -1,0 +1,1 @@
+"""The tables that there are, a file a paper; `abbe.registry.PUBLISHED` names them."""
