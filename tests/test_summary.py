@@ -178,3 +178,35 @@ def test_a_folder_without_one_is_no_finished_run(tmp_path):
 
 def test_the_page_in_docs_is_that_of_this_version():
     assert PAGE.read_text("utf-8") == page(), "write it again: python tests/summary_page.py"
+
+
+EARLIER = Path(__file__).parent / "report" / "earlier"
+TASKS = {
+    "cmkd": "instances", "kdsam": "promptable", "rckd": "classification", "semantic": "semantic",
+    "supervised": "instances", "imagenet": "photographs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(EARLIER.glob("*.json")), ids=lambda path: path.stem)
+def test_files_that_earlier_versions_wrote_are_read(path: Path, tmp_path: Path) -> None:
+    """Summaries of tiny runs on simulated images, as they were written before format 2."""
+    values = json.loads(path.read_text())
+    found = read_summary(write(tmp_path, values))
+    if isinstance(found, CurveSummary):
+        assert path.stem.startswith("curve-")
+        assert found.compared == list(values["scores"])
+        first = found.scores[found.compared[0]][0].metrics[found.metric]
+        assert first.mean == values["scores"][found.compared[0]][0]["metrics"][found.metric]["mean"]
+    else:
+        assert found.task == TASKS[path.stem.partition("-")[0]]
+        assert (found.evaluation_of is not None) == path.stem.endswith("-other")
+        for name, model in values.get("models", {}).items():
+            for metric, score in model["metrics"].items():
+                assert found.models[name].metrics[metric].mean == score["mean"]
+        if values.get("gain"):
+            assert (found.evidence.baselines, found.evidence.against) == (["twin"], "twin")
+            assert not found.is_claim  # they had one seed
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert found.title in html
+    found.write(tmp_path)
+    assert read_summary(tmp_path) == found
