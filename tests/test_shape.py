@@ -79,6 +79,7 @@ def test_the_measures_see_what_they_should():
     assert reason_of(marked, ["# long: it is a table", *text.splitlines()]) == "it is a table"
 
 
+ASKED = ("task", "recipe")
 NAMED = {
     "cli/serve.py": "asks by prompts, of a run before it is loaded",
     "recipes/encoder_probes.py": "a key of the experiment that says what a probe stands beside",
@@ -93,15 +94,41 @@ def test_nobody_asks_a_task_or_recipe_for_its_name():
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Compare) and _compares_names(node)
+        if isinstance(node, ast.Compare | ast.Match) and _compares_names(node)
     }
     assert asking == set(NAMED)
 
 
-def _compares_names(node: ast.Compare) -> bool:
+def _compares_names(node: ast.Compare | ast.Match) -> bool:
+    if isinstance(node, ast.Match):
+        return _is_name(node.subject)
     sides = [node.left, *node.comparators]
-    asks = any(
-        isinstance(side, ast.Attribute) and side.attr in ("task", "recipe") for side in sides
-    )
     texts = [each for side in sides for each in ast.walk(side) if isinstance(each, ast.Constant)]
-    return asks and any(isinstance(each.value, str) for each in texts)
+    return any(map(_is_name, sides)) and any(isinstance(each.value, str) for each in texts)
+
+
+def _is_name(side: ast.expr) -> bool:
+    """Whether it is ``task``, ``run.task``, ``facts["task"]`` or ``facts.get("task")``."""
+    if isinstance(side, ast.Attribute) and side.attr == "value":
+        side = side.value
+    if isinstance(side, ast.Name):
+        return side.id in ASKED
+    if isinstance(side, ast.Attribute):
+        return side.attr in ASKED
+    key = side.slice if isinstance(side, ast.Subscript) else None
+    if isinstance(side, ast.Call) and isinstance(side.func, ast.Attribute) and side.args:
+        key = side.args[0] if side.func.attr == "get" else None
+    return isinstance(key, ast.Constant) and key.value in ASKED
+
+
+def test_names_are_seen_however_they_are_asked_for():
+    asked = ["task == 'a'", "x.recipe in ('a', 'b')", "x['task'] != 'a'", "x.get('recipe') == 'a'",
+             "choices['recipe'].value == 'a'"]  # fmt: skip
+    for text in asked:
+        node = ast.parse(text, mode="eval").body
+        assert isinstance(node, ast.Compare)
+        assert _compares_names(node), text
+    for text in ["kind == 'a'", "task == other", "name in tasks"]:
+        node = ast.parse(text, mode="eval").body
+        assert isinstance(node, ast.Compare)
+        assert not _compares_names(node), text

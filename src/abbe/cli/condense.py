@@ -134,7 +134,7 @@ def _said(keys: list[str], recipe: str, folder: Path, teacher: Mapping[str, Any]
         "data": {"kind": "folder", "path": str(folder)},
         "student": {"encoder_weights": "random"},
     }
-    if recipe == "cmkd" and teacher:
+    if teacher and config.RECIPES[recipe].reads("teacher"):
         draft["teacher"] = dict(teacher)
     experiment, _ = parse_experiment(
         "condense", keys, HELP, source=Path(recipe), values=draft, options=_NoOptions

@@ -128,7 +128,7 @@ def _recipe(asked: Asked, draft: Draft) -> dict[str, object]:
     recipe = asked.recipe or ("cmkd" if section else "supervised")
     why = "a student learns from the teacher's masks or maps" if section else "there is no teacher"
     draft.choices["recipe"] = Choice(recipe, SAID if asked.recipe else why)
-    if (recipe == "supervised") == bool(section):
+    if config.RECIPES[recipe].reads("teacher") != bool(section):
         raise ConfigError(
             f"--recipe {recipe}: goes {'without' if section else 'with'} a teacher. Leave --recipe "
             f"out, or {'leave out' if section else 'give'} --teacher"
@@ -215,14 +215,18 @@ def _budget(draft: Draft, tried: Trial, split: Dataset, hours: Hours) -> Budget:
         draft.put("training.steps", budget.steps, budget.why)
     every = max(1, min(100, budget.steps // 10))
     draft.put("training.validate_every", every, "ten times a training, or every 100 steps")
-    if draft.choices["recipe"].value == "cmkd":
+    if _compares(draft):
         _put_evidence(draft, budget)
     return budget
 
 
+def _compares(draft: Draft) -> bool:
+    return config.RECIPES[str(draft.choices["recipe"].value)].reads("evidence")
+
+
 def _evidence(draft: Draft, split: Dataset) -> dict[str, int]:
     """The levels of evidence that may be chosen, from the least, and the trainings of each."""
-    if draft.choices["recipe"].value == "supervised":
+    if not _compares(draft):
         return {"": 1}
     chosen = build.choose_labels(split, _section(draft)).split("train")
     alone = bool(len(chosen)) and not len(chosen.unlabelled)

@@ -130,10 +130,10 @@ def run(
 
     file = _trained(Path(path))
     network, facts = load(file)
-    if facts.get("recipe") == "rckd":
+    if facts.get("classes"):
         raise InputError(
-            f"{file}: tells classes apart (recipe 'rckd'), which is no map of objects to teach; "
-            "give a run of another recipe"
+            f"{file}: tells classes apart, which is no map of objects to teach; give a run of "
+            "another recipe"
         )
     trained_on = _channels(facts, file)
     shown = trained_on if channels is None else tuple(channels)
