@@ -13,6 +13,8 @@ from commands import abbe
 from fake_programs import fake_cellsam
 from upstream_sets import encoder_file, made, sam_file
 
+from abbe.api.reproducing import reproduce
+from abbe.errors import ConfigError
 from abbe.recipes.recipe import fit_plan
 from abbe.registry import PUBLISHED
 
@@ -201,7 +203,15 @@ def test_what_was_stopped_goes_on_and_nothing_is_done_twice(
     assert "2 runs to do" in capsys.readouterr().out
     assert abbe(*arguments[:-2], "training.learning_rate=0.1", *arguments[-2:]) == 1
     assert "was made with other settings (training.learning_rate)" in capsys.readouterr().err
-    wrong = ["reproduce", "cmkd-bbbc038", "--out", tmp_path / "out"]
+    assert abbe("reproduce", "kdsam", "--out", tmp_path / "out") == 1
+    assert "holds a quick table. Give --quick, or another --out" in capsys.readouterr().err
+    assert abbe("reproduce", "kdsam", "--quick", "--out", tmp_path / "out") == 0
+    assert "random weights took the place of ImageNet weights of resnet50" in (
+        tmp_path / "out" / "table.md"
+    ).read_text("utf-8")  # though this call made nothing, and was given nothing
+    assert cells_of(tmp_path / "out")["KD SAM", "busi"]["instead"]
+    capsys.readouterr()
+    wrong = ["reproduce", "cmkd-bbbc038", "--quick", "--out", tmp_path / "out"]
     assert abbe(*wrong) == 1
     assert "holds table kdsam, not cmkd-bbbc038" in capsys.readouterr().err
 
@@ -315,6 +325,12 @@ def test_a_plan_shows_the_items_and_does_nothing(told: Any, tmp_path: Path):
     )  # fmt: skip
     assert "2 runs to do, over 3 seeds" in out  # the one whose teacher's answers it takes, too
     assert "swin-tiny-sam            cmkd   to do (after mobilenetv3-sam)" in out
+    for cell in ("Swin-Tiny/SAM/dice", "Swin-Tiny/SAM/*"):
+        code, again, _ = told(
+            "cmkd-tissuenet", "--data", tmp_path / "sets", "--weights", "sam=x", "--plan",
+            "--only", cell, "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert again == out
     assert not (tmp_path / "out").exists()
 
 
@@ -378,3 +394,20 @@ def test_nothing_given_makes_an_empty_table_that_says_where_to_get_all(told: Any
     assert "abbe data fetch bbbc038 FOLDER" in out
     assert "| Swin-Tiny " in out
     assert "QUICK" not in out
+
+
+def test_from_python(tmp_path: Path):
+    made(tmp_path / "sets", "busi")
+    table = reproduce("kdsam", tmp_path / "sets", out=tmp_path / "out", progress=False)
+    assert repr(table) == f"Reproduced('{tmp_path / 'out'}', kdsam, 0 of 28 cells)"
+    assert table.failures == {}
+    assert table.markdown() == (tmp_path / "out" / "table.md").read_text("utf-8")
+    assert "for want of sam. SAM ViT-H: https://" in table.markdown()
+    assert "for want of busi" not in table.markdown()
+    with pytest.raises(ConfigError, match="--data glas: table kdsam takes kvasir"):
+        reproduce("kdsam", {"glas": tmp_path}, out=tmp_path / "out")
+    with pytest.raises(ConfigError, match="table kdsam settles this itself"):
+        reproduce(
+            "kdsam", {"busi": {"kind": "busi", "path": str(tmp_path / "sets/busi")}},
+            {"sam": "x"}, changes={"student": {"sees": ("red",)}}, out=tmp_path / "out",
+        )  # fmt: skip

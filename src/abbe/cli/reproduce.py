@@ -33,7 +33,8 @@ class ReproduceArguments:
     seeds: int | None = None
     """How many seeds; as the table says where omitted. A finished table takes more later."""
     only: tuple[str, ...] = ()
-    """Items to run, as --plan names them; * stands for anything; those they build on run, too."""
+    """Items to run, as --plan names them, or cells by row and column, such as Swin-Tiny/SAM/dice; *
+    stands for anything. Those they build on are run, too."""
     random_weights: bool = False
     """Begin with random weights where ImageNet's would be downloaded; the table says so."""
     set: tuple[str, ...] = ()

@@ -36,10 +36,11 @@ def steps_of(settings: Settings, only: Sequence[str] = ()) -> list[Step]:
 
     Args:
         settings: of the table.
-        only: items to run, as names or patterns; those that they build on are run, too.
+        only: items to run, or cells (ROW/…/COLUMN) whose items are meant, as names or patterns;
+            those that they build on are run, too.
 
     Raises:
-        ConfigError: a name of ``only`` is none of the items'.
+        ConfigError: a name of ``only`` is none of the items' or cells'.
     """
     chosen, steps = _chosen(settings.table, only), []
     for item in settings.table.items:
@@ -86,9 +87,15 @@ def _chosen(table: Table, only: Sequence[str]) -> set[str]:
     chosen = set() if only else set(names)
     for pattern in only:
         fitting = [name for name in names if fnmatch(name, pattern)]
+        for cell in table.cells:
+            if fnmatch("/".join((*cell.row, cell.column)), pattern):
+                sources = cell.sources[:1] if cell.how == "first" else cell.sources
+                fitting += [source.item for source in sources]
         if not fitting:
             raise ConfigError(
-                f"--only {pattern}: table {table.name} has no such item; it has: {', '.join(names)}"
+                f"--only {pattern}: table {table.name} has no such item; it has: "
+                f"{', '.join(names)}. Cells are named by row and column: "
+                f"{'/'.join((*table.cells[0].row, table.cells[0].column))}"
             )
         chosen.update(fitting)
     for item in reversed(table.items):  # an item stands behind those that it builds on

@@ -4,21 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from abbe import config
 from abbe.errors import AbbeError, ConfigError, InputError
-from abbe.files import parse_json, write_json
 from abbe.files.locks import alone
 from abbe.foreign_text import shown
-from abbe.reproducing.experiments import Settings, asked, dotted, experiment_of, part_of
+from abbe.reproducing.begun import Begun
+from abbe.reproducing.experiments import Settings, asked, experiment_of, part_of
 from abbe.reproducing.plan import Step, steps_of
-from abbe.reproducing.table import Item, Keys
 from abbe.reproducing.written import Result, markdown_of, result_of, write
-from abbe.runs.folder import has_trained
-
-BEGUN = "reproduce.json"
-"""In the table's folder: which table it is, and what was asked of each item."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +39,9 @@ class Reproduced:
     def failures(self) -> Mapping[str, str]:
         """By item, what its run said."""
         return self.result.failures
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
 
     def markdown(self) -> str:
         """The table and what stands under it."""
@@ -80,7 +77,7 @@ def reproduce(settings: Settings, *, only: Sequence[str] = (), progress: bool = 
 def _carry_out(settings: Settings, steps: Sequence[Step], progress: bool) -> Reproduced:
     from abbe.runs.distill import distill
 
-    begun, failures = _Begun.read(settings), dict[str, str]()
+    begun, failures = Begun.read(settings), dict[str, str]()
     experiments: dict[str, config.Experiment] = {}
     for step in steps:  # what cannot end well is told before the first run begins
         item = step.item
@@ -100,59 +97,13 @@ def _carry_out(settings: Settings, steps: Sequence[Step], progress: bool) -> Rep
         try:
             if broken := [each for each in item.after if each in failures]:
                 raise InputError(f"it builds on {', '.join(broken)}, which failed")
-            begun.write(item, asked(settings, experiment, item))
+            begun.note(item, asked(settings, experiment, item))
             dataset = part_of(settings, item)
             distill(experiment, dataset=dataset, resume=True, progress=progress)
         except AbbeError as error:
             failures[name] = str(error)
             print(shown(f"{name} failed: {error}"), flush=True)
-        write(result_of(settings, failures))
-    result = result_of(settings, failures)
+        write(result_of(settings, failures, begun.made_with))
+    result = result_of(settings, failures, begun.made_with)
     write(result)
     return Reproduced(settings.out, result)
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What was asked of the items that were begun, in the table's folder."""
-
-    settings: Settings
-    asked: dict[str, Any]
-
-    @classmethod
-    def read(cls, settings: Settings) -> "_Begun":
-        """Read it; refuse the folder of another table."""
-        path = settings.out / BEGUN
-        if not path.is_file():
-            return cls(settings, {})
-        try:
-            values = parse_json(path.read_text(encoding="utf-8"))
-            table, items = str(values["table"]), dict(values["items"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: this file is damaged ({error}). Restore it, or give another --out"
-            ) from error
-        if table != settings.table.name:
-            raise ConfigError(
-                f"{settings.out}: holds table {table}, not {settings.table.name}. Give another "
-                "--out"
-            )
-        return cls(settings, items)
-
-    def require_same(self, item: Item, asked: Keys) -> None:
-        """Refuse to go on with an item that was begun with other settings."""
-        folder, before = self.settings.folder(item.name), self.asked.get(item.name)
-        if before is None or not has_trained(folder) or before == asked:
-            return
-        first, second = dotted(before), dotted(asked)
-        differing = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
-        raise ConfigError(
-            f"{folder}: was made with other settings ({', '.join(differing)}). Give another --out, "
-            "or delete this folder to have it made anew"
-        )
-
-    def write(self, item: Item, asked: Keys) -> None:
-        """Note what is asked of an item that begins."""
-        self.asked[item.name] = asked
-        values = {"table": self.settings.table.name, "items": self.asked}
-        write_json(self.settings.out / BEGUN, values)

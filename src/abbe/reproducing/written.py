@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import abbe
 from abbe.errors import InputError
 from abbe.files import write_json, write_text
 from abbe.foreign_text import cells as safe_cells
-from abbe.reproducing.experiments import Settings, dotted
+from abbe.reproducing.experiments import Settings
 from abbe.reproducing.figures import Number, number_of
 from abbe.reproducing.given import where_to_get
 from abbe.reproducing.plan import summary_of
@@ -52,16 +52,32 @@ class Result:
         filled: its cells.
         summaries: of the runs, by item.
         failures: by item, what its run said.
+        made_with: by item, what may be something else than the table names, in words.
     """
 
     settings: Settings
     filled: tuple[Filled, ...]
     summaries: Mapping[str, RunSummary]
-    failures: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, str]
+    made_with: Mapping[str, Sequence[str]]
+
+    @property
+    def instead(self) -> list[str]:
+        """All that is not what the table names, once."""
+        there = (words for item, words in self.made_with.items() if item in self.summaries)
+        return list(dict.fromkeys(each for words in there for each in words))
 
 
-def result_of(settings: Settings, failures: Mapping[str, str]) -> Result:
-    """Fill the cells from the runs that there are."""
+def result_of(
+    settings: Settings, failures: Mapping[str, str], made_with: Mapping[str, Sequence[str]]
+) -> Result:
+    """Fill the cells from the runs that there are.
+
+    Args:
+        settings: of the table.
+        failures: by item, what its run said.
+        made_with: by item, what may be something else than the table names, in words.
+    """
     table, failed = settings.table, dict(failures)
     summaries: dict[str, RunSummary] = {}
     for item in table.items:
@@ -80,13 +96,12 @@ def result_of(settings: Settings, failures: Mapping[str, str]) -> Result:
         needs = [need for name in items for need in table.needs_of(table.item(name))]
         needs = dict.fromkeys([*needs, *cell.needs])
         if ours is not None:
-            instead = any(need in settings.material.instead for need in needs)
-            filled.append(Filled(cell, ours, instead))
+            filled.append(Filled(cell, ours, any(made_with.get(name) for name in items)))
             continue
         lacks = settings.material.missing(needs)
         wrong = tuple(name for name in items if name in failed)
         filled.append(Filled(cell, None, lacks=lacks, failed=wrong))
-    return Result(settings, tuple(filled), summaries, failed)
+    return Result(settings, tuple(filled), summaries, failed, made_with)
 
 
 def write(result: Result) -> Path:
@@ -148,13 +163,12 @@ def _grid(result: Result) -> list[str]:
 
 def _under(result: Result) -> Iterator[tuple[str, list[str]]]:
     """What stands under the table: a heading and its points."""
-    settings, table = result.settings, result.settings.table
+    table = result.settings.table
     empty = [*_missing(result), *(f"{name}: {text}" for name, text in result.failures.items())]
     if empty:
         yield "Empty cells", empty
     yield "How to read it", _reading(result)
-    given = [*settings.material.instead.values(), *_teachers(result)]
-    given += [f"set by the user: {key} {value}" for key, value in dotted(settings.changes).items()]
+    given = [*result.instead, *_teachers(result)]
     if given:
         yield "What it was made with", given
     choices = [f"{choice.unstated}: {choice.chosen}" for choice in table.choices]
@@ -261,7 +275,7 @@ def values_of(result: Result) -> dict[str, Any]:
             if any(need.name in each.lacks for each in result.filled)
         },
         "failed": dict(result.failures),
-        "instead": dict(settings.material.instead),
+        "instead": result.instead,
         "set": settings.changes,
         "choices": [asdict(choice) for choice in table.choices],
         "cautions": list(table.cautions),
