@@ -173,11 +173,13 @@ def test_what_was_stopped_goes_on_and_nothing_is_done_twice(
                  "--out", tmp_path / "out"]  # fmt: skip
     trained: list[str] = []
 
-    def stopped(name: str, plan: Any, task: Any, metadata: Any, session: Any) -> Any:
+    def stopped(
+        name: str, plan: Any, task: Any, metadata: Any, session: Any, **options: Any
+    ) -> Any:
         if len(trained) == 5:  # the second item's student is there, its twin is not
             raise KeyboardInterrupt
         trained.append(f"{session.folder.name} {name}")
-        return fit_plan(name, plan, task, metadata, session)
+        return fit_plan(name, plan, task, metadata, session, **options)
 
     monkeypatch.setattr("abbe.runs.distill.fit_plan", stopped)
     assert abbe(*arguments) == 130
