@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -324,3 +325,33 @@ def test_training_without_torch_says_what_to_install():
     assert done.returncode == 1
     assert "needs the package 'torch'" in done.stderr
     assert "pip install 'abbe[train]'" in done.stderr
+
+
+def test_the_rooms_of_the_architecture_page_are_the_folders():
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    drawn = page.partition("```\nsrc/abbe/\n")[2].partition("```")[0]
+    told, room = set(), ""
+    for indent, name in re.findall(r"^( {2}| {4})(\w[\w.]*/?)(?= )", drawn, re.MULTILINE):
+        room = name if indent == "  " else room
+        told.add(name if indent == "  " else f"{room}{name}")
+    folders = {
+        path.relative_to(SOURCE).as_posix() + "/"
+        for path in SOURCE.rglob("*")
+        if path.is_dir() and any(path.glob("*.py")) and "__pycache__" not in path.parts
+    }
+    outermost = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert outermost <= told
+    assert all((SOURCE / name).exists() for name in told)
+    assert {name for name in folders if name.count("/") == 1} <= told
+
+
+def test_one_file_shows_progress():
+    showing = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if any(
+            name.split(".")[0] == "rich"
+            for name, _ in _imports_of(ast.parse(path.read_text("utf-8")), "module")
+        )
+    }
+    assert showing == {"progress.py"}
