@@ -10,12 +10,13 @@ from commands import abbe
 
 import abbe as python
 from abbe import config, datasets
-from abbe.condensing import derive, trial
+from abbe.condensing import answers, derive, trial
 from abbe.condensing.trial import Trial
 from abbe.datasets.fingerprints import channel_digests, write_digests
 from abbe.imaging import read_labels, write_labels
 from abbe.runtime.package import located
 from abbe.summary import TRAINED_ON
+from abbe.targets import TargetStore
 
 
 @pytest.fixture
@@ -109,6 +110,40 @@ def test_answers_in_a_store_stand_in_for_labels_too(tissue, quick_trial):
         assert np.array_equal(stored > 0, read_labels(Path("kept", f"{number}.png")) > 0)
 
 
+def test_masks_whose_names_end_otherwise_are_found_by_an_option(tissue, quick_trial, capsys):
+    for file in Path("masks").iterdir():
+        file.rename(file.with_name(f"{file.stem}_drawn.png"))
+    words = ["condense", "tissue", "--teacher", "masks", "--plan-only"]
+    assert abbe(*words) == 1
+    assert "--teacher.options suffix _masks" in capsys.readouterr().err
+    assert abbe(*words, "--teacher.options", "suffix", "_drawn") == 0
+    _, plan = plan_of("runs/condensed-tissue")
+    assert plan.teacher.options == {"suffix": "_drawn"}
+
+
+def test_a_teacher_that_takes_longer_than_the_hours_is_told_after_two_images(
+    tissue, quick_trial, capsys
+):
+    shutil.rmtree(tissue / "labels")
+    teach = answers.teachers.teach
+
+    def slowly(*arguments, **keys):
+        report = teach(*arguments, **keys)
+        report.images_per_second = 0.01
+        return report
+
+    words = ["condense", "tissue", "--teacher", "nuclei", "--plan-only", "--out", "a"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers.teachers, "teach", slowly)
+        assert abbe(*words, "--hours", "0.1") == 1
+    told = capsys.readouterr().err
+    assert "answers for 6 images take about 7 min on this machine, going by 2 of them" in told
+    assert "Give --hours 0.3 or more" in told
+    assert len(TargetStore("a/targets.zarr").ids) == 2
+    assert abbe(*words) == 0
+    assert len(TargetStore("a/targets.zarr").ids) == 6
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("x: can't allocate memory: y")])
 def test_a_batch_is_halved_until_a_step_fits(tissue, monkeypatch, error):
     tried = []
@@ -152,6 +187,7 @@ def test_what_cannot_be_read_is_told_counted_and_done_without(tissue, quick_tria
     assert abbe(*words) == 0
     told = capsys.readouterr().out
     assert "1 image was lost:\n  2: " in told
+    assert "5 images (grey), 5 labelled" in told
     lines, plan = plan_of("runs/condensed-tissue")
     assert plan.allow_failed == 2  # that without a mask, and a tenth of the others
     assert "1 image has no mask, such as 4; 1 image has failed already, such as 2" in told
@@ -190,6 +226,7 @@ def test_a_teacher_that_has_seen_the_test_images_is_refused_by_the_plan(
     ("words", "said"),
     [
         ("nowhere", "nowhere is not a folder"),
+        ("masks", "no folder images/, but there are 6 images in it: move them into masks/images"),
         ("tissue --teacher absent", "--teacher absent: is not there"),
         ("tissue --teacher other", "no mask is named like an image"),
         ("tissue --hours 0", "give hours above 0"),

@@ -77,12 +77,12 @@ class Facts:
         )
 
 
-def look(dataset: Dataset, *, labelled: int | None = None, progress: bool = True) -> Facts:
+def look(dataset: Dataset, *, labels_are_teachers: bool = False, progress: bool = True) -> Facts:
     """Open every image, and measure objects in some of the labels.
 
     Args:
-        dataset: images that can be read, perhaps with the teacher's objects in place of labels.
-        labelled: how many labels there are; those of the data set where None.
+        dataset: images that can be read.
+        labels_are_teachers: the teacher's objects stand in for labels, of which there are none.
         progress: show progress bars.
 
     Raises:
@@ -105,7 +105,7 @@ def look(dataset: Dataset, *, labelled: int | None = None, progress: bool = True
     diameters = _diameters(first_spread(dataset.labelled.records, MEASURED), progress)
     return Facts(
         images=len(dataset),
-        labelled=len(dataset.labelled) if labelled is None else labelled,
+        labelled=0 if labels_are_teachers else len(dataset.labelled),
         units=len(units),
         grouped=any(record.group is not None for record in dataset),
         split=any(record.split for record in dataset),

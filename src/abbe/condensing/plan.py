@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from abbe import config, teachers
 from abbe.condensing import derive, trial
-from abbe.condensing.answers import labels_of_teacher
+from abbe.condensing.answers import TIMED, labels_of_teacher
 from abbe.condensing.asked import Asked
 from abbe.condensing.budget import (
     ENOUGH,
@@ -86,15 +86,15 @@ def make_plan(
     teacher = config.Teacher(**section) if section else None
     without_mask = _checked(teacher, dataset, trust_code=trust_code)
     lost = lost_of(draft, dataset, without_mask)
-    labelled = len(dataset.labelled)
-    if not labelled:
+    bare = not len(dataset.labelled)
+    if bare:
         _learn_from_teacher_alone(
             asked, draft, teacher, dataset, lost, trust_code=trust_code, progress=progress
         )
         dataset = build.collect(_section(draft))
     usable = readable(dataset, lost, progress=progress)
     explain(draft, lost, without_mask)
-    facts = look(usable, labelled=labelled, progress=progress)
+    facts = look(usable, labels_are_teachers=bare, progress=progress)
     say("timing students and a few training steps on this machine")
     derive.student(draft, facts, asked.target_ms)
     derive.splits(draft, facts)
@@ -108,7 +108,7 @@ def make_plan(
     teaching = 0.0
     if teacher is not None and not traits_of(teacher.kind).keeps_answers:
         built = build.build_teacher(teacher, dataset, trust_code=trust_code)
-        teaching = teachers.plan(built, usable, asked.out / STORE).seconds
+        teaching = teachers.plan(built, usable, asked.out / STORE, images=TIMED).seconds
     total = 3600 * asked.hours
     left = kept(total, tried.pixel_seconds)
     hours = Hours(total, time.monotonic() - started, teaching, left)
@@ -178,9 +178,11 @@ def _learn_from_teacher_alone(
             "learn from. Put masks into labels/, named like the images, or give --teacher: masks "
             "of another program, a package such as nuclei, a run"
         )
+    fixed = draft.has("training.steps") or draft.has("training.passes")
     folder = labels_of_teacher(
-        teacher, dataset, asked.out, lost, trust_code=trust_code, progress=progress
-    )
+        teacher, dataset, asked.out, lost, seconds=None if fixed else 3600 * asked.hours / 2,
+        trust_code=trust_code, progress=progress,
+    )  # fmt: skip
     why = "no image has a label: the teacher's objects stand in, to choose weights and to test"
     draft.put("data.labels", str(folder), why)
     draft.put("data.labelled", 0, "the student learns from the teacher alone")

@@ -62,7 +62,7 @@ def without_masks(teacher: config.Teacher, dataset: Dataset) -> list[str]:
         raise InputError(
             f"--teacher {teacher.path}: no mask is named like an image: there is "
             f"'{next(iter(known))}', and the first image is '{dataset.ids[0]}'. Name each mask "
-            "like its image, or say what follows: --teacher.options suffix:_masks"
+            "like its image, or say what follows: --teacher.options suffix _masks"
         )
     return lacking
 

@@ -35,10 +35,11 @@ def explain(draft: Draft, lost: Lost, without_mask: Sequence[str]) -> None:
     known = []
     if without_mask:
         known.append(f"{_counted(without_mask)} no mask, such as {without_mask[0]}")
-    others = [id for id in lost.ids if id not in set(without_mask)]
-    if others:
-        known.append(f"{_counted(others)} failed already, such as {others[0]}")
-    why = "; ".join([*known, "of the others a tenth may fail, and each is told"])
+    failed = [id for id in lost.ids if id not in set(without_mask)]
+    if failed:
+        known.append(f"{_counted(failed)} failed already, such as {failed[0]}")
+    others = "of the others a tenth" if known else "a tenth of the images"
+    why = "; ".join([*known, f"{others} may fail, and each is told"])
     draft.put(KEY, lost.allowed, why)
 
 

@@ -131,8 +131,7 @@ def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The image files by id, in order of their names, and what else lies there."""
     directory = root / "images"
     if not directory.is_dir():
-        what = "has no folder images/" if root.is_dir() else "is not a folder"
-        raise InputError(f"{root} {what}; {LAYOUT}")
+        raise InputError(f"{root} {_instead_of_images(root)}; {LAYOUT}")
     images, others = _files_by_id(directory, IMAGE_SUFFIXES)
     unread = not_read([directory / name for name in others], directory)
     if not images:
@@ -146,6 +145,18 @@ def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
         names = listing(file.name for file in masks.values())
         problems.append(f"images/ holds masks beside their images, which are no images: {names}")
     return {id: file for id, file in images.items() if id not in masks}, tuple(problems)
+
+
+def _instead_of_images(root: Path) -> str:
+    """What is amiss with a folder that has no folder of images, for a message."""
+    if not root.is_dir():
+        return "is not a folder"
+    names = (each.name for each in root.iterdir() if not each.name.startswith("."))
+    count = sum(_without_suffix(name, IMAGE_SUFFIXES) is not None for name in names)
+    if not count:
+        return "has no folder images/"
+    are = "is 1 image" if count == 1 else f"are {count} images"
+    return f"has no folder images/, but there {are} in it: move them into {root / 'images'}"
 
 
 def _labels(
