@@ -211,7 +211,7 @@ def test_an_image_that_another_process_has_in_hand_is_left_to_it(package, tmp_pa
         assert abbe(*words) == 1
         said = capsys.readouterr().out
         assert f"{hidden}: process {os.getpid()} on " in said
-        assert "1 images failed" in said
+        assert "1 image failed" in said
         assert (hidden / "maps-0-0.npy").exists()
         assert part.exists()
     assert abbe(*words) == 0
@@ -276,7 +276,7 @@ def test_a_name_that_is_too_long_for_its_results_is_the_images_fault(
     for _ in range(2):
         assert abbe("predict", package, long.parent, "--out", tmp_path / "out") == 1
         said = capsys.readouterr().out
-        assert "1 images failed" in said
+        assert "1 image failed" in said
         assert f"{long}: its name is too long" in said
     assert names(tmp_path / "out") == ["predicted.jsonl", "z.labels.tif"]
     np.testing.assert_array_equal(

@@ -16,6 +16,7 @@ import pytest
 import tifffile
 from commands import abbe
 from made_packages import blobs, make_package
+from PIL import Image as Picture
 from skimage.measure import regionprops_table
 
 from abbe.errors import ConfigError, InputError
@@ -373,6 +374,28 @@ def test_a_package_without_a_pixel_size_says_so_once(package, tmp_path, capsys):
     assert "note on 3 images: The package does not say" in said
 
 
+def test_a_grey_image_that_was_saved_in_colours_is_grey(tmp_path, capsys):
+    package = make_package(tmp_path / "package")
+    grey = blobs(80, 80).astype(np.uint8)
+    write_tiff(tmp_path / "in" / "grey.tif", grey)
+    Picture.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "in" / "saved.png")
+    off = np.stack([grey] * 3, -1)
+    off[79, 79, 2] ^= 1  # one pixel is coloured
+    Picture.fromarray(off).save(tmp_path / "in" / "coloured.png")
+    assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    assert (
+        "note on 1 image: It is grey, though saved in colours: red, green and blue are alike"
+        in said
+    )
+    assert "1 image failed" in said
+    assert "coloured.png: the package sees nucleus, but this is a colour image" in said
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "out" / "saved.labels.tif"),
+        read_labels(tmp_path / "out" / "grey.labels.tif"),
+    )
+
+
 def test_channels_are_mapped_and_renamed(tmp_path, capsys):
     package = make_package(tmp_path / "package")
     grey = write_tiff(tmp_path / "grey.tif", blobs(80, 80))
@@ -394,7 +417,11 @@ def test_channels_are_mapped_and_renamed(tmp_path, capsys):
     rgb = make_package(tmp_path / "rgb", channels=("red", "green", "blue"))
     with pytest.raises(InputError, match=r"this is a grey image \(one channel, grey\)"):
         predict(rgb, grey)
-    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((20, 20, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(
+        tmp_path / "rgb.tif",
+        np.tile([[[9, 8, 7]]], (20, 20, 1)).astype(np.uint8),
+        photometric="rgb",
+    )
     with pytest.raises(InputError, match=r"this is a colour image \(red, green, blue\)"):
         predict(package, tmp_path / "rgb.tif")
 

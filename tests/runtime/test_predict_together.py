@@ -76,7 +76,7 @@ def test_twenty_starts_on_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert 0 in codes
     for text in said:
         if "failed" in text:  # only who came while another had the large image in hand
-            assert "1 images failed" in text
+            assert "1 image failed" in text
             assert "has this image in hand" in text
     for name, count in expected.items():
         labels = read_labels(out / f"{name}.labels.tif")

@@ -75,7 +75,8 @@ class Outcome:
         if len(self.notes) > MOST_NOTES:
             lines.append(f"and {len(self.notes) - MOST_NOTES} more notes: see {LOG}")
         if self.failed:
-            lines.append(f"{len(self.failed)} images failed:")
+            count = len(self.failed)
+            lines.append(f"{count} image{'s' * (count > 1)} failed:")
             lines += [f"  {reason}" for reason in self.failed.values()]
         return "\n".join(lines)
 

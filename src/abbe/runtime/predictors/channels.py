@@ -1,21 +1,46 @@
 """Which channels of an image a package sees, and what was taken for granted of it."""
 
 from abbe.errors import InputError
-from abbe.imaging import Image, lacking, matching
+from abbe.imaging import Image, Region, lacking, matching
+from abbe.imaging.formats.raster import RGB
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.cutting import goes_by_diameter
+
+MOST_COMPARED = 1 << 26
+"""Pixels of an image that is looked through for colours; of a larger one they are not doubted."""
+_BAND = 1024
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """The image's channels that a package sees; an image of one channel has the only one wanted.
 
+    So has a grey image that was saved in colours, red, green and blue alike.
+
     Raises:
         InputError: Channels are missing.
     """
     seen = matching(image.channels, wanted)
+    if seen is None and len(wanted) == 1 and is_grey(image):
+        return image.channels[:1]
     if seen is None:
         raise InputError(lacking(image.source, image.channels, wanted, "the package"))
     return seen
+
+
+def is_grey(image: Image) -> bool:
+    """Whether red, green and blue are alike in every pixel; never of an image above 67 megapixels.
+
+    Raises:
+        InputError: The image cannot be read.
+    """
+    height, width = image.shape
+    if sorted(image.channels) != sorted(RGB) or height * width > MOST_COMPARED:
+        return False
+    for top in range(0, height, _BAND):
+        first, *others = image.read(Region(top, 0, min(top + _BAND, height), width))
+        if any((other != first).any() for other in others):
+            return False
+    return True
 
 
 def remarks_on(
@@ -31,7 +56,10 @@ def remarks_on(
     remarks = image.notes
     if channels != description.channels:
         remarks += (
-            f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}.",
+            f"Its one channel, {image.channels[0]}, is taken for {description.channels[0]}."
+            if len(image.channels) == 1
+            else "It is grey, though saved in colours: red, green and blue are alike, and one of "
+            f"them is taken for {description.channels[0]}.",
         )
     if image.diameter is not None and not goes_by_diameter(image, description):
         remarks += (
