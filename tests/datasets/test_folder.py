@@ -48,6 +48,10 @@ def test_a_column_can_be_the_group(make_folder):
         folder(root, group="video")
 
 
+def test_a_part_of_the_name_can_be_the_group(make_folder):
+    assert [record.group for record in folder(make_folder(), group=r"^(\w)\.")] == ["a", "b", "c"]
+
+
 def test_labels_may_have_another_extension_and_lie_elsewhere(make_folder):
     root = make_folder()
     for expert, value in (("one", 5), ("two", 9)):
@@ -153,7 +157,7 @@ def test_labels_of_other_images(make_folder):
         ("file,split\na,train\n", r"no column that names the image \(id, image, name\).*file"),
         ("id,split\na,dev\n", "image 'a' has the split 'dev'; allowed are train, val, test"),
         ("id\na\na\n", "image 'a' has two rows"),
-        ("id\nx\ny\n", "no row names an image: column 'id' holds x, y, but images/ holds a.png"),
+        ("id\nx\ny\n", "no row names an image: column 'id' holds x, y, but the images are a.png"),
         ("id,split\na,train,7\n", "row 2 has 3 values, but there are 2 columns"),
     ],
 )

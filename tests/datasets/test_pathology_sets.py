@@ -6,6 +6,7 @@ PanNuke's README, sites.google.com/view/nucls/data-format.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -395,6 +396,37 @@ def test_a_folder_of_classes_may_have_splits(tmp_path):
     assert "test/b/b-1" in dataset
     with pytest.raises(InputError, match=r"2 training images of each class.*fewer of a \(1\)"):
         require_classes(dataset)
+
+
+def test_groups_of_a_folder_of_classes_stand_in_a_table_or_in_the_names(tmp_path):
+    for split in ("train", "test"):
+        classes_at(tmp_path / split, a=2, b=1)
+    rows = ["image,group", "train/a/a-0.png,p1", "train/a/a-1.png,p2", "train/b/b-0,p2"]
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    dataset = class_folder(tmp_path)
+    groups = {record.id: record.group for record in dataset}
+    assert groups["train/a/a-0"] == "p1"
+    assert groups["train/a/a-1"] == groups["train/b/b-0"] == "p2"
+    assert groups["test/a/a-0"] is None
+    assert dataset.problems == (
+        "index.csv: 3 images have no row: test/a/a-0, test/a/a-1, test/b/b-0",
+    )
+    named = class_folder(tmp_path, group=r"(\w)-\d")
+    assert {record.group for record in named} == {"a", "b"}
+    for pattern, words in (
+        (r"(\d\d)", "is not found in the file's name 'a-0.png'"),
+        (r"(a)-(\d)", "has 2 pairs of brackets"),
+        (r"(a", "is no regular expression"),
+    ):
+        with pytest.raises(InputError, match=re.escape(words)):
+            class_folder(tmp_path, group=pattern)
+
+
+def test_file_names_that_are_not_alike_are_enough_for_a_table(tmp_path):
+    classes_at(tmp_path, a=1, b=1)
+    (tmp_path / "index.csv").write_text("name,patient,split\na-0.png,7,train\nb-0.png,8,test\n")
+    dataset = class_folder(tmp_path, group="patient")
+    assert [(record.group, record.split) for record in dataset] == [("7", "train"), ("8", "test")]
 
 
 def test_one_class_a_class_with_one_sample_and_none_are_refused(tmp_path):

@@ -57,7 +57,8 @@ class Data(Section):
     fold: Annotated[int, Field(ge=0, le=4)] = 0
     """Fold of the training images that is held out (bbbc038 only)."""
     group: str | None = None
-    """Column of index.csv that names the patient, slide or video; a group is never split."""
+    """Column of index.csv that names the patient, slide or video, or a regular expression with
+    brackets around it in the files' names, such as '(P\\d+)_'; a group is never split."""
     split: str = "auto"
     """auto: the set's own splits, else fractions; fraction; a column name; or a .csv file."""
     fractions: tuple[Fraction, Fraction, Fraction] = (0.7, 0.1, 0.2)

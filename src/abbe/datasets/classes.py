@@ -3,11 +3,12 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channels_of
-from abbe.datasets.folder import listing
+from abbe.datasets.folder import listing, read_table
 from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
@@ -21,32 +22,43 @@ def class_folder(
     classes: Sequence[str] | None = None,
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
+    group: str | None = None,
 ) -> Dataset:
     """A folder with one folder of images a class, perhaps inside ``train``, ``val`` and ``test``.
+
+    An ``index.csv`` beside these folders may tell more of the images, which it names by their path
+    in the folder (``train/benign/1.png``), or by the file's name where no two are alike.
 
     Args:
         path: The folder.
         classes: Names of the classes, in order; the names of the folders where omitted.
         pixel_size: In µm, where the files do not say.
         override_pixel_size: In µm, whatever the files say.
+        group: Column of ``index.csv`` or pattern that names the patient, slide or video; see
+            `abbe.datasets.folder`.
 
     Raises:
-        InputError: There is no image, or a folder whose name is no class.
+        InputError: There is no image, a folder whose name is no class, or a table that does not
+            fit.
     """
     root = Path(path)
     parts = [(name, root / name) for name in SPLITS if (root / name).is_dir()]
-    records: list[Record] = []
+    found: dict[str, tuple[Any, str, Path]] = {}  # split, class and file by id
     for split, directory in parts or [(None, root)]:
         for label, file in class_files(directory):
             prefix = f"{split}/" if split else ""
-            records.append(
-                Record(
-                    f"{prefix}{label}/{file.stem}",
-                    FileImage(file, None, pixel_size, override_pixel_size),
-                    split=split,
-                    columns={"class": label},
-                )
-            )
+            found[f"{prefix}{label}/{file.stem}"] = (split, label, file)
+    table = read_table(root / "index.csv", list(found), _names(root, found))
+    records = [
+        Record(
+            id,
+            FileImage(file, None, pixel_size, override_pixel_size),
+            split=split or table.split_of(id),
+            group=table.group_of(id, group, file.name),
+            columns={**table.rows.get(id, {}), "class": label},
+        )
+        for id, (split, label, file) in found.items()
+    ]
     if not records:
         unread = not_read(sorted(root.rglob("*")), root)
         why = "" if unread is None else f"{unread}\n"
@@ -54,15 +66,22 @@ def class_folder(
             f"{why}{root} holds no images in folders of classes; expected is <class>/<image>, or "
             f"train/<class>/<image> and so on ({', '.join(SUFFIXES)})"
         )
-    found = tuple(sorted({record.columns["class"] for record in records}))
+    labels = tuple(sorted({record.columns["class"] for record in records}))
     unread = not_read(sorted(root.rglob("*")), root)
     return Dataset(
         root.resolve().name,
         tuple(records),
         channels_of(records),
-        problems=() if unread is None else (unread,),
-        classes=found if classes is None else tuple(classes),
+        problems=(*(() if unread is None else (unread,)), *table.problems),
+        classes=labels if classes is None else tuple(classes),
     )
+
+
+def _names(root: Path, found: Mapping[str, tuple[Any, str, Path]]) -> dict[str, str]:
+    """What a table may call images, and their ids: paths, and names that only one file has."""
+    counts = Counter(file.name for _, _, file in found.values())
+    names = {file.relative_to(root).as_posix(): id for id, (_, _, file) in found.items()}
+    return names | {f.name: id for id, (_, _, f) in found.items() if counts[f.name] == 1}
 
 
 def class_files(directory: Path) -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """A folder as a data set: ``images/``, ``labels/`` with the same names, and ``index.csv``."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def folder(
         labels: Folder of the labels inside ``path``, such as "labels/expert1"; None for no labels.
         pixel_size: µm per px, where the files do not say.
         override_pixel_size: µm per px, whatever the files say.
-        group: Column of ``index.csv`` that names the patient, slide or video ("group" if there).
+        group: Column of ``index.csv`` that names the patient, slide or video ("group" if there);
+            or a regular expression whose brackets hold it in a file's name, as ``(P\\d+)_``.
         types: Folder inside ``path`` of pictures that number the class of each pixel, named like
             the images; see `Record`.
         classes: What these numbers mean, from 1, or the values of the column ``class``, which are
@@ -68,7 +70,8 @@ def folder(
     images, problems = _images(root)
     label_files, label_problems, notes = _labels(root, labels, images.keys())
     type_files = {} if types is None else _labels(root, types, images.keys())[0]
-    table = _read_table(root / "index.csv", images)
+    by_file_name = {composed(path.name): id for id, path in images.items()}
+    table = read_table(root / "index.csv", list(images), by_file_name)
     names = None if channels is None else tuple(channels)
     if types is None:
         classes = classes or sorted(
@@ -80,7 +83,7 @@ def folder(
             image=FileImage(file, names, pixel_size, override_pixel_size),
             label=FileLabel(label_files[id], ignore) if id in label_files else None,
             split=table.split_of(id),
-            group=table.group_of(id, group),
+            group=table.group_of(id, group, file.name),
             columns=table.rows.get(id, {}),
             types=TypesFile(type_files[id], tuple(classes), ignore) if id in type_files else None,
         )
@@ -263,7 +266,7 @@ def _without_suffix(name: str, suffixes: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Table:
+class Table:
     """The rows of ``index.csv`` by image id; empty where there is no such file."""
 
     file: Path
@@ -272,6 +275,11 @@ class _Table:
     problems: tuple[str, ...] = ()
 
     def split_of(self, id: str) -> str | None:
+        """The split that the image's row names.
+
+        Raises:
+            InputError: There is no such split.
+        """
         value = self.rows.get(id, {}).get("split", "").lower() or None
         if value is not None and value not in SPLITS:
             raise InputError(
@@ -280,25 +288,62 @@ class _Table:
             )
         return value
 
-    def group_of(self, id: str, column: str | None) -> str | None:
+    def group_of(self, id: str, column: str | None, file_name: str) -> str | None:
+        """The image's group.
+
+        Args:
+            id: Of the image.
+            column: That names it, "group" where None; or a pattern with brackets, see `folder`.
+            file_name: What a pattern is looked for in.
+
+        Raises:
+            InputError: There is no such column, or the pattern is none or is not found.
+        """
+        if column is not None and "(" in column:
+            return _group_in(file_name, column)
         if column is not None and column not in self.header:
             columns = ", ".join(self.header) or "none, as the file is missing"
             raise InputError(f"{self.file} has no column '{column}' (group); it has: {columns}")
         return self.rows.get(id, {}).get(column or "group", "") or None
 
 
-def _read_table(file: Path, images: Mapping[str, Path]) -> _Table:
-    """Read ``index.csv`` and match its rows to the images, by name with or without extension."""
+def _group_in(file_name: str, pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"data.group: '{pattern}' is no regular expression ({error})") from error
+    if compiled.groups != 1:
+        raise InputError(
+            f"data.group: '{pattern}' has {compiled.groups} pairs of brackets; one is to hold the "
+            "group, as in '(P\\d+)_'"
+        )
+    found = compiled.search(file_name)
+    if found is None or not found[1]:
+        raise InputError(f"data.group: '{pattern}' is not found in the file's name '{file_name}'")
+    return found[1]
+
+
+def read_table(file: Path, images: Sequence[str], names: Mapping[str, str]) -> Table:
+    """Read ``index.csv`` and match its rows to the images.
+
+    Args:
+        file: The table; where there is none, nothing is known of any image.
+        images: Their ids.
+        names: What else an image may be called, and its id.
+
+    Raises:
+        InputError: It cannot be read, an image has two rows, or no row names an image.
+    """
     if not file.exists():
-        return _Table(file, {}, ())
+        return Table(file, {}, ())
     header, rows = read_csv(file, COLUMNS)
     column = id_column(file, header)
-    by_file_name = {composed(path.name): id for id, path in images.items()}
+    known = set(images)
     matched: dict[str, dict[str, str]] = {}
     strays: list[str] = []
     for row in rows:
         name = row[column]
-        id = name if name in images else by_file_name.get(name)
+        id = name if name in known else names.get(name)
         if id is None:
             strays.append(name)
         elif id in matched:
@@ -308,7 +353,7 @@ def _read_table(file: Path, images: Mapping[str, Path]) -> _Table:
     if not matched:
         raise InputError(
             f"{file}: no row names an image: column '{column}' holds {listing(strays, 2)}, "
-            f"but images/ holds {listing(by_file_name, 2)}"
+            f"but the images are {listing(names, 2)}"
         )
     problems: list[str] = []
     if strays:
@@ -316,7 +361,7 @@ def _read_table(file: Path, images: Mapping[str, Path]) -> _Table:
     missing = [id for id in images if id not in matched]
     if missing:
         problems.append(f"index.csv: {len(missing)} images have no row: {listing(missing)}")
-    return _Table(file, matched, header, tuple(problems))
+    return Table(file, matched, header, tuple(problems))
 
 
 def id_column(file: Path, header: Sequence[str]) -> str:
