@@ -72,6 +72,21 @@ def logit_mse(z, q, valid):
     )
 
 
+def cwd(z, q, valid):
+    if not valid.any():
+        return None
+    q = np.clip(q[valid], 1 / 510, 1 - 1 / 510)
+    teacher, student = np.exp(np.log(q / (1 - q)) / 4), np.exp(z[valid] / 4)
+    teacher, student = teacher / teacher.sum(), student / student.sum()
+    return 16 * sum(t * math.log(t / s) for t, s in zip(teacher, student, strict=True))
+
+
+def dist(z, q, valid):
+    if not valid.any() or np.ptp(q[valid]) == 0:
+        return None
+    return 1 - np.corrcoef(sigmoid(z[valid]), q[valid])[0, 1]
+
+
 def boundary_dice(z, y, valid):
     known = surely(valid)
     y = np.where(valid, y, 0)

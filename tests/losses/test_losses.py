@@ -12,6 +12,8 @@ NAMES = (
     "probability_mse",
     "soft_bce",
     "logit_mse",
+    "cwd",
+    "dist",
     "boundary_dice",
     "boundary_weighted_bce",
     "sobel_mse",
@@ -41,6 +43,8 @@ def test_is_its_formula(name, soft, batch, rng):
     ours = getattr(losses, name)(logits, truth, valid)
     arrays = [tensor.numpy() for tensor in batch]
     theirs = naive.per_image(getattr(naive, name), arrays[0], truth.numpy(), arrays[2])
+    if name in ("cwd", "dist"):  # they leave the level to the cross-entropy
+        theirs += naive.per_image(naive.soft_bce, arrays[0], truth.numpy(), arrays[2])
     assert ours.item() == pytest.approx(theirs, rel=1e-9)
 
 
@@ -128,11 +132,12 @@ def test_matching_is_zero_only_at_the_teachers_probability(loss, batch):
     assert loss(logits + 0.01, logits.sigmoid(), valid).item() > 1e-9
 
 
-def test_soft_bce_has_its_minimum_at_the_teachers_probability(batch):
+@pytest.mark.parametrize("loss", [losses.soft_bce, losses.cwd, losses.dist])
+def test_minimum_at_the_teachers_probability(loss, batch):
     logits, _, valid = batch
     q = logits.sigmoid()
     logits.requires_grad_()
-    losses.soft_bce(logits, q, valid).backward()
+    loss(logits, q, valid).backward()
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad, torch.zeros_like(logits), atol=1e-12, rtol=0)
 
@@ -148,6 +153,15 @@ def test_mse_loses_its_gradient_where_the_student_saturates_and_the_others_do_no
     assert gradients["probability_mse"] < 1e-3
     assert gradients["soft_bce"] > 0.9
     assert gradients["logit_mse"] > 0.9
+
+
+def test_an_even_target_says_nothing_of_where_there_is_more_of_it():
+    """Neither infinite nor a pull: without its cross-entropy the student is left as it is."""
+    logits = torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    even, valid = torch.zeros(1, 6, 6), torch.ones(1, 6, 6, dtype=torch.bool)
+    (losses.dist(logits, even, valid) - losses.soft_bce(logits, even, valid)).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.zeros_like(logits))
 
 
 def test_dice_part_is_0_for_a_perfect_mask_and_finite_for_an_empty_one():
@@ -179,5 +193,5 @@ def test_the_rim_of_an_unknown_area_is_no_edge():
 
 
 def test_tables_name_every_alternative():
-    assert set(losses.PROBABILITY_LOSSES) == {"mse", "soft_bce", "logit_mse"}
+    assert set(losses.PROBABILITY_LOSSES) == {"mse", "soft_bce", "logit_mse", "cwd", "dist"}
     assert set(losses.BOUNDARY_LOSSES) == {"dice", "weighted_bce", "sobel_mse"}

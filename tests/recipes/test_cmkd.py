@@ -113,7 +113,7 @@ def test_the_alternatives_differ() -> None:
     logits, batch = logits_of(), batch_of()
     probabilities = [
         value(terms_of(stage_of(probability=kind))["probability"], logits, batch)
-        for kind in ("mse", "soft_bce", "logit_mse")
+        for kind in ("mse", "soft_bce", "logit_mse", "cwd", "dist")
     ]
     boundaries = [
         value(terms_of(stage_of(boundary=kind))["boundary"], logits, batch)

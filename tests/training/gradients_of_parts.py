@@ -117,7 +117,7 @@ CASES: dict[str, Case] = {
     },
     **{
         f"cmkd, probability {kind}": (of_cmkd(probability=kind), only_foreground, INSTANCES)
-        for kind in ("soft_bce", "logit_mse")
+        for kind in ("soft_bce", "logit_mse", "cwd", "dist")
     },
     "cmkd of instances": (of_cmkd(), only_foreground, ("target",)),
     "rckd of maps, contrastive": (

@@ -150,8 +150,11 @@ class Loss(Section):
 
     supervised: bool = True
     """BCE + Dice on labelled images."""
-    probability: Annotated[Literal["off", "mse", "soft_bce", "logit_mse"], Switch] = "mse"
-    """How the student's probabilities are matched to the teacher's."""
+    probability: Annotated[
+        Literal["off", "mse", "soft_bce", "logit_mse", "cwd", "dist"], Switch
+    ] = "mse"
+    """How the student's probabilities are matched to the teacher's; cwd and dist: where there is
+    more and less of them, too."""
     boundary: Annotated[
         Literal["off", "dice", "weighted_bce", "sobel_mse", "edge_head"], Switch
     ] = "dice"

@@ -14,10 +14,17 @@ from abbe.losses.probability import logit_mse, probability_mse, soft_bce
 from abbe.losses.processes import anywhere, average_count
 from abbe.losses.regions import region_loss
 from abbe.losses.response import logits_of, response_bce, temperature_kl
+from abbe.losses.structure import cwd, dist
 from abbe.losses.supervised import supervised
 from abbe.losses.uncertainty import FixedWeighting, UncertaintyWeighting
 
-PROBABILITY_LOSSES = {"mse": probability_mse, "soft_bce": soft_bce, "logit_mse": logit_mse}
+PROBABILITY_LOSSES = {
+    "mse": probability_mse,
+    "soft_bce": soft_bce,
+    "logit_mse": logit_mse,
+    "cwd": cwd,
+    "dist": dist,
+}
 """The ways to match a teacher's probabilities, by the name an experiment file gives them."""
 
 BOUNDARY_LOSSES = {
@@ -37,6 +44,8 @@ __all__ = [
     "boundary_dice",
     "boundary_of",
     "boundary_weighted_bce",
+    "cwd",
+    "dist",
     "edges",
     "foreground_of",
     "hv_maps",

@@ -36,7 +36,7 @@ from abbe.tasks.task import Task
 from abbe.teachers import Teacher
 from abbe.training.stage import Metrics, Schedule, Stage
 
-Probability = Literal["off", "mse", "soft_bce", "logit_mse"]
+Probability = Literal["off", "mse", "soft_bce", "logit_mse", "cwd", "dist"]
 Boundary = Literal["off", "dice", "weighted_bce", "sobel_mse", "edge_head"]
 
 
