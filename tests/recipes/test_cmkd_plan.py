@@ -18,7 +18,7 @@ from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import Image
 from abbe.recipes.cmkd import Cmkd
 from abbe.recipes.recipe import fit_plan
-from abbe.runs import session
+from abbe.runs import session, teaching
 from abbe.runs.lost import Lost
 from abbe.targets import Provenance, TargetWriter
 from abbe.training.fit import Fitted
@@ -151,3 +151,21 @@ def test_a_live_teacher_says_what_its_stored_targets_say() -> None:
             recomputed = teacher(live[step]["teacher_image"]).sigmoid()
         assert (recomputed - cached[step]["target"]).abs().max() <= 0.5 / 255 + 1e-5
         assert torch.equal(live[step]["image"], cached[step]["image"])
+
+
+def test_the_teacher_is_asked_for_what_somebody_looks_at():
+    """Test images without a label are scored by nobody; unlabelled training images teach."""
+    label = ArraySource(np.ones((8, 8), np.int32))
+    records = [
+        Record(f"{split} {kept is None}", ArraySource(np.zeros((1, 8, 8), np.uint8)), kept, split)
+        for split in ("train", "val", "test")
+        for kept in (label, None)
+    ]
+    dataset = Dataset("six", tuple(records), ("nucleus",))
+    for live, expected in ((False, "train train val val test"), (True, "val val test")):
+        experiment = config.Experiment.model_construct(
+            teacher=config.Teacher.model_construct(kind="run", live=live)
+        )
+        found = teaching.asked(experiment, dataset)
+        assert " ".join(str(record.split) for record in found) == expected
+        assert all(record.label is label for record in found if record.split == "test")

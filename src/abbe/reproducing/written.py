@@ -93,15 +93,24 @@ def result_of(
     for cell in table.cells:
         ours = number_of(cell, columns[cell.column], summaries)
         items = dict.fromkeys(source.item for source in cell.sources)
-        needs = [need for name in items for need in table.needs_of(table.item(name))]
-        needs = dict.fromkeys([*needs, *cell.needs])
         if ours is not None:
             filled.append(Filled(cell, ours, any(made_with.get(name) for name in items)))
             continue
-        lacks = settings.material.missing(needs)
+        lacks = _lacks(settings, cell)
         wrong = tuple(name for name in items if name in failed)
         filled.append(Filled(cell, None, lacks=lacks, failed=wrong))
     return Result(settings, tuple(filled), summaries, failed, made_with)
+
+
+def _lacks(settings: Settings, cell: Cell) -> tuple[str, ...]:
+    """What must be given before a cell can be filled; of several sources one may be enough."""
+    table, missing = settings.table, settings.material.missing
+    by_item = [missing(table.needs_of(table.item(source.item))) for source in cell.sources]
+    if cell.how == "first" and not all(by_item):
+        by_item = []
+    return tuple(
+        dict.fromkeys([*missing(cell.needs), *(need for each in by_item for need in each)])
+    )
 
 
 def write(result: Result) -> Path:

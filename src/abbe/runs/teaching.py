@@ -17,15 +17,24 @@ STORE = "targets.zarr"
 
 
 def asked(experiment: config.Experiment, dataset: Dataset) -> list[Record]:
-    """The images that the store should have an answer for; a live teacher's training is not."""
+    """The images that the store should have an answer for.
+
+    A live teacher answers for training images while the student learns, and nobody would look at
+    answers for test images without a label.
+    """
     live = experiment.teacher.live
-    return [record for record in dataset if not live or record.split != "train"]
+    unseen = ("train",) if live else ()
+    return [
+        record
+        for record in dataset
+        if record.split not in unseen and (record.split != "test" or record.label is not None)
+    ]
 
 
 def teach(
     experiment: config.Experiment, dataset: Dataset, session: Session
 ) -> tuple[Teacher | None, TargetStore | None, dict[str, float]]:
-    """Have the teacher answer, once: every image, or all but the training ones if it runs live.
+    """Have the teacher answer, once, for the images that are `asked`.
 
     Returns:
         The teacher, unless its answers were given in a store; the store; and how fast it was.

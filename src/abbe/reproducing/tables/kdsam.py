@@ -123,7 +123,8 @@ KDSAM = Table(
         Choice("images to distil on", "the training images of each set by itself"),
         Choice("optimisers, rates, lengths, batches", "as abbe recipes copy kdsam: 50 passes, then "
                "20 over the labelled pictures, batches of 8"),
-        Choice("splits", "ISIC 2017: its own; the others 70 / 10 / 20 %, HC18 by examination; "
+        Choice("splits", "ISIC 2017: its own; the others 70 / 10 / 20 %, HC18 by examination, its "
+               "images without annotation to distil on, too; "
                "BUSI without the normal images"),
         Choice("how MobileSAM is tuned", "the same second stage as the student's"),
         Choice("how time is measured", "one image in memory to its embedding, here"),
