@@ -192,6 +192,26 @@ class Teacher(Part):
     """Remarks."""
 
 
+class Trust(Part):
+    """How much the teacher's maps counted, and what that rests on (recipe cmkd)."""
+
+    asked: float | Literal["auto"] = 1.0
+    """``teacher.trust`` of the experiment."""
+    outputs: dict[str, float] = {}
+    """By map of the student, how much the teacher's counted: 1 in full, 0 not at all."""
+    measured_on: str = ""
+    """validation or training: images whose labels the teacher was held against; empty: none."""
+    images: int = 0
+    """How many."""
+    teacher: dict[str, dict[str, Number]] = {}
+    """By map and metric, what the teacher scored there; cut at one half."""
+    alone: dict[str, dict[str, Number]] = {}
+    """The same of the network that labels alone taught, of the first seed; with auto."""
+    agreement: tuple[float, float, float] | None = None
+    """Least, median and highest agreement of the teacher with that network, or with a label, on a
+    training image. Its square is what the image counts."""
+
+
 class Targets(Part):
     """The teacher's answers."""
 
@@ -410,6 +430,8 @@ class RunSummary(Summary):
     """Student over teacher, by metric."""
     retention_ci95: dict[str, Bounds] = {}
     """95 % intervals of it."""
+    trust: Trust | None = None
+    """How much the teacher's answers counted; None where the recipe does not ask."""
     speed: Speed = Speed()
     """How fast the run went."""
     timing: Timing | None = None

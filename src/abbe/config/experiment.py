@@ -116,6 +116,8 @@ class Experiment(Section):
         wanted = LEVELS[self.evidence].baselines if self.baselines == "auto" else self.baselines
         if not RECIPES[self.recipe].reads("baselines"):
             wanted = ()
+        if self.teacher.trust == "auto":  # it is trained for that anyway
+            wanted = {*wanted, "supervised"}
         return tuple(name for name in LEVELS["full"].baselines if name in wanted)
 
     @model_serializer(mode="wrap")

@@ -46,6 +46,9 @@ class Teacher(Section):
     """Further arguments of its function in abbe.teachers, for example tile: 512."""
     live: bool = False
     """Run the teacher inside the training loop instead of storing its maps (torch, run and sam)."""
+    trust: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0
+    """How much its maps count: 1 in full, 0 not at all (labels alone). auto: as labelled validation
+    images say of it and of a network that labels alone have taught, which is trained first."""
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "Teacher":

@@ -20,6 +20,11 @@ def cmkd(experiment: Experiment) -> Iterator[str]:
             "recipe 'cmkd' distils nothing with loss.probability off and no edges from targets: "
             "leave one of them on"
         )
+    if experiment.teacher.trust == "auto" and experiment.teacher.live:
+        yield (
+            "teacher.trust auto needs the teacher's answers before training: leave teacher.live "
+            "out, or give a number"
+        )
 
 
 def kdsam(experiment: Experiment) -> Iterator[str]:

@@ -90,8 +90,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.kdsam:KdSam",
         (*_EVIDENCE, "teacher", "promptable", "evaluation"),
         without=(
-            "student.outputs", "student.normalisation", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
-            "training.crop",
+            "teacher.trust", "student.outputs", "student.normalisation", *_LAYOUT,
+            *_ONE_KIND_OF_IMAGE, "training.crop",
             "training.augmentation.scale", "evaluation.minimum_area",
         ),
         check=recipe_checks.kdsam,
@@ -106,7 +106,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.rckd:Rckd",
         (*_EVIDENCE, "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
-            "teacher.live", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
+            "teacher.live", "teacher.trust", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             "evaluation.tolerance",
         ),
         check=recipe_checks.rckd,

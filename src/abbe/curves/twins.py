@@ -1,6 +1,7 @@
 """Trainings of a curve of recipe 'cmkd': student and baselines over the labels they have."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -120,7 +121,8 @@ class TwinTrainer(Trainer):
         session = self._session.within("trainings", name, seed=training.seed)
         metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
         trained: dict[str, Trained] = {}
-        for name, plan in self._recipe.plans(experiment, dataset, self._taught, session, trained):
+        taught = replace(self._taught, folder=session.folder)
+        for name, plan in self._recipe.plans(experiment, dataset, taught, session, trained):
             trained |= fit_plan(name, plan, self._task, metadata, session)
         if session.is_main:
             if "supervised" in trained:  # where all images have labels, the others are the same

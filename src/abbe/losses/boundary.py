@@ -32,7 +32,9 @@ def images_with_edges(truth: Tensor, valid: Tensor) -> Tensor:
     return image_sums(edges(torch.where(valid, truth.float(), 0.0)) * _surely(known)) > 0
 
 
-def boundary_dice(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+def boundary_dice(
+    logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Dice loss between the `edges` of the prediction and those of the truth.
 
     L = 1 − (2 Σ b̂b + 1) / (Σ b̂ + Σ b + 1) with b̂ = edges(p), b = edges(y), per image; those whose
@@ -43,6 +45,7 @@ def boundary_dice(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         truth: (B, H, W) y in [0, 1]; a foreground mask rather than single objects, since a
             foreground map has no edge between objects that touch. Anything where not valid.
         valid: (B, H, W) bool; true where the truth is known.
+        weight: (B,) how much each image counts; all alike where None.
 
     Returns:
         A scalar in [0, 1]; 0 with zero gradient where no valid image has an edge.
@@ -51,21 +54,23 @@ def boundary_dice(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         ValueError: The shapes differ.
     """
     logits, truth, known = prepare(logits, truth, valid)
-    return dice_loss(edges(logits.sigmoid()), edges(truth), _surely(known))
+    return dice_loss(edges(logits.sigmoid()), edges(truth), _surely(known), weight)
 
 
-def boundary_weighted_bce(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-    """Binary cross-entropy with weight w = 1 + 4 edges(y); the mean of w · BCE over valid pixels.
+def boundary_weighted_bce(
+    logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Binary cross-entropy times w = 1 + 4 edges(y); the mean of w · BCE over valid pixels.
 
     Next to unknown pixels w is 1. Arguments, mean and errors as in `boundary_dice`.
     """
     logits, truth, known = prepare(logits, truth, valid)
-    weight = 1 + 4 * edges(truth) * _surely(known)
+    near = 1 + 4 * edges(truth) * _surely(known)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return mean_of_known(weight * cross_entropy, known)
+    return mean_of_known(near * cross_entropy, known, weight)
 
 
-def sobel_mse(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+def sobel_mse(logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean squared length of ∇p − ∇y.
 
     ∇ is Sobel's, divided by 8: a ramp that rises by 1 a px has gradient 1. The image is continued
@@ -74,7 +79,7 @@ def sobel_mse(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     logits, truth, known = prepare(logits, truth, valid)
     # The gradient is linear: that of the difference is the difference of the gradients.
     down, right = _sobel(logits.sigmoid() - truth)
-    return mean_of_known(down**2 + right**2, _surely(known))
+    return mean_of_known(down**2 + right**2, _surely(known), weight)
 
 
 def _maximum(values: Tensor) -> Tensor:

@@ -40,30 +40,41 @@ def image_sums(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1)
 
 
-def mean_of_known(values: Tensor, known: Tensor) -> Tensor:
+def mean_of_known(values: Tensor, known: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean over known pixels of each image, then over the images that have any.
 
     Args:
         values: (B, H, W).
         known: (B, H, W) of 0 and 1.
+        weight: see `mean_of_images`.
 
     Returns:
         A scalar; 0 with zero gradient where no pixel is known.
     """
     pixels = image_sums(known)
-    return mean_of_images(image_sums(values * known) / pixels.clamp(min=1), pixels > 0)
+    return mean_of_images(image_sums(values * known) / pixels.clamp(min=1), pixels > 0, weight)
 
 
-def mean_of_images(values: Tensor, known: Tensor) -> Tensor:
+def mean_of_images(values: Tensor, known: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of ``values`` (B,) over the images ``known`` (B,) bool; 0 where there is none.
 
     Where several processes share the batch, the mean of what they return is that of the batch; see
     `abbe.losses.processes`.
+
+    Args:
+        values: (B,).
+        known: (B,) bool.
+        weight: (B,) how much each image counts, 1 in the mean of the whole training set: a batch of
+            images that count little says little.
     """
+    if weight is not None:
+        values = values * weight
     return torch.where(known, values, 0.0).sum() / average_count(known)
 
 
-def dice_loss(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def dice_loss(
+    prediction: Tensor, target: Tensor, known: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """One minus the soft Dice of each image that shows something, smoothed by 1; their mean.
 
     1 − (2 Σ pt + 1) / (Σ p + Σ t + 1), sums over the known pixels of one image. An image whose
@@ -75,6 +86,7 @@ def dice_loss(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
         prediction: (B, H, W) in [0, 1].
         target: (B, H, W) in [0, 1].
         known: (B, H, W) of 0 and 1.
+        weight: see `mean_of_images`.
 
     Returns:
         A scalar in [0, 1]; 0 with zero gradient where no image has any known target above 0.
@@ -82,4 +94,4 @@ def dice_loss(prediction: Tensor, target: Tensor, known: Tensor) -> Tensor:
     overlap = image_sums(prediction * target * known)
     there = image_sums(target * known)
     loss = 1 - (2 * overlap + 1) / (image_sums(prediction * known) + there + 1)
-    return mean_of_images(loss, there > 0)
+    return mean_of_images(loss, there > 0, weight)

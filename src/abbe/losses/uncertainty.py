@@ -22,12 +22,20 @@ class UncertaintyWeighting(nn.Module):
     Attributes:
         names: The terms, in the order of ``log_variances``.
         log_variances: sᵢ, (terms,).
+        shares: How much of a term counts, from 0 to 1; 1 where nothing is said. All of its summand,
+            ½ exp(−sᵢ) Lᵢ + ½ sᵢ, is multiplied by it: a factor of Lᵢ alone would be learned away.
     """
 
-    def __init__(self, names: Sequence[str], clamp: tuple[float, float] = (-4.0, 4.0)) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        clamp: tuple[float, float] = (-4.0, 4.0),
+        shares: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
         self.clamp = clamp
+        self.shares = dict.fromkeys(self.names, 1.0) | dict(shares or {})
         self.log_variances = nn.Parameter(torch.zeros(len(self.names)))
 
     def forward(self, terms: Terms) -> tuple[Tensor, dict[str, Tensor]]:
@@ -38,7 +46,7 @@ class UncertaintyWeighting(nn.Module):
                 batch: neither its loss nor its ½ sᵢ is counted.
 
         Returns:
-            The sum, and of each term present its weight ½ exp(−sᵢ), detached.
+            The sum, and of each term present its weight, share · ½ exp(−sᵢ), detached.
 
         Raises:
             ValueError: A name is unknown.
@@ -51,8 +59,9 @@ class UncertaintyWeighting(nn.Module):
         for name, loss in present.items():
             log_variance = self.log_variances[self.names.index(name)]
             weight = 0.5 * torch.exp(-log_variance)
-            total = total + weight * loss + 0.5 * log_variance
-            weights[name] = weight.detach()
+            share = self.shares[name]
+            total = total + share * weight * loss + share * 0.5 * log_variance
+            weights[name] = share * weight.detach()
         return total, weights
 
 

@@ -8,12 +8,13 @@ forms are not in what could be read of it; those here are our defaults (docs/cmk
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
-from abbe import config, losses
+from abbe import config, losses, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
@@ -30,10 +31,12 @@ from abbe.registry import TASKS
 from abbe.runs import build, teaching
 from abbe.runs.schedules import Amount, crops_of
 from abbe.runs.session import Session
+from abbe.summary import RunSummary
 from abbe.targets import TargetStore
 from abbe.tasks.maps import StoredModel
-from abbe.tasks.task import Task
+from abbe.tasks.task import Scored, Task
 from abbe.teachers import Teacher
+from abbe.training import trust
 from abbe.training.stage import Metrics, Schedule, Stage
 
 Probability = Literal["off", "mse", "soft_bce", "logit_mse", "cwd", "dist"]
@@ -45,6 +48,8 @@ class Taught(Material):
     """The teacher's answers; and the teacher itself, where it answers while the student learns."""
 
     live: Teacher | None = None
+    folder: Path = Path()
+    """Of the run, where its trust is kept."""
 
 
 class Cmkd(Recipe):
@@ -72,6 +77,23 @@ class Cmkd(Recipe):
         """
         return {"training": crops_of(dataset.split("train"), experiment.training.crop)}
 
+    def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
+        """Labels are needed where a teacher's weight is to be chosen, or is 0.
+
+        Raises:
+            InputError: so it is and they are missing; also as of all recipes.
+        """
+        super().check(experiment, dataset, tiles)
+        asked = experiment.teacher.trust
+        needs = {"auto": ("train", "val"), 0: ("train",)}.get(asked, ())
+        for split in needs:
+            if not len(dataset.split(split).labelled):
+                name = {"train": "training", "val": "validation"}[split]
+                raise InputError(
+                    f"teacher.trust {asked}: data set '{dataset.name}' has no labelled {name} "
+                    "image to go by: label some, or give another trust (1: the teacher in full)"
+                )
+
     def prepare(
         self,
         experiment: config.Experiment,
@@ -93,6 +115,7 @@ class Cmkd(Recipe):
             speed=speed,
             warnings=[] if answers or store is None else [missing],
             live=teacher if experiment.teacher.live else None,
+            folder=session.folder,
         )
 
     def plans(
@@ -103,56 +126,183 @@ class Cmkd(Recipe):
         session: Session,
         trained: Mapping[str, Trained],
     ) -> Iterator[tuple[str, Plan]]:
-        """The student; and where any label is left to learn from, what it is held against."""
+        """The student; and where any label is left to learn from, what it is held against.
+
+        Where the teacher's weight is chosen, the supervised network comes before the student.
+        """
+        networks = _Networks(experiment, dataset, material, session)
+        if experiment.teacher.trust == "auto":
+            yield "supervised", networks.supervised()
+        networks.believe(trained)
+        yield "student", networks.student(trained)
+        for name in experiment.compared_with if networks.labelled else ():
+            plan = None
+            if name == "twin":
+                plan = networks.twin(trained)
+            elif name == "supervised" and name not in trained:
+                plan = networks.supervised(trained)
+            elif name == "self-training":
+                plan = networks.self_training(trained["supervised"].network)
+            if plan is not None and plan.stages:
+                yield name, plan
+
+    def complete(
+        self,
+        summary: RunSummary,
+        scored: Scored,
+        trained: Mapping[str, Trained],
+        experiment: config.Experiment,
+        dataset: Dataset,
+        material: Taught,
+        session: Session,
+    ) -> None:
+        """Add how much the teacher counted."""
+        believed = trust.read_believed(material.folder)
+        summary.trust = believed and believed.trust
+        if believed is not None and not believed.most:
+            summary.models["student"].about = "labels alone: the teacher was trusted 0"
+
+
+class _Networks:
+    """The student of one seed and its baselines: how each is trained.
+
+    All begin with the weights that the student begins with.
+    """
+
+    def __init__(
+        self, experiment: config.Experiment, dataset: Dataset, material: Taught, session: Session
+    ) -> None:
+        self._experiment, self._dataset, self._session = experiment, dataset, session
+        self._folder = material.folder
         live, store = material.live, material.store
-        teacher_sees = None if live is None else live.provenance.channels
+        self._sees_live = None if live is None else live.provenance.channels
         images = unets.read_training(
-            experiment, dataset, session, teacher_sees or (), None if live else store
+            experiment, dataset, session, self._sees_live or (), None if live else store
         )
         if live is None:
             _check_targets(images, store)
             images = [image for image in images if image.has_target or image.label is not None]
-        settings, outputs = experiment.loss, experiment.student.outputs
-        held_out = unets.read_held_out(experiment, dataset)
-
-        def staged(network: nn.Module, batches: Batches, **others: Any) -> Plan:
-            """The network's plan; ``others`` go before the student's."""
-            options: dict[str, Any] = {
-                "supervised": settings.supervised,
-                "probability": settings.probability,
-                "target_boundary": settings.target_boundary,
-                **others,
-            }
-            schedule = build.build_schedule(experiment.training)
-            common = unets.common(experiment, held_out)
-            return Plan(network, cmkd(network, batches, schedule, **common, **options))
-
-        student = unets.build_unet(experiment)
-        # The networks of the baselines begin with the student's weights, and their order with it.
-        first = copy.deepcopy(student)
-        taught = {
-            "target_outputs": _target_outputs(live, store, outputs),
+        self._images = images
+        self.labelled = [image for image in images if image.label is not None]
+        choosing = experiment.teacher.trust == "auto"
+        self._held_out = unets.read_held_out(experiment, dataset, store if choosing else None)
+        if choosing:
+            trust.require_answers(self._held_out)
+        self._taught = {
+            "target_outputs": _target_outputs(live, store, experiment.student.outputs),
             "teacher": getattr(live, "network", None),
         }
-        mixed = unets.crops(experiment, images, session, teacher_sees)
-        yield "student", staged(student, mixed, **taught)
-        labelled = [image for image in images if image.label is not None]
-        alone = not mixed.has_unlabelled
-        for name in experiment.compared_with if labelled else ():
-            network = copy.deepcopy(first)
-            plan = None
-            if name == "twin" and not (alone and "supervised" in trained):
-                plan = staged(network, mixed, **taught).twin(network)
-            elif name == "supervised":
-                only = unets.crops(experiment, labelled, session, labelled_share=1.0)
-                plan = staged(network, only, **taught, supervised=True).twin(network)
-            elif name == "self-training" and not alone:
-                own = unets.answered(trained["supervised"].network, images, experiment, session)
-                plan = staged(
-                    network, unets.crops(experiment, own, session), target_outputs=outputs
-                )
-            if plan is not None and plan.stages:
-                yield name, plan
+        self._mixed = unets.crops(experiment, images, session, self._sees_live)
+        self._first = unets.build_unet(experiment)
+        self.heard = True
+
+    def believe(self, trained: Mapping[str, Trained]) -> None:
+        """Settle how much the teacher counts, which is found once, with the run's first seed.
+
+        The answers are the same for all seeds. A weight chosen by seed would also hand each seed
+        the better of two trainings, and that luck would pass for a gain.
+        """
+        asked = self._experiment.teacher.trust
+        earlier = asked == "auto" or self._folder != self._session.folder
+        known = trust.read_believed(self._folder) if earlier else None
+        if known is None:
+            if self._session.is_main:
+                found = self._chosen(trained) if asked == "auto" else self._as_told(asked)
+                found.write(self._folder)
+                print(trust.in_words(found.trust), flush=True)
+            self._session.accelerator.wait_for_everyone()
+            known = trust.read_believed(self._folder)
+            assert known is not None
+        training = self._experiment.training
+        self.heard, self._believed = known.most > 0, known
+        self._crops = unets.crops(
+            self._experiment, known.weighed(self._images), self._session, self._sees_live,
+            labelled_share=known.labelled_share(training.labelled_share, training.batch_size),
+        )  # fmt: skip
+
+    def _chosen(self, trained: Mapping[str, Trained]) -> trust.Believed:
+        student, network = self._experiment.student, trained["supervised"].network
+        assert isinstance(network, students.UNet)
+        return trust.chosen(
+            student.outputs,
+            student.sees,
+            self._taught["target_outputs"],
+            self._held_out,
+            self._images,
+            network,
+            device=self._session.accelerator.device,
+            progress=self._session.shown,
+        )
+
+    def _as_told(self, asked: float) -> trust.Believed:
+        """Measured on no more training images than choose weights: there may be thousands."""
+        labelled = self._dataset.split("train").labelled.records
+        some = {record.id for record in build.held_out(labelled, self._experiment)}
+        images = [image for image in self.labelled if image.id in some]
+        outputs = self._experiment.student.outputs
+        return trust.as_told(asked, outputs, images, self._taught["target_outputs"])
+
+    def student(self, trained: Mapping[str, Trained]) -> Plan:
+        """Labels where they are, and the teacher as far as it is believed."""
+        return self._distilled() if self.heard else self.supervised(trained)
+
+    def supervised(self, trained: Mapping[str, Trained] | None = None) -> Plan:
+        """As many steps on labels alone; what was ``trained`` so already is not trained again."""
+        network = copy.deepcopy(self._first)
+        only = unets.crops(self._experiment, self.labelled, self._session, labelled_share=1.0)
+        plan = self._staged(network, only, **self._taught, supervised=True).twin(network)
+        same = None
+        if trained and not self.heard:
+            same = trained.get("supervised") or trained.get("student")
+        return plan if same is None else replace(plan, network=same.network, same_as=same)
+
+    def twin(self, trained: Mapping[str, Trained]) -> Plan | None:
+        """The student's batches without the teacher; None where that is the supervised network."""
+        alone = not self._mixed.has_unlabelled or not self.heard
+        if alone and "supervised" in trained:
+            return None
+        if not self.heard:
+            return self.supervised(trained)
+        return self._distilled().twin(copy.deepcopy(self._first))
+
+    def self_training(self, network: nn.Module) -> Plan | None:
+        """The answers of the supervised ``network`` in the teacher's place; None without need."""
+        if not self._mixed.has_unlabelled:
+            return None
+        own = unets.answered(network, self._images, self._experiment, self._session)
+        crops = unets.crops(self._experiment, own, self._session)
+        outputs = self._experiment.student.outputs
+        return self._staged(copy.deepcopy(self._first), crops, target_outputs=outputs)
+
+    def _distilled(self) -> Plan:
+        believed = self._believed
+        return self._staged(
+            copy.deepcopy(self._first),
+            self._crops,
+            shares=believed.shares,
+            counts=believed.counts,
+            **self._taught,
+        )
+
+    def _staged(
+        self,
+        network: nn.Module,
+        batches: Batches,
+        *,
+        shares: Mapping[str, float] | None = None,
+        **others: Any,
+    ) -> Plan:
+        """The network's plan; ``others`` go before what the experiment says."""
+        settings = self._experiment.loss
+        options: dict[str, Any] = {
+            "supervised": settings.supervised,
+            "probability": settings.probability,
+            "target_boundary": settings.target_boundary,
+            **others,
+        }
+        schedule = build.build_schedule(self._experiment.training)
+        common = unets.common(self._experiment, self._held_out, shares)
+        return Plan(network, cmkd(network, batches, schedule, **common, **options))
 
 
 def cmkd(
@@ -166,6 +316,7 @@ def cmkd(
     probability: Probability = "mse",
     boundary: Boundary = "dice",
     target_boundary: bool = True,
+    counts: Mapping[str, float] | None = None,
     weighting: Callable[[list[str]], nn.Module] = losses.UncertaintyWeighting,
     teacher: nn.Module | None = None,
     validate: Callable[[nn.Module], Metrics] | None = None,
@@ -184,6 +335,7 @@ def cmkd(
         probability: how probabilities are matched to the teacher's.
         boundary: how foreground edges are supervised, from labels and from targets.
         target_boundary: learn them from targets, too.
+        counts: how much each of the teacher's maps counts beside the others; alike where None.
         weighting: builds what joins the terms, from their names.
         teacher: a live teacher's network, if there are no stored targets.
         validate: scores the student on validation images.
@@ -203,7 +355,9 @@ def cmkd(
         terms.append(supervised_term(outputs, supervised_outputs))
     if probability != "off":
         terms.append(
-            probability_term(outputs, target_outputs, losses.PROBABILITY_LOSSES[probability])
+            probability_term(
+                outputs, target_outputs, losses.PROBABILITY_LOSSES[probability], counts
+            )
         )
     if boundary == "edge_head":
         terms.append(supervised_term(outputs, ("boundary",), name="boundary"))

@@ -60,12 +60,14 @@ class Plan:
         metadata: what its file should say beside what the task says; None where it has no file.
         also_after: by stage, the name under which the network is scored as that stage leaves it,
             where another follows.
+        same_as: what was trained so under another name already; it is not trained again.
     """
 
     network: nn.Module
     stages: Sequence[Stage]
     metadata: Mapping[str, Any] | None = field(default_factory=dict)
     also_after: Mapping[str, str] = field(default_factory=dict)
+    same_as: "Trained | None" = None
 
     def twin(self, network: nn.Module) -> "Plan":
         """The same for a network of equal weights, without what the teacher teaches."""
@@ -243,6 +245,11 @@ def fit_plan(
         session: where and how.
         paced: told the pace of the first stage; see `abbe.training.fit.fit`.
     """
+    if plan.same_as is not None:
+        same = replace(plan.same_as, metadata=metadata, saved=True)
+        if session.is_main:
+            task.save(session.folder / f"{name}.safetensors", same.network, metadata)
+        return {name: same}
     found: dict[str, Trained] = {}
     fitted: list[Fitted] = []
     by_labels = validated = False

@@ -1,6 +1,7 @@
 """Terms of losses for maps of objects: against labels, and against a teacher's maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 
@@ -8,8 +9,20 @@ from abbe import losses
 from abbe.datasets.training.batches import Batch
 from abbe.training.stage import Term
 
-MapLoss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Of a map (B, H, W) of logits, its target and where that is known, both of the same shape."""
+
+class MapLoss(Protocol):
+    """Of a map (B, H, W) of logits, its target and where that is known, both of the same shape."""
+
+    def __call__(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        valid: torch.Tensor,
+        /,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """A scalar; ``weight`` (B,) says how much each image counts."""
+        ...
 
 
 def supervised_term(
@@ -30,16 +43,32 @@ def supervised_term(
     return Term(name, loss, distils=False)
 
 
-def probability_term(outputs: Sequence[str], target_outputs: Sequence[str], match: MapLoss) -> Term:
-    """The student's probabilities against the teacher's, on every map that both have."""
-    shared = [output for output in outputs if output in target_outputs]
+def probability_term(
+    outputs: Sequence[str],
+    target_outputs: Sequence[str],
+    match: MapLoss,
+    counts: Mapping[str, float] | None = None,
+) -> Term:
+    """The student's probabilities against the teacher's, on every map that both have.
+
+    Args:
+        outputs: names of the student's maps.
+        target_outputs: names of the teacher's.
+        match: the distance of two maps.
+        counts: how much each map counts beside the others, at most 1; all alike where None.
+    """
+    counts = counts or dict.fromkeys(outputs, 1.0)
+    shared = [output for output in outputs if output in target_outputs and counts[output]]
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
         valid = _taught(batch)
         if not losses.anywhere(valid):
             return None
         targets = _targets(batch, target_outputs)
-        terms = [match(logits[:, outputs.index(o)], targets[o], valid) for o in shared]
+        terms = [
+            counts[o] * match(logits[:, outputs.index(o)], targets[o], valid, _weight(batch))
+            for o in shared
+        ]
         return torch.stack(terms).mean()
 
     return Term("probability", loss, distils=True)
@@ -66,7 +95,9 @@ def target_boundary_term(
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
         target = (_targets(batch, target_outputs)["foreground"] >= 0.5).float()
         valid = _where_edges_are(target, _taught(batch))
-        return edge_loss(logits[:, foreground], target, valid) if losses.anywhere(valid) else None
+        if not losses.anywhere(valid):
+            return None
+        return edge_loss(logits[:, foreground], target, valid, _weight(batch))
 
     return Term("target_boundary", loss, distils=True)
 
@@ -96,6 +127,11 @@ def _where_edges_are(truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 def _known(batch: Batch) -> torch.Tensor:
     return batch["valid"] & losses.known_of(batch["label"])
+
+
+def _weight(batch: Batch) -> torch.Tensor | None:
+    """How much the teacher counts image by image; None where all are alike."""
+    return batch.get("target_weight")
 
 
 def _taught(batch: Batch) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """What recipes share whose student is a U-Net that finds objects: images, crops, the network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,11 +33,13 @@ def read_training(
     return prepare(records, channels, scaling=scaling_of(experiment.student), targets=targets)
 
 
-def read_held_out(experiment: config.Experiment, dataset: Dataset) -> list[Prepared]:
-    """The labelled validation images that choose weights, in memory."""
+def read_held_out(
+    experiment: config.Experiment, dataset: Dataset, targets: TargetStore | None = None
+) -> list[Prepared]:
+    """The labelled validation images that choose weights, in memory; with targets, if given."""
     student = experiment.student
     chosen = build.held_out(dataset.split("val").labelled.records, experiment)
-    return prepare(chosen, student.sees, scaling=scaling_of(student))
+    return prepare(chosen, student.sees, scaling=scaling_of(student), targets=targets)
 
 
 def crops(
@@ -99,13 +101,17 @@ def build_unet(experiment: config.Experiment) -> students.UNet:
     )
 
 
-def common(experiment: config.Experiment, held_out: Sequence[Prepared]) -> dict[str, Any]:
-    """Arguments of both recipes' stages."""
+def common(
+    experiment: config.Experiment,
+    held_out: Sequence[Prepared],
+    shares: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Arguments of both recipes' stages; ``shares``: how much a term counts, 1 if not given."""
     outputs = experiment.student.outputs
     return {
         "outputs": outputs,
         "boundary": experiment.loss.boundary,
-        "weighting": build.build_weighting(experiment.loss),
+        "weighting": build.build_weighting(experiment.loss, shares),
         "validate": validator(held_out, experiment.student.sees, outputs),
         "watch": experiment.training.watch,
     }

@@ -255,19 +255,32 @@ def build_batches(
     return Batches(images, sees=sees, seed=seed, rank=rank, processes=processes, **options | others)
 
 
-def build_weighting(loss: config.Loss) -> "Callable[[list[str]], nn.Module]":
-    """What joins the terms; a fixed weight that is not given is 1, or 0.5 for boundaries."""
+def build_weighting(
+    loss: config.Loss, shares: Mapping[str, float] | None = None
+) -> "Callable[[list[str]], nn.Module]":
+    """What joins the terms; a fixed weight that is not given is 1, or 0.5 for boundaries.
+
+    Args:
+        loss: says how terms are weighted.
+        shares: how much of a term counts whatever its weight, from 0 to 1; 1 where nothing is said.
+    """
     from abbe import losses
 
+    shares = shares or {}
     if loss.weighting == "uncertainty":
-        return losses.UncertaintyWeighting
+        return lambda names: losses.UncertaintyWeighting(
+            names, shares={name: shares.get(name, 1.0) for name in names}
+        )
 
     def fixed(names: list[str]) -> "nn.Module":
         unknown = set(loss.weights) - {"supervised", "probability", "boundary", "target_boundary"}
         if unknown:
             raise ConfigError(f"loss.weights: there is no term {', '.join(sorted(unknown))}")
         usual = {name: 0.5 if name.endswith("boundary") else 1.0 for name in names}
-        return losses.FixedWeighting({name: loss.weights.get(name, usual[name]) for name in names})
+        weights = {name: loss.weights.get(name, usual[name]) for name in names}
+        return losses.FixedWeighting(
+            {name: weight * shares.get(name, 1.0) for name, weight in weights.items()}
+        )
 
     return fixed
 

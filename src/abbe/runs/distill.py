@@ -88,16 +88,19 @@ def _train(
         first = begun if here is session else first
         trained = gathered.by_seed.setdefault(seed, {})
         about = weights_metadata(one, dataset, **task.metadata(one, dataset))
+        longest = 0.0  # a student that is the supervised network takes no time of its own
         for name, plan in recipe.plans(one, dataset, begun, here, trained):
             if not plan.stages and here is not session:
                 continue  # it comes as it is, whatever the seed
-            is_first = name == "student" and here is session
+            is_first = here is session and not trained
             steps = sum(stage.schedule.steps for stage in plan.stages)
             paced = partial(pace_in_words, experiment, before, steps) if is_first else None
             metadata = {**about, **(plan.metadata or {})}
+            began = time.monotonic()
             trained |= fit_plan(name, plan, task, metadata, here, paced=paced)
-            if is_first:
-                took = time.monotonic() - began
+            longest = max(longest, time.monotonic() - began)
+            if name == "student" and here is session:
+                took = before + longest
                 _first_student(recipe, experiment, dataset, first, gathered, session, took)
     return gathered, first
 

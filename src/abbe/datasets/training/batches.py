@@ -24,7 +24,7 @@ Batch = dict[str, torch.Tensor]
   the same image with a photometry of its own, for contrastive terms;
 - ``label`` (B, S, S) int64 instances, −1 unknown; ``has_label`` (B,) bool;
 - ``target`` (B, K, S, S) float32 in [0, 1], or ``target_instances`` (B, S, S) int64;
-  ``has_target`` (B,) bool;
+  ``has_target`` (B,) bool; ``target_weight`` (B,) float32, how much it counts, where images say so;
 - ``category`` (B,) int64, the image's class, where images have one;
 - ``valid`` (B, S, S) bool, False beyond the image's edge.
 """
@@ -192,6 +192,8 @@ class Batches:
 
     def _target(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
         target: Batch = {"has_target": torch.tensor(image.has_target or self.teaches_live)}
+        if image.target_weight is not None:
+            target["target_weight"] = torch.tensor(image.target_weight, dtype=torch.float32)
         side = self.crop
         if self._outputs:
             target["target"] = torch.zeros(self._outputs, side, side)

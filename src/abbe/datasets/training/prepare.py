@@ -57,6 +57,8 @@ class Prepared:
         label: (H, W) instances, −1 where unknown; None without a label.
         probability: (K, H, W) uint8 target, or where to read it; None without one.
         instances: (H, W) int32 target instances, where the teacher gives those instead.
+        target_weight: how much the target counts, 1 in the mean of all images; None where all
+            count alike.
         category: number of the image's class; −1 without one.
     """
 
@@ -69,6 +71,7 @@ class Prepared:
     label: np.ndarray | None = None
     probability: np.ndarray | StoredTarget | None = None
     instances: np.ndarray | StoredTarget | None = None
+    target_weight: float | None = None
     category: int = -1
 
     @property
