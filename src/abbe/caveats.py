@@ -45,6 +45,7 @@ def caveats_of(summary: RunSummary) -> list[str]:
             "No validation image is labelled: the last weights were taken"
             f"{cut if summary.thresholds else ''}."
         )
+    found += trust_caveats(summary)
     found += [*targets_caveats(summary), *thresholds_caveats(summary), *labels_caveats(summary)]
     found += overlap_caveats(summary)
     extra = [name for name in summary.teacher_sees if name not in summary.student_sees]
@@ -59,6 +60,17 @@ def caveats_of(summary: RunSummary) -> list[str]:
             "beforehand."
         )
     return found + summary.warnings
+
+
+def trust_caveats(summary: RunSummary) -> list[str]:
+    """Where the student did not hear its teacher."""
+    if summary.trust is None or summary.trust.heard:
+        return []
+    why = "as asked" if summary.trust.asked != "auto" else "as validation images had it"
+    return [
+        f"The teacher was trusted 0, {why}: the student has learned from labels alone, and nothing "
+        "here says what distillation brings."
+    ]
 
 
 def targets_caveats(summary: Summary) -> list[str]:

@@ -211,6 +211,11 @@ class Trust(Part):
     """Least, median and highest agreement of the teacher with that network, or with a label, on a
     training image. Its square is what the image counts."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether the student has learned from the teacher at all."""
+        return any(self.outputs.values())
+
 
 class Targets(Part):
     """The teacher's answers."""

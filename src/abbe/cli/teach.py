@@ -58,6 +58,9 @@ examples:
 
     if arguments.teacher.kind not in teachers.TEACHERS:
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
+    for key in ("live", "trust"):  # of students, not of answers
+        if getattr(arguments.teacher, key) != config.Teacher.model_fields[key].default:
+            raise ConfigError(f"teacher.{key}: belongs to 'abbe distill'. Leave it out here")
     if arguments.json and not arguments.plan:
         raise ConfigError("--json belongs to --plan: give both, or neither")
     build.require_trust(arguments.teacher, trust_code=arguments.trust_code)

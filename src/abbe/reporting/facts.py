@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from abbe.reporting.numbers import is_number
-from abbe.summary import Data, Stage, Summary
+from abbe.reporting.numbers import decimal, is_number
+from abbe.summary import Data, RunSummary, Stage, Summary
 
 MOST_IDS = 5
 """Images that are named beside a note."""
@@ -72,6 +72,30 @@ def sees_facts(summary: Summary) -> list[Fact]:
     """The channels that teacher and student see."""
     seen = {"Teacher sees": summary.teacher_sees, "Student sees": summary.student_sees}
     return [Fact(name, ", ".join(channels)) for name, channels in seen.items() if channels]
+
+
+def trust_facts(summary: RunSummary) -> list[Fact]:
+    """How much the teacher counted, and what that rests on."""
+    trust = summary.trust
+    if trust is None:
+        return []
+    counted = ", ".join(f"{output} {weight:g}" for output, weight in trust.outputs.items())
+    asked = "chosen (auto)" if trust.asked == "auto" else "as asked"
+    found = [Fact("Trust in the teacher", f"{counted}; {asked}")]
+    place = f"on {trust.images} labelled {trust.measured_on} images"
+    for scores, name in ((trust.teacher, "The teacher"), (trust.alone, "Labels alone")):
+        told = [
+            f"{output} {metric.replace('_', ' ')} {decimal(value)}"
+            for output, metrics in scores.items()
+            for metric, value in metrics.items()
+        ]
+        if told:
+            found.append(Fact(f"{name} {place}", ", ".join(told)))
+    if trust.agreement is not None:
+        least, median, most = trust.agreement
+        told = f"{decimal(median, 2)} ({decimal(least, 2)} to {decimal(most, 2)})"
+        found.append(Fact("Agreement on a training image, median (range)", told))
+    return found
 
 
 def facts_of(

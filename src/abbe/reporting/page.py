@@ -23,6 +23,7 @@ from abbe.reporting.facts import (
     schedule_sentence,
     sees_facts,
     text_of,
+    trust_facts,
 )
 from abbe.reporting.numbers import (
     bounds_of,
@@ -115,6 +116,7 @@ def render_page(run: Run) -> str:
         sees=sees_facts(summary),
         teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
         targets=summary.targets,
+        trust=trust_facts(summary),
         thresholds={k: v.model_dump(exclude_unset=True) for k, v in summary.thresholds.items()},
         thresholds_chosen_on=summary.thresholds_chosen_on,
         machine=facts_of(

@@ -10,7 +10,7 @@ from abbe.reporting.tables import (
     primary_metric,
     verdict_of,
 )
-from abbe.summary import RunSummary, Summary, Teacher
+from abbe.summary import RunSummary, Summary, Teacher, Trust
 
 _SHORT_NAMES = {
     "dice": "Dice",
@@ -59,6 +59,8 @@ def headline(summary: RunSummary) -> str:
     metric = primary_metric(summary)
     if metric is None:
         return "No model of this run was scored."
+    if summary.trust is not None and not summary.trust.heard:
+        return _headline_unheard(summary, summary.trust, metric)
     where = "On simulated images, distillation" if summary.data.simulated else "Distillation"
     gain = summary.gain.get(metric)
     name = short_name(summary, metric)
@@ -188,6 +190,24 @@ def in_groups(summary: RunSummary) -> str:
     if not summary.data.grouped or count is None:
         return ""
     return f" of {count} group{'s' * (count != 1)} (patients, slides …)"
+
+
+def _headline_unheard(summary: RunSummary, trust: Trust, metric: str) -> str:
+    why = " (teacher.trust 0)"
+    if trust.asked == "auto":
+        teacher, alone = (
+            decimal(found["foreground"]["dice"], 2) for found in (trust.teacher, trust.alone)
+        )
+        why = (
+            f": on {trust.images} validation images it has Dice {teacher}, the network that labels "
+            f"alone have taught {alone}"
+        )
+    score = summary.models["student"].metrics.get(metric)
+    reached = ""
+    if score is not None:
+        name, bounds = short_name(summary, metric), interval(bounds_of(score.ci95))
+        reached = f", with {name} {decimal(score.mean)} {bounds}".rstrip()
+    return f"The teacher was not heard{why}. So the student is that network{reached}."
 
 
 def _headline_without_gain(summary: RunSummary, metric: str) -> str:
