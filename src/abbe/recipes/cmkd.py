@@ -192,6 +192,7 @@ class _Networks:
             "target_outputs": _target_outputs(live, store, experiment.student.outputs),
             "teacher": getattr(live, "network", None),
         }
+        _require_foreground(self._taught["target_outputs"])
         self._mixed = unets.crops(experiment, images, session, self._sees_live)
         self._first = unets.build_unet(experiment)
         self.heard = True
@@ -344,11 +345,7 @@ def cmkd(
     Raises:
         InputError: the teacher gives no foreground.
     """
-    if "foreground" not in target_outputs:
-        raise InputError(
-            f"the teacher gives {', '.join(target_outputs)} but no map called 'foreground': name "
-            "its outputs with teacher.options, such as outputs: foreground"
-        )
+    _require_foreground(target_outputs)
     terms = []
     if supervised:
         supervised_outputs = outputs if boundary != "edge_head" else ("foreground",)
@@ -391,6 +388,14 @@ def _target_outputs(
     source = store if store is not None else teacher
     assert source is not None  # the experiment file demands a teacher
     return source.provenance.outputs
+
+
+def _require_foreground(target_outputs: Sequence[str]) -> None:
+    if "foreground" not in target_outputs:
+        raise InputError(
+            f"the teacher gives {', '.join(target_outputs)} but no map called 'foreground': name "
+            "its outputs with teacher.options, such as outputs: foreground"
+        )
 
 
 def _check_targets(images: Sequence[Prepared], store: TargetStore | None) -> None:
