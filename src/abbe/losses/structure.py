@@ -10,7 +10,7 @@ CWD_TEMPERATURE = 4.0
 """τ of the authors' scripts for logits."""
 
 
-def cwd(logits: Tensor, q: Tensor, valid: Tensor) -> Tensor:
+def cwd(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
     """Channel-wise distillation (Shu et al. 2021), and `soft_bce` for the level.
 
     τ² KL(softmax(z_T / τ) ‖ softmax(z_S / τ)), the softmax over the known pixels of an image, with
@@ -21,6 +21,7 @@ def cwd(logits: Tensor, q: Tensor, valid: Tensor) -> Tensor:
         logits: (B, H, W).
         q: (B, H, W) the teacher's probabilities in [0, 1]; anything where not valid.
         valid: (B, H, W) bool; true where the teacher has spoken.
+        weight: (B,) how much each image counts; all alike where None.
 
     Returns:
         A scalar, least for p = q; 0 with zero gradient where nothing is valid.
@@ -32,10 +33,11 @@ def cwd(logits: Tensor, q: Tensor, valid: Tensor) -> Tensor:
     teacher = _log_share(targets.logit(eps=SMALLEST_PROBABILITY) / CWD_TEMPERATURE, known)
     student = _log_share(z / CWD_TEMPERATURE, known)
     divergence = image_sums(teacher.exp() * (teacher - student) * known) * CWD_TEMPERATURE**2
-    return mean_of_images(divergence, image_sums(known) > 0) + soft_bce(logits, q, valid)
+    level = soft_bce(logits, q, valid, weight)
+    return mean_of_images(divergence, image_sums(known) > 0, weight) + level
 
 
-def dist(logits: Tensor, q: Tensor, valid: Tensor) -> Tensor:
+def dist(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
     """The relation within a class of DIST (Huang et al. 2022), and `soft_bce` for the level.
 
     1 − the Pearson correlation of p and q over the known pixels of an image; an image whose q is
@@ -51,7 +53,8 @@ def dist(logits: Tensor, q: Tensor, valid: Tensor) -> Tensor:
     spread = image_sums(student**2) * image_sums(teacher**2)
     correlation = image_sums(student * teacher) / spread.clamp(min=1e-12).sqrt()
     varies = image_sums(teacher**2) > 1e-6
-    return mean_of_images(1 - correlation, varies) + soft_bce(logits, q, valid)
+    level = soft_bce(logits, q, valid, weight)
+    return mean_of_images(1 - correlation, varies, weight) + level
 
 
 def _log_share(values: Tensor, known: Tensor) -> Tensor:
