@@ -69,8 +69,8 @@ def test_little_time_means_one_seed_beside_a_supervised_network(tissue, quick_tr
     assert abbe(*words, "--hours", "0.05", "--target-ms", "10") == 0
     lines, plan = plan_of("runs/condensed-tissue")
     assert (plan.evidence, plan.baselines) == ("quick", ("supervised",))
-    # 180 s, 40 s for the export, some for planning, two trainings, 0.11 s a step
-    assert 600 < (plan.training.steps or 0) <= 636
+    # 180 s, a fifth kept, some for planning, two trainings, 0.11 s a step
+    assert 600 < (plan.training.steps or 0) <= 654
     assert "one seed, which proves little: 'standard' would leave its 6 train" in lines["evidence"]
     assert "2 trainings, 0.1 s a step, measured" in lines["steps"]
     assert plan.student.architecture == "unet-mobilenetv3-large"
@@ -230,7 +230,7 @@ def test_a_teacher_that_has_seen_the_test_images_is_refused_by_the_plan(
         ("tissue --teacher absent", "--teacher absent: is not there"),
         ("tissue --teacher other", "no mask is named like an image"),
         ("tissue --hours 0", "give hours above 0"),
-        ("tissue --hours 0.01", "leave nothing to train on this machine. Give --hours 0."),
+        ("tissue --hours 0.005", "leave nothing to train on this machine. Give --hours 0."),
         ("tissue --recipe rckd", "condense plans cmkd and supervised"),
         ("tissue --recipe cmkd", "goes with a teacher"),
         ("tissue --teacher masks --recipe supervised", "goes without a teacher"),
