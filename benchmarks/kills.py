@@ -146,7 +146,7 @@ def _note_steps(path: Path) -> None:
     def noted(self: fit._Run, batch: fit.Batch) -> None:
         train_step(self, batch)
         with open(path, "a") as file:
-            file.write(f"{self.checkpoint.parent.name}/{self.checkpoint.name} {self.step}\n")
+            file.write(f"{_within(self.checkpoint)} {self.step}\n")
 
     fit._Run.train_step = noted
 
@@ -267,10 +267,15 @@ def _wrong_end(number: int, code: int, text: str) -> list[str]:
 def _checkpoints(out: Path) -> dict[str, int]:
     """The step of each checkpoint."""
     return {
-        f"{path.parent.name}/{path.name}": torch.load(path, weights_only=True)["step"]
+        _within(path): torch.load(path, weights_only=True)["step"]
         for path in out.rglob("*.pt")
         if not path.name.startswith(".")
     }
+
+
+def _within(checkpoint: Path) -> str:
+    """Its path in the folder of its run; each seed has checkpoints of the same names."""
+    return checkpoint.as_posix().rpartition("/out/")[2]
 
 
 def _trained_twice(before: Path, after: Path, saved: dict[str, int], *, stopped: bool) -> list[str]:

@@ -17,7 +17,7 @@ from abbe.files.tensors import read_tensors
 from abbe.targets import TargetStore
 
 _TIMES = re.compile(
-    r".*(_s|_ms|seconds?|_waiting|ms_per_.*|load|modified|timings?|started|speed|engine)"
+    r".*(_s|_ms|seconds?|_waiting|_validating|ms_per_.*|load|modified|timings?|started|speed|engine)"
 )
 """Keys of JSON that tell how fast something was, or what was chosen because it was fast."""
 _MADE_OF_TIMES = {"package.json", "README.md", "environment.json", "schedule.json", "config.yaml"}
