@@ -10,11 +10,10 @@ from abbe.losses.boundary import (
 from abbe.losses.contrastive import nt_xent
 from abbe.losses.hover import hv_maps, hv_mse
 from abbe.losses.label_maps import boundary_of, foreground_of, known_of
-from abbe.losses.probability import logit_mse, probability_mse, soft_bce
+from abbe.losses.probability import cwd, dist, logit_mse, probability_mse, soft_bce
 from abbe.losses.processes import anywhere, average_count
 from abbe.losses.regions import region_loss
 from abbe.losses.response import logits_of, response_bce, temperature_kl
-from abbe.losses.structure import cwd, dist
 from abbe.losses.supervised import supervised
 from abbe.losses.uncertainty import FixedWeighting, UncertaintyWeighting
 

@@ -1,12 +1,15 @@
-"""Matching a teacher's probability map: three measures of the distance to it."""
+"""Matching a teacher's probability map: how high it is, and where it is higher."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from abbe.losses.reduction import mean_of_known, prepare
+from abbe.losses.reduction import image_sums, mean_of_images, mean_of_known, prepare
 
 SMALLEST_PROBABILITY = 1 / 510
 """Half a step of the 8 bits in which targets are stored: the nearest to 0 that they can tell."""
+CWD_TEMPERATURE = 4.0
+"""τ of the authors' scripts for logits."""
 
 
 def probability_mse(
@@ -53,3 +56,63 @@ def logit_mse(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = 
     logits, q, known = prepare(logits, q, valid)
     squares = (logits - q.logit(eps=SMALLEST_PROBABILITY)) ** 2
     return mean_of_known(squares, known, weight)
+
+
+def cwd(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Channel-wise distillation (Shu et al. 2021), and `soft_bce` for the level.
+
+    τ² KL(softmax(z_T / τ) ‖ softmax(z_S / τ)), the softmax over the known pixels of an image, with
+    τ = 4 and z_T = log(q / (1 − q)), q kept `SMALLEST_PROBABILITY` away from 0 and 1. It does not
+    change when all logits are raised alike, so that the cross-entropy must say how high they are.
+
+    Args:
+        logits: (B, H, W).
+        q: (B, H, W) the teacher's probabilities in [0, 1]; anything where not valid.
+        valid: (B, H, W) bool; true where the teacher has spoken.
+        weight: (B,) how much each image counts; all alike where None.
+
+    Returns:
+        A scalar, least for p = q; 0 with zero gradient where nothing is valid.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    z, targets, known = prepare(logits, q, valid)
+    teacher = _log_share(targets.logit(eps=SMALLEST_PROBABILITY) / CWD_TEMPERATURE, known)
+    student = _log_share(z / CWD_TEMPERATURE, known)
+    divergence = image_sums(teacher.exp() * (teacher - student) * known) * CWD_TEMPERATURE**2
+    level = soft_bce(logits, q, valid, weight)
+    return mean_of_images(divergence, image_sums(known) > 0, weight) + level
+
+
+def dist(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The relation within a class of DIST (Huang et al. 2022), and `soft_bce` for the level.
+
+    1 − the Pearson correlation of p and q over the known pixels of an image; an image whose q is
+    the same everywhere has none and counts by its cross-entropy alone. DIST's other relation,
+    between classes, is ±1 for two of them whatever the network says, and teaches nothing.
+    Arguments and errors as in `cwd`.
+
+    Returns:
+        A scalar, least for p = q; 0 with zero gradient where nothing is valid.
+    """
+    z, targets, known = prepare(logits, q, valid)
+    student, teacher = _centred(z.sigmoid(), known), _centred(targets, known)
+    spread = image_sums(student**2) * image_sums(teacher**2)
+    correlation = image_sums(student * teacher) / spread.clamp(min=1e-12).sqrt()
+    varies = image_sums(teacher**2) > 1e-6
+    level = soft_bce(logits, q, valid, weight)
+    return mean_of_images(1 - correlation, varies, weight) + level
+
+
+def _log_share(values: Tensor, known: Tensor) -> Tensor:
+    """Log-softmax over the known pixels of each image, (B, H, W); 0 elsewhere."""
+    lowest = torch.finfo(values.dtype).min
+    shares = values.masked_fill(known == 0, lowest).flatten(1).log_softmax(1).view_as(values)
+    return shares * known
+
+
+def _centred(values: Tensor, known: Tensor) -> Tensor:
+    """Values less their mean over the known pixels of their image; 0 elsewhere."""
+    mean = image_sums(values * known) / image_sums(known).clamp(min=1)
+    return (values - mean[:, None, None]) * known
