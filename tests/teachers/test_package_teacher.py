@@ -1,6 +1,7 @@
 """A package as teacher: what abbe predict would find, as maps."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,41 @@ def test_another_scale_is_seen_by_the_diameter(folder):
     unscaled = package(folder).predict(image, "a").maps["probability"]
     assert np.abs(large[:, ::2, ::2] - plain).mean() < 0.005
     assert np.abs(unscaled[:, ::2, ::2] - plain).mean() > 0.02
+
+
+def test_images_are_resampled_to_the_packages_pixel_size(tmp_path):
+    teacher = package(make_package(tmp_path / "sized", pixel_size=0.5))
+    plain, large = blobs(96, 128), np.kron(blobs(96, 128), np.ones((2, 2), np.uint16))
+    shown_as_it_is = teacher.predict(Image.from_array(plain, pixel_size=0.5), "a")
+    resampled = teacher.predict(Image.from_array(large, pixel_size=0.25), "b").maps["probability"]
+    expected = shown_as_it_is.maps["probability"]
+    assert resampled.shape == (2, 192, 256)
+    assert np.abs(resampled[:, ::2, ::2] - expected).mean() < 0.005
+    unscaled = teacher.predict(Image.from_array(large, pixel_size=0.5), "c").maps["probability"]
+    assert np.abs(unscaled[:, ::2, ::2] - expected).mean() > 0.02
+    with pytest.raises(InputError, match=r"image-a: its pixel size is not known"):
+        teacher.predict(Image.from_array(plain, None, None, "image-a"), "a")
+    with pytest.raises(InputError, match="One of the two is likely wrong"):
+        teacher.predict(Image.from_array(plain, pixel_size=50.0), "a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        teacher.predict(Image.from_array(plain, pixel_size=0.5), "a")
+
+
+def test_a_package_that_knows_no_pixel_size_says_so_once(folder):
+    calibrated = Image.from_array(blobs(64, 64), pixel_size=0.5)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        teacher = package(folder)
+        teacher.predict(Image.from_array(blobs(64, 64)), "a")
+        package(folder, diameter=16).predict(calibrated, "b")  # the diameter tells the scale
+        assert told == []
+        for id in "cd":
+            teacher.predict(calibrated, id)
+    assert [str(each.message) for each in told] == [
+        "the teacher Bright blobs does not say for which pixel size it was trained: images are "
+        "seen as they are, whatever theirs"
+    ]
 
 
 def test_channels_are_shown_by_other_names(folder):

@@ -8,6 +8,7 @@ from abbe.config.foreign import keys_within, refusal, section_of
 from abbe.config.length import keys_of, without_rivals
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import EARLIER_INPUT, Student, Teacher
+from abbe.config.paths import absolute as whole_paths
 from abbe.config.recipes import RECIPES, RecipeKeys, readers_of
 from abbe.config.training import Augmentation, Evaluation, Training
 
@@ -41,6 +42,7 @@ __all__ = [
     "refusal",
     "save",
     "section_of",
+    "whole_paths",
     "without_rivals",
     "without_twin",
     "words_without_twin",

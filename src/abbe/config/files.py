@@ -13,6 +13,7 @@ from abbe.config.evidence import without_twin
 from abbe.config.experiment import Experiment
 from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, split_foreign
 from abbe.config.networks import Student
+from abbe.config.paths import found, written
 from abbe.config.recipes import RECIPES, readers_of
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
@@ -49,7 +50,7 @@ def own_keys(values: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The contents of an experiment file, not yet checked.
+    """The contents of an experiment file, not yet checked; paths hold in the working folder.
 
     Raises:
         ConfigError: if the file is missing or is no YAML mapping.
@@ -66,7 +67,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: an experiment file holds keys and values, such as 'recipe: cmkd'"
         )
-    return values
+    return found(values, path)
 
 
 def _with_control_characters(values: Any) -> str | None:
@@ -172,6 +173,11 @@ def _draft_value(field: FieldInfo, value: Any, source: str, location: tuple[str,
 
 
 def save(experiment: Experiment, path: Path) -> None:
-    """Write the resolved experiment as YAML, atomically: the keys that its recipe reads."""
-    text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """Write the resolved experiment as YAML, atomically: the keys that its recipe reads.
+
+    Paths are relative to the file's folder, with a note of where that is; see
+    `abbe.config.paths`.
+    """
+    values = written(experiment.model_dump(mode="json"), path.parent)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     write_text(path, text)

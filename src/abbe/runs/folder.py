@@ -283,7 +283,7 @@ def _forget(folder: Path) -> None:
 def _compared(experiment: config.Experiment) -> dict[str, Any]:
     """What makes a run the same; its folder may move, and evidence and allowances grow."""
     growing = {"out", "allow_failed", "allow_overlap", "evidence", "seeds", "baselines"}
-    return experiment.model_dump(mode="json", exclude=growing)
+    return config.whole_paths(experiment.model_dump(mode="json", exclude=growing))
 
 
 def _differences(first: Any, second: Any, key: str = "") -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
-from abbe.foreign_text import shown
 from abbe.registry import TeacherTraits, declares
-from abbe.teachers.teacher import Cost, Prediction, found_in
+from abbe.teachers.teacher import Cost, Prediction, found_in, tell_unknown_pixel_size
 from abbe.teachers.tiles import Tiling, run_in_tiles
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ class RunTeacher:
         from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
 
         provenance, channels = self.provenance, self.provenance.channels
-        self._tell_unknown_pixel_size(image)
+        tell_unknown_pixel_size(provenance.teacher, self._pixel_size, image)
         grid = seen_at(image, self._pixel_size)
         read = reader(image, channels, self._scaling.image_limits(image, channels), grid)
         maps = run_in_tiles(self._probabilities, read, grid.shape, self._tiling, provenance.teacher)
@@ -79,15 +77,6 @@ class RunTeacher:
         with torch.inference_mode(), autocast_for(device, self._precision):
             logits = self.network(torch.from_numpy(np.ascontiguousarray(pixels))[None].to(device))
         return logits[0].float().sigmoid().cpu().numpy()
-
-    def _tell_unknown_pixel_size(self, image: Image) -> None:
-        """Once: Python shows the same warning of the same place no second time."""
-        if self._pixel_size is None and image.pixel_size is not None:
-            text = (
-                f"the teacher {self.provenance.teacher} does not say for which pixel size it was "
-                "trained: images are seen as they are, whatever theirs"
-            )
-            warnings.warn(shown(text), stacklevel=3)
 
 
 @declares(TeacherTraits(live=True))

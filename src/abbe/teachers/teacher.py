@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
+from abbe.foreign_text import shown
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -148,6 +150,19 @@ def missing_channels(
         f"reads; it has: {', '.join(channels)}. Name the image's channels, or say which of them "
         "the teacher reads, in its order, with --teacher.sees (in Python: channels=[…])"
     )
+
+
+def tell_unknown_pixel_size(teacher: str, known: float | None, image: Image) -> None:
+    """Warn where images are calibrated and a teacher does not say which pixel size it is for.
+
+    Once: Python shows the same warning of the same place no second time.
+    """
+    if known is None and image.pixel_size is not None:
+        text = (
+            f"the teacher {teacher} does not say for which pixel size it was trained: images are "
+            "seen as they are, whatever theirs"
+        )
+        warnings.warn(shown(text), stacklevel=3)
 
 
 def found_in(

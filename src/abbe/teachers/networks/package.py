@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from abbe.errors import ConfigError, InputError
-from abbe.teachers.teacher import Cost, Prediction, found_in
+from abbe.teachers.teacher import Cost, Prediction, found_in, tell_unknown_pixel_size
 
 if TYPE_CHECKING:
     from abbe.imaging import Diameter, Image
@@ -49,6 +49,9 @@ class PackageTeacher:
                 f"{provenance.teacher} is to see; it has {', '.join(image.channels)}. Say which it "
                 "is to see with --teacher.sees"
             )
+        if self._diameter is None:  # which tells the scale as well
+            known = predictor.package.description.pixel_size
+            tell_unknown_pixel_size(provenance.teacher, known, image)
         image = _renamed(image, provenance.channels, predictor.package.description.channels)
         with ThreadPoolExecutor(predictor.workers) as pool:
             image = predictor.measured(image.with_diameter(self._diameter), pool)
