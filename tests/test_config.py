@@ -43,6 +43,10 @@ def draft_refusal(values: Any) -> str:
     return str(caught.value)
 
 
+def test_the_smallest_gain_that_matters_is_half_a_point():
+    assert config.Evaluation().smallest_gain == 0.005
+
+
 def test_good_values_are_taken_and_the_rest_are_defaults():
     experiment = config.parse(good(training={"steps": 7}), "mine.yaml")
     assert experiment.training.steps == 7

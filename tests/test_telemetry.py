@@ -1,22 +1,11 @@
 """Nothing that Abbe loads reports its use, and nothing is left in the home folder."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from network_watch import STOPPED, run
 
-STOPPED = """
-import sys
-
-def stop(event, arguments):
-    if event in ("urllib.Request", "socket.connect", "socket.getaddrinfo", "http.client.connect"):
-        print("network:", event, str(arguments)[:300], flush=True)
-        raise OSError("stopped")
-
-sys.addaudithook(stop)
-"""
 NETWORK = """
 import numpy as np
 from onnx import TensorProto, helper
@@ -61,6 +50,33 @@ def test_nothing_is_sent_and_nothing_is_left_in_the_home_folder(program: str, tm
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_predict_sends_nothing(engine: str, tmp_path: Path):
+    """A whole one: network compiled, image read, results written."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir()
+    work.mkdir()
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent / "runtime")!r})
+import tifffile
+from pathlib import Path
+from made_packages import blobs, make_package
+make_package(Path("package"))
+tifffile.imwrite("a.tif", blobs(80, 80))
+from abbe.cli import main
+words = ["predict", "package", "a.tif", "--out", "out", "--engine", {engine!r}]
+assert main(words) == 0
+assert {engine!r} in sys.modules
+"""
+    done = run(STOPPED + program, home, work)
+    assert done.returncode == 0, done.stderr
+    assert (work / "out" / "a.labels.tif").is_file()
+    assert "network:" not in done.stdout + done.stderr
+    left = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
+    assert all(path.startswith(".cache/abbe/") for path in left)
+
+
 def test_the_check_sees_what_openvino_does_where_it_is_not_told(tmp_path: Path):
     plain = "import time, openvino; time.sleep(1)"
     done = run(STOPPED + plain, tmp_path, tmp_path)
@@ -96,15 +112,3 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch):
     switch_off()
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "0"
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
-
-
-def run(program: str, home: Path, work: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program as a user's would, in a home folder of its own."""
-    dropped = ("CI", "TF_BUILD", "JENKINS_URL", "NNCF_CI", "NNCF_DEV", "ORT_DISABLE_TELEMETRY",
-               "HF_HUB_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")  # fmt: skip
-    environment = {key: value for key, value in os.environ.items() if key not in dropped}
-    environment |= {"HOME": str(home), "USERPROFILE": str(home)}
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=work, timeout=120,
-        env=environment, check=False,
-    )  # fmt: skip

@@ -157,6 +157,8 @@ class Data(Part):
     """Images by split and class."""
     image_notes: dict[str, list[str]] = {}
     """What was noted when images were read, and of which."""
+    label_notes: dict[str, list[str]] = {}
+    """What was noted when their labels were read, and of which."""
 
 
 class Teacher(Part):

@@ -1,11 +1,26 @@
 """Data sets in memory for the tests of this room."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from abbe.datasets import Dataset, Record
 from abbe.imaging import Image
+
+
+def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may not be read. Root may read all, so what the system says is put in."""
+    listdir, scandir = os.listdir, os.scandir
+
+    def refuse(path: object) -> None:
+        if str(path) == str(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", lambda path=".": refuse(path) or listdir(path))
+    monkeypatch.setattr(os, "scandir", lambda path=".": refuse(path) or scandir(path))
 
 
 def two_objects(size: tuple[int, int] = (32, 40)) -> np.ndarray:

@@ -115,3 +115,14 @@ def test_big_tiff_and_qptiff_are_slides_and_fluorescence_is_named(tmp_path, stai
     assert {record.group for record in dataset} == {"large"}
     [reason] = dataset.left_out
     assert "dyes.qptiff: tissue is looked for in colour images of 8 bits" in reason
+
+
+def test_files_of_kinds_that_are_not_read_are_said(tmp_path: Path, stained: np.ndarray) -> None:
+    write_ome_tiff(tmp_path / "a.ome.tif", stained, [])
+    (tmp_path / "b.dcm").write_bytes(b"x")
+    unread = "1 image file of kinds that Abbe does not read is left out (1 .dcm"
+    problems = slide_tiles(tmp_path, TileRules(tile=128)).problems
+    assert any(unread in problem for problem in problems)
+    (tmp_path / "a.ome.tif").unlink()
+    with pytest.raises(InputError, match=r"kinds that Abbe does not read.*\n.*holds no slide"):
+        find_slides(tmp_path)

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from helpers_of_datasets import ArrayImage, ArrayLabel, dataset_of, record, two_objects
 
 from abbe.datasets import (
@@ -13,12 +14,14 @@ from abbe.datasets import (
     check,
     folder,
     image_notes,
+    label_notes,
     simulated_tissue,
 )
 from abbe.datasets.collection import SPLITS
 from abbe.datasets.inspection import measure_image, measure_label
 from abbe.errors import InputError
 from abbe.imaging import Image, write_labels
+from abbe.imaging.labels.files import notes_on_labels, read_label_file
 
 
 def problem(report: CheckReport, words: str) -> tuple[str, dict[str, str]]:
@@ -159,6 +162,21 @@ def test_notes_of_images_and_labels_reach_text_and_json(make_folder):
     ]
     assert values["images"]["b"]["notes"] == [note]
     assert image_notes(dataset) == {note: ["a", "b"]}
+    assert label_notes(dataset) == {note: ["a"]}
+
+
+def test_notes_on_labels_are_those_of_reading_them(tmp_path):
+    square = np.zeros((8, 8), np.uint8)
+    square[2:5, 2:5] = 1
+    palette = PIL.Image.fromarray(square, "P")
+    palette.putpalette([255] * 3 + [0] * 3)
+    palette.save(tmp_path / "palette.png")
+    tifffile.imwrite(tmp_path / "white.tif", square * 255, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "plain.tif", square)
+    for name, count in (("palette.png", 1), ("white.tif", 1), ("plain.tif", 0)):
+        notes = notes_on_labels(tmp_path / name)
+        assert notes == read_label_file(tmp_path / name).notes
+        assert len(notes) == count
 
 
 def test_images_twice_in_one_split_are_a_warning():

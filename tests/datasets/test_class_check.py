@@ -8,9 +8,10 @@ import numpy as np
 import PIL.Image
 import pytest
 from commands import abbe
-from helpers_of_datasets import dataset_of, record
+from helpers_of_datasets import dataset_of, forbid, record
 
 from abbe.datasets import CheckReport, check, class_folder
+from abbe.errors import InputError
 
 
 @pytest.fixture
@@ -95,3 +96,27 @@ def test_a_file_that_is_left_out_is_an_error():
     report = check(replace(whole, left_out=("one.svs: damaged", "two.svs: all background")))
     assert not report.ok
     assert "ERROR   a file cannot be used and is left out (2)\n          one.svs" in report.text()
+
+
+def test_image_files_that_are_not_read_are_said(tiles, capsys):
+    root = tiles(all={"a": 2, "b": 2})
+    (root / "a" / "x.dcm").write_bytes(b"x")
+    (root / "b" / "y.czi").write_bytes(b"x")
+    report = check(class_folder(root))
+    assert any("2 image files of kinds that Abbe does not read" in what for what in said(report))
+    for file in root.rglob("*.png"):
+        file.unlink()
+    with pytest.raises(
+        InputError, match=r"2 image files of kinds .*\n.*holds no images in folders"
+    ):
+        class_folder(root)
+
+
+def test_a_class_whose_folder_may_not_be_read_is_named(tiles, capsys, monkeypatch):
+    root = tiles(all={"a": 2, "b": 2, "c": 2})
+    closed = root / "b"
+    forbid(closed, monkeypatch)
+    assert abbe("data", "check", root, "--data.kind", "classes") == 1
+    told = capsys.readouterr()
+    assert f"{closed}: the folder cannot be read (Permission denied)" in told.out + told.err
+    assert "Traceback" not in told.err

@@ -1,3 +1,4 @@
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from helpers_of_datasets import two_objects
+from commands import abbe
+from helpers_of_datasets import forbid, two_objects
 
 from abbe.datasets import assign_splits, check, folder
 from abbe.datasets.collection import FileLabel, label_of
@@ -332,3 +334,31 @@ def test_images_of_kinds_that_are_not_read_are_said(make_folder):
         file.unlink()
     with pytest.raises(InputError, match=r"3 image files of kinds .*\n.*holds no image that Abbe"):
         folder(root)
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_a_folder_that_may_not_be_read_is_named(make_folder, capsys, monkeypatch, name):
+    root = make_folder(names=["a", "b"], labelled=["a"])
+    forbid(root / name, monkeypatch)
+    assert abbe("data", "check", root) == 1
+    said = capsys.readouterr()
+    assert f"{root / name}: the folder cannot be read (Permission denied). Change its" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links")
+def test_folders_within_images_are_said_and_the_others_go_on(make_folder, capsys, monkeypatch):
+    """One that links back, a link to itself, and one that may not be read."""
+    root = make_folder(names=["a", "b"], labelled=["a"])
+    (root / "images" / "back").symlink_to(root / "images")
+    (root / "images" / "self").symlink_to(root / "images" / "self")
+    (root / "images" / "closed").mkdir()
+    forbid(root / "images" / "closed", monkeypatch)
+    assert folder(root).ids == ("a", "b")
+    assert folder(root).problems == (
+        "images/ holds what is no image and is left out: back, closed, self",
+    )
+    abbe("data", "check", root)
+    said = capsys.readouterr()
+    assert "back, closed, self" in said.out
+    assert "Traceback" not in said.err

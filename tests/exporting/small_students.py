@@ -1,5 +1,7 @@
 """A student that needs no training: bright discs and their edges, by fixed convolutions."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from abbe.exporting.comparison import Images, ParityImage
-from abbe.runtime.package import Figures, InstanceRule, Lineage, Normalisation, Thresholds
+from abbe.runtime.package import (
+    DESCRIPTION,
+    Figures,
+    InstanceRule,
+    Lineage,
+    Normalisation,
+    Thresholds,
+)
 from abbe.runtime.postprocess.flood import components_of
 from abbe.runtime.postprocess.map_rule import MapRule
 
@@ -117,3 +126,25 @@ FACTS: dict[str, Any] = {
     },
 }
 CUTS = MapRule(OUTPUTS, FACTS["thresholds"], FACTS["instances"])
+
+
+def equal_but_for_times(first: Path, second: Path) -> list[str]:
+    """Hold two exports against each other; names of the files that are in both."""
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    for name in names:
+        of_first, of_second = (_timeless(each / name) for each in (first, second))
+        assert of_first == of_second, name
+    return names
+
+
+def _timeless(path: Path) -> object:
+    content = path.read_bytes()
+    if path.name == "README.md":
+        lines = content.decode().splitlines()
+        return [line for line in lines if not re.match(r"\| \w+/\w+, tile", line)]
+    if path.name == DESCRIPTION:
+        value = json.loads(content)
+        del value["timings"], value["engine"], value["files"]["card"]
+        return value
+    return content

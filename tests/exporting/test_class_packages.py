@@ -16,7 +16,7 @@ from class_students import (
     class_images,
     region_images,
 )
-from small_students import number, weights_of
+from small_students import equal_but_for_times, number, weights_of
 from torch import nn
 
 from abbe import scoring
@@ -61,6 +61,12 @@ def test_every_engine_answers_as_eager_does(package, tmp_path):
         for engine in ("openvino", "onnxruntime"):
             opened = open_engine(package, engine=engine, precision="fp32", cache=tmp_path)
             np.testing.assert_allclose(opened.probabilities(pixels), eager(pixels), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_exports_are_equal_but_for_times(package, tmp_path):
+    again = make(package.description.task, tmp_path, ExportRequest())
+    assert {"model.onnx", "model.bin"} < set(equal_but_for_times(package.folder, again.folder))
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 import torch
 from commands import abbe as command
 from PIL import Image as Picture
-from small_students import FACTS
+from small_students import FACTS, equal_but_for_times
 
 import abbe
 from abbe import sam, students
@@ -67,7 +67,11 @@ def pictures(count: int) -> list[ParityPicture]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    folder = tmp_path_factory.mktemp("promptable")
+    return export(tmp_path_factory.mktemp("promptable"))
+
+
+def export(folder: Path) -> Exported:
+    """The same student, made and exported anew."""
     torch.manual_seed(3)
     student = students.build_promptable(
         "promptable-resnet18", side=SIDE, encoder_weights="random"
@@ -113,6 +117,11 @@ def test_the_package_answers_as_eager_torch(exported, engine, prompt):
         mask = ours.predict(**prompt, multimask_output=multimask)[0]
         assert mask.dtype == bool
         assert np.array_equal(mask, answers[0][0] > 0)
+
+
+def test_two_exports_are_equal_but_for_times(exported, tmp_path):
+    names = equal_but_for_times(exported.package.folder, export(tmp_path).package.folder)
+    assert {"encoder.onnx", "decoder.onnx", "expected.npz"} <= set(names)
 
 
 def test_the_package_says_what_it_is_and_holds_its_parity(exported):

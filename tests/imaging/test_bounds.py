@@ -47,6 +47,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
     oversized.write(folder)
     command = [sys.executable, "-c", MEASURED, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""  # what libraries warn of is told by the refusals, in words
     return json.loads(done.stdout)
 
 
@@ -167,3 +168,24 @@ def test_a_member_of_gzip_may_follow_another(tmp_path: Path) -> None:
     stored = b"".join(imagecodecs.gzip_encode(part) for part in half)
     oversized.of_v2({"id": "gzip", "level": 1}, stored)(tmp_path / "a.zarr")
     np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").read()[0], oversized.GREY)
+
+
+def test_lines_of_tifffile_are_told_of_files_that_are_read_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tag that nobody needs lies beyond the end: the image is whole, and the line stays."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.full((8, 8), 7, np.uint8), software="x" * 20, compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages.first.tags["Software"].offset  # pyright: ignore
+    content = bytearray(path.read_bytes())
+    content[entry + 8 : entry + 12] = b"\xff\xff\xff\x7f"
+    path.write_bytes(content)
+    assert open_image(path).read().min() == 7
+    assert any("invalid value offset" in line for line in caplog.messages)
+    caplog.clear()
+    content[4:8] = bytes(4)  # no first page any more
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.tif"):
+        open_image(path)
+    assert caplog.messages == []

@@ -16,7 +16,7 @@ from abbe.datasets import Dataset
 from abbe.imaging import Image, Scaling
 from abbe.sam import Layout, build_sam
 from abbe.targets import TargetStore
-from abbe.tasks import costs
+from abbe.tasks import costs, promptable, timing
 from abbe.tasks.maps import Model, NetworkModel, StoredModel
 from abbe.teachers import Cost, Prediction, Teacher
 from abbe.teachers.run import RunTeacher
@@ -175,3 +175,18 @@ def test_masks_of_another_program_cost_nothing_that_is_known(tmp_path, dataset, 
     assert "teacher_not_timed" not in summary["timing"]
     assert summary["models"]["student"]["ms_per_image"] > 0
     assert torch.get_num_threads() == summary["timing"]["threads"]
+
+
+def test_networks_that_see_one_square_are_timed_on_it(monkeypatch):
+    """Of promptable networks of several sides none is the image that was timed."""
+    small, large = (
+        students.build_promptable("promptable-resnet18", side=side, encoder_weights="random")
+        for side in (64, 96)
+    )
+    monkeypatch.setattr(
+        timing, "time_in_turn", lambda calls: {name: timing.Timed(1.0, 9) for name in calls}
+    )
+    _, circumstances = promptable.costs_of({"student": small, "twin": small})
+    assert circumstances.image_size == (64, 64)
+    _, circumstances = promptable.costs_of({"student": small, "baseline": large})
+    assert circumstances.image_size is None

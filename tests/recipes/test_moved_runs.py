@@ -1,5 +1,6 @@
-"""A run is used from anywhere, and moved with its data or without: its paths still hold."""
+"""A run of files: used from anywhere, moved with its data or without, and what it notes of them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 import yaml
 from commands import TINY, TWIN_ALONE, abbe, told
+from network_watch import STOPPED
+from network_watch import run as watched
+from PIL import Image as Picture
 
 from abbe import config
 from abbe.errors import ConfigError
@@ -14,47 +18,84 @@ from abbe.files import write_text
 from abbe.imaging import write_labels
 from abbe.runs.folder import open_run
 
+TURNED = "It was turned upright, as its orientation 3 says."
+
+
+def save_turned(path: Path, pixels: np.ndarray) -> None:
+    """A PNG that lies on its head, with the orientation that says so."""
+    exif = Picture.Exif()
+    exif[274] = 3
+    Picture.fromarray(pixels[::-1, ::-1]).save(path, exif=exif)
+
 
 def make_discs(root: Path) -> None:
     """Eight images of discs with labels, half of them to train, and the masks of a teacher."""
-    (root / "discs" / "images").mkdir(parents=True)
+    images, labels = root / "discs" / "images", root / "discs" / "labels"
+    images.mkdir(parents=True)
+    labels.mkdir()
     random = np.random.default_rng(0)
     y, x = np.mgrid[:64, :64]
     rows = ["image,split"]
     for number, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2):
-        centres = random.integers(12, 52, (3, 2))
-        labels = np.zeros((64, 64), np.int32)
-        for value, (down, right) in enumerate(centres, start=1):
-            labels[(y - down) ** 2 + (x - right) ** 2 < 64] = value
-        np.save(root / "discs" / "images" / f"{number}.npy", (labels > 0).astype(np.float32))
-        write_labels(root / "discs" / "labels" / f"{number}.tif", labels)
-        write_labels(root / "masks" / f"{number}.tif", labels)
+        found = np.zeros((64, 64), np.uint8)
+        for value, (down, right) in enumerate(random.integers(12, 52, (3, 2)), start=1):
+            found[(y - down) ** 2 + (x - right) ** 2 < 64] = value
+        pixels = np.where(found > 0, 200, 20).astype(np.uint8)
+        Picture.fromarray(pixels).save(images / f"{number}.png")
+        write_labels(labels / f"{number}.png", found.astype(np.int32))
+        write_labels(root / "masks" / f"{number}.png", found.astype(np.int32))
         rows.append(f"{number},{split}")
+        if number == 1:
+            save_turned(images / "1.png", pixels)
+        if number == 7:
+            save_turned(labels / "7.png", found)
     write_text(root / "discs" / "index.csv", "\n".join(rows))
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of work: data, masks and a run, all named as one names them there."""
-    project = tmp_path / "project"
+    project = tmp_path_factory.mktemp("trained") / "project"
     make_discs(project)
-    monkeypatch.chdir(project)
     words = ["--data.path", "discs", "--data.channels", "nucleus", "--teacher.kind", "masks"]
     words += ["--teacher.path", "masks", *TWIN_ALONE, *TINY, "--out", "runs/a"]
-    assert abbe("distill", "cmkd", *words) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        assert abbe("distill", "cmkd", *words) == 0
     return project
 
 
-EXPORT = ["--images", 1, "--calibration-images", 1, "--int8", "none"]
+@pytest.fixture
+def project(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(trained, tmp_path / "project"))
 
 
 @pytest.mark.slow
-def test_a_run_is_used_from_anywhere_with_its_data_or_without(project, tmp_path, monkeypatch):
+def test_what_is_noted_of_images_and_labels_reaches_summary_and_report(trained):
+    data = told(open_run(trained / "runs" / "a"))["data"]
+    assert data["image_notes"] == {TURNED: ["1"]}
+    assert data["label_notes"] == {TURNED: ["7"]}
+    page = (trained / "runs" / "a" / "report.html").read_text("utf-8")
+    assert "Noted when images were read" in page
+    assert f"1 image (1): {TURNED.rstrip('.')}" in page
+    assert f"1 label (7): {TURNED.rstrip('.')}" in page
+
+
+EXPORT = ["--images", "1", "--calibration-images", "1", "--int8", "none"]
+
+
+@pytest.mark.slow
+def test_a_run_is_used_from_anywhere_with_its_data_or_without(
+    project, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     run = project / "runs" / "a"
     assert abbe("evaluate", run, "--name", "one", "--data.path", project / "discs") == 0
-    assert config.load(run / "evaluations/one/config.yaml").data.path == project / "discs"
+    said = "discs: the one channel of its images, grey, is taken for nucleus"
+    assert said in capsys.readouterr().out
+    assert config.load(run / "config.yaml").data.path == project / "discs"
     # Run and data move together; what is resumed learns and is taught from where they are now.
     moved = Path(shutil.move(project, tmp_path / "further" / "moved"))
     run = moved / "runs" / "a"
@@ -64,7 +105,22 @@ def test_a_run_is_used_from_anywhere_with_its_data_or_without(project, tmp_path,
     # The run moves alone.
     run = Path(shutil.move(run, tmp_path / "a"))
     assert config.load(run / "config.yaml").teacher.path == moved / "masks"
-    assert abbe("export", run, "--out", tmp_path / "package", *EXPORT) == 0
+    export(run, tmp_path)
+
+
+def export(run: Path, work: Path) -> None:
+    """The run knows no pixel size, so one is stated; nothing is sent meanwhile."""
+    (work / "home").mkdir()
+    words = ["export", str(run), "--out", "package", "--pixel-size", "0.5", *EXPORT]
+    done = watched(
+        f"{STOPPED}\nfrom abbe.cli import main\nassert main({words}) == 0", work / "home", work
+    )
+    assert done.returncode == 0, done.stderr
+    assert "network:" not in done.stdout + done.stderr
+    assert json.loads((work / "package" / "package.json").read_text("utf-8"))["pixel_size"] == 0.5
+    card = (work / "package" / "README.md").read_text("utf-8")
+    assert " at 0.5 µm per px (" in card
+    assert "For which pixel size it was made is not known" not in card
 
 
 def experiment(**sections) -> config.Experiment:

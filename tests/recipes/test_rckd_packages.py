@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from commands import abbe
 from PIL import Image as Picture
+from torch import nn
 
 import abbe as package_of_abbe
 from abbe import students
 from abbe.imaging import open_image, write_labels
 from abbe.runtime.package import read_package
+from abbe.tasks.classification import Classification
 
 pytestmark = pytest.mark.slow
 
@@ -177,3 +179,33 @@ def test_classes_that_the_run_does_not_know_are_named(classifier, tiles, tmp_pat
     assert abbe("evaluate", classifier, *words, "--distil") == 1
     assert "evaluated as it is" in capsys.readouterr().err
     assert not (classifier / "evaluations" / "x").exists()
+
+
+def test_tiles_of_another_pixel_size_are_resampled_or_refused(
+    classifier, tiles, monkeypatch, capsys
+):
+    """The networks' files say 0.5 µm here; the tiles had no pixel size when they were trained."""
+    load, answer, sides = students.load_any, Classification.answer_together, []
+
+    def load_sized(path: Path) -> tuple[object, dict]:
+        network, facts = load(path)
+        return network, {**facts, "pixel_size": 0.5}
+
+    def answer_seen(task: Classification, network: nn.Module, images: list[np.ndarray]) -> object:
+        sides.extend(image.shape[-2:] for image in images)
+        return answer(task, network, images)
+
+    monkeypatch.setattr(students, "load_any", load_sized)
+    monkeypatch.setattr(Classification, "answer_together", answer_seen)
+    data = "--data.kind", "classes", "--data.path", tiles / "classes" / "test", "--name"
+    assert abbe("evaluate", classifier, *data, "same", "--data.pixel-size", "0.5") == 0
+    assert set(sides) == {(64, 64)}
+    sides.clear()
+    assert abbe("evaluate", classifier, *data, "finer", "--data.pixel-size", "0.25") == 0
+    assert sides.count((32, 32)) == 6  # the others were timed
+    capsys.readouterr()
+    assert abbe("evaluate", classifier, *data, "unknown") == 1
+    assert "its pixel size is not known, and the network was trained at 0.5 µm. Give it with" in (
+        capsys.readouterr().err
+    )
+    assert not (classifier / "evaluations" / "unknown" / "summary.json").exists()

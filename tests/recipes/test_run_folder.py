@@ -48,6 +48,10 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, capsys, resum
     assert [path.name for path in out.iterdir()] == []
 
 
+def _text_of(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_path: Path) -> None:
     out, moved = tmp_path / "a", tmp_path / "moved"
@@ -59,7 +63,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in a job it is ignored
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (out / "log.jsonl").exists():
+    while '"step": 10,' not in _text_of(out / "log.jsonl"):
         assert time.monotonic() < deadline
         assert stopped.poll() is None
         time.sleep(0.02)
@@ -68,6 +72,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
     assert stopped.returncode == 130
     assert f"Go on with: abbe distill {out} --resume" in said
     assert "Traceback" not in said
+    before = (out / "log.jsonl").read_text().splitlines()
     shutil.move(out, moved)
     # As a killed process leaves them: this one's number has ended.
     half = [moved / f".config.yaml.{stopped.pid}-00ff.part",
@@ -77,7 +82,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
     assert abbe("distill", moved, "--resume") == 0
     assert not any(path.exists() for path in half)
     assert json.loads((moved / "summary.json").read_text())["models"]["student"]
-    steps = [json.loads(line)["step"] for line in (moved / "log.jsonl").read_text().splitlines()]
+    after = (moved / "log.jsonl").read_text().splitlines()
+    assert after[: len(before)] == before  # training that begins anew forgets them
+    steps = [json.loads(line)["step"] for line in after]
     assert sorted(steps) == steps
     assert steps[-1] == 400
 

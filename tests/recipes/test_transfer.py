@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import tifffile
 from commands import TISSUE, abbe, doubts, told
 from pyarrow import parquet
 
-from abbe import config, datasets, teachers
+from abbe import config, datasets, students, teachers
 from abbe.imaging import Image, write_labels
 from abbe.runs import evaluate as transfer
 from abbe.runs.folder import Run, open_run
@@ -196,17 +197,75 @@ def test_the_run_s_own_answers_count_where_only_the_labels_are_others(run):
     assert transfer._own_answers(run, fewer.with_splits(dict.fromkeys(fewer.ids, "test"))) is None
 
 
-def nuclei_alone(folder: Path, labelled: int = 2) -> list[str | Path]:
-    """Three images of the nuclei alone, as the student sees them; some have labels."""
+def nuclei_alone(
+    folder: Path, labelled: int = 2, times: int = 1, pixel_size: float | None = 0.5
+) -> list[str | Path]:
+    """Three images of the nuclei alone, as the student sees them, ``times`` as large.
+
+    Some have labels.
+    """
+    larger = np.ones((times, times), int)
     (folder / "images").mkdir()
     (folder / "labels").mkdir()
     for number, record in enumerate(datasets.simulated_tissue(3, size=64, seed=6)):
         nuclei = record.image.open().read(channels=["nucleus"])[0]
-        tifffile.imwrite(folder / "images" / f"{number}.tif", nuclei)
+        tifffile.imwrite(
+            folder / "images" / f"{number}.tif", np.kron(nuclei, larger).astype(np.uint16)
+        )
         if number < labelled:
             assert record.label is not None
-            write_labels(folder / "labels" / f"{number}.png", record.label.read())
-    return ["--data.path", folder, "--data.channels", "nucleus", "--data.pixel-size", "0.5"]
+            labels = np.kron(record.label.read(), larger)
+            write_labels(folder / "labels" / f"{number}.png", labels.astype(np.int32))
+    size = [] if pixel_size is None else ["--data.pixel-size", str(pixel_size)]
+    return ["--data.path", folder, "--data.channels", "nucleus", *size]
+
+
+@pytest.mark.slow
+def test_images_of_another_pixel_size_are_scored_at_the_students(run, tmp_path, monkeypatch):
+    """The student was trained at 0.377 µm; so it sees images of half that at half their sides."""
+    predict, sides = students.predict, []
+
+    def seen(network: Any, pixels: np.ndarray, **others: Any) -> np.ndarray:
+        sides.append(pixels.shape[-2:])
+        return predict(network, pixels, **others)
+
+    monkeypatch.setattr(students, "predict", seen)
+    for times in (1, 2):
+        (tmp_path / str(times)).mkdir()
+        data = nuclei_alone(tmp_path / str(times), times=times, pixel_size=0.377 / times)
+        assert abbe("evaluate", run.folder, "--name", f"times {times}", *data) == 0
+        assert set(sides) == {(64, 64)}
+        sides.clear()
+
+
+@pytest.mark.slow
+def test_images_without_a_pixel_size_are_not_scored_where_the_student_has_one(
+    run, tmp_path, capsys
+):
+    said = refused(capsys, run, "unknown", *nuclei_alone(tmp_path, pixel_size=None))
+    assert "its pixel size is not known" in said
+    assert "data.pixel_size" in said
+    assert not (run.folder / "evaluations" / "unknown" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_a_student_that_knows_no_pixel_size_says_so_once(run, tmp_path, monkeypatch, capsys):
+    """Its files are read without theirs, as runs have them whose images had none."""
+    load = students.load_any
+
+    def load_unsized(path: Path) -> tuple[Any, dict[str, Any]]:
+        network, facts = load(path)
+        return network, {**facts, "pixel_size": None}
+
+    monkeypatch.setattr(students, "load_any", load_unsized)
+    for name, size, times in (("calibrated", 0.25, 1), ("not calibrated", None, 0)):
+        (tmp_path / name).mkdir()
+        data = nuclei_alone(tmp_path / name, pixel_size=size)
+        assert abbe("evaluate", run.folder, "--name", name, *data) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        note = f"note: {run.folder} does not say for which pixel size its student was made: images"
+        assert said.count(note) == times
+        assert said.count("whatever theirs (0.25 µm)") == times
 
 
 @pytest.mark.slow

@@ -53,6 +53,8 @@ def test_notes_on_images_stand_among_the_facts_of_the_data() -> None:
     assert facts[-1].value == (
         "7 images (i0, i1, i2, i3, i4 and 2 more): It was turned, 1 image (x): B"
     )
+    of_labels = data_facts(Data(name="set", label_notes={"It was turned.": ["x", "y"]}))[-1]
+    assert of_labels == ("Noted when labels were read", "2 labels (x, y): It was turned")
     assert [fact.name for fact in data_facts(Data(name="set", image_notes={}))] == ["Data set"]
 
 

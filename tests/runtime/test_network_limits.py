@@ -10,12 +10,14 @@ import onnx
 import pytest
 from made_packages import brightness_network, make_package
 from onnx import TensorProto, helper, numpy_helper
+from prompt_package import make_prompt_package
 
 from abbe.errors import PackageError
 from abbe.files.onnx_contents import onnx_contents
 from abbe.runtime.package import describe_file, network_limits, read_package, write_description
 from abbe.runtime.package.engine import EngineName, open_engine
 from abbe.runtime.package.openvino_core import load_openvino
+from abbe.runtime.package.promptable_networks import open_networks
 
 ENGINES: tuple[EngineName, ...] = ("openvino", "onnxruntime")
 HUGE = 3 << 30
@@ -157,6 +159,56 @@ def test_functions_that_call_functions(tmp_path: Path, engine):
     model.opset_import.append(helper.make_opsetid("own", 1))
     package = make_package(tmp_path / "p", outputs=("foreground",), network=model)
     assert "defines functions of its own" in refused(package, engine, tmp_path)
+
+
+def burden(model: onnx.ModelProto, kind: str) -> onnx.ModelProto:
+    """A good network whose first answer takes 12 GiB, or 2⁶² additions, more."""
+    name = model.graph.output[0].name
+    for each in model.graph.node:
+        each.output[:] = ["before" if output == name else output for output in each.output]
+        each.input[:] = ["before" if given == name else given for given in each.input]
+    if kind == "memory":
+        values = {"huge": np.array([HUGE])}
+        model.graph.node.extend(
+            [
+                node("ConstantOfShape", "huge", "large"),
+                node("ReduceSum", "large", "more", keepdims=0),
+                node("Add", "before more", name),
+            ]
+        )
+    else:
+        values = {"times": np.int64(1 << 62), "yes": np.array(True)}
+        loop = looping().graph.node[0]
+        loop.input[:], loop.output[:] = ["times", "yes", "before"], [name]
+        model.graph.node.append(loop)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), key) for key, value in values.items()
+    )
+    return model
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [("memory", "GiB of memory"), ("loop", "(Loop), which a package does not allow")],
+)
+def test_both_networks_of_promptable_packages_are_bounded(
+    tmp_path: Path, engine, part, kind, complaint
+):
+    folder = make_prompt_package(make_package, tmp_path / "p")
+    onnx.save(burden(onnx.load(folder / f"{part}.onnx"), kind), folder / f"{part}.onnx")
+    description = read_package(folder).description
+    file = describe_file(folder, f"{part}.onnx")
+    files = {role: file if role == f"{part}_onnx" else old
+             for role, old in description.files.items()}  # fmt: skip
+    write_description(folder, description.model_copy(update={"files": files}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PackageError) as caught:
+        open_networks(read_package(folder), engine=engine, cache=tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # KiB
+    assert f"{part}.onnx" in str(caught.value)
+    assert complaint in str(caught.value)
 
 
 def test_openvinos_own_files_are_measured_too(tmp_path: Path):

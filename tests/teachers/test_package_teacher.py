@@ -114,7 +114,7 @@ def test_what_is_no_teacher_is_refused(folder, tmp_path):
         package(tmp_path / "nothing")
 
 
-def test_a_name_teaches_from_the_command_line(folder, tmp_path, monkeypatch):
+def test_a_name_teaches_from_the_command_line(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(places, "FOLDER", folder.parent)
     (tmp_path / "data" / "images").mkdir(parents=True)
     for seed in range(2):
@@ -123,9 +123,11 @@ def test_a_name_teaches_from_the_command_line(folder, tmp_path, monkeypatch):
     store = tmp_path / "targets.zarr"
     code = main(
         ["teach", "--out", str(store), "--data.path", str(tmp_path / "data"),
-         "--data.channels", "nucleus", "--teacher.kind", "package", "--teacher.path", "cells"]
+         "--teacher.kind", "package", "--teacher.path", "cells"]
     )  # fmt: skip
     assert code == 0
+    said = "data: the one channel of its images, grey, is taken for nucleus"
+    assert said in capsys.readouterr().out
     assert sorted(TargetStore(store).ids) == ["0", "1"]
     assert kind_of_teacher(Path("cells")) == kind_of_teacher(folder) == "package"
     assert kind_of_teacher(Path("hf:me/cells")) == "package"

@@ -10,7 +10,7 @@ from abbe.datasets.classes import (
 )
 from abbe.datasets.collection import Dataset, ImageSource, LabelSource, Record
 from abbe.datasets.folder import folder
-from abbe.datasets.inspection import image_notes
+from abbe.datasets.inspection import image_notes, label_notes
 from abbe.datasets.public.bbbc038 import bbbc038
 from abbe.datasets.public.busi import busi
 from abbe.datasets.public.fetch import fetch
@@ -76,6 +76,7 @@ __all__ = [
     "keep_labels",
     "known_sets",
     "kvasir",
+    "label_notes",
     "monuseg",
     "nct_crc",
     "nucls",

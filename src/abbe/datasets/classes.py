@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channels_of
-from abbe.datasets.folder import listing, read_table
+from abbe.datasets.folder import files_in, listing, read_table
 from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
@@ -85,13 +85,17 @@ def _names(root: Path, found: Mapping[str, tuple[Any, str, Path]]) -> dict[str, 
 
 
 def class_files(directory: Path) -> Iterator[tuple[str, Path]]:
-    """The class and path of every image in a folder of classes, by name."""
+    """The class and path of every image in a folder of classes, by name.
+
+    Raises:
+        InputError: A folder may not be read.
+    """
     if not directory.is_dir():
         return
-    for folder in sorted(child for child in directory.iterdir() if child.is_dir()):
+    for folder in (child for child in files_in(directory) if child.is_dir()):
         if folder.name.startswith((".", "__")):
             continue
-        for file in sorted(folder.iterdir()):
+        for file in files_in(folder):
             if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
                 yield folder.name, file
 

@@ -233,11 +233,26 @@ def _label_folders(root: Path) -> str:
     return "put the masks there, named like the images, or choose labels=None for no labels"
 
 
+def files_in(directory: Path) -> list[Path]:
+    """What lies in a folder, by name.
+
+    Raises:
+        InputError: It may not be read. A data set without it would be another one.
+    """
+    try:
+        return sorted(directory.iterdir())
+    except PermissionError as error:
+        raise InputError(
+            f"{directory}: the folder cannot be read ({error.strerror}). Change its rights, or "
+            "move it out of the data set"
+        ) from error
+
+
 def _files_by_id(directory: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, Path], list[str]]:
     """Files with one of the suffixes by name without it, and the names of all the others."""
     files: dict[str, Path] = {}
     others: list[str] = []
-    for file in sorted(directory.iterdir()):
+    for file in files_in(directory):
         if file.name.startswith("."):
             continue
         id = _without_suffix(composed(file.name), suffixes)

@@ -1,7 +1,8 @@
 """Looks into one record and lists everything that is wrong with it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,11 +18,12 @@ from abbe.datasets.collection import (
     LabelSource,
     Record,
 )
+from abbe.datasets.folder import TypesFile
 from abbe.datasets.object_masks import MaskFiles, MaskFolder, RunLengths
 from abbe.errors import AbbeError, InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.labels.checks import doubts, equals_image
-from abbe.imaging.labels.files import read_label_file
+from abbe.imaging.labels.files import notes_on_labels, read_label_file
 from abbe.imaging.normalisation import percentiles
 
 STRIP_BYTES = 64 << 20  # pixels in memory at a time, so that a slide can be checked too
@@ -158,16 +160,28 @@ def image_notes(dataset: Dataset) -> dict[str, list[str]]:
 
     Only headers are read, of images in files of their own; others have no notes.
     """
+    files = ((r.id, r.image) for r in dataset if isinstance(r.image, FileImage))
+    return _noted((id, lambda image=image: image.open().notes) for id, image in files)
+
+
+def label_notes(dataset: Dataset) -> dict[str, list[str]]:
+    """The same of labels, and of pictures of classes, in files of their own."""
+    files = (
+        (record.id, source.path)
+        for record in dataset
+        for source in (record.label, record.types)
+        if isinstance(source, FileLabel | TypesFile)
+    )
+    return _noted((id, lambda path=path: notes_on_labels(path)) for id, path in files)
+
+
+def _noted(read: Iterable[tuple[str, Callable[[], tuple[str, ...]]]]) -> dict[str, list[str]]:
+    """Ids by note; what cannot be read is named where it is needed, and by `check`."""
     found: dict[str, list[str]] = {}
-    for record in dataset:
-        if not isinstance(record.image, FileImage):
-            continue
-        try:
-            notes = record.image.open().notes
-        except InputError:  # named where the image is needed, and by `check`
-            continue
-        for note in notes:
-            found.setdefault(note, []).append(record.id)
+    for id, notes in read:
+        with suppress(InputError):
+            for note in notes():
+                found.setdefault(note, []).append(id)
     return found
 
 

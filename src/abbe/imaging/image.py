@@ -14,6 +14,7 @@ import numpy as np
 from abbe.errors import AbbeError, InputError
 from abbe.imaging.bounds import MOST_CHANNELS, check_size
 from abbe.imaging.channels import renamed, renames_in
+from abbe.imaging.lines_held import lines_held
 from abbe.imaging.units import LARGEST, SMALLEST, possible
 
 _NO_DATA = 3e38
@@ -322,7 +323,8 @@ def _are_values(pixels: np.ndarray) -> np.ndarray:
 def decoding(source: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an InputError that names the file."""
     try:
-        yield
+        with lines_held():
+            yield
     except AbbeError:
         raise
     except MemoryError as error:

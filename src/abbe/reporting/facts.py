@@ -20,6 +20,7 @@ DATA_NAMES = {
     "licence": "Licence of the data set",
     "simulated": "Simulated",
     "image_notes": "Noted when images were read",
+    "label_notes": "Noted when labels were read",
 }
 TEACHER_NAMES = {
     "teacher": "Teacher",
@@ -58,13 +59,14 @@ class Fact(NamedTuple):
 def data_facts(data: Data) -> list[Fact]:
     """Everything about the data set but its labels by class, which have a table of their own."""
     values = data.model_dump(exclude={"class_counts"}, exclude_unset=True)
-    values["image_notes"] = [_noted(note, ids) for note, ids in data.image_notes.items()]
+    for key, what in (("image_notes", "image"), ("label_notes", "label")):
+        values[key] = [_noted(note, ids, what) for note, ids in getattr(data, key).items()]
     return facts_of(values, DATA_NAMES, others=True)
 
 
-def _noted(note: str, ids: Sequence[str]) -> str:
+def _noted(note: str, ids: Sequence[str], what: str) -> str:
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
-    count = f"{len(ids)} image{'s' if len(ids) > 1 else ''}"
+    count = f"{len(ids)} {what}{'s' if len(ids) > 1 else ''}"
     return f"{count} ({', '.join(ids[:MOST_IDS])}{more}): {note.rstrip('.')}"
 
 

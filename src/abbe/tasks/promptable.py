@@ -222,8 +222,10 @@ def costs_of(networks: Mapping[str, SAM]) -> tuple[dict[str, dict[str, Any]], Ti
         for name, alike in first.items()
     }
     runs = {name: timed[f"image {alike}"].runs for name, alike in first.items()}
-    # Every picture is brought to the network's own size first.
-    return costs, timing.circumstances(None, runs)
+    # Every picture is brought to the network's own square first.
+    sides = {network.side for network in networks.values()}
+    side = sides.pop() if len(sides) == 1 else None
+    return costs, timing.circumstances(None if side is None else (side, side), runs)
 
 
 @torch.inference_mode()

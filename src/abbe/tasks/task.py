@@ -122,7 +122,7 @@ class Task(ABC):
         """
 
     def describe(self, dataset: Dataset) -> summary.Data:
-        """Counts of the data set by split, and what was noted of its images."""
+        """Counts of the data set by split, and what was noted of its images and labels."""
         train, tests = dataset.split("train"), self.labelled(dataset.split("test"))
         known = len(self.labelled(train))
         grouped = bool(tests) and all(record.group is not None for record in tests)
@@ -136,6 +136,7 @@ class Task(ABC):
             validation=len(self.labelled(dataset.split("val"))),
             test=len(tests),
             image_notes=datasets.image_notes(dataset),
+            label_notes=datasets.label_notes(dataset),
             grouped=grouped,
             test_groups=len({record.unit for record in tests}),
         )

@@ -17,5 +17,6 @@ def memory_map(path: Path) -> NDArray[np.generic]:
     Raises:
         OSError, ValueError, EOFError: The file is missing, cut short, or no array of plain values.
     """
-    with ONE_HEADER:
+    # A shape beyond all sizes is refused, and not warned of.
+    with ONE_HEADER, np.errstate(over="ignore"):
         return np.load(path, mmap_mode="r", allow_pickle=False)

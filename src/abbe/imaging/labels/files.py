@@ -105,6 +105,21 @@ def read_numbers(path: Path, *, ignore: int | None = None) -> tuple[np.ndarray, 
     return _without(values, ignore), contents.notes
 
 
+def notes_on_labels(path: Path) -> tuple[str, ...]:
+    """What `read_label_file` notes of a file; its pixels are not read, but for a palette's.
+
+    Raises:
+        InputError: The file cannot be opened.
+    """
+    if kind_of(path) == "png":
+        from abbe.imaging.formats.raster import is_palette_png, palette_indices
+
+        if is_palette_png(path):
+            with decoding(str(path)):
+                return palette_indices(path)[1]
+    return contents_of(path, None, npz_keys=_NPZ_KEYS).notes
+
+
 def _is_jpeg_tiff(path: Path) -> bool:
     from abbe.imaging.formats.tiff import is_jpeg
 

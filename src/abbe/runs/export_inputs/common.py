@@ -117,7 +117,8 @@ def taught(run: Run) -> bool:
 def kept(summary: RunSummary) -> dict[str, Any]:
     """What of a run's summary goes with the package, and what to doubt: no names of images."""
     found = summary.model_dump(mode="json", include=_KEPT, exclude_unset=True)
-    found.get("data", {}).pop("image_notes", None)
+    for key in ("image_notes", "label_notes"):
+        found.get("data", {}).pop(key, None)
     return {**found, "warnings": caveats_of(summary.model_copy(update={"left_out": []}))}
 
 
