@@ -25,6 +25,6 @@ def run(program: str, home: Path, work: Path) -> subprocess.CompletedProcess[str
     environment = {key: value for key, value in os.environ.items() if key not in dropped}
     environment |= {"HOME": str(home), "USERPROFILE": str(home)}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=work, timeout=120,
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=work, timeout=600,
         env=environment, check=False,
     )  # fmt: skip

@@ -68,7 +68,7 @@ INSIDE = {
         ("job", "package"), "postprocess", "tiling", "writing", "predictors", "batch", "bench",
     ],
     "imaging": [
-        ("bounds", "channels", "layout", "promptable", "units", "windows"), "image",
+        ("bounds", "channels", "layout", "lines_held", "promptable", "units", "windows"), "image",
         ("normalisation", "views"), "scaling", "three_channels", "formats", "opening", "slide",
         "labels", "pictures",
     ],
