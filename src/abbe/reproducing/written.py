@@ -204,6 +204,19 @@ def _reading(result: Result) -> list[str]:
             "quick: networks saw a few steps and a few images, to show that all runs through. "
             "None of these numbers says anything about a method"
         )
+    timed = {
+        source.item
+        for cell in settings.table.cells
+        for source in cell.sources
+        if source.quantity.startswith("ms_")
+    }
+    busy = [
+        item
+        for item, summary in result.summaries.items()
+        if item in timed and summary.timing is not None and summary.timing.busy
+    ]
+    if busy:
+        points.append(f"the machine was busy while {', '.join(busy)} was timed: too many ms")
     seeds = f"{settings.seeds} seeds" if settings.seeds > 1 else "one seed, so nothing has a ±"
     points.append(f"here: {seeds}; reports of the runs in items/NAME/report.html")
     return points

@@ -58,7 +58,7 @@ GAIN = Column("gain", "KD adds, points", 2, 100, signed=True)
 RECOVERY = Column("recovery", "of the teacher's Dice, %", 1, 100)
 ENCODER = Column("encoder", "encoder, M parameters", 1, 1e-6)
 WHOLE = Column("whole", "whole network, M parameters", 1, 1e-6)
-SMALLER = Column("smaller", "teacher / encoder, times smaller", 0)
+SMALLER = Column("smaller", "teacher / encoder, times smaller", 1)
 
 TISSUENET_PAPER = {
     (("SAM", "teacher"), "dice"): Figure(89.12, 1.21),
