@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import Image
 from abbe.recipes.cmkd import Cmkd
-from abbe.recipes.recipe import fit_plan
+from abbe.recipes.recipe import Trained, fit_plan
 from abbe.runs import session, teaching
 from abbe.runs.lost import Lost
 from abbe.targets import Provenance, TargetWriter
@@ -27,14 +26,9 @@ from abbe.training.stage import Stage
 ALL_TERMS = ["supervised", "probability", "boundary", "target_boundary"]
 
 
-class OneConvolution(nn.Conv2d):
-    """A student of one convolution."""
-
-    divisor = 1
-    outputs = ("foreground", "boundary")
-
-    def __init__(self) -> None:
-        super().__init__(1, len(self.outputs), 3, padding=1)
+BASELINES = ("supervised", "twin", "self-training")
+STEPS = 8
+"""Batches that are looked at."""
 
 
 class ArraySource:
@@ -50,34 +44,37 @@ class ArraySource:
         return self.array
 
 
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `abbe distill` plans for student and twin, with weights as they are at the start."""
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `abbe distill` plans for student and baselines, with weights as they are at the start.
+
+    Training adds 0.3 to the student's last bias, 0.6 to that of the network after it, and so on.
+    """
     plans: dict[str, Any] = {}
 
     def remember(stage: Stage, accelerator: Accelerator, log: Any, *_: Any, **more: Any) -> Fitted:
         plans[log.model] = stage, copy.deepcopy(stage.trains.state_dict()), more
         with torch.no_grad():
-            for weight in stage.trains.parameters():
-                weight += 1  # as training would change them, before the twin's turn comes
+            stage.trains.get_parameter("head.bias").add_(0.3 * len(plans))
         return Fitted(0, None, 0.0, 0.0)
 
-    monkeypatch.setattr(session, "fit", remember)
-    monkeypatch.setattr(students, "build", lambda *_, **__: OneConvolution())
-    monkeypatch.setattr(students, "save", lambda *_: None)
+    folder = tmp_path_factory.mktemp("planned")
     random = np.random.default_rng(0)
     label = np.zeros((40, 40), np.int32)
     label[4:20, 4:20] = 1
+    in_a_corner = np.full((40, 40), -1, np.int32)
+    in_a_corner[:4, :4] = 1
+    labels = ArraySource(label), ArraySource(in_a_corner), None, None
     records = [
         Record(
             str(number),
             ArraySource(random.integers(0, 255, (40, 40)).astype(np.uint8)),
-            ArraySource(label) if number < 2 else None,
+            labels[number],
             split="train",
         )
         for number in range(4)
     ]
-    path = tmp_path / "targets.zarr"
+    path = folder / "targets.zarr"
     provenance = Provenance("tutor", None, "not stated", "not stated", ("nucleus",), "none")
     with TargetWriter.open(path, provenance) as writer:
         for record in records:
@@ -86,10 +83,14 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     experiment = config.parse(
         {
             "recipe": "cmkd",
-            "out": tmp_path / "run",
+            "out": folder / "run",
             "seed": 4,
             "teacher": {"kind": "store", "path": path},
+            "evidence": "full",
             "student": {
+                "architecture": "unet-mobilenetv3",
+                "depth": 3,
+                "decoder_widths": [8, 8, 8],
                 "encoder_weights": "random",
                 "normalisation": "percentile",
             },
@@ -99,33 +100,85 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 "steps": 3,
                 "workers": 0,
                 "learning_rate": 1e-3,
+                "augmentation": {"scale": [0.9, 1.1], "noise": 0.01},
             },
         },
         "test",
     )
     dataset, recipe = Dataset("set", tuple(records), ("nucleus",)), Cmkd()
     here = session.Session(
-        tmp_path, Accelerator(cpu=True), Lost(), experiment.seed, 0,
+        folder, Accelerator(cpu=True), Lost(), experiment.seed, 0,
         resume=False, trust_code=False, progress=False,
     )  # fmt: skip
     material = recipe.prepare(experiment, dataset, None, here)
-    for name, plan in recipe.plans(experiment, dataset, material, here, {}):
-        fit_plan(name, plan, recipe.task(experiment), {}, here)
+    trained: dict[str, Trained] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "fit", remember)
+        for name, plan in recipe.plans(experiment, dataset, material, here, trained):
+            trained |= fit_plan(name, plan, recipe.task(experiment), {}, here)
     return plans
 
 
-def test_student_and_twin_start_from_equal_weights_on_equal_batches(
-    planned: dict[str, Any],
-) -> None:
-    (stage, weights, how), (twin, twins_weights, twins_how) = planned["student"], planned["twin"]
-    assert stage.trains is not twin.trains
-    assert weights.keys() == twins_weights.keys()
-    assert all(torch.equal(weights[name], twins_weights[name]) for name in weights)
-    assert stage.batches is twin.batches
-    assert stage.schedule == twin.schedule
-    assert how["seed"] == twins_how["seed"] == 4
-    assert [term.name for term in stage.terms] == ALL_TERMS
-    assert [term.name for term in twin.terms] == ["supervised", "boundary"]
+def test_all_begin_with_equal_weights(planned: dict[str, Any]) -> None:
+    assert tuple(planned) == ("student", *BASELINES)
+    stage, weights, how = planned["student"]
+    for name in BASELINES:
+        other, others_weights, others_how = planned[name]
+        assert stage.trains is not other.trains
+        assert weights.keys() == others_weights.keys()
+        assert all(torch.equal(weights[key], others_weights[key]) for key in weights), name
+        assert stage.schedule == other.schedule
+        assert how["seed"] == others_how["seed"] == 4
+
+
+def test_each_has_the_terms_that_it_is_named_for(planned: dict[str, Any]) -> None:
+    for name in ("student", "self-training"):
+        assert [term.name for term in planned[name][0].terms] == ALL_TERMS
+    for name in ("supervised", "twin"):
+        assert [term.name for term in planned[name][0].terms] == ["supervised", "boundary"]
+
+
+def test_all_see_crops_that_are_made_alike(planned: dict[str, Any]) -> None:
+    """Those of student, twin and self-training are the same; supervised draws other images."""
+    batches = {name: planned[name][0].batches for name in planned}
+    assert batches["student"] is batches["twin"]
+    own = batches["self-training"]
+    for step in range(STEPS):
+        assert torch.equal(batches["student"][step]["image"], own[step]["image"])
+    alike = ("batch_size", "crop", "seed", "scale", "flips", "light", "stain", "colour")
+    for name in alike:
+        assert getattr(batches["supervised"], name) == getattr(batches["student"], name), name
+    assert batches["student"].scale == (0.9, 1.1)
+    assert batches["student"].light["noise"] == 0.01
+
+
+def test_every_crop_of_the_supervised_network_holds_a_known_pixel(planned: dict[str, Any]) -> None:
+    for name, expected in (("supervised", 4), ("twin", 2)):
+        known = [
+            int((planned[name][0].batches[step]["label"] >= 0).flatten(1).any(1).sum())
+            for step in range(STEPS)
+        ]
+        assert min(known) == expected, name  # of four
+    named = [image.id for image in planned["supervised"][0].batches.images]
+    assert named == ["0", "1"]
+
+
+def test_self_training_learns_from_the_supervised_networks_answers(planned: dict[str, Any]) -> None:
+    """The fixture's store says 0.5 everywhere, and no two networks answer alike."""
+    images = planned["self-training"][0].batches.images
+    assert [image.id for image in images] == ["0", "1", "2", "3"]
+    given = {
+        name: [students.predict(planned[name][0].trains, image.whole()) for image in images]
+        for name in ("student", "supervised", "twin")
+    }
+    for place, image in enumerate(images):
+        assert image.probability.shape == (2, 40, 40)
+        targets = image.probability / 255
+        assert abs(targets - given["supervised"][place]).max() <= 0.5 / 255 + 1e-6
+        for other in ("student", "twin"):
+            assert abs(targets - given[other][place]).max() > 0.02, other
+    stored = planned["student"][0].batches.images
+    assert all(abs(image.probability / 255 - 0.5).max() < 0.01 for image in stored)
 
 
 def test_a_live_teacher_says_what_its_stored_targets_say() -> None:
