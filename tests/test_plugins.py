@@ -148,7 +148,7 @@ def test_a_data_set_teacher_student_task_and_recipe_of_another_package_make_a_ru
     assert summary["models"]["student"]["metrics"]["toy"]["mean"] == 0.25
     assert summary["data"]["name"] == "simulated-tissue"
     assert "Toy score" in (installed / "run/report.html").read_text()
-    other = ["--data.kind", "toys", "--data.path", ".", "--data.count", "4"]
+    other = ["--data.kind", "toys", "--data.path", ".", "--data.count", "4", "--allow-overlap"]
     there = abbe(installed, "evaluate", "run", "--name", "other", *other)
     assert there.returncode == 0, there.stderr
     assert not (installed / "run/evaluations/other/targets.zarr").exists()  # as it declares

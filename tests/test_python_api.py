@@ -90,7 +90,9 @@ def test_from_a_folder_and_masks_to_gain_and_retention(tissue, tmp_path):
     given = abbe.evaluate(run.folder, data, name="given")
     assert given.summary.data.test == len(data.split("test"))  # it has splits of its own
     assert given.gain == run.gain
-    whole = abbe.evaluate(run, data.with_splits({}), name="whole")
+    with pytest.raises(InputError, match="was trained or validated on"):
+        abbe.evaluate(run, data.with_splits({}), name="whole")
+    whole = abbe.evaluate(run, data.with_splits({}), name="whole", allow_overlap=True)
     assert whole.summary.data.test == len(data)
     assert abbe.report(run) == run.report
     assert abbe.open_run(run).summary == run.summary

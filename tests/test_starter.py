@@ -164,16 +164,3 @@ def test_each_knows_the_images_that_it_must_not_be_tested_on(name, images, chann
     listed = package.file("training_images").read_text("ascii").splitlines()
     assert len(listed) == images
     assert len(read_digests(package.file("training_images"))) <= images * channels
-
-
-@pytest.mark.slow
-def test_a_run_looks_for_its_test_images_among_those_of_a_package_it_names():
-    from abbe import config
-    from abbe.runs.accounts.overlap import _sources
-
-    teacher = config.Teacher(kind="package", path=Path("nuclei"))
-    student = config.Student(encoder_weights=Path("nuclei"))
-    experiment = config.Experiment.model_construct(
-        teacher=teacher, student=student, promptable=config.Promptable()
-    )
-    assert [path for _, path in _sources(experiment)] == [shipped()["nuclei"]] * 2

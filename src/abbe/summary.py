@@ -276,7 +276,7 @@ class Overlap(Part):
     """What was trained before and has seen test images, or may have."""
 
     source: str
-    """Key of the experiment file that names it, such as ``teacher.path``."""
+    """Key of the experiment file that names it, such as ``teacher.path``; or ``the run`` itself."""
     images: int | None = None
     """Test images that it was trained or validated on; None: that is not known."""
     example: str = ""

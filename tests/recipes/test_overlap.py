@@ -10,6 +10,7 @@ from abbe.datasets.fingerprints import channel_digests, read_digests, write_dige
 from abbe.errors import InputError
 from abbe.imaging import Image
 from abbe.runs.folder import open_run
+from abbe.runtime.package import places
 from abbe.summary import TRAINED_ON
 
 OTHER_SPLITS = ["--data.split", "fraction", "--data.split-seed", 1]
@@ -140,8 +141,8 @@ def test_of_an_older_run_it_is_said_that_it_cannot_be_known(teacher_run, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, capsys):
-    package = tmp_path / "package"
+def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "shipped" / "discs"
     assert abbe("export", teacher_run, "--out", package, "--int8", "none") == 0
     assert (package / TRAINED_ON).read_text() == (teacher_run / TRAINED_ON).read_text()
     capsys.readouterr()
@@ -150,6 +151,15 @@ def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, capsys):
     words = ["distill", "cmkd", *TISSUE, *TINY, *OTHER_SPLITS, *network, *shown]
     assert abbe(*words, "--out", tmp_path / "run") == 1
     assert "model.onnx was trained or validated on" in capsys.readouterr().err
+    # a package as such, by its folder and by the name of one that comes with Abbe
+    monkeypatch.setattr(places, "FOLDER", package.parent)
+    for named in (package, "discs"):
+        words = [*TISSUE, *TINY, "--teacher.kind", "package", "--teacher.path", named]
+        out = tmp_path / "taught"
+        assert abbe("distill", "cmkd", *words, *OTHER_SPLITS, "--out", out) == 1
+        said = capsys.readouterr().err
+        assert f"teacher.path: {package} was trained or validated on" in said
+        assert not out.exists()
 
 
 @pytest.mark.slow
@@ -158,3 +168,38 @@ def test_a_curve_refuses_such_a_teacher(teacher_run, tmp_path, capsys):
     words = ["curve", "cmkd", *TISSUE, *TINY, *teacher, *OTHER_SPLITS, "--out", tmp_path / "curve"]
     assert abbe(*words, "--seeds", 0, "--fractions", "1.0") == 1
     assert "was trained or validated on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_evaluation_on_what_the_run_was_trained_on_is_refused_or_told(run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    words = ["evaluate", folder, *TISSUE, *OTHER_SPLITS, "--name", "seen"]
+    assert abbe(*words) == 1
+    said = capsys.readouterr().err
+    assert f"the run: {folder} was trained or validated on" in said
+    assert "--allow-overlap" in said
+    assert not (folder / "evaluations").exists()
+    assert abbe(*words, "--allow-overlap") == 0
+    seen = folder / "evaluations" / "seen"
+    overlaps = told(open_run(seen))["overlaps"]
+    assert [each["source"] for each in overlaps] == ["the run", "teacher.path"]
+    assert 0 < overlaps[0]["images"] == overlaps[1]["images"] <= 8
+    for each in overlaps:
+        words = f"The network of {each['source']} was trained or validated on {each['images']} of"
+        assert sum(words in doubt for doubt in doubts(seen)) == 1
+        assert words in (seen / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_an_evaluation_asks_what_the_teacher_was_trained_on_too(run, teacher_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    (folder / TRAINED_ON).unlink()
+    kept = folder / "targets.zarr"
+    words = ["evaluate", folder, *TISSUE, *OTHER_SPLITS, "--name", "seen"]
+    assert abbe(*words) == 1
+    assert f"teacher.path: {kept} was trained or validated on" in capsys.readouterr().err
+    (kept / TRAINED_ON).unlink()
+    assert abbe(*words) == 1
+    assert f"teacher.path: {teacher_run} was trained or validated on" in capsys.readouterr().err

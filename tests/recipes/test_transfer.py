@@ -287,7 +287,7 @@ def test_a_run_whose_teacher_is_gone_has_its_answers_where_it_gave_some(run, tmp
     experiment = config.load(moved / "config.yaml")
     gone = experiment.teacher.model_copy(update={"path": tmp_path / "gone"})
     config.save(experiment.model_copy(update={"teacher": gone}), moved / "config.yaml")
-    assert abbe("evaluate", moved, "--name", "same", *TISSUE) == 0
+    assert abbe("evaluate", moved, "--name", "same", *TISSUE, "--allow-overlap") == 0
     said = "The teacher's answers are those that the run keeps of these images, for it cannot"
     assert said in capsys.readouterr().out
     summary = told(open_run(moved / "evaluations" / "same"))

@@ -43,7 +43,7 @@ def change(path: Path) -> None:
 
 
 def evaluate(folder: Path, name: str = "again") -> int:
-    return abbe("evaluate", folder, *TISSUE, "--name", name)
+    return abbe("evaluate", folder, *TISSUE, "--name", name, "--allow-overlap")
 
 
 def test_the_summary_has_the_checksum_of_each_network(run: Run) -> None:

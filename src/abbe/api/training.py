@@ -215,6 +215,7 @@ def evaluate(
     teacher_sees: Sequence[str] | None = None,
     student_sees: Sequence[str] | None = None,
     allow_failed: int = 0,
+    allow_overlap: bool = False,
     trust_code: bool = False,
 ) -> "Run":
     """Score a finished run on another data set, as it is, with the thresholds it came with.
@@ -231,14 +232,17 @@ def evaluate(
         teacher_sees: the other set's channels for the teacher, in its order; one may stand twice.
         student_sees: the same for the student.
         allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
+        allow_overlap: go on where the run, or what it learned from, was trained on test images;
+            the report says so.
         trust_code: the run's teacher of kind 'torch' may run the code that it names.
 
     Returns:
         The evaluation, which is read like a run.
 
     Raises:
-        InputError: the run is not finished, channels are missing, or more images are lost than
-            allowed; the teacher's answers for the others are kept, and the same call goes on.
+        InputError: the run is not finished, channels are missing, test images were trained on, or
+            more images are lost than allowed; the teacher's answers for the others are kept, and
+            the same call goes on.
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
@@ -254,6 +258,7 @@ def evaluate(
         student_sees=None if student_sees is None else tuple(student_sees),
         trust_code=trust_code,
         allow_failed=allow_failed,
+        allow_overlap=allow_overlap,
     )
 
 

@@ -29,6 +29,8 @@ class EvaluateArguments:
     """Channels of the other set for the student, in its order."""
     allow_failed: int = 0
     """How many images may be lost (unreadable, or the teacher failed on them)."""
+    allow_overlap: bool = False
+    """Go on where run or teacher was trained on test images; the report says so."""
 
 
 def run(words: list[str]) -> int:
@@ -56,6 +58,7 @@ examples:
         student_sees=arguments.student_sees,
         trust_code=arguments.trust_code,
         allow_failed=arguments.allow_failed,
+        allow_overlap=arguments.allow_overlap,
     )
     say(f"\n{plain_table(finished.summary)}\n\nreport: {finished.report}")
     return 0

@@ -15,6 +15,7 @@ from abbe.imaging import matching
 from abbe.recipes.recipe import recipe_named
 from abbe.registry import traits_of
 from abbe.runs import build
+from abbe.runs.accounts import overlap
 from abbe.runs.distill import distill
 from abbe.runs.folder import Run, open_run, read_experiment, require_student, require_weights
 from abbe.runs.lost import Lost, readable
@@ -40,6 +41,7 @@ def evaluate_run(
     student_sees: tuple[str, ...] | None = None,
     trust_code: bool = False,
     allow_failed: int = 0,
+    allow_overlap: bool = False,
 ) -> Run:
     """Score a run's student and baselines on another data set with the thresholds they came with.
 
@@ -59,10 +61,13 @@ def evaluate_run(
         trust_code: a teacher of kind 'torch' may import and call the code that the run names:
             a run folder may be somebody else's.
         allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
+        allow_overlap: go on where the run, or what it learned from, was trained on test images;
+            the report says so.
 
     Raises:
-        InputError: the run is not finished, channels are missing, or more images are lost than
-            allowed; the teacher's answers for the others are kept, and the same call goes on.
+        InputError: the run is not finished, channels are missing, test images were trained on, or
+            more images are lost than allowed; the teacher's answers for the others are kept, and
+            the same call goes on.
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
@@ -89,6 +94,10 @@ def evaluate_run(
             f"data set '{dataset.name}' has no labelled test image, so nothing could be scored: "
             "label some, or change data.split and data.fractions"
         )
+    overlap.require_unseen_by_run(
+        run.folder, experiment, run.folder / STORE, dataset, lost, allowed=allow_overlap
+    )
+    experiment = experiment.model_copy(update={"allow_overlap": allow_overlap})
     out.mkdir(parents=True, exist_ok=True)
     here = _Elsewhere(run, experiment, task, dataset, sees, out, lost)
     scored = _as_it_is(here)

@@ -1,13 +1,13 @@
 """Whether what a student learns from has already seen the images that it is tested on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from abbe import config
 from abbe.datasets import Dataset
 from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
-from abbe.errors import InputError
+from abbe.errors import InputError, MissingExtraError, PackageError
 from abbe.runs.lost import Lost
 from abbe.runtime.package import located
 from abbe.summary import TRAINED_ON, Overlap
@@ -30,9 +30,43 @@ def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> N
     Raises:
         InputError: there are such images, and the experiment does not allow it.
     """
-    if not isinstance(dataset, Dataset):
-        return
-    for key, path in _sources(experiment):
+    if isinstance(dataset, Dataset):
+        found = ((key, located(path)) for key, path in _sources(experiment))
+        _require_unseen(found, dataset, lost, allowed=experiment.allow_overlap)
+
+
+def require_unseen_by_run(
+    run: Path,
+    experiment: config.Experiment,
+    store: Path,
+    dataset: Dataset,
+    lost: Lost,
+    *,
+    allowed: bool,
+) -> None:
+    """Refuse to evaluate a run on images that it, or what it learned from, was trained on.
+
+    What was allowed, and what cannot be known, is noted in ``lost.overlaps``.
+
+    Args:
+        run: its folder.
+        experiment: of the run.
+        store: of its teacher's answers, which may know what the teacher was trained on when that
+            lies elsewhere by now.
+        dataset: that it is evaluated on.
+        lost: with the digests of the images that were read.
+        allowed: whether there may be such images.
+
+    Raises:
+        InputError: there are such images, and that is not allowed.
+    """
+    _require_unseen(_sources_of_run(run, experiment, store), dataset, lost, allowed=allowed)
+
+
+def _require_unseen(
+    sources: Iterable[tuple[str, Path]], dataset: Dataset, lost: Lost, *, allowed: bool
+) -> None:
+    for key, path in sources:
         known = trained_on(path)
         if known is None:
             if _is_ours(path):
@@ -42,12 +76,12 @@ def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> N
         seen = [record.id for record in tests if not known.isdisjoint(_of(record, dataset, lost))]
         if not seen:
             continue
-        if not experiment.allow_overlap:
+        if not allowed:
             raise InputError(
                 f"{key}: {path} was trained or validated on {len(seen)} of the {len(tests)} test "
                 f"images of data set '{dataset.name}', such as '{seen[0]}': scores on them would "
-                "flatter it and its student. Draw other splits (data.split, data.split_seed), or "
-                "go on with --allow-overlap; the report says so then"
+                "flatter it and what learned from it. Draw other splits (data.split, "
+                "data.split_seed), or go on with --allow-overlap; the report says so then"
             )
         lost.overlaps.append(Overlap(source=key, images=len(seen), example=seen[0]))
 
@@ -88,17 +122,32 @@ def hand_on(teacher: Path | None, store: Path) -> None:
 
 
 def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
-    """By key of the experiment file, what was trained before; nothing of fetched weights is known.
+    """By key of the experiment file, what was trained before; a package may be named.
 
-    A teacher of finished masks was no network of ours.
+    Nothing of fetched weights is known. A teacher of finished masks was no network of ours.
     """
     teacher, weights = experiment.teacher, experiment.student.encoder_weights
     if teacher.path is not None and teacher.kind not in ("none", "masks"):
-        yield "teacher.path", located(teacher.path)  # a package may be named
+        yield "teacher.path", teacher.path
     if isinstance(weights, Path):
-        yield "student.encoder_weights", located(weights)
+        yield "student.encoder_weights", weights
     if experiment.promptable.baseline is not None:
         yield "promptable.baseline", experiment.promptable.baseline
+
+
+def _sources_of_run(
+    run: Path, experiment: config.Experiment, store: Path
+) -> Iterator[tuple[str, Path]]:
+    """The run itself, and what was trained before it, as far as that is still to be found."""
+    yield "the run", run
+    for key, path in _sources(experiment):
+        if key == "teacher.path" and (store / TRAINED_ON).is_file():
+            yield key, store
+            continue
+        try:
+            yield key, located(path)
+        except (PackageError, MissingExtraError):  # a repository, out of reach by now
+            yield key, path
 
 
 def _is_ours(path: Path) -> bool:
