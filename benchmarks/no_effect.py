@@ -5,7 +5,9 @@
 Student and baselines are the same training on the same labels and differ in their luck alone: each
 has initial weights and batches of its own (`no_effect_recipe.py`, added by an entry point as any
 plugin is). So every claim is false. Networks and images are tiny, and each run draws its slides of
-simulated tissue anew. Nothing measured here is a finding about real images.
+simulated tissue anew. With --controls N, N more runs of a recipe that helps and N of one that harms
+tell whether an effect that is there is claimed. Nothing measured here is a finding about real
+images.
 
 Only the first run's report is drawn, and no student is shown early; claims do not depend on it.
 """
@@ -26,7 +28,7 @@ from pathlib import Path
 FILES = {
     "no_effect-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: no-effect\nVersion: 1.0\n",
     "no_effect-1.0.dist-info/entry_points.txt": "[abbe.plugins]\nno-effect = no_effect_plugin\n",
-    "no-effect.yaml": "recipe: no-effect\n",
+    **{f"{name}.yaml": f"recipe: {name}\n" for name in ("no-effect", "helps", "harms")},
 }
 RUN = shlex.split(
     "--data.kind pool --data.path . --data.count 28 --data.size 64 --data.fractions 0.15 0.28 0.57 "
@@ -40,13 +42,13 @@ RUN = shlex.split(
 
 
 def install(folder: Path) -> Path:
-    """Make the plugin known, as an installed package is; the experiment file of its recipe."""
+    """Make the plugin known, as an installed package is; the folder of its experiment files."""
     for name, text in FILES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     sys.path[:0] = [str(folder), str(Path(__file__).parent)]
-    return folder / "no-effect.yaml"
+    return folder
 
 
 def verdicts(out: Path) -> dict[str, str]:
@@ -87,30 +89,38 @@ def shares(found: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--controls", type=int, default=0)
     parser.add_argument("--evidence", choices=["standard", "full"], default="standard")
     parser.add_argument("--keep", type=Path, help="folder for the runs, and verdicts.json")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
-        file = install(folder)
+        files = install(folder)
         from abbe import reporting
         from abbe.runs import distill
 
         distill.SHOWN_EARLY = math.inf
-        found = []
-        for number in range(given.runs):
-            out = folder / f"run-{number}"
-            luck = ["--seed", str(100 * number), "--data.seed", str(number)]
-            run_once([str(file), *RUN, "--evidence", given.evidence, *luck], out)
-            reporting.write_report = lambda folder: folder
-            gc.freeze()  # each training collects garbage; what is imported by now is none
-            found.append(verdicts(out))
-            spent = time.process_time()
-            print(f"{number}: {found[-1]}, {spent:.0f} s in all", file=sys.stderr, flush=True)
+        counts = {"no-effect": given.runs, "helps": given.controls, "harms": given.controls}
+        found: dict[str, list[dict[str, str]]] = {name: [] for name in counts}
+        for name, count in counts.items():
+            for number in range(count):
+                out = folder / ("run" if name == "no-effect" else name)
+                out = out.with_name(f"{out.name}-{number}")
+                luck = ["--seed", str(100 * number), "--data.seed", str(number)]
+                file = files / f"{name}.yaml"
+                run_once([str(file), *RUN, "--evidence", given.evidence, *luck], out)
+                reporting.write_report = lambda folder: folder
+                gc.freeze()  # each training collects garbage; what is imported by now is none
+                found[name].append(verdicts(out))
+                spent = time.process_time()
+                told = f"{out.name}: {found[name][-1]}, {spent:.0f} s in all"
+                print(told, file=sys.stderr, flush=True)
         if given.keep:
             (folder / "verdicts.json").write_text(json.dumps(found))
-    print(f"over the best baseline:  {shares([each['best'] for each in found])}")
-    print(f"over the first baseline: {shares([each['fixed'] for each in found])}")
+    for name, verdicts_of in found.items():
+        if verdicts_of:
+            print(f"{name}, over the best baseline:  {shares([v['best'] for v in verdicts_of])}")
+            print(f"{name}, over the first baseline: {shares([v['fixed'] for v in verdicts_of])}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A recipe without any effect: its student and its baselines differ in nothing but luck."""
+"""A recipe without any effect, whose student and baselines differ in luck alone; two with one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +28,11 @@ class NoEffect(Supervised):
 
     name = "no-effect"
 
+    @staticmethod
+    def is_weak(network: str) -> bool:
+        """Whether a network is trained for one step alone."""
+        return False
+
     def plans(
         self,
         experiment: config.Experiment,
@@ -38,9 +43,36 @@ class NoEffect(Supervised):
     ) -> Iterator[tuple[str, Plan]]:
         """The student's plan again for each baseline, with another seed."""
         for number, name in enumerate(("student", *experiment.compared_with)):
-            lucky = experiment.model_copy(update={"seed": experiment.seed + number * APART})
+            training = experiment.training
+            if self.is_weak(name):
+                training = training.model_copy(update={"steps": 1})
+            lucky = experiment.model_copy(
+                update={"seed": experiment.seed + number * APART, "training": training}
+            )
             for _, plan in super().plans(lucky, dataset, material, session, trained):
                 yield name, plan
+
+
+class Helps(NoEffect):
+    """Baselines hardly learn: a gain that is there."""
+
+    name = "helps"
+
+    @staticmethod
+    def is_weak(network: str) -> bool:
+        """All but the student."""
+        return network != "student"
+
+
+class Harms(NoEffect):
+    """The student hardly learns: a loss that is there."""
+
+    name = "harms"
+
+    @staticmethod
+    def is_weak(network: str) -> bool:
+        """The student."""
+        return network == "student"
 
 
 @dataclass(frozen=True)

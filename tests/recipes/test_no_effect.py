@@ -15,7 +15,7 @@ from abbe.runs.folder import open_run
 pytestmark = pytest.mark.slow
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "no_effect.py"
-RUNS = 24
+RUNS, CONTROLS = 20, 2
 AT_MOST = int(binom.ppf(0.999, RUNS, 0.05))
 """Claims in so many runs, where 5 of 100 claim: no more in 999 of 1000 cases."""
 
@@ -24,7 +24,8 @@ AT_MOST = int(binom.ppf(0.999, RUNS, 0.05))
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("no-effect")
     done = subprocess.run(
-        [sys.executable, str(BENCHMARK), "--runs", str(RUNS), "--keep", str(folder)],
+        [sys.executable, str(BENCHMARK), "--runs", str(RUNS), "--controls", str(CONTROLS), "--keep",
+         str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -32,19 +33,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_bound_tells_5_from_40_of_100() -> None:
+def test_the_bound_tells_5_from_45_of_100() -> None:
     assert binom.cdf(AT_MOST, RUNS, 0.05) >= 0.999
-    assert binom.cdf(AT_MOST, RUNS, 0.4) < 0.1
+    assert binom.cdf(AT_MOST, RUNS, 0.45) < 0.1
 
 
 def test_no_more_claims_than_5_of_100_allow(runs: Path) -> None:
-    verdicts = json.loads((runs / "verdicts.json").read_text("utf-8"))
+    verdicts = json.loads((runs / "verdicts.json").read_text("utf-8"))["no-effect"]
     assert len(verdicts) == RUNS
     known = {"better", "worse", "unclear"}
     for against in ("best", "fixed"):
         found = [each[against] for each in verdicts]
         assert set(found) <= known
         assert sum(each != "unclear" for each in found) <= AT_MOST
+
+
+def test_an_effect_that_is_there_is_claimed(runs: Path) -> None:
+    """In the right direction, over the best baseline and over the first; else no run may claim."""
+    verdicts = json.loads((runs / "verdicts.json").read_text("utf-8"))
+    for name, claim in (("helps", "better"), ("harms", "worse")):
+        found = [one for each in verdicts[name] for one in each.values()]
+        assert len(found) == 2 * CONTROLS
+        assert set(found) <= {claim, "unclear"}
+        assert found.count(claim) > CONTROLS, name  # in most runs
 
 
 def test_networks_of_a_run_differ_in_luck(runs: Path) -> None:
