@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import load_file
+
 from abbe import config, datasets
 from abbe.caveats import caveats_of
 from abbe.cli import main
@@ -56,3 +58,22 @@ def tissue() -> datasets.Dataset:
         kind="simulated", count=16, size=64, seed=5, fractions=(0.25, 0.25, 0.5), labelled=2
     )
     return build.build_dataset(data)
+
+
+def weights_below(folder: Path) -> dict[str, bytes]:
+    """Every weight of a run, by file and tensor."""
+    return {
+        f"{path.relative_to(folder)} {name}": tensor.tobytes()
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """What summary.json says, but for times and for the name of the evidence."""
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    for model in summary["models"].values():
+        for time in ("ms_per_image", "ms_per_prompt"):
+            model.pop(time, None)
+    summary["evidence"].pop("level")
+    return {key: value for key, value in summary.items() if key not in ("speed", "timing")}

@@ -99,6 +99,22 @@ def test_the_card_carries_licences_marks_scores_and_figures(exported):
     assert card.startswith("---\nlibrary_name: abbe\n")
 
 
+def test_the_card_says_how_many_groups_and_whose_network_and_why():
+    described = read_package("nuclei").description
+    told = {
+        "models": {"student": {"metrics": {"dice": {"mean": 0.9, "ci95": [0.8, 0.95]}}}},
+        "data": {"test": 8, "grouped": True, "test_groups": 2},
+        "evidence": {"seeds": [3, 4]},
+    }
+    card = model_card(described.model_copy(update={"training": told}))
+    assert "Means over 8 test images of " in card
+    assert " in 2 groups (patients, slides …), with 95 % intervals over images and 2 seeds" in card
+    assert "the package is the first seed's student, named before any was scored." in card
+    alone = told | {"data": {"test": 8, "grouped": False, "test_groups": None}}
+    card = model_card(described.model_copy(update={"training": alone}))
+    assert "groups" not in card.partition("## Scores")[2].partition("|")[0]
+
+
 def test_int8_is_smaller_and_close(exported, tmp_path):
     package = exported.package
     assert package.has("int8_xml"), exported.said

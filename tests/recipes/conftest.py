@@ -1,11 +1,27 @@
 """Tiny runs that several tests look at, trained once."""
 
+import gc
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import TINY, TISSUE, TWIN_ALONE, abbe
+from drawn import draw_discs, draw_tiles, random_sam
 
 from abbe.runs.folder import Run, open_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_lasts_is_not_searched_for_garbage() -> Iterator[None]:
+    """Each stage ends with a search for garbage, slow among all that is imported."""
+    import abbe.runs.distill  # noqa: F401 - with torch and accelerate
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +46,37 @@ def run(from_teacher: list[str], tmp_path_factory: pytest.TempPathFactory) -> Ru
     out = tmp_path_factory.mktemp("runs") / "student"
     assert abbe(*from_teacher, "--out", out) == 0
     return open_run(out)
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiles of two classes, others to pretrain on, and a teacher's masks; see `draw_tiles`."""
+    return draw_tiles(tmp_path_factory.mktemp("tiles"))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of discs with masks; see `draw_discs`."""
+    return draw_discs(tmp_path_factory.mktemp("discs"))
+
+
+@pytest.fixture(scope="session")
+def sam_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a tiny SAM."""
+    return random_sam(tmp_path_factory.mktemp("sam") / "tiny_random.safetensors", seed=2)
+
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many steps were computed, by network and stage; none of a stage that is taken over."""
+    from abbe.training import fit
+
+    counts: Counter[str] = Counter()
+    whole = fit._Run.train_step
+
+    def counted(self: Any, batch: Any) -> None:
+        counts[f"{self.log.model} · {self.stage.name}"] += 1
+        whole(self, batch)
+
+    monkeypatch.setattr(fit._Run, "train_step", counted)
+    return counts

@@ -11,7 +11,6 @@ from abbe.errors import InputError
 from abbe.imaging import write_labels
 from abbe.reporting.tables import plain_table
 from abbe.runs.folder import open_run
-from abbe.summary import read_summary
 
 
 @pytest.fixture
@@ -147,8 +146,26 @@ def test_a_teacher_that_saw_the_labels_is_told_of_in_every_summary(tmp_path):
     assert told(open_run(out))["thresholds"]["teacher"]["chosen_on"] == "objects"
     assert sum("objects are as the program gave them" in doubt for doubt in doubts(out)) == 1
     assert plain_table(open_run(out).summary).splitlines()[1].endswith("sees the labels")
-    curve = tmp_path / "curve"
+
+
+@pytest.mark.slow
+def test_a_sam_that_is_prompted_by_the_labels_is_told_of_in_every_summary(sam_file, tmp_path):
+    out, curve = tmp_path / "run", tmp_path / "curve"
+    teacher = ["--teacher.kind", "sam", "--teacher.path", sam_file, "--teacher.sees", "nucleus"]
+    shown = ["--teacher.options", "prompts", "oracle_box", "minimum_iou", "0", "--no-twin"]
+    words = ["cmkd", *TISSUE, *TINY, *teacher, *shown]
+    assert abbe("distill", *words, "--out", out) == 0
+    other = ["--data.kind", "simulated", "--data.count", 4, "--data.size", 64, "--data.seed", 9]
+    assert abbe("evaluate", out, "--name", "other", *other) == 0
     once = ["--seeds", 0, "--fractions", "1.0"]
-    assert abbe("curve", "cmkd", *TISSUE, *TINY, *teacher, *shown, *once, "--out", curve) == 0
-    assert read_summary(curve).teacher_saw_labels
-    assert "shown the true labels" in (curve / "report.html").read_text("utf-8")
+    assert abbe("curve", *words, *once, "--out", curve) == 0
+    for folder in (out, out / "evaluations" / "other", curve):
+        summary = json.loads((folder / "summary.json").read_text("utf-8"))
+        assert summary["teacher_saw_labels"] is True
+        assert summary["teacher"]["prompt_mode"] == "oracle_box"
+        page = (folder / "report.html").read_text("utf-8")
+        assert "The teacher was shown the true labels (oracle_box)" in page
+    for folder in (out, out / "evaluations" / "other"):
+        first = plain_table(open_run(folder).summary).splitlines()[1]
+        assert first.startswith("teacher")
+        assert first.endswith("sees the labels")

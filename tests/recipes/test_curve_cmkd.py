@@ -10,9 +10,11 @@ import pytest
 from commands import TINY, TISSUE, abbe, tissue
 
 import abbe as package
+from abbe.curves.results import table
 from abbe.curves.trainings import load_outcome
 from abbe.errors import ConfigError
 from abbe.runs import session
+from abbe.summary import CurveSummary, read_summary
 from abbe.teachers.run import RunTeacher
 
 SHARES = ["--fractions", "0.25", "1", "--seeds", "0", "1"]
@@ -73,6 +75,10 @@ def test_the_teacher_is_taught_once_and_stands_beside_them(curve):
     mean = values["values"][:, column].mean()
     assert summary["teacher_scores"]["dice"]["mean"] == pytest.approx(mean)
     page = (curve / "report.html").read_text()
+    assert "patients, slides; 2 groups, 8 images)" in page
+    read = read_summary(curve)
+    assert isinstance(read, CurveSummary)
+    assert table(read).splitlines()[-1] == "over 8 test images of 2 groups (patients, slides …)"
     for text in ("Simulated.", "Dice", "Differences to supervised", "</span>teacher"):
         assert text in page
     assert list(curve.rglob("targets.zarr")) == [curve / "targets.zarr"]

@@ -40,3 +40,9 @@ def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, mo
     before = sha256(report)
     assert demo(tmp_path / "demo").report == report
     assert sha256(report) == before  # finished: nothing is done again
+
+
+def test_the_demo_that_is_shipped_holds_its_student_against_both_baselines_from_two_seeds():
+    experiment = config.parse(config.read_values(shipped.recipe_path("demo")), "demo")
+    assert len(experiment.all_seeds) >= 2
+    assert experiment.compared_with == ("supervised", "twin")

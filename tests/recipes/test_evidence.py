@@ -2,18 +2,19 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from commands import TINY, TISSUE, abbe
+from commands import TINY, TISSUE, abbe, figures, tissue, weights_below
 from pyarrow import parquet
-from safetensors.numpy import load_file
 
 from abbe import config
 from abbe.errors import ConfigError
+from abbe.reporting.tables import plain_table
 from abbe.runs.evidence import Gathered, evidence_of, pace_in_words, times_in_words
 from abbe.runs.folder import Run, open_run
 from abbe.training.fit import Fitted
@@ -37,24 +38,6 @@ def at_once(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 NAMES = ("student", "supervised", "twin", "self-training")
-
-
-def weights_below(folder: Path) -> dict[str, bytes]:
-    """Every weight of a run, by file and tensor."""
-    return {
-        f"{path.relative_to(folder)} {name}": tensor.tobytes()
-        for path in sorted(folder.rglob("*.safetensors"))
-        for name, tensor in load_file(path).items()
-    }
-
-
-def figures(folder: Path) -> dict[str, Any]:
-    """What summary.json says, but for times and for the name of the evidence."""
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    for model in summary["models"].values():
-        model.pop("ms_per_image", None)
-    summary["evidence"].pop("level")
-    return {key: value for key, value in summary.items() if key not in ("speed", "timing")}
 
 
 def test_each_baseline_is_trained_from_each_seed(at_once: Run) -> None:
@@ -96,6 +79,20 @@ def test_the_headline_is_over_the_best_on_validation(at_once: Run) -> None:
     assert "Against each baseline: Dice" in page
     assert "every crop of its batches is from a labelled image" in page
     assert "mean of 2 seeds" in page or "an amount without an interval" in page
+    equal = "architecture, initial weights, labels, crops and augmentation, learning rate"
+    assert f"Equal for student and baselines: {equal}, validation images." in page
+
+
+def test_whose_student_is_handed_over_and_why_and_how_many_groups_are_said(at_once: Run) -> None:
+    student = (at_once.folder / "student.safetensors").read_bytes()
+    assert student != (at_once.folder / "seeds" / "1" / "student.safetensors").read_bytes()
+    told = plain_table(at_once.summary).splitlines()
+    first = "the run hands over seed 0's student, the first: named before any was scored"
+    assert f"means over seeds 0 and 1; {first}" in told
+    assert "over 8 test images of 2 groups (patients, slides …)" in told
+    page = at_once.report.read_text("utf-8")
+    assert "The student that the run hands over is that of seed 0, the first: choosing" in page
+    assert "test images of 2 groups (patients, slides …)" in page
 
 
 def test_the_baselines_differ_in_what_they_should_alone(at_once: Run) -> None:
@@ -112,8 +109,9 @@ def test_the_baselines_differ_in_what_they_should_alone(at_once: Run) -> None:
 
 
 def test_evidence_added_later_is_that_made_at_once(
-    words: list[str], at_once: Run, tmp_path: Path
+    words: list[str], at_once: Run, steps_taken: Counter[str], tmp_path: Path
 ) -> None:
+    """And only what is missing is trained."""
     out = tmp_path / "run"
     assert abbe(*words, "--evidence", "quick", "--out", out) == 0
     first = open_run(out)
@@ -121,8 +119,14 @@ def test_evidence_added_later_is_that_made_at_once(
     assert set(first.summary.models) == {"teacher", "student"}
     assert "No gain was measured (evidence: quick)" in first.report.read_text("utf-8")
     student = (out / "student.safetensors").read_bytes()
+    assert steps_taken == Counter({"student · distil": 4})
+    steps_taken.clear()
     assert abbe("distill", out, "--baselines", "supervised", "twin", "--resume") == 0
+    assert steps_taken == Counter({"supervised · distil": 4, "twin · distil": 4})
+    steps_taken.clear()
     assert abbe("distill", out, "--evidence", "full", "--seeds", 2, "--resume") == 0
+    missing = ["self-training", *(f"{name}, seed 1" for name in NAMES)]
+    assert steps_taken == Counter({f"{name} · distil": 4 for name in missing})
     assert (out / "student.safetensors").read_bytes() == student
     assert weights_below(out) == weights_below(at_once.folder)
     assert figures(out) == figures(at_once.folder)
@@ -133,8 +137,16 @@ def test_a_killed_run_goes_on_seed_by_seed(
     words: list[str], at_once: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from abbe.runs import session
+    from abbe.targets import TargetWriter
 
     out, fitted, whole = tmp_path / "run", [], session.fit
+    asked, append = Counter[str](), TargetWriter.append
+
+    def counting(self: TargetWriter, id: str, *args: Any, **more: Any) -> None:
+        asked[id] += 1
+        append(self, id, *args, **more)
+
+    monkeypatch.setattr(TargetWriter, "append", counting)
 
     def killing(stage: Any, accelerator: Any, log: Any, *args: Any, **more: Any) -> Fitted:
         fitted.append(log.model)
@@ -150,6 +162,7 @@ def test_a_killed_run_goes_on_seed_by_seed(
     done = (out / "seeds" / "1" / "checkpoints" / "student-distil.pt").stat().st_mtime_ns
     assert abbe("distill", out, "--resume") == 0
     assert (out / "seeds" / "1" / "checkpoints" / "student-distil.pt").stat().st_mtime_ns == done
+    assert asked == Counter(tissue().ids)  # the teacher, of each image once for all seeds
     assert weights_below(out) == weights_below(at_once.folder)
     assert figures(out) == figures(at_once.folder)
 
@@ -160,10 +173,11 @@ def test_the_first_student_is_there_before_the_evidence_is(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from abbe.runs import distill, session
+    from abbe.runs import distill, evidence, session
 
     out, trained, whole = tmp_path / "run", [], session.fit
-    monkeypatch.setattr(distill, "SHOWN_EARLY", 0.0)
+    for each in (distill, evidence):
+        monkeypatch.setattr(each, "SHOWN_EARLY", 0.0)
 
     def killing(stage: Any, accelerator: Any, log: Any, *args: Any, **more: Any) -> Fitted:
         trained.append(log.model)
@@ -173,7 +187,8 @@ def test_the_first_student_is_there_before_the_evidence_is(
 
     monkeypatch.setattr(session, "fit", killing)
     assert abbe(*words, "--out", out) == 130
-    told = capsys.readouterr().out
+    told, beside_the_bars = capsys.readouterr()
+    assert "at this pace the student takes" in " ".join((told + beside_the_bars).split())
     assert "evidence standard: student, supervised and twin, each from seeds 0, 1 and 2" in told
     assert "standard" in told
     assert "(9 trainings)" in told
@@ -187,7 +202,7 @@ def test_the_first_student_is_there_before_the_evidence_is(
 def test_a_moved_run_is_evaluated_over_its_seeds(at_once: Run, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(at_once.folder, moved)
-    assert abbe("evaluate", moved, *TISSUE, "--name", "again") == 0
+    assert abbe("evaluate", moved, *TISSUE, "--name", "again", "--allow-overlap") == 0
     again = open_run(moved / "evaluations" / "again").summary
     assert again.evidence.seeds == [0, 1]
     assert again.evidence.against == at_once.summary.evidence.against

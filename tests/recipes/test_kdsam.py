@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 from commands import TWIN_ALONE, abbe, doubts
-from PIL import Image as Picture
+from drawn import SIDE, random_sam
 from safetensors.torch import save_file
 
 from abbe import datasets, scoring, students
 from abbe.files.tensors import read_tensors
-from abbe.imaging import write_labels
 from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.reporting.colours import colours_of
-from abbe.sam import Layout, Letterbox, build_sam, load_sam
+from abbe.sam import Letterbox, load_sam
 from abbe.targets import TargetStore
 from abbe.tasks.promptable import (
     PromptedModel,
@@ -25,7 +24,6 @@ from abbe.tasks.promptable import (
 )
 from abbe.teachers.sam.teacher import SamTeacher
 
-SIDE = 64
 TINY = shlex.split(
     "--student.architecture promptable-resnet18 --student.encoder-weights random "
     "--promptable.side 64 --promptable.decoder-steps 2 --promptable.objects 1 "
@@ -34,39 +32,6 @@ TINY = shlex.split(
     "--teacher.options stand_in true"
 )
 WITH_TWIN = [*TINY, *TWIN_ALONE]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Nine colour pictures of one or two bright discs, with binary masks; one without an object."""
-    root = tmp_path_factory.mktemp("discs")
-    (root / "images").mkdir()
-    random = np.random.default_rng(0)
-    rows = ["id,split"]
-    for number in range(9):
-        label = np.zeros((50, 70), np.int32)
-        grid = np.mgrid[:50, :70]
-        for disc in range(number % 3):
-            centre = random.integers(12, 38), 18 + 34 * disc
-            label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 9] = disc + 1
-        picture = random.integers(0, 60, (50, 70, 3)) + 150 * (label > 0)[..., None]
-        Picture.fromarray(picture.astype(np.uint8)).save(root / "images" / f"{number}.png")
-        write_labels(root / "labels" / f"{number}.png", (label > 0).astype(np.int32) * 255)
-        rows.append(f"{number},{('train', 'val', 'test')[number // 3]}")
-    (root / "index.csv").write_text("\n".join(rows))
-    return root
-
-
-def random_sam(path, seed: int):
-    layout = Layout("vit", image_size=SIDE, width=32, depth=2, heads=2, global_layers=(1,))
-    network = build_sam(layout, seed=seed)
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def sam_file(tmp_path_factory):
-    return random_sam(tmp_path_factory.mktemp("sam") / "tiny_random.safetensors", seed=2)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +171,18 @@ def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
     assert abbe("distill", "kdsam", *arguments) == 0
     summary = json.loads((tmp_path / "one/summary.json").read_text())
     assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT]
+
+
+def test_a_baseline_that_saw_test_images_is_refused(run, pictures, sam_file, tmp_path, capsys):
+    arguments = [
+        "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "seen", *TINY,
+        "--promptable.baseline", run / "student.safetensors", "--no-twin",
+        "--data.split", "fraction", "--data.split-seed", 1,
+    ]  # fmt: skip
+    assert abbe("distill", "kdsam", *arguments) == 1
+    said = capsys.readouterr().err
+    assert f"promptable.baseline: {run}/student.safetensors was trained or validated on" in said
+    assert not (tmp_path / "seen").exists()
 
 
 def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):

@@ -19,7 +19,6 @@ from abbe.datasets import class_folder, folder, keep_labels
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files.tensors import read_tensors
-from abbe.imaging import write_labels
 from abbe.recipes.pretraining import Answer, response_term
 from abbe.recipes.rckd import parts_of, tiles_of
 from abbe.students.classifier import Classifier
@@ -35,41 +34,6 @@ TINY = shlex.split(
     "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
     "--training.validate-every 2 --training.workers 0 --training.ema 0 --baselines twin --seeds 1"
 )
-
-
-def draw(random, discs):
-    grid, label = np.mgrid[:64, :64], np.zeros((64, 64), np.int32)
-    for number in range(discs):
-        centre = random.integers(6, 58, 2)
-        label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 5] = number + 1
-    pink = np.array([230, 170, 200]) - random.integers(0, 20, (64, 64, 1))
-    return np.where(label[..., None] > 0, np.array([110, 70, 140]), pink).astype(np.uint8), label
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    """Tiles in folders of classes; tiles with labels that cannot be read; masks of a teacher."""
-    root, random = tmp_path_factory.mktemp("tiles"), np.random.default_rng(0)
-    for split, count in (("train", 3), ("val", 2), ("test", 3)):
-        for name, discs in (("dense", 12), ("sparse", 3)):
-            folder = root / "classes" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                picture, _ = draw(random, discs)
-                Picture.fromarray(picture).save(folder / f"{number}.png")
-    rows = ["id,split"]
-    for folder in ("tiles/images", "tiles/labels", "masks", "regions/images"):
-        (root / folder).mkdir(parents=True)
-    for number in range(6):
-        picture, label = draw(random, 5 + number)
-        Picture.fromarray(picture).save(root / "tiles/images" / f"t{number}.png")
-        Picture.fromarray(picture).save(root / "regions/images" / f"t{number}.png")
-        (root / "tiles/labels" / f"t{number}.png").write_bytes(b"whoever reads this fails")
-        write_labels(root / "regions/labels" / f"t{number}.png", label)
-        write_labels(root / "masks" / f"t{number}.png", label)
-        rows.append(f"t{number},{('train', 'val', 'test')[number // 2]}")
-    (root / "regions/index.csv").write_text("\n".join(rows))
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,10 @@ import yaml
 from commands import abbe
 
 from abbe import config
+from abbe.datasets import simulated_tissue
 from abbe.errors import ConfigError
 from abbe.recipes import shipped
+from abbe.runs import build
 
 FILES = sorted(shipped.FOLDER.rglob("*.yaml"))
 USER = {
@@ -86,3 +88,10 @@ def test_a_file_of_ones_own_is_taken_by_path(tmp_path):
         shipped.recipe_path(str(tmp_path / "other.yml"))
     with pytest.raises(ConfigError, match="neither a shipped recipe"):
         shipped.recipe_path(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_at_most_200_validation_images_choose_weights_but_for_photographs(path):
+    records = simulated_tissue(402).records[::2]
+    most = len(build.held_out(records, completed(path)))
+    assert most == (201 if path.stem == "imagenet" else 200)

@@ -12,7 +12,7 @@ from abbe.caveats import class_caveats
 from abbe.imaging.pictures.legend import class_colour
 from abbe.reporting import write_report
 from abbe.reporting.classes import class_rows, confusion_rows, region_rows
-from abbe.reporting.tables import primary_metric
+from abbe.reporting.tables import plain_table, primary_metric
 from abbe.summary import RunSummary
 
 CONFUSION = [[8, 4], [0, 3]]
@@ -170,3 +170,16 @@ def test_pictures_of_classified_images_say_what_each_answered(tmp_path):
     text = page_of(tmp_path, summary_of())
     assert "truth: dense student: sparse 0.81" in text
     assert "Outlines of objects" not in text
+
+
+def test_the_number_of_groups_stands_in_table_and_page(tmp_path):
+    data = {"name": "tiles", "test": 15, "class_counts": COUNTS, "grouped": True, "test_groups": 3}
+    summary = summary_of(data=data)
+    text = page_of(tmp_path, summary)
+    assert "Mean over 15 test images of 3 groups (patients, slides …)" in text
+    assert "The student on the test images of 3 groups (patients, slides …)." in text
+    assert "over 15 test images of 3 groups (patients, slides …)" in plain_table(summary)
+    alone = summary_of(data=data | {"grouped": False, "test_groups": None})
+    assert "over 15 test images, each taken for independent" in plain_table(alone)
+    unknown = plain_table(summary_of())  # a run of an earlier version
+    assert "over 15 test images" in unknown.splitlines()

@@ -26,13 +26,14 @@ from abbe.curves.trainings import (
 from abbe.errors import InputError
 from abbe.files import atomic_path, write_text
 from abbe.foreign_text import cells
-from abbe.reporting.tables import plain_cell
+from abbe.reporting.tables import plain_cell, tested_in_words
 from abbe.runs import schedules
 from abbe.scoring import Measured, Metric
 from abbe.summary import (
     BASELINES,
     CurveBlock,
     CurveSummary,
+    Data,
     Differences,
     Gain,
     Level,
@@ -316,7 +317,8 @@ def table(summary: CurveSummary) -> str:
     lines += _block(summary, summary)
     if summary.linear_probe is not None:
         lines += ["linear probe on frozen features", *_block(summary, summary.linear_probe)]
-    return "\n".join(lines)
+    of = Data(test=summary.data.test, grouped=summary.grouped, test_groups=summary.test_groups)
+    return "\n".join([*lines, *tested_in_words(of)])
 
 
 def _block(summary: CurveSummary, part: CurveBlock) -> list[str]:

@@ -70,7 +70,7 @@ def render_page(run: Run) -> str:
         abouts=tables.abouts(summary),
         colours=colours_of(models),
         counts=numbers_of_images(summary),
-        groups=words.in_groups(summary),
+        groups=tables.in_groups(summary.data),
         smallest_gain=summary.smallest_gain,
         main_rows=tables.metric_rows(summary, first),
         metric_tables=tables.metric_tables(summary) if first != every else (),

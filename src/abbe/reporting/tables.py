@@ -14,7 +14,7 @@ from abbe.reporting.numbers import (
     percent,
     percent_interval,
 )
-from abbe.summary import BASELINES, Model, RunSummary, Score, Summary
+from abbe.summary import BASELINES, Data, Model, RunSummary, Score, Summary
 
 METRICS = {
     **scoring.CLASSIFICATION_METRICS,
@@ -352,7 +352,16 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
         lines.append("linear probe on frozen features, by what the encoder began with")
         for name, model in probes.items():
             lines.append(line(name, (plain_cell(model.metrics.get(metric)) for metric in metrics)))
-    return "\n".join([*lines, *_evidence_in_words(summary)])
+    return "\n".join([*lines, *tested_in_words(summary.data), *_evidence_in_words(summary)])
+
+
+def tested_in_words(data: Data) -> list[str]:
+    """How many test images, and groups of them, a table's figures rest on, where that is known."""
+    if not data.test:
+        return []
+    images = f"{data.test} test image{'s' * (data.test != 1)}"
+    alone = ", each taken for independent" if data.grouped is False else ""
+    return [f"over {images}{in_groups(data) or alone}"]
 
 
 def _evidence_in_words(summary: RunSummary) -> list[str]:
@@ -360,12 +369,21 @@ def _evidence_in_words(summary: RunSummary) -> list[str]:
     evidence, found = summary.evidence, []
     if len(evidence.seeds) > 1:
         seeds = listed([str(seed) for seed in evidence.seeds])
-        found.append(f"means over seeds {seeds}; the run hands over seed {summary.seed}'s student")
+        first = f"seed {summary.seed}'s student, the first: named before any was scored"
+        found.append(f"means over seeds {seeds}; the run hands over {first}")
     if evidence.chosen_on:
         found.append(f"the best baseline on validation images: {evidence.against}")
     if summary.gains and not summary.is_claim:
         found.append("one seed: no claim. More: abbe distill RUN --evidence standard --resume")
     return found
+
+
+def in_groups(data: Data) -> str:
+    """`` of 4 groups (patients, slides …)``, or nothing where groups are unknown."""
+    count = data.test_groups
+    if not data.grouped or count is None:
+        return ""
+    return f" of {count} group{'s' * (count != 1)} (patients, slides …)"
 
 
 def plain_cell(value: Score | None, sign: str = "") -> str:

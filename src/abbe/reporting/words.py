@@ -184,14 +184,6 @@ def banners(summary: Summary) -> list[tuple[str, str]]:
     return found
 
 
-def in_groups(summary: RunSummary) -> str:
-    """`` of 4 groups (patients, slides …)``, or nothing where groups are unknown."""
-    count = summary.data.test_groups
-    if not summary.data.grouped or count is None:
-        return ""
-    return f" of {count} group{'s' * (count != 1)} (patients, slides …)"
-
-
 def _headline_unheard(summary: RunSummary, trust: Trust, metric: str) -> str:
     why = " (teacher.trust 0)"
     if trust.asked == "auto":

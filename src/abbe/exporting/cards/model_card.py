@@ -127,15 +127,25 @@ def _scores(package: PackageDescription) -> str:
             rows.append([title, *cells])
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     about = f"Means over {tests} test images of {package.lineage.dataset}" if tests else "Means"
+    about += _groups(data)
     others = [name for name in BASELINES if name in names]
     about += ", with 95 % intervals"
     if seeds := _seeds(package):
         network = package.training.get("network", "student")
-        about += f" over images and {seeds} seeds; the package is the first seed's {network}"
+        about += f" over images and {seeds} seeds; the package is the first seed's {network}, "
+        about += "named before any was scored"
     told = (
         f" {listed(others).capitalize()}: the same network without the teacher." if others else ""
     )
     return f"## Scores\n\n{about}.{told}\n\n{text}"
+
+
+def _groups(data: Any) -> str:
+    """How many groups of test images there are, where images are known to belong together."""
+    if not isinstance(data, dict) or not data.get("grouped") or not data.get("test_groups"):
+        return ""
+    count = data["test_groups"]
+    return f" in {count} group{'s' * (count != 1)} (patients, slides …)"
 
 
 def _seeds(package: PackageDescription) -> int | None:
