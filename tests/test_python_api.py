@@ -85,7 +85,8 @@ def test_from_a_folder_and_masks_to_gain_and_retention(tissue, tmp_path):
     maps = abbe.students.predict(network, abbe.imaging.normalise(image, limits))
     assert maps.shape == (2, 64, 64)
     channels = ["nucleus", "membrane"]
-    again = abbe.evaluate(run, {"path": tissue, "channels": channels}, name="again")
+    other = {"path": tissue, "channels": channels}
+    again = abbe.evaluate(run, other, name="again", allow_overlap=True)
     assert set(again.summary.models) == {"student", "twin"}  # a store cannot answer again
     given = abbe.evaluate(run.folder, data, name="given")
     assert given.summary.data.test == len(data.split("test"))  # it has splits of its own
