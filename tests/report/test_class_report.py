@@ -166,7 +166,12 @@ def test_probabilities_are_drawn_with_their_calibration_error(tmp_path):
 def test_pictures_of_classified_images_say_what_each_answered(tmp_path):
     (tmp_path / "examples").mkdir()
     said = {"said:truth": np.array("dense"), "said:student": np.array("sparse 0.81")}
-    np.savez(tmp_path / "examples/0-worst-a.npz", image=np.zeros((8, 8, 3), np.uint8), **said)
+    np.savez(
+        tmp_path / "examples/0-worst-a.npz",
+        image=np.zeros((8, 8, 3), np.uint8),
+        **said,
+        allow_pickle=False,
+    )
     text = page_of(tmp_path, summary_of())
     assert "truth: dense student: sparse 0.81" in text
     assert "Outlines of objects" not in text
