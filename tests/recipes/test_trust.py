@@ -109,6 +109,13 @@ def test_that_it_was_not_heard_is_said_where_the_gain_is(unheard: Run) -> None:
     assert {line["model"] for line in log} == {"supervised"}  # nothing was trained twice
 
 
+def test_an_evaluation_elsewhere_says_it_too(unheard: Run) -> None:
+    words = ["--data.kind", "simulated", "--data.count", 4, "--data.size", 64, "--data.seed", 6]
+    assert abbe("evaluate", unheard.folder, "--name", "other", *words) == 0
+    page = (unheard.folder / "evaluations/other/report.html").read_text("utf-8")
+    assert "The teacher was not heard" in page
+
+
 def test_a_perfect_teacher_is_heard_and_helps(
     stores: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

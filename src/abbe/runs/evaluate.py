@@ -232,6 +232,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         thresholds_chosen_on=run.thresholds_chosen_on,
         gain=scored.compared.gains.get(run.evidence.against, {}),
         evidence=run.evidence,
+        trust=run.trust,
         seed=run.seed,
         **describe_teacher(store, here.task.labelled(here.dataset.split("test"))),
     )
