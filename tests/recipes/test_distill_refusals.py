@@ -142,7 +142,7 @@ def test_weights_that_cannot_be_used_are_refused_before_the_teacher_works(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("group", "picture"), ("classes", "a"), ("channels", "x"), ("labels", "masks")],
+    [("classes", "a"), ("channels", "x"), ("labels", "masks")],
 )
 def test_keys_that_a_kind_of_data_does_not_read_are_refused(tmp_path, capsys, key, value):
     (tmp_path / "classes" / "a").mkdir(parents=True)

@@ -297,7 +297,8 @@ def test_a_student_that_tells_classes_apart_is_no_teacher_of_objects(tmp_path):
     network = students.build(
         "unet-mobilenetv3", in_channels=3, outputs=("background", "a"), encoder_weights="random"
     )
-    facts = {"channels": ["red", "green", "blue"], "recipe": "rckd"}
+    classes = ["background", "a"]
+    facts = {"channels": ["red", "green", "blue"], "task": "semantic", "classes": classes}
     students.save(tmp_path / "student.safetensors", network, facts)
     with pytest.raises(InputError, match="tells classes apart"):
         TEACHERS["run"](tmp_path, None)
