@@ -5,13 +5,13 @@
 DATA holds dsb2018/. STORE is the answers of the ResNet50 U-Net that benchmarks/evidence.sh leaves
 in OUT/labels-20/targets.zarr. WEIGHTS holds unet2d_nuclei_broad/ and mobile_sam.safetensors. Twenty
 labels, a MobileNetV3 U-Net from random weights, 150 steps, three seeds; everything that counts goes
-through the command line. A finished part is not done again; all of them take two cores about 40
-minutes. Teachers:
+through the command line. A finished part is not done again; a teacher takes two cores about five
+minutes, MobileSAM a quarter of an hour. Teachers:
 
     good         the ResNet50 U-Net, trained on all 298 labels
     unet2d       bioimage.io's "UNet 2D Nuclei Broad" (which was trained on DSB-2018)
     mobilesam    MobileSAM by a grid of 16 x 16 points, asked for the validation images, the 20
-                 labelled ones and 100 others
+                 labelled ones and 40 others
     eroded       SIMULATED: good's objects, 2 px taken off all around
     half-random  SIMULATED: good for every second image, drawn blobs for the others
     random       SIMULATED: drawn blobs that have nothing to do with the image
@@ -35,7 +35,7 @@ from abbe.targets import TargetStore, TargetWriter
 from abbe.tasks.scores import Scores, measured_gain, measured_score
 
 SEEDS = 3
-ASKED = 100
+ASKED = 40
 """Unlabelled training images for which MobileSAM answers."""
 SHOWN = ("dice", "f1@0.5", "pq")
 Change = Callable[[np.ndarray, int], np.ndarray]
