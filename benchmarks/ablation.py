@@ -114,7 +114,7 @@ def of_codex(data: Path, masks: Path, out: Path) -> list[object]:
         call("teach", "--out", out / "targets.zarr", *tiles, *teacher)
     return [
         "cmkd", *tiles, "--teacher.kind", "store", "--teacher.path", out / "targets.zarr",
-        "--student.architecture", "unet-mobilenetv3", "--student.sees", "nucleus",
+        "--student.architecture", "unet-mobilenetv3", "--student.input-channels", "nucleus",
         "--student.encoder-weights", "random", "--training.batch-size", 8,
         "--training.crop", 96, "--training.learning-rate", 0.002,
     ]  # fmt: skip

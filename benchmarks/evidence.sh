@@ -9,7 +9,7 @@ set -euo pipefail
 data=$1 out=$2
 
 set=(--data.path "$data/dsb2018" --data.where kind fluo --data.channels nucleus
-     --student.sees nucleus --student.encoder-weights random --training.batch-size 8
+     --student.input-channels nucleus --student.encoder-weights random --training.batch-size 8
      --training.learning-rate 0.002 --training.validate-every 75 --training.patience None)
 
 run() { # run NAME ABBE-ARGUMENTS…

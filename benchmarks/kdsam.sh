@@ -35,7 +35,7 @@ polyps() {
 
 busi() {
     run busi-mobilenetv2 "${long[@]}" "${pretrained[@]}" --data.path "$data/us_busi" \
-        --student.sees grey
+        --student.input-channels grey
 }
 
 random() { # a student that has seen no other images
@@ -45,7 +45,7 @@ random() { # a student that has seen no other images
 mobilesam() { # MobileSAM's encoder from the same teacher, by the same two stages
     run polyps-mobilesam "${short[@]}" "${on_polyps[@]}" --evidence quick \
         --student.architecture promptable-mobilesam
-    run busi-mobilesam "${short[@]}" --data.path "$data/us_busi" --student.sees grey --evidence quick \
+    run busi-mobilesam "${short[@]}" --data.path "$data/us_busi" --student.input-channels grey --evidence quick \
         --student.architecture promptable-mobilesam
 }
 

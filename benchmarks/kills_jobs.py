@@ -21,10 +21,10 @@ _TISSUE = shlex.split(
     _STUDENT + "--data.kind simulated --data.count 16 --data.size 64 --data.seed 5 "
     "--data.fractions 0.25 0.25 0.5 --training.steps 8 --training.crop 32 "
     "--training.learning-rate 0.01 --student.architecture unet-mobilenetv3 "
-    "--student.sees nucleus membrane"
+    "--student.input-channels nucleus membrane"
 )
 _TILES = shlex.split(
-    _STUDENT + "--student.architecture unet-mobilenetv3 --student.sees red green blue "
+    _STUDENT + "--student.architecture unet-mobilenetv3 --student.input-channels red green blue "
     "--pretraining.steps 4 --pretraining.batch-size 2 --pretraining.crop 32 --training.steps 4 "
     "--training.crop 32 --training.learning-rate 0.01 --teacher.kind masks"
 )

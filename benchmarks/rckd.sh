@@ -24,7 +24,7 @@ curve() { # curve NAME ARGUMENTS…
 
 teacher() { # a U-Net on labelled nuclei
     grep -qs '"complete": true' "$out/teacher/summary.json" ||
-        abbe distill supervised --data.path "$laid/nuclei" --student.sees red green blue \
+        abbe distill supervised --data.path "$laid/nuclei" --student.input-channels red green blue \
             --student.architecture unet-timm-mobilenetv2_100 --student.encoder-weights "$imagenet" \
             --training.steps 300 --training.batch-size 4 --training.learning-rate 0.001 \
             --training.validate-every 100 --out "$out/teacher" --resume
@@ -67,7 +67,7 @@ efficientnet() { # the same pictures, with EfficientNet-B0
 reading() { # tiles straight from the slides in OUT/slides: the log says how long training waits
     grep -qs '"complete": true' "$out/reading/summary.json" ||
         abbe distill rckd --teacher.kind run --teacher.path "$out/teacher" --evidence quick \
-            --student.sees red green blue --student.architecture unet-csat-like \
+            --student.input-channels red green blue --student.architecture unet-csat-like \
             --student.encoder-weights random \
             --pretrain-data.kind slides --pretrain-data.path "$out/slides" \
             --pretraining.steps 60 --pretraining.batch-size 16 --pretraining.crop 224 \

@@ -25,12 +25,12 @@ run() { # run NAME ABBE-ARGUMENTS…: distil into $out/NAME unless that is done
 dsb() {
     local set=(--data.path "$data/dsb2018" --data.where kind fluo --data.channels nucleus)
     run dsb-teacher supervised "${set[@]}" --student.architecture unet-resnet50 \
-        --student.sees nucleus "${short[@]}" --training.steps 300
-    local few=("${set[@]}" --data.labelled 20 --student.sees nucleus "${short[@]}"
+        --student.input-channels nucleus "${short[@]}" --training.steps 300
+    local few=("${set[@]}" --data.labelled 20 --student.input-channels nucleus "${short[@]}"
                --training.crop 96 --training.steps 150)
     run dsb-unet2d-mobilenetv3 cmkd "${few[@]}" --student.architecture unet-mobilenetv3 \
         --teacher.kind bioimageio --teacher.path "$weights/unet2d_nuclei_broad" \
-        --teacher.sees nucleus --teacher.options divisor 16
+        --teacher.input-channels nucleus --teacher.options divisor 16
     run dsb-resnet50-mobilenetv3 cmkd "${few[@]}" --student.architecture unet-mobilenetv3 \
         --teacher.kind run --teacher.path "$out/dsb-teacher"
     run dsb-resnet50-efficientnet cmkd "${few[@]}" --student.architecture unet-efficientnet-b0 \
@@ -46,7 +46,7 @@ codex() {
     local set=(--data.path "$out/codex-data" --data.channels nucleus cytoplasm membrane)
     local taught=(cmkd "${set[@]}" --teacher.kind masks
                   --teacher.path "$data/codex_2ch/labels/DeepCell-0.9.0_membrane"
-                  --teacher.options name Mesmer-0.9 --student.sees nucleus
+                  --teacher.options name Mesmer-0.9 --student.input-channels nucleus
                   --student.architecture unet-resnet18 "${short[@]}")
     run codex-one-crop "${taught[@]}" --data.labels labels/one-crop --training.steps 400
     run codex-no-label "${taught[@]}" --data.labels labels/test-only --training.steps 400
@@ -65,7 +65,7 @@ transfer() { # each student as it is on the other sets; the demo's teacher also 
     local simulated=(--data.kind simulated --data.count 240 --data.size 128 --data.seed 2
                      --data.split fraction --data.fractions 0.6 0.1 0.3)
     on demo/student codex2ch "${codex[@]}" --distil
-    on demo/student dsb2018 "${dsb[@]}" --distil --teacher-sees nucleus nucleus nucleus
+    on demo/student dsb2018 "${dsb[@]}" --distil --teacher-channels nucleus nucleus nucleus
     on codex-one-crop dsb2018 "${dsb[@]}"
     on codex-one-crop simulated "${simulated[@]}"
     on dsb-resnet50-mobilenetv3 codex2ch "${codex[@]}"

@@ -14,9 +14,9 @@ taught() { # taught MODE OPTIONS…: a store, and a run that learns from it
     local mode=$1
     shift
     abbe teach --out "$out/$mode.zarr" "${set[@]}" --teacher.kind sam --teacher.path "$teacher" \
-        --teacher.sees nucleus membrane --teacher.options prompts "$mode" "$@"
+        --teacher.input-channels nucleus membrane --teacher.options prompts "$mode" "$@"
     grep -qs '"complete": true' "$out/$mode/summary.json" ||
-        abbe distill cmkd "${set[@]}" --data.labelled 2 --student.sees nucleus \
+        abbe distill cmkd "${set[@]}" --data.labelled 2 --student.input-channels nucleus \
             --student.architecture unet-mobilenetv3 --student.encoder-weights random \
             --teacher.kind store --teacher.path "$out/$mode.zarr" --out "$out/$mode" --resume \
             --training.batch-size 8 --training.crop 96 --training.steps 250 \

@@ -232,8 +232,10 @@ def batches(images: list[Any], batch_size: int, *, live: bool) -> Any:
     from abbe.runs.build import build_batches
 
     training = config.Training(batch_size=batch_size, crop=CROP)
-    teacher_sees = TEACHER_SEES if live else None
-    return build_batches(images, training, sees=STUDENT_SEES, teacher_sees=teacher_sees, seed=0)
+    teacher_channels = TEACHER_SEES if live else None
+    return build_batches(
+        images, training, input_channels=STUDENT_SEES, teacher_channels=teacher_channels, seed=0
+    )
 
 
 def terms(clock: Clock) -> tuple[Any, Any]:

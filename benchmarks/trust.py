@@ -102,7 +102,7 @@ SET = (
     "--data.where", "kind", "fluo", "--data.channels", "nucleus", "--data.labelled", 20,
 )  # fmt: skip
 SHORT = (
-    "--student.architecture", "unet-mobilenetv3", "--student.sees", "nucleus",
+    "--student.architecture", "unet-mobilenetv3", "--student.input-channels", "nucleus",
     "--student.encoder-weights", "random", "--training.batch-size", 8, "--training.crop", 96,
     "--training.steps", 150, "--training.learning-rate", 0.002, "--training.validate-every", 75,
     "--training.patience", None,
@@ -127,7 +127,7 @@ def answers_of(name: str, arguments: argparse.Namespace, set_of: list[object]) -
     if name in SIMULATED:
         simulate(arguments.answers, store, name)
     elif name == "unet2d":
-        teacher = ["--teacher.kind", "bioimageio", "--teacher.sees", "nucleus"]
+        teacher = ["--teacher.kind", "bioimageio", "--teacher.input-channels", "nucleus"]
         teacher += ["--teacher.path", arguments.weights / "unet2d_nuclei_broad"]
         call("teach", "--out", store, *set_of, *teacher, "--teacher.options", "divisor", 16)
     else:
@@ -158,7 +158,7 @@ def some_of_mobilesam(path: Path, arguments: argparse.Namespace) -> None:
     settings = config.Teacher(
         kind="sam",
         path=arguments.weights / "mobile_sam.safetensors",
-        sees=("nucleus",),
+        input_channels=("nucleus",),
         options={"prompts": "amg", "points_per_side": 16},
     )
     teacher = build.build_teacher(settings, dataset)

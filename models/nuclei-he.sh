@@ -14,7 +14,7 @@ python models/he_data.py "$nucls" "$dsb" "$out/he-data"
 abbe distill supervised --out "$out/nuclei-he" --title "Nuclei in H&E" --data.path "$out/he-data" \
     --student.architecture unet-timm-tf_efficientnet_lite0 --student.encoder-weights "$weights" \
     --student.depth 4 --student.decoder-widths 64 32 16 8 \
-    --student.sees red green blue --student.normalisation range \
+    --student.input-channels red green blue --student.normalisation range \
     --training.steps 360 --training.batch-size 12 --training.crop 192 \
     --training.learning-rate 0.002 --training.validate-every 60 \
     --training.augmentation.scale 0.6 1.6 --training.augmentation.gamma 0.6 1.6 \

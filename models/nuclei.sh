@@ -14,7 +14,7 @@ abbe distill supervised --out "$out/nuclei" --title "Nuclei in fluorescence" \
     --data.path "$data" --data.where kind fluo --data.channels nucleus \
     --student.architecture unet-timm-tf_efficientnet_lite0 --student.encoder-weights "$weights" \
     --student.depth 4 --student.decoder-widths 64 32 16 8 \
-    --student.sees nucleus --student.normalisation percentile \
+    --student.input-channels nucleus --student.normalisation percentile \
     --training.steps 540 --training.batch-size 12 --training.crop 192 \
     --training.learning-rate 0.002 --training.validate-every 90 \
     --training.augmentation.scale 0.6 1.6 --training.augmentation.gamma 0.6 1.6

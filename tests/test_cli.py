@@ -50,8 +50,8 @@ def masks(tissue: Path) -> Path:
 
 def teach(tissue: Path, masks: Path, *more: str | Path) -> int:
     source = ["--data.path", tissue, *CHANNELS, "--teacher.kind", "masks", "--teacher.path", masks]
-    sees = ["--teacher.sees", "nucleus", "membrane"]
-    return abbe("teach", "--out", tissue.parent / "targets.zarr", *source, *sees, *more)
+    input_channels = ["--teacher.input-channels", "nucleus", "membrane"]
+    return abbe("teach", "--out", tissue.parent / "targets.zarr", *source, *input_channels, *more)
 
 
 # ------------------------------------------------------------------------------------------ help
@@ -337,7 +337,7 @@ def test_another_teacher_is_refused_and_the_store_is_kept(tissue, masks, capsys)
     ("words", "reason"),
     [
         (["--teacher.options", "size", "3"], "has no option size; it has: suffix, name, licence"),
-        (["--teacher.sees", "membrane", "dapi"], "dapi"),
+        (["--teacher.input-channels", "membrane", "dapi"], "dapi"),
         (["--teacher.path", "nowhere"], "nowhere: there is no such folder"),
         (["--teacher.kind", "none"], "teacher.kind: choose from masks, onnx"),
         (["--teacher.kind", "store"], "teacher.kind: choose from masks, onnx"),
@@ -364,7 +364,7 @@ def test_equivariance_is_measured_before_teaching(tissue, capsys, monkeypatch):
     (tissue.parent / "bright.py").write_text(module)
     monkeypatch.syspath_prepend(tissue.parent)
     teacher = ["--teacher.kind", "torch", "--teacher.path", "bright:brightness", "--trust-code"]
-    options = ["--teacher.sees", "nucleus", "--teacher.options", "activation", "none"]
+    options = ["--teacher.input-channels", "nucleus", "--teacher.options", "activation", "none"]
     out = tissue.parent / "targets.zarr"
     source = ["--data.path", tissue, *CHANNELS]
     assert abbe("teach", "--out", out, *source, *teacher, *options, "--check-equivariance") == 0
@@ -424,6 +424,15 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, capsys, words):
     said = capsys.readouterr().err
     assert str(tmp_path / "run") in said
     assert "finished run" in said
+
+
+@pytest.mark.parametrize("words", ["--student.sees dapi", "--student.sees=dapi"])
+def test_options_by_their_earlier_names_are_read_and_todays_are_told(tmp_path, capsys, words):
+    rest = "distill supervised --data.kind simulated --student.encoder-weights random --out"
+    assert abbe(*rest.split(), tmp_path / "run", *words.split()) == 1
+    note, error = capsys.readouterr().err.splitlines()[:2]
+    assert note == "note: --student.sees is --student.input-channels today"
+    assert "the student is to see dapi" in error
 
 
 # --------------------------------------------------------------------------------------- recipes

@@ -1,5 +1,6 @@
 """The experiment file: what it accepts, what it refuses and in which words, and its way to disk."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def test_unknown_keys_are_refused_with_those_that_exist(sections, key, allowed):
         ({"loss": {"probability": "mae"}}, "loss.probability", "'mse', 'soft_bce'"),
         ({"data": {"path": "a", "channels": "nucleus"}}, "data.channels", "tuple"),
         (
-            {"student": {"encoder_weights": "random", "sees": []}},
-            "student.sees",
+            {"student": {"encoder_weights": "random", "input_channels": []}},
+            "student.input_channels",
             "at least 1 item",
         ),
         (
@@ -339,7 +340,7 @@ OF_RECIPE: dict[str, dict[str, Any]] = {
         "teacher": {},
         "student": {
             "encoder_weights": "random",
-            "sees": ["red", "green", "blue"],
+            "input_channels": ["red", "green", "blue"],
             "normalisation": "range",
         },
     },
@@ -440,6 +441,28 @@ def test_a_run_of_an_earlier_version_is_read_without_a_word(tmp_path, capsys, re
     as_it_was = {} if recipe in ("imagenet", "supervised") else {"baselines": ["twin"], "seeds": 1}
     assert config.load(path) == config.parse(good(**OF_RECIPE[recipe], **as_it_was), "mine.yaml")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("section", ["student", "teacher"])
+def test_keys_by_their_earlier_names_are_read_and_todays_are_told(tmp_path, capsys, section):
+    values = {
+        "student": {"encoder_weights": "random"},
+        "teacher": {"kind": "run", "path": "runs/t"},
+    }
+    new, old = good(**deepcopy(values)), good(**values)
+    new[section]["input_channels"] = old[section]["sees"] = ["membrane"]
+    assert config.parse(old, "mine.yaml") == config.parse(new, "mine.yaml")
+    told = f"note: mine.yaml: {section}.sees is {section}.input_channels today\n"
+    assert capsys.readouterr().out == told
+
+    path = tmp_path / "config.yaml"  # a run's own file, which nobody is to mend
+    path.write_text(yaml.safe_dump(old), "utf-8")
+    assert getattr(config.load(path), section).input_channels == ("membrane",)
+    assert capsys.readouterr().out == ""
+
+    old[section]["input_channels"] = ["membrane"]
+    with pytest.raises(ConfigError, match=rf"Take {section}\.sees out"):
+        config.parse(old, "mine.yaml")
 
 
 def test_what_a_run_of_an_earlier_version_said_in_vain_is_told(tmp_path, capsys):

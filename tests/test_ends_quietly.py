@@ -20,7 +20,7 @@ from abbe.errors import InputError
 from abbe.progress import track
 
 STOPPED = "\nabbe: stopped; what was computed is kept\n"
-SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
+SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.input-channels", "nucleus"]
 AS_SCRIPT = "import sys; from abbe.start import main; sys.exit(main())"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")

@@ -305,7 +305,7 @@ def test_data_is_checked_and_masks_teach_where_torch_is_not_installed(tmp_path):
         "data = ['--data.kind', 'simulated', '--data.count', '3', '--data.size', '64']\n"
         "assert main(['data', 'check', *data]) == 0\n"
         "teacher = ['--teacher.kind', 'masks', '--teacher.path', 'masks']\n"
-        "sees = ['--teacher.sees', 'nucleus']\n"
+        "sees = ['--teacher.input-channels', 'nucleus']\n"
         "print(main(['teach', '--out', 'targets.zarr', *data, *teacher, *sees]))\n"
     )
     os.makedirs(tmp_path / "masks")

@@ -110,7 +110,8 @@ RUN = shlex.split(
     "--data.kind toys --data.path . --data.count 16 --data.seed 5 "
     "--data.fractions 0.25 0.25 0.5 --baselines twin --seeds 1 "
     "--teacher.kind brightness --teacher.path . "
-    "--student.architecture unet-toy --student.encoder-weights random --student.sees membrane "
+    "--student.architecture unet-toy --student.encoder-weights random "
+    "--student.input-channels membrane "
     "--training.steps 2 --training.batch-size 2 --training.crop 32 --training.workers 0 "
     "--training.precision fp32 --out run"
 )

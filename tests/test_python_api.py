@@ -55,7 +55,7 @@ def test_from_a_folder_and_masks_to_gain_and_retention(tissue, tmp_path):
         data,
         targets,
         student="unet-mobilenetv3",
-        sees=["nucleus"],
+        input_channels=["nucleus"],
         encoder_weights="random",
         out=tmp_path / "run",
         progress=False,
@@ -185,7 +185,7 @@ def distill(tmp_path: Path, **changes):
     data = abbe.datasets.assign_splits(abbe.datasets.simulated_tissue(16, size=64))
     given = {
         "student": "unet-mobilenetv3",
-        "sees": ["nucleus"],
+        "input_channels": ["nucleus"],
         "encoder_weights": "random",
         "out": tmp_path / "run",
     }
@@ -201,7 +201,7 @@ def distill(tmp_path: Path, **changes):
         ({"training": {"step": 1}}, ConfigError, "training.step: unknown key"),
         ({"twins": False}, ConfigError, "twins: unknown key"),
         ({"promptable": {"side": 64}}, ConfigError, "promptable.side: belongs to recipe kdsam"),
-        ({"sees": ["dapi"]}, InputError, "the student is to see dapi"),
+        ({"input_channels": ["dapi"]}, InputError, "the student is to see dapi"),
         ({"encoder_weights": "choose"}, ConfigError, "encoder_weights must be chosen"),
         ({"targets": None}, ConfigError, "recipe 'cmkd' needs a teacher"),
         ({"dataset": 3}, ConfigError, "data: a data set of abbe.datasets, a folder, or keys"),
@@ -238,7 +238,7 @@ def teacher_of(tmp_path: Path):
 
 def test_a_folder_or_keys_are_taught_like_a_data_set(tissue, tmp_path):
     keys = {"path": str(tissue), "channels": ["nucleus", "membrane"]}
-    masks = {"kind": "masks", "path": tmp_path / "masks", "sees": ["nucleus"]}
+    masks = {"kind": "masks", "path": tmp_path / "masks", "input_channels": ["nucleus"]}
     targets = abbe.teach(masks, keys, tmp_path / "targets.zarr", progress=False)
     assert sorted(targets.ids) == sorted(abbe.datasets.folder(tissue).ids)
     with pytest.raises(ConfigError, match="If you trust it"):

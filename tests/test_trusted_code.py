@@ -37,7 +37,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "student": {
                 "architecture": "unet-mobilenetv3",
                 "encoder_weights": "random",
-                "sees": ["nucleus"],
+                "input_channels": ["nucleus"],
             },
         },
         "here",
@@ -107,7 +107,7 @@ def test_python_asks_for_trust_too(foreign: Path):
     with pytest.raises(ConfigError, match="trust_code=True"):
         toolkit.distill(
             "cmkd", tissue, {"kind": "torch", "path": "foreign_module:factory"},
-            student="unet-mobilenetv3", sees=["nucleus"], encoder_weights="random",
+            student="unet-mobilenetv3", input_channels=["nucleus"], encoder_weights="random",
             out=foreign / "out",
         )  # fmt: skip
     assert traces(foreign) == []

@@ -48,8 +48,8 @@ def caveats_of(summary: RunSummary) -> list[str]:
     found += trust_caveats(summary)
     found += [*targets_caveats(summary), *thresholds_caveats(summary), *labels_caveats(summary)]
     found += overlap_caveats(summary)
-    extra = [name for name in summary.teacher_sees if name not in summary.student_sees]
-    if extra and summary.student_sees:
+    extra = [name for name in summary.teacher_channels if name not in summary.student_channels]
+    if extra and summary.student_channels:
         found.append(
             f"The teacher sees {listed(extra)}, which the student never sees: their scores are not "
             "of the same task."

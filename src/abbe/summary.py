@@ -10,7 +10,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from abbe.errors import InputError
 from abbe.files import parse_json, write_json
@@ -368,13 +374,13 @@ class Summary(Part):
     """Names of the classes by number; of pixels, 0 is the background."""
     data: Data = Data()
     """The data set."""
-    student_sees: list[str] = []
+    student_channels: list[str] = []
     """Channels that the student reads."""
     encoder_weights: str = ""
     """What the student's encoder began with: random, imagenet or a file."""
     teacher: Teacher | None = None
     """Where targets came from; None without a teacher."""
-    teacher_sees: list[str] = []
+    teacher_channels: list[str] = []
     """Channels that the teacher reads."""
     teacher_saw_labels: bool = False
     """Whether the teacher of the student was shown true labels, as with ``oracle_box`` prompts."""
@@ -635,6 +641,7 @@ _EARLIER_TASKS = {
     "segmentation": "semantic",
     "promptable segmentation": "promptable",
 }
+_RENAMED = {"student_sees": "student_channels", "teacher_sees": "teacher_channels"}
 _SAID_BY_FIGURES = (
     "No validation image ",
     "The teacher gave no answer for ",
@@ -643,10 +650,11 @@ _SAID_BY_FIGURES = (
 
 
 def _of_this_version(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of earlier ones, words for the task became a name, and what figures say is not repeated."""
+    """Fields by today's names; words for the task became one, what figures say is not repeated."""
     written = values.get("format", 1)
     if written > FORMAT:
         raise ValueError(f"it has format {written}, and this version of Abbe reads up to {FORMAT}")
+    values = {_RENAMED.get(name, name): value for name, value in values.items()}
     if written == FORMAT:
         return values
     task = values.get("task") or ""

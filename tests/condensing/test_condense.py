@@ -51,7 +51,7 @@ def test_a_plan_has_a_reason_behind_every_value(tissue, quick_trial, capsys):
     assert lines["crop"].endswith("# you said so")
     assert lines["supervised"].endswith("# you said so")
     assert (plan.training.crop, plan.loss.supervised) == (32, False)
-    assert plan.student.sees == ("grey",)  # one channel needs no name
+    assert plan.student.input_channels == ("grey",)  # one channel needs no name
     assert (plan.recipe, plan.teacher.kind) == ("cmkd", "masks")
     # 3600 s, a fifth kept, 0.11 s a step: ten trainings of at most 2000 steps are within it
     assert (plan.evidence, plan.training.steps) == ("full", 2000)
@@ -236,7 +236,10 @@ def test_a_teacher_that_has_seen_the_test_images_is_refused_by_the_plan(
         ("tissue --teacher masks --recipe supervised", "goes without a teacher"),
         ("tissue --teacher masks --promptable.side 512", "belongs to recipe kdsam"),
         ("--teacher masks tissue", "the folder comes first"),
-        ("tissue --teacher masks --teacher.sees red green", "the teacher is to see red, green"),
+        (
+            "tissue --teacher masks --teacher.input-channels red green",
+            "the teacher is to see red, green",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_refused_with_the_reason(

@@ -39,7 +39,12 @@ def picture(
 
 
 def batches_of(*images: Prepared, **changes: Any) -> Batches:
-    options: dict[str, Any] = {"sees": ("nucleus",), "batch_size": 4, "crop": 32, "seed": 0}
+    options: dict[str, Any] = {
+        "input_channels": ("nucleus",),
+        "batch_size": 4,
+        "crop": 32,
+        "seed": 0,
+    }
     return Batches(images, **{**options, **changes})
 
 
@@ -118,7 +123,7 @@ def test_instance_targets_move_with_the_label() -> None:
 
 def test_a_live_teacher_sees_geometry_but_no_change_of_light() -> None:
     images = [picture(number, target=False) for number in range(3)]
-    batch = batches_of(*images, teacher_sees=("membrane", "nucleus"), **LIGHT)[0]
+    batch = batches_of(*images, teacher_channels=("membrane", "nucleus"), **LIGHT)[0]
     assert batch["teacher_image"].shape == (4, 2, 32, 32)
     values = (batch["teacher_image"] * 255).round().long()
     assert torch.equal(values[:, 1], batch["label"])
@@ -134,12 +139,15 @@ def test_the_students_image_does_not_depend_on_other_channels() -> None:
     for step in range(5):
         first, second = (batches_of(each, **LIGHT)[step] for each in (image, other))
         assert equal(first, second)
-    seen = [batches_of(each, sees=("membrane",), **LIGHT)[0]["image"] for each in (image, other)]
+    seen = [
+        batches_of(each, input_channels=("membrane",), **LIGHT)[0]["image"]
+        for each in (image, other)
+    ]
     assert not torch.equal(*seen)
 
 
 def test_channels_come_in_the_order_asked_for() -> None:
-    both = batches_of(picture(0), sees=("membrane", "nucleus"))[0]["image"]
+    both = batches_of(picture(0), input_channels=("membrane", "nucleus"))[0]["image"]
     assert torch.equal((both[:, 1] * 255).round(), 255 - (both[:, 0] * 255).round())
     assert torch.equal(both[:, 1:], batches_of(picture(0))[0]["image"])
 
@@ -324,7 +332,7 @@ def test_missing_instance_targets_are_unknown() -> None:
 
 
 def test_types_are_as_documented() -> None:
-    batch = batches_of(picture(0), teacher_sees=("membrane",))[0]
+    batch = batches_of(picture(0), teacher_channels=("membrane",))[0]
     assert {key: (value.dtype, value.shape) for key, value in batch.items()} == {
         "image": (torch.float32, (4, 1, 32, 32)),
         "teacher_image": (torch.float32, (4, 1, 32, 32)),

@@ -73,7 +73,13 @@ def prepared(rng: np.random.Generator, channels: tuple[str, ...] = COLOURS) -> P
 
 
 def batches_of(image: Prepared, **changes) -> Batches:
-    settings = {"sees": COLOURS, "batch_size": 4, "crop": 32, "seed": 3, "teacher_sees": COLOURS}
+    settings = {
+        "input_channels": COLOURS,
+        "batch_size": 4,
+        "crop": 32,
+        "seed": 3,
+        "teacher_channels": COLOURS,
+    }
     return Batches([image], **(settings | changes))
 
 
@@ -109,4 +115,4 @@ def test_a_second_view_is_another_crop_of_the_same_image(rng):
 def test_stain_needs_red_green_and_blue(rng):
     image = prepared(rng, ("nucleus", "membrane"))
     with pytest.raises(InputError, match="student sees nucleus: set both to 0"):
-        batches_of(image, sees=("nucleus",), teacher_sees=None, stain=0.1)
+        batches_of(image, input_channels=("nucleus",), teacher_channels=None, stain=0.1)

@@ -27,8 +27,15 @@ FEW = ["--images", 2, "--calibration-images", 3]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A supervised student of a few steps."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    sees = ["--student.sees", "nucleus", "--training.steps", 12, "--training.validate-every", 12]
-    assert abbe("distill", "supervised", *TISSUE, *TINY, *sees, "--out", out) == 0
+    input_channels = [
+        "--student.input-channels",
+        "nucleus",
+        "--training.steps",
+        12,
+        "--training.validate-every",
+        12,
+    ]
+    assert abbe("distill", "supervised", *TISSUE, *TINY, *input_channels, "--out", out) == 0
     return out
 
 

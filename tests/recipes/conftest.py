@@ -28,8 +28,8 @@ def what_lasts_is_not_searched_for_garbage() -> Iterator[None]:
 def teacher_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished supervised run that sees nucleus and membrane."""
     out = tmp_path_factory.mktemp("runs") / "teacher"
-    sees = ["--student.sees", "nucleus", "membrane"]
-    assert abbe("distill", "supervised", *TISSUE, *TINY, *sees, "--out", out) == 0
+    input_channels = ["--student.input-channels", "nucleus", "membrane"]
+    assert abbe("distill", "supervised", *TISSUE, *TINY, *input_channels, "--out", out) == 0
     return out
 
 

@@ -131,7 +131,14 @@ def test_a_teacher_that_saw_the_labels_is_told_of_in_every_summary(tmp_path):
                                      if r.id == record.id)  # fmt: skip
         assert label is not None
         write_labels(masks / f"{record.id}.tif", label.read())
-    teacher = ["--teacher.kind", "masks", "--teacher.path", masks, "--teacher.sees", "nucleus"]
+    teacher = [
+        "--teacher.kind",
+        "masks",
+        "--teacher.path",
+        masks,
+        "--teacher.input-channels",
+        "nucleus",
+    ]
     shown = ["--teacher.options", "sees_labels", "true", "--no-twin"]
     assert abbe("distill", "cmkd", *TISSUE, *TINY, *teacher, *shown, "--out", out) == 0
     other = ["--data.kind", "simulated", "--data.count", 4, "--data.size", 64, "--data.seed", 9]
@@ -151,7 +158,14 @@ def test_a_teacher_that_saw_the_labels_is_told_of_in_every_summary(tmp_path):
 @pytest.mark.slow
 def test_a_sam_that_is_prompted_by_the_labels_is_told_of_in_every_summary(sam_file, tmp_path):
     out, curve = tmp_path / "run", tmp_path / "curve"
-    teacher = ["--teacher.kind", "sam", "--teacher.path", sam_file, "--teacher.sees", "nucleus"]
+    teacher = [
+        "--teacher.kind",
+        "sam",
+        "--teacher.path",
+        sam_file,
+        "--teacher.input-channels",
+        "nucleus",
+    ]
     shown = ["--teacher.options", "prompts", "oracle_box", "minimum_iou", "0", "--no-twin"]
     words = ["cmkd", *TISSUE, *TINY, *teacher, *shown]
     assert abbe("distill", *words, "--out", out) == 0

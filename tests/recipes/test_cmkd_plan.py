@@ -196,9 +196,14 @@ def test_a_live_teacher_says_what_its_stored_targets_say() -> None:
     with torch.inference_mode():
         answer = teacher(torch.from_numpy(image.whole())[None])[0].sigmoid().numpy()
     stored = replace(image, probability=np.round(answer * 255).astype(np.uint8))
-    options: dict[str, Any] = {"sees": ("nucleus",), "batch_size": 3, "crop": 32, "seed": 0}
+    options: dict[str, Any] = {
+        "input_channels": ("nucleus",),
+        "batch_size": 3,
+        "crop": 32,
+        "seed": 0,
+    }
     cached = Batches([stored], **options)
-    live = Batches([image], teacher_sees=("nucleus", "membrane"), **options)
+    live = Batches([image], teacher_channels=("nucleus", "membrane"), **options)
     for step in range(4):
         with torch.inference_mode():
             recomputed = teacher(live[step]["teacher_image"]).sigmoid()

@@ -26,7 +26,7 @@ from abbe.runs import session
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
-    "--student.sees red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
+    "--student.input-channels red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
     "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
     "--training.validate-every 2 --training.workers 0 --training.ema 0 "
     "--training.learning-rate 0.01"
@@ -197,7 +197,7 @@ def test_weights_that_are_named_are_always_compared(weights, wanted, chosen):
     values = {
         "recipe": "rckd",
         "out": "a",
-        "student": {"encoder_weights": weights, "sees": ["red", "green", "blue"]},
+        "student": {"encoder_weights": weights, "input_channels": ["red", "green", "blue"]},
         "teacher": {"kind": "run", "path": "b"},
     }
     assert choose_initialisations(wanted, config.parse(values, "a test")) == chosen

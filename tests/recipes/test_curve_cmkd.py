@@ -150,7 +150,7 @@ def test_a_curve_from_python(teacher_run, tmp_path):
     training = {"steps": 2, "batch_size": 2, "crop": 32, "workers": 0, "ema": 0}
     given = {
         "student": "unet-mobilenetv3",
-        "sees": ["nucleus"],
+        "input_channels": ["nucleus"],
         "encoder_weights": "random",
         "out": tmp_path / "curve",
         "progress": False,

@@ -35,8 +35,8 @@ def test_the_demo_trains_its_teacher_first_and_goes_on_where_it_was(tmp_path, mo
     report = Path(shown.strip().rpartition("Report: ")[2])
     assert report.is_file()
     summary = told(open_run(tmp_path / "demo" / "student"))
-    assert summary["teacher_sees"] == ["nucleus", "membrane", "cytoplasm"]
-    assert summary["student_sees"] == ["nucleus"]
+    assert summary["teacher_channels"] == ["nucleus", "membrane", "cytoplasm"]
+    assert summary["student_channels"] == ["nucleus"]
     before = sha256(report)
     assert demo(tmp_path / "demo").report == report
     assert sha256(report) == before  # finished: nothing is done again

@@ -74,8 +74,8 @@ def test_the_summary_says_what_was_run_on_what(run):
     assert summary["data"]["simulated"] is True
     counts = {key: summary["data"][key] for key in ("train_labelled", "train_unlabelled", "test")}
     assert counts == {"train_labelled": 2, "train_unlabelled": 2, "test": 8}
-    assert summary["student_sees"] == ["nucleus"]
-    assert summary["teacher_sees"] == ["nucleus", "membrane"]
+    assert summary["student_channels"] == ["nucleus"]
+    assert summary["teacher_channels"] == ["nucleus", "membrane"]
     assert summary["targets"] == {"images": 16, "empty": 0, "missing": 0}
     page = run.report.read_text(encoding="utf-8")
     assert page.count("The images come from a simulator") == 1  # each doubt once
@@ -301,7 +301,14 @@ def test_masks_teach_without_any_label_and_what_is_missing_is_told(tmp_path, cap
         assert record.label is not None
         if record.id != train[0]:
             write_labels(folder / f"{record.id}.tif", record.label.read() * (record.id != train[1]))
-    teacher = ["--teacher.kind", "masks", "--teacher.path", folder, "--teacher.sees", "membrane"]
+    teacher = [
+        "--teacher.kind",
+        "masks",
+        "--teacher.path",
+        folder,
+        "--teacher.input-channels",
+        "membrane",
+    ]
     unlabelled = ["--data.labelled", 0, "--teacher.options", "sees_labels", "true"]
     words = ["distill", "cmkd", *TISSUE, *TINY, *teacher, *unlabelled, "--out", out]
     assert abbe(*words) == 1

@@ -71,8 +71,8 @@ def test_a_store_of_another_teacher_is_not_continued(tmp_path, capsys):
     for record in tissue():
         write_labels(tmp_path / "masks" / f"{record.id}.tif", np.ones((64, 64), np.int32))
     teacher = ["--teacher.kind", "masks", "--teacher.path", tmp_path / "masks"]
-    sees = ["--teacher.sees", "nucleus", "membrane"]
-    message = refused(capsys, tmp_path / "run", "cmkd", *TISSUE, *TINY, *teacher, *sees)
+    input_channels = ["--teacher.input-channels", "nucleus", "membrane"]
+    message = refused(capsys, tmp_path / "run", "cmkd", *TISSUE, *TINY, *teacher, *input_channels)
     assert "targets.zarr" in message
     assert len(TargetStore(tmp_path / "run" / "targets.zarr").ids) == 16  # kept
 
@@ -83,7 +83,10 @@ SUPERVISED = ["supervised", *TISSUE, *TINY]
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--student.sees", "nucleus", "dapi"], "the student is to see dapi, but the images of"),
+        (
+            ["--student.input-channels", "nucleus", "dapi"],
+            "the student is to see dapi, but the images of",
+        ),
         (["--data.fractions", "0.5", "0.5", "0"], "no labelled test image"),
         (["--data.fractions", "0", "0.5", "0.5"], "no training image"),
         (["--data.labelled", "0"], "no labelled training image"),
@@ -99,7 +102,7 @@ def test_what_cannot_end_well_is_refused_before_training(tmp_path, capsys, words
 
 
 def test_the_channels_that_exist_are_named(tmp_path, capsys):
-    message = refused(capsys, tmp_path / "run", *SUPERVISED, "--student.sees", "dapi")
+    message = refused(capsys, tmp_path / "run", *SUPERVISED, "--student.input-channels", "dapi")
     assert "channels nucleus, membrane, cytoplasm" in message
 
 

@@ -55,7 +55,7 @@ def words(recipe: str, tiles: Path, pictures: Path, sam_file: Path) -> list[str]
     """The smallest run of a recipe, but for its evidence."""
     if recipe == "rckd":
         own = (
-            "--student.architecture unet-mobilenetv3 --student.sees red green blue "
+            "--student.architecture unet-mobilenetv3 --student.input-channels red green blue "
             "--pretraining.steps 2 --pretraining.batch-size 2 --pretraining.crop 32 "
             f"--training.crop 32 --data.path {tiles}/classes --pretrain-data.kind folder "
             f"--pretrain-data.path {tiles}/tiles --teacher.kind masks --teacher.path {tiles}/masks"

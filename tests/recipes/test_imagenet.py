@@ -196,7 +196,10 @@ def test_a_run_has_no_package_and_is_not_evaluated_elsewhere(run, photographs, c
         ("--data.split fraction", "data.split: recipe 'imagenet' reads data.path alone"),
         ("--data.labelled 10", "data.labelled: recipe 'imagenet' reads data.path alone"),
         ("--data.kind folder", "recipe 'imagenet' reads folders of classes: data.kind classes"),
-        ("--student.sees nucleus", "recipe 'imagenet': student.sees is red green blue"),
+        (
+            "--student.input-channels nucleus",
+            "recipe 'imagenet': student.input_channels is red green blue",
+        ),
         ("--student.normalisation percentile", "recipe 'imagenet': student.normalisation is range"),
         ("--teacher.kind masks --teacher.path x", "recipe 'imagenet' does not read it"),
         ("--training.batch-size 3 --student.encoder-weights gone.pt", "gone.pt"),
@@ -221,7 +224,8 @@ def test_a_data_set_from_python_is_refused(tmp_path):
         "recipe": "imagenet", "out": str(tmp_path / "x"),
         "data": {"kind": "classes", "path": str(tmp_path)},
         "student": {
-            "encoder_weights": "random", "sees": ["red", "green", "blue"], "normalisation": "range"
+            "encoder_weights": "random", "input_channels": ["red", "green", "blue"],
+            "normalisation": "range",
         },
     }  # fmt: skip
     with pytest.raises(ConfigError, match="recipe 'imagenet' reads a folder"):

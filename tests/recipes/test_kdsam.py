@@ -229,7 +229,7 @@ def test_what_does_not_fit_fails_before_any_work(
     ("arguments", "complaint"),
     [
         (
-            ["--teacher.live", "--teacher.sees", "green", "blue"],
+            ["--teacher.live", "--teacher.input-channels", "green", "blue"],
             "this one reads green, blue (auto)",
         ),
         (["--promptable.baseline", "nowhere.pt"], "promptable.baseline: there is no file"),

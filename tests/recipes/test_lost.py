@@ -37,8 +37,8 @@ def squares(tmp_path: Path) -> Path:
 
 
 def supervised(squares: Path, out: Path) -> list:
-    return ["distill", "supervised", "--data.path", squares, *TINY, "--student.sees", "grey",
-            "--out", out]  # fmt: skip
+    return ["distill", "supervised", "--data.path", squares, *TINY,
+            "--student.input-channels", "grey", "--out", out]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_rckd_looks_at_labelled_images_before_it_pretrains(tmp_path, capsys):
     words = shlex.split(
         "--data.kind classes --fine-tuning.task classification --pretraining.method contrastive "
         "--teacher.kind none --pretraining.steps 2 --pretraining.batch-size 2 "
-        "--pretraining.crop 32 --pretrain-data.kind given --student.sees red green blue"
+        "--pretraining.crop 32 --pretrain-data.kind given --student.input-channels red green blue"
     )
     words = ["distill", "rckd", *words, *TINY, *TWIN_ALONE, "--data.path", tmp_path / "classes"]
     assert abbe(*words, "--out", tmp_path / "run") == 1

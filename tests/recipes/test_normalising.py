@@ -79,7 +79,7 @@ def test_one_dark_picture_in_ten_changes_nothing(tmp_path):
 
 
 def experiment(out: Path, **student) -> config.Experiment:
-    values = {"encoder_weights": "random", "sees": ["grey"], **student}
+    values = {"encoder_weights": "random", "input_channels": ["grey"], **student}
     return config.parse({"recipe": "supervised", "out": out, "student": values}, "a test")
 
 
@@ -176,7 +176,7 @@ def pictures(tmp_path_factory) -> Path:
 def run(pictures, weights, tmp_path_factory) -> Path:
     """A U-Net on 8-bit grey pictures, from weights that were trained on RGB."""
     out = tmp_path_factory.mktemp("runs") / "pictures"
-    words = "--student.sees", "grey", "--student.encoder-weights", weights, "--out", out
+    words = "--student.input-channels", "grey", "--student.encoder-weights", weights, "--out", out
     assert abbe("distill", "supervised", "--data.path", pictures, *TINY, *words) == 0
     return out
 
@@ -242,7 +242,13 @@ def test_its_package_answers_as_the_student_does(run, pictures, tmp_path, monkey
 
 @pytest.mark.slow
 def test_a_live_teacher_that_reads_otherwise_is_refused(run, pictures, tmp_path, capsys):
-    words = "--student.sees", "grey", "--student.encoder-weights", "random", "--teacher.live"
+    words = (
+        "--student.input-channels",
+        "grey",
+        "--student.encoder-weights",
+        "random",
+        "--teacher.live",
+    )
     words += "--teacher.kind", "run", "--teacher.path", run, "--student.normalisation", "percentile"
     out = tmp_path / "run"
     assert abbe("distill", "cmkd", "--data.path", pictures, *TINY, *words, "--out", out) == 1

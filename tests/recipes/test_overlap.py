@@ -179,7 +179,7 @@ def test_an_evaluation_on_what_the_run_was_trained_on_is_refused_or_told(run, tm
     said = capsys.readouterr().err
     assert f"the run: {folder} was trained or validated on" in said
     assert "--allow-overlap" in said
-    assert not (folder / "evaluations").exists()
+    assert not (folder / "evaluations" / "seen").exists()
     assert abbe(*words, "--allow-overlap") == 0
     seen = folder / "evaluations" / "seen"
     overlaps = told(open_run(seen))["overlaps"]

@@ -30,7 +30,7 @@ from abbe.teachers import TEACHERS
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
-    "--student.sees red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
+    "--student.input-channels red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
     "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
     "--training.validate-every 2 --training.workers 0 --training.ema 0 --baselines twin --seeds 1"
 )
@@ -270,7 +270,7 @@ def test_without_pretraining_there_is_no_twin_and_a_resumed_run_is_the_same(base
             "there are 6 tiles only",
         ),
         (["--student.architecture", "promptable-resnet18"], "does not go with recipe 'rckd'"),
-        (["--student.sees", "nucleus"], "the student is to see nucleus"),
+        (["--student.input-channels", "nucleus"], "the student is to see nucleus"),
         (["--fine-tuning.task", "segmentation"], "no train image with a label"),
     ],
 )

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
-    "--student.sees red green blue --pretraining.method none --teacher.kind none "
+    "--student.input-channels red green blue --pretraining.method none --teacher.kind none "
     "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.validate-every 4 "
     "--training.workers 0 --training.ema 0 --training.learning-rate 0.01 --evidence quick"
 )

@@ -297,7 +297,7 @@ def chosen(on: str) -> dict[str, Any]:
         ({"data": counts(grouped=False)}, "is not known"),
         ({"data": counts(class_counts={"test": {"a": 90}})}, "Only 90 test images"),
         ({"gain": {"dice": {}, "iou": {}}}, "Every metric has its own test"),
-        ({"teacher_sees": ["a", "b"], "student_sees": ["a"]}, "The teacher sees b"),
+        ({"teacher_channels": ["a", "b"], "student_channels": ["a"]}, "The teacher sees b"),
         ({"warnings": ["The run says so."]}, "The run says so."),
         (
             {"teacher": {"teacher": "t", "sees_labels": True, "prompt_mode": "oracle_box"}},

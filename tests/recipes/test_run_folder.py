@@ -16,7 +16,7 @@ from commands import TINY, TISSUE, abbe
 from abbe.files.locks import alone
 from abbe.runs import folder as run_folder
 
-SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.sees", "nucleus"]
+SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.input-channels", "nucleus"]
 
 
 def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, capsys) -> None:

@@ -156,9 +156,20 @@ def test_a_run_by_passes_shows_keeps_and_takes_its_steps(tmp_path: Path, capsys:
     words = [w for w in TINY if w not in ("--training.steps", "4")]
     by_passes = ["--training.passes", "3", "--training.minimum-steps", "1"]
     auto = ["--training.learning-rate", "auto"]
-    sees = ["--student.sees", "nucleus"]
+    input_channels = ["--student.input-channels", "nucleus"]
     assert (
-        abbe("distill", "supervised", *TISSUE, *words, *by_passes, *auto, *sees, "--out", out) == 0
+        abbe(
+            "distill",
+            "supervised",
+            *TISSUE,
+            *words,
+            *by_passes,
+            *auto,
+            *input_channels,
+            "--out",
+            out,
+        )
+        == 0
     )
     sentence = "24 steps of 2, 3 passes over 4 images (16 crops); learning rate 0.001"
     printed = capsys.readouterr().out

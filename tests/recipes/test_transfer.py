@@ -98,17 +98,23 @@ def test_channels_of_the_other_set_may_have_other_names(run, monkeypatch):
     shown = []
 
     def spy(self, record, predict=NetworkModel.predict):
-        shown.append(self.sees)
+        shown.append(self.input_channels)
         return predict(self, record)
 
     monkeypatch.setattr(NetworkModel, "predict", spy)
-    sees = ["--student-sees", "membrane", "--teacher-sees", "membrane", "membrane"]
-    assert abbe("evaluate", run.folder, "--name", "membrane", *OTHER, *sees) == 0
+    input_channels = [
+        "--student-channels",
+        "membrane",
+        "--teacher-channels",
+        "membrane",
+        "membrane",
+    ]
+    assert abbe("evaluate", run.folder, "--name", "membrane", *OTHER, *input_channels) == 0
     out = run.folder / "evaluations" / "membrane"
     summary = told(open_run(out))
-    assert summary["student_sees"] == ["membrane"]
+    assert summary["student_channels"] == ["membrane"]
     assert set(shown) == {("membrane",)}
-    assert summary["teacher_sees"] == ["membrane", "membrane"]
+    assert summary["teacher_channels"] == ["membrane", "membrane"]
     assert summary["models"]["teacher"]["metrics"]["dice"]["n"] == 4
     path = config.load(run.folder / "config.yaml").teacher.path
     assert path is not None
@@ -126,9 +132,9 @@ def test_channels_of_the_other_set_may_have_other_names(run, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--student-sees", "dapi"], "the student is to see dapi"),
-        (["--student-sees", "nucleus", "membrane"], "name as many channels"),
-        (["--teacher-sees", "nucleus"], "was trained on the channels nucleus, membrane"),
+        (["--student-channels", "dapi"], "the student is to see dapi"),
+        (["--student-channels", "nucleus", "membrane"], "name as many channels"),
+        (["--teacher-channels", "nucleus"], "was trained on the channels nucleus, membrane"),
         (["--data.kind", "folder"], "data: kind 'folder' needs a path"),
     ],
 )
@@ -175,7 +181,7 @@ def test_a_run_without_a_teacher_is_scored_alone(teacher_run):
     summary = told(open_run(teacher_run / "evaluations" / "other"))
     assert list(summary["models"]) == ["student"]
     assert summary["teacher"] is None
-    assert summary["student_sees"] == ["nucleus", "membrane"]
+    assert summary["student_channels"] == ["nucleus", "membrane"]
 
 
 @pytest.mark.slow
@@ -276,7 +282,7 @@ def test_a_teacher_that_cannot_answer_is_left_out_and_that_is_said(run, tmp_path
     assert said in capsys.readouterr().out
     summary = told(open_run(run.folder / "evaluations" / "nuclei"))
     assert list(summary["models"]) == ["student", "twin"]
-    assert any(said in doubt and "--teacher-sees" in doubt for doubt in summary["warnings"])
+    assert any(said in doubt and "--teacher-channels" in doubt for doubt in summary["warnings"])
     assert not (run.folder / "evaluations" / "nuclei" / "targets.zarr").exists()
 
 
@@ -309,7 +315,7 @@ def test_a_run_whose_teacher_is_gone_has_its_answers_where_it_gave_some(run, tmp
 @pytest.mark.slow
 def test_a_teacher_shown_one_channel_twice_is_doubted_and_answers_for_what_is_scored(run, tmp_path):
     data = nuclei_alone(tmp_path)
-    twice = ["--teacher-sees", "nucleus", "nucleus"]
+    twice = ["--teacher-channels", "nucleus", "nucleus"]
     assert abbe("evaluate", run.folder, "--name", "twice", *data, *twice) == 0
     folder = run.folder / "evaluations" / "twice"
     summary = told(open_run(folder))
@@ -325,4 +331,4 @@ def test_the_hint_names_the_option_that_evaluate_has(run, tmp_path, capsys):
     tifffile.imwrite(tmp_path / "images" / "a.tif", np.ones((2, 64, 64), np.uint16))
     message = refused(capsys, run, "hint", *data)
     assert "the student is to see nucleus" in message
-    assert "say what it is shown with --student-sees" in message
+    assert "say what it is shown with --student-channels" in message

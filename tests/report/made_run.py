@@ -116,8 +116,8 @@ _FACTS = {
         "twin": {"foreground": 0.4, "boundary": 0.45},
     },
     "thresholds_chosen_on": "12 validation images",
-    "student_sees": ["nucleus"],
-    "teacher_sees": ["nucleus", "membrane"],
+    "student_channels": ["nucleus"],
+    "teacher_channels": ["nucleus", "membrane"],
     "speed": {
         "teach_images_per_s": 3.21,
         "train_images_per_s": 41.7,

@@ -444,5 +444,5 @@ def test_from_python(tmp_path: Path):
     with pytest.raises(ConfigError, match="table kdsam settles this itself"):
         reproduce(
             "kdsam", {"busi": {"kind": "busi", "path": str(tmp_path / "sets/busi")}},
-            {"sam": "x"}, changes={"student": {"sees": ("red",)}}, out=tmp_path / "out",
+            {"sam": "x"}, changes={"student": {"input_channels": ("red",)}}, out=tmp_path / "out",
         )  # fmt: skip

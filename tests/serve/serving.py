@@ -19,13 +19,13 @@ class FakePredictor:
     """No network: a box gives itself, points give discs of 4, 8 and 16 px around the first."""
 
     encoded = 0
-    sees = ("red", "green", "blue")
+    input_channels = ("red", "green", "blue")
 
     def __init__(self) -> None:
         self.shape: tuple[int, int] | None = None
 
     def channels_of(self, image: Image) -> tuple[str, ...]:
-        return self.sees
+        return self.input_channels
 
     def set_channels(self, image: Image) -> None:
         self.shape = image.shape

@@ -254,7 +254,7 @@ def test_of_many_channels_those_are_shown_that_the_network_sees(tmp_path, monkey
     (tmp_path / "images").mkdir()
     np.save(tmp_path / "images" / "a.npy", pixels)
     images = {tmp_path / "images" / "a.npy": Path("a.npy")}
-    monkeypatch.setattr(FakePredictor, "sees", ("z",))
+    monkeypatch.setattr(FakePredictor, "input_channels", ("z",))
     session = Session("fake", images, FakePredictor, tmp_path / "out", ("x", "y", "z", "w"))
     shown = np.asarray(PIL.Image.open(io.BytesIO(session.picture(0))))
     assert (shown[:3] == 255).all()

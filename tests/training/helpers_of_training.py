@@ -63,7 +63,7 @@ def disc(number: int, side: int = 24) -> Prepared:
 def tiny_batches(*, batch_size: int = 4, rank: int = 0, processes: int = 1, **more: Any) -> Batches:
     return Batches(
         [disc(number) for number in range(8)],
-        sees=("nucleus",),
+        input_channels=("nucleus",),
         batch_size=batch_size,
         crop=16,
         seed=3,

@@ -57,7 +57,7 @@ def learn(images: list[Prepared], train: Any, folder: str) -> tuple[float, float
         built.append(losses.UncertaintyWeighting(names))
         return built[-1]
 
-    batches = Batches(images, sees=("nucleus",), batch_size=8, crop=SIDE, seed=1)
+    batches = Batches(images, input_channels=("nucleus",), batch_size=8, crop=SIDE, seed=1)
     stage = stage_of(network, batches=batches, steps=200, learning_rate=0.03, validate_every=10**6)
     train(replace(stage, weighting=weighting), folder)
     (module,) = built

@@ -400,7 +400,7 @@ def test_a_live_teacher_answers_and_is_not_trained(
 ) -> None:
     student, teacher = tiny_net(), tiny_net(seed=1, dropout=0.5)
     before = weights_of(teacher)
-    batches = tiny_batches(teacher_sees=("nucleus",))
+    batches = tiny_batches(teacher_channels=("nucleus",))
     differences = []
 
     def compare(output: torch.Tensor, batch: Batch) -> torch.Tensor:

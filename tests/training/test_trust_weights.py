@@ -154,7 +154,7 @@ def test_what_was_found_is_written_and_read(tmp_path: Any) -> None:
 def test_a_batch_says_how_much_its_images_count() -> None:
     truth, _, _ = maps_of(0)
     images = [image_of(str(number), truth[:1], truth[:1], labelled=False) for number in range(2)]
-    options: Any = {"sees": ("nucleus",), "batch_size": 2, "crop": 16, "seed": 0}
+    options: Any = {"input_channels": ("nucleus",), "batch_size": 2, "crop": 16, "seed": 0}
     assert "target_weight" not in Batches(images, **options)[0]
     weighed = believed(1, **{"0": 0.5, "1": 1.0}).weighed(images)
     batch = Batches(weighed, **options)[0]

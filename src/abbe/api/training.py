@@ -79,7 +79,7 @@ def distill(
     teacher: TeacherLike | None = None,
     *,
     student: StudentLike | None = None,
-    sees: Sequence[str] | None = None,
+    input_channels: Sequence[str] | None = None,
     encoder_weights: Place | None = None,
     out: Place | None = None,
     resume: bool = False,
@@ -100,7 +100,7 @@ def distill(
             ``teacher``, such as ``{"kind": "masks", "path": "masks"}``. None for 'supervised' and
             'imagenet', and where the recipe's file says it.
         student: its architecture, such as 'unet-resnet18', or keys of the section ``student``.
-        sees: the student's channels, by name.
+        input_channels: the student's channels, by name.
         encoder_weights: 'imagenet', 'random', or the path of a weight file. There is no default.
         out: the run folder; what the recipe's file says where None.
         resume: finish a run that was interrupted, or add evidence to a finished one
@@ -127,7 +127,7 @@ def distill(
         data=data,
         teacher=teacher,
         student=student,
-        sees=sees,
+        input_channels=input_channels,
         encoder_weights=encoder_weights,
         out=out,
         keys=keys,
@@ -143,7 +143,7 @@ def curve(
     teacher: TeacherLike | None = None,
     *,
     student: StudentLike | None = None,
-    sees: Sequence[str] | None = None,
+    input_channels: Sequence[str] | None = None,
     encoder_weights: Place | None = None,
     out: Place | None = None,
     fractions: Sequence[float] | None = None,
@@ -160,8 +160,8 @@ def curve(
     Args:
         recipe: 'rckd' (initialisations are compared), 'cmkd' (student and baselines), an experiment
             file of either, or the folder of a curve that was begun.
-        data, teacher, student, sees, encoder_weights, out, keys: as for :func:`abbe.distill`. All
-            training images must have their labels.
+        data, teacher, student, input_channels, encoder_weights, out, keys: as for
+            :func:`abbe.distill`. All training images must have their labels.
         fractions: shares of the training labels, from 0 to 1; 0.01 to 1 where None.
         seeds: each draws its own labels, new layers and batches; 0, 1 and 2 where None.
         initialisations: of 'rckd': random, given, contrastive, rckd, rckd+contrastive; all that
@@ -188,7 +188,7 @@ def curve(
         data=data,
         teacher=teacher,
         student=student,
-        sees=sees,
+        input_channels=input_channels,
         encoder_weights=encoder_weights,
         out=out,
         keys=keys,
@@ -212,8 +212,8 @@ def evaluate(
     *,
     name: str,
     distil: bool = False,
-    teacher_sees: Sequence[str] | None = None,
-    student_sees: Sequence[str] | None = None,
+    teacher_channels: Sequence[str] | None = None,
+    student_channels: Sequence[str] | None = None,
     allow_failed: int = 0,
     allow_overlap: bool = False,
     trust_code: bool = False,
@@ -229,8 +229,9 @@ def evaluate(
         name: the evaluation is written to ``evaluations/NAME`` in the run's folder.
         distil: also distil a student there, from the same frozen teacher and with the same
             settings.
-        teacher_sees: the other set's channels for the teacher, in its order; one may stand twice.
-        student_sees: the same for the student.
+        teacher_channels: the other set's channels for the teacher, in its order; one may stand
+            twice.
+        student_channels: the same for the student.
         allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
         allow_overlap: go on where the run, or what it learned from, was trained on test images;
             the report says so.
@@ -254,8 +255,8 @@ def evaluate(
         other,
         name=name,
         distil=distil,
-        teacher_sees=None if teacher_sees is None else tuple(teacher_sees),
-        student_sees=None if student_sees is None else tuple(student_sees),
+        teacher_channels=None if teacher_channels is None else tuple(teacher_channels),
+        student_channels=None if student_channels is None else tuple(student_channels),
         trust_code=trust_code,
         allow_failed=allow_failed,
         allow_overlap=allow_overlap,

@@ -95,10 +95,27 @@ def _run(words: list[str]) -> int:
 
 def _carry_out(words: list[str]) -> int:
     try:
-        return import_module(f"abbe.cli.{words[0]}").run(words[1:])
+        return import_module(f"abbe.cli.{words[0]}").run(list(map(_by_its_new_name, words[1:])))
     except Exception:
         end_all()  # what is said of it stands below
         raise
+
+
+RENAMED = {
+    "--student.sees": "--student.input-channels",
+    "--teacher.sees": "--teacher.input-channels",
+    "--student-sees": "--student-channels",
+    "--teacher-sees": "--teacher-channels",
+}
+"""Today's options by the names that earlier versions gave them."""
+
+
+def _by_its_new_name(word: str) -> str:
+    option, equals, value = word.partition("=")
+    if option not in RENAMED:
+        return word
+    print(f"note: {option} is {RENAMED[option]} today", file=sys.stderr)
+    return f"{RENAMED[option]}{equals}{value}"
 
 
 DISK_TROUBLE = (

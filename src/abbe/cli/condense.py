@@ -32,13 +32,13 @@ FOLDER holds images/, perhaps labels/ with the same names, and index.csv with gr
 Without a teacher, labels alone teach. Without labels, the teacher's objects choose and test.
 
 Every key of the experiment file can be given under its own name, such as --training.crop 96,
---student.sees nucleus, --student.encoder-weights imagenet or --evidence full
+--student.input-channels nucleus, --student.encoder-weights imagenet or --evidence full
 (abbe distill cmkd --help-all lists them); the plan then says: you said so.
 
 examples:
   abbe condense tissue/ --teacher masks/
   abbe condense tissue/ --teacher nuclei --hours 0.5 --target-ms 20
-  abbe condense tissue/ --teacher sam:sam_vit_b.pth --student.sees nucleus --plan-only
+  abbe condense tissue/ --teacher sam:sam_vit_b.pth --student.input-channels nucleus --plan-only
   abbe distill runs/condensed-tissue/plan.yaml       (the plan, perhaps edited)"""
 
 

@@ -23,9 +23,9 @@ class EvaluateArguments:
     """Also distil a student on the other data set from the same frozen teacher."""
     trust_code: bool = False
     """Let the run's teacher of kind torch import and call the Python code that it names."""
-    teacher_sees: tuple[str, ...] | None = None
+    teacher_channels: tuple[str, ...] | None = None
     """Channels of the other set for the teacher, in its order; one may stand twice."""
-    student_sees: tuple[str, ...] | None = None
+    student_channels: tuple[str, ...] | None = None
     """Channels of the other set for the student, in its order."""
     allow_failed: int = 0
     """How many images may be lost (unreadable, or the teacher failed on them)."""
@@ -54,8 +54,8 @@ examples:
         arguments.data,
         name=arguments.name,
         distil=arguments.distil,
-        teacher_sees=arguments.teacher_sees,
-        student_sees=arguments.student_sees,
+        teacher_channels=arguments.teacher_channels,
+        student_channels=arguments.student_channels,
         trust_code=arguments.trust_code,
         allow_failed=arguments.allow_failed,
         allow_overlap=arguments.allow_overlap,

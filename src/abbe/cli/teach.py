@@ -47,8 +47,8 @@ With --plan, nothing is taught: a few images are timed, and what all will take i
 examples:
   abbe teach --out targets.zarr --data.path tissue/ --teacher.kind masks --teacher.path masks/
   abbe teach --out targets.zarr --data.path nuclei/ --data.channels nucleus \\
-      --teacher.kind bioimageio --teacher.path unet2d_nuclei_broad/ --teacher.sees nucleus \\
-      --check-equivariance
+      --teacher.kind bioimageio --teacher.path unet2d_nuclei_broad/ \\
+      --teacher.input-channels nucleus --check-equivariance
   abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind torch \\
       --teacher.path my_package.models:big_unet --trust-code --plan"""
     arguments = parse(TeachArguments, "teach", words, description)

@@ -24,7 +24,7 @@ def student(draft: Draft, facts: Facts, target_ms: float | None) -> None:
     """The smallest student, or the largest that meets the time that is wanted."""
     one = len(facts.channels) == 1
     why = "the images' one channel" if one else "all channels of the images"
-    sees = draft.put("student.sees", list(facts.channels), why)
+    input_channels = draft.put("student.input_channels", list(facts.channels), why)
     depth, why = 5, "the usual; no size of objects is known"
     if facts.diameter is not None:
         shallow = SHALLOW[0] <= facts.diameter <= SHALLOW[1]
@@ -35,7 +35,7 @@ def student(draft: Draft, facts: Facts, target_ms: float | None) -> None:
     if draft.has("student.architecture"):
         draft.put("student.architecture", STUDENTS[0], "")
     else:
-        draft.put("student.architecture", *_size(len(sees), depth, target_ms))
+        draft.put("student.architecture", *_size(len(input_channels), depth, target_ms))
     draft.put(
         "student.encoder_weights",
         "random",

@@ -101,7 +101,9 @@ def make_plan(
     derive.training(draft, facts)
     _like_the_recipe(draft)
     trying = draft.experiment()
-    split = build.split(dataset.seen_as(trying.student.sees), trying.data)  # as the run will do it
+    split = build.split(
+        dataset.seen_as(trying.student.input_channels), trying.data
+    )  # as the run will do it
     split = split.having(record for record in split if record.id not in lost.left_out)
     tried = trial.measure(trying, split, fixed=draft.has("training.batch_size"))
     derive.batch(draft, tried, facts)

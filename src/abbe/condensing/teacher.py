@@ -82,6 +82,9 @@ def channels_of(teacher: config.Teacher, dataset: Dataset, *, trust_code: bool) 
         return store.provenance.channels
     channels = build.build_teacher(teacher, dataset, trust_code=trust_code).provenance.channels
     build.check_channels(
-        dataset.seen_as(channels), channels, "the teacher", "name others with --teacher.sees"
+        dataset.seen_as(channels),
+        channels,
+        "the teacher",
+        "name others with --teacher.input-channels",
     )
     return tuple(channels)

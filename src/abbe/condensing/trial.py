@@ -106,7 +106,9 @@ def _some(experiment: config.Experiment, dataset: Dataset) -> list[Prepared]:
     if not labelled:
         raise InputError(f"data set '{dataset.name}': no image has a label to try a step on")
     student = experiment.student
-    return prepare(first_spread(labelled, IMAGES), student.sees, scaling=scaling_of(student))
+    return prepare(
+        first_spread(labelled, IMAGES), student.input_channels, scaling=scaling_of(student)
+    )
 
 
 def _stage(
@@ -115,7 +117,7 @@ def _stage(
     """Steps of a supervised student: what distilling adds to one is small beside the network."""
     training = experiment.training.model_copy(update={"batch_size": batch})
     batches = build.build_batches(
-        images, training, sees=experiment.student.sees, seed=experiment.seed
+        images, training, input_channels=experiment.student.input_channels, seed=experiment.seed
     )
     schedule = Schedule(steps, 1e-4, ema=training.ema, validate_every=STEPS)
     network = unets.build_unet(experiment)

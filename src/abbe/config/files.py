@@ -15,6 +15,7 @@ from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, 
 from abbe.config.networks import Student
 from abbe.config.paths import found, written
 from abbe.config.recipes import RECIPES, readers_of
+from abbe.config.renamed import with_new_names
 from abbe.config.section import Section, allowed_keys, describe
 from abbe.errors import ConfigError
 from abbe.files import write_text
@@ -36,11 +37,14 @@ def parse(values: Mapping[str, Any], source: str) -> Experiment:
 
 
 def own_keys(values: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The values without keys of other recipes, none of which may say anything.
+    """The values by today's names, without keys of other recipes, which may not say anything.
 
     Raises:
         ConfigError: naming ``source``, each key that does, and the recipes that it belongs to.
     """
+    values, notes = with_new_names(values)
+    for note in notes:
+        print(shown(f"note: {source}: {note}"), flush=True)
     own, foreign = split_foreign(without_twin(values), Experiment)
     wrong = [key for key, value in foreign.items() if not says_nothing(value)]
     if wrong:
@@ -99,7 +103,7 @@ def read_saved(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if the file is missing or is no YAML mapping.
     """
-    values = read_values(path)
+    values, _ = with_new_names(read_values(path))
     if not RECIPES.get(str(values.get("recipe")), RECIPES["cmkd"]).reads("evidence"):
         values.pop("twin", None)  # saved with the rest
     own, foreign = split_foreign(without_twin(values), Experiment)

@@ -40,7 +40,7 @@ class Teacher(Section):
     """Folder, file, package, run or target store, by kind; for torch, package.module:factory, which
     runs with --trust-code only; for package, its folder or name (nuclei); for sam, a file, a folder
     or a Hugging Face id; for cellpose and cellsam, a model's name or file."""
-    sees: tuple[str, ...] | None = None
+    input_channels: tuple[str, ...] | None = None
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Further arguments of its function in abbe.teachers, for example tile: 512."""
@@ -65,7 +65,7 @@ class Student(Section):
 
     architecture: NamedArchitecture | TimmArchitecture = "unet-resnet18"
     """One of those named, or unet-timm-NAME or promptable-timm-NAME for an encoder of timm's."""
-    sees: Annotated[tuple[str, ...], Field(min_length=1)] = ("nucleus",)
+    input_channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("nucleus",)
     """Channels the student reads."""
     outputs: tuple[Output, ...] = ("foreground", "boundary")
     """foreground alone, or with the boundary map that separates touching objects."""

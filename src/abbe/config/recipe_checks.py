@@ -49,7 +49,7 @@ def imagenet(experiment: Experiment) -> Iterator[str]:
     """Colour pictures in folders, scaled as timm's users expect."""
     if experiment.data.kind != "classes":
         yield "recipe 'imagenet' reads folders of classes: data.kind classes"
-    if experiment.student.sees != ("red", "green", "blue"):
-        yield "recipe 'imagenet': student.sees is red green blue"
+    if experiment.student.input_channels != ("red", "green", "blue"):
+        yield "recipe 'imagenet': student.input_channels is red green blue"
     if experiment.student.normalisation != "range":
         yield "recipe 'imagenet': student.normalisation is range"

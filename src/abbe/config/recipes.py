@@ -68,7 +68,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         check=recipe_checks.cmkd,
         important=(
             "out", "data.kind", "data.path", "data.channels", "teacher.kind", "teacher.path",
-            "student.architecture", "student.sees", "student.encoder_weights", "training.passes",
+            "student.architecture", "student.input_channels", "student.encoder_weights",
+            "training.passes",
         ),
     ),
     "imagenet": RecipeKeys(
@@ -125,8 +126,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         ),
         important=(
             "out", "data.kind", "data.path", "data.channels", "data.labelled",
-            "student.architecture", "student.sees", "student.encoder_weights", "training.passes",
-            "training.batch_size",
+            "student.architecture", "student.input_channels", "student.encoder_weights",
+            "training.passes", "training.batch_size",
         ),
     ),
 })  # fmt: skip

@@ -190,10 +190,11 @@ class InitialisationTrainer(Trainer):
             training.name
         ].fitted
         if session.is_main:
-            sees, classes = experiment.student.sees, self._task.classes(dataset)
+            input_channels, classes = experiment.student.input_channels, self._task.classes(dataset)
             size = metadata["pixel_size"]
             arrays = self._task.arrays(
-                self._task.answers(model, self._tests, sees, len(classes), size), self._tests
+                self._task.answers(model, self._tests, input_channels, len(classes), size),
+                self._tests,
             )
             if is_probed(experiment):
                 arrays["probe"] = self._probe(experiment, training, kept)
@@ -264,7 +265,7 @@ class InitialisationTrainer(Trainer):
     @cached_property
     def _tests(self) -> list[Prepared]:
         student, tests = self._experiment.student, self._dataset.split("test")
-        return self._task.images(self._dataset, tests, student.sees, scaling_of(student))
+        return self._task.images(self._dataset, tests, student.input_channels, scaling_of(student))
 
     @cached_property
     def _taught(self) -> tuple[TargetStore | None, dict[str, float]]:

@@ -156,7 +156,7 @@ def write_results(
         seeds=seeds,
         planned=planned,
         finished=len(outcomes),
-        student_sees=list(experiment.student.sees),
+        student_channels=list(experiment.student.input_channels),
         architecture=experiment.student.architecture,
         encoder_weights=str(experiment.student.encoder_weights),
         steps=experiment.training.steps,

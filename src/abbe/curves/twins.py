@@ -127,9 +127,9 @@ class TwinTrainer(Trainer):
         if session.is_main:
             if "supervised" in trained:  # where all images have labels, the others are the same
                 trained = {name: trained.get(name, trained["supervised"]) for name in self.compared}
-            sees = experiment.student.sees
+            input_channels = experiment.student.input_channels
             models: dict[str, BySeed] = {
-                name: {training.seed: self._task.model(each.network, each.metadata, sees)}
+                name: {training.seed: self._task.model(each.network, each.metadata, input_channels)}
                 for name, each in trained.items()
             }
             scores = self._score(models, dataset)

@@ -19,21 +19,21 @@ def matching(has: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...] | Non
 
 def lacking(source: str, has: Sequence[str], wanted: Sequence[str], who: str) -> str:
     """A message: ``source`` has not the channels that ``who`` sees, and what to do."""
-    sees = f"{source}: {who} sees {', '.join(wanted)}, but "
+    seen = f"{source}: {who} sees {', '.join(wanted)}, but "
     if len(has) == 1 and set(RGB) <= set(wanted):
         return (
-            f"{sees}this is a grey image (one channel, {has[0]}): it has no colours to see. Give "
+            f"{seen}this is a grey image (one channel, {has[0]}): it has no colours to see. Give "
             f"colour images, or take what was made for grey ones"
         )
     if len(wanted) == 1 and set(RGB) <= set(has):
         return (
-            f"{sees}this is a colour image ({', '.join(has)}). Save it as grey, or say which of "
+            f"{seen}this is a colour image ({', '.join(has)}). Save it as grey, or say which of "
             f"its channels is meant, such as {wanted[0]}={has[0]}, with --channels (in an "
             "experiment data.channels, in Python channels=…)"
         )
     missing = next(name for name in wanted if name not in has)
     return (
-        f"{sees}the image has {', '.join(has)}. Say which is which with --channels, such as "
+        f"{seen}the image has {', '.join(has)}. Say which is which with --channels, such as "
         f"{missing}={has[0]}, or name all in order (in an experiment data.channels, in Python "
         "channels=…)"
     )

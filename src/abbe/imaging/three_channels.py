@@ -30,7 +30,7 @@ def choose_rule(rule: ThreeChannelRule, channels: int) -> str:
         if channels not in (1, 2, 3):
             raise ConfigError(
                 f"at most three channels can be shown as a colour picture, not {channels}: choose "
-                "with channels=[…] (teacher.sees)"
+                "with channels=[…] (teacher.input_channels)"
             )
         return ("grey", "fill_last", "colour")[channels - 1]
     fitting = {"fill_last": (1, 2, 3), "grey": (1,), "colour": (3,), "membrane_nucleus_mean": (2,)}

@@ -226,7 +226,7 @@ class _Networks:
         assert isinstance(network, students.UNet)
         return trust.chosen(
             student.outputs,
-            student.sees,
+            student.input_channels,
             self._taught["target_outputs"],
             self._held_out,
             self._images,

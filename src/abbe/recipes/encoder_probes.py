@@ -38,17 +38,17 @@ class FeaturesOf:
     ) -> "FeaturesOf":
         """Have the encoder of a classifier look at the images, each once."""
         assert isinstance(model, students.Classifier)  # is_probed: nothing else is asked
-        sees, scaling = experiment.student.sees, scaling_of(experiment.student)
+        input_channels, scaling = experiment.student.input_channels, scaling_of(experiment.student)
         task = Classification()
         chosen = build.held_out(task.labelled(dataset.split("val")), experiment)
         train, validation, tests = (
-            task.images(dataset, records, sees, scaling)
+            task.images(dataset, records, input_channels, scaling)
             for records in (dataset.split("train"), chosen, dataset.split("test"))
         )
         return cls(
-            features_of(model, train, sees, device),
-            features_of(model, validation, sees, device) if validation else None,
-            features_of(model, tests, sees, device),
+            features_of(model, train, input_channels, device),
+            features_of(model, validation, input_channels, device) if validation else None,
+            features_of(model, tests, input_channels, device),
         )
 
     def probe(
@@ -118,7 +118,7 @@ def add_probes(
         seen = FeaturesOf.images(model, experiment, dataset, session.accelerator.device)
         found[name] = seen.probe(experiment, dataset)
     task, student = Classification(), experiment.student
-    tests = task.images(dataset, dataset.split("test"), student.sees, scaling_of(student))
+    tests = task.images(dataset, dataset.split("test"), student.input_channels, scaling_of(student))
     groups = [dataset[image.id].unit for image in tests]
     seed = experiment.seed
     answers: dict[str, Mapping[int | None, Answers]] = {

@@ -96,14 +96,14 @@ class KdSam(Recipe):
         assert isinstance(teacher, SamTeacher)  # the experiment file demands it
         check_networks(experiment, teacher)
         print(shown(teachers.introduction(teacher.provenance)), flush=True)
-        settings, sees = experiment.promptable, experiment.student.sees
+        settings, input_channels = experiment.promptable, experiment.student.input_channels
         train = dataset.split("train")
         store, speed = None, {}
         if not experiment.teacher.live:
             store, speed = teaching.answers_of(teacher, train, session)
         held_out = picture_records(
             build.held_out(dataset.split("val").labelled.records, experiment),
-            sees,
+            input_channels,
             longest=settings.side,
             memory_limit=MEMORY_LIMIT // 4,
         )
@@ -121,7 +121,7 @@ class KdSam(Recipe):
             about=about_models(experiment),
             sam=teacher,
             pictures=picture_records(
-                reading, sees, longest=round(settings.side / settings.zoom[0])
+                reading, input_channels, longest=round(settings.side / settings.zoom[0])
             ),
             held_out=[each for each in held_out if each.has_objects],
         )
@@ -198,7 +198,7 @@ def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:
     """
     settings = experiment.promptable
     reads = teacher.provenance.channels, experiment.teacher.options.get("inputs", "auto")
-    if experiment.teacher.live and reads != (tuple(experiment.student.sees), "auto"):
+    if experiment.teacher.live and reads != (tuple(experiment.student.input_channels), "auto"):
         raise ConfigError(
             "teacher.live: a live teacher is shown the student's pictures, and this one reads "
             f"{', '.join(reads[0])} ({reads[1]}). Leave live out, so that its embeddings are stored"

@@ -66,7 +66,7 @@ class Probed:
 def features_of(
     model: Classifier,
     images: Sequence[Prepared],
-    sees: Sequence[str],
+    input_channels: Sequence[str],
     device: torch.device | None = None,
 ) -> Features:
     """What the weights make of each whole image: `Classifier.features`.
@@ -74,7 +74,7 @@ def features_of(
     Args:
         model: its encoder is looked through; it is left in evaluation mode, on ``device``.
         images: with the number of their class; of any size, neighbours of one size go together.
-        sees: the model's channels.
+        input_channels: the model's channels.
         device: where to compute; the CPU where None.
     """
     device = device or torch.device("cpu")
@@ -90,7 +90,7 @@ def features_of(
             waiting.clear()
 
     for image in images:
-        pixels = image.whole()[[image.channels.index(name) for name in sees]]
+        pixels = image.whole()[[image.channels.index(name) for name in input_channels]]
         # Strided layers lay another grid over other sides than those of their training.
         pixels = pad_to(pixels, _SIDES)
         if waiting and (waiting[0].shape != pixels.shape or len(waiting) == _AT_ONCE):

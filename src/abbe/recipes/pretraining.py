@@ -176,11 +176,11 @@ def pretrain_encoder(
             response that was asked for.
     """
     settings = experiment.pretraining
-    sees, method = experiment.student.sees, settings.method
+    input_channels, method = experiment.student.input_channels, settings.method
     assert method != "none"  # the caller asks for pretraining
     reading = track(tiles, "reading", shown=session.progress)
     scaling = scaling_of(experiment.student)
-    images = prepare(reading, sees, scaling=scaling, targets=store)
+    images = prepare(reading, input_channels, scaling=scaling, targets=store)
     outputs, hv = ("foreground",), 0.0
     if store is not None:
         images = [image for image in images if image.has_target]
@@ -188,7 +188,7 @@ def pretrain_encoder(
     torch.manual_seed(experiment.seed)
     unet = students.build(
         experiment.student.architecture,
-        in_channels=len(sees),
+        in_channels=len(input_channels),
         outputs=(*outputs, *(HV_MAPS if hv else ())),
         encoder_weights="random",
     )
@@ -221,7 +221,7 @@ def _crops(experiment: config.Experiment, images: Sequence[Prepared], session: S
     return build.build_batches(
         images,
         experiment.training,
-        sees=experiment.student.sees,
+        input_channels=experiment.student.input_channels,
         seed=experiment.seed,
         rank=session.accelerator.process_index,
         processes=session.accelerator.num_processes,

@@ -76,7 +76,7 @@ class Rckd(Recipe):
         super().check(experiment, dataset, tiles)
         if tiles is None:
             return
-        build.check_channels(tiles, experiment.student.sees, "the student")
+        build.check_channels(tiles, experiment.student.input_channels, "the student")
         batch = experiment.pretraining.batch_size
         if "contrastive" in experiment.pretraining.method and len(tiles) < batch:
             raise InputError(
@@ -187,19 +187,24 @@ def plan_of(
     experiment: config.Experiment, dataset: Dataset, model: TaskModel, session: Session
 ) -> Plan:
     """How a network is fine-tuned for the task."""
-    settings, task, sees = experiment.fine_tuning, task_of(experiment), experiment.student.sees
+    settings, task, input_channels = (
+        experiment.fine_tuning,
+        task_of(experiment),
+        experiment.student.input_channels,
+    )
     classes, scaling = len(task.classes(dataset)), scaling_of(experiment.student)
     chosen = build.held_out(task.labelled(dataset.split("val")), experiment)
     images, held_out = (
-        task.images(dataset, records, sees, scaling) for records in (dataset.split("train"), chosen)
+        task.images(dataset, records, input_channels, scaling)
+        for records in (dataset.split("train"), chosen)
     )
     if isinstance(model, LinearProbe):
-        seen = features_of(model.classifier, images, sees, session.accelerator.device)
+        seen = features_of(model.classifier, images, input_channels, session.accelerator.device)
         model.to("cpu").scale_features(torch.from_numpy(seen.table))
     batches = build.build_batches(
         images,
         experiment.training,
-        sees=sees,
+        input_channels=input_channels,
         seed=experiment.seed,
         rank=session.accelerator.process_index,
         processes=session.accelerator.num_processes,
@@ -214,7 +219,7 @@ def plan_of(
         term=task.term(images, classes, settings),
         encoder_rate=settings.encoder_rate,
         head_rate=settings.head_rate,
-        validate=task.validator(held_out, sees, classes),
+        validate=task.validator(held_out, input_channels, classes),
         watch=task.watch,
     )
     return Plan(model, [stage])
@@ -316,7 +321,7 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
         )
     bare = [replace(record.without_labels(), split="train") for record in records]
     tiles = replace(tiles, records=tuple(bare), classes=())
-    return tiles.seen_as(experiment.student.sees)
+    return tiles.seen_as(experiment.student.input_channels)
 
 
 def _place(record: Record) -> Hashable:

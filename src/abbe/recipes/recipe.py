@@ -215,7 +215,7 @@ def weights_metadata(
         more: what else this one says.
     """
     return {
-        "channels": list(experiment.student.sees),
+        "channels": list(experiment.student.input_channels),
         "recipe": experiment.recipe,
         "trained_on": trained_on.name,
         "simulated": trained_on.simulated,

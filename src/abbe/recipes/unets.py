@@ -24,11 +24,11 @@ def read_training(
     experiment: config.Experiment,
     dataset: Dataset,
     session: Session,
-    teacher_sees: Sequence[str] = (),
+    teacher_channels: Sequence[str] = (),
     targets: TargetStore | None = None,
 ) -> list[Prepared]:
     """The training images in memory, with the student's channels, a live teacher's, and targets."""
-    channels = tuple(dict.fromkeys([*experiment.student.sees, *teacher_sees]))
+    channels = tuple(dict.fromkeys([*experiment.student.input_channels, *teacher_channels]))
     records = track(dataset.split("train"), "reading", shown=session.progress)
     return prepare(records, channels, scaling=scaling_of(experiment.student), targets=targets)
 
@@ -39,22 +39,22 @@ def read_held_out(
     """The labelled validation images that choose weights, in memory; with targets, if given."""
     student = experiment.student
     chosen = build.held_out(dataset.split("val").labelled.records, experiment)
-    return prepare(chosen, student.sees, scaling=scaling_of(student), targets=targets)
+    return prepare(chosen, student.input_channels, scaling=scaling_of(student), targets=targets)
 
 
 def crops(
     experiment: config.Experiment,
     images: Sequence[Prepared],
     session: Session,
-    teacher_sees: Sequence[str] | None = None,
+    teacher_channels: Sequence[str] | None = None,
     **others: Any,
 ) -> Batches:
     """Random crops of the training images; ``others`` go before what the experiment says."""
     return build.build_batches(
         images,
         experiment.training,
-        sees=experiment.student.sees,
-        teacher_sees=teacher_sees,
+        input_channels=experiment.student.input_channels,
+        teacher_channels=teacher_channels,
         seed=experiment.seed,
         rank=session.accelerator.process_index,
         processes=session.accelerator.num_processes,
@@ -73,7 +73,7 @@ def answered(
     network.to(session.accelerator.device)
     found = []
     for image in track(images, "self-training: answering", shown=session.shown):
-        seen = [image.channels.index(name) for name in experiment.student.sees]
+        seen = [image.channels.index(name) for name in experiment.student.input_channels]
         maps = np.rint(255 * students.predict(network, image.whole()[seen])).astype(np.uint8)
         found.append(replace(image, probability=maps, instances=None))
     network.to("cpu")
@@ -92,7 +92,7 @@ def build_unet(experiment: config.Experiment) -> students.UNet:
     torch.manual_seed(experiment.seed)
     return students.build(
         student.architecture,
-        in_channels=len(student.sees),
+        in_channels=len(student.input_channels),
         outputs=student.outputs,
         encoder_weights=student.encoder_weights,
         standardisation=build.standardisation_of(student),
@@ -112,6 +112,6 @@ def common(
         "outputs": outputs,
         "boundary": experiment.loss.boundary,
         "weighting": build.build_weighting(experiment.loss, shares),
-        "validate": validator(held_out, experiment.student.sees, outputs),
+        "validate": validator(held_out, experiment.student.input_channels, outputs),
         "watch": experiment.training.watch,
     }

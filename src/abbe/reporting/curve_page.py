@@ -14,10 +14,10 @@ from abbe.reporting.facts import (
     NOT_OF_THE_MACHINE,
     TEACHER_NAMES,
     Fact,
+    channel_facts,
     data_facts,
     duration,
     facts_of,
-    sees_facts,
 )
 from abbe.reporting.label_curves import label_curves, lines_of, save_label_curves
 from abbe.reporting.numbers import bounds_of, decimal, interval, p_value, significant
@@ -89,7 +89,7 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
         levels=len(summary.levels),
         seeds=", ".join(map(str, summary.seeds)),
         data=data_facts(summary.data),
-        sees=sees_facts(summary),
+        channels=channel_facts(summary),
         beginnings=_beginnings(summary),
         teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
         targets=summary.targets,

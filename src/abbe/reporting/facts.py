@@ -70,9 +70,9 @@ def _noted(note: str, ids: Sequence[str], what: str) -> str:
     return f"{count} ({', '.join(ids[:MOST_IDS])}{more}): {note.rstrip('.')}"
 
 
-def sees_facts(summary: Summary) -> list[Fact]:
+def channel_facts(summary: Summary) -> list[Fact]:
     """The channels that teacher and student see."""
-    seen = {"Teacher sees": summary.teacher_sees, "Student sees": summary.student_sees}
+    seen = {"Teacher sees": summary.teacher_channels, "Student sees": summary.student_channels}
     return [Fact(name, ", ".join(channels)) for name, channels in seen.items() if channels]
 
 

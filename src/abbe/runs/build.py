@@ -192,10 +192,10 @@ def build_teacher(
             f"teacher.options: a teacher of kind '{teacher.kind}' has no option "
             f"{', '.join(unknown)}; it has: {', '.join(known)}"
         )
-    sees = teacher.sees
-    if sees is None and traits_of(teacher.kind).reads_all:
-        sees = dataset.channels
-    return factory(teacher.path, sees, **options)
+    input_channels = teacher.input_channels
+    if input_channels is None and traits_of(teacher.kind).reads_all:
+        input_channels = dataset.channels
+    return factory(teacher.path, input_channels, **options)
 
 
 def standardisation_of(student: config.Student) -> "Standardisation | None":
@@ -231,7 +231,7 @@ def build_batches(
     images: "Sequence[Prepared]",
     training: config.Training,
     *,
-    sees: Sequence[str],
+    input_channels: Sequence[str],
     seed: int,
     rank: int = 0,
     processes: int = 1,
@@ -252,7 +252,14 @@ def build_batches(
         "noise": augmentation.noise,
         "blur": augmentation.blur,
     }
-    return Batches(images, sees=sees, seed=seed, rank=rank, processes=processes, **options | others)
+    return Batches(
+        images,
+        input_channels=input_channels,
+        seed=seed,
+        rank=rank,
+        processes=processes,
+        **options | others,
+    )
 
 
 def build_weighting(
@@ -291,15 +298,15 @@ def workers(wanted: int | str) -> int:
 
 
 def seen_by(
-    dataset: Dataset, sees: Sequence[str], who: str, advice: str = "change what is seen"
+    dataset: Dataset, input_channels: Sequence[str], who: str, advice: str = "change what is seen"
 ) -> Dataset:
     """The data set with the names for channels by which it is seen, and a line on what that took.
 
     Raises:
         InputError: as `check_channels`.
     """
-    named = dataset.seen_as(sees)
-    check_channels(named, sees, who, advice)
+    named = dataset.seen_as(input_channels)
+    check_channels(named, input_channels, who, advice)
     if named is not dataset:
         print(shown(f"{dataset.name}: {named.notes[-1]}"), flush=True)
     return named
@@ -312,23 +319,23 @@ def tell_problems(dataset: Dataset) -> None:
 
 
 def check_channels(
-    dataset: Dataset, sees: Sequence[str], who: str, advice: str = "change what is seen"
+    dataset: Dataset, input_channels: Sequence[str], who: str, advice: str = "change what is seen"
 ) -> None:
     """Refuse channels that the images do not have.
 
     Args:
         dataset: the images.
-        sees: the channels that are looked at.
+        input_channels: the channels that are looked at.
         who: looks at them, for the message.
         advice: what to do but naming the images' channels.
 
     Raises:
         InputError: naming the missing channels and those that exist.
     """
-    missing = [name for name in sees if name not in dataset.channels]
-    if missing and len(dataset.channels) == 1 and set(RGB) <= set(sees):
+    missing = [name for name in input_channels if name not in dataset.channels]
+    if missing and len(dataset.channels) == 1 and set(RGB) <= set(input_channels):
         raise InputError(
-            lacking(f"an image of data set '{dataset.name}'", dataset.channels, sees, who)
+            lacking(f"an image of data set '{dataset.name}'", dataset.channels, input_channels, who)
         )
     if missing:
         raise InputError(

@@ -37,8 +37,8 @@ def evaluate_run(
     *,
     name: str,
     distil: bool = False,
-    teacher_sees: tuple[str, ...] | None = None,
-    student_sees: tuple[str, ...] | None = None,
+    teacher_channels: tuple[str, ...] | None = None,
+    student_channels: tuple[str, ...] | None = None,
     trust_code: bool = False,
     allow_failed: int = 0,
     allow_overlap: bool = False,
@@ -55,9 +55,9 @@ def evaluate_run(
         name: the evaluation is written to ``folder``/evaluations/``name``.
         distil: also distil a student there, from the same frozen teacher and with the same
             settings; it is named "student distilled here".
-        teacher_sees: the other set's channels for the teacher, in its order. A channel may stand
-            twice, as when a teacher of two channels is shown a set of one.
-        student_sees: the same for the student.
+        teacher_channels: the other set's channels for the teacher, in its order. A channel may
+            stand twice, as when a teacher of two channels is shown a set of one.
+        student_channels: the same for the student.
         trust_code: a teacher of kind 'torch' may import and call the code that the run names:
             a run folder may be somebody else's.
         allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
@@ -81,11 +81,14 @@ def evaluate_run(
     if recipe.evaluates_teacher:
         build.require_trust(experiment.teacher, trust_code=trust_code)
     else:
-        _refuse_teacher(experiment.recipe, distil, teacher_sees)
+        _refuse_teacher(experiment.recipe, distil, teacher_channels)
     require_student(run)
-    sees = student_sees or experiment.student.sees
+    input_channels = student_channels or experiment.student.input_channels
     dataset = build.seen_by(
-        _test_set(data, distil), sees, "the student", "say what it is shown with --student-sees"
+        _test_set(data, distil),
+        input_channels,
+        "the student",
+        "say what it is shown with --student-channels",
     )
     dataset = readable(dataset, lost, progress=True)
     dataset = task.adopt(dataset, run.summary.classes)
@@ -99,16 +102,18 @@ def evaluate_run(
     )
     experiment = experiment.model_copy(update={"allow_overlap": allow_overlap})
     out.mkdir(parents=True, exist_ok=True)
-    here = _Elsewhere(run, experiment, task, dataset, sees, out, lost)
+    here = _Elsewhere(run, experiment, task, dataset, input_channels, out, lost)
     scored = _as_it_is(here)
     if recipe.evaluates_teacher:
-        teacher = _on_other_data(experiment.teacher, teacher_sees)
+        teacher = _on_other_data(experiment.teacher, teacher_channels)
         if distil:
             _distil(here, scored, data, teacher, trust_code=trust_code)
         elif teacher is None:
             scored.store = _own_answers(run, dataset)
         else:
-            _teach(here, scored, teacher, chosen=teacher_sees is not None, trust_code=trust_code)
+            _teach(
+                here, scored, teacher, chosen=teacher_channels is not None, trust_code=trust_code
+            )
     _write(here, scored)
     return open_run(out)
 
@@ -121,7 +126,7 @@ class _Elsewhere:
     experiment: config.Experiment
     task: Task
     dataset: Dataset
-    sees: tuple[str, ...]
+    input_channels: tuple[str, ...]
     out: Path
     lost: Lost
 
@@ -141,7 +146,7 @@ class _ToScore:
 def _as_it_is(here: _Elsewhere) -> _ToScore:
     """The run's own networks, with the thresholds that they came with."""
     run = here.run
-    models, given = trained_models(run, here.task, here.sees)
+    models, given = trained_models(run, here.task, here.input_channels)
     kept = "keep the thresholds chosen there" if given else "have seen no image of this set"
     origin = f"The models ({', '.join(models)}) come from {run.summary.data.name} and {kept}."
     _tell_unknown_pixel_size(run, first_of(models), here.dataset)
@@ -159,9 +164,11 @@ def _distil(
 ) -> None:
     """Add the networks that are trained there."""
     experiment = here.experiment.model_copy(update={"allow_failed": here.lost.allowed})
-    there = _distil_there(experiment, data, teacher, here.sees, here.out / "distilled", trust_code)
+    there = _distil_there(
+        experiment, data, teacher, here.input_channels, here.out / "distilled", trust_code
+    )
     here.lost.reasons |= dict.fromkeys(there.summary.lost, "lost while distilling")
-    own, _ = trained_models(there, here.task, here.sees)
+    own, _ = trained_models(there, here.task, here.input_channels)
     scored.models |= {HERE[key]: model for key, model in own.items()}
     scored.labels |= {HERE[key]: there.summary.models[key].labels for key in own}
     scored.store = TargetStore(there.folder / STORE)
@@ -223,7 +230,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         evaluation_of=here.run.folder.name,
         title=f"{run.title}, on {here.dataset.name}",
         task_title=run.task_title,
-        student_sees=list(here.sees),
+        student_channels=list(here.input_channels),
         encoder_weights=run.encoder_weights,
         normalisation=run.normalisation,
         pretraining=run.pretraining,
@@ -245,7 +252,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
 
 
 def trained_models(
-    run: Run, task: Task, sees: tuple[str, ...]
+    run: Run, task: Task, input_channels: tuple[str, ...]
 ) -> tuple[dict[str, BySeed], dict[str, Mapping[int | None, Thresholds]]]:
     """A run's student and baselines of all its seeds, as they are scored, and their thresholds.
 
@@ -264,8 +271,8 @@ def trained_models(
                 require_weights(path, run.folder)
             if path.exists():
                 network, metadata = students.load_any(path)
-                _require_channels(path, metadata["channels"], sees)
-                by_seed[seed] = task.model(network, metadata, sees)
+                _require_channels(path, metadata["channels"], input_channels)
+                by_seed[seed] = task.model(network, metadata, input_channels)
                 if name in run.summary.thresholds:  # the file says where, the summary on what
                     of_run = run.summary.thresholds[name]
                     own = metadata.get("thresholds", {})
@@ -277,11 +284,11 @@ def trained_models(
     return models, cut
 
 
-def _require_channels(path: Path, reads: Sequence[str], sees: Sequence[str]) -> None:
-    if len(sees) != len(reads):
+def _require_channels(path: Path, reads: Sequence[str], input_channels: Sequence[str]) -> None:
+    if len(input_channels) != len(reads):
         raise InputError(
             f"{path}: reads {', '.join(reads)}; name as many channels of the other set, in that "
-            "order, with --student-sees"
+            "order, with --student-channels"
         )
 
 
@@ -295,11 +302,11 @@ def _teacher_here(
     """
     try:
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
-        sees = teacher.provenance.channels
-        if matching(dataset.channels, sees) is None:
+        input_channels = teacher.provenance.channels
+        if matching(dataset.channels, input_channels) is None:
             raise InputError(
-                f"it sees {', '.join(sees)}, and the images of '{dataset.name}' have "
-                f"{', '.join(dataset.channels)}. Say what it is shown with --teacher-sees"
+                f"it sees {', '.join(input_channels)}, and the images of '{dataset.name}' have "
+                f"{', '.join(dataset.channels)}. Say what it is shown with --teacher-channels"
             )
     except (ConfigError, InputError) as error:
         if chosen:
@@ -320,9 +327,12 @@ def _shown_otherwise(provenance: Provenance) -> list[str]:
     ]
 
 
-def _refuse_teacher(recipe: str, distil: bool, teacher_sees: tuple[str, ...] | None) -> None:
+def _refuse_teacher(recipe: str, distil: bool, teacher_channels: tuple[str, ...] | None) -> None:
     """Refuse what only runs with a teacher of the same task have."""
-    for option, given in (("--distil", distil), ("--teacher-sees", teacher_sees is not None)):
+    for option, given in (
+        ("--distil", distil),
+        ("--teacher-channels", teacher_channels is not None),
+    ):
         if given:
             raise ConfigError(
                 f"{option}: a run of recipe '{recipe}' is evaluated as it is, without its teacher. "
@@ -352,11 +362,13 @@ def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Datas
         print(shown(text), flush=True)
 
 
-def _on_other_data(teacher: config.Teacher, sees: tuple[str, ...] | None) -> config.Teacher | None:
+def _on_other_data(
+    teacher: config.Teacher, input_channels: tuple[str, ...] | None
+) -> config.Teacher | None:
     """The same frozen teacher, or None where it is a folder of finished answers."""
     if traits_of(teacher.kind).keeps_answers:
         return None
-    return teacher.model_copy(update={"sees": sees or teacher.sees})
+    return teacher.model_copy(update={"input_channels": input_channels or teacher.input_channels})
 
 
 def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
@@ -380,7 +392,7 @@ def _distil_there(
     experiment: config.Experiment,
     data: config.Data | Dataset,
     teacher: config.Teacher | None,
-    sees: tuple[str, ...],
+    input_channels: tuple[str, ...],
     out: Path,
     trust_code: bool,
 ) -> Run:
@@ -389,7 +401,7 @@ def _distil_there(
             f"--distil: a teacher of kind '{experiment.teacher.kind}' has no answers for other "
             "images. Distil there with 'abbe distill' and that set's own targets"
         )
-    student = experiment.student.model_copy(update={"sees": sees})
+    student = experiment.student.model_copy(update={"input_channels": input_channels})
     given = data if isinstance(data, Dataset) else None
     section = config.Data(kind="given") if given is not None else data
     other = experiment.model_copy(

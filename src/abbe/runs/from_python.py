@@ -55,7 +55,7 @@ def experiment_of(
     data: DataLike | None = None,
     teacher: TeacherLike | None = None,
     student: StudentLike | None = None,
-    sees: Sequence[str] | None = None,
+    input_channels: Sequence[str] | None = None,
     encoder_weights: Place | None = None,
     out: Place | None = None,
     keys: FurtherKeys | None = None,
@@ -65,7 +65,7 @@ def experiment_of(
     Args:
         values: of the experiment file.
         source: where they are from, for messages.
-        data, teacher, student, sees, encoder_weights, out: see :func:`abbe.distill`.
+        data, teacher, student, input_channels, encoder_weights, out: see :func:`abbe.distill`.
         keys: further keys; they go before all others.
 
     Raises:
@@ -78,7 +78,7 @@ def experiment_of(
         given["teacher"] = teacher_section(teacher, values.get("teacher"))
     elif not (values.get("teacher") or {}).get("path"):
         values = {key: value for key, value in values.items() if key != "teacher"}
-    given["student"] = _student_section(student, sees, encoder_weights)
+    given["student"] = _student_section(student, input_channels, encoder_weights)
     if out is not None:
         given["out"] = os.fspath(out)
     further = config.without_twin({"recipe": values.get("recipe"), **(keys or {})})
@@ -182,7 +182,7 @@ def kind_of_teacher(path: Path) -> str | None:
 
 
 def _student_section(
-    student: StudentLike | None, sees: Sequence[str] | None, encoder_weights: Place | None
+    student: StudentLike | None, input_channels: Sequence[str] | None, encoder_weights: Place | None
 ) -> dict[str, Any]:
     section: dict[str, Any]
     if isinstance(student, config.Student):
@@ -191,8 +191,10 @@ def _student_section(
         section = dict(student)
     else:
         section = {} if student is None else {"architecture": student}
-    if sees is not None:
-        section["sees"] = [sees] if isinstance(sees, str) else list(sees)
+    if input_channels is not None:
+        section["input_channels"] = (
+            [input_channels] if isinstance(input_channels, str) else list(input_channels)
+        )
     if encoder_weights is not None:
         section["encoder_weights"] = os.fspath(encoder_weights)
     return section

@@ -47,11 +47,11 @@ def decided(
     elif teacher.live and (fixed := traits_of(teacher.kind).normalisation):
         changes = {"normalisation": fixed}  # the teacher sees the student's crops
     else:
-        changes = {"normalisation": usual(dataset, student.sees)}
+        changes = {"normalisation": usual(dataset, student.input_channels)}
     return experiment.model_copy(update={"student": student.model_copy(update=changes)})
 
 
-def usual(dataset: Dataset, sees: Sequence[str]) -> ScalingKind:
+def usual(dataset: Dataset, input_channels: Sequence[str]) -> ScalingKind:
     """``range`` for 8-bit pictures, ``percentile`` for everything else.
 
     Pictures are red, green and blue together, whose white means something; and one channel that
@@ -60,12 +60,12 @@ def usual(dataset: Dataset, sees: Sequence[str]) -> ScalingKind:
 
     Args:
         dataset: Its training images are looked at, or all where there is none.
-        sees: Channels that the student sees.
+        input_channels: Channels that the student sees.
 
     Raises:
         InputError: An image cannot be read.
     """
-    names = [name.lower() for name in sees]
+    names = [name.lower() for name in input_channels]
     colours, grey = sorted(names) == sorted(_COLOURS), len(names) == 1 and names[0] in _GREY
     if not (colours or grey):
         return "percentile"
@@ -76,12 +76,12 @@ def usual(dataset: Dataset, sees: Sequence[str]) -> ScalingKind:
         return "percentile"
     if colours:
         return "range"
-    filled = [_top(record, sees) >= FILLED * 255 for record in chosen]
+    filled = [_top(record, input_channels) >= FILLED * 255 for record in chosen]
     return "range" if np.mean(filled) >= MOST else "percentile"
 
 
-def _top(record: Record, sees: Sequence[str]) -> float:
-    return float(PERCENTILE.image_limits(record.image.open(), sees)[:, 1].max())
+def _top(record: Record, input_channels: Sequence[str]) -> float:
+    return float(PERCENTILE.image_limits(record.image.open(), input_channels)[:, 1].max())
 
 
 def scaling_of(student: config.Student) -> Scaling:

@@ -46,13 +46,18 @@ def write_results(
         session: of the first seed.
         complete: whether nothing is left to train.
     """
-    task, folder, sees = recipe.task(experiment), session.folder, experiment.student.sees
+    task, folder, input_channels = (
+        recipe.task(experiment),
+        session.folder,
+        experiment.student.input_channels,
+    )
     models: dict[str, BySeed] = {}
     if material.teacher is not None:
         models["teacher"] = {None: material.teacher}
     for name, by_seed in gathered.by_name.items():
         models[name] = {
-            seed: task.model(each.network, each.metadata, sees) for seed, each in by_seed.items()
+            seed: task.model(each.network, each.metadata, input_channels)
+            for seed, each in by_seed.items()
         }
     scored = task.score(
         models,
@@ -120,7 +125,7 @@ def summarise(
     values = {
         "thresholds_chosen_on": task.thresholds_chosen_on(data),
         "encoder_weights": str(experiment.student.encoder_weights),
-        "student_sees": list(experiment.student.sees),
+        "student_channels": list(experiment.student.input_channels),
     }
     return RunSummary(
         abbe=abbe.__version__,
@@ -201,7 +206,7 @@ def describe_teacher(
         return {"teacher": None}
     found: dict[str, Any] = {
         "teacher": Teacher.model_validate(provenance.to_json()),
-        "teacher_sees": list(provenance.channels),
+        "teacher_channels": list(provenance.channels),
     }
     if store is not None:
         known = set(store.ids)

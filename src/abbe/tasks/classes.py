@@ -87,7 +87,11 @@ class ClassTask(Task):
 
     @abstractmethod
     def images(
-        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+        self,
+        dataset: Dataset,
+        records: Iterable[Record],
+        input_channels: Sequence[str],
+        scaling: Scaling,
     ) -> list[Prepared]:
         """The labelled ones of the records, decoded, with their class or that of each pixel."""
 
@@ -105,7 +109,7 @@ class ClassTask(Task):
         self,
         network: nn.Module,
         images: Sequence[Prepared],
-        sees: Sequence[str],
+        input_channels: Sequence[str],
         pixel_size: float | None,
     ) -> Iterator[tuple[int, NDArray[Any], Grid]]:
         """For each image its number, the answer and the grid that it was seen on; see `shown`."""
@@ -113,7 +117,7 @@ class ClassTask(Task):
         grids = [grid_of(image, pixel_size) for image in images]
         divisor = network.divisor if isinstance(network, students.UNet) else 1
         for numbers in students.together([grid.shape for grid in grids], divisor, device):
-            seen = [shown(images[number], sees, grids[number]) for number in numbers]
+            seen = [shown(images[number], input_channels, grids[number]) for number in numbers]
             for number, answer in zip(numbers, self.answer_together(network, seen), strict=True):
                 yield number, answer, grids[number]
 
@@ -122,7 +126,7 @@ class ClassTask(Task):
         self,
         network: nn.Module,
         images: Sequence[Prepared],
-        sees: Sequence[str],
+        input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
     ) -> Answers:
@@ -159,7 +163,7 @@ class ClassTask(Task):
         Raises:
             InputError: so it is, the student's channels are missing, or pixel sizes forbid scoring.
         """
-        build.check_channels(dataset, experiment.student.sees, "the student")
+        build.check_channels(dataset, experiment.student.input_channels, "the student")
         self.require_classes(dataset)
         for part in ("train", "test"):
             if not self.labelled(dataset.split(part)):
@@ -186,14 +190,14 @@ class ClassTask(Task):
         return ClassModel(network, channels, scaling, metadata.get("pixel_size"))
 
     def validator(
-        self, images: Sequence[Prepared], sees: Sequence[str], classes: int
+        self, images: Sequence[Prepared], input_channels: Sequence[str], classes: int
     ) -> Callable[[nn.Module], dict[str, float]] | None:
         """What a network scores on validation images; None where there are none."""
         if not images:
             return None
 
         def validate(network: nn.Module) -> dict[str, float]:
-            scores = self.scores(self.answers(network, images, sees, classes), images)
+            scores = self.scores(self.answers(network, images, input_channels, classes), images)
             return {name: float(value[0]) for name, value in scores.items()}
 
         return validate
@@ -266,15 +270,15 @@ class ClassTask(Task):
         )
 
 
-def shown(image: Prepared, sees: Sequence[str], grid: Grid) -> np.ndarray:
+def shown(image: Prepared, input_channels: Sequence[str], grid: Grid) -> np.ndarray:
     """What a network is shown of an image, (C, H, W), resampled to a grid.
 
     Args:
         image: decoded.
-        sees: the network's channels.
+        input_channels: the network's channels.
         grid: of `grid_of`.
     """
-    pixels = image.whole()[[image.channels.index(name) for name in sees]]
+    pixels = image.whole()[[image.channels.index(name) for name in input_channels]]
     return to_shape(pixels, grid.shape)
 
 

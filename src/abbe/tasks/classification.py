@@ -78,7 +78,7 @@ class Classification(ClassTask):
         assert student.encoder_weights != "choose"  # the experiment file demands a choice
         classifier = students.build_classifier(
             encoder_name_of(student.architecture),
-            in_channels=len(student.sees),
+            in_channels=len(student.input_channels),
             classes=classes,
             encoder_weights=student.encoder_weights,
             standardisation=build.standardisation_of(student),
@@ -96,11 +96,15 @@ class Classification(ClassTask):
         return classification_term(weights, settings.label_smoothing)
 
     def images(
-        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+        self,
+        dataset: Dataset,
+        records: Iterable[Record],
+        input_channels: Sequence[str],
+        scaling: Scaling,
     ) -> list[Prepared]:
         """Decoded, with the number of their class."""
         numbers = datasets.class_numbers(dataset)
-        images = prepare(self.labelled(records), sees, scaling=scaling)
+        images = prepare(self.labelled(records), input_channels, scaling=scaling)
         return [replace(image, category=numbers[image.id]) for image in images]
 
     def answer_together(
@@ -120,12 +124,15 @@ class Classification(ClassTask):
         self,
         network: nn.Module,
         images: Sequence[Prepared],
-        sees: Sequence[str],
+        input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
     ) -> Answers:
         """A row of probabilities for each image."""
-        found = {n: answer for n, answer, _ in self.answers_of(network, images, sees, pixel_size)}
+        found = {
+            n: answer
+            for n, answer, _ in self.answers_of(network, images, input_channels, pixel_size)
+        }
         return Answers(np.stack([found[number] for number in range(len(images))]))
 
     def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:

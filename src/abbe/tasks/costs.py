@@ -30,7 +30,7 @@ def costs_of(
     """
     networks = {name: each for name, each in models.items() if isinstance(each, NetworkModel)}
     costs: dict[str, dict[str, Any]] = {name: {} for name in models} | {
-        name: size_of(model.network, len(model.sees)) for name, model in networks.items()
+        name: size_of(model.network, len(model.input_channels)) for name, model in networks.items()
     }
     tests = dataset.split("test").labelled
     answered = [record for record in tests if "teacher" in models and models["teacher"].has(record)]
@@ -73,7 +73,7 @@ def _time(
     """Add times to the costs."""
     first = first_alike({name: model.network for name, model in networks.items()})
     calls: dict[str, Callable[[], object]] = {
-        name: partial(networks[name].predict_image, _part(record, networks[name].sees))
+        name: partial(networks[name].predict_image, _part(record, networks[name].input_channels))
         for name in dict.fromkeys(first.values())
     }
     try:

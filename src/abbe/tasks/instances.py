@@ -40,7 +40,7 @@ class Instances(Task):
             InputError: so it is, the student's channels are missing, or pixel sizes forbid scoring.
             ConfigError: the twin would never see a label.
         """
-        build.check_channels(dataset, experiment.student.sees, "the student")
+        build.check_channels(dataset, experiment.student.input_channels, "the student")
         require_tests(dataset)
         train = dataset.split("train")
         if not len(train):
@@ -213,7 +213,7 @@ def _truth(record: Record) -> np.ndarray:
 
 
 def validator(
-    images: Sequence[Prepared], sees: Sequence[str], outputs: Sequence[str]
+    images: Sequence[Prepared], input_channels: Sequence[str], outputs: Sequence[str]
 ) -> Callable[[nn.Module], dict[str, float]] | None:
     """What a network scores on decoded validation images: mean pixel scores at one half.
 
@@ -222,7 +222,7 @@ def validator(
     labelled = [image for image in images if image.label is not None]
     if not labelled:
         return None
-    channels = [labelled[0].channels.index(name) for name in sees]
+    channels = [labelled[0].channels.index(name) for name in input_channels]
     foreground = list(outputs).index("foreground")
     shapes = [image.shape for image in labelled]
 

@@ -66,7 +66,7 @@ class NetworkModel:
 
     network: students.UNet
     outputs: tuple[str, ...]
-    sees: tuple[str, ...]
+    input_channels: tuple[str, ...]
     scaling: Scaling
     pixel_size: float | None
     """µm per px that it was trained at; images are resampled to it. None: not known."""
@@ -87,11 +87,11 @@ class NetworkModel:
         """As `predict`."""
         grid = seen_at(image, self.pixel_size)
         if not grid.scaled:
-            pixels = image.read(channels=self.sees)
+            pixels = image.read(channels=self.input_channels)
             seen = normalise(pixels, self.scaling.limits(pixels, image.source))
         else:
-            limits = self.scaling.image_limits(image, self.sees)
-            seen = reader(image, self.sees, limits, grid)(Region(0, 0, *grid.shape))
+            limits = self.scaling.image_limits(image, self.input_channels)
+            seen = reader(image, self.input_channels, limits, grid)(Region(0, 0, *grid.shape))
         maps = to_shape(students.predict(self.network, seen), image.shape)
         return maps_of_outputs(maps, self.outputs)
 

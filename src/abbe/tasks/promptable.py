@@ -46,7 +46,7 @@ class Promptable(Task):
 
         Pixel sizes do not matter: every image is seen at one size in px.
         """
-        build.check_channels(dataset, experiment.student.sees, "the student")
+        build.check_channels(dataset, experiment.student.input_channels, "the student")
         require_tests(dataset)
         if not len(dataset.split("train")):
             raise InputError(
@@ -56,7 +56,7 @@ class Promptable(Task):
 
     def metadata(self, experiment: config.Experiment, dataset: Dataset) -> dict[str, Any]:
         """How channels become a colour picture."""
-        return {"inputs": choose_rule("auto", len(experiment.student.sees))}
+        return {"inputs": choose_rule("auto", len(experiment.student.input_channels))}
 
     def save(self, path: Path, network: Any, metadata: Mapping[str, Any]) -> None:
         """Write a promptable student whole."""

@@ -64,7 +64,7 @@ class Semantic(ClassTask):
         assert student.encoder_weights != "choose"  # the experiment file demands a choice
         return students.build(
             student.architecture,
-            in_channels=len(student.sees),
+            in_channels=len(student.input_channels),
             outputs=classes,
             encoder_weights=student.encoder_weights,
             standardisation=build.standardisation_of(student),
@@ -75,10 +75,14 @@ class Semantic(ClassTask):
         return region_term()
 
     def images(
-        self, dataset: Dataset, records: Iterable[Record], sees: Sequence[str], scaling: Scaling
+        self,
+        dataset: Dataset,
+        records: Iterable[Record],
+        input_channels: Sequence[str],
+        scaling: Scaling,
     ) -> list[Prepared]:
         """Decoded, with class numbers; what is labelled is 1 where there are no classes."""
-        images = prepare(self.labelled(records), sees, scaling=scaling)
+        images = prepare(self.labelled(records), input_channels, scaling=scaling)
         if self.classes(dataset)[-1] != FOREGROUND:
             return images
         one = []
@@ -99,14 +103,14 @@ class Semantic(ClassTask):
         self,
         network: nn.Module,
         images: Sequence[Prepared],
-        sees: Sequence[str],
+        input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
     ) -> Answers:
         """Maps at the images' own size, and their confusions."""
         tables: dict[int, np.ndarray] = {}
         maps: dict[int, NDArray[np.int32]] = {}
-        for number, answer, grid in self.answers_of(network, images, sees, pixel_size):
+        for number, answer, grid in self.answers_of(network, images, input_channels, pixel_size):
             label = images[number].label
             assert label is not None  # only labelled ones were prepared
             rows, columns = grid.sources

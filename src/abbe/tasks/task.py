@@ -92,7 +92,7 @@ class Task(ABC):
             InputError: more images are lost than allowed, or the student's channels are missing.
         """
         dataset = self.collect(experiment.data) if given is None else given
-        dataset = build.seen_by(dataset, experiment.student.sees, "the student")
+        dataset = build.seen_by(dataset, experiment.student.input_channels, "the student")
         dataset = readable(dataset, lost, progress=progress)
         build.tell_problems(dataset)
         return dataset

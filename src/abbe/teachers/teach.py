@@ -114,12 +114,14 @@ def provenance_of(teacher: Teacher, dataset: Dataset) -> Provenance:
     provenance = teacher.provenance
     if not len(dataset):
         raise InputError(f"the data set '{dataset.name}' has no images to teach")
-    has, sees = dataset.channels, provenance.channels
-    if matching(has, sees) is None:
+    has, input_channels = dataset.channels, provenance.channels
+    if matching(has, input_channels) is None:
         where, who = f"the data set '{dataset.name}'", provenance.teacher
-        if set(RGB) <= set(sees) and len(has) == 1:
-            raise InputError(lacking(f"an image of {where}", has, sees, f"the teacher {who}"))
-        missing = [name for name in sees if name not in has]
+        if set(RGB) <= set(input_channels) and len(has) == 1:
+            raise InputError(
+                lacking(f"an image of {where}", has, input_channels, f"the teacher {who}")
+            )
+        missing = [name for name in input_channels if name not in has]
         raise InputError(missing_channels(where, has, missing, who))
     return replace(provenance, simulated=provenance.simulated or dataset.simulated)
 

@@ -136,7 +136,7 @@ def require_channels(channels: Sequence[str] | None, origin: str) -> tuple[str, 
     if not channels:
         raise ConfigError(
             f"{origin}: say which of the image's channels the teacher reads, in its order, with "
-            "--teacher.sees (in Python: channels=[…])"
+            "--teacher.input-channels (in Python: channels=[…])"
         )
     return tuple(channels)
 
@@ -148,7 +148,7 @@ def missing_channels(
     return (
         f"{where} has no channel {', '.join(map(repr, missing))}, which the teacher {origin} "
         f"reads; it has: {', '.join(channels)}. Name the image's channels, or say which of them "
-        "the teacher reads, in its order, with --teacher.sees (in Python: channels=[…])"
+        "the teacher reads, in its order, with --teacher.input-channels (in Python: channels=[…])"
     )
 
 

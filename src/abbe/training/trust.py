@@ -136,7 +136,7 @@ def as_told(
 
 def chosen(
     outputs: Sequence[str],
-    sees: Sequence[str],
+    input_channels: Sequence[str],
     target_outputs: Sequence[str],
     held_out: Sequence[Prepared],
     images: Sequence[Prepared],
@@ -149,7 +149,7 @@ def chosen(
 
     Args:
         outputs: of the student.
-        sees: its channels.
+        input_channels: its channels.
         target_outputs: names of the teacher's maps.
         held_out: validation images with labels; those without a target are passed over.
         images: all training images, of which each gets its own weight.
@@ -166,7 +166,7 @@ def chosen(
     places = [list(outputs).index(output) for output in shared]
 
     def alone(image: Prepared) -> Maps:
-        seen = [image.channels.index(name) for name in sees]
+        seen = [image.channels.index(name) for name in input_channels]
         return students.predict(network, image.whole()[seen])[places]
 
     taught, own, products = [], [], []

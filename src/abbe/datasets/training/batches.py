@@ -50,12 +50,12 @@ class Batches:
         self,
         images: Sequence[Prepared],
         *,
-        sees: Sequence[str],
+        input_channels: Sequence[str],
         batch_size: int,
         crop: int,
         seed: int,
         labelled_share: float = 0.5,
-        teacher_sees: Sequence[str] | None = None,
+        teacher_channels: Sequence[str] | None = None,
         scale: tuple[float, float] = (1.0, 1.0),
         flips: bool = True,
         stain: float = 0.0,
@@ -69,12 +69,12 @@ class Batches:
 
         Args:
             images: training images, each with a label, a target or both.
-            sees: the student's channels.
+            input_channels: the student's channels.
             batch_size: samples in a batch, over all processes.
             crop: side of a crop in px.
             seed: seed of crops, order and augmentation.
             labelled_share: share of a batch drawn from labelled images where both kinds exist.
-            teacher_sees: channels of a live teacher, delivered as ``teacher_image``.
+            teacher_channels: channels of a live teacher, delivered as ``teacher_image``.
             scale, flips, light: see `augment`.
             stain, colour: strength of the changes in `stain`; the student must
                 see red, green and blue.
@@ -87,7 +87,7 @@ class Batches:
         """
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
-        _require_colours(sees, stain, colour)
+        _require_colours(input_channels, stain, colour)
         require_even_shares(batch_size, processes)
         self.images = images
         self.batch_size, self.crop, self.seed = batch_size, crop, seed
@@ -95,9 +95,9 @@ class Batches:
         self.light = light
         self.stain, self.colour, self.second_view = stain, colour, second_view
         self.rank, self.processes = rank, processes
-        self.teaches_live = teacher_sees is not None
-        self._student = [images[0].channels.index(name) for name in sees]
-        self._teacher = [images[0].channels.index(name) for name in teacher_sees or ()]
+        self.teaches_live = teacher_channels is not None
+        self._student = [images[0].channels.index(name) for name in input_channels]
+        self._teacher = [images[0].channels.index(name) for name in teacher_channels or ()]
         self._outputs = max(
             (len(i.probability) for i in images if i.probability is not None), default=0
         )
@@ -208,11 +208,11 @@ class Batches:
         return target
 
 
-def _require_colours(sees: Sequence[str], stain: float, colour: float) -> None:
-    if (stain or colour) and tuple(sees) != COLOURS:
+def _require_colours(input_channels: Sequence[str], stain: float, colour: float) -> None:
+    if (stain or colour) and tuple(input_channels) != COLOURS:
         raise InputError(
             f"stain and colour change red, green and blue, but the student sees "
-            f"{', '.join(sees)}: set both to 0"
+            f"{', '.join(input_channels)}: set both to 0"
         )
 
 

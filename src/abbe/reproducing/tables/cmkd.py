@@ -77,17 +77,17 @@ TISSUENET_PAPER = {
 }
 
 
-def _item(student: str, teacher: str, data: str, sees: tuple[str, ...]) -> Item:
+def _item(student: str, teacher: str, data: str, input_channels: tuple[str, ...]) -> Item:
     """A student of a teacher, beside the same network without one."""
     first = next(iter(STUDENTS))
     asked: Keys = {
         "sam": {
             "kind": "sam",
             "path": Given("sam"),
-            "sees": sees,
+            "input_channels": input_channels,
             "options": {"prompts": "oracle_box"},
         },
-        "cellsam": {"kind": "cellsam", "path": Given("cellsam"), "sees": sees},
+        "cellsam": {"kind": "cellsam", "path": Given("cellsam"), "input_channels": input_channels},
     }[teacher]
     stored = {"kind": "store", "path": Left(f"{first}-{teacher}", "targets.zarr")}
     return Item(
@@ -99,7 +99,7 @@ def _item(student: str, teacher: str, data: str, sees: tuple[str, ...]) -> Item:
             "teacher": asked if student == first else stored,
             "student": {
                 "architecture": f"unet-{student}",
-                "sees": ("nucleus",),
+                "input_channels": ("nucleus",),
                 "encoder_weights": Given(student),
             },
         },

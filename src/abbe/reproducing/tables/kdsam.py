@@ -69,7 +69,7 @@ def _item(data: str) -> Item:
             "teacher": {"kind": "sam", "path": Given("sam")},
             "student": {
                 "architecture": "promptable-resnet50",
-                "sees": ChannelsOf(data),
+                "input_channels": ChannelsOf(data),
                 "encoder_weights": Given("resnet50"),
             },
             "promptable": {

@@ -29,7 +29,8 @@ from abbe.summary import RunSummary, Teacher
 from abbe.tasks.task import Task
 
 _KEPT = {
-    "data", "teacher_sees", "teacher_saw_labels", "models", "gain", "retention", "retention_ci95"
+    "data", "teacher_channels", "teacher_saw_labels", "models", "gain", "retention",
+    "retention_ci95",
 }  # fmt: skip
 NOT_STATED = "not stated"
 """What data sets say whose licence is not known."""
@@ -214,7 +215,7 @@ def dataset_of(
     if moved_to is not None:
         data = data.model_copy(update={"path": moved_to})
     try:
-        return build(data).seen_as(experiment.student.sees)
+        return build(data).seen_as(experiment.student.input_channels)
     except (InputError, ConfigError) as error:
         raise InputError(
             f"{run.folder}: the images of this run cannot be found any more, and a package is "

@@ -112,7 +112,7 @@ def threads_for(predictor: Predictor, image: Image) -> Iterator[Executor]:
 
 def _opened(
     image: Image | ArrayLike | str | os.PathLike[str],
-    sees: tuple[str, ...],
+    input_channels: tuple[str, ...],
     channels: Sequence[str] | None,
     pixel_size: float | None,
     override_pixel_size: float | None,
@@ -132,11 +132,15 @@ def _opened(
                     warnings.warn(shown(f"{opened.source}: {note}"), stacklevel=3)
         return opened
     pixels = np.asarray(image)  # of dask, Pillow, torch, lists
-    if pixels.ndim == 3 and len(pixels) != len(sees) and pixels.shape[2] == len(sees):
+    if (
+        pixels.ndim == 3
+        and len(pixels) != len(input_channels)
+        and pixels.shape[2] == len(input_channels)
+    ):
         raise InputError(
             f"the array has the shape {pixels.shape}, with its channels last. They come first: "
             "give np.moveaxis(image, -1, 0)"
         )
     count = 1 if pixels.ndim == 2 else len(pixels)
-    names = channels or (sees if count == len(sees) else None)
+    names = channels or (input_channels if count == len(input_channels) else None)
     return Image.from_array(pixels, names, override_pixel_size or pixel_size)

@@ -47,7 +47,7 @@ class PackageTeacher:
             raise InputError(
                 f"{image.source}: has no channel {', '.join(missing)}, which the teacher "
                 f"{provenance.teacher} is to see; it has {', '.join(image.channels)}. Say which it "
-                "is to see with --teacher.sees"
+                "is to see with --teacher.input-channels"
             )
         if self._diameter is None:  # which tells the scale as well
             known = predictor.package.description.pixel_size
@@ -114,12 +114,12 @@ def package(
     return PackageTeacher(ready, provenance, across)
 
 
-def _renamed(image: Image, shown: tuple[str, ...], sees: tuple[str, ...]) -> Image:
+def _renamed(image: Image, shown: tuple[str, ...], input_channels: tuple[str, ...]) -> Image:
     """The image with the package's names for the channels that it is shown."""
     if len(image.channels) == 1:
         return image  # which is taken for the only one wanted
-    names = dict(zip(shown, sees, strict=True))
-    others = {name: f"{name} (not shown)" for name in image.channels if name in sees}
+    names = dict(zip(shown, input_channels, strict=True))
+    others = {name: f"{name} (not shown)" for name in image.channels if name in input_channels}
     return image.with_channels([names.get(name, others.get(name, name)) for name in image.channels])
 
 
