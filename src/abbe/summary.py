@@ -6,7 +6,6 @@ versions are read, too: they are brought to this version's form first.
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +19,7 @@ from pydantic import (
 
 from abbe.errors import InputError
 from abbe.files import parse_json, write_json
+from abbe.near import meant_beside
 
 FORMAT = 2
 """Of the files that are written. 1: those of versions that did not say, and were not checked."""
@@ -628,10 +628,7 @@ def _no_folder(folder: Path) -> str:
     """What to say where there is none; perhaps it was mistyped."""
     if folder.exists():
         return f"{folder}: this is a file. Give the folder of a finished run"
-    above = folder.absolute().parent
-    names = [path.name for path in above.iterdir() if path.is_dir()] if above.is_dir() else []
-    near = get_close_matches(folder.name, names, 1)
-    meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    meant = meant_beside(folder)
     return f"{folder}: there is no such folder. Give the folder of a finished run.{meant}"
 
 

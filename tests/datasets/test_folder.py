@@ -134,7 +134,7 @@ def test_a_wrong_layout_says_what_is_expected(tmp_path: Path, missing: str):
         root.mkdir()
     if missing == "files":
         (root / "images").mkdir()
-    with pytest.raises(InputError, match=r"(?s)expected is.*images/.*labels/.*index.csv") as caught:
+    with pytest.raises(InputError, match=r"(?s)Expected is.*images/.*labels/.*index.csv") as caught:
         folder(root)
     assert str(root) in str(caught.value)
 

@@ -101,7 +101,7 @@ def test_channels_are_shown_by_other_names(folder):
     shown = package(folder, ["DAPI"]).predict(image, "a")
     alone = package(folder).predict(Image.from_array(stack[1]), "a")
     np.testing.assert_array_equal(shown.maps["probability"], alone.maps["probability"])
-    with pytest.raises(InputError, match=r"no channel actin.*--teacher\.sees"):
+    with pytest.raises(InputError, match=r"no channel actin.*--teacher\.input-channels"):
         package(folder, ["actin"]).predict(image, "a")
 
 

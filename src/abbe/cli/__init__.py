@@ -9,6 +9,7 @@ from importlib import import_module
 from abbe import __version__
 from abbe.errors import AbbeError
 from abbe.foreign_text import shown
+from abbe.near import meant
 from abbe.progress import end_all
 from abbe.telemetry import switch_off
 
@@ -57,7 +58,11 @@ def _run(words: list[str]) -> int:
         print(f"abbe {__version__}")
         return 0
     if words[0] not in VERBS:
-        print(f"abbe: there is no verb '{words[0]}'. Verbs: {', '.join(VERBS)}", file=sys.stderr)
+        near = meant(words[0], VERBS)
+        print(
+            f"abbe: there is no verb '{shown(words[0])}'. Verbs: {', '.join(VERBS)}.{near}",
+            file=sys.stderr,
+        )
         return 2
     switch_off()
     try:

@@ -15,6 +15,7 @@ from abbe import config
 from abbe.cli.shared.arguments import parse, say
 from abbe.cli.shared.experiment import parse_experiment
 from abbe.errors import ConfigError
+from abbe.near import meant
 
 if TYPE_CHECKING:
     from abbe.condensing.carry import Condensed
@@ -113,7 +114,13 @@ def _divided(words: list[str]) -> tuple[list[str], list[str]]:
     to = own
     for word in words:
         if word.startswith("--"):
-            to = keys if _key(word) in known else own
+            key = _key(word)
+            if "." in key and key not in known:  # the verb's own options have no sections
+                raise ConfigError(
+                    f"{word.partition('=')[0]}: is no key of the experiment file. "
+                    f"abbe distill cmkd --help-all lists them.{meant(key, known)}"
+                )
+            to = keys if key in known else own
         to.append(word)
     return own, keys
 

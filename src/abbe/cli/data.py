@@ -9,6 +9,7 @@ import tyro
 from abbe import config
 from abbe.cli.shared.arguments import parse, say
 from abbe.cli.shared.experiment import SOME_DATA
+from abbe.near import meant
 
 DATA_HELP = """Look at data sets before anything is trained on them.
 
@@ -23,7 +24,8 @@ def run(words: list[str]) -> int:
         "list": data_list, "fetch": data_fetch, "check": data_check
     }  # fmt: skip
     if not words or words[0] not in parts:
-        print(f"usage: abbe data {{list,fetch,check}} …\n\n{DATA_HELP}")
+        near = meant(words[0], parts) if words else ""
+        print(f"usage: abbe data {{list,fetch,check}} …{near}\n\n{DATA_HELP}")
         return 0 if words and words[0] in ("-h", "--help") else 2
     return parts[words[0]](words[1:])
 

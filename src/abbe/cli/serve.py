@@ -11,6 +11,7 @@ import tyro
 
 from abbe.cli.shared.arguments import parse, say
 from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError, PackageError
+from abbe.near import meant_beside
 
 if TYPE_CHECKING:
     from abbe.imaging import Image, ThreeChannelRule
@@ -122,7 +123,7 @@ def open_promptable(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
         return _of_run(path)
     raise InputError(
         f"{path}: holds neither a package (package.json) nor a finished run (summary.json). Give "
-        "the folder that 'abbe export' or 'abbe distill kdsam' wrote"
+        f"the folder that 'abbe export' or 'abbe distill kdsam' wrote.{meant_beside(path)}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from abbe import config
 from abbe.errors import ConfigError
+from abbe.near import meant
 
 KNOWN = ("cmkd", "supervised")
 """Recipes that are planned."""
@@ -105,5 +106,7 @@ def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         elif isinstance(value, Mapping) and any(each.startswith(f"{key}.") for each in known):
             found |= flat(value, f"{key}.")
         else:
-            raise ConfigError(f"{key}: is no key of the experiment file; see abbe.config")
+            raise ConfigError(
+                f"{key}: is no key of the experiment file; see abbe.config.{meant(key, known)}"
+            )
     return found

@@ -6,9 +6,11 @@ from typing import Any
 from abbe import config
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
+from abbe.near import meant_beside
 from abbe.registry import TEACHERS
 from abbe.runs import build
 from abbe.runs.from_python import TeacherLike, kind_of_teacher, teacher_section
+from abbe.runtime.package.places import shipped
 from abbe.runtime.predictors.prompt_files import mask_files
 from abbe.targets import TargetStore
 
@@ -43,7 +45,7 @@ def section_of(teacher: TeacherLike | None) -> dict[str, Any]:
     raise ConfigError(
         f"--teacher {text}: {there}. Give a folder of masks, a run, a package or its name, an ONNX "
         f"file, a target store, a bioimage.io package; or KIND:PATH, such as sam:{text}, with a "
-        f"kind of {', '.join(TEACHERS)}"
+        f"kind of {', '.join(TEACHERS)}.{meant_beside(path, [*shipped(), *USUAL])}"
     )
 
 

@@ -19,12 +19,15 @@ from abbe.config.networks import Student, Teacher
 from abbe.config.recipes import RECIPES
 from abbe.config.section import Section
 from abbe.config.training import Evaluation, Training
+from abbe.near import meant
 from abbe.registry import traits_of
 
 
 def _known(recipe: str) -> str:
     if recipe not in RECIPES:
-        raise ValueError(f"choose from {', '.join(sorted(RECIPES))} (it is '{recipe}')")
+        raise ValueError(
+            f"choose from {', '.join(sorted(RECIPES))} (it is '{recipe}').{meant(recipe, RECIPES)}"
+        )
     return recipe
 
 

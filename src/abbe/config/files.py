@@ -16,11 +16,12 @@ from abbe.config.networks import Student
 from abbe.config.paths import found, written
 from abbe.config.recipes import RECIPES, readers_of
 from abbe.config.renamed import with_new_names
-from abbe.config.section import Section, allowed_keys, describe
+from abbe.config.section import Section, allowed_keys, describe, meant_of, message_of
 from abbe.errors import ConfigError
 from abbe.files import write_text
 from abbe.files.yaml_text import read_yaml
 from abbe.foreign_text import has_control_characters, shown
+from abbe.near import meant_beside
 
 
 def parse(values: Mapping[str, Any], source: str) -> Experiment:
@@ -62,7 +63,7 @@ def read_values(path: Path) -> dict[str, Any]:
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such experiment file") from None
+        raise ConfigError(f"{path}: no such experiment file.{meant_beside(path)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     if strange := _with_control_characters(values):
@@ -171,9 +172,11 @@ def _draft_value(field: FieldInfo, value: Any, source: str, location: tuple[str,
     try:
         return _checked(field, value)
     except ValidationError as error:
-        problems = "; or: ".join(problem["msg"] for problem in error.errors(include_url=False))
+        found = error.errors(include_url=False)
+        problems = "; or: ".join(map(message_of, found))
+        meaning = next(filter(None, map(meant_of, found)), "")
         key = ".".join(location)
-        raise ConfigError(f"{source}:\n  {key}: {problems} (it is {value!r})") from error
+        raise ConfigError(f"{source}:\n  {key}: {problems}{meaning}") from error
 
 
 def save(experiment: Experiment, path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from abbe.errors import ConfigError
+from abbe.near import meant
 
 Made = TypeVar("Made")
 
@@ -31,16 +32,38 @@ class Section(BaseModel, metaclass=_SectionType):
 def describe(error: ValidationError, section: type[Any]) -> str:
     """One line a key, as it is written in the file: what is wrong with it and what is allowed."""
     messages: dict[str, list[str]] = {}
+    meanings: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        key, message = _key(problem["loc"], section), problem["msg"].removeprefix("Value error, ")
+        key, message = _key(problem["loc"], section), message_of(problem)
         if problem["type"] == "extra_forbidden":
             message = f"unknown key; {allowed_keys(problem['loc'], section)}"
         elif problem["type"] == "model_type":
             message = f"must hold keys and values (it is {problem['input']!r})"
-        elif problem["type"] not in ("value_error", "missing"):
-            message = f"{message} (it is {problem['input']!r})"
         messages.setdefault(key, []).append(message)
-    return "\n".join(f"  {key}: {'; or: '.join(each)}" for key, each in messages.items())
+        meanings[key] = meanings.get(key) or meant_of(problem)
+    return "\n".join(
+        f"  {key}: {'; or: '.join(each)}{meanings[key]}" for key, each in messages.items()
+    )
+
+
+def message_of(problem: Any) -> str:
+    """What is wrong with a value, and what it is; of one of pydantic's ``errors()``."""
+    message = problem["msg"].removeprefix("Value error, ")
+    told = problem["type"] in ("value_error", "missing")
+    return message if told else f"{message} (it is {problem['input']!r})"
+
+
+def meant_of(problem: Any) -> str:
+    """Of a value that is none of those allowed, a sentence about the one like it; else empty.
+
+    Args:
+        problem: one of pydantic's ``errors()``.
+    """
+    if problem["type"] != "literal_error" or not isinstance(problem["input"], str):
+        return ""
+    known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+    near = meant(problem["input"], known)
+    return f".{near}" if near else ""
 
 
 def _key(location: tuple[int | str, ...], section: type[Any]) -> str:
@@ -64,4 +87,5 @@ def allowed_keys(location: tuple[int | str, ...], section: type[Any]) -> str:
     """What may stand where an unknown key was found."""
     for part in location[:-1]:
         section = section.model_fields[part].annotation
-    return "allowed here: " + ", ".join(section.model_fields)
+    known = section.model_fields
+    return f"allowed here: {', '.join(known)}.{meant(str(location[-1]), known)}"

@@ -23,6 +23,7 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError
 from abbe.files import parse_json, write_json
+from abbe.near import meant
 from abbe.recipes.encoder_probes import FeaturesOf, is_probed
 from abbe.recipes.pretraining import (
     Pretrained,
@@ -70,7 +71,8 @@ def choose_initialisations(
     for name in wanted:
         if name not in INITIALISATIONS:
             raise ConfigError(
-                f"initialisations: there is no '{name}'; choose from {', '.join(INITIALISATIONS)}"
+                f"initialisations: there is no '{name}'; choose from "
+                f"{', '.join(INITIALISATIONS)}.{meant(name, INITIALISATIONS)}"
             )
     label_subsets.require_distinct(wanted, "initialisations")
     if "given" in wanted and not weights_given:

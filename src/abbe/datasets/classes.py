@@ -12,6 +12,7 @@ from abbe.datasets.folder import files_in, listing, read_table
 from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
+from abbe.near import meant_beside
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -64,7 +65,7 @@ def class_folder(
         why = "" if unread is None else f"{unread}\n"
         raise InputError(
             f"{why}{root} holds no images in folders of classes; expected is <class>/<image>, or "
-            f"train/<class>/<image> and so on ({', '.join(SUFFIXES)})"
+            f"train/<class>/<image> and so on ({', '.join(SUFFIXES)}).{meant_beside(root)}"
         )
     labels = tuple(sorted({record.columns["class"] for record in records}))
     unread = not_read(sorted(root.rglob("*")), root)

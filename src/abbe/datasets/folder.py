@@ -16,6 +16,7 @@ from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
 from abbe.imaging.labels.files import read_numbers
 from abbe.imaging.labels.names import MASK_NAMES, beside
+from abbe.near import meant_beside
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
@@ -29,7 +30,7 @@ COLUMNS = (*ID_COLUMNS, "split", "group", "class")
 
 _BESIDE_IMAGES = (*MASK_NAMES, "_seg")
 
-LAYOUT = """expected is
+LAYOUT = """Expected is
   images/     one file an image (PNG, JPEG, TIFF, OME-TIFF, OME-Zarr, npy, npz)
   labels/     masks with the same names (may be missing: the images are unlabelled)
   index.csv   optional; columns id, split (train, val, test), group and any others"""
@@ -134,12 +135,12 @@ def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The image files by id, in order of their names, and what else lies there."""
     directory = root / "images"
     if not directory.is_dir():
-        raise InputError(f"{root} {_instead_of_images(root)}; {LAYOUT}")
+        raise InputError(f"{root} {_instead_of_images(root)}.{meant_beside(root)} {LAYOUT}")
     images, others = _files_by_id(directory, IMAGE_SUFFIXES)
     unread = not_read([directory / name for name in others], directory)
     if not images:
         why = "" if unread is None else f"{unread}\n"
-        raise InputError(f"{why}{directory} holds no image that Abbe reads; {LAYOUT}")
+        raise InputError(f"{why}{directory} holds no image that Abbe reads. {LAYOUT}")
     problems = [] if unread is None else [unread]
     if rest := [name for name in others if not is_other_kind(name)]:
         problems.append(f"images/ holds what is no image and is left out: {listing(rest)}")

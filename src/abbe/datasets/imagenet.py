@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from abbe.datasets.classes import SUFFIXES
 from abbe.errors import InputError
+from abbe.near import meant_beside
 from abbe.progress import track
 
 SOLUTION = "LOC_val_solution.csv"
@@ -101,7 +102,7 @@ def imagenet_folder(path: str | os.PathLike[str], *, progress: bool = False) -> 
     if root is None:
         raise InputError(
             f"{given}: there is no folder 'train' in it. Expected is ImageNet's layout: "
-            "train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG.{meant_beside(given)}"
         )
     train, classes = root / "train", _folders(root / "train")
     if not classes and any(train.glob("*.tar")):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from abbe.errors import InputError
+from abbe.near import meant_beside
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -25,7 +26,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         InputError: The file is missing, damaged, or holds anything but named tensors.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file.{meant_beside(path)}")
     if path.suffix == ".safetensors":
         return read_safetensors(path)[0]
     if path.suffix in (".pt", ".pth", ".bin"):
@@ -61,7 +62,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file.{meant_beside(path)}") from None
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path}: damaged or not a safetensors file ({error}). Copy or fetch it again."

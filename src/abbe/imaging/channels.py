@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from abbe.errors import InputError
+from abbe.near import meant
 
 RGB = ("red", "green", "blue")
 
@@ -68,7 +69,7 @@ def renamed(has: Sequence[str], renames: Mapping[str, str], source: str) -> tupl
         if old not in has:
             raise InputError(
                 f"{source}: there is no channel '{old}' to be called '{renames[old]}'. Its "
-                f"channels are: {', '.join(has)}."
+                f"channels are: {', '.join(has)}.{meant(old, has)}"
             )
     names = tuple(renames.get(name, name) for name in has)
     if len(set(names)) < len(names):

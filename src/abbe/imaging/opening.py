@@ -11,6 +11,7 @@ from abbe.imaging.channels import renames_in
 from abbe.imaging.formats.plates import field_name
 from abbe.imaging.image import Contents, Diameter, Image, channel_names, decoding, positive_size
 from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
+from abbe.near import meant_beside
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -211,7 +212,7 @@ def kind_of(path: Path) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: its name is not UTF-8. Rename it.") from error
     if not os.path.exists(path):  # Path.exists fails where a folder may not be entered
-        raise InputError(f"{path}: there is no such file. Check the path.")
+        raise InputError(f"{path}: there is no such file.{meant_beside(path)}")
     if not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
         raise InputError(f"{path}: this is a pipe or a device, not a file. Save the image first.")
     if path.is_dir():

@@ -26,6 +26,7 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
+from abbe.near import meant_beside
 from abbe.progress import track
 from abbe.recipes.masks import prompt_validator, promptable
 from abbe.recipes.matching import Match, matches, on_grid
@@ -205,7 +206,7 @@ def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:
         )
     for key, path in (("baseline", settings.baseline), ("vgg_weights", settings.vgg_weights)):
         if isinstance(path, Path) and not path.is_file():
-            raise ConfigError(f"promptable.{key}: there is no file {path}")
+            raise ConfigError(f"promptable.{key}: there is no file {path}.{meant_beside(path)}")
     build_student(experiment)
     load_baseline(settings)
     if settings.perceptual and settings.perceptual_mode != "decoder":

@@ -6,6 +6,7 @@ from typing import Any
 from abbe import config
 from abbe.errors import ConfigError
 from abbe.files import write_text
+from abbe.near import meant, meant_beside
 
 CONFIG = "config.yaml"
 """The experiment file in the folder of a run."""
@@ -32,7 +33,7 @@ def recipe_path(name: str) -> Path:
         return path
     raise ConfigError(
         f"'{name}' is neither a shipped recipe ({', '.join(names())}), nor a .yaml file, nor the "
-        f"folder of a run ({CONFIG} is missing)"
+        f"folder of a run ({CONFIG} is missing).{meant_beside(name, names())}"
     )
 
 
@@ -67,7 +68,9 @@ def copy(name: str | None, destination: Path | None = None) -> Path:
     if name is None:
         raise ConfigError(f"name the recipe to copy: one of {known}")
     if name not in names():
-        raise ConfigError(f"recipe '{name}' is not shipped; choose one of {known}")
+        raise ConfigError(
+            f"recipe '{name}' is not shipped; choose one of {known}.{meant(name, names())}"
+        )
     target = destination or Path(f"{name}.yaml")
     if target.exists():
         raise ConfigError(f"{target}: exists already; give another name")

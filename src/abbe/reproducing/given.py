@@ -10,6 +10,7 @@ from typing import Any
 from abbe import config
 from abbe.datasets import KNOWN_SETS
 from abbe.errors import ConfigError
+from abbe.near import meant_beside
 from abbe.reproducing.table import DataSet, Keys, Need, Table, Weights
 from abbe.runs.from_python import kind_of_teacher
 
@@ -93,7 +94,9 @@ def section_of(need: DataSet, given: SetLike) -> Keys:
         return {**given}
     path = Path(given)
     if not path.exists():
-        raise ConfigError(f"--data {need.name}={path}: there is no such folder")
+        raise ConfigError(
+            f"--data {need.name}={path}: there is no such folder.{meant_beside(path)}"
+        )
     if path.suffix in (".yaml", ".yml"):
         return config.read_values(path)
     folder = (path / "images").is_dir() and (path / "labels").is_dir()

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from typing import Any, Literal
 
 from abbe.errors import ConfigError, InputError
+from abbe.near import meant
 from abbe.registry import PUBLISHED
 from abbe.reproducing.experiments import Settings
 from abbe.reproducing.given import Material, where_to_get
@@ -95,7 +96,7 @@ def _chosen(table: Table, only: Sequence[str]) -> set[str]:
             raise ConfigError(
                 f"--only {pattern}: table {table.name} has no such item; it has: "
                 f"{', '.join(names)}. Cells are named by row and column: "
-                f"{'/'.join((*table.cells[0].row, table.cells[0].column))}"
+                f"{'/'.join((*table.cells[0].row, table.cells[0].column))}.{meant(pattern, names)}"
             )
         chosen.update(fitting)
     for item in reversed(table.items):  # an item stands behind those that it builds on
@@ -148,7 +149,10 @@ def table_named(name: str) -> Table:
         ConfigError: there is none of this name.
     """
     if name not in PUBLISHED:
-        raise ConfigError(f"there is no table '{name}'; there are: {', '.join(PUBLISHED)}")
+        raise ConfigError(
+            f"there is no table '{name}'; there are: {', '.join(PUBLISHED)}."
+            f"{meant(name, PUBLISHED)}"
+        )
     return PUBLISHED[name]
 
 

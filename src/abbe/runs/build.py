@@ -12,6 +12,7 @@ from abbe.datasets.class_check import is_of_classes
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
+from abbe.near import meant
 from abbe.registry import DATASETS, TEACHERS, traits_of
 from abbe.teachers import Teacher
 
@@ -190,7 +191,7 @@ def build_teacher(
     if unknown:
         raise ConfigError(
             f"teacher.options: a teacher of kind '{teacher.kind}' has no option "
-            f"{', '.join(unknown)}; it has: {', '.join(known)}"
+            f"{', '.join(unknown)}; it has: {', '.join(known)}.{meant(unknown[0], known)}"
         )
     input_channels = teacher.input_channels
     if input_channels is None and traits_of(teacher.kind).reads_all:
@@ -280,9 +281,13 @@ def build_weighting(
         )
 
     def fixed(names: list[str]) -> "nn.Module":
-        unknown = set(loss.weights) - {"supervised", "probability", "boundary", "target_boundary"}
+        terms = ("supervised", "probability", "boundary", "target_boundary")
+        unknown = sorted(set(loss.weights) - set(terms))
         if unknown:
-            raise ConfigError(f"loss.weights: there is no term {', '.join(sorted(unknown))}")
+            raise ConfigError(
+                f"loss.weights: there is no term {', '.join(unknown)}; there are: "
+                f"{', '.join(terms)}.{meant(unknown[0], terms)}"
+            )
         usual = {name: 0.5 if name.endswith("boundary") else 1.0 for name in names}
         weights = {name: loss.weights.get(name, usual[name]) for name in names}
         return losses.FixedWeighting(
@@ -341,5 +346,5 @@ def check_channels(
         raise InputError(
             f"{who} is to see {', '.join(missing)}, but the images of '{dataset.name}' have the "
             f"channels {', '.join(dataset.channels)}: name them with data.channels, or "
-            f"{advice}"
+            f"{advice}.{meant(missing[0], dataset.channels)}"
         )

@@ -14,6 +14,7 @@ from abbe.exporting.request import ExportRequest
 from abbe.exporting.unfinished import Unfinished
 from abbe.exporting.write import write_package
 from abbe.files import sha256_of_file
+from abbe.near import meant_beside
 from abbe.registry import EXPORTS, TASKS
 from abbe.runs.export_inputs.common import Source, TaskExport, dataset_of
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
@@ -93,7 +94,9 @@ def _check_data_path(data_path: Path | None, kind: str, dataset: Dataset | None)
             "export. Leave it out"
         )
     if not data_path.exists():
-        raise ConfigError(f"--data-path {data_path}: there is no such folder. Check the path")
+        raise ConfigError(
+            f"--data-path {data_path}: there is no such folder.{meant_beside(data_path)}"
+        )
 
 
 def _check_beside(request: ExportRequest) -> None:

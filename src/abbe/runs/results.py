@@ -46,18 +46,14 @@ def write_results(
         session: of the first seed.
         complete: whether nothing is left to train.
     """
-    task, folder, input_channels = (
-        recipe.task(experiment),
-        session.folder,
-        experiment.student.input_channels,
-    )
+    task, folder = recipe.task(experiment), session.folder
+    seen = experiment.student.input_channels
     models: dict[str, BySeed] = {}
     if material.teacher is not None:
         models["teacher"] = {None: material.teacher}
     for name, by_seed in gathered.by_name.items():
         models[name] = {
-            seed: task.model(each.network, each.metadata, input_channels)
-            for seed, each in by_seed.items()
+            seed: task.model(each.network, each.metadata, seen) for seed, each in by_seed.items()
         }
     scored = task.score(
         models,

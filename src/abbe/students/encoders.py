@@ -16,6 +16,7 @@ import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
 from abbe.files import parse_json
 from abbe.files.tensors import differences, read_metadata, read_tensors
+from abbe.near import meant
 from abbe.registry import ENCODERS
 from abbe.students.begun_from import StudentEncoder, student_encoder, weights_file
 from abbe.students.files.unchanged import require_unchanged
@@ -107,7 +108,8 @@ def timm_name(name: str) -> str:
     if not is_encoder(name):
         raise ConfigError(
             f"encoder '{name}': unknown. Choose one of {', '.join(ENCODERS)}, or {_ANY_TIMM}NAME "
-            f"for any network of timm with feature maps, such as {_ANY_TIMM}regnety_004"
+            f"for any network of timm with feature maps, such as {_ANY_TIMM}regnety_004."
+            f"{meant(name, ENCODERS)}"
         )
     module, _, timms = ENCODERS.get(name, name.removeprefix(_ANY_TIMM)).rpartition(":")
     if module:

@@ -5,6 +5,7 @@ from pathlib import Path
 from abbe import __version__
 from abbe.errors import StoreError
 from abbe.files import parse_json, write_json
+from abbe.near import meant_beside
 from abbe.targets.arrays import read_node
 from abbe.targets.entries import Entry
 from abbe.targets.provenance import Provenance
@@ -35,7 +36,7 @@ def read_provenance(root: Path) -> Provenance:
         StoreError: this is no target store, or one of a version that this Abbe does not know.
     """
     if not (root / "zarr.json").exists():
-        raise StoreError(f"{root}: no target store here (it has no zarr.json)")
+        raise StoreError(f"{root}: no target store here (it has no zarr.json).{meant_beside(root)}")
     attributes = read_node(root, "group").get("attributes", {})
     if attributes.get("format") != FORMAT:
         raise StoreError(f"{root}: a zarr group, but not a target store (format is not '{FORMAT}')")

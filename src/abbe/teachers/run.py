@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.near import meant_beside
 from abbe.registry import TeacherTraits, declares
 from abbe.teachers.teacher import Cost, Prediction, found_in, tell_unknown_pixel_size
 from abbe.teachers.tiles import Tiling, run_in_tiles
@@ -163,7 +164,8 @@ def _trained(path: Path) -> Path:
     file = path / "student.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise InputError(
-            f"{file}: there is no such trained network; give the folder of a finished run"
+            f"{file}: there is no such trained network; give the folder of a finished run."
+            f"{meant_beside(path)}"
         )
     return file
 

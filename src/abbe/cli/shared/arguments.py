@@ -2,20 +2,71 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from abbe.foreign_text import shown
+from abbe.near import nearest
 from abbe.progress import end_all
 
 
 def parse(form: Any, verb: str, words: list[str], description: str, **options: Any) -> Any:
-    """The arguments of ``abbe VERB`` as an object of the type ``form``."""
-    return tyro.cli(form, prog=f"abbe {verb}", args=words, description=description, **options)
+    """The arguments of ``abbe VERB`` as an object of the type ``form``.
+
+    Misspelt options are what tyro itself tells; of misspelt values it lists those allowed, and the
+    one that is like it is told below.
+    """
+    try:
+        return tyro.cli(form, prog=f"abbe {verb}", args=words, description=description, **options)
+    except SystemExit as end:
+        if end.code and (told := meant_values(form, words)):
+            print(shown(told), file=sys.stderr)
+        raise
+
+
+def meant_values(form: Any, words: Sequence[str]) -> str:
+    """A line for each value that an option does not take, but one like it; else empty.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Form:
+    ...     precision: Literal["fp32", "bf16"] = "fp32"
+    >>> meant_values(Form, ["--precision", "fp23"])
+    "Did you mean '--precision fp32'?"
+    """
+    choices, lines, option = dict(_choices(form, "")), [], ""
+    for word in words:
+        value = word
+        if word.startswith("--"):
+            option, _, value = word.partition("=")
+        known = choices.get(option.replace("_", "-"), ())
+        if value and known and value not in known and (near := nearest(value, known)):
+            lines.append(f"Did you mean '{option} {near}'?")
+    return "\n".join(lines)
+
+
+def _choices(form: Any, above: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The options of a form that take certain words, such as ``--teacher.kind``, and these."""
+    for name, kind in get_type_hints(form).items():
+        path = name if not above else f"{above}.{name}"
+        if is_dataclass(kind) or hasattr(kind, "model_fields"):
+            # The verb's own options stand beside the sections, without a name before them.
+            yield from _choices(kind, "" if name == "options" else path)
+        elif words := tuple(_words_within(kind)):
+            yield f"--{path.replace('_', '-')}", words
+
+
+def _words_within(kind: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from (each for each in get_args(kind) if isinstance(each, str))
+    else:
+        for inner in get_args(kind):
+            yield from _words_within(inner)
 
 
 def say(text: str) -> None:

@@ -21,6 +21,7 @@ from abbe.datasets.public.known import KNOWN_SETS, Source
 from abbe.errors import InputError
 from abbe.files import remove_stale_parts, write_text
 from abbe.files.locks import alone, lock_beside
+from abbe.near import meant
 from abbe.progress import bar
 
 TIMEOUT_SECONDS = 60
@@ -52,7 +53,10 @@ def fetch(
             fails, or a checksum is wrong. A broken-off download is continued by the next call.
     """
     if name not in KNOWN_SETS:
-        raise InputError(f"there is no known set '{name}'; known are: {', '.join(KNOWN_SETS)}")
+        raise InputError(
+            f"there is no known set '{name}'; known are: {', '.join(KNOWN_SETS)}."
+            f"{meant(name, KNOWN_SETS)}"
+        )
     known = KNOWN_SETS[name]
     if not known.sources:
         raise InputError(

@@ -25,6 +25,7 @@ from abbe.files import atomic_path, remove_stale_parts
 from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
 from abbe.imaging.formats.memory_map import memory_map
+from abbe.near import meant_beside
 
 CHANNELS = ("nucleus", "membrane")
 LICENCE = "TissueNet: non-commercial, academic use only (deepcell.org, login needed)"
@@ -138,7 +139,8 @@ def _files(root: Path) -> list[Path]:
     if not files:
         raise InputError(
             f"{root} is no TissueNet file and holds none: expected is a file such as "
-            f"tissuenet_v1.1_train.npz, or the folder that holds train, val and test"
+            f"tissuenet_v1.1_train.npz, or the folder that holds train, val and "
+            f"test.{meant_beside(root)}"
         )
     splits = [_split_of(file) for file in files]
     names = ", ".join(file.name for file in files)

@@ -8,6 +8,7 @@ import numpy as np
 from abbe.errors import InputError
 from abbe.imaging import Image, Slide, open_slide
 from abbe.imaging.formats.other_kinds import not_read
+from abbe.near import meant_beside
 
 SLIDE_SUFFIXES = (
     ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".qptiff", ".tif",
@@ -29,7 +30,7 @@ def find_slides(root: Path) -> list[Path]:
         InputError: There is nothing at the path, or no slide in the folder.
     """
     if not root.exists():
-        raise InputError(f"{root}: there is no such slide or folder. Check the path.")
+        raise InputError(f"{root}: there is no such slide or folder.{meant_beside(root)}")
     if not root.is_dir() or root.name.lower().endswith(".zarr"):
         return [root]
     found = sorted(

@@ -10,6 +10,7 @@ from abbe.imaging.formats.other_kinds import not_read
 from abbe.imaging.formats.plates import field_name, fields_of, is_plate
 from abbe.imaging.labels.names import MASK_NAMES
 from abbe.imaging.opening import is_zarr
+from abbe.near import meant_beside
 from abbe.runtime.job import SUFFIXES
 
 IMAGE_SUFFIXES = (
@@ -61,7 +62,7 @@ def find_images(
         else:
             matching = sorted(glob.glob(str(each), recursive=True))
             if not matching:
-                raise InputError(f"{each}: there is no such image. Check the path")
+                raise InputError(f"{each}: there is no such image.{meant_beside(each)}")
             found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
     results, masks = _results_of(found, out), _masks_among(found)
     found = {

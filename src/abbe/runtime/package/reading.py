@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from abbe.errors import PackageError
 from abbe.files import parse_json
+from abbe.near import meant_beside
 from abbe.runtime.package.description import DESCRIPTION, FORMATS, Package, PackageDescription
 from abbe.runtime.package.places import located, shipped
 
@@ -34,7 +35,7 @@ def read_package(folder: str | os.PathLike[str]) -> Package:
         raise PackageError(
             f"{folder}: holds no package ({DESCRIPTION} is missing). Give the folder that "
             f"'abbe export' wrote, or the name of a package that comes with Abbe: "
-            f"{', '.join(shipped())}"
+            f"{', '.join(shipped())}.{meant_beside(folder, shipped())}"
         )
     value = _read_json(path)
     if not isinstance(value, dict) or "format" not in value:

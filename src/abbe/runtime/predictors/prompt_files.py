@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.files.tables import read_csv
 from abbe.imaging.labels.names import MASK_NAMES, beside
+from abbe.near import meant_beside
 
 MASK_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
@@ -218,7 +219,7 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
         InputError: There is no such folder, no mask in it, or two for one image.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder of masks")
+        raise InputError(f"{folder}: there is no such folder of masks.{meant_beside(folder)}")
     files: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.files.yaml_text import read_yaml
 from abbe.imaging.units import length, number, square
+from abbe.near import meant_beside
 from abbe.teachers.networks.bioimageio_steps import Step, step_names, steps
 from abbe.teachers.tiles import Sides
 
@@ -255,7 +256,10 @@ class _Files:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise InputError(f"{path}: there is no such bioimage.io package (a folder or .zip)")
+            raise InputError(
+                f"{path}: there is no such bioimage.io package (a folder or .zip)."
+                f"{meant_beside(path)}"
+            )
         if path.is_file() and not zipfile.is_zipfile(path):
             raise InputError(f"{path}: neither a folder nor a .zip: give the whole package")
         self.path = path

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.near import meant_beside
 from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.maps import MapTeacher, prepared_by
 from abbe.teachers.networks.onnx_network import OnnxNetwork, files_beside
@@ -78,7 +79,7 @@ def onnx(
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: there is no such ONNX file")
+        raise InputError(f"{path}: there is no such ONNX file.{meant_beside(path)}")
     channels = require_channels(channels, path.name)
     activate = activation_named(activation)
     network = OnnxNetwork(path, path.name)

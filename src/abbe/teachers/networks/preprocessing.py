@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
+from abbe.near import meant
 
 if TYPE_CHECKING:
     from abbe.imaging import Image, Region, Scaling
@@ -123,7 +124,8 @@ def preprocessing_named(name: str) -> Preprocessing:
     """
     if name not in PREPROCESSINGS:
         raise ConfigError(
-            f"there is no preprocessing '{name}'; allowed are {', '.join(PREPROCESSINGS)}"
+            f"there is no preprocessing '{name}'; allowed are "
+            f"{', '.join(PREPROCESSINGS)}.{meant(name, PREPROCESSINGS)}"
         )
     return PREPROCESSINGS[name]
 
@@ -166,5 +168,8 @@ def activation_named(name: str) -> Activation:
         ConfigError: there is none.
     """
     if name not in ACTIVATIONS:
-        raise ConfigError(f"there is no activation '{name}'; allowed are {', '.join(ACTIVATIONS)}")
+        raise ConfigError(
+            f"there is no activation '{name}'; allowed are {', '.join(ACTIVATIONS)}."
+            f"{meant(name, ACTIVATIONS)}"
+        )
     return ACTIVATIONS[name]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.near import meant_beside
 from abbe.registry import TeacherTraits, declares
 from abbe.teachers.networks.preprocessing import Step, by_region, sigmoid
 from abbe.teachers.programs.installed import (
@@ -228,5 +229,6 @@ def _known(source: str, models: Any) -> str:
     if source in names or Path(source).is_file():
         return source
     raise InputError(
-        f"{source}: neither a file nor a model that Cellpose knows: {', '.join(names)}"
+        f"{source}: neither a file nor a model that Cellpose knows: {', '.join(names)}."
+        f"{meant_beside(source, names)}"
     )

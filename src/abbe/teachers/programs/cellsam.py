@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
+from abbe.near import meant_beside
 from abbe.teachers.networks.preprocessing import by_region
 from abbe.teachers.programs.cellsam_network import CellsamNetwork, load_file
 from abbe.teachers.programs.installed import KINDS, channels_last, imported, kinds_named
@@ -232,7 +233,10 @@ def _model(source: str, package: Any) -> Any:
     elif Path(source).is_file():
         model = load_file(Path(source), package)
     else:
-        raise InputError(f"{source}: neither a file of weights nor one of {', '.join(MODELS)}")
+        raise InputError(
+            f"{source}: neither a file of weights nor one of {', '.join(MODELS)}."
+            f"{meant_beside(source, MODELS)}"
+        )
     if not isinstance(model, nn.Module):
         raise ConfigError(
             "the CellSAM that is installed is too old to name its models: "
