@@ -24,10 +24,12 @@ BELOW = {
     "near",
     "network_size",
     "notebooks",
+    "pace",
     "progress",
     "registry",
     "summary",
     "telemetry",
+    "threads",
     "__version__",
 }
 ROOMS = {
@@ -41,8 +43,10 @@ ROOMS = {
     "hardware": {"errors"},
     "network_size": set(),
     "notebooks": set(),
+    "pace": {"threads"},
     "progress": {"foreign_text"},
     "telemetry": set(),
+    "threads": set(),
     "imaging": BELOW,
     "targets": BELOW,
     "runtime": BELOW | {"imaging"},

@@ -1,10 +1,9 @@
 """Which setting is chosen for a time budget."""
 
-import os
-
 import pytest
 
 from abbe.errors import ConfigError
+from abbe.exporting import speed
 from abbe.exporting.speed import Setting, Timed, choose, fastest, table, threads_to_try
 
 EXACT = Timed(Setting("openvino", "fp32", 512, 2), 40.0, {"dice": 0.0, "pq": 0.0})
@@ -53,8 +52,8 @@ def test_the_table_has_a_line_a_setting_fastest_first():
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(speed, "cores", lambda: 6)
     assert threads_to_try() == (1, 2, 4, 6)
     assert threads_to_try(3) == (3,)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(speed, "cores", lambda: 1)
     assert threads_to_try() == (1,)

@@ -1,6 +1,5 @@
 """How many tiles are worked on at a time."""
 
-import os
 from typing import Any
 
 import imagecodecs
@@ -10,13 +9,20 @@ from made_packages import blobs, make_package
 
 from abbe.errors import ConfigError, InputError
 from abbe.runtime.batch.many import Job, predict_many
+from abbe.runtime.package import engine as engines
 from abbe.runtime.package import read_package
 from abbe.runtime.package.engine import Engine
 from abbe.runtime.predictors import opening as running
 from abbe.runtime.predictors import tasks
 from abbe.runtime.predictors.predict import predict
 from abbe.runtime.predictors.tasks import open_predictor_for
+from abbe.runtime.tiling import workers
 from abbe.runtime.tiling.workers import useful_workers
+
+
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (engines, running, workers):
+        monkeypatch.setattr(module, "cores", lambda: 4)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def written(folder, count, side):
     ("count", "side", "streams"), [(1, 100, 1), (2, 100, 2), (1, 300, 4), (6, 100, 4)]
 )
 def test_a_lone_tile_gets_all_cores(package, tmp_path, monkeypatch, count, side, streams):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    four_cores(monkeypatch)
     images = written(tmp_path / "images", count, side)
     ready = open_predictor_for(package, images)
     assert isinstance(ready.engine, Engine)
@@ -87,7 +93,7 @@ def test_one_array_from_python(package, monkeypatch):
     monkeypatch.setattr(
         running, "open_engine", lambda *words, **told: seen.append(told) or make(*words, **told)
     )
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    four_cores(monkeypatch)
     pixels = blobs(300, 300)
     tiled = predict(package, pixels)
     whole = predict(package, pixels, tile=320)

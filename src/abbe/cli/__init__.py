@@ -12,6 +12,7 @@ from abbe.foreign_text import shown
 from abbe.near import meant
 from abbe.progress import end_all
 from abbe.telemetry import switch_off
+from abbe.threads import wait_passively
 
 VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",
@@ -65,6 +66,7 @@ def _run(words: list[str]) -> int:
         )
         return 2
     switch_off()
+    wait_passively()
     try:
         return _carry_out(words)
     except AbbeError as error:

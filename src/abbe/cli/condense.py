@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from abbe import config
-from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.cli.shared.experiment import parse_experiment
 from abbe.errors import ConfigError
 from abbe.near import meant
@@ -44,7 +44,7 @@ examples:
 
 
 @dataclass(frozen=True)
-class CondenseArguments:
+class CondenseArguments(Computing):
     """Arguments of ``abbe condense``."""
 
     folder: tyro.conf.Positional[Path]

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from abbe.cli.shared.arguments import going_on_told, say
+from abbe.cli.shared.arguments import Computing, going_on_told, say
 from abbe.cli.shared.experiment import parse_experiment
 
 
 @dataclass(frozen=True)
-class CurveOptions:
+class CurveOptions(Computing):
     """Options of ``abbe curve`` beside the keys of the experiment file."""
 
     fractions: tuple[float, ...] | None = None

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.arguments import Computing, parse, say
 
 if TYPE_CHECKING:
     from abbe.runs.folder import Run
 
 
 @dataclass(frozen=True)
-class DemoArguments:
+class DemoArguments(Computing):
     """Arguments of ``abbe demo``."""
 
     out: Path = Path("runs/demo")

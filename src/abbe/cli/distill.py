@@ -3,12 +3,12 @@
 import os
 from dataclasses import dataclass
 
-from abbe.cli.shared.arguments import going_on_told, say
+from abbe.cli.shared.arguments import Computing, going_on_told, say
 from abbe.cli.shared.experiment import parse_experiment
 
 
 @dataclass(frozen=True)
-class DistillOptions:
+class DistillOptions(Computing):
     """Options of ``abbe distill`` beside the keys of the experiment file."""
 
     trust_code: bool = False

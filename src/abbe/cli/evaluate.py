@@ -6,12 +6,12 @@ from pathlib import Path
 import tyro
 
 from abbe import config
-from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.cli.shared.experiment import SOME_DATA
 
 
 @dataclass(frozen=True)
-class EvaluateArguments:
+class EvaluateArguments(Computing):
     """Arguments of ``abbe evaluate``."""
 
     run: tyro.conf.Positional[Path]

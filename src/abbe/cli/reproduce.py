@@ -8,14 +8,14 @@ from typing import Annotated
 
 import tyro
 
-from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.progress import end_all
 
 
 @dataclass(frozen=True)
-class ReproduceArguments:
+class ReproduceArguments(Computing):
     """Arguments of ``abbe reproduce``."""
 
     table: tyro.conf.Positional[str | None] = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe import config
-from abbe.cli.shared.arguments import parse, say
+from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.cli.shared.experiment import SOME_DATA, SOME_TEACHER
 from abbe.errors import ConfigError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TeachArguments:
+class TeachArguments(Computing):
     """Arguments of ``abbe teach``."""
 
     out: Path

@@ -1,6 +1,5 @@
 """What there is: images, labels, the size of their objects, and the machine."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from abbe.imaging.channels import RGB
 from abbe.progress import track
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.postprocess.diameters import diameters_of
+from abbe.threads import cores
 
 MEASURED = 100
 """Labels from which the size of objects is taken."""
@@ -114,7 +114,7 @@ def look(dataset: Dataset, *, labels_are_teachers: bool = False, progress: bool 
         smallest=min(map(min, shapes)),
         diameter=float(np.median(diameters)) if len(diameters) else None,
         objects=len(diameters),
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         memory=free_memory(),
         gpu=_gpu(),
     )

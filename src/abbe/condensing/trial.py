@@ -17,6 +17,7 @@ from abbe.condensing.look import free_memory
 from abbe.datasets import Dataset, first_spread
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import AbbeError, InputError
+from abbe.pace import use_threads
 from abbe.recipes import unets
 from abbe.recipes.supervised import supervised
 from abbe.runs import build
@@ -132,6 +133,7 @@ def _timed(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # Not one of a run's: trackers would make a run of their own of these steps.
+        use_threads()
         accelerator = Accelerator(mixed_precision=number_format(experiment.training.precision))
         log = Log(folder / "log.jsonl", accelerator, "trial")
         workers = build.workers(experiment.training.workers)

@@ -1,7 +1,6 @@
 """How long a tile takes, by engine, precision, tile and threads; and what meets a time budget."""
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from abbe.exporting.comparison import NAMES, Comparison
 from abbe.runtime.bench.common import in_turns
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
+from abbe.threads import cores
 
 REPEATS, FEWEST = 9, 3
 """Times that each setting is timed; the median counts."""
@@ -70,9 +70,9 @@ def threads_to_try(asked: int | None = None) -> tuple[int, ...]:
     """1, 2, 4, … and all cores; or what was asked for."""
     if asked is not None:
         return (asked,)
-    cores = os.cpu_count() or 1
-    powers = itertools.takewhile(lambda n: n < cores, (1 << k for k in range(10)))
-    return (*powers, cores)
+    all_cores = cores()
+    powers = itertools.takewhile(lambda n: n < all_cores, (1 << k for k in range(10)))
+    return (*powers, all_cores)
 
 
 def time_settings(

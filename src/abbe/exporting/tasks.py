@@ -1,6 +1,5 @@
 """What differs between packages of different tasks while they are written."""
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from abbe.exporting.parity.semantic import semantic_check
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.speed import choose, fastest, table, threads_to_try, time_settings
 from abbe.runtime.predictors.promptable import PromptablePredictor
+from abbe.threads import cores
 
 LARGEST_TILE, LARGEST_MARGIN = 8192, 4096
 """px; a package's description holds no more."""
@@ -79,13 +79,13 @@ def choose_setting(
         ConfigError: Nothing meets the time budget.
     """
     margin, budget_ms = builder.package().description.margin, request.budget_ms
-    cores = os.cpu_count() or 1
+    all_cores = cores()
     say("timing")
     timed = time_settings(
         builder.package(),
         builder.kept,
         tiles=request.tile or (builder.facts["tile"],),
-        threads=(request.threads or cores,)
+        threads=(request.threads or all_cores,)
         if budget_ms is None
         else threads_to_try(request.threads),
         cache=builder.cache,

@@ -1,7 +1,6 @@
 """From the experiment file to plain objects: data sets, teachers, networks, schedules."""
 
 import inspect
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from abbe.imaging.channels import RGB, lacking
 from abbe.near import meant
 from abbe.registry import DATASETS, TEACHERS, traits_of
 from abbe.teachers import Teacher
+from abbe.threads import cores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -299,7 +299,7 @@ def build_weighting(
 
 def workers(wanted: int | str) -> int:
     """One process that prepares batches for every two cores, at most eight."""
-    return wanted if isinstance(wanted, int) else min(8, max(1, (os.cpu_count() or 2) // 2))
+    return wanted if isinstance(wanted, int) else min(8, max(1, cores() // 2))
 
 
 def seen_by(

@@ -13,6 +13,7 @@ from torch import nn
 
 from abbe import students
 from abbe.summary import Timing
+from abbe.threads import cores
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -66,9 +67,7 @@ def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -
     The machine counts as busy where more wants to compute than there are cores; its load includes
     the threads of this process itself.
     """
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    available = cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows has none
     threads = torch.get_num_threads()
     repeats = max(runs.values(), default=0)
@@ -77,9 +76,9 @@ def circumstances(image_size: tuple[int, int] | None, runs: Mapping[str, int]) -
         repeats=repeats,
         runs={name: count for name, count in runs.items() if count < repeats},
         threads=threads,
-        cores=cores,
+        cores=available,
         load=load,
-        busy=load is not None and load > max(threads, cores) + 1,
+        busy=load is not None and load > max(threads, available) + 1,
     )
 
 

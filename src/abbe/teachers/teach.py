@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,14 +94,27 @@ def teach(
         TargetWriter.open(Path(path), provenance) as writer,
         bar("teach", len(dataset), shown=progress) as moving,
     ):
+        after_image = _pace(moving.note)
         for record, loading in read_ahead(dataset, provenance.channels):
+            begun = time.perf_counter()
             _teach_one(teacher, record, loading, writer, report)
+            after_image(time.perf_counter() - begun)
             report.images_per_second = report.done / (time.perf_counter() - start)
             moving.move_to(report.done + report.skipped + len(report.failed))
             moving.say(report.so_far())
         writer.flush()
     report.images_per_second = report.done / (time.perf_counter() - start)
     return report
+
+
+def _pace(told: Callable[[str], object]) -> Callable[[float], None]:
+    """What is told the seconds of each image, so that torch's threads fit a busy machine."""
+    if "torch" not in sys.modules:  # a teacher without it has no threads of torch's
+        return lambda seconds: None
+    from abbe.pace import Pace, use_threads
+
+    use_threads()
+    return Pace(told).after_step
 
 
 def provenance_of(teacher: Teacher, dataset: Dataset) -> Provenance:

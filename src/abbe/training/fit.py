@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
+from abbe.pace import Pace
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.clock import Clock
@@ -142,8 +143,11 @@ def fit(
         progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
     ):
+        pace = Pace(bar.note) if run.alone_on_cpu else None
         for batch in run.batches(workers):
-            run.train_step(batch)
+            seconds = run.train_step(batch)
+            if pace is not None:
+                pace.after_step(seconds)
             last = run.step == stage.schedule.steps
             validates = last or run.step % stage.schedule.validate_every == 0
             reports = validates or run.step % LOG_EVERY == 0
@@ -259,7 +263,13 @@ class _Run:
             self.trained_for += time.perf_counter() - started
             yield batch
 
-    def train_step(self, batch: Batch) -> None:
+    @property
+    def alone_on_cpu(self) -> bool:
+        """Whether the pace is up to this process's threads."""
+        return self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
+
+    def train_step(self, batch: Batch) -> float:
+        """Take a step; how long it took, s."""
         started = time.perf_counter()
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         rate = learning_rate(self.schedule, self.step)
@@ -289,7 +299,9 @@ class _Run:
                 total, count = self._sums[kind].get(name, (0.0, 0))
                 self._sums[kind][name] = (total + value, count + 1)
         self.images += len(batch["image"]) * self.accelerator.num_processes
-        self.trained_for += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.trained_for += seconds
+        return seconds
 
     def agreed(self, asked: bool, *, now: bool) -> bool:
         """Whether to stop; several processes tell each other only when they report anyway."""

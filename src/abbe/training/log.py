@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from abbe.errors import AbbeError, ConfigError
 from abbe.files import parse_json, write_text
 from abbe.hardware import choose_precision
+from abbe.pace import use_threads
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
@@ -33,6 +34,7 @@ def make_accelerator(
     Raises:
         ConfigError: ``sync_batch_norm`` is wanted of several processes on CPUs.
     """
+    use_threads()
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlflow").resolve().as_uri())
     accelerator = Accelerator(

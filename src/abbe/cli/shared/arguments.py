@@ -4,29 +4,49 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
+from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.near import nearest
 from abbe.progress import end_all
+from abbe.threads import set_threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """What verbs have in common that train or ask a teacher."""
+
+    threads: int | None = None
+    """Processor threads to compute with. Left out: as many as this process is given cores, and
+    fewer while others keep these busy."""
 
 
 def parse(form: Any, verb: str, words: list[str], description: str, **options: Any) -> Any:
-    """The arguments of ``abbe VERB`` as an object of the type ``form``.
+    """The arguments of ``abbe VERB`` as an object of the type ``form``; its threads are set.
 
     Misspelt options are what tyro itself tells; of misspelt values it lists those allowed, and the
     one that is like it is told below.
+
+    Raises:
+        ConfigError: ``--threads`` is below 1.
     """
     try:
-        return tyro.cli(form, prog=f"abbe {verb}", args=words, description=description, **options)
+        made = tyro.cli(form, prog=f"abbe {verb}", args=words, description=description, **options)
     except SystemExit as end:
         if end.code and (told := meant_values(form, words)):
             print(shown(told), file=sys.stderr)
         raise
+    own = getattr(made, "options", made)
+    if isinstance(own, Computing):
+        if own.threads is not None and own.threads < 1:
+            raise ConfigError(f"--threads {own.threads}: at least 1 is needed")
+        set_threads(own.threads)
+    return made
 
 
 def meant_values(form: Any, words: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from abbe.datasets.slides.tile_picture import draw_tiles
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.image import Contents
+from abbe.threads import cores
 
 WORKERS = 4  # slides that are judged at a time; each may need a few hundred MB
 MOST_TOLD = 5  # errors, where no slide of a folder is usable
@@ -134,7 +135,7 @@ def _judge_all(
             return error
 
     done: list[TileIndex | InputError] = []
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(WORKERS, cores())) as pool:
         if progress is not None:
             progress(0, len(slides))
         for each in pool.map(attempt, slides):

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from abbe.errors import AbbeError, ConfigError, MissingExtraError
 from abbe.runtime.package.engine import EngineName, Precision
 from abbe.runtime.package.openvino_core import load_openvino, openvino_core
+from abbe.threads import cores
 
 Opened = TypeVar("Opened", covariant=True)
 Name = TypeVar("Name")
@@ -174,7 +175,7 @@ def machine() -> dict[str, str | int]:
     """Processor, cores, Python and engine versions."""
     return {
         "processor": str(openvino_core().get_property("CPU", "FULL_DEVICE_NAME")).strip(),
-        "cores": os.cpu_count() or 1,
+        "cores": cores(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "openvino": load_openvino().get_version(),

@@ -1,6 +1,5 @@
 """How fast a package runs on this machine: the network alone, whole jobs by part, a cold start."""
 
-import os
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from abbe.runtime.package.engine import open_engine
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.tiling.cutting import scale_for
 from abbe.runtime.tiling.timing import PARTS
+from abbe.threads import cores
 
 Run = Callable[[np.ndarray], np.ndarray]
 EAGER = "eager torch/fp32"
@@ -214,7 +214,7 @@ def _eager(package: Package, threads: int | None) -> Run:
 
     def run(batch: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads or os.cpu_count() or 1)
+        torch.set_num_threads(threads or cores())
         try:
             with torch.inference_mode():
                 return student(torch.from_numpy(batch)).numpy()

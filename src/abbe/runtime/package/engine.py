@@ -1,6 +1,5 @@
 """Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, get_args
@@ -12,6 +11,7 @@ from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.network import EngineName, Network, Precision, load_network
 from abbe.runtime.package.network_cache import default_cache
 from abbe.runtime.package.openvino_core import computes_bf16
+from abbe.threads import cores
 
 
 class EngineOptions(TypedDict, total=False):
@@ -121,7 +121,7 @@ def open_engine(
     told = description.engine
     chosen = engine or told.engine
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
-    threads = threads or told.threads or os.cpu_count() or 1
+    threads = threads or told.threads or cores()
     streams = min(streams, threads)
     if chosen == "onnxruntime" and wanted != "fp32":
         raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")

@@ -1,6 +1,5 @@
 """The two networks of a promptable package, ready to run."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.engine import EngineOptions, check_options
 from abbe.runtime.package.network import Arrays, EngineName, Network, Precision, load_network
 from abbe.runtime.package.network_cache import default_cache
+from abbe.threads import cores
 
 EMBEDDING = 256
 """Channels of the embedding."""
@@ -114,7 +114,7 @@ def open_networks(package: Package, **options: Unpack[EngineOptions]) -> Prompta
     wanted = precision or told
     if wanted == "bf16" or (wanted == "int8" and chosen == "onnxruntime"):
         raise ConfigError(f"a promptable package does not run in {wanted} with {chosen}: use fp32")
-    threads = threads or description.engine.threads or os.cpu_count() or 1
+    threads = threads or description.engine.threads or cores()
     open_one = partial(
         _open, package, engine=chosen, threads=threads, streams=min(streams, threads),
         cache=options.get("cache") or default_cache(),

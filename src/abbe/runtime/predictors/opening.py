@@ -10,6 +10,7 @@ from abbe.imaging import Image
 from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, check_options, open_engine
 from abbe.runtime.predictors.channels import channels_for
+from abbe.threads import cores
 
 
 class RunOptions(TypedDict, total=False):
@@ -86,7 +87,7 @@ def open_for(
     check_options(None, None, tile=options.get("tile"), workers=options.get("workers"))
     tile = options.get("tile") or description.tile
     check_tile(description, tile)
-    workers = options.get("workers") or os.cpu_count() or 1
+    workers = options.get("workers") or cores()
     engine = open_engine(
         package,
         engine=options.get("engine"),

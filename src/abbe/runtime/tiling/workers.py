@@ -1,7 +1,6 @@
 """Chooses how many tiles or images are worked on at a time."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from abbe.errors import InputError
 from abbe.imaging import Image, Reading
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.cutting import scale_for
+from abbe.threads import cores
 
 Shape = tuple[float, float]
 """(H, W) at the network's pixel size, px."""
@@ -27,7 +27,7 @@ def useful_workers(shapes: Iterable[Shape], tile: int, most: int | None = None) 
         tile: Side of the network's windows, px.
         most: None for the number of cores.
     """
-    most = most or os.cpu_count() or 1
+    most = most or cores()
     tiles = 0
     for shape in shapes:
         tiles += math.prod(max(1, math.ceil(side / tile)) for side in shape)
@@ -44,7 +44,7 @@ def prompted_workers(shapes: Iterable[Shape]) -> int:
     Args:
         shapes: Of the images, looked at until there are enough.
     """
-    most = min(MOST_EMBEDDED, os.cpu_count() or 1)
+    most = min(MOST_EMBEDDED, cores())
     small = (shape for shape in shapes if max(shape) <= PART)
     return max(1, len(list(islice(small, most))))
 
