@@ -169,11 +169,58 @@ def test_every_result_tells_the_same(package, tmp_path):
     from pyarrow import parquet
 
     table = parquet.read_table(out / "tissue.geo.parquet")
+    certain = read_columns(out / "tissue.csv")["confidence"]
+    foreground = maps.read(channels=["foreground"])[0] / 255
+    np.testing.assert_allclose(certain, means_of(foreground, labels), atol=0.002)
+    assert 0.5 < certain.min() < certain.max() <= 1
+    told = [feature["properties"]["measurements"]["Confidence"] for feature in features]
+    order = [int(feature["properties"]["name"]) - 1 for feature in features]
+    np.testing.assert_allclose(told, certain[order], atol=1e-4)
+    order = np.array(table["label"].to_pylist()) - 1
+    np.testing.assert_allclose(table["confidence"].to_pylist(), certain[order], rtol=1e-6)
     shapes = shapely.from_wkb(table["geometry"].to_pylist())
     assert [shape.area for shape in shapes] == areas[table["label"].to_pylist()].tolist()
     assert json.loads(table.schema.metadata[b"geo"])["version"] == "1.1.0"
     assert open_image(out / "tissue.overview.png").shape == labels.shape
     assert sorted(each.name for each in out.iterdir() if each.name.startswith(".")) == []
+
+
+def means_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean of values over the pixels of each object, 1 first."""
+    sums = np.bincount(labels.ravel(), values.ravel())
+    return sums[1:] / np.bincount(labels.ravel())[1:]
+
+
+def read_columns(path: Path) -> dict[str, np.ndarray]:
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+def test_an_objects_confidence_does_not_depend_on_how_the_image_is_cut(package, tmp_path):
+    path = write_tiff(tmp_path / "a.tif", blobs(300, 420))
+    found = []
+    for tile in (96, 1024):
+        out = tmp_path / str(tile)
+        words = "--results", "table", "--tile", tile, "--precision", "fp32", "--out", out
+        assert abbe("predict", package, path, *words) == 0
+        found.append(read_columns(out / "a.csv")["confidence"])
+    assert len(found[0]) > 30
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_in_a_coarser_image_an_object_keeps_its_confidence(tmp_path):
+    """The mean over the network's pixels, of which the image has a quarter."""
+    package = make_package(tmp_path / "package", pixel_size=0.5)
+    path = write_tiff(tmp_path / "a.tif", blobs(150, 160, radius=9), pixel_size=1.0)
+    words = "--results", "table", "labels", "probability", "--out", tmp_path / "out"
+    assert abbe("predict", package, path, *words) == 0
+    labels = read_labels(tmp_path / "out" / "a.labels.tif")
+    maps = open_image(tmp_path / "out" / "a.probability.tif").read(channels=["foreground"])[0]
+    certain = read_columns(tmp_path / "out" / "a.csv")["confidence"]
+    assert len(certain) == labels.max() > 10
+    np.testing.assert_allclose(certain, means_of(maps / 255, labels), atol=0.05)
+    assert np.corrcoef(certain, means_of(maps / 255, labels))[0, 1] > 0.5
 
 
 def check_table(path: Path, labels: np.ndarray, pixels: np.ndarray) -> None:

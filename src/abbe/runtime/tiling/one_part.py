@@ -45,6 +45,7 @@ def numbering_of_parts(
     grid = labels.grid
     tiles = [tile for tile in grid.tiles if _has_pixels(grid, tile)]
     place = {tile: at for at, tile in enumerate(tiles)}
+    confidence = labels.numbering.confidence
 
     def look(tile: Tile) -> _Seen:
         core, region = labels.core(tile), grid.image_core(tile)
@@ -53,7 +54,10 @@ def numbering_of_parts(
         object_of[parts] = core
         sides = parts[0], parts[-1], parts[:, 0], parts[:, -1]
         copies = (side.copy() for side in sides)  # views would keep the whole tile
-        return _Seen(pieces_of(parts, region, region), object_of, *copies)
+        pieces = pieces_of(parts, region, region)
+        if confidence is not None:
+            pieces = replace(pieces, probability=pieces.area * confidence[object_of])
+        return _Seen(pieces, object_of, *copies)
 
     seen = list(in_order(pool, look, tiles, most))
     matches = []

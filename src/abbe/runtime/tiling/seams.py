@@ -28,19 +28,25 @@ class Pieces:
         area: (n + 1,) px in the core; 0 where an object lies in the halo only.
         first_row, first_column: (n + 1,) the first pixel of each in reading order, in px of the
             whole image at the network's pixel size.
+        probability: (n + 1,) sum of the foreground's probability over the pixels in the core; None
+            where none is known.
     """
 
     area: np.ndarray
     first_row: np.ndarray
     first_column: np.ndarray
+    probability: np.ndarray | None = None
 
 
-def pieces_of(labels: np.ndarray, field: Region, core: Region) -> Pieces:
+def pieces_of(
+    labels: np.ndarray, field: Region, core: Region, probability: np.ndarray | None = None
+) -> Pieces:
     """Measure what of a tile's objects lies in its core.
 
     Args:
         labels: (h, w) of the field: the tile's objects, 0 = background.
         field, core: Where both lie.
+        probability: As in `Pieces`.
     """
     inside = crop(labels, field, core)
     count = int(labels.max(initial=0)) + 1
@@ -50,7 +56,7 @@ def pieces_of(labels: np.ndarray, field: Region, core: Region) -> Pieces:
     first = np.zeros(count, np.int64)
     first[numbers[pixels[::-1]]] = pixels[::-1]  # the last one written is the first pixel
     width = core.right - core.left
-    return Pieces(area, first // width + core.top, first % width + core.left)
+    return Pieces(area, first // width + core.top, first % width + core.left, probability)
 
 
 def same_objects(
@@ -81,6 +87,8 @@ class Numbering:
         tiles_of: (count + 1,) in how many tiles each object has pixels.
         last_tile: (count + 1,) the last tile, in row-by-row order, in which it has.
         first: (count + 1, 2) row and column of its first pixel, at the network's pixel size.
+        confidence: (count + 1,) mean probability of the foreground over its pixels, from 0 to 1;
+            None where none is known.
     """
 
     count: int
@@ -88,6 +96,7 @@ class Numbering:
     tiles_of: np.ndarray
     last_tile: np.ndarray
     first: np.ndarray
+    confidence: np.ndarray | None = None
 
 
 def number_objects(
@@ -134,7 +143,7 @@ class _Joined:
 
     Attributes:
         start: Where those of each tile begin, and the end.
-        area, rows, columns: As in `Pieces`.
+        area, rows, columns, probability: As in `Pieces`.
         order: Pieces with pixels, in reading order of their first.
     """
 
@@ -143,6 +152,7 @@ class _Joined:
     rows: np.ndarray
     columns: np.ndarray
     order: np.ndarray
+    probability: np.ndarray | None
 
     @staticmethod
     def of(pieces: list[Pieces]) -> "_Joined":
@@ -152,7 +162,9 @@ class _Joined:
         columns = np.concatenate([each.first_column for each in pieces])
         used = np.flatnonzero(area > 0)
         order = used[np.lexsort((columns[used], rows[used]))]
-        return _Joined(start, area, rows, columns, order)
+        known = [each.probability for each in pieces if each.probability is not None]
+        probability = np.concatenate(known) if len(known) == len(pieces) else None
+        return _Joined(start, area, rows, columns, order, probability)
 
     def numbering(self, numbers: np.ndarray, count: int) -> Numbering:
         """Describe the objects, given the number of each piece's; 0 leaves a piece out."""
@@ -164,7 +176,16 @@ class _Joined:
         first = np.zeros((count + 1, 2), np.int64)
         reverse = self.order[::-1]  # the last one written is the first piece
         first[numbers[reverse]] = np.stack([self.rows[reverse], self.columns[reverse]], axis=1)
-        return Numbering(count, np.split(numbers, self.start[1:-1]), tiles_of, last_tile, first)
+        of_tile = np.split(numbers, self.start[1:-1])
+        return Numbering(count, of_tile, tiles_of, last_tile, first, self._means(numbers, count))
+
+    def _means(self, numbers: np.ndarray, count: int) -> np.ndarray | None:
+        """The mean probability of each object's pixels."""
+        if self.probability is None:
+            return None
+        area = np.bincount(numbers, self.area, count + 1)
+        total = np.bincount(numbers, self.probability, count + 1)
+        return np.clip(np.divide(total, area, out=np.zeros_like(total), where=area > 0), 0, 1)
 
 
 def groups_of(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:

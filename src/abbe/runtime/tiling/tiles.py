@@ -121,7 +121,12 @@ class _Job:
     def compute_labels(self, tile: Tile) -> None:
         with self.timings.measure("instances"):
             # Small objects may be parts of larger ones: they are left out once pieces are joined.
-            labels = self.rule.objects(self._assemble(tile), minimum_area=1)
+            maps = self._assemble(tile)
+            labels = self.rule.objects(maps, minimum_area=1)
+            # Before the labels: where these are, both are.
+            self.work.put(
+                _probability_name(tile), self._probability(tile, maps, labels), compress=True
+            )
             small = np.uint16 if labels.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
             self.work.put(labels_name(tile), labels.astype(small), compress=True)
 
@@ -134,7 +139,14 @@ class _Job:
                 if other.row < len(self.grid.rows) and other.column < self.grid.width:
                     there = self.labels(other), self.grid.field(other)
                     seams.append((other, same_objects(labels, field, *there)))
-            return pieces_of(labels, field, self.grid.core(tile)), seams
+            probability = self.work.get(_probability_name(tile), compressed=True)
+            return pieces_of(labels, field, self.grid.core(tile), probability), seams
+
+    def _probability(self, tile: Tile, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The sum of the foreground's probability over each object's pixels in the core."""
+        place = self.grid.field(tile), self.grid.core(tile)
+        foreground = crop(maps[self.rule.outputs.index("foreground")], *place).ravel()
+        return np.bincount(crop(labels, *place).ravel(), foreground, int(labels.max(initial=0)) + 1)
 
     def labels(self, tile: Tile) -> np.ndarray:
         return self.work.get(labels_name(tile), compressed=True)
@@ -143,7 +155,8 @@ class _Job:
         return self.work.has(maps_name(tile), compressed=False)
 
     def has_labels(self, tile: Tile) -> bool:
-        return self.work.has(labels_name(tile), compressed=True)
+        names = labels_name(tile), _probability_name(tile)
+        return all(self.work.has(name, compressed=True) for name in names)
 
     def forget_maps(self, tile: Tile) -> None:
         if not self.keep_maps:
@@ -262,6 +275,11 @@ def maps_name(tile: Tile) -> str:
 def labels_name(tile: Tile) -> str:
     """Under which name the work keeps a tile's labels."""
     return f"labels-{tile.row}-{tile.column}"
+
+
+def _probability_name(tile: Tile) -> str:
+    """Under which name the work keeps how probable a tile's objects are."""
+    return f"probability-{tile.row}-{tile.column}"
 
 
 def classes_name(tile: Tile) -> str:

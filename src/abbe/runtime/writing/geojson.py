@@ -38,6 +38,7 @@ def write_geojson(
     kind: str = "detection",
     classification: str | None = None,
     properties_of: Callable[[int], FeatureProperties] | None = None,
+    confidence: np.ndarray | None = None,
 ) -> int:
     """Write a FeatureCollection, atomically.
 
@@ -52,6 +53,7 @@ def write_geojson(
         kind: QuPath's objectType: "detection", "annotation" or "tile".
         classification: A class for all objects.
         properties_of: What else is said of an object, by its number.
+        confidence: (n + 1,) that of each object, from 0 to 1, by its number.
 
     Returns:
         How many objects were written.
@@ -76,6 +78,8 @@ def write_geojson(
                 own, more = (
                     _properties(properties_of(number)) if properties_of is not None else ("", "")
                 )
+                if confidence is not None:
+                    more += f',"Confidence":{confidence[number]:.4f}'
                 features.append(
                     f'{{"type":"Feature","id":"{prefix}{number:012d}","geometry":{geometry},'
                     f'"properties":{{{properties}{own},"name":"{number}",'

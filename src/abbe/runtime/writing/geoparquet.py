@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from abbe.errors import MissingExtraError
 from abbe.files import atomic_path
 from abbe.runtime.writing.contours import Rings
@@ -16,12 +18,22 @@ _ROWS = 20_000
 
 
 def write_geoparquet(
-    path: Path, outlines: Iterable[Rings], *, pixel_size: float | None = None
+    path: Path,
+    outlines: Iterable[Rings],
+    *,
+    pixel_size: float | None = None,
+    confidence: np.ndarray | None = None,
 ) -> int:
-    """Write one row an object: label, area_px, area_um2 and geometry.
+    """Write one row an object: label, area_px, area_um2, confidence and geometry.
 
     Coordinates are x, y in px of the image along pixel edges, without a reference system. Without
-    a pixel size, area_um2 is null.
+    a pixel size, area_um2 is null, and confidence where it is not known.
+
+    Args:
+        path: The file.
+        outlines: Rings of whole objects.
+        pixel_size: In µm.
+        confidence: (n + 1,) that of each object, from 0 to 1, by its number.
 
     Returns:
         How many objects were written.
@@ -51,6 +63,7 @@ def write_geoparquet(
             ("label", pyarrow.int32()),
             ("area_px", pyarrow.int64()),
             ("area_um2", pyarrow.float64()),
+            ("confidence", pyarrow.float64()),
             ("geometry", pyarrow.binary()),
         ],
         metadata={"geo": json.dumps(geo)},
@@ -60,7 +73,8 @@ def write_geoparquet(
         for rows in _batches(outlines):
             numbers, areas, shapes = zip(*rows, strict=True)
             squares = [None if pixel_size is None else area * pixel_size**2 for area in areas]
-            columns = [numbers, [int(area) for area in areas], squares, shapes]
+            sure = [None if confidence is None else float(confidence[each]) for each in numbers]
+            columns = [numbers, [int(area) for area in areas], squares, sure, shapes]
             arrays = [
                 pyarrow.array(list(column), field.type)
                 for column, field in zip(columns, schema, strict=True)

@@ -79,7 +79,7 @@ def _write(
 ) -> None:
     """One file; each writer is imported when it is asked for."""
     labels, image = prediction.labels, prediction.image
-    size = image.pixel_size
+    size, confidence = image.pixel_size, labels.numbering.confidence
     if result == "labels":
         from abbe.runtime.writing.label_files import write_label_tiff
 
@@ -98,12 +98,15 @@ def _write(
         from abbe.runtime.writing.outlines import outlines
 
         rings = outlines(labels, pool, most)
-        write_geojson(path, rings, pixel_size=size, classification=classification)
+        write_geojson(
+            path, rings, pixel_size=size, classification=classification, confidence=confidence
+        )
     elif result == "geoparquet":
         from abbe.runtime.writing.geoparquet import write_geoparquet
         from abbe.runtime.writing.outlines import outlines
 
-        write_geoparquet(path, outlines(labels, pool, most), pixel_size=size)
+        rings = outlines(labels, pool, most)
+        write_geoparquet(path, rings, pixel_size=size, confidence=confidence)
     elif result == "table":
         from abbe.runtime.writing.table import measure, write_table
 

@@ -32,7 +32,8 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
     Returns:
         Columns of one value an object: label; x, y (centroid, px; the centre of the first pixel is
         0, 0); area_px; major_axis_px, minor_axis_px and eccentricity of the ellipse with the same
-        second moments; with a pixel size also x_um, y_um, area_um2; mean_CHANNEL for each channel.
+        second moments; with a pixel size also x_um, y_um, area_um2; confidence, where known: the
+        mean probability of the foreground, from 0 to 1; mean_CHANNEL for each channel.
     """
     grid = labels.grid
     down, across = (full / small for full, small in zip(labels.shape, grid.shape, strict=True))
@@ -56,7 +57,7 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
     sums = np.zeros((len(_MOMENTS) + len(image.channels), labels.count + 1))
     for present, part in in_order(pool, of_tile, _filled(labels), most):
         sums[:, present] += part
-    return _columns(sums, origin, image)
+    return _columns(sums, origin, image, labels.numbering.confidence)
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
@@ -78,7 +79,9 @@ def _filled(labels: Labels) -> Iterator[Tile]:
             yield tile
 
 
-def _columns(sums: np.ndarray, origin: np.ndarray, image: Image) -> dict[str, np.ndarray]:
+def _columns(
+    sums: np.ndarray, origin: np.ndarray, image: Image, confidence: np.ndarray | None
+) -> dict[str, np.ndarray]:
     # An object may have no pixel in an image that is coarser than the network.
     number = np.flatnonzero(sums[0])
     sums, origin = sums[:, number], origin[number]
@@ -98,6 +101,8 @@ def _columns(sums: np.ndarray, origin: np.ndarray, image: Image) -> dict[str, np
     }
     if size := image.pixel_size:
         columns |= {"x_um": x * size, "y_um": y * size, "area_um2": area * size**2}
+    if confidence is not None:
+        columns["confidence"] = confidence[number]
     return columns | _means(image.channels, sums[len(_MOMENTS) :] / area)
 
 
