@@ -57,7 +57,7 @@ ROOMS = {
     "losses": BELOW | {"sam"},
     "datasets": BELOW | {"imaging", "targets"},
     "teachers": BELOW | {"imaging", "targets", "runtime"},
-    "training": BELOW | {"datasets", "losses", "scoring", "students", "targets"},
+    "training": BELOW | {"datasets", "imaging", "losses", "scoring", "students", "targets"},
     "reporting": BELOW | {"imaging", "scoring"},
     "serve": BELOW | {"imaging"},
     "napari": BELOW | {"imaging", "runtime"},

@@ -5,6 +5,7 @@ import shlex
 import shutil
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from commands import TWIN_ALONE, abbe, doubts
@@ -17,6 +18,7 @@ from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
 from abbe.targets import TargetStore
+from abbe.tasks.previews import TRUTH
 from abbe.tasks.promptable import (
     PromptedModel,
     objects_of,
@@ -37,6 +39,15 @@ WITH_TWIN = [*TINY, *TWIN_ALONE]
 @pytest.fixture(scope="module")
 def other_sam(tmp_path_factory):
     return random_sam(tmp_path_factory.mktemp("sam") / "other_random.safetensors", seed=3)
+
+
+def test_answers_to_boxes_are_drawn_while_it_trains(run):
+    for name in ("student-encoder", "student-decoder", "twin-masks"):
+        (first, *_) = sorted((run / "previews").glob(f"{name}-*.png"))
+        drawn = np.asarray(PIL.Image.open(first).convert("RGB"))
+        _, truth, answer = np.array_split(drawn, 3, axis=1)
+        assert (truth == np.array(TRUTH)).all(-1).any()
+        assert not (answer == np.array(TRUTH)).all(-1).any()
 
 
 @pytest.fixture(scope="module")

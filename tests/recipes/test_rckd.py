@@ -67,6 +67,8 @@ def test_a_run_pretrains_fine_tunes_and_scores_student_and_twin(run):
         assert model["metrics"]["accuracy"]["n"] == 6
         assert 0 <= model["metrics"]["auroc"]["mean"] <= 1
     assert summary["gain"]["balanced_accuracy"]["n"] == 6
+    drawn = {path.name for path in (run / "previews").iterdir()}
+    assert drawn == {"student-task-000002.png", "twin-task-000002.png"}  # not of pretraining
     assert summary["data"]["train_labelled"] == 6
     assert summary["pretraining"] == "rckd+contrastive"
     assert summary["data"]["class_counts"]["test"] == {"dense": 3, "sparse": 3}
@@ -246,6 +248,7 @@ def test_regions_are_segmented_from_the_pretrained_decoder_too(base, tiles, tmp_
     network, _ = students.load(tmp_path / "regions/student.safetensors")
     assert network.outputs == ("background", "foreground")
     assert list((tmp_path / "regions/examples").glob("*.npz"))
+    assert (tmp_path / "regions/previews/student-task-000002.png").is_file()
 
 
 @pytest.mark.slow

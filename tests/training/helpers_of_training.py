@@ -83,6 +83,7 @@ def stage_of(
     terms: Sequence[Term] | None = None,
     validate: Callable[[nn.Module], Metrics] | None = None,
     teacher: nn.Module | None = None,
+    preview: Callable[[nn.Module], np.ndarray] | None = None,
     **schedule: Any,
 ) -> Stage:
     """One CMKD stage of 30 steps, or one with other terms."""
@@ -97,6 +98,7 @@ def stage_of(
         validate=validate,
         teacher=teacher,
     )
+    stage = replace(stage, preview=preview)
     return stage if terms is None else replace(stage, terms=tuple(terms))
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def curve(
         session = Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
+        session = replace(session, previews=False)  # hundreds of trainings, seen by nobody
         if session.is_main:
             overlap.write_trained_on(folder, dataset, tiles, lost)
         trainer = kind(

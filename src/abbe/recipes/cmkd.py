@@ -188,6 +188,7 @@ class _Networks:
         self._held_out = unets.read_held_out(experiment, dataset, store if choosing else None)
         if choosing:
             trust.require_answers(self._held_out)
+        self._preview = unets.preview(experiment, self._held_out, store)
         self._taught = {
             "target_outputs": _target_outputs(live, store, experiment.student.outputs),
             "teacher": getattr(live, "network", None),
@@ -303,7 +304,8 @@ class _Networks:
         }
         schedule = build.build_schedule(self._experiment.training)
         common = unets.common(self._experiment, self._held_out, shares)
-        return Plan(network, cmkd(network, batches, schedule, **common, **options))
+        plan = Plan(network, cmkd(network, batches, schedule, **common, **options))
+        return plan.previewed(self._preview)
 
 
 def cmkd(

@@ -28,7 +28,7 @@ from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
 from abbe.near import meant_beside
 from abbe.progress import track
-from abbe.recipes.masks import prompt_validator, promptable
+from abbe.recipes.masks import PromptPreview, prompt_validator, promptable
 from abbe.recipes.matching import Match, matches, on_grid
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.registry import TASKS
@@ -177,16 +177,19 @@ class KdSam(Recipe):
         )
         about = decoder_metadata(teacher)
         whole = [stage for stage in stages if stage.schedule.steps]
-        yield "student", Plan(student, whole, about, {"encoder": AFTER_FIRST})
+        preview = PromptPreview(material.held_out) if material.held_out else None
+        plan = Plan(student, whole, about, {"encoder": AFTER_FIRST})
+        yield "student", plan.previewed(preview)
         if {"twin", "supervised"} & set(experiment.compared_with):
-            yield "twin", Plan(twin, kdsam_twin(twin, prompted, first, second, **common), about)
+            plan = Plan(twin, kdsam_twin(twin, prompted, first, second, **common), about)
+            yield "twin", plan.previewed(preview)
         baseline = load_baseline(settings)
         if baseline is not None:
             network, _ = baseline
             yield ZERO_SHOT, Plan(with_own_decoder(network), [], None)
             if second.steps:
                 stage = decoder_stage(network, prompted, second, **common)
-                yield "baseline", Plan(network, [stage], None)
+                yield "baseline", Plan(network, [stage], None).previewed(preview)
 
 
 def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:

@@ -16,14 +16,18 @@ from abbe.datasets.pictures import Pictured, fitted, nearest
 from abbe.datasets.pictures import resized as resized_picture
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prompted import PromptedBatches, box_around, framed
+from abbe.imaging import draw_outlines
 from abbe.losses import promptable as mask_losses
 from abbe.recipes.prompting import Answer, ask, truth_of
 from abbe.sam import SAM, Prompts
 from abbe.students import together
+from abbe.tasks.previews import ANSWER, IMAGES, TRUTH, strips
 from abbe.training.stage import Metrics, Schedule, Stage, Term
 
 OBJECTS_SCORED = 12
 """Objects of one image that validation asks for."""
+PANEL = 256
+"""px of a picture that is shown while a network trains."""
 
 
 MaskLoss = Callable[[Answer, Tensor, Tensor], Tensor]
@@ -130,6 +134,50 @@ def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metric
         return {"dice": float(np.mean(by_box)), "dice_point": float(np.mean(by_point))}
 
     return validate
+
+
+class PromptPreview:
+    """Outlines of the true objects, and of the network's answers to a box around each.
+
+    Args:
+        images: validation images with objects.
+    """
+
+    def __init__(self, images: Sequence[Pictured]) -> None:
+        places = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round().astype(int)
+        self._images = [images[place] for place in places.tolist()]
+
+    @torch.inference_mode()
+    def __call__(self, network: nn.Module) -> np.ndarray:
+        """The picture (H, W, 3) uint8 of what the network answers now."""
+        assert isinstance(network, SAM)
+        network.eval()
+        device = next(network.parameters()).device
+        rows = []
+        for image in self._images:
+            size = fitted((image.picture.shape[0], image.picture.shape[1]), network.side)
+            picture = resized_picture(image.picture, size)
+            masks = objects_in_frame(image, network.side)
+            drawn = {}
+            if len(masks):
+                embedding = network.encode(_framed(image, network.side).to(device))
+                boxes = torch.tensor(np.array([box_around(mask) for mask in masks])).float()
+                prompts = Prompts(boxes=boxes).to(device)
+                logits, _ = network.decode(embedding, prompts, multimask=False)
+                logits = mask_losses.at_size(logits, (network.side, network.side))[:, 0]
+                answers = _numbered(logits.cpu().numpy(), size)
+                drawn = {
+                    "truth": draw_outlines(picture, _numbered(masks, size), TRUTH),
+                    "answers to boxes now": draw_outlines(picture, answers, ANSWER),
+                }
+            rows.append((image.id, picture, drawn))
+        return strips(rows, PANEL)
+
+
+def _numbered(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Masks or logits (N, S, S) as (h, w) numbers from 1 on: where several are, the strongest."""
+    within = maps[:, : size[0], : size[1]]
+    return np.where(within.max(0) > 0, within.argmax(0) + 1, 0).astype(np.int32)
 
 
 def _embedded(

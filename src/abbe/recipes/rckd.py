@@ -222,7 +222,8 @@ def plan_of(
         validate=task.validator(held_out, input_channels, classes),
         watch=task.watch,
     )
-    return Plan(model, [stage])
+    preview = task.preview(held_out, input_channels, task.classes(dataset))
+    return Plan(model, [stage]).previewed(preview)
 
 
 def teach_tiles(

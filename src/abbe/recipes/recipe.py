@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import nn
 
 from abbe import config
@@ -73,6 +74,14 @@ class Plan:
         """The same for a network of equal weights, without what the teacher teaches."""
         stages = (twin_of(stage, network) for stage in self.stages)
         return replace(self, network=network, stages=[each for each in stages if each is not None])
+
+    def previewed(self, draw: Callable[[nn.Module], np.ndarray] | None) -> "Plan":
+        """The same with pictures in every stage that is validated."""
+        stages = [
+            stage if stage.validate is None else replace(stage, preview=draw)
+            for stage in self.stages
+        ]
+        return replace(self, stages=stages)
 
     def lengthened(self, steps: int) -> "Plan":
         """The same with so many steps more in the last stage."""

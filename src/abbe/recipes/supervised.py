@@ -57,13 +57,14 @@ class Supervised(Recipe):
         images = unets.read_training(experiment, dataset, session)
         images = [image for image in images if image.label is not None]
         network = unets.build_unet(experiment)
+        held_out = unets.read_held_out(experiment, dataset)
         stages = supervised(
             network,
             unets.crops(experiment, images, session),
             build.build_schedule(experiment.training),
-            **unets.common(experiment, unets.read_held_out(experiment, dataset)),
+            **unets.common(experiment, held_out),
         )
-        yield "student", Plan(network, stages)
+        yield "student", Plan(network, stages).previewed(unets.preview(experiment, held_out))
 
 
 def supervised(

@@ -18,6 +18,7 @@ from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.targets import TargetStore
 from abbe.tasks.instances import validator
+from abbe.tasks.previews import ObjectPreview
 
 
 def read_training(
@@ -98,6 +99,24 @@ def build_unet(experiment: config.Experiment) -> students.UNet:
         standardisation=build.standardisation_of(student),
         depth=student.depth,
         decoder_widths=student.decoder_widths,
+    )
+
+
+def preview(
+    experiment: config.Experiment,
+    held_out: Sequence[Prepared],
+    targets: TargetStore | None = None,
+) -> ObjectPreview | None:
+    """What draws the answers to validation images while a network trains; None without any."""
+    student = experiment.student
+    if not held_out:
+        return None
+    return ObjectPreview(
+        held_out,
+        student.input_channels,
+        student.outputs,
+        teacher=targets,
+        minimum_area=experiment.evaluation.minimum_area,
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from abbe.imaging.pictures.window import fullest_window
 from abbe.reporting.run_folder import Example
 
 _WINDOW = 320  # px: a larger image is shown through a window of this side
@@ -57,7 +58,7 @@ def picture_of(
     ``scores`` is model → image id → value of the headline's metric; ``colours`` are those of
     the classes of pixels from number 1 on, where labels are classes.
     """
-    window = _window(example)
+    window = fullest_window(example.image.shape[:2], example.labels.get("truth"), _WINDOW)
     image = example.image[window]
     height, width = image.shape[:2]
     names = [name for name in ("truth", *models) if name in example.labels]
@@ -117,18 +118,3 @@ def png_uri(rgb: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _window(example: Example) -> tuple[slice, slice]:
-    """The whole image; of a large one, the window with the most truth in it, or else its middle."""
-    height, width = example.image.shape[:2]
-    h, w = min(height, _WINDOW), min(width, _WINDOW)
-    top, left = (height - h) // 2, (width - w) // 2
-    truth = example.labels.get("truth")
-    if truth is not None and (truth > 0).any():
-        # Sums over all windows from one table of sums over all corners.
-        total = np.pad((truth > 0).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-        inside = total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w]
-        fullest = np.argwhere(inside == inside.max())
-        top, left = (int(i) for i in fullest[len(fullest) // 2])
-    return slice(top, top + h), slice(left, left + w)

@@ -14,6 +14,7 @@ from abbe.runs.lost import Lost
 from abbe.summary import SEEDS
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log, make_accelerator
+from abbe.training.previews import FOLDER
 from abbe.training.stage import Stage
 
 
@@ -29,6 +30,8 @@ class Session:
     resume: bool
     trust_code: bool
     progress: bool
+    previews: bool = True
+    """Whether pictures of validation images are drawn while networks train."""
     suffix: str = ""
     """What log and progress bars add to a network's name."""
 
@@ -104,6 +107,7 @@ class Session:
             resume=self.resume,
             progress=self.progress,
             paced=paced,
+            previews=self.folder / FOLDER if self.previews else None,
         )
 
     def forget_checkpoints(self) -> None:

@@ -202,6 +202,12 @@ class ClassTask(Task):
 
         return validate
 
+    @abstractmethod
+    def preview(
+        self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]
+    ) -> Callable[[nn.Module], NDArray[np.uint8]] | None:
+        """What draws the answers to validation images while a network trains; None without any."""
+
     def score(
         self,
         models: Mapping[str, BySeed],

@@ -21,6 +21,7 @@ from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
 from abbe.tasks.classes import Answers, ClassTask
+from abbe.tasks.previews import ClassPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
 
@@ -106,6 +107,12 @@ class Classification(ClassTask):
         numbers = datasets.class_numbers(dataset)
         images = prepare(self.labelled(records), input_channels, scaling=scaling)
         return [replace(image, category=numbers[image.id]) for image in images]
+
+    def preview(
+        self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]
+    ) -> ClassPreview | None:
+        """Images with the class that they have, and the one that they are taken for."""
+        return ClassPreview(images, input_channels, classes, self.answer) if images else None
 
     def answer_together(
         self, network: nn.Module, images: Sequence[np.ndarray]

@@ -108,16 +108,20 @@ class StoredModel:
 
     def predict(self, record: Record) -> Maps:
         """Read the maps; instances alone give a foreground of zeros and ones."""
-        kinds = self.store.kinds(record.id)
-        instances = self.store.read(record.id, "instances") if "instances" in kinds else None
+        return self.read(record.id)
+
+    def read(self, id: str) -> Maps:
+        """As `predict`, of the image of an id."""
+        kinds = self.store.kinds(id)
+        instances = self.store.read(id, "instances") if "instances" in kinds else None
         if "probability" in kinds:
-            maps = self.store.read(record.id, "probability")
+            maps = self.store.read(id, "probability")
             return replace(
                 maps_of_outputs(maps, self.store.provenance.outputs), instances=instances
             )
         if instances is None:
             raise InputError(
-                f"{self.store.path}: holds {', '.join(sorted(kinds))} of '{record.id}', but no "
+                f"{self.store.path}: holds {', '.join(sorted(kinds))} of '{id}', but no "
                 "probability map and no instances, so it cannot be scored as a segmentation"
             )
         return Maps((instances > 0).astype(np.float32), instances=instances, bare=True)

@@ -16,6 +16,7 @@ from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.tasks.classes import Answers, ClassTask
+from abbe.tasks.previews import RegionPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
 
@@ -90,6 +91,12 @@ class Semantic(ClassTask):
             assert image.label is not None  # only labelled ones were prepared
             one.append(replace(image, label=np.minimum(image.label, 1)))
         return one
+
+    def preview(
+        self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]
+    ) -> RegionPreview | None:
+        """The classes of the pixels in colour."""
+        return RegionPreview(images, input_channels) if images else None
 
     def answer_together(
         self, network: nn.Module, images: Sequence[np.ndarray]

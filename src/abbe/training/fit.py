@@ -25,6 +25,7 @@ from abbe.training.clock import Clock
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
 from abbe.training.log import Log
 from abbe.training.memory import freed_memory_kept, memory_format
+from abbe.training.previews import Previews
 from abbe.training.stage import Schedule, Stage, Term, on_image
 
 LOG_EVERY = 10
@@ -105,6 +106,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     paced: Callable[[float], str] | None = None,
+    previews: Path | None = None,
 ) -> Fitted:
     """Train ``stage.trains`` in place; it ends with the best (or last) averaged weights.
 
@@ -123,6 +125,7 @@ def fit(
         progress: show a progress bar.
         paced: told once how many seconds a step takes, when that is known; what it answers, if
             anything, is left as a line above the bar.
+        previews: folder for pictures of what the network answers at validations; None for none.
 
     Raises:
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
@@ -131,11 +134,11 @@ def fit(
     state = load_checkpoint(checkpoint) if resume and checkpoint.exists() else None
     if state is not None and "finished" in state:
         return _taken_over(stage, state, checkpoint)
-    run = _Run(stage, accelerator, log, checkpoint, seed)
+    run = _Run(stage, accelerator, log, checkpoint, seed, previews)
     if resume:
         if state is not None:
             _restore(run, state, checkpoint)
-        log.forget_after(stage.name, run.step)
+        run.forget_after()
     shown = progress and accelerator.is_main_process
     name = f"{log.model} · {stage.name}"
     with (
@@ -203,7 +206,13 @@ class _Run:
     """The state of a stage while it trains."""
 
     def __init__(
-        self, stage: Stage, accelerator: Accelerator, log: Log, checkpoint: Path, seed: int
+        self,
+        stage: Stage,
+        accelerator: Accelerator,
+        log: Log,
+        checkpoint: Path,
+        seed: int,
+        previews: Path | None = None,
     ) -> None:
         self.stage, self.accelerator, self.log = stage, accelerator, log
         self.checkpoint, self.seed, self.schedule = checkpoint, seed, stage.schedule
@@ -241,6 +250,18 @@ class _Run:
         self._since = (0, 0.0, 0.0)  # step, waited, trained_for at the last report
         self.reports, self.pace = 0, 0.0  # since this start; seconds a step between the last two
         self.clock = Clock()
+        self.previews = None
+        if stage.preview is not None and previews is not None and accelerator.is_main_process:
+            self.previews = Previews(
+                stage.preview, previews, checkpoint.stem, stage.name, log,
+                steps=self.schedule.steps, every=self.schedule.validate_every,
+            )  # fmt: skip
+
+    def forget_after(self) -> None:
+        """Drop what an interrupted run told beyond the step that this one goes on from."""
+        self.log.forget_after(self.stage.name, self.step)
+        if self.previews is not None:
+            self.previews.forget_after(self.step)
 
     def batches(self, workers: int) -> Iterator[Batch]:
         """The remaining batches, with the time spent waiting for each of them counted."""
@@ -367,7 +388,7 @@ class _Run:
             raise self._diverged(f"weights of {self.log.model} are no longer finite")
 
     def validate(self) -> None:
-        """Score the averaged weights, keep them if they are the best, decide whether to stop."""
+        """Score and draw the averaged weights, keep them if they are the best, decide to stop."""
         if self.stage.validate is None:
             return
         network = self.averaged
@@ -386,6 +407,8 @@ class _Run:
         if self.best is None or value > self.best[0]:
             self.best = (value, self.step)
             self.best_weights = _copy(network.state_dict())
+        if self.previews is not None:
+            self.previews.draw(network, self.step)
         patience = self.schedule.patience
         waited = (self.step - self.best[1]) // self.schedule.validate_every
         self.stopped = patience is not None and waited >= patience

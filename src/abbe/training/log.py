@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs
 
 from abbe.errors import AbbeError, ConfigError
@@ -103,6 +105,13 @@ class Log:
             ) from error
         numbers = {f"{self.model}/{stage}/{key}": value for key, value in _flat(values)}
         self._accelerator.log(numbers, step=step)
+
+    def picture(self, stage: str, step: int, rgb: np.ndarray) -> None:
+        """Show a picture (H, W, 3) uint8 in TensorBoard; the log itself holds none."""
+        for tracker in self._accelerator.trackers:
+            if isinstance(tracker, TensorBoardTracker):
+                named = {f"{self.model}/{stage}/preview": rgb[None]}
+                tracker.log_images(named, step, dataformats="NHWC")
 
     def forget_after(self, stage: str, step: int) -> None:
         """Drop what an interrupted run logged beyond the checkpoint it resumes from."""

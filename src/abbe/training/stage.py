@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -111,6 +112,8 @@ class Stage:
         schedule: steps and learning rate.
         validate: scores the network; None where there is nothing to validate on.
         watch: the validation metric that picks the best weights; higher is better.
+        preview: draws what the network answers for some validation images, (H, W, 3) uint8; None
+            where there is nothing to show.
         teacher: a frozen network, if the teacher runs live.
         answer: how the network is asked: from it and the batch to what the terms see.
         ask_teacher: how the live teacher is asked, from it and the batch to ``target``.
@@ -126,6 +129,7 @@ class Stage:
     schedule: Schedule
     validate: Callable[[nn.Module], Metrics] | None = None
     watch: str = "dice"
+    preview: Callable[[nn.Module], np.ndarray] | None = None
     teacher: nn.Module | None = None
     answer: Callable[[nn.Module, Batch], Any] = on_image
     ask_teacher: Callable[[nn.Module, Batch], torch.Tensor] = probabilities
