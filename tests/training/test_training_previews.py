@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -133,7 +134,8 @@ def test_tensorboard_has_those_that_stay(tmp_path: Path) -> None:
     pictures = previews_of(tmp_path, log_of(tmp_path, accelerator), steps=80, every=2)
     for step in range(2, 42, 2):
         pictures.draw(tiny_net(), step)
-    accelerator.get_tracker("tensorboard", unwrap=True).flush()
+    writer: Any = accelerator.get_tracker("tensorboard", unwrap=True)
+    writer.flush()
     options = {"images": 0}  # all of them
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance=options).Reload()
     (tag,) = events.Tags()["images"]
