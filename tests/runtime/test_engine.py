@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.package import describe_file, read_package, write_description
+from abbe.runtime.package import engine as engines
 from abbe.runtime.package.engine import open_engine
 
 
@@ -100,14 +101,14 @@ def test_what_the_package_lacks_is_said(package):
         open_engine(package, engine="onnxruntime", precision="bf16")
 
 
-def asking_for_bf16(package):
-    told = package.description.engine.model_copy(update={"precision": "bf16"})
+def asking_for(package, **changes):
+    told = package.description.engine.model_copy(update=changes)
     write_description(package.folder, package.description.model_copy(update={"engine": told}))
     return read_package(package.folder)
 
 
 def test_a_package_may_ask_for_bf16_where_there_is_none(package, tmp_path, computes_bf16):
-    engine = open_engine(asking_for_bf16(package), cache=tmp_path / "cache")
+    engine = open_engine(asking_for(package, precision="bf16"), cache=tmp_path / "cache")
     assert engine.precision == ("bf16" if computes_bf16 else "fp32")
     note = "The package asks for bf16; this processor lacks it, so fp32 is computed."
     assert engine.notes == (() if computes_bf16 else (note,))
@@ -115,6 +116,21 @@ def test_a_package_may_ask_for_bf16_where_there_is_none(package, tmp_path, compu
     exact = open_engine(package, precision="fp32", cache=tmp_path / "cache").probabilities(batch)
     # Logits reach 10, where the numbers of bf16 are 1/16 apart and their sums round, too.
     np.testing.assert_allclose(engine.probabilities(batch), exact, atol=0.2 if computes_bf16 else 0)
+
+
+def test_a_package_may_ask_for_an_engine_that_is_not_installed(package, tmp_path, monkeypatch):
+    asking = asking_for(package, engine="onnxruntime")
+    batch = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
+    there = open_engine(asking, cache=tmp_path / "cache")
+    assert (there.engine, there.notes) == ("onnxruntime", ())
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    instead = open_engine(asking, cache=tmp_path / "cache")
+    assert (instead.engine, instead.precision) == ("openvino", "fp32")
+    assert instead.notes == (
+        "The package asks for ONNX Runtime, which is not installed (pip install onnxruntime): "
+        "OpenVINO computes.",
+    )
+    np.testing.assert_allclose(there.logits(batch), instead.logits(batch), atol=1e-4)
 
 
 def test_a_user_who_asks_for_bf16_is_not_given_fp32(package, tmp_path, computes_bf16):

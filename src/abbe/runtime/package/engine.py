@@ -1,6 +1,7 @@
 """Run a package's network: OpenVINO, or ONNX Runtime where that is installed."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict, get_args
 
@@ -97,7 +98,7 @@ def open_engine(
 
     Args:
         package: The package.
-        engine: None for what the package says.
+        engine: None for what the package says; OpenVINO, with a note, where that is not installed.
         precision: None for what the package says. bf16 where only the package asks for it
             becomes fp32 on hardware without it, with a note.
         threads: None for what the package says, or else all cores.
@@ -109,7 +110,7 @@ def open_engine(
         ConfigError: An option is unknown or below 1, or the engine or the hardware cannot compute
             in this precision.
         PackageError: The package holds no such network, or it is damaged.
-        MissingExtraError: ONNX Runtime is not installed.
+        MissingExtraError: ONNX Runtime is asked for and not installed.
     """
     description = package.description
     if description.traits.prompted:
@@ -119,18 +120,17 @@ def open_engine(
         )
     check_options(engine, precision, threads=threads, streams=streams)
     told = description.engine
-    chosen = engine or told.engine
+    chosen, notes = (engine, ()) if engine else _engine_here(told.engine)
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
     threads = threads or told.threads or cores()
     streams = min(streams, threads)
     if chosen == "onnxruntime" and wanted != "fp32":
         raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")
-    notes: tuple[str, ...] = ()
     if wanted == "bf16" and not computes_bf16():
         if precision == "bf16":
             raise ConfigError("this processor does not compute in bf16: use --precision fp32")
         wanted = "fp32"
-        notes = ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
+        notes += ("The package asks for bf16; this processor lacks it, so fp32 is computed.",)
     role = _role(package, chosen, wanted)
     network = load_network(
         package, role, "network", engine=chosen, precision=wanted, threads=threads,
@@ -142,6 +142,16 @@ def open_engine(
             f"{network.outputs} outputs; one of each is expected"
         )
     return Engine(chosen, wanted, threads, streams, notes, network)
+
+
+def _engine_here(told: EngineName) -> tuple[EngineName, tuple[str, ...]]:
+    """The engine that a package asks for, or else OpenVINO, and what to say of it."""
+    if told == "openvino" or find_spec(told) is not None:
+        return told, ()
+    return "openvino", (
+        "The package asks for ONNX Runtime, which is not installed (pip install onnxruntime): "
+        "OpenVINO computes.",
+    )
 
 
 def check_options(engine: str | None, precision: str | None, **counts: int | None) -> None:
