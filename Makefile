@@ -20,7 +20,7 @@ demo: install  ## distil on simulated tissue; the last line says where the repor
 # One thread a process: the tests run side by side, and small networks gain nothing from more.
 # When a worker dies, the run ends and names its test: with a new worker, loadfile waits for ever.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
-	--max-worker-restart 0
+	--no-loadscope-reorder --max-worker-restart 0
 
 test: install lint  ## everything, the real data's tests too where ../shared/data is
 	$(PYTEST)

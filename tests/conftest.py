@@ -33,6 +33,26 @@ def compiled_networks_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_are_timed_briefly() -> Iterator[None]:
+    """Exports take the fewest repeats of each setting's time, as they do for large networks.
+
+    Which setting is chosen may then be luck; that the fastest is, `exporting/test_speed.py` holds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("abbe.exporting.speed.ENOUGH", 0.0)
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first, so that no worker has a long one left when others are done.
+
+    Order in a file is kept. `make test` keeps pytest-xdist from sorting files by their tests.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def first_signal_stack() -> int | None:
     return signal_stack()

