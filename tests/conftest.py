@@ -1,5 +1,6 @@
 """What all tests share: where the real data is, and a seed for what they make."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ def compiled_networks_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_lasts_is_not_searched_for_garbage() -> None:
+    """Each stage of a training ends with a search for garbage, slow among all that is imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

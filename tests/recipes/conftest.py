@@ -1,8 +1,6 @@
 """Tiny runs that several tests look at, trained once."""
 
-import gc
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,6 @@ from commands import TINY, TISSUE, TWIN_ALONE, abbe
 from drawn import draw_discs, draw_tiles, random_sam
 
 from abbe.runs.folder import Run, open_run
-
-
-@pytest.fixture(scope="module", autouse=True)
-def what_lasts_is_not_searched_for_garbage() -> Iterator[None]:
-    """Each stage ends with a search for garbage, slow among all that is imported."""
-    import abbe.runs.distill  # noqa: F401 - with torch and accelerate
-
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def _text_of(path: Path) -> str:
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_path: Path) -> None:
     out, moved = tmp_path / "a", tmp_path / "moved"
-    long = [*SUPERVISED, "--training.steps", "400", "--training.validate-every", "400"]
+    long = [*SUPERVISED, "--training.steps", "120", "--training.validate-every", "120"]
     stopped = subprocess.Popen(
         [sys.executable, "-m", "abbe", *long, "--out", str(out)],
         stderr=subprocess.PIPE, text=True, process_group=0,
@@ -86,7 +86,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
     assert after[: len(before)] == before  # training that begins anew forgets them
     steps = [json.loads(line)["step"] for line in after]
     assert sorted(steps) == steps
-    assert steps[-1] == 400
+    assert steps[-1] == 120
 
 
 def test_a_resumed_run_began_when_it_began_and_adds_its_times(tmp_path: Path, monkeypatch) -> None:

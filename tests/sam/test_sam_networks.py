@@ -162,7 +162,7 @@ def test_published_layouts_have_the_published_keys_and_shapes(name):
 @pytest.mark.parametrize(
     "layout",
     [
-        LAYOUTS["vit_b"],
+        replace(LAYOUTS["vit_b"], image_size=512),  # whole, of a quarter of its pixels
         replace(LAYOUTS["vit_h"], image_size=256, depth=8, global_layers=(7,)),  # by its width
     ],
     ids=["vit_b", "vit_h"],
