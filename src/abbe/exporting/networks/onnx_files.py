@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,7 +77,8 @@ def _out_of_place(module: nn.Module) -> Iterator[None]:
 
     The file is the same; torch, which must first rewrite them so, is done a quarter sooner.
     """
-    changed = [part for part in module.modules() if getattr(part, "inplace", None) is True]
+    parts: Iterator[Any] = module.modules()
+    changed = [part for part in parts if getattr(part, "inplace", None) is True]
     for part in changed:
         part.inplace = False
     try:
