@@ -8,7 +8,7 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 
 from abbe.sam import Letterbox, Prompts
-from abbe.sam.grid import automatic_masks, grid_points
+from abbe.sam.grid import Found, automatic_masks, grid_points
 
 SIZE = (150, 220)
 
@@ -112,3 +112,11 @@ def test_a_rating_that_nothing_reaches_finds_nothing(networks, seen):
 def test_the_grid_lies_in_the_middles_of_equal_cells():
     points = grid_points(2, (100, 200))
     assert points.tolist() == [[50, 25], [150, 25], [50, 75], [150, 75]]
+
+
+def test_sure_logits_are_sure_probabilities_without_a_warning():
+    logits = np.array([[-1000.0, -2.0, 0.0, 1000.0]], np.float32)
+    with np.errstate(all="raise"):
+        found = Found(logits, 0, 0, 1.0, 1.0, (0.0, 0.0)).probability
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[0, 1 / (1 + np.exp(2)), 0.5, 1]], rtol=1e-6)

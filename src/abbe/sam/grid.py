@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 from torchvision.ops import nms
 
@@ -62,7 +63,7 @@ class Found:
     @property
     def probability(self) -> NDArray[np.float32]:
         """(h, w) float32, the sigmoid of the logits."""
-        return (1 / (1 + np.exp(-self.logits))).astype(np.float32)
+        return expit(self.logits).astype(np.float32)
 
 
 def grid_points(points_per_side: int, size: tuple[int, int]) -> NDArray[np.float64]:
