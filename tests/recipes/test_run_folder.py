@@ -109,3 +109,19 @@ def test_a_resumed_run_began_when_it_began_and_adds_its_times(tmp_path: Path, mo
     assert second["seconds"] == 100
     run_folder.write_end(tmp_path)
     assert 100 <= json.loads((tmp_path / "environment.json").read_text())["seconds"] < 130
+
+
+def test_what_a_run_took_is_counted_once_though_it_is_written_twice(tmp_path: Path) -> None:
+    file = tmp_path / "environment.json"
+    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    began = datetime.now(UTC).replace(microsecond=0).timestamp() - 60
+    started = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%d %H:%M:%S %z")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"started": started}))
+    run_folder.write_end(tmp_path)  # once the first student is scored
+    run_folder.write_end(tmp_path)  # at the end
+    assert 60 <= json.loads(file.read_text())["seconds"] < 90
+    # Killed 100 s after it began, while others were trained: all of that counts.
+    (tmp_path / "log.jsonl").write_text("")
+    os.utime(tmp_path / "log.jsonl", (began + 100, began + 100))
+    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    assert json.loads(file.read_text())["seconds"] == 100

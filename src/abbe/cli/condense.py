@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
@@ -75,6 +76,7 @@ def run(words: list[str]) -> int:
     """``abbe condense``."""
     if words and words[0].startswith("-") and not {"-h", "--help"} & set(words):
         raise ConfigError("the folder comes first: abbe condense FOLDER --teacher …")
+    started = time.monotonic()
     own, keys = _divided(words)
     arguments: CondenseArguments = parse(CondenseArguments, "condense", own, HELP)
     from abbe.condensing.asked import Asked, usual_out
@@ -96,7 +98,11 @@ def run(words: list[str]) -> int:
     )
     try:
         done = condense(
-            asked, plan_only=arguments.plan_only, trust_code=arguments.trust_code, say=say
+            asked,
+            plan_only=arguments.plan_only,
+            trust_code=arguments.trust_code,
+            say=say,
+            started=started,
         )
     except KeyboardInterrupt:
         again = shlex.join(["abbe", "condense", *words])

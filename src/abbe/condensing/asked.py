@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from abbe import config
+from abbe.condensing.draft import nested
 from abbe.errors import ConfigError
 from abbe.near import meant
 
@@ -62,16 +63,26 @@ class Asked:
         return {key: value for key, value in self.said.items() if key in GROWING}
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values: what the same request has, and no other; without what may grow."""
+        """Plain values: what the same request has, and no other; without what may grow.
+
+        Paths are as they stand in a file in the folder ``out``, so that the same request is known
+        from anywhere, and after all of it was moved.
+        """
+        said = {key: value for key, value in sorted(self.said.items()) if key not in GROWING}
+        values = nested(
+            {
+                "data.path": str(self.folder),
+                **{f"teacher.{key}": value for key, value in self.teacher.items()},
+                **said,
+            }
+        )
+        values = config.paths_in_file(_plain(values), self.out)
+        values.pop(config.PATHS_FROM, None)
         return {
-            "folder": str(self.folder),
-            "teacher": {key: _plain(value) for key, value in self.teacher.items()},
+            **flat(values),
             "hours": self.hours,
             "target_ms": self.target_ms,
             "recipe": self.recipe,
-            **{
-                key: _plain(value) for key, value in sorted(self.said.items()) if key not in GROWING
-            },
         }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from statistics import fmean
 
 from abbe import config
 from abbe.condensing.asked import Asked
-from abbe.condensing.page import ASKED, FILE, table, write_plan
+from abbe.condensing.keeping import MEASURED, Counted, OtherPaceError, Watch, counted_in
+from abbe.condensing.page import ASKED, FILE, change_plan, table, write_plan
 from abbe.condensing.plan import make_plan
 from abbe.errors import ConfigError
 from abbe.files import write_json
@@ -52,6 +54,7 @@ def condense(
     trust_code: bool = False,
     progress: bool = True,
     say: Say = print,
+    started: float | None = None,
 ) -> Condensed:
     """Plan, train, keep the better network, export and bench; what is done is not done again.
 
@@ -61,6 +64,7 @@ def condense(
         trust_code: a teacher of kind 'torch' may run the code that its path names.
         progress: show progress bars.
         say: told of each step.
+        started: when the hours began, by `time.monotonic`; now where None.
 
     Raises:
         ConfigError: the folder holds the plan of another request.
@@ -71,19 +75,21 @@ def condense(
             "condense measures and exports in one process. For several: --plan-only, then "
             f"accelerate launch … -m abbe distill {asked.out / FILE}"
         )
+    started = time.monotonic() if started is None else started
     path = asked.out / FILE
     if path.exists():
         _require_same(asked)
         say(f"going on with {path}, which is there already")
     else:
-        plan = make_plan(asked, trust_code=trust_code, progress=progress, say=say)
+        plan = make_plan(asked, trust_code=trust_code, progress=progress, say=say, started=started)
         write_plan(plan, asked)
+        if not fixed(asked):
+            budget = plan.budget
+            Counted(budget.steps, budget.trainings, budget.pace, budget.most).write(asked.out)
         say(f"{table(plan)}\n\nplan: {path}")
     if plan_only:
         return Condensed(path)
-    values = config.without_rivals(config.read_values(path), asked.grown)
-    experiment = config.parse({**values, **asked.grown}, str(path))
-    run = _finished(experiment, trust_code=trust_code, progress=progress)
+    run = _in_time(asked, started, trust_code=trust_code, progress=progress, say=say)
     name, holds = better(run.summary)
     say(f"\n{holds}")
     package = _packed(replace(run, network=name), say)
@@ -100,6 +106,7 @@ def _require_same(asked: Asked) -> None:
             f"abbe distill {asked.out / FILE}, or give another --out"
         )
     before, now = json.loads(file.read_text("utf-8")), asked.as_json()
+    before.pop(MEASURED, None)
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if differing:
         raise ConfigError(
@@ -108,14 +115,44 @@ def _require_same(asked: Asked) -> None:
         )
 
 
-def _finished(experiment: config.Experiment, *, trust_code: bool, progress: bool) -> Run:
+def fixed(asked: Asked) -> bool:
+    """Whether the user said how long each training is."""
+    return not {"training.steps", "training.passes"}.isdisjoint(asked.said)
+
+
+def _in_time(asked: Asked, started: float, *, trust_code: bool, progress: bool, say: Say) -> Run:
+    """The run, with other steps than planned where they prove slower or quicker than measured."""
+    path = asked.out / FILE
+    while True:
+        values = config.without_rivals(config.read_values(path), asked.grown)
+        experiment = config.parse({**values, **asked.grown}, str(path))
+        counted = None if run_folder.has_trained(asked.out) else counted_in(asked.out)
+        watch = None
+        if counted is not None and counted.steps == experiment.training.steps:  # not edited
+            watch = Watch(counted, 3600 * asked.hours, started)
+        try:
+            return _finished(experiment, watch, trust_code=trust_code, progress=progress)
+        except OtherPaceError as other:
+            assert counted is not None
+            say(f"\n{other.why}. It begins anew, to be done within the {asked.hours:g} h")
+            changed = {"steps": other.steps}
+            if "training.validate_every" not in asked.said:
+                changed["validate_every"] = other.pace.validate_every(other.steps)
+            change_plan(asked.out, changed, other.why)
+            replace(counted, steps=other.steps, pace=other.pace).write(asked.out)
+            run_folder.begin_again(experiment.out)
+
+
+def _finished(
+    experiment: config.Experiment, watch: Watch | None, *, trust_code: bool, progress: bool
+) -> Run:
     """The run, carried out as far as it is not."""
     before = run_folder.begun(experiment.out)
     if before is not None and (experiment.out / "summary.json").exists():
         run = run_folder.open_run(experiment.out)
         if run.summary.evidence.complete and not _asks_more(experiment, before):
             return run
-    return distill(experiment, resume=True, trust_code=trust_code, progress=progress)
+    return distill(experiment, resume=True, trust_code=trust_code, progress=progress, watch=watch)
 
 
 def _asks_more(now: config.Experiment, before: config.Experiment) -> bool:

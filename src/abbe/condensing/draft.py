@@ -17,6 +17,22 @@ class Choice:
     why: str
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by keys such as ``training.crop`` as sections of an experiment file.
+
+    >>> nested({"training.crop": 96, "seed": 1})
+    {'training': {'crop': 96}, 'seed': 1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        *above, name = key.split(".")
+        section = found
+        for each in above:
+            section = section.setdefault(each, {})
+        section[name] = value
+    return found
+
+
 class Draft:
     """Choices by key, in order; what the user said goes before what is derived.
 
@@ -48,15 +64,8 @@ class Draft:
 
     def values(self) -> dict[str, Any]:
         """All of it as sections of an experiment file; what the user said is among it."""
-        found: dict[str, Any] = {}
         chosen = {key: choice.value for key, choice in self.choices.items()}
-        for key, value in {**self.said, **chosen}.items():
-            *above, name = key.split(".")
-            section = found
-            for each in above:
-                section = section.setdefault(each, {})
-            section[name] = value
-        return found
+        return nested({**self.said, **chosen})
 
     def experiment(self, source: str = "the plan") -> config.Experiment:
         """It, checked as a file is.

@@ -1,15 +1,21 @@
 """The plan as people see it: an experiment file with reasons, and a short table."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from abbe import config
 from abbe.condensing.asked import Asked
 from abbe.condensing.budget import in_words
-from abbe.condensing.draft import Choice
+from abbe.condensing.draft import Choice, Draft
 from abbe.condensing.plan import Plan
+from abbe.errors import ConfigError
 from abbe.files import write_json, write_text
 from abbe.foreign_text import shown
 
@@ -25,14 +31,43 @@ def write_plan(plan: Plan, asked: Asked) -> Path:
     return asked.out / FILE
 
 
+def change_plan(folder: Path, values: Mapping[str, Any], why: str) -> None:
+    """Give keys of the section ``training`` in a plan other values; all else stays as it stands.
+
+    Raises:
+        ConfigError: the plan does not have such a key on a line of its own.
+    """
+    path = folder / FILE
+    text = path.read_text(encoding="utf-8")
+    for name, value in values.items():
+        line = f"{f'  {name}: {_value(value)}':<44}  # {_one_line(why)}"
+        text, count = re.subn(rf"(?m)^  {name}:.*$", lambda _, line=line: line, text)
+        if count != 1:
+            raise ConfigError(f"{path}: training.{name} does not stand on a line of its own")
+    write_text(path, text)
+
+
 def as_yaml(plan: Plan) -> str:
     """An experiment file; behind each value stands why it is that."""
-    path = Path(plan.draft.choices["out"].value) / FILE
-    head = [f"A plan of abbe condense. Edit it, then: abbe distill {path}"]
+    head = [f"A plan of abbe condense. Edit it, then: abbe distill FOLDER/{FILE}"]
     head += [*plan.facts.text.splitlines(), *times(plan)]
     head += [f"note: {note}" for note in plan.notes]
     lines = [f"# {_one_line(line)}" for line in head]
-    return "\n".join([*lines, "", *_sections(plan.draft.choices)]) + "\n"
+    return "\n".join([*lines, "", *_sections(_where_it_lies(plan.draft))]) + "\n"
+
+
+def _where_it_lies(draft: Draft) -> dict[str, Choice]:
+    """The choices with paths that hold wherever plan and data are moved; see `config.paths`."""
+    folder = Path(draft.choices["out"].value)
+    values = config.paths_in_file(draft.values(), folder)
+    here = values.pop(config.PATHS_FROM, None)
+    found = {
+        key: replace(choice, value=reduce(lambda held, name: held[name], key.split("."), values))
+        for key, choice in draft.choices.items()
+    }
+    found["out"] = replace(found["out"], value="./")
+    where = os.path.abspath(folder) if here is None else here
+    return {**found, config.PATHS_FROM: Choice(where, "else paths are relative to this folder")}
 
 
 def _sections(choices: dict[str, Choice], above: str = "", indent: str = "") -> Iterator[str]:
@@ -71,7 +106,7 @@ def times(plan: Plan) -> list[str]:
     """What each level of evidence takes with these steps."""
     budget = plan.budget
     lines = [
-        f"a training step takes {budget.step_seconds:.2g} s here ({plan.trial.device}, "
+        f"a training step takes {budget.pace.step:.2g} s here ({plan.trial.device}, "
         f"{plan.trial.batch} crops), measured"
     ]
     lines.append(f"of {in_words(plan.hours.total)}: {plan.hours.text}")

@@ -15,8 +15,9 @@ from abbe.condensing.budget import (
     PASSES,
     Budget,
     Hours,
+    Pace,
     budget_of,
-    kept,
+    pace_of,
     trainings_of,
 )
 from abbe.condensing.draft import SAID, Choice, Draft
@@ -26,16 +27,20 @@ from abbe.condensing.trial import Trial
 from abbe.condensing.unusable import explain, lost_of
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
+from abbe.exporting.parity.instances import LARGEST_SIDE
 from abbe.recipes.recipe import recipe_named
 from abbe.recipes.shipped import values_of
 from abbe.registry import traits_of
 from abbe.runs import build
 from abbe.runs.accounts.overlap import require_unseen
+from abbe.runs.export_inputs.instances import IMAGES as PARITY_IMAGES
 from abbe.runs.lost import Lost, readable
 from abbe.runs.schedules import crops_of
 from abbe.runs.teaching import STORE
+from abbe.tasks.maps import THRESHOLD_IMAGES
 
 EVIDENCE = ("evidence", "seeds", "baselines")
+EVERY = "ten times a training, or every 100 steps; rarer where that takes a tenth of the time"
 QUICK = ["supervised"]
 """What a student of one seed is held against."""
 
@@ -69,15 +74,18 @@ def make_plan(
     trust_code: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = print,
+    started: float | None = None,
 ) -> Plan:
     """Look at the data and the machine, try a few steps, and choose everything.
+
+    The hours began at ``started`` by `time.monotonic`, or begin now.
 
     Raises:
         InputError: data or teacher do not suffice; the message says for what.
         ConfigError: a key is wrong.
     """
     asked.check()
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     draft = Draft(asked.said)
     section = _recipe(asked, draft)
     _place(asked, draft)
@@ -112,9 +120,9 @@ def make_plan(
         built = build.build_teacher(teacher, dataset, trust_code=trust_code)
         teaching = teachers.plan(built, usable, asked.out / STORE, images=TIMED).seconds
     total = 3600 * asked.hours
-    left = kept(total, tried.pixel_seconds)
-    hours = Hours(total, time.monotonic() - started, teaching, left)
-    budget = _budget(draft, tried, split, hours)
+    pace = _pace(draft, tried, split)
+    hours = Hours(total, time.monotonic() - started, teaching, pace.after)
+    budget = _budget(draft, tried, split, hours, pace)
     draft.put_rest()
     experiment = draft.experiment()
     chosen = build.choose_labels(split, experiment.data)
@@ -203,7 +211,28 @@ def _like_the_recipe(draft: Draft) -> None:
         draft.put(f"loss.{key}", value, f"as recipe {recipe} has it")
 
 
-def _budget(draft: Draft, tried: Trial, split: Dataset, hours: Hours) -> Budget:
+def _pace(draft: Draft, tried: Trial, split: Dataset) -> Pace:
+    """What training, validating, scoring and exporting take, from the trial of a few steps."""
+    chosen = build.choose_labels(split, _section(draft))
+    most = draft.experiment().training.validation_images
+    labelled = _pixels(chosen.split("val").labelled)
+    judged = (labelled or _pixels(chosen.split("train").labelled))[:THRESHOLD_IMAGES]
+    compared = [min(each, LARGEST_SIDE**2) for each in judged[:PARITY_IMAGES]]
+    return pace_of(
+        tried.seconds,
+        tried.pixel_seconds,
+        validated=sum(labelled[:most]),
+        scored=sum(judged) + sum(_pixels(chosen.split("test").labelled)),
+        compared=sum(compared),
+    )
+
+
+def _pixels(dataset: Dataset) -> list[int]:
+    """Of each image; only headers are read."""
+    return [math.prod(record.image.open().shape) for record in dataset]
+
+
+def _budget(draft: Draft, tried: Trial, split: Dataset, hours: Hours, pace: Pace) -> Budget:
     """Steps and evidence from the time there is; what the user said of either counts."""
     values = draft.values()["training"]
     samples = crops_of(split.split("train"), values["crop"]).samples
@@ -214,11 +243,11 @@ def _budget(draft: Draft, tried: Trial, split: Dataset, hours: Hours) -> Budget:
     choices = _evidence(draft, split)
     if steps is None:
         hours.require_training()
-    budget = budget_of(hours.training, tried.seconds, most=most, steps=steps, choices=choices)
+    budget = budget_of(hours.training, pace, most=most, steps=steps, choices=choices)
     if passes is None:
         draft.put("training.steps", budget.steps, budget.why)
-    every = max(1, min(100, budget.steps // 10))
-    draft.put("training.validate_every", every, "ten times a training, or every 100 steps")
+    every = pace.validate_every(budget.steps)
+    draft.put("training.validate_every", every, EVERY)
     if _compares(draft):
         _put_evidence(draft, budget)
     return budget

@@ -8,13 +8,16 @@ from abbe.config.foreign import keys_within, refusal, section_of
 from abbe.config.length import keys_of, without_rivals
 from abbe.config.methods import FineTuning, Loss, Pretraining, Promptable
 from abbe.config.networks import EARLIER_INPUT, Student, Teacher
+from abbe.config.paths import FROM as PATHS_FROM
 from abbe.config.paths import absolute as whole_paths
+from abbe.config.paths import written as paths_in_file
 from abbe.config.recipes import RECIPES, RecipeKeys, readers_of
 from abbe.config.training import Augmentation, Evaluation, Training
 
 __all__ = [
     "EARLIER_INPUT",
     "LEVELS",
+    "PATHS_FROM",
     "RECIPES",
     "Augmentation",
     "Data",
@@ -36,6 +39,7 @@ __all__ = [
     "load",
     "own_keys",
     "parse",
+    "paths_in_file",
     "read_saved",
     "read_values",
     "readers_of",

@@ -64,7 +64,10 @@ def found(values: Mapping[str, Any], file: Path) -> dict[str, Any]:
         places = [os.path.normpath(os.path.join(folder, text)) for folder in folders]
         return _as_typed(next(filter(os.path.exists, places), places[-1]))
 
-    return _changed(values, place)
+    changed = _changed(values, place)
+    if isinstance(changed.get("out"), str):  # of a plan that lies in the folder of its run
+        changed["out"] = place(changed["out"], False)
+    return changed
 
 
 def absolute(values: Mapping[str, Any]) -> dict[str, Any]:

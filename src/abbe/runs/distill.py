@@ -1,6 +1,7 @@
 """A whole run: data, targets, student, baselines, scores, report; of every recipe."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ def distill(
     resume: bool = False,
     trust_code: bool = False,
     progress: bool = True,
+    watch: Callable[[int, float], None] | None = None,
 ) -> Run:
     """Carry out an experiment from the images to the report.
 
@@ -43,6 +45,7 @@ def distill(
         trust_code: a teacher of kind 'torch' may import and call the code that it names. The
             experiment cannot say so itself, because it may be somebody else's.
         progress: show progress bars.
+        watch: told of each validation; see `abbe.training.fit.fit`. What it raises ends the run.
 
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
@@ -58,8 +61,9 @@ def distill(
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with run_folder.opened(experiment, resume=resume) as folder:
         session = Session.start(
-            experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
-        )
+            experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress,
+            watch=watch,
+        )  # fmt: skip
         if session.is_main:
             overlap.write_trained_on(folder, dataset, tiles, lost)
         amounts = recipe.amounts(experiment, dataset, tiles)

@@ -22,7 +22,7 @@ from abbe.files import parse_json, remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
 from abbe.runs.showing import figures_of_run, picture_of_example
-from abbe.summary import TRAINED_ON, CurveSummary, Gain, RunSummary, read_summary
+from abbe.summary import SEEDS, TRAINED_ON, CurveSummary, Gain, RunSummary, read_summary
 
 if TYPE_CHECKING:
     import pyarrow
@@ -280,6 +280,14 @@ def _forget(folder: Path) -> None:
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
+def begin_again(folder: Path) -> None:
+    """Take out what a training left, for another one; the teacher's answers stay."""
+    _forget(folder)
+    (folder / "log.jsonl").unlink(missing_ok=True)
+    for name in ("checkpoints", SEEDS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
 def _compared(experiment: config.Experiment) -> dict[str, Any]:
     """What makes a run the same; its folder may move, and evidence and allowances grow."""
     growing = {"out", "allow_failed", "allow_overlap", "evidence", "seeds", "baselines"}
@@ -346,14 +354,19 @@ def write_environment(folder: Path, *, device: str, precision: str, seed: int) -
 
 
 def write_end(folder: Path) -> None:
-    """Add what this part of the run took to the ``seconds`` of environment.json."""
+    """Add what this part of the run took so far to the ``seconds`` of environment.json.
+
+    It may be said twice: once the first student is scored, and at the end.
+    """
     environment = _environment(folder)
+    earlier = environment.get("earlier_seconds", environment["seconds"])
     took = time.time() - _began(environment)
     write_json(
         folder / "environment.json",
         {
             **environment,
-            "seconds": round(environment["seconds"] + took, 1),
+            "earlier_seconds": earlier,
+            "seconds": round(earlier + took, 1),
             "ended": time.strftime(_TIME),
         },
     )
@@ -388,11 +401,13 @@ def _environment(folder: Path) -> dict[str, Any]:
 
 def _seconds_of(folder: Path, environment: dict[str, Any]) -> float:
     """Seconds of the parts so far; a part that was killed ended when it last wrote its log."""
-    seconds = environment.get("seconds", 0.0)
+    seconds = environment["seconds"]
+    earlier = environment.get("earlier_seconds", seconds)
     log = folder / "log.jsonl"
-    if "ended" in environment or not log.is_file():
+    ended_as_before = "ended" in environment and "earlier_seconds" not in environment
+    if ended_as_before or not log.is_file():
         return seconds
-    return seconds + max(0.0, log.stat().st_mtime - _began(environment))
+    return max(seconds, earlier + log.stat().st_mtime - _began(environment))
 
 
 def _began(environment: dict[str, Any]) -> float:

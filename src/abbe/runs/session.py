@@ -34,6 +34,8 @@ class Session:
     """Whether pictures of validation images are drawn while networks train."""
     suffix: str = ""
     """What log and progress bars add to a network's name."""
+    watch: Callable[[int, float], None] | None = None
+    """Told of each validation; see `abbe.training.fit.fit`."""
 
     @classmethod
     def start(
@@ -45,6 +47,7 @@ class Session:
         resume: bool,
         trust_code: bool,
         progress: bool,
+        watch: Callable[[int, float], None] | None = None,
     ) -> Self:
         """Begin, or go on with, a run in its folder; environment.json says on what."""
         training = experiment.training
@@ -64,7 +67,7 @@ class Session:
             )
         return cls(
             folder, accelerator, lost, experiment.seed, build.workers(training.workers), resume,
-            trust_code, progress,
+            trust_code, progress, watch=watch,
         )  # fmt: skip
 
     @property
@@ -108,6 +111,7 @@ class Session:
             progress=self.progress,
             paced=paced,
             previews=self.folder / FOLDER if self.previews else None,
+            watch=self.watch,
         )
 
     def forget_checkpoints(self) -> None:

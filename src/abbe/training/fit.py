@@ -107,6 +107,7 @@ def fit(
     progress: bool = True,
     paced: Callable[[float], str] | None = None,
     previews: Path | None = None,
+    watch: Callable[[int, float], None] | None = None,
 ) -> Fitted:
     """Train ``stage.trains`` in place; it ends with the best (or last) averaged weights.
 
@@ -126,6 +127,8 @@ def fit(
         paced: told once how many seconds a step takes, when that is known; what it answers, if
             anything, is left as a line above the bar.
         previews: folder for pictures of what the network answers at validations; None for none.
+        watch: told of each validation, once a checkpoint is written: its step, and the seconds
+            since the stage began. What it raises ends the training.
 
     Raises:
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
@@ -169,6 +172,8 @@ def fit(
                 bar.note(run.state())
                 if (advice := run.advice()) is not None:
                     bar.note(advice)
+                if validates and watch is not None:
+                    watch(run.step, run.clock.seconds)
             if stops:
                 raise KeyboardInterrupt
             if run.stopped:
