@@ -169,9 +169,8 @@ def fit(
                 if validates:
                     run.validate()
                 run.save()
-                bar.note(run.state())
-                if (advice := run.advice()) is not None:
-                    bar.note(advice)
+                for note in filter(None, (run.state(), run.advice())):
+                    bar.note(note)
                 if validates and watch is not None:
                     watch(run.step, run.clock.seconds)
             if stops:
