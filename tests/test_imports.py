@@ -83,7 +83,8 @@ INSIDE = {
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [
-        "fingerprints", "stored", "collection", ("folder", "object_masks", "pictures"), "splits",
+        ("crops", "fingerprints"), "stored", "collection", "class_pictures",
+        ("folder", "object_masks", "pictures"), "splits",
         "validation", "classes", "imagenet", "inspection", "class_check", "check",
         ("public", "simulator", "slides", "training"),
     ],
@@ -309,7 +310,7 @@ def test_data_is_checked_and_masks_teach_where_torch_is_not_installed(tmp_path):
         "for record in datasets.simulated_tissue(2, size=64):\n"
         "    imaging.write_labels(Path('masks') / (record.id + '.tif'), record.label.read())\n"
         "data = ['--data.kind', 'simulated', '--data.count', '3', '--data.size', '64']\n"
-        "assert main(['data', 'check', *data]) == 0\n"
+        "assert main(['data', 'check', '--data.kind', 'simulated', '--data.size', '64']) == 0\n"
         "teacher = ['--teacher.kind', 'masks', '--teacher.path', 'masks']\n"
         "sees = ['--teacher.input-channels', 'nucleus']\n"
         "print(main(['teach', '--out', 'targets.zarr', *data, *teacher, *sees]))\n"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
@@ -328,7 +329,7 @@ def export(
     return export_run(run, out, request, dataset=given, data_path=moved, say=say)
 
 
-def check(data: DataLike, *, crop: int = 256) -> CheckReport:
+def check(data: DataLike, *, crop: int | None = None) -> CheckReport:
     """What Abbe sees in a data set, and every problem in it.
 
     Args:
@@ -336,12 +337,18 @@ def check(data: DataLike, *, crop: int = 256) -> CheckReport:
         crop: side of the training crop in px; smaller images are pointed out.
 
     Returns:
-        A report with ``ok``, ``text()``, ``to_json()`` and ``contact_sheet(path)``.
+        A report with ``ok``, the recommended ``crop``, ``text()``, ``to_json()`` and
+        ``contact_sheet(path)``.
 
     Raises:
         InputError: there is no data set there.
     """
-    return datasets.check(dataset_of(data), crop=crop)
+    if isinstance(data, Dataset):
+        return datasets.check(data, crop=crop)
+    section = config.Data(**data_section(data, None))
+    return datasets.check(
+        build.collect(section), crop=crop, divide=partial(build.split, data=section)
+    )
 
 
 def dataset_of(data: DataLike) -> Dataset:

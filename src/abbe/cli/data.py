@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -45,8 +46,8 @@ class CheckArguments:
     """Arguments of ``abbe data check``."""
 
     data: config.Data = SOME_DATA
-    crop: int = 256
-    """Side of the training crop; smaller images are pointed out."""
+    crop: int | None = None
+    """Side of the training crop, of which smaller images are pointed out; one is recommended."""
     contact_sheet: Path | None = None
     """Write a picture of some images with their labels here (.png)."""
     picture: Path | None = None
@@ -90,6 +91,7 @@ examples:
   abbe data check tissue/ --data.channels nucleus membrane --contact-sheet sheet.png
   abbe data check --data.kind tissuenet --data.path tissuenet/
   abbe data check tiles/ --data.kind classes
+  abbe data check tissue/ --data.class-colours tumor=#ff0000 stroma=#00ff00
   abbe data check slides/ --data.kind slides --picture tiles.png"""
     if words and not words[0].startswith("-"):
         words = ["--data.path", *words]
@@ -102,7 +104,8 @@ examples:
         slide_tiles(arguments.data, arguments.picture)
         say(f"picture of the tiles: {arguments.picture}")
     dataset = build.collect(arguments.data)
-    report = datasets.check(dataset, crop=arguments.crop)
+    divide = partial(build.split, data=arguments.data)
+    report = datasets.check(dataset, crop=arguments.crop, divide=divide)
     say(report.text())
     if (used := build.labels_in_words(dataset, arguments.data)) is not None:
         say(used)

@@ -1,11 +1,10 @@
 """Student, splits, crops and augmentation, each from what was found."""
 
-import math
-
 from abbe.condensing import trial
 from abbe.condensing.draft import Draft
 from abbe.condensing.look import Facts
 from abbe.condensing.trial import TILE, Trial
+from abbe.datasets.crops import recommended_crop
 from abbe.runs.schedules import rates_of
 
 STUDENTS = ("unet-mobilenetv3", "unet-mobilenetv3-large", "unet-resnet18")
@@ -14,9 +13,6 @@ DIAMETERS = (12.0, 40.0)
 """px across: objects of these sizes are learned best."""
 SHALLOW = (10.0, 50.0)
 """px across: four halvings see all of such an object."""
-OBJECTS_WIDE = 8
-CROPS = (96, 256)
-"""Sides of crops, unless the user says another."""
 FIRST_BATCH = {"cpu": 8, "gpu": 16}
 
 
@@ -77,7 +73,7 @@ def splits(draft: Draft, facts: Facts) -> None:
 
 def training(draft: Draft, facts: Facts) -> None:
     """Crop, a first batch, learning rate, augmentation."""
-    crop, why = _crop(facts)
+    crop, why = recommended_crop(facts.diameter, facts.smallest)
     draft.put("training.crop", crop, why)
     batch = FIRST_BATCH["gpu" if facts.gpu else "cpu"]
     draft.put("training.batch_size", batch, "")  # `batch` says why, once it was tried
@@ -95,19 +91,6 @@ def training(draft: Draft, facts: Facts) -> None:
         draft.put("training.augmentation.gamma", [0.7, 1.4], why)
         draft.put("training.augmentation.brightness", 0.2, why)
         draft.put("training.augmentation.noise", 0.05, "few photons make noise")
-
-
-def _crop(facts: Facts) -> tuple[int, str]:
-    most = max(32, facts.smallest // 32 * 32)
-    if facts.diameter is None:
-        side, why = CROPS[1], "the usual; no size of objects is known"
-    else:
-        wide = math.ceil(OBJECTS_WIDE * facts.diameter / 32) * 32
-        side = min(max(wide, CROPS[0]), CROPS[1])
-        why = f"{side / facts.diameter:.0f} objects wide"
-    if side > most:
-        return most, f"the smallest image has {facts.smallest} px"
-    return side, why
 
 
 def batch(draft: Draft, tried: Trial, facts: Facts) -> None:

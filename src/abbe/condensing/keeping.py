@@ -19,7 +19,7 @@ from abbe.files import write_json
 MEASURED = "measured"
 """The key of `ASKED` that holds what a plan counts on."""
 LOOKS = 3
-"""Validations of the first network after which it may begin anew; later too much would be lost."""
+"""Validations of the first network after all but the first of which it may begin anew."""
 LATE, EARLY = 0.05, 0.25
 """Shares of the time by which it may be late, or early, before it does."""
 WORTH = (0.9, 1.5)
@@ -91,6 +91,7 @@ class Watch:
     ) -> None:
         self._counted, self._total, self._started, self._clock = counted, total, started, clock
         self._looks, self._step = 0, 0
+        self._first = (0, 0.0)
 
     def __call__(self, step: int, seconds: float) -> None:
         """See whether all will be done in time.
@@ -108,7 +109,11 @@ class Watch:
         if another or self._looks > LOOKS or step >= counted.steps:
             self._looks = LOOKS  # only the first network is looked at
             return
-        times = seconds / (step / counted.steps * counted.pace.training(counted.steps))
+        if self._looks == 1:
+            self._first = step, seconds  # the first steps are slow: they say little of the others
+            return
+        share = (step - self._first[0]) / counted.steps
+        times = (seconds - self._first[1]) / (share * counted.pace.training(counted.steps))
         pace = counted.pace.slower(times)
         left = self._total - (self._clock() - self._started)
         over = pace.run(counted.trainings, counted.steps) + pace.after - seconds - left

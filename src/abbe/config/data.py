@@ -35,6 +35,10 @@ class Data(Section):
     """Folder of pictures that number the class of each pixel, for a task of regions."""
     classes: tuple[str, ...] = ()
     """What these numbers mean, from 1; or the order of the values in index.csv's column class."""
+    class_colours: tuple[str, ...] = ()
+    """NAME=COLOUR of each class, such as tumor=#ff0000 stroma=0,128,0, where pictures say classes
+    by colours: those in types, or in labels where types is not given. background and unknown are
+    no classes; black is background where nothing else is."""
     objects: Literal["cell", "nucleus"] = "cell"
     """What is labelled, where a set offers both (tissuenet, simulated)."""
     pixel_size: Annotated[float, Field(gt=0)] | None = None

@@ -3,25 +3,34 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from abbe.datasets.class_check import class_lines, class_problems, is_of_classes
+from abbe.datasets.class_check import (
+    class_lines,
+    class_problems,
+    is_of_classes,
+    region_lines,
+    region_pixels,
+    region_problems,
+)
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset, Record
+from abbe.datasets.crops import recommended_crop
 from abbe.datasets.folder import listing
 from abbe.datasets.inspection import (
     ImageFacts,
     Inspection,
     LabelFacts,
     Problem,
+    RegionFacts,
     Severity,
     inspect,
 )
-from abbe.datasets.splits import split_groups
+from abbe.datasets.splits import assign_splits, split_groups
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import (
@@ -44,6 +53,16 @@ class CheckReport:
     images: dict[str, ImageFacts]
     labels: dict[str, LabelFacts]
     problems: tuple[Problem, ...]
+    regions: dict[str, RegionFacts] = field(default_factory=dict)
+
+    @property
+    def crop(self) -> tuple[int, str] | None:
+        """The side of a training crop that is recommended, px, and why; None without an image."""
+        if not self.images:
+            return None
+        areas = [area for facts in self.labels.values() for area in facts.areas]
+        diameter = float(np.median(2 * np.sqrt(np.array(areas) / np.pi))) if areas else None
+        return recommended_crop(diameter, min(min(each.shape) for each in self.images.values()))
 
     @property
     def ok(self) -> bool:
@@ -84,6 +103,10 @@ class CheckReport:
                 | ({"classes": class_counts(part)} if self.dataset.classes else {})
                 for name, part in _parts(self.dataset)
             },
+            "crop": None
+            if self.crop is None
+            else dict(zip(("side", "why"), self.crop, strict=True)),
+            "regions": region_pixels(self.dataset, self.regions) if self.regions else {},
             "notes": list(self.dataset.notes),
             "read_notes": [
                 {"of": of, "note": note, "where": ids}
@@ -100,6 +123,7 @@ class CheckReport:
             "images": {
                 id: asdict(facts)
                 | {"label": asdict(self.labels[id]) if id in self.labels else None}
+                | {"regions": asdict(self.regions[id]) if id in self.regions else None}
                 for id, facts in self.images.items()
             },
         }
@@ -135,7 +159,8 @@ class CheckReport:
 
     def _fits(self, id: str) -> bool:
         """Whether there is a readable label of the image's size."""
-        return id in self.labels and self.labels[id].shape == self.images[id].shape
+        facts = self.labels.get(id) or self.regions.get(id)
+        return facts is not None and facts.shape == self.images[id].shape
 
     def _picture(self, record: Record) -> np.ndarray:
         label = record.label if self._fits(record.id) else None
@@ -146,6 +171,8 @@ class CheckReport:
             objects = record.columns.get("class") or "no label"
         elif not self._fits(record.id):
             objects = "label unusable"
+        elif record.id not in self.labels:
+            objects = "classes of regions"
         else:
             count = len(self.labels[record.id].areas)
             objects = "1 object" if count == 1 else f"{count} objects"
@@ -167,6 +194,10 @@ class CheckReport:
         yield from _kinds(self.dataset)
         yield from _image_lines(list(self.images.values()))
         yield from _label_lines(list(self.labels.values()))
+        yield from region_lines(self.dataset, self.regions)
+        if self.crop is not None:
+            side, why = self.crop
+            yield "crop", f"{side} px is recommended: {why} (--training.crop {side})"
 
 
 def check(
@@ -174,12 +205,14 @@ def check(
     *,
     crop: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    divide: Callable[[Dataset], object] | None = None,
 ) -> CheckReport:
     """Read every image and label, and gather all problems; it never stops at the first.
 
     Args:
         dataset: Any; what its reader noticed (`Dataset.problems`) is reported too.
         crop: Side in px of training crops; smaller images are reported.
+        divide: Draws splits as a run would; `assign_splits` where None and the set has none.
         progress: Called after each image with the number done and the number of all.
     """
     inspections: list[Inspection] = []
@@ -189,6 +222,7 @@ def check(
             progress(done, len(dataset))
     images = {found.record.id: found.image for found in inspections if found.image is not None}
     labels = {found.record.id: found.label for found in inspections if found.label is not None}
+    regions = {found.record.id: found.regions for found in inspections if found.regions is not None}
     gathered: dict[tuple[Severity, str], list[tuple[str, str]]] = defaultdict(list)
     for found in inspections:
         for finding in found.findings:
@@ -199,6 +233,8 @@ def check(
     problems += _form_problems(dataset, images)
     problems += _duplicates(dataset, images)
     problems += _split_problems(dataset)
+    problems += region_problems(dataset, regions)
+    problems += _undivided(dataset, divide)
     if is_of_classes(dataset):
         problems += class_problems(dataset)
     if dataset.left_out:
@@ -206,7 +242,27 @@ def check(
         problems.append(Problem("error", "a file cannot be used and is left out", where))
     problems += [Problem("warning", "found while listing", (("", it),)) for it in dataset.problems]
     problems.sort(key=lambda problem: problem.severity)  # errors first
-    return CheckReport(dataset, images, labels, tuple(problems))
+    return CheckReport(dataset, images, labels, tuple(problems), regions)
+
+
+def _undivided(dataset: Dataset, divide: Callable[[Dataset], object] | None) -> Iterator[Problem]:
+    """That splits cannot be drawn, which a run would do first of all."""
+    if divide is None:
+        if any(record.split for record in dataset):
+            return
+        divide = assign_splits
+    try:
+        divide(dataset)
+    except InputError as error:
+        if split_groups(dataset):
+            return  # a problem of its own
+        detail = (
+            f"{error}. Nothing can be trained on it: add images or groups. To test a run or a "
+            "package on all of it: abbe evaluate"
+        )
+        yield Problem(
+            "error", "the set cannot be split to train, validate and test", (("", detail),)
+        )
 
 
 def _form_problems(dataset: Dataset, images: dict[str, ImageFacts]) -> Iterator[Problem]:

@@ -1,10 +1,11 @@
-"""What ``abbe data check`` says of images with a class each: their counts, and what is amiss."""
+"""What ``abbe data check`` says of classes, of images and of pixels: counts, and what is amiss."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from abbe.datasets.class_pictures import BACKGROUND
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset
-from abbe.datasets.inspection import Problem, Severity
+from abbe.datasets.inspection import Problem, RegionFacts, Severity
 
 _FEW_TESTS = 10  # of a class; the report doubts such a class, too
 _LEAST = 2  # training images of a class, as `require_classes` has it
@@ -93,3 +94,44 @@ def _fewer(counts: dict[str, int], labels: list[str], least: int) -> tuple[tuple
 
 def _of_set(severity: Severity, what: str, detail: str) -> Problem:
     return Problem(severity, what, (("", detail),))
+
+
+def region_pixels(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> dict[str, int]:
+    """Pixels of the background and of each class, over all pictures; of all known ones."""
+    return {
+        name: sum(facts.pixels.get(number, 0) for facts in regions.values())
+        for number, name in enumerate((BACKGROUND, *dataset.classes))
+    }
+
+
+def region_lines(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> Iterator[tuple[str, str]]:
+    """Name and value of each line: the share, the pixels and the images of each class."""
+    if not regions:
+        return
+    pixels = region_pixels(dataset, regions)
+    known = max(1, sum(pixels.values()))
+    yield "regions", f"{len(dataset.classes)} classes in {len(regions)} pictures"
+    for number, (name, count) in enumerate(pixels.items()):
+        images = sum(number in facts.pixels for facts in regions.values())
+        yield f"  {name}", f"{count / known:.1%} of the known px ({count:,}), in {images} images"
+    unknown = sum(facts.pixels.get(-1, 0) for facts in regions.values())
+    if unknown:
+        yield "  unknown", f"{unknown / (known + unknown):.1%} of all px ({unknown:,})"
+
+
+def region_problems(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> Iterator[Problem]:
+    """Classes that are nowhere, or not in a split."""
+    if not regions:
+        return
+    total = region_pixels(dataset, regions)
+    absent = [name for name in dataset.classes if not total[name]]
+    if absent:
+        yield Problem("warning", "a class has no pixel", (("", ", ".join(absent)),))
+    for split in SPLITS:
+        ids = set(dataset.split(split).ids) & regions.keys()
+        if not ids:
+            continue
+        here = region_pixels(dataset, {id: regions[id] for id in ids})
+        lacking = [name for name in dataset.classes if total[name] and not here[name]]
+        if lacking:
+            yield Problem("warning", f"a class has no {split} pixel", (("", ", ".join(lacking)),))

@@ -7,14 +7,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from abbe.datasets.collection import SPLITS, Dataset, FileImage, FileLabel, Record, channels_of
-from abbe.errors import InputError
+from abbe.datasets.class_pictures import Colour, ColouredClasses, TypesFile, classes_of
+from abbe.datasets.class_pictures import class_colours as read_colours
+from abbe.datasets.collection import (
+    SPLITS,
+    Dataset,
+    FileImage,
+    FileLabel,
+    LabelSource,
+    Record,
+    channels_of,
+)
+from abbe.errors import ConfigError, InputError
 from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
-from abbe.imaging.labels.files import read_numbers
 from abbe.imaging.labels.names import MASK_NAMES, beside
 from abbe.near import meant_beside
 
@@ -46,6 +52,7 @@ def folder(
     group: str | None = None,
     types: str | os.PathLike[str] | None = None,
     classes: Sequence[str] = (),
+    class_colours: Sequence[str] = (),
     ignore: int | None = None,
 ) -> Dataset:
     """The data set in a folder. Only names, the table and one image's header are read.
@@ -62,6 +69,8 @@ def folder(
             the images; see `Record`.
         classes: What these numbers mean, from 1, or the values of the column ``class``, which are
             taken in order where omitted.
+        class_colours: ``NAME=COLOUR`` of each class, such as ``tumor=#ff0000``, where the pictures
+            in ``types``, or else in ``labels``, say the classes by colours.
         ignore: A number in labels and pictures of classes that means unknown, such as 255.
 
     Raises:
@@ -70,23 +79,34 @@ def folder(
     root = Path(path)
     images, problems = _images(root)
     label_files, label_problems, notes = _labels(root, labels, images.keys())
+    colours = _colours_of(class_colours, classes)
     type_files = {} if types is None else _labels(root, types, images.keys())[0]
+    if colours and types is None:
+        type_files = label_files
     by_file_name = {composed(path.name): id for id, path in images.items()}
     table = read_table(root / "index.csv", list(images), by_file_name)
     names = None if channels is None else tuple(channels)
-    if types is None:
+    if colours:
+        classes = classes_of(colours)
+    elif types is None:
         classes = classes or sorted(
             {row["class"] for row in table.rows.values() if row.get("class")}
         )
+    types_of = _pictures_of_classes(type_files, colours, classes, ignore)
+    labels_of: Mapping[str, LabelSource] = {
+        id: FileLabel(file, ignore) for id, file in label_files.items()
+    }
+    if label_files is type_files:
+        labels_of = types_of
     records = tuple(
         Record(
             id=id,
             image=FileImage(file, names, pixel_size, override_pixel_size),
-            label=FileLabel(label_files[id], ignore) if id in label_files else None,
+            label=labels_of.get(id),
             split=table.split_of(id),
             group=table.group_of(id, group, file.name),
             columns=table.rows.get(id, {}),
-            types=TypesFile(type_files[id], tuple(classes), ignore) if id in type_files else None,
+            types=types_of.get(id),
         )
         for id, file in images.items()
     )
@@ -100,28 +120,22 @@ def folder(
     )
 
 
-@dataclass(frozen=True)
-class TypesFile:
-    """A picture whose values number classes, −1 or ``ignore`` for unknown."""
+def _colours_of(class_colours: Sequence[str], classes: Sequence[str]) -> dict[str, Colour]:
+    if class_colours and classes:
+        raise ConfigError("data.classes: class_colours names the classes already. Leave it out")
+    return read_colours(class_colours)
 
-    path: Path
-    classes: tuple[str, ...] = ()
-    ignore: int | None = None
 
-    def read(self) -> NDArray[np.int32]:
-        """The classes, (H, W).
-
-        Raises:
-            InputError: The file has more than one plane, or a number is outside the list of
-                classes.
-        """
-        values, _ = read_numbers(self.path, ignore=self.ignore)
-        if values.min() < -1 or (self.classes and values.max() > len(self.classes)):
-            raise InputError(
-                f"{self.path}: the numbers {values.min()} to {values.max()} are not in the list of "
-                f"classes, 0 (none) to {len(self.classes)} ({', '.join(self.classes)}), or −1"
-            )
-        return values
+def _pictures_of_classes(
+    files: Mapping[str, Path],
+    colours: Mapping[str, Colour],
+    classes: Sequence[str],
+    ignore: int | None,
+) -> Mapping[str, LabelSource]:
+    if colours:
+        found = tuple(colours.items())
+        return {id: ColouredClasses(file, found) for id, file in files.items()}
+    return {id: TypesFile(file, tuple(classes), ignore) for id, file in files.items()}
 
 
 def listing(names: Iterable[str], limit: int = 5) -> str:

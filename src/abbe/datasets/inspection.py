@@ -1,7 +1,7 @@
 """Looks into one record and lists everything that is wrong with it."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -10,6 +10,7 @@ import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
+from abbe.datasets.class_pictures import TypesFile
 from abbe.datasets.collection import (
     LABEL_IS_IMAGE,
     Dataset,
@@ -18,7 +19,6 @@ from abbe.datasets.collection import (
     LabelSource,
     Record,
 )
-from abbe.datasets.folder import TypesFile
 from abbe.datasets.object_masks import MaskFiles, MaskFolder, RunLengths
 from abbe.errors import AbbeError, InputError
 from abbe.imaging import Image, Region
@@ -82,6 +82,14 @@ class LabelFacts:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class RegionFacts:
+    """A picture of classes: its size, and how many pixels each number has, −1 for unknown."""
+
+    shape: tuple[int, int]
+    pixels: Mapping[int, int]
+
+
 @dataclass
 class Inspection:
     """What was found in one record."""
@@ -89,6 +97,7 @@ class Inspection:
     record: Record
     image: ImageFacts | None = None
     label: LabelFacts | None = None
+    regions: RegionFacts | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -106,7 +115,13 @@ def inspect(record: Record, crop: int | None = None) -> Inspection:
         result.image = measure_image(image)
     except (AbbeError, MemoryError) as error:
         result.findings.append(Finding("error", "image cannot be read", _reason(error)))
-    if record.label is not None:
+    if record.types is not None:
+        try:
+            result.regions = measure_regions(record.types.read())
+        except (AbbeError, MemoryError) as error:
+            what = "picture of classes cannot be read"
+            result.findings.append(Finding("error", what, _reason(error)))
+    if record.label is not None and record.label != record.types:
         try:
             result.label = _measure_source(
                 record.label, image if result.image else None, result.findings
@@ -117,6 +132,8 @@ def inspect(record: Record, crop: int | None = None) -> Inspection:
         result.findings.extend(_image_findings(result.image, crop))
     if result.image is not None and result.label is not None:
         result.findings.extend(_label_findings(result.image, result.label))
+    if result.image is not None and result.regions is not None:
+        result.findings.extend(_size_findings(result.image, result.regions.shape))
     return result
 
 
@@ -199,6 +216,14 @@ def measure_label(labels: NDArray[np.int32]) -> LabelFacts:
     )
 
 
+def measure_regions(classes: NDArray[np.int32]) -> RegionFacts:
+    """Count the pixels of each number."""
+    values, counts = np.unique(classes, return_counts=True)
+    height, width = classes.shape
+    pixels = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    return RegionFacts((height, width), pixels)
+
+
 def _touching(labels: NDArray[np.int32]) -> set[int]:
     found: set[int] = set()
     for first, second in ((labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])):
@@ -274,13 +299,7 @@ def _image_findings(image: ImageFacts, crop: int | None) -> Iterator[Finding]:
 
 
 def _label_findings(image: ImageFacts, label: LabelFacts) -> Iterator[Finding]:
-    if label.shape != image.shape:
-        yield Finding(
-            "error",
-            "label and image differ in size",
-            f"image {image.shape[0]}×{image.shape[1]} px, "
-            f"label {label.shape[0]}×{label.shape[1]} px",
-        )
+    yield from _size_findings(image, label.shape)
     if label.unknown == 1:
         yield Finding("warning", "label is unknown everywhere", "it teaches nothing")
     elif not label.areas:
@@ -293,6 +312,15 @@ def _label_findings(image: ImageFacts, label: LabelFacts) -> Iterator[Finding]:
             "warning",
             f"label has objects of at most {SPECK} px",
             f"{specks} of {len(label.areas)}",
+        )
+
+
+def _size_findings(image: ImageFacts, shape: tuple[int, int]) -> Iterator[Finding]:
+    if shape != image.shape:
+        yield Finding(
+            "error",
+            "label and image differ in size",
+            f"image {image.shape[0]}×{image.shape[1]} px, label {shape[0]}×{shape[1]} px",
         )
 
 

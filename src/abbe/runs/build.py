@@ -56,7 +56,7 @@ def collect(data: config.Data) -> Dataset:
 
 
 _CONTENTS = frozenset(
-    ("channels", "labels", "ignore", "types", "classes", "group", "pixel_size",
+    ("channels", "labels", "ignore", "types", "classes", "class_colours", "group", "pixel_size",
      "override_pixel_size")
 )  # fmt: skip
 """Keys about what is in the images; most sets know it themselves."""
