@@ -65,7 +65,7 @@ ROOMS = {
 }
 """What each room may import when it is imported; recipes, cli and the package see everything."""
 WITH_CONFIG = {
-    "tasks", "recipes", "runs", "curves", "condensing", "reproducing", "cli", "api"
+    "tasks", "recipes", "runs", "curves", "condensing", "reproducing", "watch", "cli", "api"
 }  # fmt: skip
 """Rooms that know the experiment file; they see everything below."""
 ABOVE = WITH_CONFIG | {"start", "__init__", "__main__"}
@@ -101,7 +101,7 @@ FULLER = {"cli": 16, "reporting": 17, "runs": 16}
 """Rooms that are still to be divided, with the files that they have."""
 WITHOUT_TORCH = (
     "imaging", "targets", "scoring", "runtime", "config", "cli",
-    "datasets", "teachers", "reporting", "napari", "api", "reproducing.plan",
+    "datasets", "teachers", "reporting", "napari", "watch", "api", "reproducing.plan",
 )  # fmt: skip
 
 

@@ -28,6 +28,8 @@ TRAINED_ON = "training-images.txt"
 """In the folder of a run, a package or a target store: digests of what a network was trained on."""
 SEEDS = "seeds"
 """The folder, in a run's, of all trainings but those of the first seed."""
+PREVIEWS = "previews"
+"""The folder, in a run's or a seed's, of pictures drawn on the way: NETWORK-STAGE-STEP.png."""
 TITLES = {
     "instances": "instance segmentation",
     "semantic": "semantic segmentation",

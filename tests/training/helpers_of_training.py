@@ -117,7 +117,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def untimed(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Lines of the log without what the clock says."""
-    clock = ("images_per_s", "share_waiting", "share_validating")
+    clock = ("images_per_s", "share_waiting", "share_validating", "seconds")
     return [{key: value for key, value in line.items() if key not in clock} for line in lines]
 
 

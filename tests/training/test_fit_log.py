@@ -30,12 +30,15 @@ def test_lines_hold_what_the_documentation_says(tmp_path: Path, train: Trainer) 
     for line in trained:
         assert line.keys() == {
             *("model", "stage", "step", "steps", "loss", "terms", "weights"),
-            *("learning_rate", "images_per_s", "share_waiting"),
+            *("learning_rate", "images_per_s", "share_waiting", "seconds"),
         }
         assert (line["model"], line["stage"], line["steps"]) == ("student", "distil", 30)
         assert line["terms"].keys() == line["weights"].keys() == names
         assert line["images_per_s"] > 0
         assert 0 <= line["share_waiting"] <= 1
+    times = [line["seconds"] for line in trained]
+    assert times == sorted(times)
+    assert times[0] > 0
     for line in validated:
         assert line.keys() == {"model", "stage", "step", "validation", "share_validating"}
         assert 0 < line["share_validating"] < 1

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from abbe.files.whole import process_runs
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _POLL_SECONDS = 0.1
 
@@ -30,6 +32,21 @@ def holder_of(file: TextIO) -> str:
         return f"process {facts['pid']} on {facts['host']}"
     except (ValueError, KeyError, TypeError):  # it was taken this instant
         return "another process"
+
+
+def holder_runs(path: Path) -> bool | None:
+    """Whether whoever holds a lock file runs; None where it cannot be told. No lock is taken.
+
+    The file is gone when its holder has ended as it should; one that was killed leaves it.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        number, host = int(facts["pid"]), facts["host"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):  # it is taken this instant
+        return None
+    return process_runs(number) if host == socket.gethostname() else None
 
 
 @contextmanager

@@ -95,10 +95,15 @@ def is_being_written(part: Part) -> bool:
     """
     if part.process == os.getpid():
         return part.mark in _own
+    return process_runs(part.process)
+
+
+def process_runs(number: int) -> bool:
+    """Whether a process of this machine runs; on Windows always, for asking would end it."""
     if os.name == "nt":
-        return True  # asking would end it
+        return True
     try:
-        os.kill(part.process, 0)
+        os.kill(number, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:

@@ -65,7 +65,7 @@ class Run:
 def read_run(path: Path, summary: RunSummary) -> Run:
     """Read what else than its summary lies in the run folder at ``path``."""
     parts = Parts(path)
-    log, broken_lines = parts.read("log.jsonl", _read_log, ((), 0))
+    log, broken_lines = parts.read("log.jsonl", read_log, ((), 0))
     if broken_lines:
         parts.problems.append(
             f"{broken_lines} line(s) of log.jsonl are damaged and were passed over."
@@ -159,7 +159,7 @@ def _read_config(file: Path) -> str:
     return text
 
 
-def _read_log(file: Path) -> tuple[tuple[Mapping[str, Any], ...], int]:
+def read_log(file: Path) -> tuple[tuple[Mapping[str, Any], ...], int]:
     """The lines that are whole, and how many are not: a killed run may end in half a line."""
     entries, broken = [], 0
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():

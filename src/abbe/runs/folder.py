@@ -282,7 +282,6 @@ def _forget(folder: Path) -> None:
 
 def begin_again(folder: Path) -> None:
     """Take out what a training left, for another one; the teacher's answers stay."""
-    from abbe.training.previews import FOLDER as PREVIEWS
 
     _forget(folder)
     (folder / "log.jsonl").unlink(missing_ok=True)

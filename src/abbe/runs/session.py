@@ -11,10 +11,9 @@ from abbe import config
 from abbe.runs import build
 from abbe.runs import folder as run_folder
 from abbe.runs.lost import Lost
-from abbe.summary import SEEDS
+from abbe.summary import PREVIEWS, SEEDS
 from abbe.training.fit import Fitted, fit
 from abbe.training.log import Log, make_accelerator
-from abbe.training.previews import FOLDER
 from abbe.training.stage import Stage
 
 
@@ -110,7 +109,7 @@ class Session:
             resume=self.resume,
             progress=self.progress,
             paced=paced,
-            previews=self.folder / FOLDER if self.previews else None,
+            previews=self.folder / PREVIEWS if self.previews else None,
             watch=self.watch,
         )
 

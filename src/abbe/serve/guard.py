@@ -1,5 +1,7 @@
 """Keeps other sites' pages away: a local server is within reach of every page in the browser."""
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,8 +24,8 @@ POLICY = {
 class Guard:
     """Refuses requests under another host name (DNS rebinding) and from other origins' pages."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, policy: Mapping[str, str] = POLICY) -> None:
+        self._app, self._policy = app, policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403 in words, or pass the request on."""
@@ -31,12 +33,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if reason := _refusal(scope["method"], Headers(scope=scope)):
-            await JSONResponse({"error": reason}, 403, headers=POLICY)(scope, receive, send)
+            await JSONResponse({"error": reason}, 403, headers=self._policy)(scope, receive, send)
             return
 
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(POLICY)
+                MutableHeaders(scope=message).update(self._policy)
             await send(message)
 
         await self._app(scope, receive, send_with_policy)

@@ -356,6 +356,7 @@ class _Run:
             learning_rate=learning_rate(self.schedule, self.step - 1),
             images_per_s=speed,
             share_waiting=(self.waited - waited) / seconds,
+            seconds=self.clock.seconds,
         )
         self._since = (self.step, self.waited, self.trained_for)
         self.reports, self.pace = self.reports + 1, seconds / steps

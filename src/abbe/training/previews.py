@@ -12,8 +12,6 @@ from abbe.errors import AbbeError
 from abbe.imaging import write_png
 from abbe.training.log import Log
 
-FOLDER = "previews"
-"""Of a run: NETWORK-STAGE-STEP.png."""
 KEPT = 20
 """Pictures of a stage that stay, spread over its steps, beside the newest."""
 MOST_DRAWING = 0.02
