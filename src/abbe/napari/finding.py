@@ -21,6 +21,7 @@ from abbe.runtime.package.engine import Precision
 from abbe.runtime.predictors.instances import InstancePredictor, predictor
 from abbe.runtime.predictors.predict import threads_for
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
+from abbe.runtime.predictors.prompted import as_field
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.work import Work
 from abbe.runtime.tiling.workers import useful_workers
@@ -80,31 +81,76 @@ def check(search: Search) -> None:
         ConfigError: The package is for another task; a channel was chosen twice.
         InputError: The pixel size is needed and not known, or the result is too large for memory.
     """
-    description = search.package.description
-    traits = description.traits
-    if not (traits.finds_objects or traits.prompted):
+    check_task(search.package)
+    for each in (check_prompts, check_channels, check_pixel_size, check_size):
+        each(search)
+
+
+def check_task(package: Package) -> None:
+    """Refuse a package that finds no objects.
+
+    Raises:
+        ConfigError: It is for another task.
+    """
+    description = package.description
+    if not (description.traits.finds_objects or description.traits.prompted):
         raise ConfigError(
-            f"{search.package.folder}: this is a {description.task} package; only segmentation "
+            f"{package.folder}: this is a {description.task} package; only segmentation "
             "packages find objects by themselves, and promptable ones where they are asked to"
         )
-    layer = search.channels[0].layer
-    if traits.prompted and not search.prompts:
+
+
+def check_prompts(search: Search) -> None:
+    """Refuse a promptable package without prompts.
+
+    Raises:
+        InputError: There are none.
+    """
+    if search.package.description.traits.prompted and not search.prompts:
         raise InputError(
-            f"{layer.name}: this package must be shown each object: draw boxes around them in a "
-            "shapes layer, or points on them in a points layer, and choose that layer as prompts"
+            f"{search.channels[0].layer.name}: this package must be shown each object: draw boxes "
+            "around them in a shapes layer, or points on them in a points layer, and choose that "
+            "layer as prompts"
         )
+
+
+def check_channels(search: Search) -> None:
+    """Refuse one channel in place of two.
+
+    Raises:
+        ConfigError: One was chosen twice.
+    """
     if len(set(search.channels)) < len(search.channels):
+        layer = search.channels[0].layer
         raise ConfigError(f"{layer.name}: a channel was chosen twice. Choose another for each")
-    if description.pixel_size is not None and search.pixel_size is None:
+
+
+def check_pixel_size(search: Search) -> None:
+    """Refuse an image of unknown size for a package that needs it.
+
+    Raises:
+        InputError: So it is.
+    """
+    wanted = search.package.description.pixel_size
+    if wanted is not None and search.pixel_size is None:
         raise InputError(
-            f"{layer.name}: its pixel size is not known, and the package needs it "
-            f"(it was trained at {description.pixel_size:g} µm). Enter the layer's in µm"
+            f"{search.channels[0].layer.name}: its pixel size is not known, and the package needs "
+            f"it (it was trained at {wanted:g} µm). Enter the layer's in µm"
         )
-    each = 4 + (len(description.outputs) if search.keep_maps else 0)
+
+
+def check_size(search: Search) -> None:
+    """Refuse a result that does not fit into memory.
+
+    Raises:
+        InputError: It is too large.
+    """
+    each = 4 + (len(search.package.description.outputs) if search.keep_maps else 0)
     if (size := int(np.prod(search.shape, dtype=float)) * each) > LARGEST_READ:
         raise InputError(
-            f"{layer.name}: the result would fill {size / 2**30:.0f} GiB of memory, and the limit "
-            f"is {LARGEST_READ >> 30}. Use 'abbe predict' for the file, which needs little"
+            f"{search.channels[0].layer.name}: the result would fill {size / 2**30:.0f} GiB of "
+            f"memory, and the limit is {LARGEST_READ >> 30}. Use 'abbe predict' for the file, "
+            "which needs little"
         )
 
 
@@ -143,6 +189,25 @@ def find(search: Search, advance: Callable[[float], None]) -> Found:
         count += int(found.labels.max(initial=0))
     table = {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
     return Found(labels, table, maps)
+
+
+def measured(search: Search, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The table of labels that may have been edited; confidence is the network's, and left out.
+
+    Args:
+        search: what was searched.
+        labels: (…, H, W) int32, of the shape of the result.
+
+    Raises:
+        InputError: pixels cannot be read.
+    """
+    names, tables = search.package.description.channels, []
+    for number, position in enumerate(search.positions):
+        one = labels[np.unravel_index(number, search.shape[:-2])]
+        image = slice_image(names, search.channels, position, search.pixel_size)
+        table = measure(as_field(one, int(one.max(initial=0))), image, Inline(), 1)
+        tables.append(_of_stack(table, 0, search, position))
+    return {name: np.concatenate([each[name] for each in tables]) for name in tables[0]}
 
 
 def layers_of(search: Search, found: Found) -> list[LayerData]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import (
     CheckBox,
@@ -19,18 +21,30 @@ from magicgui.widgets import (
     SpinBox,
 )
 from napari.layers import Image as ImageLayer
-from napari.layers import Layer, Points, Shapes
+from napari.layers import Labels, Layer, Points, Shapes
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 
 from abbe.errors import AbbeError, ConfigError, InputError
 from abbe.napari.channels import Channel, assign, channel_axes, channels_of, choices, likely_axis
-from abbe.napari.finding import Found, Search, check, find, layers_of
+from abbe.napari.finding import (
+    Found,
+    Search,
+    check_channels,
+    check_pixel_size,
+    check_prompts,
+    check_size,
+    check_task,
+    find,
+    layers_of,
+)
 from abbe.napari.percents import percents
 from abbe.napari.prompting import prompts_in
 from abbe.napari.reader import PACKAGE
+from abbe.napari.saving import fingerprint, save
 from abbe.napari.slices import Position, all_positions, pixel_size_of, shown_position
 from abbe.runtime.package import Package, read_package
+from abbe.runtime.package.places import shipped
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 
 if TYPE_CHECKING:
@@ -38,6 +52,31 @@ if TYPE_CHECKING:
 
 SHOWN, ALL = "the slice shown", "all slices, each by itself"
 AS_PACKED = "as the package says"
+
+
+FIRST = "nuclei"
+"""The package that is chosen when nothing says otherwise; it comes with Abbe."""
+PLACES = (
+    "package", "image", "channels", "pixel size", "prompts", "slices", "search", "save"
+)  # fmt: skip
+"""Where the form says what is wrong: below what it is about."""
+CHECKS = {
+    "prompts": check_prompts,
+    "channels": check_channels,
+    "pixel size": check_pixel_size,
+    "slices": check_size,
+}
+"""By place, what is looked at before a search."""
+
+
+@dataclass(frozen=True)
+class _Latest:
+    """The newest objects: how they were found, their layer, and whether it was edited since."""
+
+    search: Search
+    found: Found
+    layer: Labels
+    fingerprint: str
 
 
 class FindObjects(Container):
@@ -69,13 +108,24 @@ class FindObjects(Container):
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(label="", min=0, max=100, value=0)
         self.message = _words()
+        self.folder = FileEdit(
+            label="save to folder", mode=FileDialogMode.EXISTING_DIRECTORY, nullable=True
+        )
+        self.save = PushButton(text="Save outlines and table", enabled=False)
+        self.notes = {name: _note() for name in PLACES}
+        self._place = PLACES[0]
+        self._latest: _Latest | None = None
+        self._written: set[Path] = set()
         buttons = Container(widgets=[self.start, self.cancel], layout="horizontal", label="")
         super().__init__()
         self.extend(  # after the beginning: only then are labels made equally wide
             [
-                self.package, self.about, self.image, self.axis, self.channels, self.pixel_size,
-                self.prompts, self.slices, self.precision, self.threads, self.maps, buttons,
-                self.progress, self.message,
+                self.package, self.about, self.notes["package"], self.image, self.notes["image"],
+                self.axis, self.channels, self.notes["channels"],
+                self.pixel_size, self.notes["pixel size"], self.prompts, self.notes["prompts"],
+                self.slices, self.notes["slices"], self.precision, self.threads, self.maps,
+                buttons, self.progress, self.message, self.notes["search"],
+                self.folder, self.save, self.notes["save"],
             ]
         )  # fmt: skip
         self.package.changed.connect(self._package_chosen)
@@ -83,11 +133,14 @@ class FindObjects(Container):
         self.axis.changed.connect(self._guess_channels)
         self.start.changed.connect(self._run)
         self.cancel.changed.connect(self._cancel)
+        self.save.changed.connect(self._save)
         layers = napari_viewer.layers
         layers.events.inserted.connect(self._layer_added)
         layers.events.removed.connect(self._layer_removed)
         for layer in layers:
             self._remember(layer)
+        if self.package.value is None and (first := shipped().get(FIRST)) is not None:
+            self.package.value = first  # so that the first click finds something
         self._image_chosen()
         self._fit_to_task()
 
@@ -97,34 +150,52 @@ class FindObjects(Container):
         Raises:
             AbbeError: Something is missing or does not fit; the message says what.
         """
+        self._place = "package"
         if self._opened is None:
             raise ConfigError("Choose a package: the folder that 'abbe export' wrote")
+        check_task(self._opened)
+        self._place = "image"
         if self.image.value is None:
             raise InputError("Choose an image layer; open an image first if there is none")
+        self._place = "channels"
         channels = self._channels()
+        self._place = "slices"
         shown = self._asks or self.slices.value == SHOWN
         positions = (
             [shown_position(channels[0], self._viewer.dims)]
             if shown
             else all_positions(channels[0])
         )
+        self._place = "pixel size"
+        size = self._pixel_size()
+        self._place = "prompts"
+        prompts = self._prompts(channels[0], positions[0])
         precision = self.precision.value
         search = Search(
             self._opened,
             channels,
             tuple(positions),
-            self._pixel_size(),
+            size,
             None if precision == AS_PACKED else precision,
             self.threads.value or None,
             self.maps.value and not self._asks,
-            self._prompts(channels[0], positions[0]),
+            prompts,
         )
-        check(search)
+        for self._place, looked_at in CHECKS.items():
+            looked_at(search)
+        self._place = "search"
         return search
 
+    @property
+    def told(self) -> str:
+        """All that the form says now of what was done or went wrong, a line each."""
+        notes = [note.value for note in self.notes.values() if note.value]
+        return "\n".join([*([self.message.value] if self.message.value else []), *notes])
+
     def _package_chosen(self, folder: Path | None) -> None:
-        self._opened = None
-        self.about.value = self.message.value = ""
+        self._opened, self._place = None, "package"
+        self.about.value = ""
+        self._clear()
         if folder is not None:
             try:
                 self._opened = read_package(folder)
@@ -150,7 +221,7 @@ class FindObjects(Container):
         return prompts_in(layer, channel, position) if self._asks and layer is not None else ()
 
     def _image_chosen(self) -> None:
-        layer = self.image.value
+        layer, self._place = self.image.value, "pixel size"
         self.pixel_size.value = ""
         if layer is not None:
             axis = likely_axis(layer, len(self._wanted()))
@@ -207,6 +278,7 @@ class FindObjects(Container):
             self._refuse(error)
             return
         self._stop = Event()
+        self._clear()
         self.message.value = "searching …"
         self._working(True)
 
@@ -241,8 +313,12 @@ class FindObjects(Container):
         if found is None:
             self.message.value = "stopped; nothing was added"
             return
-        for data, arguments, kind in layers_of(search, found):
-            self._viewer.add_layer(Layer.create(data, arguments, kind))
+        added = [Layer.create(*each) for each in layers_of(search, found)]
+        for layer in added:
+            self._viewer.add_layer(layer)
+        labels = cast(Labels, added[0])
+        self._latest = _Latest(search, found, labels, fingerprint(found.labels))
+        self.save.enabled = True
         count = len(found.table["label"])
         objects = "object" if count == 1 else "objects"
         self.message.value = f"{count:,} {objects}" if count else "no objects found"
@@ -254,8 +330,42 @@ class FindObjects(Container):
         self._refuse(error)
 
     def _refuse(self, error: AbbeError) -> None:
-        self.message.value = str(error)
+        """Say what is wrong beside what it is about."""
+        self._clear()
+        note = self.notes[self._place]
+        note.value, note.visible = str(error), True
         show_error(str(error))
+
+    def _clear(self) -> None:
+        self.message.value = ""
+        for note in self.notes.values():
+            note.value, note.visible = "", False
+
+    def _save(self) -> None:
+        """Write the newest objects, as they are now, to the chosen folder."""
+        latest, self._place = self._latest, "save"
+        if latest is None:
+            return
+        chosen: Any = self.folder.value  # one, as its mode says
+        try:
+            if chosen is None:
+                raise InputError("Choose a folder to save to")
+            labels = np.asarray(latest.layer.data)
+            files = save(
+                Path(chosen),
+                latest.layer.name,
+                latest.search,
+                latest.found,
+                labels,
+                edited=fingerprint(labels) != latest.fingerprint,
+                own=self._written,
+            )
+        except AbbeError as error:
+            self._refuse(error)
+            return
+        self._written |= set(files)
+        self._clear()
+        self.message.value = f"saved: {', '.join(path.name for path in files)}"
 
     def _working(self, working: bool) -> None:
         self.start.enabled = not working
@@ -306,6 +416,14 @@ def _words() -> Label:
     """Text that takes as many lines as it needs, and does not widen the form."""
     label = Label(label="")
     label.native.setWordWrap(True)
+    return label
+
+
+def _note() -> Label:
+    """What is wrong with what stands above; it takes no room while it says nothing."""
+    label = _words()
+    label.native.setStyleSheet("color: #e5484d")
+    label.visible = False
     return label
 
 
