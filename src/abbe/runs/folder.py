@@ -22,7 +22,15 @@ from abbe.files import parse_json, remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
 from abbe.runs.showing import figures_of_run, picture_of_example
-from abbe.summary import SEEDS, TRAINED_ON, CurveSummary, Gain, RunSummary, read_summary
+from abbe.summary import (
+    PREVIEWS,
+    SEEDS,
+    TRAINED_ON,
+    CurveSummary,
+    Gain,
+    RunSummary,
+    read_summary,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -282,7 +290,6 @@ def _forget(folder: Path) -> None:
 
 def begin_again(folder: Path) -> None:
     """Take out what a training left, for another one; the teacher's answers stay."""
-
     _forget(folder)
     (folder / "log.jsonl").unlink(missing_ok=True)
     for name in ("checkpoints", PREVIEWS, SEEDS):
