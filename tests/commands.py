@@ -24,7 +24,7 @@ TISSUE = shlex.split(
 TINY = shlex.split(
     "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.validate-every 2 "
     "--training.workers 0 --training.ema 0 --training.learning-rate 0.01 "
-    "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
+    "--student.architecture unet-timm-test_efficientnet --student.encoder-weights random "
 )
 """Four steps of the smallest student."""
 

@@ -28,8 +28,15 @@ def test_the_promised_pages_exist():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page, tmp_path):
+def test_the_python_of_a_page_runs(page, tmp_path, capsys):
     assert run_blocks(page, tmp_path)
+    if page.name == "python.md":
+        number = r"([+-]\d+\.\d+)"
+        line = rf"^gain in Dice: {number} \(95 % interval {number} to {number}\)$"
+        (told,) = re.findall(line, capsys.readouterr().out, re.MULTILINE)
+        gain, low, high = map(float, told)
+        assert -1 <= gain <= 1  # few slides and seeds: the limits may lie beyond
+        assert low < gain < high
 
 
 def test_pages_with_code_are_those_expected():

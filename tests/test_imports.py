@@ -352,6 +352,31 @@ def test_the_rooms_of_the_architecture_page_are_the_folders():
     assert {name for name in folders if name.count("/") == 1} <= told
 
 
+def test_one_module_reads_and_writes_summaries():
+    """Others ask at most whether there is one."""
+    asked, named = 0, []
+    for path in SOURCE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        named += [
+            path.relative_to(SOURCE).as_posix()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and node.value == "summary.json"
+        ]
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(
+                        value=ast.BinOp(right=ast.Constant(value="summary.json")),
+                        attr="exists" | "is_file",
+                    )
+                ):
+                    named.remove(path.relative_to(SOURCE).as_posix())
+                    asked += 1
+    assert asked
+    # One names the file; the other lists it among what training leaves, and asks for each.
+    assert sorted(named) == ["runs/folder.py", "summary.py"]
+
+
 def test_one_file_shows_progress():
     showing = {
         path.relative_to(SOURCE).as_posix()

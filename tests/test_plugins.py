@@ -60,12 +60,12 @@ class Brightness:
 ''',
     "toy_net": """
 from timm.models import register_model
-from timm.models.mobilenetv3 import mobilenetv3_small_050
+from timm.models.resnet import test_resnet
 
 
 @register_model
 def toy_net(pretrained=False, **options):
-    return mobilenetv3_small_050(pretrained=False, **options)
+    return test_resnet(pretrained=False, **options)
 """,
     "toy_task": '''
 from abbe.recipes.cmkd import Cmkd
@@ -117,6 +117,9 @@ RUN = shlex.split(
 )
 
 
+ONE_SETTING = ("--threads", "1", "--tile", "160")
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder on Python's path with the package ``toy``, as pip leaves one."""
@@ -161,7 +164,7 @@ def test_a_data_set_teacher_student_task_and_recipe_of_another_package_make_a_ru
 
 @pytest.mark.slow
 def test_its_run_becomes_a_package(installed):
-    done = abbe(installed, "export", "run", "--int8", "none", "--images", "2", "--threads", "1")
+    done = abbe(installed, "export", "run", "--int8", "none", "--images", "2", *ONE_SETTING)
     assert done.returncode == 0, done.stderr
     told = json.loads((installed / "run/package/package.json").read_text())
     assert (told["task"], told["architecture"]) == ("segmentation", "unet-toy")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SHORT = shlex.split(
     "--training.steps 4 --training.batch-size 2 --training.crop 32 --training.workers 0 "
     "--training.precision fp32 --training.learning-rate 0.01 --training.ema 0 "
-    "--student.architecture unet-timm-test_resnet --student.depth 3 "
+    "--student.architecture unet-timm-test_efficientnet --student.depth 3 "
     "--evidence quick --baselines supervised"
 )
 

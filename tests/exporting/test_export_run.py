@@ -20,7 +20,7 @@ from abbe.runtime.package import read_package
 
 pytestmark = pytest.mark.slow
 
-FEW = ["--images", 2, "--calibration-images", 3]
+FEW = ["--images", 2, "--calibration-images", 3, "--threads", 1]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_package_tells_what_the_run_knows(run, package):
     description = read_package(package).description
     assert description.name == "nuclei"
     assert description.title == summary["title"]
-    assert description.architecture == "unet-mobilenetv3"
+    assert description.architecture == "unet-timm-test_efficientnet"
     assert description.channels == ("nucleus",)
     assert description.outputs == ("foreground", "boundary")
     assert description.thresholds.mask == summary["thresholds"]["student"]["mask"]
@@ -214,7 +214,7 @@ def test_what_was_to_follow_a_package_is_written_by_the_same_call(
 ):
     out, script = tmp_path / "nuclei", tmp_path / "nuclei.pt"
     words = ["export", run, "--out", out, "--int8", "none", "--budget-dice", 1, "--budget-pq", 1]
-    words += ["--images", 2, "--torchscript", script]
+    words += ["--images", 2, "--tile", 160, "--torchscript", script]
 
     def stop(*arguments):
         raise KeyboardInterrupt  # as near to a kill as a test of this process comes

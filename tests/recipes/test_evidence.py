@@ -196,7 +196,8 @@ def test_the_first_student_is_there_before_the_evidence_is(
     assert not early.summary.evidence.complete
     assert set(early.summary.models) == {"teacher", "student"}
     assert "what it is to be held against is not yet" in early.report.read_text("utf-8")
-    assert abbe("export", out, "--out", tmp_path / "package", "--int8", "none") == 0
+    quick = "--int8", "none", "--images", 2, "--threads", 1, "--tile", 160
+    assert abbe("export", out, "--out", tmp_path / "package", *quick) == 0
 
 
 def test_a_moved_run_is_evaluated_over_its_seeds(at_once: Run, tmp_path: Path) -> None:

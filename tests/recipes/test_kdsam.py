@@ -12,6 +12,7 @@ from commands import TWIN_ALONE, abbe, doubts
 from drawn import SIDE, random_sam
 from safetensors.torch import save_file
 
+import abbe as in_python
 from abbe import datasets, scoring, students
 from abbe.files.tensors import read_tensors
 from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
@@ -197,16 +198,18 @@ def test_a_baseline_that_saw_test_images_is_refused(run, pictures, sam_file, tmp
 
 
 def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
-    arguments = [
-        "--data.path", pictures, "--teacher.path", run / "student.safetensors",
-        "--out", tmp_path / "second", *TINY[:-3],
-        "--student.architecture", "promptable-mobilenetv3-large", "--no-twin",
-    ]  # fmt: skip
-    assert abbe("distill", "kdsam", *arguments) == 0
-    summary = json.loads((tmp_path / "second/summary.json").read_text())
+    second = in_python.distill(
+        "kdsam", pictures, run / "student.safetensors", out=tmp_path / "second",
+        student="promptable-mobilenetv3-large", encoder_weights="random", evidence="quick",
+        promptable={"side": 64, "decoder_steps": 2, "objects": 1, "perceptual_mode": "decoder",
+                    "rounds": 2},
+        training={"steps": 2, "batch_size": 2, "validate_every": 2, "workers": 0, "ema": 0},
+    )  # fmt: skip
+    assert set(second.summary.models) == {"teacher", AFTER_FIRST, "student"}
     # The first student's teacher was a stand-in, and so is what came of it.
-    assert summary["teacher"]["stand_in"] is True
-    assert summary["teacher"]["teacher"] == "promptable-resnet18 at 64 px"
+    assert second.summary.teacher is not None
+    assert second.summary.teacher.stand_in is True
+    assert second.summary.teacher.teacher == "promptable-resnet18 at 64 px"
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_what_is_noted_of_images_and_labels_reaches_summary_and_report(trained):
     assert f"1 label (7): {TURNED.rstrip('.')}" in page
 
 
-EXPORT = ["--images", "1", "--calibration-images", "1", "--int8", "none"]
+EXPORT = ["--images", "1", "--int8", "none", "--threads", "1", "--tile", "160"]
 
 
 @pytest.mark.slow

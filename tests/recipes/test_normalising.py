@@ -155,7 +155,7 @@ TINY = shlex.split(
     "--training.batch-size 2 --training.crop 32 --training.workers 0 --training.ema 0 "
     "--training.validate-every 2 --training.precision fp32"
 )
-WIDE = ("--budget-dice", "1", "--int8", "none", "--images", "2")
+WIDE = shlex.split("--budget-dice 1 --int8 none --images 2 --threads 1 --tile 160")
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,8 @@ def test_of_an_older_run_it_is_said_that_it_cannot_be_known(teacher_run, tmp_pat
 @pytest.mark.slow
 def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, monkeypatch, capsys):
     package = tmp_path / "shipped" / "discs"
-    assert abbe("export", teacher_run, "--out", package, "--int8", "none") == 0
+    quick = "--int8", "none", "--images", 2, "--threads", 1, "--tile", 160
+    assert abbe("export", teacher_run, "--out", package, *quick) == 0
     assert (package / TRAINED_ON).read_text() == (teacher_run / TRAINED_ON).read_text()
     capsys.readouterr()
     network = ["--teacher.kind", "onnx", "--teacher.path", package / "model.onnx"]

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+import abbe as in_python
 from abbe import config, students
 from abbe.datasets import class_folder, folder, keep_labels
 from abbe.datasets.training.prepare import Prepared
@@ -235,12 +236,19 @@ def test_a_linear_probe_leaves_the_encoder_alone(base, tmp_path):
 
 
 @pytest.mark.slow
-def test_regions_are_segmented_from_the_pretrained_decoder_too(base, tiles, tmp_path):
-    arguments = [
-        "--data.kind", "folder", "--data.path", tiles / "regions",
-        "--fine-tuning.task", "segmentation", "--out", tmp_path / "regions",
-    ]  # fmt: skip
-    assert abbe(*base, *arguments) == 0
+def test_regions_are_segmented_from_the_pretrained_decoder_too_in_python(tiles, tmp_path):
+    run = in_python.distill(
+        "rckd", {"kind": "folder", "path": tiles / "regions"},
+        {"kind": "masks", "path": tiles / "masks"}, out=tmp_path / "regions",
+        student="unet-mobilenetv3", input_channels=("red", "green", "blue"),
+        encoder_weights="random", baselines=["twin"], seeds=1,
+        pretrain_data={"kind": "folder", "path": tiles / "tiles"},
+        pretraining={"steps": 2, "batch_size": 2, "crop": 32},
+        fine_tuning={"task": "segmentation"},
+        training={"steps": 2, "batch_size": 2, "crop": 32, "validate_every": 2, "workers": 0,
+                  "ema": 0},
+    )  # fmt: skip
+    assert lines_of(run.folder)["student", "pretrain"] == {"response", "hv"}
     summary = json.loads((tmp_path / "regions/summary.json").read_text())
     assert summary["classes"] == ["background", "foreground"]
     assert set(summary["models"]["twin"]["metrics"]) == {"mean_iou", "dice", "pixel_accuracy"}

@@ -28,7 +28,7 @@ TINY = shlex.split(
 )
 WIDE = shlex.split(
     "--budget-dice 1 --budget-mean-iou 1 --budget-accuracy 1 --budget-probability 1 "
-    "--calibration-images 3"
+    "--calibration-images 3 --threads 1"
 )
 """What is tested is the way from the run to the package, not what four steps have learned."""
 

@@ -173,7 +173,7 @@ def test_a_run_by_passes_shows_keeps_and_takes_its_steps(tmp_path: Path, capsys:
     )
     sentence = "24 steps of 2, 3 passes over 4 images (16 crops); learning rate 0.001"
     printed = capsys.readouterr().out
-    assert f"training: {sentence} (of unet-mobilenetv3)" in printed
+    assert f"training: {sentence} (of unet-timm-test_efficientnet)" in printed
     assert printed.index("training:") < printed.index("report:")
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
     assert max(line["step"] for line in lines) == 24
