@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from abbe.api.condensing import condense
     from abbe.api.reproducing import reproduce
     from abbe.api.running import bench, models, predict, report
-    from abbe.api.training import check, curve, distill, evaluate, export, teach
+    from abbe.api.training import (
+        check,
+        curve,
+        distill,
+        evaluate,
+        export,
+        suggest,
+        teach,
+    )
     from abbe.runs.folder import open_run
     from abbe.runtime.package import read_package as load_package
     from abbe.runtime.predictors.promptable import PromptablePredictor
@@ -50,6 +58,7 @@ __all__ = [
     "runtime",
     "scoring",
     "students",
+    "suggest",
     "targets",
     "teach",
     "teachers",
@@ -70,6 +79,7 @@ _HOME = {
     "predict": "abbe.api.running:predict",
     "report": "abbe.api.running:report",
     "reproduce": "abbe.api.reproducing:reproduce",
+    "suggest": "abbe.api.training:suggest",
     "teach": "abbe.api.training:teach",
 }
 """Where to find what is no module itself."""

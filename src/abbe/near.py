@@ -27,7 +27,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The name most like ``word``, whatever its case, hyphens and underscores; None: none is."""
     plain = {_plain(name): name for name in known}
-    found = get_close_matches(_plain(word), plain, 1, cutoff=0.7)
+    found = get_close_matches(_plain(word), plain, 1, cutoff=0.65)
     return plain[found[0]] if found else None
 
 

@@ -61,9 +61,9 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     whole = fit._Run.train_step
 
-    def counted(self: Any, batch: Any) -> None:
+    def counted(self: Any, batch: Any) -> float:
         counts[f"{self.log.model} · {self.stage.name}"] += 1
-        whole(self, batch)
+        return whole(self, batch)
 
     monkeypatch.setattr(fit._Run, "train_step", counted)
     return counts

@@ -119,7 +119,7 @@ def test_a_folder_that_is_not_there_is_said_not_to_be(run: Path, capsys) -> None
         assert abbe(verb, run.parent / "rum") == 1
         said = capsys.readouterr().err
         assert f"{run.parent / 'rum'}: there is no such folder" in said
-        assert f"Did you mean {run}?" in said
+        assert f"Did you mean {run}/?" in said
         assert abbe(verb, run.parent / "elsewhere" / "a") == 1
         said = capsys.readouterr().err
         assert "there is no such folder" in said

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from abbe.curves.folder import Curve
     from abbe.runs.folder import Run
     from abbe.runtime.package import Package
+    from abbe.suggesting.suggest import Suggestions
 
 
 def teach(
@@ -262,6 +263,39 @@ def evaluate(
         allow_failed=allow_failed,
         allow_overlap=allow_overlap,
     )
+
+
+def suggest(
+    run: "Run | Place",
+    *,
+    count: int = 20,
+    data: DataLike | None = None,
+    out: Place | None = None,
+    progress: bool = True,
+) -> "Suggestions":
+    """Unlabelled images to label next: those on which teacher and student differ most.
+
+    Args:
+        run: the run, or its folder; its student finds objects.
+        count: how many images, fewer where there are no more.
+        data: images to choose from, their folder, or keys of the section ``data``; the run's
+            unlabelled training images where None.
+        out: folder of suggestions.csv and suggestions.png; ``suggestions`` in the run where None.
+        progress: show a bar.
+
+    Returns:
+        ``chosen``, the best first, each with ``image``, ``disagreement``, ``distance`` and
+        ``objects``; and the files ``table`` and ``sheet``.
+
+    Raises:
+        InputError: the run is not finished, no image is without a label, or one cannot be read.
+        ConfigError: the run's student finds no objects, or there is but one answer for an image.
+    """
+    from abbe.suggesting.suggest import suggest as choose
+
+    other = None if data is None else dataset_of(data)
+    place = None if out is None else Path(out)
+    return choose(Path(run), count=count, data=other, out=place, progress=progress)
 
 
 class ExportOptions(TypedDict, total=False):

@@ -23,6 +23,7 @@ VERBS = {
     "curve": "train at growing shares of the labels, and plot what they buy",
     "reproduce": "run a published table, the paper's figure beside ours",
     "evaluate": "score a finished run on another data set",
+    "suggest": "choose the images to label next",
     "export": "make a package of a finished run, proven to answer alike",
     "push": "upload a package to a Hugging Face repository",
     "models": "list packages: those that come with Abbe, yours, and the hub's",

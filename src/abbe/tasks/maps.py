@@ -85,15 +85,21 @@ class NetworkModel:
 
     def predict_image(self, image: Image) -> Maps:
         """As `predict`."""
+        maps = to_shape(students.predict(self.network, self.seen(image)), image.shape)
+        return maps_of_outputs(maps, self.outputs)
+
+    def seen(self, image: Image) -> np.ndarray:
+        """(C, h, w) float32 of an image: its channels, normalised, at the network's pixel size.
+
+        Raises:
+            InputError: the image has no pixel size where the network has one, or another by far.
+        """
         grid = seen_at(image, self.pixel_size)
         if not grid.scaled:
             pixels = image.read(channels=self.input_channels)
-            seen = normalise(pixels, self.scaling.limits(pixels, image.source))
-        else:
-            limits = self.scaling.image_limits(image, self.input_channels)
-            seen = reader(image, self.input_channels, limits, grid)(Region(0, 0, *grid.shape))
-        maps = to_shape(students.predict(self.network, seen), image.shape)
-        return maps_of_outputs(maps, self.outputs)
+            return normalise(pixels, self.scaling.limits(pixels, image.source))
+        limits = self.scaling.image_limits(image, self.input_channels)
+        return reader(image, self.input_channels, limits, grid)(Region(0, 0, *grid.shape))
 
 
 @dataclass(frozen=True)
