@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from commands import TINY, TISSUE, abbe, doubts, tissue, told
+from golden import hold
 from pyarrow import parquet
 
 from abbe import config, datasets, students
@@ -34,6 +35,12 @@ def lines_of(path: Path) -> list[dict]:
 
 
 # ------------------------------------------------------------------------------- what a run leaves
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_before(teacher_run, run):
+    hold("supervised", teacher_run)
+    hold("cmkd", run.folder)
 
 
 @pytest.mark.slow

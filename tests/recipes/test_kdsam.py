@@ -10,6 +10,7 @@ import pytest
 import torch
 from commands import TWIN_ALONE, abbe, doubts
 from drawn import SIDE, random_sam
+from golden import hold
 from safetensors.torch import save_file
 
 import abbe as in_python
@@ -57,6 +58,10 @@ def run(pictures, sam_file, tmp_path_factory):
     arguments = ["--data.path", pictures, "--teacher.path", sam_file, "--out", out, *WITH_TWIN]
     assert abbe("distill", "kdsam", *arguments) == 0
     return out
+
+
+def test_figures_are_those_of_before(run):
+    hold("kdsam", run)
 
 
 def test_a_run_scores_every_model_by_every_kind_of_prompt(run):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from commands import abbe, doubts
+from golden import hold
 from PIL import Image as Picture
 from pyarrow import parquet
 from sklearn.linear_model import LogisticRegression
@@ -57,6 +58,11 @@ def run(base, tmp_path_factory):
 def lines_of(run):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return {(line["model"], line["stage"]): set(line["terms"]) for line in lines if "terms" in line}
+
+
+@pytest.mark.slow
+def test_figures_are_those_of_before(run):
+    hold("rckd", run)
 
 
 @pytest.mark.slow
@@ -249,6 +255,7 @@ def test_regions_are_segmented_from_the_pretrained_decoder_too_in_python(tiles, 
                   "ema": 0},
     )  # fmt: skip
     assert lines_of(run.folder)["student", "pretrain"] == {"response", "hv"}
+    hold("rckd segmentation", run.folder)
     summary = json.loads((tmp_path / "regions/summary.json").read_text())
     assert summary["classes"] == ["background", "foreground"]
     assert set(summary["models"]["twin"]["metrics"]) == {"mean_iou", "dice", "pixel_accuracy"}
