@@ -212,14 +212,14 @@ def test_a_folder_is_checked_with_a_contact_sheet_and_json(tissue, tmp_path, cap
 def test_a_folder_of_png_is_checked(tmp_path, capsys):
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (2, 40, 50), dtype=np.uint8)
-    for name, each in zip("ab", pixels, strict=True):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    for name, each in zip("abc", pixels, strict=True):
         Picture.fromarray(each).save(tmp_path / "images" / f"{name}.png")
         Picture.fromarray((each > 200).astype(np.uint8)).save(tmp_path / "labels" / f"{name}.png")
     assert abbe("data", "check", tmp_path, "--data.channels", "nucleus") == 0
     shown = capsys.readouterr().out
-    assert "channels      nucleus (2 images)" in shown
-    assert "image is smaller than the crop (2)" in shown
+    assert "channels      nucleus (3 images)" in shown
+    assert "crop          32 px is recommended: the smallest image has 40 px" in shown
 
 
 def test_an_error_in_the_data_exits_with_one_and_names_the_file(tissue, capsys):
