@@ -193,6 +193,7 @@ ENCODERS: Table[str] = Table(
         "resnet18": "resnet18",
         "resnet50": "resnet50",
         "efficientnet-b0": "efficientnet_b0",
+        "efficientnet-lite0": "tf_efficientnet_lite0",
         "mobilenetv3": "mobilenetv3_small_100",
         "mobilenetv3-large": "mobilenetv3_large_100",
         "convnextv2-atto": "convnextv2_atto",

