@@ -143,10 +143,11 @@ def _note_steps(path: Path) -> None:
     """Have every finished step of a training noted: checkpoint and number."""
     train_step = fit._Run.train_step
 
-    def noted(self: fit._Run, batch: fit.Batch) -> None:
-        train_step(self, batch)
+    def noted(self: fit._Run, batch: fit.Batch) -> float:
+        seconds = train_step(self, batch)
         with open(path, "a") as file:
             file.write(f"{_within(self.checkpoint)} {self.step}\n")
+        return seconds
 
     fit._Run.train_step = noted
 

@@ -119,10 +119,11 @@ def test_evidence_added_later_by_a_run_that_is_killed_is_that_made_at_once(
     network, stage = last.split(" · ")
     killed_in, counted = f"{network}, seed 1 · {stage}", fit._Run.train_step
 
-    def killing(self: Any, batch: Any) -> None:
-        counted(self, batch)
+    def killing(self: Any, batch: Any) -> float:
+        seconds = counted(self, batch)
         if steps_taken[killed_in]:
             raise KeyboardInterrupt
+        return seconds
 
     monkeypatch.setattr(fit._Run, "train_step", killing)
     more = ["--baselines", *BASELINES[recipe], "--seeds", 2, "--resume"]
