@@ -65,8 +65,9 @@ class Student(Section):
 
     architecture: NamedArchitecture | TimmArchitecture = "unet-resnet18"
     """One of those named, or unet-timm-NAME or promptable-timm-NAME for an encoder of timm's."""
-    input_channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("nucleus",)
-    """Channels the student reads."""
+    input_channels: Annotated[tuple[str, ...], Field(min_length=1)] = ("auto",)
+    """Channels the student reads. auto: red, green and blue of colour images, else the nucleus, for
+    which the only channel of others is taken. Runs keep the choice."""
     outputs: tuple[Output, ...] = ("foreground", "boundary")
     """foreground alone, or with the boundary map that separates touching objects."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5

@@ -87,6 +87,7 @@ def curve(
     lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
     compared = kind.compares(experiment, plan.initialisations)
     dataset = task.open(experiment, dataset, lost, progress)
+    experiment = build.with_channels(experiment, dataset)
     tiles = kind.prepare(experiment, dataset, compared, lost, progress)
     overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)

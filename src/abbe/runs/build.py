@@ -302,6 +302,25 @@ def workers(wanted: int | str) -> int:
     return wanted if isinstance(wanted, int) else min(8, max(1, cores() // 2))
 
 
+def channels_of(student: config.Student, dataset: Dataset) -> tuple[str, ...]:
+    """The channels that the student reads of these images, in the place of ``auto``."""
+    if student.input_channels != ("auto",):
+        return student.input_channels
+    in_colour = set(dataset.channels) == set(RGB)
+    return RGB if in_colour else ("nucleus",)
+
+
+def with_channels(experiment: config.Experiment, dataset: Dataset) -> config.Experiment:
+    """The experiment with channels in the place of ``auto``; a line says so of colours."""
+    student, channels = experiment.student, channels_of(experiment.student, dataset)
+    if channels == student.input_channels:
+        return experiment
+    if channels == RGB:
+        print("the student sees red, green and blue: the images are in colour", flush=True)
+    changed = student.model_copy(update={"input_channels": channels})
+    return experiment.model_copy(update={"student": changed})
+
+
 def seen_by(
     dataset: Dataset, input_channels: Sequence[str], who: str, advice: str = "change what is seen"
 ) -> Dataset:

@@ -92,7 +92,9 @@ class Task(ABC):
             InputError: more images are lost than allowed, or the student's channels are missing.
         """
         dataset = self.collect(experiment.data) if given is None else given
-        dataset = build.seen_by(dataset, experiment.student.input_channels, "the student")
+        channels = build.channels_of(experiment.student, dataset)
+        advice = "say what is seen with --student.input-channels"
+        dataset = build.seen_by(dataset, channels, "the student", advice)
         dataset = readable(dataset, lost, progress=progress)
         build.tell_problems(dataset)
         return dataset
