@@ -26,6 +26,8 @@ from abbe.runtime.package import Package, read_package
 from abbe.summary import RunSummary
 
 PACKAGE = "package"
+POOR = 0.5
+"""A network that scores less on validation is handed over with a warning."""
 BENCH = "bench.json"
 Say = Callable[[str], None]
 
@@ -92,6 +94,8 @@ def condense(
     run = _in_time(asked, started, trust_code=trust_code, progress=progress, say=say)
     name, holds = better(run.summary)
     say(f"\n{holds}")
+    if (told := doubt(run.summary, name)) is not None:
+        say(told)
     package = _packed(replace(run, network=name), say)
     _timed(package, run.folder, say)
     return Condensed(path, run, package, holds)
@@ -195,6 +199,27 @@ def better(summary: RunSummary) -> tuple[str, str]:
     return "student", (
         f"the student was {same} the {against} network on validation ({figures}); the package "
         "holds it"
+    )
+
+
+def doubt(summary: RunSummary, name: str) -> str | None:
+    """A warning where the network that is handed over has learned too little to be of use.
+
+    >>> from abbe.summary import Evidence
+    >>> summary = RunSummary.model_construct(
+    ...     task="instances", evidence=Evidence(validation={"student": [0.1, 0.3]}))
+    >>> doubt(summary, "student")[:54]
+    'warning: the student has dice 0.2000 on validation ima'
+    """
+    values = summary.evidence.validation.get(name, [])
+    known = [value for value in values if value is not None]
+    if not known or fmean(known) >= POOR:
+        return None
+    watched = TASKS[summary.task].watch
+    return (
+        f"warning: the {name} has {summary.metric_names.get(watched, watched)} "
+        f"{fmean(known):.4f} on validation images: it has learned too little to be of use. Give it "
+        "more --hours, more labels or encoder weights (--student.encoder-weights imagenet)"
     )
 
 
