@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from abbe.errors import ConfigError, InputError
-from abbe.students import build
+from abbe.students import build, encoders
 from abbe.students.encoders import ENCODERS, create_encoder, timm_name
 
 SMALL = "mobilenetv3"
@@ -224,6 +224,7 @@ def test_imagenet_weights_come_from_timm_and_are_adapted(monkeypatch):
         return network if arguments.pop("pretrained", False) else create(name, **arguments)
 
     monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr(encoders, "reachable", lambda endpoint: True)
     encoder = create_encoder(SMALL, 1, "imagenet")
     ours = encoder.state_dict()["features.model.conv_stem.weight"]
     assert torch.equal(ours, network.state_dict()["conv_stem.weight"])

@@ -257,11 +257,11 @@ def _undivided(dataset: Dataset, divide: Callable[[Dataset], object] | None) -> 
         if split_groups(dataset):
             return  # a problem of its own
         detail = (
-            f"{error}. Nothing can be trained on it: add images or groups. To test a run or a "
-            "package on all of it: abbe evaluate"
+            f"{error}. Nothing can be trained on it: add images or groups. A run can be tested on "
+            "all of it (abbe evaluate), and tiles without labels can be learned from"
         )
         yield Problem(
-            "error", "the set cannot be split to train, validate and test", (("", detail),)
+            "warning", "the set cannot be split to train, validate and test", (("", detail),)
         )
 
 
