@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -230,7 +231,8 @@ def weights_metadata(
         "simulated": trained_on.simulated,
         "weights_licence": f"trained by its user; see the licence of {trained_on.name}",
         "data_licence": trained_on.licence,
-        "encoder_weights": str(experiment.student.encoder_weights),
+        # The file may be given away: what the weights are called, not where they lie here.
+        "encoder_weights": Path(experiment.student.encoder_weights).name,
         **more,
     }
 
