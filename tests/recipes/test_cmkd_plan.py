@@ -88,6 +88,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "teacher": {"kind": "store", "path": path},
             "evidence": "full",
             "student": {
+                "input_channels": ["nucleus"],
                 "architecture": "unet-mobilenetv3",
                 "depth": 3,
                 "decoder_widths": [8, 8, 8],
