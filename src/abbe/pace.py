@@ -8,7 +8,7 @@ import torch
 
 from abbe import threads
 
-STEPS, SECONDS = 8, 2.0
+STEPS, SECONDS = 4, 2.0
 """A pace is the median of so many steps, or more, over so many seconds, or more."""
 BUSY = 0.1
 """Seconds without a core, by second and thread: from here on the machine is busy."""

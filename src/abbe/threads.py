@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 
 _COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+_PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 """Read by the OpenMP libraries that torch comes with, when they are loaded: a thread that waits for
-others gives its core away instead of asking again and again."""
+others asks for some microseconds, and then gives its core away. Without any asking, a training on a
+quiet machine was 16 % slower; with torch's own 2 % of its speed were left beside two processes."""
 
 
 @cache
