@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import PIL.Image
 import pytest
+from torch import nn
 
 from abbe.datasets.training.prepare import Prepared
 from abbe.imaging import class_colour
@@ -71,15 +72,21 @@ def test_a_large_image_is_seen_where_most_is():
     assert fullest_window((300, 400), None, 100) == (slice(100, 200), slice(150, 250))
 
 
-def test_a_panel_that_one_image_lacks_says_so(monkeypatch):
-    told: list[str] = []
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The captions of every sheet that is drawn."""
+    captions: list[str] = []
     real = previews.contact_sheet
 
-    def sheet(tiles, captions, *rest, **more):
-        told.extend(captions)
-        return real(tiles, captions, *rest, **more)
+    def sheet(tiles, names, *rest, **more):
+        captions.extend(names)
+        return real(tiles, names, *rest, **more)
 
     monkeypatch.setattr(previews, "contact_sheet", sheet)
+    return captions
+
+
+def test_a_panel_that_one_image_lacks_says_so(told):
     grey = np.full((20, 20, 3), 90, np.uint8)
     without: Mapping[str, np.ndarray] = {"truth": grey}
     picture = strips([("a", grey, {"truth": grey, "teacher": grey}), ("b", grey, without)])
@@ -97,20 +104,12 @@ def test_classes_of_pixels_are_coloured_and_the_image_shines_through():
         np.testing.assert_allclose(drawn[place], expected, atol=0.51)
 
 
-def test_images_with_classes_say_what_they_are_and_are_taken_for(monkeypatch):
-    told: list[str] = []
-    real = previews.contact_sheet
-
-    def sheet(tiles, captions, *rest, **more):
-        told.extend(captions)
-        return real(tiles, captions, *rest, **more)
-
-    monkeypatch.setattr(previews, "contact_sheet", sheet)
+def test_images_with_classes_say_what_they_are_and_are_taken_for(told):
     images = [image_of(number, category=0) for number in range(9)] + [image_of(9, category=1)]
     draw = ClassPreview(
         images, ("nucleus",), ("benign", "tumour"), lambda network, pixels: np.array([0.75, 0.25])
     )
-    picture = draw(None)  # type: ignore[arg-type]  # the answer asks no network
+    picture = draw(nn.Identity())  # which the answer does not ask
     assert picture.dtype == np.uint8
     assert len(told) == ClassPreview.MOST
     assert told[0] == "right: is benign\nanswer: benign (75%)"

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import open_image
 from abbe.suggesting import suggest as room
 from abbe.suggesting.suggest import choose, disagreement
+from abbe.targets import TargetStore as open_store
 from abbe.tasks.maps import Maps
 
 
@@ -114,6 +116,12 @@ def test_what_cannot_be_compared_is_said(run, teacher_run, tmp_path, capsys):
     assert "--channels names those of --data" in capsys.readouterr().err
     bare = package_of_abbe.datasets.simulated_tissue(4, size=64, seed=9)
     bare = bare.having(record.without_labels() for record in bare)
+    taught = open_store(run.folder / "targets.zarr").ids
+    namesakes = bare.having(
+        replace(record, id=id) for record, id in zip(bare, taught, strict=False)
+    )  # other images by the names of those that were taught
+    with pytest.raises(ConfigError, match="have no answer but the student's"):
+        package_of_abbe.suggest(run, data=namesakes, out=tmp_path, progress=False)
     with pytest.raises(InputError, match="no unlabelled image: name others with --data"):
         package_of_abbe.suggest(run, data=bare.having([]), out=tmp_path, progress=False)
     with pytest.raises(ConfigError, match="have no answer but the student's"):

@@ -22,11 +22,13 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import contact_sheet, draw_outlines, view
+from abbe.imaging.channels import matching
 from abbe.progress import track
 from abbe.recipes.recipe import recipe_named
 from abbe.runs import build
 from abbe.runs.evaluate import trained_models
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
+from abbe.runs.lost import Lost, readable
 from abbe.runs.teaching import STORE
 from abbe.summary import Thresholds
 from abbe.targets import TargetStore
@@ -125,6 +127,7 @@ def suggest(
     dataset = build.build_dataset(experiment.data) if data is None else data
     channels = experiment.student.input_channels
     dataset = build.seen_by(dataset, channels, "the student")
+    dataset = readable(dataset, Lost(0), progress=progress)  # before minutes of work, not after
     own = data is None
     records = (dataset.split("train") if own else dataset).unlabelled.records
     if not records:
@@ -240,7 +243,7 @@ class _Committee:
 
     def require_two(self, records: Sequence[Record]) -> str:
         """Whose answers are compared; refuse where there is one of each image."""
-        taught = 0 if self.store is None else sum(each.id in self.store.ids for each in records)
+        taught = sum(map(self.is_taught, records))
         seeds = len(self.students)
         if taught == len(records):
             return "the teacher and the student" + (f"s of {seeds} seeds" if seeds > 1 else "")
@@ -253,10 +256,20 @@ class _Committee:
         some = f" (and the teacher's of {taught} images)" if taught else ""
         return f"the students of {seeds} seeds{some}"
 
+    def is_taught(self, record: Record) -> bool:
+        """Whether the stored answer is of this very image: another may have the same name."""
+        if self.store is None or record.id not in self.store.ids:
+            return False
+        image = record.image.open()
+        channels = matching(image.channels, self.store.provenance.channels)
+        if channels is None:
+            return False
+        return self.store.entry(record.id).image_sha256 == image.sha256(channels)
+
     def answers(self, record: Record) -> dict[str, Maps]:
         """By model. The mean of the students stands for them where the teacher has answered."""
         own = [each.predict(record) for each in self.students.values()]
-        if self.store is None or record.id not in self.store.ids:
+        if self.store is None or not self.is_taught(record):
             return {f"student {seed}": maps for seed, maps in zip(self.students, own, strict=True)}
         return {"student": _mean(own), "teacher": StoredModel(self.store).predict(record)}
 
@@ -265,11 +278,9 @@ class _Committee:
         model = next(iter(self.students.values()))
         pixels = model.seen(record.image.open())
         divisor = model.network.divisor
+        lacking = [(0, max(0, divisor - side)) for side in pixels.shape[1:]]
+        pixels = np.pad(pixels, [(0, 0), *lacking], mode="edge")
         height, width = (min(side, FEATURES_OF) // divisor * divisor for side in pixels.shape[1:])
-        if not height or not width:
-            raise InputError(
-                f"{record.id}: is smaller than {divisor} px, the least of this student"
-            )
         top, left = (pixels.shape[1] - height) // 2, (pixels.shape[2] - width) // 2
         middle = torch.from_numpy(pixels[None, :, top : top + height, left : left + width].copy())
         model.network.eval()
