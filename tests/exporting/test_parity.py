@@ -5,7 +5,7 @@ import pytest
 from small_students import CUTS, Blobs, number, parity_images
 
 from abbe import scoring
-from abbe.exporting.comparison import answer
+from abbe.exporting.comparison import predict_padded
 from abbe.exporting.networks.eager import eager_probabilities
 from abbe.exporting.parity.instances import compare, references
 from abbe.exporting.request import Budget
@@ -91,7 +91,7 @@ def test_images_of_any_size_are_padded_and_cut_back():
         seen.append(batch)
         return batch
 
-    np.testing.assert_array_equal(answer(spy, pixels, 16), pixels)
+    np.testing.assert_array_equal(predict_padded(spy, pixels, 16), pixels)
     assert seen[0].shape == (1, 1, 48, 64)
     np.testing.assert_array_equal(
         seen[0][0, 0, 37], np.pad(pixels, ((0,), (0,), (14,)), "symmetric")[0, 36, 14:]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from abbe import losses
 from abbe.losses.promptable import best_of, mask_dice
 from abbe.recipes.masks import dice_term
-from abbe.recipes.prompting import Answer
+from abbe.recipes.prompting import MaskPrediction
 from abbe.recipes.terms import boundary_term, target_boundary_term
 
 SIDE = 32
@@ -90,7 +90,7 @@ def test_a_prompt_whose_object_fell_between_the_compared_pixels_counts_no_dice()
     loss = best_of(mask_dice(masks, truth > 0, valid), truth.any((-2, -1)))
     assert loss.item() == mask_dice(masks, truth > 0, valid)[0, 0].item()
     batch = {"mask": truth[None] > 0, "valid": valid[:1]}
-    answers = [Answer(masks, torch.zeros(4, 1))]
+    answers = [MaskPrediction(masks, torch.zeros(4, 1))]
     term = dice_term().loss(answers, batch)
     assert term is not None
     assert term.item() == pytest.approx(loss.item())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from abbe.recipes.masks import dice_term
-from abbe.recipes.prompting import Answer, ask, disagreement, with_point
+from abbe.recipes.prompting import MaskPrediction, disagreement, prompt, with_point
 from abbe.sam import SAM, Layout, Prompts, build_sam
 
 SIDE, MASK = 64, 32
@@ -29,13 +29,16 @@ def test_points_lie_where_the_best_mask_is_wrong():
     sharp = 20 * torch.stack([torch.ones(MASK, MASK), -torch.ones(MASK, MASK)])
     # The first mask takes too much and is better than none at all.
     points, meanings = disagreement(
-        Answer(sharp.expand(40, 2, MASK, MASK), torch.zeros(40, 2)), truth, everywhere, SIDE
+        MaskPrediction(sharp.expand(40, 2, MASK, MASK), torch.zeros(40, 2)), truth, everywhere, SIDE
     )
     assert (points[:, 0, 0] > SIDE / 2).all()  # in the half that is not the object's
     assert (meanings == 0).all()
     assert len(points[:, 0].unique(dim=0)) > 20
     points, meanings = disagreement(
-        Answer(sharp[1].expand(40, 1, MASK, MASK), torch.zeros(40, 1)), truth, everywhere, SIDE
+        MaskPrediction(sharp[1].expand(40, 1, MASK, MASK), torch.zeros(40, 1)),
+        truth,
+        everywhere,
+        SIDE,
     )
     assert (points[:, 0, 0] < SIDE / 2).all()
     assert (meanings == 1).all()
@@ -43,7 +46,7 @@ def test_points_lie_where_the_best_mask_is_wrong():
 
 def test_what_is_not_known_is_not_asked_for_and_a_perfect_mask_gets_no_point():
     truth, known = half(True)[None], half(True)[None]
-    all_of_it = Answer(20 * torch.ones(1, 1, MASK, MASK), torch.zeros(1, 1))
+    all_of_it = MaskPrediction(20 * torch.ones(1, 1, MASK, MASK), torch.zeros(1, 1))
     _, meaning = disagreement(all_of_it, truth, known, SIDE)
     assert meaning.tolist() == [[-1]]
 
@@ -74,11 +77,11 @@ def test_each_round_is_answered_and_counts_the_same(network, kind):
     else:
         batch["points"] = torch.tensor([[[[9.0, 9]]], [[[50, 9]]]])
         batch["point_labels"] = torch.ones(2, 1, 1, dtype=torch.int64)
-    answers = ask(network, batch, rounds=3)
+    answers = prompt(network, batch, rounds=3)
     masks = [answer.logits.shape[1] for answer in answers]
     assert masks == ([1, 1, 1] if kind == "boxes" else [3, 1, 1])
     assert not torch.equal(answers[1].logits, answers[2].logits)
     loss: Any = dice_term().loss
     alone = [loss([answer], batch) for answer in answers]
     torch.testing.assert_close(loss(answers, batch), torch.stack(alone).mean())
-    assert torch.equal(ask(network, batch)[0].logits, answers[0].logits)
+    assert torch.equal(prompt(network, batch)[0].logits, answers[0].logits)

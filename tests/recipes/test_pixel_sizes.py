@@ -108,13 +108,13 @@ def test_regions_are_scored_at_the_networks_pixel_size():
     limits = np.array([[0, 200]], np.float32)
     image = Prepared("a", SQUARE[None], ("nucleus",), limits, SQUARE.shape, 0.5, (SQUARE > 0) * 1)
     for size, seen in ((None, (64, 64)), (0.25, (96, 128)), (0.5, (64, 64))):
-        found = Semantic().answers(network, [image], ["nucleus"], 2, size)
+        found = Semantic().predictions(network, [image], ["nucleus"], 2, size)
         assert shapes.pop() == seen  # multiples of 32
         assert found.maps[0].shape == SQUARE.shape
         assert found.table[0].sum() == SQUARE.size
     image = replace(image, pixel_size=None)
     with pytest.raises(InputError, match="a: its pixel size is not known, and the network was"):
-        Semantic().answers(network, [image], ["nucleus"], 2, 0.5)
+        Semantic().predictions(network, [image], ["nucleus"], 2, 0.5)
 
 
 def test_a_pixel_size_is_stated_for_packages_whose_run_knows_none():

@@ -9,14 +9,14 @@ import pyarrow.parquet
 from abbe.datasets import Dataset, ImageSource, Record
 from abbe.datasets.training.prepare import Prepared
 from abbe.runs.results import save_predictions
-from abbe.tasks.classes import Answers
+from abbe.tasks.classes import Predictions
 from abbe.tasks.classification import Classification, predictions
 
 IMAGE = Prepared("a", np.zeros((1, 2, 2)), ("red",), np.zeros((1, 2)), (2, 2))
 IMAGES = [replace(IMAGE, id=id, category=number) for id, number in (("a", 0), ("b", 1), ("c", 1))]
 ANSWERS = {
-    "student": Answers(np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])),
-    "twin": Answers(np.array([[0.1, 0.9], [0.3, 0.7], [0.2, 0.8]])),
+    "student": Predictions(np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])),
+    "twin": Predictions(np.array([[0.1, 0.9], [0.3, 0.7], [0.2, 0.8]])),
 }
 
 

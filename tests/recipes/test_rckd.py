@@ -21,7 +21,7 @@ from abbe.datasets import class_folder, folder, keep_labels
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files.tensors import read_tensors
-from abbe.recipes.pretraining import Answer, response_term
+from abbe.recipes.pretraining import ResponseOutput, response_term
 from abbe.recipes.rckd import parts_of, tiles_of
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
@@ -344,18 +344,18 @@ def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
         "has_target": torch.tensor([True, False]),
     }
     term = response_term(3, "kl", 2.0)
-    learned = term.loss(Answer(maps=probabilities.log()), batch)
+    learned = term.loss(ResponseOutput(maps=probabilities.log()), batch)
     assert learned is not None
     assert learned.item() == pytest.approx(0, abs=1e-6)
     other = probabilities.flip(1).log()
     other[1] = 99.0  # the teacher has not spoken of this tile
     first = {key: value[:1] for key, value in batch.items()}
-    alone = term.loss(Answer(maps=other[:1]), first)
+    alone = term.loss(ResponseOutput(maps=other[:1]), first)
     assert alone is not None
-    assert term.loss(Answer(maps=other), batch) == pytest.approx(alone.item(), rel=1e-5)
+    assert term.loss(ResponseOutput(maps=other), batch) == pytest.approx(alone.item(), rel=1e-5)
     assert alone > 0
     batch["has_target"] = torch.tensor([False, False])
-    assert term.loss(Answer(maps=other), batch) is None
+    assert term.loss(ResponseOutput(maps=other), batch) is None
 
 
 def test_rare_classes_weigh_as_much_as_frequent_ones():

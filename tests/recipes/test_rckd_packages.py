@@ -185,7 +185,7 @@ def test_tiles_of_another_pixel_size_are_resampled_or_refused(
     classifier, tiles, monkeypatch, capsys
 ):
     """The networks' files say 0.5 µm here; the tiles had no pixel size when they were trained."""
-    load, answer, sides = students.load_any, Classification.answer_together, []
+    load, answer, sides = students.load_any, Classification.predict_together, []
 
     def load_sized(path: Path) -> tuple[object, dict]:
         network, facts = load(path)
@@ -196,7 +196,7 @@ def test_tiles_of_another_pixel_size_are_resampled_or_refused(
         return answer(task, network, images)
 
     monkeypatch.setattr(students, "load_any", load_sized)
-    monkeypatch.setattr(Classification, "answer_together", answer_seen)
+    monkeypatch.setattr(Classification, "predict_together", answer_seen)
     data = "--data.kind", "classes", "--data.path", tiles / "classes" / "test", "--name"
     assert abbe("evaluate", classifier, *data, "same", "--data.pixel-size", "0.5") == 0
     assert set(sides) == {(64, 64)}

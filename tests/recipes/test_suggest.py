@@ -99,7 +99,7 @@ def test_a_run_names_its_unlabelled_training_images(run, tmp_path, capsys):
 def test_disagreement_is_what_teacher_and_student_say(run, tmp_path, monkeypatch):
     """A student that says what the teacher says leaves nothing to ask."""
     monkeypatch.setattr(
-        room._Committee, "answers", lambda self, record: dict.fromkeys("ab", maps([1.0, 0.0]))
+        room._Committee, "predictions", lambda self, record: dict.fromkeys("ab", maps([1.0, 0.0]))
     )
     monkeypatch.setattr(
         room._Committee, "drawn", lambda self, record: (1, np.zeros((4, 4, 3), np.uint8))

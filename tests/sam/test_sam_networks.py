@@ -80,7 +80,7 @@ def test_in_double_precision_only_rounding_remains(pair):
         embedding, places.T.reshape(1, 256, 16, 16), sparse, torch.zeros(1).double()
     )
     assert (attended.iou - iou).abs().max() <= 1e-12
-    assert (ours.draw(attended, True) - logits[:, 1:]).abs().max() <= 1e-12
+    assert (ours.decode_masks(attended, True) - logits[:, 1:]).abs().max() <= 1e-12
 
 
 @torch.no_grad()
@@ -103,9 +103,12 @@ def test_only_the_rows_asked_for_are_drawn(pair, embedding, small, some_prompts)
     everything, iou = sam.decode(embedding, prompts, multimask=True)
     attended = sam.attend(sam.prepare(embedding), prompts)
     assert torch.equal(attended.scores(True), iou)
-    some = sam.draw(attended, torch.tensor([4, 1]), multimask=True)
+    some = sam.decode_masks(attended, torch.tensor([4, 1]), multimask=True)
     torch.testing.assert_close(some, everything[[4, 1]])
-    assert sam.draw(attended, torch.tensor([], dtype=torch.long), multimask=False).shape[0] == 0
+    assert (
+        sam.decode_masks(attended, torch.tensor([], dtype=torch.long), multimask=False).shape[0]
+        == 0
+    )
 
 
 def test_training_reaches_every_parameter_that_takes_part(small):

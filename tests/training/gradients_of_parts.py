@@ -18,8 +18,8 @@ from abbe import losses
 from abbe.datasets.training.batches import Batch
 from abbe.recipes.cmkd import cmkd
 from abbe.recipes.masks import bce_term, dice_term, iou_term
-from abbe.recipes.pretraining import Answer, contrastive_term, hv_term, response_term
-from abbe.recipes.prompting import Answer as Masks
+from abbe.recipes.pretraining import ResponseOutput, contrastive_term, hv_term, response_term
+from abbe.recipes.prompting import MaskPrediction
 from abbe.tasks.classification import classification_term
 from abbe.tasks.semantic import region_term
 from abbe.training.fit import LossOf
@@ -77,16 +77,16 @@ def vectors(network: nn.Module, batch: Batch) -> torch.Tensor:
     return network(batch["image"])[1]
 
 
-def answer(network: nn.Module, batch: Batch) -> Answer:
+def answer(network: nn.Module, batch: Batch) -> ResponseOutput:
     found, first = network(batch["image"])
-    return Answer(found, first, network(batch["second_image"])[1])
+    return ResponseOutput(found, first, network(batch["second_image"])[1])
 
 
-def prompted(network: nn.Module, batch: Batch) -> list[Masks]:
+def prompted(network: nn.Module, batch: Batch) -> list[MaskPrediction]:
     """Two prompts an image with two masks each."""
     found, vector = network(batch["image"])
     logits = found.reshape(-1, 2, SIDE, SIDE)
-    return [Masks(logits, vector[:, :4].reshape(-1, 2))]
+    return [MaskPrediction(logits, vector[:, :4].reshape(-1, 2))]
 
 
 def of_cmkd(**options: Any) -> tuple[Term, ...]:

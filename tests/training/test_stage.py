@@ -50,7 +50,7 @@ def test_a_stage_asks_the_network_in_its_own_way(tmp_path):
         asked.append(sorted(batch))
         return network(1 - batch["image"])
 
-    run(replace(stage_of(tiny_net(), steps=3), answer=answer), tmp_path)
+    run(replace(stage_of(tiny_net(), steps=3), forward=answer), tmp_path)
     assert len(asked) == 3
     assert all("label" in keys for keys in asked)
 
@@ -86,5 +86,5 @@ def test_a_live_teacher_is_asked_in_the_stage_s_own_way(tmp_path):
         return (output - batch["target"]).pow(2).mean()
 
     stage = stage_of(tiny_net(), steps=2, terms=(Term("match", loss, distils=True),))
-    run(replace(stage, teacher=tiny_net(1), ask_teacher=ask), tmp_path)
+    run(replace(stage, teacher=tiny_net(1), forward_teacher=ask), tmp_path)
     assert len(seen) == 2

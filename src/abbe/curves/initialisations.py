@@ -195,7 +195,7 @@ class InitialisationTrainer(Trainer):
             input_channels, classes = experiment.student.input_channels, self._task.classes(dataset)
             size = metadata["pixel_size"]
             arrays = self._task.arrays(
-                self._task.answers(model, self._tests, input_channels, len(classes), size),
+                self._task.predictions(model, self._tests, input_channels, len(classes), size),
                 self._tests,
             )
             if is_probed(experiment):

@@ -159,7 +159,7 @@ class ProbabilityCheck(ABC):
         return self.compare(opened.probabilities, strict=precision == "fp32")
 
 
-def answer(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np.ndarray:
+def predict_padded(probabilities: Probabilities, pixels: np.ndarray, divisor: int) -> np.ndarray:
     """(K, H, W) or (K,) probabilities of one image, mirrored at its lower and right border to fit.
 
     Maps are cut back to the image.

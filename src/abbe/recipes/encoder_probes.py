@@ -15,7 +15,7 @@ from abbe.runs import build
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.summary import Model, Probes, RunSummary
-from abbe.tasks.classes import Answers
+from abbe.tasks.classes import Predictions
 from abbe.tasks.classification import Classification, predictions
 from abbe.tasks.task import Scored
 
@@ -121,8 +121,8 @@ def add_probes(
     tests = task.images(dataset, dataset.split("test"), student.input_channels, scaling_of(student))
     groups = [dataset[image.id].unit for image in tests]
     seed = experiment.seed
-    answers: dict[str, Mapping[int | None, Answers]] = {
-        pair.get(name, name): {seed: Answers(each.table)} for name, each in found.items()
+    answers: dict[str, Mapping[int | None, Predictions]] = {
+        pair.get(name, name): {seed: Predictions(each.table)} for name, each in found.items()
     }
     compared = task.compare(answers, tests, groups)
     summary.linear_probe = Probes(
@@ -132,5 +132,5 @@ def add_probes(
         },
         gain=next(iter(compared.gains.values()), {}),
     )
-    named = {f"linear probe of {name}": Answers(each.table) for name, each in found.items()}
+    named = {f"linear probe of {name}": Predictions(each.table) for name, each in found.items()}
     scored.predictions += predictions(dataset, named, tests)

@@ -180,7 +180,7 @@ class ImageNet(Recipe):
             schedule=build.build_schedule(training),
             validate=validate,
             watch="accuracy",
-            answer=on_photographs,
+            forward=on_photographs,
         )
         yield "student", Plan(model, [stage], None)
 

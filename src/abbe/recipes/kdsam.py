@@ -101,7 +101,7 @@ class KdSam(Recipe):
         train = dataset.split("train")
         store, speed = None, {}
         if not experiment.teacher.live:
-            store, speed = teaching.answers_of(teacher, train, session)
+            store, speed = teaching.stored_predictions(teacher, train, session)
         held_out = picture_records(
             build.held_out(dataset.split("val").labelled.records, experiment),
             input_channels,
@@ -373,8 +373,8 @@ def kdsam(
         schedule=encoder_schedule,
         validate=validate,
         teacher=teacher,
-        answer=embed,
-        ask_teacher=embed_for,
+        forward=embed,
+        forward_teacher=embed_for,
         parts={"image_encoder": 1.0},
     )
     decoder = decoder_stage(

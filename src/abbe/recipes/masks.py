@@ -18,7 +18,7 @@ from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prompted import PromptedBatches, box_around, framed
 from abbe.imaging import draw_outlines
 from abbe.losses import promptable as mask_losses
-from abbe.recipes.prompting import Answer, ask, truth_of
+from abbe.recipes.prompting import MaskPrediction, prompt, truth_of
 from abbe.sam import SAM, Prompts
 from abbe.students import together
 from abbe.tasks.previews import ANSWER, IMAGES, TRUTH, strips
@@ -30,14 +30,14 @@ PANEL = 256
 """px of a picture that is shown while a network trains."""
 
 
-MaskLoss = Callable[[Answer, Tensor, Tensor], Tensor]
+MaskLoss = Callable[[MaskPrediction, Tensor, Tensor], Tensor]
 """From an answer, the objects' masks and where they are known to a scalar."""
 
 
 def mask_term(name: str, loss: MaskLoss) -> Term:
     """A loss of answers to prompts: its mean over the rounds."""
 
-    def mean(answers: list[Answer], batch: Batch) -> Tensor:
+    def mean(answers: list[MaskPrediction], batch: Batch) -> Tensor:
         truth, valid = truth_of(batch)
         return torch.stack([loss(answer, truth, valid) for answer in answers]).mean()
 
@@ -104,7 +104,7 @@ def promptable(
             schedule=schedule,
             validate=validate,
             watch="dice",
-            answer=partial(ask, rounds=rounds),
+            forward=partial(prompt, rounds=rounds),
         )
     ]
 

@@ -46,7 +46,7 @@ class Pretrained:
     responds: bool
 
 
-class Answer(NamedTuple):
+class ResponseOutput(NamedTuple):
     """What a response network says of a batch: maps, and vectors of two views, where asked for."""
 
     maps: Tensor | None = None
@@ -106,7 +106,7 @@ def pretrain(
         terms=tuple(terms),
         weighting=lambda names: losses.FixedWeighting({name: weights[name] for name in names}),
         schedule=schedule,
-        answer=answers,
+        forward=answers,
         parts=parts,
     )
 
@@ -114,7 +114,7 @@ def pretrain(
 def response_term(count: int, response: Response, temperature: float) -> Term:
     """The first ``count`` maps against the teacher's, where it has spoken."""
 
-    def loss(answer: Answer, batch: Batch) -> Tensor | None:
+    def loss(answer: ResponseOutput, batch: Batch) -> Tensor | None:
         valid = _taught(batch)
         if not losses.anywhere(valid):
             return None
@@ -135,7 +135,7 @@ def hv_term(first: int) -> Term:
     They are made of the instances as they lie in the crop, so that they turn with it.
     """
 
-    def loss(answer: Answer, batch: Batch) -> Tensor | None:
+    def loss(answer: ResponseOutput, batch: Batch) -> Tensor | None:
         valid = _taught(batch)
         if not losses.anywhere(valid):
             return None
@@ -151,7 +151,7 @@ def hv_term(first: int) -> Term:
 def contrastive_term(temperature: float) -> Term:
     """Two views of one tile are alike (NT-Xent)."""
 
-    def loss(answer: Answer, _batch: Batch) -> Tensor:
+    def loss(answer: ResponseOutput, _batch: Batch) -> Tensor:
         assert answer.first is not None
         assert answer.second is not None
         return losses.nt_xent(answer.first, answer.second, temperature)
@@ -296,21 +296,21 @@ def _base(model: TaskModel) -> UNet | students.Classifier:
     return model.classifier if isinstance(model, LinearProbe) else model
 
 
-def _respond(network: nn.Module, batch: Batch) -> Answer:
+def _respond(network: nn.Module, batch: Batch) -> ResponseOutput:
     assert isinstance(network, ResponseNetwork)
-    return Answer(maps=network.respond(batch["image"]))
+    return ResponseOutput(maps=network.respond(batch["image"]))
 
 
-def _contrast(network: nn.Module, batch: Batch) -> Answer:
+def _contrast(network: nn.Module, batch: Batch) -> ResponseOutput:
     assert isinstance(network, ResponseNetwork)
     first, second = network.project(batch["image"]), network.project(batch["second_image"])
-    return Answer(first=first, second=second)
+    return ResponseOutput(first=first, second=second)
 
 
-def _respond_and_contrast(network: nn.Module, batch: Batch) -> Answer:
+def _respond_and_contrast(network: nn.Module, batch: Batch) -> ResponseOutput:
     assert isinstance(network, ResponseNetwork)
     maps, first = network(batch["image"])
-    return Answer(maps, first, network.project(batch["second_image"]))
+    return ResponseOutput(maps, first, network.project(batch["second_image"]))
 
 
 def _taught(batch: Batch) -> Tensor:

@@ -18,7 +18,7 @@ NOT_A_POINT = -1
 
 
 @dataclass(frozen=True)
-class Answer:
+class MaskPrediction:
     """What a promptable network says to a batch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Answer:
     iou: Tensor
 
 
-def ask(network: nn.Module, batch: Batch, rounds: int = 1) -> list[Answer]:
+def prompt(network: nn.Module, batch: Batch, rounds: int = 1) -> list[MaskPrediction]:
     """Encode the batch's images once, and answer its prompts in so many rounds.
 
     One point alone gets three masks, as in SAM.
@@ -52,7 +52,7 @@ def ask(network: nn.Module, batch: Batch, rounds: int = 1) -> list[Answer]:
         multimask = ambiguous and prompts.boxes is None
         logits, iou = network.decode_each(embeddings, prompts, multimask=multimask)
         size = truth.shape[-2:]
-        answers.append(Answer(mask_losses.at_size(logits, (size[0], size[1])), iou))
+        answers.append(MaskPrediction(mask_losses.at_size(logits, (size[0], size[1])), iou))
     return answers
 
 
@@ -73,7 +73,9 @@ def truth_of(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def disagreement(answer: Answer, truth: Tensor, valid: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def disagreement(
+    answer: MaskPrediction, truth: Tensor, valid: Tensor, side: int
+) -> tuple[Tensor, Tensor]:
     """For each prompt a random point where its best mask is wrong.
 
     Args:

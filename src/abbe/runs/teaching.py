@@ -61,13 +61,13 @@ def teach(
     if session.is_main:
         introduced = teachers.introduction(teachers.provenance_of(teacher, dataset))
         print(shown(introduced), flush=True)
-    store, speed = answers_of(teacher, dataset.having(asked(experiment, dataset)), session)
+    store, speed = stored_predictions(teacher, dataset.having(asked(experiment, dataset)), session)
     if session.is_main:
         hand_on(settings.path, store.path)
     return teacher, store, speed
 
 
-def answers_of(
+def stored_predictions(
     teacher: Teacher, dataset: Dataset, session: Session
 ) -> tuple[TargetStore, dict[str, float]]:
     """The store of a teacher's answers in the run's folder, once they are there; how fast it was.

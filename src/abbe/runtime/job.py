@@ -170,7 +170,7 @@ class Predictor(Protocol):
         """Suffixes of the files that ``write`` leaves."""
         ...
 
-    def answer(self, image: Image, tools: Tools) -> NDArray[Any]:
+    def predict(self, image: Image, tools: Tools) -> NDArray[Any]:
         """What `abbe.predict` gives of an image."""
         ...
 

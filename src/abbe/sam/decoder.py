@@ -79,7 +79,7 @@ class MaskDecoder(nn.Module):
         iou = _in_full_precision(self.iou_prediction_head, tokens[:, 0])
         return Attended(cells, tokens[:, 1 : 1 + MASKS], iou, size)
 
-    def draw(self, attended: Attended, multimask: bool | None) -> Tensor:
+    def decode_masks(self, attended: Attended, multimask: bool | None) -> Tensor:
         """Draw the masks: logits (N, 3 or 1, 4h, 4w), or (N, 4, 4h, 4w) for None."""
         masks = range(MASKS)[wanted(multimask)]
         kernels = [self.output_hypernetworks_mlps[i](attended.masks[:, i]) for i in masks]

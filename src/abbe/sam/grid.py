@@ -118,7 +118,7 @@ def automatic_masks(
         rated = ratings > minimum_iou
         rows = torch.nonzero(rated.any(dim=1))[:, 0]
         if len(rows):
-            logits = sam.draw(attended, rows, multimask=True)[rated[rows]]
+            logits = sam.decode_masks(attended, rows, multimask=True)[rated[rows]]
             require_finite(logits, "masks")
             owners = torch.nonzero(rated)[:, 0].tolist()
             stable = _stable(logits, ratings[rated], letterbox, some[owners], minimum_stability)

@@ -84,7 +84,7 @@ class SAM(nn.Module):
             InputError: The prompts cannot be shared out equally, or a size does not fit.
         """
         attended = self.attend(self.prepare(embeddings, prompts.masks), prompts)
-        return self.draw(attended, multimask=multimask), attended.scores(multimask)
+        return self.decode_masks(attended, multimask=multimask), attended.scores(multimask)
 
     def prepare(self, embeddings: Tensor, masks: Tensor | None = None) -> ImageTokens:
         """Compute once what prompts on an image share, for ``attend``.
@@ -130,7 +130,9 @@ class SAM(nn.Module):
         grid = self.side // PATCH
         return self.mask_decoder.attend(image, self.prompt_encoder.sparse(prompts), (grid, grid))
 
-    def draw(self, attended: Attended, rows: Tensor | None = None, *, multimask: bool) -> Tensor:
+    def decode_masks(
+        self, attended: Attended, rows: Tensor | None = None, *, multimask: bool
+    ) -> Tensor:
         """Draw the masks of some prompts only.
 
         Args:
@@ -143,7 +145,7 @@ class SAM(nn.Module):
         """
         if rows is not None:
             attended = attended._replace(image=attended.image[rows], masks=attended.masks[rows])
-        return self.mask_decoder.draw(attended, multimask)
+        return self.mask_decoder.decode_masks(attended, multimask)
 
 
 def network(layout: Layout) -> SAM:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from abbe.imaging.promptable.calls import Answer, CheckedPrompt, PromptableCalls
+from abbe.imaging.promptable.calls import CheckedPrompt, MaskPrediction, PromptableCalls
 from abbe.sam.letterbox import THRESHOLD, Letterbox
 from abbe.sam.model import SAM
 from abbe.sam.prompts import Prompts
@@ -58,19 +58,19 @@ class PromptablePredictor(PromptableCalls[Embedded]):
         self._image = Embedded(letterbox, embedding, self.sam.prepare(embedding))
 
     @torch.inference_mode()
-    def _answer(
+    def _predict(
         self, image: Embedded, prompt: CheckedPrompt, *, several: bool, logits: bool
-    ) -> Answer:
+    ) -> MaskPrediction:
         prompts = self._prompts(image.letterbox, prompt)
         tokens = image.tokens
         if prompts.masks is not None:
             tokens = self.sam.prepare(image.embedding, prompts.masks)
         attended = self.sam.attend(tokens, prompts)
-        low = self.sam.draw(attended, multimask=several).float()
+        low = self.sam.decode_masks(attended, multimask=several).float()
         scores = attended.scores(several)[0].float().cpu().numpy()
         found = image.letterbox.masks(low)[0]
         masks = found if logits else found > THRESHOLD
-        return Answer(masks.cpu().numpy(), scores, low[0].cpu().numpy())
+        return MaskPrediction(masks.cpu().numpy(), scores, low[0].cpu().numpy())
 
     def _prompts(self, letterbox: Letterbox, prompt: CheckedPrompt) -> Prompts:
         points = None if prompt.points is None else letterbox.points(prompt.points)[None]

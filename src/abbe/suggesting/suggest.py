@@ -141,7 +141,9 @@ def suggest(
     seen = [*records, *known]
     features = [committee.features(each) for each in track(seen, "looking", shown=progress)]
     asked = track(records, "asking", shown=progress)
-    disagreements = [mean_disagreement(list(committee.answers(each).values())) for each in asked]
+    disagreements = [
+        mean_disagreement(list(committee.predictions(each).values())) for each in asked
+    ]
     order, distances = choose(np.array(disagreements), np.stack(features), count)
     pictures, chosen = [], []
     for rank, (index, distance) in enumerate(zip(order, distances, strict=True), start=1):
@@ -266,7 +268,7 @@ class _Committee:
             return False
         return self.store.entry(record.id).image_sha256 == image.sha256(channels)
 
-    def answers(self, record: Record) -> dict[str, Maps]:
+    def predictions(self, record: Record) -> dict[str, Maps]:
         """By model. The mean of the students stands for them where the teacher has answered."""
         own = [each.predict(record) for each in self.students.values()]
         if self.store is None or not self.is_taught(record):
@@ -292,7 +294,7 @@ class _Committee:
         image = record.image.open()
         picture, counts = view(image.read(), image.channels), []
         thickness = max(1, round(max(picture.shape[:2]) / THICK))
-        for maps, colour in zip(self.answers(record).values(), (STUDENT, OTHER), strict=False):
+        for maps, colour in zip(self.predictions(record).values(), (STUDENT, OTHER), strict=False):
             objects = maps.objects(self.thresholds, self.minimum_area)
             picture = draw_outlines(picture, objects, colour, thickness=thickness)
             counts.append(len(np.unique(objects[objects > 0])))

@@ -45,7 +45,7 @@ class ClassModel:
 
 
 @dataclass
-class Answers:
+class Predictions:
     """One model's answers for the same images in the same order.
 
     Attributes:
@@ -95,17 +95,17 @@ class ClassTask(Task):
     ) -> list[Prepared]:
         """The labelled ones of the records, decoded, with their class or that of each pixel."""
 
-    def answer(self, network: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
+    def predict(self, network: nn.Module, pixels: np.ndarray) -> NDArray[Any]:
         """The class of each of the pixels (C, H, W), or an image's probabilities (K,)."""
-        return self.answer_together(network, [pixels])[0]
+        return self.predict_together(network, [pixels])[0]
 
     @abstractmethod
-    def answer_together(
+    def predict_together(
         self, network: nn.Module, images: Sequence[np.ndarray]
     ) -> list[NDArray[Any]]:
         """As `answer`, of images that are of one size once they are padded."""
 
-    def answers_of(
+    def predictions_of(
         self,
         network: nn.Module,
         images: Sequence[Prepared],
@@ -118,34 +118,34 @@ class ClassTask(Task):
         divisor = network.divisor if isinstance(network, students.UNet) else 1
         for numbers in students.together([grid.shape for grid in grids], divisor, device):
             seen = [shown(images[number], input_channels, grids[number]) for number in numbers]
-            for number, answer in zip(numbers, self.answer_together(network, seen), strict=True):
+            for number, answer in zip(numbers, self.predict_together(network, seen), strict=True):
                 yield number, answer, grids[number]
 
     @abstractmethod
-    def answers(
+    def predictions(
         self,
         network: nn.Module,
         images: Sequence[Prepared],
         input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """Have a network answer for whole images; see `grid_of`."""
 
-    def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
+    def arrays(self, answers: Predictions, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
         """The answers as a curve keeps them; see `abbe.curves.trainings.scores_of`."""
         return {"table": answers.table}
 
     @abstractmethod
     def scores(
-        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+        self, answers: Predictions, images: Sequence[Prepared], counts: NDArray[Any] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """The scores of the whole set, and with ``counts`` of its parts; see `abbe.scoring`."""
 
     @abstractmethod
     def rows(
         self,
-        answers: Mapping[str, Mapping[int | None, Answers]],
+        answers: Mapping[str, Mapping[int | None, Predictions]],
         images: Sequence[Prepared],
         groups: Sequence[str],
     ) -> list[Row]:
@@ -153,7 +153,7 @@ class ClassTask(Task):
 
     @abstractmethod
     def details(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+        self, answers: Mapping[str, Predictions], images: Sequence[Prepared], dataset: Dataset
     ) -> Mapping[str, Any]:
         """Fields of `Scored` beside its figures: ``models``, ``example`` and ``predictions``."""
 
@@ -197,7 +197,7 @@ class ClassTask(Task):
             return None
 
         def validate(network: nn.Module) -> dict[str, float]:
-            scores = self.scores(self.answers(network, images, input_channels, classes), images)
+            scores = self.scores(self.predictions(network, images, input_channels, classes), images)
             return {name: float(value[0]) for name, value in scores.items()}
 
         return validate
@@ -228,13 +228,15 @@ class ClassTask(Task):
         groups = [dataset[image.id].unit for image in images]
         answers = {
             name: {
-                seed: self.answers(each.network, images, each.channels, classes, each.pixel_size)
+                seed: self.predictions(
+                    each.network, images, each.channels, classes, each.pixel_size
+                )
                 for seed, each in by_seed.items()
             }
             for name, by_seed in models.items()
         }
         networks = {name: each.network for name, each in beginning.items()}
-        costs, timing = costs_of(networks, self.answer, len(first.channels), images[0].shape)
+        costs, timing = costs_of(networks, self.predict, len(first.channels), images[0].shape)
         details = dict(self.details(first_of(answers), images, dataset))
         more = details.pop("models", {})
         return Scored(
@@ -247,7 +249,7 @@ class ClassTask(Task):
 
     def compare(
         self,
-        models: Mapping[str, Mapping[int | None, Answers]],
+        models: Mapping[str, Mapping[int | None, Predictions]],
         images: Sequence[Prepared],
         groups: Sequence[str],
     ) -> Compared:

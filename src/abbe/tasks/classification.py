@@ -20,7 +20,7 @@ from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
-from abbe.tasks.classes import Answers, ClassTask
+from abbe.tasks.classes import ClassTask, Predictions
 from abbe.tasks.previews import ClassPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
@@ -112,9 +112,9 @@ class Classification(ClassTask):
         self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]
     ) -> ClassPreview | None:
         """Images with the class that they have, and the one that they are taken for."""
-        return ClassPreview(images, input_channels, classes, self.answer) if images else None
+        return ClassPreview(images, input_channels, classes, self.predict) if images else None
 
-    def answer_together(
+    def predict_together(
         self, network: nn.Module, images: Sequence[np.ndarray]
     ) -> list[NDArray[np.float64]]:
         """The probability of each class."""
@@ -127,34 +127,34 @@ class Classification(ClassTask):
             module.training = mode
         return list(logits.double().softmax(1).cpu().numpy())
 
-    def answers(
+    def predictions(
         self,
         network: nn.Module,
         images: Sequence[Prepared],
         input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """A row of probabilities for each image."""
         found = {
             n: answer
-            for n, answer, _ in self.answers_of(network, images, input_channels, pixel_size)
+            for n, answer, _ in self.predictions_of(network, images, input_channels, pixel_size)
         }
-        return Answers(np.stack([found[number] for number in range(len(images))]))
+        return Predictions(np.stack([found[number] for number in range(len(images))]))
 
-    def arrays(self, answers: Answers, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
+    def arrays(self, answers: Predictions, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
         """The probabilities, and the images' classes."""
         return {"table": answers.table, "truth": truth_of(images)}
 
     def scores(
-        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+        self, answers: Predictions, images: Sequence[Prepared], counts: NDArray[Any] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """All images taken together."""
         return scoring.classification_scores(truth_of(images), answers.table, counts)
 
     def rows(
         self,
-        answers: Mapping[str, Mapping[int | None, Answers]],
+        answers: Mapping[str, Mapping[int | None, Predictions]],
         images: Sequence[Prepared],
         groups: Sequence[str],
     ) -> list[Row]:
@@ -177,7 +177,7 @@ class Classification(ClassTask):
         ]
 
     def details(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+        self, answers: Mapping[str, Predictions], images: Sequence[Prepared], dataset: Dataset
     ) -> dict[str, Any]:
         """How often classes are mixed, every probability, and pictures with the answers."""
         truth = truth_of(images)
@@ -211,7 +211,7 @@ def truth_of(images: Sequence[Prepared]) -> NDArray[np.integer]:
 
 
 def predictions(
-    dataset: Dataset, answers: Mapping[str, Answers], images: Sequence[Prepared]
+    dataset: Dataset, answers: Mapping[str, Predictions], images: Sequence[Prepared]
 ) -> list[dict[str, Any]]:
     """A row an image and model, with the probability of each class.
 

@@ -15,7 +15,7 @@ from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
 from abbe.tasks.costs import costs_of
-from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, answer, choose_thresholds
+from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, choose_thresholds, predict
 from abbe.tasks.scores import Row, Scores, compare
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
@@ -171,7 +171,7 @@ def score(
         ):
             if not model.has(record):
                 continue
-            cut, maps = thresholds[name][seed], answer(model, record, truth)
+            cut, maps = thresholds[name][seed], predict(model, record, truth)
             objects = maps.objects(cut, minimum_area)
             values = scoring.image_scores(maps.mask(cut), objects, truth, tolerance=tolerance)
             rows += [

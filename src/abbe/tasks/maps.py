@@ -148,7 +148,7 @@ def maps_of_outputs(maps: np.ndarray, outputs: Sequence[str]) -> Maps:
     return Maps(named["foreground"], named.get("boundary"))
 
 
-def answer(model: Model, record: Record, label: np.ndarray) -> Maps:
+def predict(model: Model, record: Record, label: np.ndarray) -> Maps:
     """What a model says of an image whose label is known.
 
     Raises:
@@ -194,7 +194,7 @@ def choose_thresholds(model: Model, dataset: Dataset, minimum_area: int = 16) ->
     chosen_on, records = threshold_records(dataset)
     answered = [record for record in records if model.has(record)]
     labels = [record.label.read() for record in answered if record.label is not None]
-    maps = [answer(model, record, label) for record, label in zip(answered, labels, strict=True)]
+    maps = [predict(model, record, label) for record, label in zip(answered, labels, strict=True)]
     if not maps:
         return Thresholds()
     soft = [(each, label) for each, label in zip(maps, labels, strict=True) if not each.bare]

@@ -15,7 +15,7 @@ from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
-from abbe.tasks.classes import Answers, ClassTask
+from abbe.tasks.classes import ClassTask, Predictions
 from abbe.tasks.previews import RegionPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
@@ -98,7 +98,7 @@ class Semantic(ClassTask):
         """The classes of the pixels in colour."""
         return RegionPreview(images, input_channels) if images else None
 
-    def answer_together(
+    def predict_together(
         self, network: nn.Module, images: Sequence[np.ndarray]
     ) -> list[NDArray[np.int32]]:
         """The class of each pixel: the largest sigmoid is the largest logit."""
@@ -106,35 +106,37 @@ class Semantic(ClassTask):
         answers = students.predict_together(network, images)
         return [maps.argmax(0).astype(np.int32) for maps in answers]
 
-    def answers(
+    def predictions(
         self,
         network: nn.Module,
         images: Sequence[Prepared],
         input_channels: Sequence[str],
         classes: int,
         pixel_size: float | None = None,
-    ) -> Answers:
+    ) -> Predictions:
         """Maps at the images' own size, and their confusions."""
         tables: dict[int, np.ndarray] = {}
         maps: dict[int, NDArray[np.int32]] = {}
-        for number, answer, grid in self.answers_of(network, images, input_channels, pixel_size):
+        for number, answer, grid in self.predictions_of(
+            network, images, input_channels, pixel_size
+        ):
             label = images[number].label
             assert label is not None  # only labelled ones were prepared
             rows, columns = grid.sources
             maps[number] = answer[rows[:, None], columns]
             tables[number] = scoring.confusion(maps[number], label, classes)
         order = range(len(images))
-        return Answers(np.stack([tables[n] for n in order]), [maps[n] for n in order])
+        return Predictions(np.stack([tables[n] for n in order]), [maps[n] for n in order])
 
     def scores(
-        self, answers: Answers, images: Sequence[Prepared], counts: NDArray[Any] | None = None
+        self, answers: Predictions, images: Sequence[Prepared], counts: NDArray[Any] | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """All pixels taken together."""
         return scoring.region_scores(answers.table, counts)
 
     def rows(
         self,
-        answers: Mapping[str, Mapping[int | None, Answers]],
+        answers: Mapping[str, Mapping[int | None, Predictions]],
         images: Sequence[Prepared],
         groups: Sequence[str],
     ) -> list[Row]:
@@ -156,7 +158,7 @@ class Semantic(ClassTask):
         ]
 
     def details(
-        self, answers: Mapping[str, Answers], images: Sequence[Prepared], dataset: Dataset
+        self, answers: Mapping[str, Predictions], images: Sequence[Prepared], dataset: Dataset
     ) -> dict[str, Any]:
         """Pictures of the answers, and how often classes are mixed."""
         number = {image.id: index for index, image in enumerate(images)}

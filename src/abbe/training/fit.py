@@ -230,7 +230,7 @@ class _Run:
             stage.trains,
             stage.terms,
             stage.weighting([term.name for term in stage.terms]),
-            stage.answer,
+            stage.forward,
         )
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
@@ -308,7 +308,7 @@ class _Run:
         with self.accelerator.autocast():
             if self.teacher is not None:
                 with torch.inference_mode():
-                    answer = self.stage.ask_teacher(self.teacher, batch)
+                    answer = self.stage.forward_teacher(self.teacher, batch)
                 batch["target"] = answer.clone()
             loss, terms, weights = self.trained(batch)
         self.accelerator.backward(loss)

@@ -40,7 +40,7 @@ class Term:
 
     Attributes:
         name: how it is logged and weighted.
-        loss: from the network's output (whatever the stage's ``answer`` gives) and the batch to a
+        loss: from the network's output (whatever the stage's ``forward`` gives) and the batch to a
             scalar, or for a term of parts to one value a part (P,), whose mean is the term; None
             when the batch holds nothing for this term. Where several processes share the batch, all
             give None or none does, and the mean of theirs is that of the batch
@@ -115,8 +115,8 @@ class Stage:
         preview: draws what the network answers for some validation images, (H, W, 3) uint8; None
             where there is nothing to show.
         teacher: a frozen network, if the teacher runs live.
-        answer: how the network is asked: from it and the batch to what the terms see.
-        ask_teacher: how the live teacher is asked, from it and the batch to ``target``.
+        forward: how the network is asked: from it and the batch to what the terms see.
+        forward_teacher: how the live teacher is asked, from it and the batch to ``target``.
         parts: the parts of the network that train, by the beginning of their parameters' names,
             each with what its learning rate is multiplied by; all of it at 1 where None.
     """
@@ -131,8 +131,8 @@ class Stage:
     watch: str = "dice"
     preview: Callable[[nn.Module], np.ndarray] | None = None
     teacher: nn.Module | None = None
-    answer: Callable[[nn.Module, Batch], Any] = on_image
-    ask_teacher: Callable[[nn.Module, Batch], torch.Tensor] = probabilities
+    forward: Callable[[nn.Module, Batch], Any] = on_image
+    forward_teacher: Callable[[nn.Module, Batch], torch.Tensor] = probabilities
     parts: Mapping[str, float] | None = None
 
 

@@ -53,7 +53,7 @@ def _metadata(package: PackageDescription, kind: str) -> str:
 
 def _summary(package: PackageDescription) -> str:
     size = f" at {package.pixel_size:g} µm per px" if package.pixel_size else ""
-    gives = ", ".join(package.answers)
+    gives = ", ".join(package.logit_names)
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
         f"{', '.join(package.channels)}{size} ({package.normalisation.words}) and gives: "

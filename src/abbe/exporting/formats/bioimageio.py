@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from abbe.errors import ConfigError, MissingExtraError, PackageError
-from abbe.exporting.comparison import answer
+from abbe.exporting.comparison import predict_padded
 from abbe.exporting.folder import check_new_file
 from abbe.files import atomic_path
 from abbe.imaging import normalise
@@ -233,7 +233,7 @@ def _test_arrays(package: Package, scratch: Path) -> tuple[Path, Path]:
     limits = description.normalisation.scaling.limits(pixels)
     pixels = pixels.astype(np.float32)
     engine = open_engine(package, engine="onnxruntime", precision="fp32", cache=scratch)
-    maps = answer(engine.probabilities, normalise(pixels, limits), divisor)
+    maps = predict_padded(engine.probabilities, normalise(pixels, limits), divisor)
     image, expected = scratch / "test_input.npy", scratch / "test_output.npy"
     np.save(image, pixels[None])
     np.save(expected, maps[None])

@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         sparse = prompts.embed_points(point_coords, point_labels.long())
         height, width = image_embeddings.shape[2:]
         attended = masks.attend(image, sparse, (height, width))
-        return masks.draw(attended, None), attended.iou
+        return masks.decode_masks(attended, None), attended.iou
 
 
 def promptable_graphs(sam: SAM) -> list[Graph]:

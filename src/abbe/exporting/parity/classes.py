@@ -14,7 +14,7 @@ from abbe.exporting.comparison import (
     ParityImage,
     Probabilities,
     ProbabilityCheck,
-    answer,
+    predict_padded,
 )
 from abbe.exporting.networks.eager import eager_softmax
 from abbe.exporting.parity.example import normalised, write_example
@@ -40,7 +40,7 @@ class ClassCheck(ProbabilityCheck):
     def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the test image and what is expected of it."""
         pixels = self.images.example
-        expected = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
+        expected = predict_padded(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
         return write_example(folder, pixels, self.facts, probabilities=expected)
 
 
@@ -106,7 +106,7 @@ def _answers(
 ) -> np.ndarray:
     return np.stack(
         [
-            answer(probabilities, each.pixels, divisor)
+            predict_padded(probabilities, each.pixels, divisor)
             for each in track(images, text, transient=True)
         ]
     )

@@ -15,7 +15,7 @@ from abbe.exporting.comparison import (
     ParityImage,
     Probabilities,
     ProbabilityCheck,
-    answer,
+    predict_padded,
 )
 from abbe.exporting.networks.eager import eager_probabilities
 from abbe.exporting.parity.example import normalised, write_example
@@ -57,7 +57,7 @@ class InstanceCheck(ProbabilityCheck):
     def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the test image and what is expected of it."""
         pixels = self.images.example
-        maps = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
+        maps = predict_padded(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
         instances = self.rule.objects(maps).astype(np.int32)
         return write_example(folder, pixels, self.facts, probabilities=maps, instances=instances)
 
@@ -76,7 +76,7 @@ def references(
     """What every engine is compared with."""
     found = []
     for image in track(images, "the student's own answers", transient=True):
-        maps = answer(eager, image.pixels, divisor)
+        maps = predict_padded(eager, image.pixels, divisor)
         found.append(Reference(image, maps, rule.objects(maps), rule.mask(maps)))
     return found
 
@@ -107,7 +107,7 @@ def compare(
     """
     rows = []
     for reference in track(references, "comparing", transient=True):
-        maps = answer(probabilities, reference.image.pixels, divisor)
+        maps = predict_padded(probabilities, reference.image.pixels, divisor)
         rows.append(_compare_image(maps, reference, rule))
     labelled = [place for place, row in enumerate(rows) if "lost_dice" in row]
     against_labels = bool(labelled) and not strict

@@ -55,7 +55,7 @@ class Pictures:
     calibration: Sequence[np.ndarray] = ()
 
 
-class Answers(Protocol):
+class Predictor(Protocol):
     """What eager torch and packages have in common."""
 
     def set_image(self, image: Any) -> None:
@@ -131,21 +131,21 @@ class PromptableCheck:
         return IMAGE, EXPECTED
 
 
-def references(eager: Answers, pictures: Sequence[ParityPicture]) -> list[Reference]:
+def references(eager: Predictor, pictures: Sequence[ParityPicture]) -> list[Reference]:
     """Ask the student itself."""
     return [
-        Reference(picture, *answers_of(eager, picture))
+        Reference(picture, *predictions_of(eager, picture))
         for picture in track(pictures, "eager", transient=True)
     ]
 
 
-def compare_exact(package: Answers, known: Sequence[Reference], images_of: str) -> Comparison:
+def compare_exact(package: Predictor, known: Sequence[Reference], images_of: str) -> Comparison:
     """Hold an engine in fp32 against eager torch: embeddings and masks must be the same."""
     errors: dict[str, float] = {}
     agreement: list[tuple[float, str]] = []
     for reference in track(known, "comparing", transient=True):
         id = reference.picture.id
-        embedding, masks = answers_of(package, reference.picture)
+        embedding, masks = predictions_of(package, reference.picture)
         errors[id] = relative_error(embedding, reference.embedding)
         agreement += [
             (iou(mask, theirs), id) for mask, theirs in zip(masks, reference.masks, strict=True)
@@ -179,7 +179,7 @@ def compare_exact(package: Answers, known: Sequence[Reference], images_of: str) 
     return Comparison(figures, {}, worst_id, words, problem)
 
 
-def compare_rounded(package: Answers, known: Sequence[Reference], images_of: str) -> Comparison:
+def compare_rounded(package: Predictor, known: Sequence[Reference], images_of: str) -> Comparison:
     """What rounding costs: Dice against the labels, or where there are none, against eager.
 
     The Dice that is lost is a mean over the prompts.
@@ -188,7 +188,7 @@ def compare_rounded(package: Answers, known: Sequence[Reference], images_of: str
     lost: list[tuple[float, str]] = []
     labelled = all(reference.picture.truths for reference in known)
     for reference in track(known, "comparing", transient=True):
-        _, masks = answers_of(package, reference.picture)
+        _, masks = predictions_of(package, reference.picture)
         truths = reference.picture.truths if labelled else reference.masks
         for mask, theirs, truth in zip(masks, reference.masks, truths, strict=True):
             agreement.append(iou(mask, theirs))
@@ -229,8 +229,8 @@ def iou(ours: np.ndarray, theirs: np.ndarray) -> float:
     return np.count_nonzero(ours & theirs) / union if union else 1.0
 
 
-def answers_of(
-    network: Answers, picture: ParityPicture
+def predictions_of(
+    network: Predictor, picture: ParityPicture
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """The embedding of a picture, and a mask (H, W) for each of its prompts."""
     network.set_image(picture.picture)

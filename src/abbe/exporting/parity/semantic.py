@@ -15,7 +15,7 @@ from abbe.exporting.comparison import (
     ParityImage,
     Probabilities,
     ProbabilityCheck,
-    answer,
+    predict_padded,
 )
 from abbe.exporting.networks.eager import eager_softmax
 from abbe.exporting.parity.example import normalised, write_example
@@ -41,7 +41,9 @@ class SemanticCheck(ProbabilityCheck):
         images, split = self.images.parity, self.images.split
         divisor, count = self.facts["divisor"], len(self.facts["classes"])
         rows = [
-            _compare_image(answer(probabilities, image.pixels, divisor), known, image, count)
+            _compare_image(
+                predict_padded(probabilities, image.pixels, divisor), known, image, count
+            )
             for image, known in track(
                 list(zip(images, self.known, strict=True)), "comparing", transient=True
             )
@@ -51,7 +53,7 @@ class SemanticCheck(ProbabilityCheck):
     def write_example(self, folder: Path) -> tuple[str, str]:
         """Write the test image and what is expected of it."""
         pixels = self.images.example
-        maps = answer(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
+        maps = predict_padded(self.eager, normalised(pixels, self.facts), self.facts["divisor"])
         classes = maps.argmax(0).astype(np.uint8)
         return write_example(folder, pixels, self.facts, probabilities=maps, classes=classes)
 
@@ -60,7 +62,7 @@ def semantic_check(student: nn.Module, images: Images, facts: Mapping[str, Any])
     """Ask the student itself about every image."""
     eager, divisor = eager_softmax(student), facts["divisor"]
     asked = track(images.parity, "the student's own answers", transient=True)
-    known = [answer(eager, image.pixels, divisor) for image in asked]
+    known = [predict_padded(eager, image.pixels, divisor) for image in asked]
     return SemanticCheck(eager, images, facts, known)
 
 

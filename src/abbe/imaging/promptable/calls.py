@@ -45,7 +45,7 @@ class CheckedPrompt:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MaskPrediction:
     """Masks (M, H, W) bool or logits, their expected IoU (M,), low logits (M, l, l)."""
 
     masks: NDArray[np.bool_] | NDArray[np.float32]
@@ -67,9 +67,9 @@ class PromptableCalls(ABC, Generic[Embedded]):
         """Remember the embedding of an image (H, W, 3)."""
 
     @abstractmethod
-    def _answer(
+    def _predict(
         self, image: Embedded, prompt: CheckedPrompt, *, several: bool, logits: bool
-    ) -> Answer:
+    ) -> MaskPrediction:
         """One mask or three (``several``), as bool or as logits."""
 
     def set_image(
@@ -132,7 +132,7 @@ class PromptableCalls(ABC, Generic[Embedded]):
             labels = checked_labels(point_labels, len(points))
         corners = None if box is None else checked_box(box, image.size)
         prompt = CheckedPrompt(points, labels, corners, mask_input)
-        answer = self._answer(image, prompt, several=multimask_output, logits=return_logits)
+        answer = self._predict(image, prompt, several=multimask_output, logits=return_logits)
         return answer.masks, answer.scores, answer.low
 
     def _set(self) -> Embedded:

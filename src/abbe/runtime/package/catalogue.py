@@ -184,7 +184,7 @@ def entry_of(package: Package, name: str, origin: Literal["shipped", "folder", "
         normalisation=told.normalisation.words,
         pixel_size=told.pixel_size,
         object_diameter=told.object_diameter,
-        gives=told.answers,
+        gives=told.logit_names,
         engine=f"{told.engine.engine}/{told.engine.precision}",
         bytes=sum(file.bytes for file in told.files.values()),
         dataset=told.lineage.dataset,

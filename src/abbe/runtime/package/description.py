@@ -202,7 +202,7 @@ class PackageDescription(Part):
         return PACKAGE_TASKS[self.task]
 
     @property
-    def answers(self) -> tuple[str, ...]:
+    def logit_names(self) -> tuple[str, ...]:
         """What the K logits stand for: names of maps, or of classes that exclude each other."""
         return self.outputs if self.traits.finds_objects else self.classes
 

@@ -64,7 +64,7 @@ class Engine:
         """
         description = self.package.description
         sides = batch.shape[2:] if description.traits.of_pixels else ()
-        expected = (len(batch), len(description.answers), *sides)
+        expected = (len(batch), len(description.logit_names), *sides)
         inputs = {self.network.inputs[0]: np.ascontiguousarray(batch, np.float32)}
         return self.network(inputs, [expected])[0]
 

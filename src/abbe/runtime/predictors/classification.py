@@ -108,7 +108,7 @@ class ClassPredictor(OpenPackage):
         whole = len(self.cut(image)) == 1
         return tuple(SUFFIXES[result] for result in results if result != "table" or not whole)
 
-    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+    def predict(self, image: Image, tools: Tools) -> np.ndarray:
         """The probability of each class, (K,) float32."""
         return self.run(image, tools).whole
 

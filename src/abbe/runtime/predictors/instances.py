@@ -66,7 +66,7 @@ class InstancePredictor(OpenPackage):
     def conclude(self, out: Path, answers: Mapping[str, Any]) -> None:
         """Each image's files tell all there is."""
 
-    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+    def predict(self, image: Image, tools: Tools) -> np.ndarray:
         """The objects of an image, (H, W) int32."""
         return self.run(self.measured(image, tools.pool), tools.pool, tools.work).labels.read()
 

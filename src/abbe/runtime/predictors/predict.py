@@ -97,7 +97,7 @@ def predict(
         )
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
-        return package.answer(opened, Tools(pool, work, Timings(), lambda share: None))
+        return package.predict(opened, Tools(pool, work, Timings(), lambda share: None))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from abbe.errors import InputError
 from abbe.imaging import choose_rule, three_channels
-from abbe.imaging.promptable.calls import Answer, CheckedPrompt, PromptableCalls
+from abbe.imaging.promptable.calls import CheckedPrompt, MaskPrediction, PromptableCalls
 from abbe.imaging.promptable.prompt_checks import as_rgb, in_rgb_order
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.package.engine import EngineOptions
@@ -131,9 +131,9 @@ class PromptablePredictor(PromptableCalls[Embedded]):
         letterbox = Letterbox.of((rgb.shape[0], rgb.shape[1]), self.networks.side)
         self._image = Embedded(letterbox, self.networks.encode(letterbox.image(rgb)))
 
-    def _answer(
+    def _predict(
         self, image: Embedded, prompt: CheckedPrompt, *, several: bool, logits: bool
-    ) -> Answer:
+    ) -> MaskPrediction:
         points, labels = _as_points(prompt, image.letterbox)
         side = 4 * self.networks.grid
         inputs = {
@@ -150,7 +150,9 @@ class PromptablePredictor(PromptableCalls[Embedded]):
         wanted = slice(1, None) if several else slice(0, 1)
         low, scores = low[0, wanted], scores[0, wanted]
         place = image.letterbox
-        return Answer(place.logits(low) if logits else place.masks(low, THRESHOLD), scores, low)
+        return MaskPrediction(
+            place.logits(low) if logits else place.masks(low, THRESHOLD), scores, low
+        )
 
 
 def _as_points(

@@ -92,7 +92,7 @@ class PromptedPredictor:
         """Suffixes of the files that ``write`` leaves."""
         return tuple(SUFFIXES[result] for result in results)
 
-    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+    def predict(self, image: Image, tools: Tools) -> np.ndarray:
         """The objects of an image, (H, W) int32, numbered as their prompts."""
         return self._labels(image, tools).read()
 

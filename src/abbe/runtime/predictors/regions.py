@@ -95,7 +95,7 @@ class RegionPredictor(OpenPackage):
         """Suffixes of the files that ``write`` leaves."""
         return tuple(SUFFIXES[result] for result in results)
 
-    def answer(self, image: Image, tools: Tools) -> np.ndarray:
+    def predict(self, image: Image, tools: Tools) -> np.ndarray:
         """The number of each pixel's class, (H, W) int32."""
         return self.run(image, tools).classes.read().astype(np.int32)
 

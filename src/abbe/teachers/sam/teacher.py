@@ -181,7 +181,7 @@ class SamTeacher:
                 rated = torch.nonzero(iou >= self._minimum_iou)[:, 0]
                 if not len(rated):
                     continue
-                logits = self.network.draw(attended, rated, multimask=False)[:, 0]
+                logits = self.network.decode_masks(attended, rated, multimask=False)[:, 0]
                 require_finite(logits, "masks")
             kept = rated.cpu().numpy()
             yield from soft_masks(
