@@ -84,6 +84,14 @@ def test_options_are_told_once_by_the_parser_of_the_command_line(capsys):
     assert "--training.steps" in told
 
 
+def test_a_word_that_is_right_is_not_held_to_be_mistyped_beside_one_that_is(capsys):
+    words = ("--student.architecture", "unet-timm-test_efficientnet")  # any network of timm's
+    assert abbe("distill", "cmkd", *words, "--training.precision", "fp23") == 2
+    told = capsys.readouterr().err
+    assert told.count("Did you mean") == 1
+    assert "'--training.precision fp32'" in told
+
+
 def test_files_of_experiments_and_python_are_told_it_too(tmp_path):
     with pytest.raises(ConfigError, match=r"Did you mean 'steps'\?"):
         config.parse({"recipe": "cmkd", "training": {"step": 5}}, "x.yaml")

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +25,8 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The name most like ``word``, whatever its case, hyphens and underscores; None: none is."""
+    from difflib import get_close_matches  # here, since every start of the command line comes by
+
     plain = {_plain(name): name for name in known}
     found = get_close_matches(_plain(word), plain, 1, cutoff=0.65)
     return plain[found[0]] if found else None

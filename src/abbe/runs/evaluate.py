@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abbe import config, reporting, students, teachers
+from abbe import config, reporting, teachers
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
@@ -270,7 +270,7 @@ def trained_models(
             if path.relative_to(run.folder).as_posix() in run.summary.weights_sha256:
                 require_weights(path, run.folder)
             if path.exists():
-                network, metadata = students.load_any(path)
+                network, metadata = task.load(path)
                 _require_channels(path, metadata["channels"], input_channels)
                 by_seed[seed] = task.model(network, metadata, input_channels)
                 if name in run.summary.thresholds:  # the file says where, the summary on what

@@ -151,8 +151,16 @@ class Task(ABC):
         }
 
     def save(self, path: Path, network: Any, metadata: Mapping[str, Any]) -> None:
-        """Write a network's file; `abbe.students.load_any` reads it."""
+        """Write a network's file, which `load` reads."""
         students.save(path, network, metadata)
+
+    def load(self, path: Path) -> tuple[nn.Module, dict[str, Any]]:
+        """A network that `save` wrote, and its metadata, of which ``channels`` is always one.
+
+        Raises:
+            InputError: the file is missing, damaged, or another program's.
+        """
+        return students.load_any(path)
 
     @abstractmethod
     def model(

@@ -58,6 +58,8 @@ def meant_values(form: Any, words: Sequence[str]) -> str:
     ...     precision: Literal["fp32", "bf16"] = "fp32"
     >>> meant_values(Form, ["--precision", "fp23"])
     "Did you mean '--precision fp32'?"
+
+    A word is held to be mistyped only where no other than those listed will do.
     """
     choices, lines, option = dict(_choices(form, "")), [], ""
     for word in words:
@@ -77,16 +79,19 @@ def _choices(form: Any, above: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         if is_dataclass(kind) or hasattr(kind, "model_fields"):
             # The verb's own options stand beside the sections, without a name before them.
             yield from _choices(kind, "" if name == "options" else path)
-        elif words := tuple(_words_within(kind)):
-            yield f"--{path.replace('_', '-')}", words
+        elif {str, Path}.isdisjoint(within := tuple(_within(kind))):  # else any word will do
+            yield f"--{path.replace('_', '-')}", tuple(each for each in within if type(each) is str)
 
 
-def _words_within(kind: Any) -> Iterator[str]:
+def _within(kind: Any) -> Iterator[Any]:
+    """The words of a literal, and the plain types, of which a type is made."""
     if get_origin(kind) is Literal:
-        yield from (each for each in get_args(kind) if isinstance(each, str))
+        yield from get_args(kind)
+    elif inner := get_args(kind):
+        for each in inner:
+            yield from _within(each)
     else:
-        for inner in get_args(kind):
-            yield from _words_within(inner)
+        yield kind
 
 
 def say(text: str) -> None:
