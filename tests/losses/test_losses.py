@@ -179,6 +179,15 @@ def test_edges_of_a_square_are_two_pixels_wide():
     np.testing.assert_array_equal(band[0].numpy(), naive.edges(mask[0].numpy()))
 
 
+def test_edges_are_the_same_whether_or_not_they_are_learned_through():
+    random = torch.Generator().manual_seed(0)
+    values = torch.rand(3, 9, 7, generator=random).round(decimals=1)  # with ties
+    learned = losses.edges(values.clone().requires_grad_())
+    assert torch.equal(losses.edges(values), learned.detach())
+    for image, band in zip(values, learned.detach(), strict=True):
+        np.testing.assert_allclose(band.numpy(), naive.edges(image.numpy()), atol=1e-6)
+
+
 def test_an_object_cut_by_the_border_has_no_edge_there():
     assert losses.edges(torch.ones(1, 5, 5)).max() == 0
 

@@ -182,6 +182,16 @@ def test_gradients_are_clipped(train: Trainer) -> None:
     assert norms == pytest.approx([0.5] * 5, rel=1e-3)
 
 
+def test_a_gradient_below_its_largest_norm_is_left_alone(
+    train: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise AssertionError("multiplied without need")
+
+    monkeypatch.setattr("abbe.training.fit.clip_grads_with_norm_", refused)
+    assert train(stage_of(tiny_net(), steps=3, clip=1e9)).steps == 3
+
+
 def test_only_kernels_decay(train: Trainer, last_state: Callable[[], dict[str, Any]]) -> None:
     train(stage_of(tiny_net(), steps=5, weight_decay=0.3))
     decayed, *free = last_state()["optimizer"]["param_groups"]

@@ -83,9 +83,22 @@ def sobel_mse(logits: Tensor, truth: Tensor, valid: Tensor, weight: Tensor | Non
 
 
 def _maximum(values: Tensor) -> Tensor:
+    """The largest of each 3 x 3 neighbourhood: (B, H, W) → (B, H, W)."""
+    if not (values.requires_grad and torch.is_grad_enabled()):
+        # Of what nothing is learned through, along rows and then columns: faster on CPUs.
+        return _largest_of_three(_largest_of_three(values, 1), 2)
     # A channel axis is needed: max_pool2d on (B, H, W) would take B for channels, which is the
     # same here, but some backends want four axes.
     return F.max_pool2d(values[:, None], kernel_size=3, stride=1, padding=1)[:, 0]
+
+
+def _largest_of_three(values: Tensor, axis: int) -> Tensor:
+    """Of each value and its two neighbours along an axis."""
+    found, last = values.clone(), values.shape[axis] - 1
+    for here, there in ((0, 1), (1, 0)):
+        part = found.narrow(axis, here, last)
+        torch.maximum(part, values.narrow(axis, there, last), out=part)
+    return found
 
 
 def _surely(known: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from abbe.students.encoders import (
     is_encoder,
 )
 from abbe.students.standardisation import Standardisation
+from abbe.students.upsampling import decode_block
 
 ARCHITECTURES: tuple[str, ...] = tuple(f"unet-{name}" for name in ENCODERS)
 """The named ones; "unet-timm-" and a name of timm's makes others."""
@@ -95,8 +96,8 @@ class UNet(nn.Module):
         features = list(features)
         x = features.pop()
         for block in self.decoder:
-            height, width = 2 * x.shape[-2], 2 * x.shape[-1]
-            x = block(x, height, width, features.pop() if features else None)
+            assert isinstance(block, UnetDecoderBlock)
+            x = decode_block(block, x, features.pop() if features else None)
         logits = self.head(x)
         if len(self.decoder) == self.depth:
             return logits

@@ -14,6 +14,7 @@ from accelerate.utils import broadcast_object_list
 from timm.layers.norm_act import convert_sync_batchnorm
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
@@ -232,9 +233,10 @@ class _Run:
             stage.weighting([term.name for term in stage.terms]),
             stage.forward,
         )
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
-        )
+        groups = _parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
+        # One pass over the weights on CPUs; on other devices torch chooses.
+        fused = True if accelerator.device.type == "cpu" else None
+        self.optimizer = torch.optim.AdamW(groups, fused=fused)
         self.trained, self.optimizer = accelerator.prepare(loss_of, self.optimizer)
         self.loss_of: LossOf = accelerator.unwrap_model(self.trained)
         self.teacher = stage.teacher
@@ -312,7 +314,7 @@ class _Run:
                 batch["target"] = answer.clone()
             loss, terms, weights = self.trained(batch)
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.trained.parameters(), self.schedule.clip)
+        self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
@@ -327,6 +329,16 @@ class _Run:
         seconds = time.perf_counter() - started
         self.trained_for += seconds
         return seconds
+
+    def _clip(self) -> None:
+        """Bring the gradient to its largest norm; on a CPU one below it is left alone."""
+        weights, clip = list(self.trained.parameters()), self.schedule.clip
+        if self.accelerator.device.type != "cpu":
+            self.accelerator.clip_grad_norm_(weights, clip)
+            return
+        norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        if norm > clip:
+            clip_grads_with_norm_(weights, clip, norm)
 
     def agreed(self, asked: bool, *, now: bool) -> bool:
         """Whether to stop; several processes tell each other only when they report anyway."""
