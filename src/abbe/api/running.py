@@ -49,6 +49,9 @@ def predict(
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
     diameter: "Diameter | None" = None,
+    simplify: float = 0.0,
+    minimum_area: int | None = None,
+    class_name: str | None = None,
     progress: bool = True,
     **options: "Unpack[RunOptions]",
 ) -> "Outcome": ...
@@ -70,7 +73,8 @@ def predict(
             ``diameter``, px across of the image's objects instead of a pixel size, or "auto";
             ``engine``, ``precision``, ``threads``, ``tile``, ``workers``: the package's where
             left out. With ``out`` also ``results``, which files to write; ``prompts``, of a
-            promptable package, a .csv file of boxes or points, or a folder of masks; ``progress``.
+            promptable package, a .csv file of boxes or points, or a folder of masks; ``simplify``,
+            ``minimum_area`` and ``class_name`` of outlines; ``progress``.
 
     Returns:
         Without ``out``, of a package that finds objects (H, W) int32: 0 = background, objects 1…n;

@@ -49,6 +49,13 @@ class PredictArguments:
     workers: int | None = None
     """Tiles or small images in hand at a time; as many as the cores where omitted (4 images at most
     of a promptable package)."""
+    simplify: float = 0.0
+    """px by which outlines may leave the pixels' edges, such as 0.5: files become smaller and
+    quicker to draw, areas are kept within 1 %."""
+    minimum_area: int | None = None
+    """For a package of regions: px of the image below which an area is not outlined."""
+    class_name: str | None = None
+    """Class of all objects in outlines; the package's where omitted."""
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     """Version of OME-Zarr for the result zarr."""
 
@@ -82,6 +89,8 @@ examples:
   abbe predict packages/polyps images/ --prompts boxes.csv --out results/
   abbe predict packages/nuclei "scans/*.svs" --out results/ --results geojson.gz \\
       --pixel-size 0.25                       (for files that do not say)
+  abbe predict packages/nuclei slide.svs --out results/ --results geojson --simplify 0.5 \\
+      --class-name Nucleus                    (for QuPath)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
   abbe predict nuclei images/ --diameter 12     (px; of images whose pixel size nobody knows)
   abbe predict nuclei images/ --diameter auto   (found in two looks at each image)"""

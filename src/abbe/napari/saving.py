@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def files_of(folder: Path, name: str, search: Search) -> list[Path]:
     stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .") or "objects"
     return [
         folder / f"{stem}{TABLE}",
-        *(folder / f"{stem}{ending}{OUTLINES}" for ending, _ in _slices(search)),
+        *(folder / f"{stem}{ending}{OUTLINES}" for ending, _, _ in _slices(search)),
     ]
 
 
@@ -78,14 +78,14 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_table(files[0], table)
-        for path, (_, place) in zip(files[1:], _slices(search), strict=True):
+        for path, (_, place, told) in zip(files[1:], _slices(search), strict=True):
             one = as_field(labels[place], int(labels[place].max(initial=0)))
             write_geojson(
                 path,
                 outlines(one, Inline(), 1),
                 pixel_size=search.pixel_size,
                 classification=classes[0] if len(classes) == 1 else None,
-                confidence=_confidence(table),
+                table=_of_slice(table, told),
             )
     except OSError as error:
         raise InputError(
@@ -94,20 +94,20 @@ def save(
     return files
 
 
-def _confidence(table: dict[str, np.ndarray]) -> np.ndarray | None:
-    """By the object's number; None where it is not known."""
-    if "confidence" not in table:
-        return None
-    by_number = np.zeros(int(table["label"].max(initial=0)) + 1)
-    by_number[table["label"]] = table["confidence"]
-    return by_number
+def _of_slice(table: dict[str, np.ndarray], slices: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The rows of one slice, without the columns that say which it is."""
+    own = np.ones(len(table["label"]), bool)
+    for name, at in slices.items():
+        own &= table[name] == at
+    return {name: values[own] for name, values in table.items() if name not in slices}
 
 
-def _slices(search: Search) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Of each slice what is added to names, and its place in the result."""
+def _slices(search: Search) -> Iterator[tuple[str, tuple[int, ...], dict[str, int]]]:
+    """Of each slice what is added to names, its place in the result, and what the table says."""
     channel = search.channels[0]
     names = [channel.layer.axis_labels[axis] for axis in channel.axes[:-2]]
     for number, position in enumerate(search.positions):
         place = tuple(int(at) for at in np.unravel_index(number, search.shape[:-2]))
         ending = "".join(f".{name}{at}" for name, at in zip(names, position, strict=True))
-        yield ending, place
+        told = {f"slice {name}": at for name, at in zip(names, position, strict=True)}
+        yield ending, place, told

@@ -41,6 +41,27 @@ Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True)
+class Outlining:
+    """How outlines are written.
+
+    Attributes:
+        simplify: px of the image by which an outline may leave the pixels' edges; 0 keeps these.
+        minimum_area: px of the image that an area of a regions package has at least; None: what the
+            package says.
+        class_name: Of all objects; None: what the package says.
+    """
+
+    simplify: float = 0.0
+    minimum_area: int | None = None
+    class_name: str | None = None
+
+
+AS_FOUND = Outlining()
+OUTLINES: tuple[Result, ...] = ("geojson", "geojson.gz", "geoparquet")
+"""Results that are outlines."""
+
+
+@dataclass(frozen=True)
 class Job:
     """The work to do with every image: results, how files are read, prompts.
 
@@ -49,12 +70,14 @@ class Job:
         reading: What the user says of all images.
         zarr_version: Version of OME-Zarr.
         prompts: What a promptable package is asked for; other packages take none.
+        outlining: How outlines are written.
     """
 
     results: tuple[Result, ...] = ("labels",)
     reading: Reading = AS_THEY_SAY
     zarr_version: ZarrVersion = "0.5"
     prompts: Prompts | None = None
+    outlining: Outlining = AS_FOUND
 
 
 @dataclass(frozen=True)

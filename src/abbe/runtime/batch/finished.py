@@ -14,7 +14,7 @@ from abbe.errors import InputError
 from abbe.files import parse_json
 from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
-from abbe.runtime.job import Job, Predictor, Written
+from abbe.runtime.job import AS_FOUND, Job, Predictor, Written
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 
@@ -42,6 +42,8 @@ def task_of(
     asked: dict[str, Any] = {} if job.prompts is None else {"prompts": _digest(prompts)}
     if image.diameter is not None:
         asked["diameter"] = image.diameter
+    if job.outlining != AS_FOUND:
+        asked["outlining"] = asdict(job.outlining)
     return {
         "image": str(path.resolve()),
         **_contents(path),

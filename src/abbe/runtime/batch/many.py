@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections import Counter
@@ -21,13 +22,14 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import LOG, Finished, Task, settings_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import Job, Predictor, Tools, Written
+from abbe.runtime.job import OUTLINES, Job, Outlining, Predictor, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
+from abbe.runtime.writing.simplified import require_shapely
 
 MOST_NOTES = 10
 """Different notes on images that are printed; all are in the log."""
@@ -228,6 +230,45 @@ def check_prompts(package: Package, given: bool) -> None:
         )
     if given and not promptable:
         raise ConfigError("--prompts: this package finds objects by itself; leave prompts out")
+
+
+def check_outlining(package: Package, outlining: Outlining, results: Sequence[Result]) -> None:
+    """Refuse what is said of outlines that there are none of, or that cannot be so.
+
+    Args:
+        package: What is run.
+        outlining: What is said.
+        results: What is asked for; empty for what is usual.
+
+    Raises:
+        ConfigError: Naming the option.
+        MissingExtraError: Outlines are to be simplified, and shapely is not installed.
+    """
+    traits, task = package.description.traits, package.description.task
+    given = {
+        "--simplify": outlining.simplify != 0,
+        "--minimum-area": outlining.minimum_area is not None,
+        "--class-name": outlining.class_name is not None,
+    }
+    if not 0 <= outlining.simplify < math.inf:
+        raise ConfigError(f"--simplify {outlining.simplify:g}: give px, such as 0.5")
+    if given["--simplify"] and not (traits.of_pixels or traits.prompted):
+        raise ConfigError(f"--simplify: a {task} package outlines tiles, which are squares already")
+    if given["--simplify"]:
+        require_shapely()  # before hours of work
+    if given["--minimum-area"] and not traits.tells_areas:
+        raise ConfigError(f"--minimum-area: is for packages of regions; this is a {task} package")
+    if outlining.minimum_area is not None and outlining.minimum_area < 1:
+        raise ConfigError(f"--minimum-area {outlining.minimum_area}: give px, 1 or more")
+    if given["--class-name"] and traits.tells_classes:
+        raise ConfigError("--class-name: this package names the classes itself; leave it out")
+    if outlining.class_name is not None and not outlining.class_name.strip():
+        raise ConfigError("--class-name: give a name that has letters, such as Tumor")
+    if any(given.values()) and not set(OUTLINES) & set(results):
+        options = ", ".join(option for option, said in given.items() if said)
+        raise ConfigError(
+            f"{options}: outlines are not asked for. Add geojson to --results, or leave it out"
+        )
 
 
 def _check_job(predictor: Predictor, job: Job) -> None:

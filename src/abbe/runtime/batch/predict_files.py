@@ -11,8 +11,8 @@ from abbe.errors import ConfigError
 from abbe.imaging import Diameter, Reading
 from abbe.progress import images_by_name
 from abbe.runtime.batch.find_images import find_images, left_out
-from abbe.runtime.batch.many import Outcome, check_prompts, predict_many
-from abbe.runtime.job import Job, Result
+from abbe.runtime.batch.many import Outcome, check_outlining, check_prompts, predict_many
+from abbe.runtime.job import Job, Outlining, Result
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import read_prompts
@@ -37,6 +37,9 @@ def predict_files(
     override_pixel_size: float | None = None,
     diameter: Diameter | None = None,
     zarr_version: ZarrVersion = "0.5",
+    simplify: float = 0.0,
+    minimum_area: int | None = None,
+    class_name: str | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
     **options: Unpack[RunOptions],
@@ -59,6 +62,10 @@ def predict_files(
         diameter: px across of the images' objects, or "auto" to have it estimated for each; for
             images whose scale no pixel size tells.
         zarr_version: Version of OME-Zarr.
+        simplify: px by which outlines may leave the pixels' edges; areas are kept within 1 %.
+        minimum_area: px of the images below which a regions package's areas are not outlined; what
+            the package says where None.
+        class_name: Of all objects in outlines; the package's, if it has one, where None.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
         options: engine, precision, threads, tile, workers: see `RunOptions`.
@@ -80,13 +87,15 @@ def predict_files(
         say(f"note: {line}")
     opened = package if isinstance(package, Package) else read_package(package)
     check_prompts(opened, prompts is not None)  # before networks are compiled
+    outlining = Outlining(simplify, minimum_area, class_name)
+    check_outlining(opened, outlining, results)
     check_diameter(opened.description, diameter is not None)
     asked = None if prompts is None else read_prompts(Path(prompts))
     predictor = open_predictor_for(opened, found, reading, **options)
     say(f"{opened.description.title}: {predictor}")
     for note in predictor.engine.notes:
         say(note)
-    job = Job(tuple(results) or predictor.results[:1], reading, zarr_version, asked)
+    job = Job(tuple(results) or predictor.results[:1], reading, zarr_version, asked, outlining)
     if not progress:
         return predict_many(predictor, found, Path(out), job)
     with images_by_name("predict", len(found)) as report:

@@ -1,5 +1,6 @@
 """Where tiles lie: geometry only, in px of the network's grid and of the image."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,6 +114,13 @@ class Grid:
     def coarser_image(self) -> bool:
         """Whether the image has fewer pixels than the network sees."""
         return any(full < small for full, small in zip(self.image_shape, self.shape, strict=True))
+
+    def area_seen(self, area: int) -> int:
+        """An area in px of the image as areas are looked for: in the coarser of both pixels."""
+        if self.coarser_image:
+            return area
+        seen, full = (side[0] * side[1] for side in (self.shape, self.image_shape))
+        return max(1, math.ceil(area * seen / full))
 
     def number(self, tile: Tile) -> int:
         """The tile's place in ``tiles``."""

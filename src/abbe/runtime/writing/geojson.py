@@ -14,6 +14,7 @@ import numpy as np
 from abbe.files import atomic_path
 from abbe.runtime.writing.contours import Rings
 from abbe.runtime.writing.polygons import objects_of
+from abbe.runtime.writing.simplified import simplified
 
 
 class FeatureProperties(NamedTuple):
@@ -38,7 +39,8 @@ def write_geojson(
     kind: str = "detection",
     classification: str | None = None,
     properties_of: Callable[[int], FeatureProperties] | None = None,
-    confidence: np.ndarray | None = None,
+    table: Mapping[str, np.ndarray] | None = None,
+    simplify: float = 0.0,
 ) -> int:
     """Write a FeatureCollection, atomically.
 
@@ -53,10 +55,14 @@ def write_geojson(
         kind: QuPath's objectType: "detection", "annotation" or "tile".
         classification: A class for all objects.
         properties_of: What else is said of an object, by its number.
-        confidence: (n + 1,) that of each object, from 0 to 1, by its number.
+        table: Columns of `abbe.runtime.writing.table.measure`, which become measurements.
+        simplify: px; see `simplified`. 0 keeps the pixels' edges.
 
     Returns:
         How many objects were written.
+
+    Raises:
+        MissingExtraError: shapely is not installed, and outlines are to be simplified.
     """
     prefix = hashlib.sha256(path.name.encode()).hexdigest()
     prefix = f"{prefix[:8]}-{prefix[8:12]}-4{prefix[13:16]}-8{prefix[17:20]}-"
@@ -64,6 +70,7 @@ def write_geojson(
     if classification is not None:
         properties += f',"classification":{{"name":{_quoted(classification)}}}'
     measure = '"Area px^2":%d' if pixel_size is None else '"Area px^2":%d,"Area µm^2":%.3f'
+    measured = _measurements(table)
     count = 0
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
@@ -71,15 +78,15 @@ def write_geojson(
         file.write('{"type":"FeatureCollection","features":[')
         for rings in outlines:
             features = []
-            texts = _ring_texts(rings)
+            texts = _ring_texts(rings if simplify == 0 else simplified(rings, simplify))
             for number, polygons, area in objects_of(rings):
                 geometry = _geometry([[texts[ring] for ring in polygon] for polygon in polygons])
                 values = area if pixel_size is None else (area, area * pixel_size**2)
                 own, more = (
                     _properties(properties_of(number)) if properties_of is not None else ("", "")
                 )
-                if confidence is not None:
-                    more += f',"Confidence":{confidence[number]:.4f}'
+                if measured is not None:
+                    more += measured(number)
                 features.append(
                     f'{{"type":"Feature","id":"{prefix}{number:012d}","geometry":{geometry},'
                     f'"properties":{{{properties}{own},"name":"{number}",'
@@ -102,15 +109,40 @@ def _properties(properties: FeatureProperties) -> tuple[str, str]:
     return own, "".join(more)
 
 
+_TOLD_ANYWAY = ("label", "area_px", "area_um2")
+
+
+def _measurements(table: Mapping[str, np.ndarray] | None) -> Callable[[int], str] | None:
+    """From an object's number to its measurements, named as the table's columns are."""
+    if table is None:
+        return None
+    columns = {name: values for name, values in table.items() if name not in _TOLD_ANYWAY}
+    names = ["Confidence" if name == "confidence" else name for name in columns]
+    line = "".join(f",{_quoted(name).replace('%', '%%')}:%.6g" for name in names)
+    row_of = np.zeros(int(table["label"].max(initial=0)) + 1, np.int64)
+    row_of[table["label"]] = np.arange(len(table["label"]))
+    values = list(columns.values())
+
+    def told(number: int) -> str:
+        row = row_of[number]
+        return line % tuple(column[row] for column in values)
+
+    return told
+
+
 def _ring_texts(rings: Rings) -> list[str]:
-    """Each ring as ``[[x,y],…]``; the texts of coordinates are made once and looked up."""
+    """Each ring as ``[[x,y],…]``; the texts of whole px are made once and looked up."""
     if not len(rings.points):
         return []
+    bounds = list(pairwise(rings.first.tolist()))
+    if rings.points.dtype.kind == "f":
+        pairs = [f"[{x:.10g},{y:.10g}]" for x, y in rings.points.tolist()]
+        return [f"[{','.join(pairs[begin:end])}]" for begin, end in bounds]
     (left, top), (right, bottom) = rings.points.min(axis=0), rings.points.max(axis=0)
     columns = np.array([f"[{x}," for x in range(left, right + 1)], object)
     rows = np.array([f"{y}]" for y in range(top, bottom + 1)], object)
     points = (columns[rings.points[:, 0] - left] + rows[rings.points[:, 1] - top]).tolist()
-    return [f"[{','.join(points[begin:end])}]" for begin, end in pairwise(rings.first.tolist())]
+    return [f"[{','.join(points[begin:end])}]" for begin, end in bounds]
 
 
 def _geometry(polygons: list[list[str]]) -> str:

@@ -12,6 +12,7 @@ from abbe.errors import MissingExtraError
 from abbe.files import atomic_path
 from abbe.runtime.writing.contours import Rings
 from abbe.runtime.writing.polygons import Polygon, objects_of
+from abbe.runtime.writing.simplified import simplified
 
 _ROWS = 20_000
 """Rows of a row group; more are never held."""
@@ -23,6 +24,7 @@ def write_geoparquet(
     *,
     pixel_size: float | None = None,
     confidence: np.ndarray | None = None,
+    simplify: float = 0.0,
 ) -> int:
     """Write one row an object: label, area_px, area_um2, confidence and geometry.
 
@@ -34,12 +36,13 @@ def write_geoparquet(
         outlines: Rings of whole objects.
         pixel_size: In µm.
         confidence: (n + 1,) that of each object, from 0 to 1, by its number.
+        simplify: px; see `simplified`. 0 keeps the pixels' edges.
 
     Returns:
         How many objects were written.
 
     Raises:
-        MissingExtraError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed; or shapely, and outlines are to be simplified.
     """
     try:
         import pyarrow
@@ -70,7 +73,7 @@ def write_geoparquet(
     )
     count = 0
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        for rows in _batches(outlines):
+        for rows in _batches(outlines, simplify):
             numbers, areas, shapes = zip(*rows, strict=True)
             squares = [None if pixel_size is None else area * pixel_size**2 for area in areas]
             sure = [None if confidence is None else float(confidence[each]) for each in numbers]
@@ -84,12 +87,15 @@ def write_geoparquet(
     return count
 
 
-def _batches(outlines: Iterable[Rings]) -> Iterator[list[tuple[int, float, bytes]]]:
+def _batches(
+    outlines: Iterable[Rings], simplify: float
+) -> Iterator[list[tuple[int, float, bytes]]]:
     rows: list[tuple[int, float, bytes]] = []
     for rings in outlines:
+        drawn = rings if simplify == 0 else simplified(rings, simplify)
         points = [
-            rings.points[begin:end].astype("<f8").tobytes()
-            for begin, end in pairwise(rings.first.tolist())
+            drawn.points[begin:end].astype("<f8").tobytes()
+            for begin, end in pairwise(drawn.first.tolist())
         ]
         for number, polygons, area in objects_of(rings):
             rows.append((number, area, _wkb(polygons, points)))

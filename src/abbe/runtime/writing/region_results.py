@@ -12,7 +12,7 @@ import numpy as np
 from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import Image, Region, class_colour
-from abbe.runtime.job import SUFFIXES, Job, Result, Tools
+from abbe.runtime.job import SUFFIXES, Job, Outlining, Result, Tools
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
 from abbe.runtime.tiling.grid import Grid, Tile
@@ -58,7 +58,8 @@ def write_region_results(
         job: Which files.
         tools: Threads.
         most: How many pieces to have in hand at a time.
-        minimum_area: px; smaller areas are not outlined, see `find_areas`.
+        minimum_area: px of the network, or of the image where that is coarser; smaller areas are
+            not outlined, see `find_areas`.
     """
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
@@ -108,16 +109,23 @@ def _write(
             plain=prediction.background,
         )
     else:
-        _write_outlines(prediction, path, tools, most, minimum_area)
+        _write_outlines(prediction, path, job.outlining, tools, most, minimum_area)
 
 
 def _write_outlines(
-    prediction: RegionPrediction, path: Path, tools: Tools, most: int, minimum_area: int
+    prediction: RegionPrediction,
+    path: Path,
+    outlining: Outlining,
+    tools: Tools,
+    most: int,
+    minimum_area: int,
 ) -> None:
     from abbe.runtime.writing.areas import find_areas
     from abbe.runtime.writing.geojson import FeatureProperties, write_geojson
     from abbe.runtime.writing.outlines import outlines
 
+    if outlining.minimum_area is not None:
+        minimum_area = prediction.grid.area_seen(outlining.minimum_area)
     areas = find_areas(
         prediction.classes, tools.pool, most,
         minimum_area=minimum_area, skip=prediction.background,
@@ -129,7 +137,10 @@ def _write_outlines(
 
     rings = outlines(areas.labels, tools.pool, most)
     size = prediction.image.pixel_size
-    write_geojson(path, rings, pixel_size=size, kind="annotation", properties_of=properties_of)
+    write_geojson(
+        path, rings, pixel_size=size, kind="annotation", properties_of=properties_of,
+        simplify=outlining.simplify,
+    )  # fmt: skip
 
 
 def class_areas(prediction: RegionPrediction, tools: Tools, most: int) -> np.ndarray:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from abbe.imaging import Image
-from abbe.runtime.job import SUFFIXES, Job, Result
+from abbe.runtime.job import OUTLINES, SUFFIXES, Job, Result
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
 
 if TYPE_CHECKING:
     from abbe.runtime.tiling.field import Labels, Maps
-    from abbe.runtime.writing.label_files import ZarrVersion
 
 
 @dataclass(frozen=True)
@@ -61,57 +61,74 @@ def write_results(
         most: How many pieces to have in hand at a time.
         description: Of the package; its class, if it has but one, is that of all objects.
     """
-    classification = description.classes[0] if len(description.classes) == 1 else None
+    only = description.classes[0] if len(description.classes) == 1 else None
+    writer = _Writer(prediction, job, pool, most, job.outlining.class_name or only)
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
         with prediction.timings.measure("write"):
-            _write(prediction, result, path, pool, most, classification, job.zarr_version)
+            writer.write(result, path)
 
 
-def _write(
-    prediction: Prediction,
-    result: Result,
-    path: Path,
-    pool: Executor,
-    most: int,
-    classification: str | None,
-    zarr_version: ZarrVersion,
-) -> None:
-    """One file; each writer is imported when it is asked for."""
-    labels, image = prediction.labels, prediction.image
-    size, confidence = image.pixel_size, labels.numbering.confidence
-    if result == "labels":
-        from abbe.runtime.writing.label_files import write_label_tiff
+@dataclass(frozen=True)
+class _Writer:
+    """Writes each file; what writes it is imported when it is asked for."""
 
-        write_label_tiff(path, labels, pool, most, size)
-    elif result == "zarr":
-        from abbe.runtime.writing.label_files import write_label_zarr
+    prediction: Prediction
+    job: Job
+    pool: Executor
+    most: int
+    classification: str | None
 
-        write_label_zarr(path, labels, pool, most, size, zarr_version)
-    elif result == "probability":
-        from abbe.runtime.writing.label_files import write_map_tiff
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """The objects' measurements, taken once for all files."""
+        from abbe.runtime.writing.table import measure
 
-        assert prediction.maps is not None  # kept, because they were asked for
-        write_map_tiff(path, prediction.maps, pool, most, size)
-    elif result in ("geojson", "geojson.gz"):
-        from abbe.runtime.writing.geojson import write_geojson
+        return measure(self.prediction.labels, self.prediction.image, self.pool, self.most)
+
+    def write(self, result: Result, path: Path) -> None:
+        prediction, pool, most = self.prediction, self.pool, self.most
+        labels, size = prediction.labels, prediction.image.pixel_size
+        if result == "labels":
+            from abbe.runtime.writing.label_files import write_label_tiff
+
+            write_label_tiff(path, labels, pool, most, size)
+        elif result == "zarr":
+            from abbe.runtime.writing.label_files import write_label_zarr
+
+            write_label_zarr(path, labels, pool, most, size, self.job.zarr_version)
+        elif result == "probability":
+            from abbe.runtime.writing.label_files import write_map_tiff
+
+            assert prediction.maps is not None  # kept, because they were asked for
+            write_map_tiff(path, prediction.maps, pool, most, size)
+        elif result in OUTLINES:
+            self._outline(result, path)
+        elif result == "table":
+            from abbe.runtime.writing.table import write_table
+
+            write_table(path, self.table)
+        else:
+            from abbe.runtime.writing.overview import write_overview
+
+            shown = prediction.channels, prediction.limits
+            write_overview(path, labels, prediction.image, *shown, pool, most)
+
+    def _outline(self, result: Result, path: Path) -> None:
         from abbe.runtime.writing.outlines import outlines
 
-        rings = outlines(labels, pool, most)
-        write_geojson(
-            path, rings, pixel_size=size, classification=classification, confidence=confidence
-        )
-    elif result == "geoparquet":
-        from abbe.runtime.writing.geoparquet import write_geoparquet
-        from abbe.runtime.writing.outlines import outlines
+        labels, simplify = self.prediction.labels, self.job.outlining.simplify
+        size = self.prediction.image.pixel_size
+        rings = outlines(labels, self.pool, self.most)
+        if result == "geoparquet":
+            from abbe.runtime.writing.geoparquet import write_geoparquet
 
-        rings = outlines(labels, pool, most)
-        write_geoparquet(path, rings, pixel_size=size, confidence=confidence)
-    elif result == "table":
-        from abbe.runtime.writing.table import measure, write_table
+            confidence = labels.numbering.confidence
+            write_geoparquet(path, rings, pixel_size=size, confidence=confidence, simplify=simplify)
+        else:
+            from abbe.runtime.writing.geojson import write_geojson
 
-        write_table(path, measure(labels, image, pool, most))
-    else:
-        from abbe.runtime.writing.overview import write_overview
-
-        write_overview(path, labels, image, prediction.channels, prediction.limits, pool, most)
+            write_geojson(
+                path, rings, pixel_size=size, classification=self.classification,
+                table=self.table, simplify=simplify,
+            )  # fmt: skip

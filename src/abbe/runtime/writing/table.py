@@ -13,6 +13,7 @@ from abbe.imaging import Image
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import Labels
 from abbe.runtime.tiling.grid import Tile
+from abbe.runtime.writing.outlines import outlines
 
 _ROWS = 20_000
 _MOMENTS = ("area", "y", "x", "yy", "xx", "yx")
@@ -31,9 +32,10 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
 
     Returns:
         Columns of one value an object: label; x, y (centroid, px; the centre of the first pixel is
-        0, 0); area_px; major_axis_px, minor_axis_px and eccentricity of the ellipse with the same
-        second moments; with a pixel size also x_um, y_um, area_um2; confidence, where known: the
-        mean probability of the foreground, from 0 to 1; mean_CHANNEL for each channel.
+        0, 0); area_px; parts, of how many it is that touch by no side, nearly always 1;
+        major_axis_px, minor_axis_px and eccentricity of the ellipse with the same second moments;
+        with a pixel size also x_um, y_um, area_um2; confidence, where known: the mean probability
+        of the foreground, from 0 to 1; mean_CHANNEL for each channel.
     """
     grid = labels.grid
     down, across = (full / small for full, small in zip(labels.shape, grid.shape, strict=True))
@@ -57,7 +59,8 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
     sums = np.zeros((len(_MOMENTS) + len(image.channels), labels.count + 1))
     for present, part in in_order(pool, of_tile, _filled(labels), most):
         sums[:, present] += part
-    return _columns(sums, origin, image, labels.numbering.confidence)
+    parts = _parts(labels, pool, most)
+    return _columns(sums, parts, origin, image, labels.numbering.confidence)
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
@@ -71,6 +74,14 @@ def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
             file.writelines(line % row + "\n" for row in zip(*part, strict=True))
 
 
+def _parts(labels: Labels, pool: Executor, most: int) -> np.ndarray:
+    """(n + 1,) outer rings of each object's outline: one for each part."""
+    parts = np.zeros(labels.count + 1, np.int64)
+    for rings in outlines(labels, pool, most):
+        np.add.at(parts, rings.number[rings.area > 0], 1)
+    return parts
+
+
 def _filled(labels: Labels) -> Iterator[Tile]:
     """Tiles with pixels; a tile may have none where the image is coarser than the network."""
     for tile in labels.grid.tiles:
@@ -80,7 +91,11 @@ def _filled(labels: Labels) -> Iterator[Tile]:
 
 
 def _columns(
-    sums: np.ndarray, origin: np.ndarray, image: Image, confidence: np.ndarray | None
+    sums: np.ndarray,
+    parts: np.ndarray,
+    origin: np.ndarray,
+    image: Image,
+    confidence: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     # An object may have no pixel in an image that is coarser than the network.
     number = np.flatnonzero(sums[0])
@@ -95,6 +110,7 @@ def _columns(
         "x": x,
         "y": y,
         "area_px": area.astype(np.int64),
+        "parts": parts[number],
         "major_axis_px": 4 * np.sqrt(large),
         "minor_axis_px": 4 * np.sqrt(small),
         "eccentricity": np.sqrt(1 - shares),
