@@ -80,7 +80,8 @@ INSIDE = {
         "labels", "pictures",
     ],
     "teachers": [
-        "teacher", ("introduction", "masks", "teach", "tiles"), ("equivariance", "plan"),
+        "teacher", ("introduction", "masks", "several", "teach", "tiles", "turned"),
+        ("equivariance", "plan"),
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [

@@ -200,6 +200,8 @@ class Teacher(Part):
     """Whether its images were simulated."""
     notes: list[str] = []
     """Remarks."""
+    parts: "list[Teacher]" = []
+    """Of the mean of several teachers, each of them."""
 
 
 class Trust(Part):

@@ -121,8 +121,38 @@ def test_shapes_that_would_broadcast_are_refused(loss, batch):
         loss(logits, truth[:1], valid)
     with pytest.raises(ValueError, match=r"must all be \(B, H, W\)"):
         loss(logits[:, None], truth[:, None], valid[:, None])
-    with pytest.raises(ValueError, match="valid must be bool"):
-        loss(logits, truth, valid.float())
+    with pytest.raises(ValueError, match="valid must be bool or floating point"):
+        loss(logits, truth, valid.long())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pixels_that_count_1_and_0_are_those_that_are_known_and_unknown(loss, batch):
+    logits, truth, valid = batch
+    assert loss(logits, truth, valid.double()).item() == loss(logits, truth, valid).item()
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.probability_mse, losses.soft_bce, losses.logit_mse, losses.cwd, losses.dist]
+)
+def test_a_pixel_that_counts_twice_another_is_as_two_of_it(loss, rng):
+    """The last column counts half; the same image with every other column twice says the same."""
+    logits = torch.from_numpy(rng.normal(0, 2, (1, 5, 4)))
+    q = torch.from_numpy(rng.random((1, 5, 4)))
+    weights = torch.ones(1, 5, 4, dtype=torch.double)
+    weights[..., 3] = 0.5
+    columns = torch.tensor([0, 0, 1, 1, 2, 2, 3])
+    repeated = logits[..., columns], q[..., columns], torch.ones(1, 5, 7, dtype=torch.bool)
+    assert loss(logits, q, weights).item() == pytest.approx(loss(*repeated).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", [losses.cwd, losses.dist])
+def test_terms_of_weighted_pixels_are_least_at_the_teachers_probability(loss, batch, rng):
+    logits, _, _ = batch
+    weights = torch.from_numpy(rng.random(logits.shape))
+    z = logits.clone().requires_grad_()
+    loss(z, logits.sigmoid(), weights).backward()
+    assert z.grad is not None
+    assert z.grad.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("loss", [losses.probability_mse, losses.logit_mse])

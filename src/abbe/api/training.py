@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def teach(
-    teacher: Teacher | Place | Keys | config.Teacher,
+    teacher: Teacher | Place | Keys | config.Teacher | Sequence[TargetStore | Place],
     data: DataLike,
     out: Place,
     *,
@@ -49,7 +49,8 @@ def teach(
 
     Args:
         teacher: from :mod:`abbe.teachers`; or the path of an earlier run, an ONNX file or a
-            bioimage.io package; or keys such as ``{"kind": "sam", "path": "sam_vit_h.pth"}``.
+            bioimage.io package; or keys such as ``{"kind": "sam", "path": "sam_vit_h.pth"}``. A
+            list of target stores: their mean, weighed by labelled validation images.
         data: the images: a data set, its folder, or keys such as ``{"kind": "tissuenet", …}``.
         out: the target store to make or to continue.
         allow_failed: how many images may fail, or be unreadable; their reasons are printed.
@@ -61,13 +62,18 @@ def teach(
             same call goes on from there.
         AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
     """
-    dataset, place = dataset_of(data), None
-    if isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
+    dataset, places = dataset_of(data), list[Path | None]()
+    if isinstance(teacher, list | tuple):
+        places += map(Path, teacher)
+        section = None if isinstance(data, Dataset) else config.Data(**data_section(data, None))
+        teacher = build.build_mean([Path(each) for each in teacher], dataset, section)
+    elif isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
         settings = config.Teacher(**teacher_section(teacher, None))
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
-        place = settings.path
+        places.append(settings.path)
+    assert isinstance(teacher, Teacher)
     report = teachers.teach(teacher, dataset, out, progress=progress)
-    hand_on(place, Path(out))
+    hand_on(Path(out), *places)
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")
     if report.failed:

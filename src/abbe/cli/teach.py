@@ -43,6 +43,8 @@ def run(words: list[str]) -> int:
 A run that was stopped goes on where it was. Images that fail are listed; the rest go on, and the
 exit code is 1 where more than --allow-failed did.
 With --plan, nothing is taught: a few images are timed, and what all will take is printed.
+With --teacher.also, the answers of several stores become one: their mean, weighed by how each does
+on labelled validation images, and where they agree.
 
 examples:
   abbe teach --out targets.zarr --data.path tissue/ --teacher.kind masks --teacher.path masks/
@@ -50,12 +52,16 @@ examples:
       --teacher.kind bioimageio --teacher.path unet2d_nuclei_broad/ \\
       --teacher.input-channels nucleus --check-equivariance
   abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind torch \\
-      --teacher.path my_package.models:big_unet --trust-code --plan"""
+      --teacher.path my_package.models:big_unet --trust-code --plan
+  abbe teach --out both.zarr --data.path nuclei/ --teacher.kind store \\
+      --teacher.path a.zarr --teacher.also b.zarr"""
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
     from abbe.runs import build
     from abbe.runs.accounts.overlap import hand_on
 
+    if arguments.teacher.also:
+        return _combine(arguments)
     if arguments.teacher.kind not in teachers.TEACHERS:
         raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
     for key in ("live", "trust"):  # of students, not of answers
@@ -76,7 +82,35 @@ examples:
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
     report = teachers.teach(teacher, dataset, arguments.out)
-    hand_on(arguments.teacher.path, arguments.out)
+    hand_on(arguments.out, arguments.teacher.path)
+    say(report.summary())
+    return 1 if len(report.failed) > arguments.allow_failed else 0
+
+
+def _combine(arguments: TeachArguments) -> int:
+    """Store the mean of several stores; what each counts is found on labelled validation images."""
+    from abbe import teachers
+    from abbe.runs import build
+    from abbe.runs.accounts.overlap import hand_on
+
+    asked = arguments.teacher
+    if asked.kind != "store" or asked.path is None:
+        raise ConfigError(
+            "teacher.also: 'abbe teach' takes the mean of stores. Have each teacher answer into "
+            "one, then give --teacher.kind store --teacher.path A.zarr --teacher.also B.zarr"
+        )
+    if arguments.plan or arguments.check_equivariance or asked.tta:
+        raise ConfigError(
+            "teacher.also: the answers are there already. Leave --plan, --check-equivariance and "
+            "--teacher.tta out"
+        )
+    places = (asked.path, *asked.also)
+    dataset = build.collect(arguments.data)
+    build.tell_problems(dataset)
+    teacher = build.build_mean(places, dataset, arguments.data)
+    say(teachers.introduction(teacher.provenance))
+    report = teachers.teach(teacher, dataset, arguments.out)
+    hand_on(arguments.out, *places)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 

@@ -15,7 +15,7 @@ from abbe.config.foreign import keys_within, refusal, says_nothing, section_of, 
 from abbe.config.networks import Student
 from abbe.config.paths import found, written
 from abbe.config.recipes import RECIPES, readers_of
-from abbe.config.renamed import with_new_names
+from abbe.config.renamed import with_new_names, with_teachers
 from abbe.config.section import Section, allowed_keys, describe, meant_of, message_of
 from abbe.errors import ConfigError
 from abbe.files import write_text
@@ -43,7 +43,7 @@ def own_keys(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         ConfigError: naming ``source``, each key that does, and the recipes that it belongs to.
     """
-    values, notes = with_new_names(values)
+    values, notes = with_new_names(with_teachers(values))
     for note in notes:
         print(shown(f"note: {source}: {note}"), flush=True)
     own, foreign = split_foreign(without_twin(values), Experiment)
@@ -72,7 +72,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: an experiment file holds keys and values, such as 'recipe: cmkd'"
         )
-    return found(values, path)
+    return found(with_teachers(values), path)
 
 
 def _with_control_characters(values: Any) -> str | None:

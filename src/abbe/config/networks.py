@@ -44,6 +44,12 @@ class Teacher(Section):
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Further arguments of its function in abbe.teachers, for example tile: 512."""
+    also: tuple[Path, ...] = ()
+    """Further teachers: stores, runs, packages, ONNX files. The student learns the mean of all
+    their maps, each weighed by labelled validation images, and less where they disagree.
+    ``teachers: [a.zarr, b.zarr]`` in a file says the same of stores."""
+    tta: bool = False
+    """Ask about each image eight times, turned and mirrored, and take the mean of the maps."""
     live: bool = False
     """Run the teacher inside the training loop instead of storing its maps (torch, run and sam)."""
     trust: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0
@@ -54,6 +60,15 @@ class Teacher(Section):
     def _path_fits_kind(self) -> "Teacher":
         if self.kind != "none" and self.path is None:
             raise ValueError(f"kind '{self.kind}' needs a path: give --teacher.path")
+        if self.kind == "none" and (self.also or self.tta):
+            raise ValueError("also and tta need a teacher: give --teacher.kind and its path")
+        if self.live and (self.also or self.tta):
+            raise ValueError("live: one teacher as it is runs live. Leave also and tta out")
+        if self.tta and not self.also and traits_of(self.kind).keeps_answers:
+            raise ValueError(
+                f"tta: a teacher of kind '{self.kind}' has answered already. Leave tta out here, "
+                "and give it where the answers are made (abbe teach --teacher.tta)"
+            )
         if self.live and not traits_of(self.kind).live:
             *most, last = (kind for kind in TEACHERS if traits_of(kind).live)
             raise ValueError(f"live: true works with kind {', '.join(most)} or {last} only")

@@ -86,6 +86,9 @@ def _changed(values: Mapping[str, Any], change: Callable[[str, bool], str]) -> d
     for key in KEYS:
         name, _, inner = key.partition(".")
         section = result.get(name)
+        if isinstance(section, dict) and isinstance(section.get(inner), list | tuple):
+            section[inner] = [change(text, False) for text in section[inner]]
+            continue
         if not isinstance(section, dict) or not isinstance(section.get(inner), str):
             continue
         if inner == "split" and not section[inner].endswith(".csv"):

@@ -91,7 +91,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.kdsam:KdSam",
         (*_EVIDENCE, "teacher", "promptable", "evaluation"),
         without=(
-            "teacher.trust", "student.outputs", "student.normalisation", *_LAYOUT,
+            "teacher.also", "teacher.tta", "teacher.trust", "student.outputs",
+            "student.normalisation", *_LAYOUT,
             *_ONE_KIND_OF_IMAGE, "training.crop",
             "training.augmentation.scale", "evaluation.minimum_area",
         ),
@@ -107,8 +108,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.rckd:Rckd",
         (*_EVIDENCE, "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
-            "teacher.live", "teacher.trust", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
-            "evaluation.tolerance",
+            "teacher.also", "teacher.live", "teacher.trust", "student.outputs", *_LAYOUT,
+            *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
         ),
         check=recipe_checks.rckd,
         important=(

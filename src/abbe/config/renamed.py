@@ -1,4 +1,4 @@
-"""Keys of an experiment file by the names that earlier versions gave them: still read."""
+"""Keys of an experiment file by other names that are read: earlier ones, and short ones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,3 +33,29 @@ def with_new_names(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
         current[section] = {name if key == earlier else key: held[key] for key in held}
         notes.append(f"{old} is {new} today")
     return current, notes
+
+
+def with_teachers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of an experiment file with ``teachers: [a.zarr, b.zarr]`` as keys of ``teacher``.
+
+    >>> with_teachers({"teachers": ["a.zarr", "b.zarr"]})
+    {'teacher': {'kind': 'store', 'path': 'a.zarr', 'also': ['b.zarr']}}
+
+    Raises:
+        ConfigError: it is no list of stores, or ``teacher`` names one, too.
+    """
+    if "teachers" not in values:
+        return dict(values)
+    current = dict(values)
+    places = current.pop("teachers")
+    if not isinstance(places, list | tuple) or not places:
+        raise ConfigError(
+            f"teachers: must list target stores, such as [a.zarr, b.zarr] (it is {places!r})"
+        )
+    teacher = current.get("teacher") or {}
+    if not isinstance(teacher, Mapping) or {"kind", "path", "also"} & teacher.keys():
+        raise ConfigError("teachers: names them all. Take teacher.kind, path and also out")
+    first, *others = (str(place) for place in places)
+    also = {"also": others} if others else {}
+    current["teacher"] = {"kind": "store", "path": first, **also, **teacher}
+    return current

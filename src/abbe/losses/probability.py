@@ -80,7 +80,8 @@ def cwd(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) 
     z, targets, known = prepare(logits, q, valid)
     teacher = _log_share(targets.logit(eps=SMALLEST_PROBABILITY) / CWD_TEMPERATURE, known)
     student = _log_share(z / CWD_TEMPERATURE, known)
-    divergence = image_sums(teacher.exp() * (teacher - student) * known) * CWD_TEMPERATURE**2
+    counted = (known > 0).to(z.dtype)
+    divergence = image_sums(teacher.exp() * (teacher - student) * counted) * CWD_TEMPERATURE**2
     level = soft_bce(logits, q, valid, weight)
     return mean_of_images(divergence, image_sums(known) > 0, weight) + level
 
@@ -106,13 +107,19 @@ def dist(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None)
 
 
 def _log_share(values: Tensor, known: Tensor) -> Tensor:
-    """Log-softmax over the known pixels of each image, (B, H, W); 0 elsewhere."""
+    """Log-softmax over the known pixels of each image, (B, H, W); 0 elsewhere.
+
+    A pixel that counts half stands for half a pixel in the sum.
+    """
     lowest = torch.finfo(values.dtype).min
-    shares = values.masked_fill(known == 0, lowest).flatten(1).log_softmax(1).view_as(values)
-    return shares * known
+    counted = torch.where(known > 0, values + known.clamp(min=1e-12).log(), lowest)
+    return counted.flatten(1).log_softmax(1).view_as(values) * (known > 0)
 
 
 def _centred(values: Tensor, known: Tensor) -> Tensor:
-    """Values less their mean over the known pixels of their image; 0 elsewhere."""
+    """Values less their mean over the known pixels of their image; 0 elsewhere.
+
+    By the root of what each pixel counts, so that it counts so in a sum of products of two.
+    """
     mean = image_sums(values * known) / image_sums(known).clamp(min=1)
-    return (values - mean[:, None, None]) * known
+    return (values - mean[:, None, None]) * known.sqrt()

@@ -9,29 +9,30 @@ from abbe.losses.processes import average_count
 def prepare(logits: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Check shapes and bring logits and target to at least float32, whatever autocast made of them.
 
-    Where ``valid`` is false the target may hold anything (−1, NaN); it becomes 0.
+    Where ``valid`` is false or 0 the target may hold anything (−1, NaN); it becomes 0.
 
     Args:
         logits: (B, H, W).
         target: (B, H, W), any number type.
-        valid: (B, H, W) bool; true where the target is known.
+        valid: (B, H, W) bool, true where the target is known; or floating point in [0, 1], how much
+            each pixel counts.
 
     Returns:
         Logits, target and valid, all of the logits' type: float32, or float64 if it was that.
 
     Raises:
-        ValueError: The shapes differ, or are not (B, H, W), or ``valid`` is not bool.
+        ValueError: The shapes differ, or are not (B, H, W), or ``valid`` holds whole numbers.
     """
     if logits.ndim != 3 or not logits.shape == target.shape == valid.shape:
         raise ValueError(
             "logits, target and valid must all be (B, H, W), but are "
             f"{tuple(logits.shape)}, {tuple(target.shape)} and {tuple(valid.shape)}"
         )
-    if valid.dtype != torch.bool:
-        raise ValueError(f"valid must be bool, but is {valid.dtype}")
+    if valid.dtype != torch.bool and not valid.is_floating_point():
+        raise ValueError(f"valid must be bool or floating point, but is {valid.dtype}")
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    target = torch.where(valid, target.to(logits.dtype), 0.0)
+    target = torch.where(valid > 0, target.to(logits.dtype), 0.0)
     return logits, target, valid.to(logits.dtype)
 
 
@@ -45,7 +46,7 @@ def mean_of_known(values: Tensor, known: Tensor, weight: Tensor | None = None) -
 
     Args:
         values: (B, H, W).
-        known: (B, H, W) of 0 and 1.
+        known: (B, H, W) of 0 and 1, or between: what each pixel counts in the mean of its image.
         weight: see `mean_of_images`.
 
     Returns:

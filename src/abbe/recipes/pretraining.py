@@ -24,6 +24,7 @@ from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.students import Classifier, LinearProbe, ResponseNetwork, UNet
 from abbe.targets import TargetStore
+from abbe.teachers import AGREEMENT
 from abbe.training.fit import Fitted
 from abbe.training.stage import Schedule, Stage, Term
 
@@ -282,6 +283,11 @@ def _response_of(
             "Compare its ids with those of 'abbe data check'"
         )
     instances = images[0].instances is not None
+    if AGREEMENT in store.provenance.outputs:
+        raise ConfigError(
+            f"{store.path}: is the mean of several teachers, which recipe cmkd learns from. Recipe "
+            "rckd learns from one: name its own store"
+        )
     outputs = INSTANCE_MAPS if instances else store.provenance.outputs
     overlap = instances or set(outputs) >= set(INSTANCE_MAPS)  # a boundary is foreground, too
     if settings.response == "kl" and (overlap or len(outputs) < 2):

@@ -7,6 +7,7 @@ import torch
 
 from abbe import losses
 from abbe.datasets.training.batches import Batch
+from abbe.teachers import AGREEMENT
 from abbe.training.stage import Term
 
 
@@ -65,8 +66,9 @@ def probability_term(
         if not losses.anywhere(valid):
             return None
         targets = _targets(batch, target_outputs)
+        sure = _sure(valid, targets)
         terms = [
-            counts[o] * match(logits[:, outputs.index(o)], targets[o], valid, _weight(batch))
+            counts[o] * match(logits[:, outputs.index(o)], targets[o], sure, _weight(batch))
             for o in shared
         ]
         return torch.stack(terms).mean()
@@ -93,11 +95,12 @@ def target_boundary_term(
     foreground = outputs.index("foreground")
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        target = (_targets(batch, target_outputs)["foreground"] >= 0.5).float()
+        targets = _targets(batch, target_outputs)
+        target = (targets["foreground"] >= 0.5).float()
         valid = _where_edges_are(target, _taught(batch))
         if not losses.anywhere(valid):
             return None
-        return edge_loss(logits[:, foreground], target, valid, _weight(batch))
+        return edge_loss(logits[:, foreground], target, _sure(valid, targets), _weight(batch))
 
     return Term("target_boundary", loss, distils=True)
 
@@ -114,6 +117,11 @@ def _targets(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
     if "target_instances" in batch:
         return maps_of(batch["target_instances"])
     return {name: batch["target"][:, index] for index, name in enumerate(names)}
+
+
+def _sure(valid: torch.Tensor, targets: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """How much each pixel counts: as far as several teachers agree on it, where there are such."""
+    return valid * targets[AGREEMENT] if AGREEMENT in targets else valid
 
 
 def _where_edges_are(truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

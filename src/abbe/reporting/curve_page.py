@@ -12,12 +12,12 @@ from abbe.reporting.colours import colours_of
 from abbe.reporting.facts import (
     MACHINE_NAMES,
     NOT_OF_THE_MACHINE,
-    TEACHER_NAMES,
     Fact,
     channel_facts,
     data_facts,
     duration,
     facts_of,
+    teacher_facts,
 )
 from abbe.reporting.label_curves import label_curves, lines_of, save_label_curves
 from abbe.reporting.numbers import bounds_of, decimal, interval, p_value, significant
@@ -91,7 +91,7 @@ def render_curve_page(folder: Path, summary: CurveSummary) -> str:
         data=data_facts(summary.data),
         channels=channel_facts(summary),
         beginnings=_beginnings(summary),
-        teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
+        teacher=teacher_facts(summary.teacher),
         targets=summary.targets,
         times=_times(summary, environment.get("seconds")),
         machine=facts_of(

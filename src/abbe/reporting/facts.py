@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from abbe.reporting.numbers import decimal, is_number
-from abbe.summary import Data, RunSummary, Stage, Summary
+from abbe.summary import Data, RunSummary, Stage, Summary, Teacher
 
 MOST_IDS = 5
 """Images that are named beside a note."""
@@ -54,6 +54,19 @@ class Fact(NamedTuple):
 
     name: str
     value: str
+
+
+def teacher_facts(teacher: Teacher | None) -> list[Fact]:
+    """Everything about where the targets came from; of the mean of several teachers, of each."""
+    if teacher is None:
+        return []
+    found = facts_of(teacher.model_dump(), TEACHER_NAMES)
+    if teacher.parts:
+        found += [Fact(name.capitalize(), told) for name, told in teacher.settings.items()]
+    for number, part in enumerate(teacher.parts, 1):
+        own = facts_of(part.model_dump(), TEACHER_NAMES)
+        found += [Fact(f"{number}. {fact.name}", fact.value) for fact in own]
+    return found
 
 
 def data_facts(data: Data) -> list[Fact]:

@@ -15,13 +15,13 @@ from abbe.reporting.curves import panels_of
 from abbe.reporting.facts import (
     MACHINE_NAMES,
     NOT_OF_THE_MACHINE,
-    TEACHER_NAMES,
     Fact,
     channel_facts,
     data_facts,
     duration,
     facts_of,
     schedule_sentence,
+    teacher_facts,
     text_of,
     trust_facts,
 )
@@ -114,7 +114,7 @@ def render_page(run: Run) -> str:
         class_splits=classes.splits_of(summary),
         class_counts=classes.split_rows(summary),
         channels=channel_facts(summary),
-        teacher=facts_of(summary.teacher.model_dump() if summary.teacher else {}, TEACHER_NAMES),
+        teacher=teacher_facts(summary.teacher),
         targets=summary.targets,
         trust=trust_facts(summary),
         thresholds={k: v.model_dump(exclude_unset=True) for k, v in summary.thresholds.items()},

@@ -13,7 +13,8 @@ from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
 from abbe.near import meant
 from abbe.registry import DATASETS, TEACHERS, traits_of
-from abbe.teachers import Teacher
+from abbe.targets import TargetStore
+from abbe.teachers import SeveralTeachers, Teacher, several, turned
 from abbe.threads import cores
 
 if TYPE_CHECKING:
@@ -196,7 +197,29 @@ def build_teacher(
     input_channels = teacher.input_channels
     if input_channels is None and traits_of(teacher.kind).reads_all:
         input_channels = dataset.channels
-    return factory(teacher.path, input_channels, **options)
+    built = factory(teacher.path, input_channels, **options)
+    return turned(built) if teacher.tta else built
+
+
+def build_mean(
+    places: Sequence[Path], dataset: Dataset, data: config.Data | None
+) -> SeveralTeachers:
+    """The mean of the answers in several stores; see `abbe.teachers.several`.
+
+    Args:
+        places: of the stores.
+        dataset: that they answer for, as it lies there.
+        data: says how it is split; None: it has its splits, if any.
+
+    Raises:
+        StoreError: they cannot be combined, or one of them is damaged.
+        InputError: the data set has labels and cannot be split.
+    """
+    divided = dataset
+    if data is not None and len(dataset.labelled):
+        divided = choose_labels(split(dataset, data), data)
+    labelled = divided.split("val").labelled.records
+    return several([TargetStore(path) for path in places], dataset.channels, labelled)
 
 
 def standardisation_of(student: config.Student) -> "Standardisation | None":

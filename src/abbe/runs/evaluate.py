@@ -365,10 +365,17 @@ def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Datas
 def _on_other_data(
     teacher: config.Teacher, input_channels: tuple[str, ...] | None
 ) -> config.Teacher | None:
-    """The same frozen teacher, or None where it is a folder of finished answers."""
-    if traits_of(teacher.kind).keeps_answers:
+    """The same frozen teacher, or None where it is a folder of finished answers, or several."""
+    if teacher.also or traits_of(teacher.kind).keeps_answers:
         return None
     return teacher.model_copy(update={"input_channels": input_channels or teacher.input_channels})
+
+
+def _who(teacher: config.Teacher) -> str:
+    """The teacher as the beginning of a sentence."""
+    if teacher.also:
+        return "several teachers, whose mean was stored, have"
+    return f"a teacher of kind '{teacher.kind}' has"
 
 
 def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
@@ -398,8 +405,8 @@ def _distil_there(
 ) -> Run:
     if teacher is None:
         raise ConfigError(
-            f"--distil: a teacher of kind '{experiment.teacher.kind}' has no answers for other "
-            "images. Distil there with 'abbe distill' and that set's own targets"
+            f"--distil: {_who(experiment.teacher)} no answers for other images. "
+            "Distil there with 'abbe distill' and that set's own targets"
         )
     student = experiment.student.model_copy(update={"input_channels": input_channels})
     given = data if isinstance(data, Dataset) else None

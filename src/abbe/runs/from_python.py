@@ -18,8 +18,8 @@ Keys = Mapping[str, Any]
 """Keys of a section of the experiment file, such as ``{"steps": 500}``."""
 DataLike = Dataset | Place | Keys | config.Data
 """A data set, the folder of one, or the section ``data`` of the experiment file."""
-TeacherLike = TargetStore | Place | Keys | config.Teacher
-"""A target store, what a teacher is read from, or the section ``teacher``."""
+TeacherLike = TargetStore | Place | Keys | config.Teacher | Sequence[TargetStore | Place]
+"""A target store, what a teacher is read from, the section ``teacher``; or a list of several."""
 StudentLike = str | Keys | config.Student
 """An architecture, or the section ``student``."""
 
@@ -143,6 +143,9 @@ def teacher_section(teacher: TeacherLike, recipes: Keys | None) -> dict[str, Any
     Raises:
         ConfigError: the kind cannot be told, or it is none of what may be given.
     """
+    if isinstance(teacher, list | tuple) and teacher:
+        first, *others = teacher
+        return {**teacher_section(first, recipes), "also": [os.fspath(each) for each in others]}
     if isinstance(teacher, TargetStore):
         return {"kind": "store", "path": str(teacher.path)}
     if isinstance(teacher, config.Teacher):

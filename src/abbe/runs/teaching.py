@@ -1,5 +1,7 @@
 """The teacher's answers for a run: given once, before anything is trained."""
 
+from pathlib import Path
+
 from abbe import config, teachers
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError
@@ -7,6 +9,7 @@ from abbe.foreign_text import shown
 from abbe.imaging import Scaling
 from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
+from abbe.runs.from_python import kind_of_teacher
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.targets import TargetStore
@@ -14,6 +17,8 @@ from abbe.teachers import Teacher
 
 STORE = "targets.zarr"
 """The store of a run's own answers, in its folder."""
+SINGLE = "teachers"
+"""The folder, in a run's, of what each of several teachers has answered."""
 
 
 def asked(experiment: config.Experiment, dataset: Dataset) -> list[Record]:
@@ -47,6 +52,8 @@ def teach(
     settings = experiment.teacher
     if settings.kind == "none":
         return None, None, {}
+    if settings.also:
+        return None, *_mean_of(experiment, dataset, session)
     if settings.kind == "store":
         assert settings.path is not None  # the experiment file demands it
         store = TargetStore(settings.path)
@@ -63,19 +70,80 @@ def teach(
         print(shown(introduced), flush=True)
     store, speed = stored_predictions(teacher, dataset.having(asked(experiment, dataset)), session)
     if session.is_main:
-        hand_on(settings.path, store.path)
+        hand_on(store.path, settings.path)
     return teacher, store, speed
 
 
+def _mean_of(
+    experiment: config.Experiment, dataset: Dataset, session: Session
+) -> tuple[TargetStore, dict[str, float]]:
+    """The mean of what several teachers answer, weighed on the validation images with labels.
+
+    Raises:
+        ConfigError: what one of them is does not show.
+        StoreError: they cannot be combined; see `abbe.teachers.several`.
+        InputError: more images are lost than allowed; the stores keep all other answers.
+    """
+    settings = experiment.teacher
+    images = dataset.having(asked(experiment, dataset))
+    stores: list[TargetStore] = []
+    for number, each in enumerate(each_of(settings), 1):
+        if each.kind == "store":
+            assert each.path is not None  # the experiment file demands it
+            stores.append(TargetStore(each.path))
+            continue
+        teacher = build.build_teacher(each, dataset, trust_code=session.trust_code)
+        name = f"{SINGLE}/{number}.zarr"
+        stores.append(stored_predictions(teacher, images, session, name)[0])
+        if session.is_main:
+            hand_on(stores[-1].path, each.path)
+    labelled = build.held_out(dataset.split("val").labelled.records, experiment)
+    teacher = teachers.several(stores, dataset.channels, labelled)
+    if session.is_main:
+        print(shown(teachers.introduction(teacher.provenance)), flush=True)
+    store, speed = stored_predictions(teacher, images, session)
+    if session.is_main:
+        hand_on(store.path, *(each.path for each in stores))
+    return store, speed
+
+
+def each_of(settings: config.Teacher) -> list[config.Teacher]:
+    """The teacher of the experiment, and those that it names beside it.
+
+    Raises:
+        ConfigError: what lies at a path does not show what it is.
+    """
+    first = settings.model_copy(
+        update={"also": (), "tta": settings.tta and settings.kind != "store"}
+    )
+    return [first, *(_at(path, settings.tta) for path in settings.also)]
+
+
+def _at(path: Path, tta: bool) -> config.Teacher:
+    kind = kind_of_teacher(path)
+    if kind is None:
+        raise ConfigError(
+            f"teacher.also: {path} does not say what it is. Have it answer first (abbe teach --out "
+            f"{path.stem or 'teacher'}.zarr …), and name that store"
+        )
+    return config.Teacher(kind=kind, path=path, tta=tta and kind != "store")
+
+
 def stored_predictions(
-    teacher: Teacher, dataset: Dataset, session: Session
+    teacher: Teacher, dataset: Dataset, session: Session, name: str = STORE
 ) -> tuple[TargetStore, dict[str, float]]:
     """The store of a teacher's answers in the run's folder, once they are there; how fast it was.
+
+    Args:
+        teacher: who is asked.
+        dataset: the images.
+        session: of the run.
+        name: of the store in the run's folder.
 
     Raises:
         InputError: more images are lost than allowed; the store keeps all other answers.
     """
-    path, speed = session.folder / STORE, {}
+    path, speed = session.folder / name, {}
     if session.is_main:
         report = teachers.teach(teacher, dataset, path, progress=session.progress)
         if report.done:  # a resumed run has nothing left to teach

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from abbe.errors import StoreError
@@ -32,6 +32,7 @@ class Provenance:
         stand_in: the teacher takes the place of a model that could not be had.
         simulated: the images are simulated.
         notes: remarks; not compared when a store is continued.
+        parts: of the mean of several teachers, each of them.
 
     Raises:
         StoreError: a value has the wrong type or form.
@@ -51,6 +52,7 @@ class Provenance:
     stand_in: bool = False
     simulated: bool = False
     notes: tuple[str, ...] = ()
+    parts: tuple["Provenance", ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("channels", "outputs", "notes"):
@@ -84,6 +86,10 @@ class Provenance:
         ):
             raise StoreError("provenance: 'settings' must map names to texts")
         object.__setattr__(self, "settings", dict(self.settings))
+        if not isinstance(self.parts, tuple | list):
+            raise StoreError(f"provenance: 'parts' must be a list, not {self.parts!r}")
+        parts = (p if isinstance(p, Provenance) else self.from_json(p) for p in self.parts)
+        object.__setattr__(self, "parts", tuple(replace(part, notes=()) for part in parts))
 
     def differences(self, other: "Provenance") -> list[str]:
         """One line for each field in which ``other`` differs, naming both values."""

@@ -13,10 +13,13 @@ from abbe.teachers.programs.cellpose import cellpose
 from abbe.teachers.programs.cellsam import cellsam
 from abbe.teachers.run import run
 from abbe.teachers.sam.teacher import sam
+from abbe.teachers.several import SeveralTeachers, several
 from abbe.teachers.teach import TeachReport, provenance_of, teach
-from abbe.teachers.teacher import Cost, CountedTeacher, Prediction, Teacher
+from abbe.teachers.teacher import AGREEMENT, Cost, CountedTeacher, Prediction, Teacher
+from abbe.teachers.turned import turned
 
 __all__ = [
+    "AGREEMENT",
     "TEACHERS",
     "Agreement",
     "Cost",
@@ -24,6 +27,7 @@ __all__ = [
     "EquivarianceReport",
     "Plan",
     "Prediction",
+    "SeveralTeachers",
     "TeachReport",
     "Teacher",
     "bioimageio",
@@ -38,6 +42,8 @@ __all__ = [
     "provenance_of",
     "run",
     "sam",
+    "several",
     "teach",
     "torch_module",
+    "turned",
 ]

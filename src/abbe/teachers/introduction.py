@@ -25,9 +25,15 @@ def introduction(provenance: Provenance) -> str:
             f"  sees {', '.join(provenance.channels)}; {gives}{prompted}",
             f"  licence of its weights: {provenance.weights_licence}",
             f"  licence of its training data: {provenance.training_data_licence}",
+            *(f"  {name}: {told}" for name, told in _weights(provenance)),
             *(f"  {mark}" for mark in marks(provenance)),
         ]
     )
+
+
+def _weights(provenance: Provenance) -> list[tuple[str, str]]:
+    """Of the mean of several teachers, what each counts, and by what."""
+    return list(provenance.settings.items()) if provenance.parts else []
 
 
 def as_asked(provenance: Provenance) -> Provenance:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 NOT_STORED = "-"
 """An output with this name is computed (a softmax needs it) but not stored."""
+AGREEMENT = "agreement"
+"""The output of several teachers that says how far they agree on a pixel. It is learned from by
+counting, not by being matched."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Prediction:
     empty: bool = False
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """A frozen model, or the results that one left behind."""
 

@@ -114,11 +114,11 @@ def write_trained_on(folder: Path, dataset: Any, tiles: Dataset | None, lost: Lo
     write_digests(folder / TRAINED_ON, (lost.digests[key] for key in used if key in lost.digests))
 
 
-def hand_on(teacher: Path | None, store: Path) -> None:
-    """Keep beside a teacher's answers what it was trained on, where that is known."""
-    known = None if teacher is None else trained_on(teacher)
-    if known is not None and store.is_dir():
-        write_digests(store / TRAINED_ON, ([each] for each in known))
+def hand_on(store: Path, *teachers: Path | None) -> None:
+    """Keep beside answers what their teachers were trained on, where that is known of any."""
+    known = [found for path in teachers if path is not None and (found := trained_on(path))]
+    if known and store.is_dir():
+        write_digests(store / TRAINED_ON, ([each] for each in frozenset().union(*known)))
 
 
 def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
@@ -129,6 +129,8 @@ def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
     teacher, weights = experiment.teacher, experiment.student.encoder_weights
     if teacher.path is not None and teacher.kind not in ("none", "masks"):
         yield "teacher.path", teacher.path
+    for path in teacher.also:
+        yield "teacher.also", path
     if isinstance(weights, Path):
         yield "student.encoder_weights", weights
     if experiment.promptable.baseline is not None:
@@ -141,7 +143,7 @@ def _sources_of_run(
     """The run itself, and what was trained before it, as far as that is still to be found."""
     yield "the run", run
     for key, path in _sources(experiment):
-        if key == "teacher.path" and (store / TRAINED_ON).is_file():
+        if key in ("teacher.path", "teacher.also") and (store / TRAINED_ON).is_file():
             yield key, store
             continue
         try:

@@ -147,7 +147,8 @@ def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lin
     teacher = summary.teacher if taught(run) else None
     licences = []
     if teacher is not None:
-        licences.append(f"teacher {teacher.teacher}: {teacher.weights_licence}")
+        for each in teacher.parts or [teacher]:
+            licences.append(f"teacher {each.teacher}: {each.weights_licence}")
     teacher = teacher or Teacher()
     encoder = learned["encoder_weights"]
     if request.encoder_licence is not None and encoder in ("imagenet", "random"):
