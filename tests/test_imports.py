@@ -77,7 +77,7 @@ INSIDE = {
     "imaging": [
         ("bounds", "channels", "layout", "lines_held", "promptable", "units", "windows"), "image",
         ("normalisation", "views"), "scaling", "three_channels", "formats", "opening", "slide",
-        "labels", "pictures",
+        ("labels", "tissue"), "pictures",
     ],
     "teachers": [
         "teacher", ("introduction", "masks", "several", "teach", "tiles", "turned"),

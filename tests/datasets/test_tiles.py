@@ -13,11 +13,11 @@ import tifffile
 from abbe.datasets.slides.tile_index import TileIndex, TileRules, index_tiles
 from abbe.datasets.slides.tile_picture import draw_tiles
 from abbe.datasets.slides.tiles import slide_tiles
-from abbe.datasets.slides.tissue_mask import pen_mask, sharpness, tissue_mask
 from abbe.datasets.splits import assign_splits
 from abbe.datasets.training.prepare import prepare
 from abbe.errors import InputError
 from abbe.imaging import Region, open_slide
+from abbe.imaging.tissue import pen_mask, sharpness, tissue_mask
 
 SIDE = 1024
 TILE = 128

@@ -72,7 +72,7 @@ def brightness_network(channels: int = 1, outputs: int = 2) -> onnx.ModelProto:
     return model
 
 
-def _one_convolution(weight: np.ndarray, bias: np.ndarray, pool: bool) -> onnx.ModelProto:
+def one_convolution(weight: np.ndarray, bias: np.ndarray, pool: bool) -> onnx.ModelProto:
     """(B, C, H, W) → logits (B, K, H, W) by a convolution, or (B, K): their mean."""
     weights = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
     pad, (count, channels) = weight.shape[-1] // 2, weight.shape[:2]
@@ -97,13 +97,13 @@ def _one_convolution(weight: np.ndarray, bias: np.ndarray, pool: bool) -> onnx.M
 
 
 REGIONS = ("background", "grey", "bright")
-_LEVELS = np.array([0.0, 0.45, 1.0])
+LEVELS = np.array([0.0, 0.45, 1.0])
 
 
 def region_network() -> onnx.ModelProto:
     """The class of each pixel is the level that its 5 × 5 mean is nearest to."""
-    weight = np.full((3, 1, 5, 5), 1 / 25) * (60 * 2 * _LEVELS)[:, None, None, None]
-    return _one_convolution(weight, -60 * _LEVELS**2, pool=False)
+    weight = np.full((3, 1, 5, 5), 1 / 25) * (60 * 2 * LEVELS)[:, None, None, None]
+    return one_convolution(weight, -60 * LEVELS**2, pool=False)
 
 
 def make_region_package(folder: Path, **changes: Any) -> Path:
@@ -121,7 +121,7 @@ CLASSES = ("mostly dark", "mostly bright")
 def make_class_package(folder: Path, **changes: Any) -> Path:
     """A package that tells dark tiles from bright ones."""
     weight = np.array([-30.0, 30.0])[:, None, None, None]
-    network = _one_convolution(weight, np.array([12.0, -12.0]), pool=True)
+    network = one_convolution(weight, np.array([12.0, -12.0]), pool=True)
     values: dict[str, Any] = {
         "network": network, "format": 2, "task": "classification", "outputs": (),
         "classes": CLASSES, "halo": 0, "tile": 64, "divisor": 1,

@@ -33,6 +33,7 @@ def predict(
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
     diameter: "Diameter | None" = None,
+    all_tiles: bool = False,
     **options: "Unpack[RunOptions]",
 ) -> "np.ndarray": ...
 
@@ -52,6 +53,7 @@ def predict(
     simplify: float = 0.0,
     minimum_area: int | None = None,
     class_name: str | None = None,
+    all_tiles: bool = False,
     progress: bool = True,
     **options: "Unpack[RunOptions]",
 ) -> "Outcome": ...
@@ -71,6 +73,7 @@ def predict(
         options: ``channels``, names of all the image's channels in order; ``pixel_size``, µm per px
             where the image does not say; ``override_pixel_size``, µm per px whatever it says;
             ``diameter``, px across of the image's objects instead of a pixel size, or "auto";
+            ``all_tiles``, to compute glass, ink and blur of a slide, which are left out else;
             ``engine``, ``precision``, ``threads``, ``tile``, ``workers``: the package's where
             left out. With ``out`` also ``results``, which files to write; ``prompts``, of a
             promptable package, a .csv file of boxes or points, or a folder of masks; ``simplify``,

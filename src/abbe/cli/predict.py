@@ -56,6 +56,8 @@ class PredictArguments:
     """For a package of regions: px of the image below which an area is not outlined."""
     class_name: str | None = None
     """Class of all objects in outlines; the package's where omitted."""
+    all_tiles: bool = False
+    """Compute everything: without it, glass, ink and blur of H&E slides are left out."""
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     """Version of OME-Zarr for the result zarr."""
 
@@ -72,6 +74,9 @@ A package of regions writes the class of each pixel as labels, its probabilities
 names of classes, a table of areas by class, and an overview with a legend. A package that
 classifies writes classes.csv, a row an image; of an image larger than its tile also a table of
 tiles (NAME.csv), their squares for QuPath, and an overview coloured by class.
+
+Of slides in red, green and blue, tissue is looked for first: glass, ink of markers and blurred
+places are left out, as they are in training, and the overview shows what was taken.
 
 Images of any size go through in tiles; objects on seams are found whole. A run that was stopped
 goes on where it was. Images that cannot be read are listed; the rest go on.

@@ -71,6 +71,7 @@ class Job:
         zarr_version: Version of OME-Zarr.
         prompts: What a promptable package is asked for; other packages take none.
         outlining: How outlines are written.
+        all_tiles: Compute glass, ink and blur of slides, too.
     """
 
     results: tuple[Result, ...] = ("labels",)
@@ -78,6 +79,7 @@ class Job:
     zarr_version: ZarrVersion = "0.5"
     prompts: Prompts | None = None
     outlining: Outlining = AS_FOUND
+    all_tiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Tools:
         timings: Where to add the time of each part.
         advance: Told of progress.
         prompts: What a promptable package is asked for.
+        all_tiles: Compute glass, ink and blur of a slide, too.
     """
 
     pool: Executor
@@ -97,6 +100,7 @@ class Tools:
     timings: Timings
     advance: Advance
     prompts: Sequence[ObjectPrompt] = ()
+    all_tiles: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,13 @@ class Written:
     """What ``write`` returns: how much was found, and the image's row in a table of all images.
 
     ``diameter`` is what the image's scale was told by, px across of its objects in the image; None
-    where it was told by pixel sizes, or not at all.
+    where it was told by pixel sizes, or not at all. ``notes`` are sentences on what was done.
     """
 
     count: int
     answer: Any = None
     diameter: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class AnyEngine(Protocol):

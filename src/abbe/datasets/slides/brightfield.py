@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe.errors import InputError
-from abbe.imaging import Image, Slide, open_slide
+from abbe.imaging import Slide, open_slide
 from abbe.imaging.formats.other_kinds import not_read
 from abbe.near import meant_beside
 
@@ -15,9 +15,6 @@ SLIDE_SUFFIXES = (
     ".tiff", ".btf", ".zarr",
 )  # fmt: skip
 CHANNELS = ("red", "green", "blue")
-OVERVIEW = 8.0
-"""µm per px at which tissue and ink are looked for."""
-
 # "channel-0" is our own name for a channel without one; converters write "Channel 0", "C:1", "0".
 # Three digits are a wavelength, which says that this is fluorescence.
 _NUMBER_ONLY = re.compile(r"(channel|ch|c)?[\s:_-]*\d{1,2}(:\d{1,2})*", re.IGNORECASE)
@@ -105,11 +102,6 @@ def open_brightfield(
 def open_again(path: Path, pixel_size: float | None) -> Slide:
     """Open a slide of which `open_brightfield` has found that it holds colours."""
     return open_slide(path, channels=CHANNELS, override_pixel_size=pixel_size)
-
-
-def overview(slide: Slide) -> Image:
-    """The whole slide at 8 µm, or at its own pixel size if that is coarser."""
-    return slide.at(max(OVERVIEW, slide.levels[0].require_pixel_size()))
 
 
 def _require_brightfield(slide: Slide) -> None:

@@ -1,24 +1,17 @@
 """Where the tiles of a slide lie and which of them are taken.
 
-It is decided on an overview of the slide, by the rules of `tissue_mask`, and by how
-sharp each tile is.
+It is decided by the rules of `abbe.imaging.tissue`.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from abbe.datasets.slides.brightfield import open_brightfield, overview
-from abbe.datasets.slides.tissue_mask import pen_mask, sharpness, tissue_mask
+from abbe.datasets.slides.brightfield import open_brightfield
 from abbe.errors import InputError
-from abbe.imaging import Image, Region
-
-Verdict = Literal["taken", "empty", "pen", "blurred"]
+from abbe.imaging import Region
+from abbe.imaging.tissue import USUAL_LIMITS, Limits, Verdict, judged, masks_of, overview
 
 
 @dataclass(frozen=True)
@@ -29,11 +22,7 @@ class TileRules:
         tile: Side of a tile in px.
         pixel_size: Of the tiles, in µm; coarser than the slide's or the same.
         stride: Distance of neighbouring tiles in px; a tile's side where None.
-        minimum_tissue: Least share of a tile that is tissue.
-        maximum_pen: Largest share of a tile under ink; see `pen_mask`.
-        minimum_sharpness: Least `sharpness` of a tile; 0 takes blurred ones, too, and saves reading
-            every tile once. 40 is meant for 0.5 µm: sharp H&E has 130 to 2,400 there, and after a
-            Gaussian blur of 2 px below 45.
+        minimum_tissue, maximum_pen, minimum_sharpness: See `abbe.imaging.tissue.Limits`.
 
     Raises:
         InputError: The tile or the stride is not above 0.
@@ -42,9 +31,9 @@ class TileRules:
     tile: int = 256
     pixel_size: float = 0.5
     stride: int | None = None
-    minimum_tissue: float = 0.5
-    maximum_pen: float = 0.1
-    minimum_sharpness: float = 40.0
+    minimum_tissue: float = USUAL_LIMITS.minimum_tissue
+    maximum_pen: float = USUAL_LIMITS.maximum_pen
+    minimum_sharpness: float = USUAL_LIMITS.minimum_sharpness
 
     def __post_init__(self) -> None:
         if self.tile < 1 or self.step < 1:
@@ -158,38 +147,12 @@ def _index(
             f"{path}: at {rules.pixel_size:g} µm it is {height} × {width} px, smaller than a tile "
             f"of {rules.tile} px. Choose smaller tiles or a finer pixel size."
         )
-    rgb = overview(slide).read()
-    tissue, pen = tissue_mask(rgb), pen_mask(rgb)
-    tiles = tuple(
-        _judged(whole, Region(top, left, top + rules.tile, left + rules.tile), tissue, pen, rules)
+    masks = masks_of(overview(slide).read())
+    limits = Limits(rules.minimum_tissue, rules.maximum_pen, rules.minimum_sharpness)
+    regions = (
+        Region(top, left, top + rules.tile, left + rules.tile)
         for top in range(0, height - rules.tile + 1, rules.step)
         for left in range(0, width - rules.tile + 1, rules.step)
     )
+    tiles = tuple(Tile(each, *judged(whole, each, masks, limits)) for each in regions)
     return TileIndex(path, rules.pixel_size, given, tiles)
-
-
-def _judged(
-    whole: Image,
-    region: Region,
-    tissue: NDArray[np.bool_],
-    pen: NDArray[np.bool_],
-    rules: TileRules,
-) -> Tile:
-    share = _share(tissue, region, whole.shape)
-    if _share(pen, region, whole.shape) > rules.maximum_pen:
-        return Tile(region, "pen", share)
-    if share < rules.minimum_tissue:
-        return Tile(region, "empty", share)
-    if rules.minimum_sharpness <= 0:
-        return Tile(region, "taken", share)
-    sharp = sharpness(whole.read(region))
-    return Tile(region, "taken" if sharp >= rules.minimum_sharpness else "blurred", share, sharp)
-
-
-def _share(mask: NDArray[np.bool_], region: Region, shape: tuple[int, int]) -> float:
-    """Share of a tile that the mask covers, which has fewer px than the slide of ``shape``."""
-    down, across = (there / here for there, here in zip(mask.shape, shape, strict=True))
-    top, left = int(region.top * down), int(region.left * across)
-    bottom = max(top + 1, round(region.bottom * down))
-    right = max(left + 1, round(region.right * across))
-    return float(mask[top:bottom, left:right].mean())

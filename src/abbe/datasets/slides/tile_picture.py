@@ -9,10 +9,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from abbe.datasets.slides.brightfield import open_again, overview
+from abbe.datasets.slides.brightfield import open_again
 from abbe.datasets.slides.tile_index import TileIndex
 from abbe.files import atomic_path
 from abbe.imaging import contact_sheet
+from abbe.imaging.tissue import overview
 
 MIN_PICTURE, MAX_PICTURE = 640, 2048  # px, of a slide's longest side in the picture
 LARGEST_SHEET = 64_000_000

@@ -17,6 +17,7 @@ from abbe.imaging import Image
 from abbe.runtime.job import AS_FOUND, Job, Predictor, Written
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
+from abbe.runtime.tiling.cutting import may_be_slide
 
 LOG = "predicted.jsonl"
 """One line for each finished image, in the folder of the results, and for results to replace."""
@@ -42,6 +43,8 @@ def task_of(
     asked: dict[str, Any] = {} if job.prompts is None else {"prompts": _digest(prompts)}
     if image.diameter is not None:
         asked["diameter"] = image.diameter
+    if may_be_slide(image) and not job.all_tiles:
+        asked["tissue"] = "first"
     if job.outlining != AS_FOUND:
         asked["outlining"] = asdict(job.outlining)
     return {

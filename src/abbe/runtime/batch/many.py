@@ -204,7 +204,9 @@ class _Run:
         below = self.images[one.path]
         self.answers[below.as_posix()] = written.answer
         stem, counts = stem_of(below).as_posix(), self.predictor.counts
-        self.finished.add(stem, below.as_posix(), one.task, counts, written, one.notes)
+        self.outcome.notes.update(written.notes)
+        notes = one.notes + written.notes
+        self.finished.add(stem, below.as_posix(), one.task, counts, written, notes)
 
 
 def _with_earlier(
@@ -304,7 +306,7 @@ class _One:
             run.leftovers.remove(stem, files, alone=large)
             work = Work(hidden if large else None, self.task)
             advance = partial(run.tell, self.image.name)
-            tools = Tools(pool, work, run.outcome.timings, advance, self.prompts)
+            tools = Tools(pool, work, run.outcome.timings, advance, self.prompts, run.job.all_tiles)
             written = run.predictor.write(self.image, stem, run.job, tools)
             work.remove()
         return written

@@ -40,6 +40,7 @@ def predict_files(
     simplify: float = 0.0,
     minimum_area: int | None = None,
     class_name: str | None = None,
+    all_tiles: bool = False,
     say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
     **options: Unpack[RunOptions],
@@ -66,6 +67,7 @@ def predict_files(
         minimum_area: px of the images below which a regions package's areas are not outlined; what
             the package says where None.
         class_name: Of all objects in outlines; the package's, if it has one, where None.
+        all_tiles: Compute glass, ink and blur of slides, too.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
         options: engine, precision, threads, tile, workers: see `RunOptions`.
@@ -95,7 +97,9 @@ def predict_files(
     say(f"{opened.description.title}: {predictor}")
     for note in predictor.engine.notes:
         say(note)
-    job = Job(tuple(results) or predictor.results[:1], reading, zarr_version, asked, outlining)
+    job = Job(
+        tuple(results) or predictor.results[:1], reading, zarr_version, asked, outlining, all_tiles
+    )
     if not progress:
         return predict_many(predictor, found, Path(out), job)
     with images_by_name("predict", len(found)) as report:

@@ -302,7 +302,7 @@ def job_in_child(task: Mapping[str, Any]) -> dict[str, Any]:
         package, images, reading, engine=task["engine"], precision=task["precision"]
     )
     outcome = predict_many(
-        predictor, images, Path(task["out"]), Job(predictor.results[:1], reading)
+        predictor, images, Path(task["out"]), Job(predictor.results[:1], reading, all_tiles=True)
     )
     if not outcome.done:
         raise InputError(next(iter(outcome.failed.values())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import PIL.Image
@@ -22,10 +22,13 @@ from abbe.imaging.windows import pad_to
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package, PackageDescription
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
-from abbe.runtime.tiling.cutting import scale_for
+from abbe.runtime.tiling.cutting import may_be_slide, scale_for
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.whole_tiles import ClassPrediction, Tiles
 from abbe.runtime.writing.class_results import IMAGES, describe, write_class_results, write_images
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 class ClassPredictor(OpenPackage):
@@ -77,7 +80,12 @@ class ClassPredictor(OpenPackage):
         small = round(image.shape[0] * scale), round(image.shape[1] * scale)
         source = slide_of(image).level_for(small) if scale < 1 else image
 
+        tissue = self._tissue(image, tiles, tools)
+        unknown = np.full(len(description.classes), np.nan, np.float32)
+
         def classify(place: tuple[int, int]) -> np.ndarray:
+            if tissue is not None and not tissue.taken[place]:
+                return unknown
             with tools.timings.measure("read"):
                 window = tiles.window(*place)
                 pixels = source.read(in_level(window, image.shape, source.shape), channels)
@@ -95,13 +103,27 @@ class ClassPredictor(OpenPackage):
             work.put(_row_name(row), _take(answers, len(tiles.columns)), compress=True)
             tools.advance(step)
         found = np.stack([work.get(_row_name(row), compressed=True) for row in rows])
-        return ClassPrediction(image, tiles, found, description.classes, channels)
+        return ClassPrediction(image, tiles, found, description.classes, channels, tissue)
+
+    def _tissue(self, image: Image, tiles: Tiles, tools: Tools) -> Tissue | None:
+        """Which tiles of a slide to look at; None for all."""
+        if tools.all_tiles or len(tiles) == 1 or not may_be_slide(image):
+            return None
+        from abbe.runtime.tiling.tissue import tiles_of  # most images need none of it
+
+        rows, columns = (
+            [*(span.core_start for span in side), side[-1].core_stop]
+            for side in (tiles.rows, tiles.columns)
+        )
+        with tools.timings.measure("read"):
+            return tiles_of(image, rows, columns, tools.pool, 2 * self.workers)
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; its tiles, and what the table of images says."""
         prediction = self.run(image, tools)
         write_class_results(prediction, stem, job, tools, 2 * self.workers)
-        return Written(len(prediction.tiles), describe(prediction))
+        notes = () if prediction.tissue is None else (prediction.tissue.words(),)
+        return Written(int(prediction.taken.sum()), describe(prediction), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves; an image of one tile has no table."""

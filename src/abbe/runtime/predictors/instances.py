@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from abbe.runtime.tiling.cutting import check_tile, goes_by_diameter, grid_of
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
-from abbe.runtime.writing.results import Prediction, write_results
+from abbe.runtime.writing.results import Prediction, notes_on, write_results
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 class InstancePredictor(OpenPackage):
@@ -55,9 +58,12 @@ class InstancePredictor(OpenPackage):
             keep_maps="probability" in job.results,
             advance=tools.advance,
             timings=tools.timings,
+            tissue=self.squares(image, tools),
         )
         write_results(prediction, stem, job, tools.pool, 2 * self.workers, self.package.description)
-        return Written(prediction.labels.count, diameter=self._diameter_of(image))
+        return Written(
+            prediction.labels.count, diameter=self._diameter_of(image), notes=notes_on(prediction)
+        )
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""
@@ -68,7 +74,9 @@ class InstancePredictor(OpenPackage):
 
     def predict(self, image: Image, tools: Tools) -> np.ndarray:
         """The objects of an image, (H, W) int32."""
-        return self.run(self.measured(image, tools.pool), tools.pool, tools.work).labels.read()
+        tissue = self.squares(image, tools)
+        image = self.measured(image, tools.pool)
+        return self.run(image, tools.pool, tools.work, tissue=tissue).labels.read()
 
     def measured(self, image: Image, pool: Executor) -> Image:
         """The image with the diameter of its objects, where that is to be estimated.
@@ -96,6 +104,7 @@ class InstancePredictor(OpenPackage):
         advance: Any = None,
         timings: Timings | None = None,
         limits: np.ndarray | None = None,
+        tissue: Tissue | None = None,
     ) -> Prediction:
         """Find the objects of one image.
 
@@ -107,6 +116,7 @@ class InstancePredictor(OpenPackage):
             advance: Told the share of the work that is newly done.
             timings: Where to add the time of each part.
             limits: (C, 2) what becomes 0 and 1 of its channels; None for what the package says.
+            tissue: Where on a slide to look; None for everywhere.
 
         Raises:
             InputError: The image lacks a channel or its pixel size, or cannot be read.
@@ -124,9 +134,15 @@ class InstancePredictor(OpenPackage):
         with timings.measure("read"):
             if limits is None:
                 limits = description.normalisation.scaling.image_limits(image, channels)
+        maps_of = network_maps(self.engine, image, channels, limits, grid, timings)
+        if tissue is not None:
+            from abbe.runtime.tiling.tissue import within
+
+            nothing = np.zeros(len(description.outputs), np.float32)
+            maps_of = within(maps_of, grid, tissue, nothing)
         numbering = find_objects(
             grid,
-            network_maps(self.engine, image, channels, limits, grid, timings),
+            maps_of,
             MapRule.of(description),
             work,
             pool,
@@ -142,7 +158,7 @@ class InstancePredictor(OpenPackage):
                 parts = numbering_of_parts(labels, pool, 2 * self.workers, minimum_area=least)
             labels = labels.of_parts(parts)
         maps = Maps(grid, description.outputs, work) if keep_maps else None
-        return Prediction(image, labels, maps, channels, limits, grid, timings)
+        return Prediction(image, labels, maps, channels, limits, grid, timings, tissue)
 
 
 def predictor(

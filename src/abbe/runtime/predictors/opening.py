@@ -3,14 +3,19 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from abbe.errors import ConfigError
 from abbe.imaging import Image
+from abbe.runtime.job import Tools
 from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, check_options, open_engine
 from abbe.runtime.predictors.channels import channels_for
+from abbe.runtime.tiling.cutting import may_be_slide
 from abbe.threads import cores
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 class RunOptions(TypedDict, total=False):
@@ -51,6 +56,19 @@ class OpenPackage:
     def channels_of(self, image: Image) -> tuple[str, ...]:
         """The channels of an image that the package sees; see `channels_for`."""
         return channels_for(image, self.package.description.channels)
+
+    def squares(self, image: Image, tools: Tools) -> "Tissue | None":
+        """Where tissue is, of a slide that is not to be computed whole; see `squares_of`.
+
+        Raises:
+            InputError: There is none, or pixels cannot be read.
+        """
+        if tools.all_tiles or not may_be_slide(image):
+            return None
+        from abbe.runtime.tiling.tissue import squares_of  # most images need none of it
+
+        with tools.timings.measure("read"):
+            return squares_of(image, tools.pool, 2 * self.workers)
 
     def __str__(self) -> str:
         return f"{self.engine}, tile {self.tile} px"

@@ -33,6 +33,7 @@ def predict(
     pixel_size: float | None = None,
     override_pixel_size: float | None = None,
     diameter: Diameter | None = None,
+    all_tiles: bool = False,
     engine: EngineName | None = None,
     precision: Precision | None = None,
     tile: int | None = None,
@@ -52,6 +53,7 @@ def predict(
         override_pixel_size: µm per px, whatever a file says.
         diameter: px across of the image's objects, or "auto" to have it estimated; tells the scale
             of an image where pixel sizes do not.
+        all_tiles: Compute glass, ink and blur of a slide, too; see `abbe.runtime.tiling.tissue`.
         engine, precision, tile, workers: See `predictor`.
 
     Returns:
@@ -97,7 +99,8 @@ def predict(
         )
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")
-        return package.predict(opened, Tools(pool, work, Timings(), lambda share: None))
+        tools = Tools(pool, work, Timings(), lambda share: None, all_tiles=all_tiles)
+        return package.predict(opened, tools)
 
 
 @contextmanager

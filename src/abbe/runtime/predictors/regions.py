@@ -62,7 +62,15 @@ class RegionPredictor(OpenPackage):
         with tools.timings.measure("read"):
             limits = description.normalisation.scaling.image_limits(image, channels)
         maps_of = network_maps(self.engine, image, channels, limits, grid, tools.timings)
-        work = tools.work
+        names, work = description.classes, tools.work
+        background = names.index("background") if "background" in names else None
+        # Without such a class there is nothing that glass could be said to be.
+        tissue = None if background is None else self.squares(image, tools)
+        if tissue is not None:
+            from abbe.runtime.tiling.tissue import within
+
+            outside = (np.arange(len(names)) == background).astype(np.float32)
+            maps_of = within(maps_of, grid, tissue, outside)
 
         def compute(tile: Tile) -> None:
             if work.has(classes_name(tile), compressed=True):  # of a run that was interrupted
@@ -76,11 +84,9 @@ class RegionPredictor(OpenPackage):
         tools.advance(0.0)  # it has begun
         for _ in in_order(tools.pool, compute, grid.tiles, 2 * self.workers):
             tools.advance(step)
-        names = description.classes
         classes = ClassMap(grid, names, work)
         maps = Maps(grid, names, work) if keep_maps else None
-        background = names.index("background") if "background" in names else None
-        return RegionPrediction(image, classes, maps, channels, limits, grid, background)
+        return RegionPrediction(image, classes, maps, channels, limits, grid, background, tissue)
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; of how many tiles it is."""
@@ -89,7 +95,8 @@ class RegionPredictor(OpenPackage):
             prediction, stem, job, tools, 2 * self.workers,
             minimum_area=self.package.description.instances.minimum_area,
         )  # fmt: skip
-        return Written(len(prediction.grid.tiles))
+        notes = () if prediction.tissue is None else (prediction.tissue.words(),)
+        return Written(len(prediction.grid.tiles), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""

@@ -3,9 +3,13 @@
 import math
 
 from abbe.errors import ConfigError
-from abbe.imaging import Diameter, Image
+from abbe.imaging import Diameter, Image, slide_of
+from abbe.imaging.channels import RGB
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.grid import Grid, scale_between, scale_by_diameter
+
+_SLIDE = 1000.0
+"""µm; smaller images without a pyramid are cut-outs, whose every place was chosen by someone."""
 
 
 def grid_of(image: Image, description: PackageDescription, tile: int) -> Grid:
@@ -39,6 +43,17 @@ def goes_by_diameter(image: Image, description: PackageDescription) -> bool:
     """Whether an image's scale is told by its objects, and not by pixel sizes."""
     calibrated = image.pixel_size is not None and description.pixel_size is not None
     return image.diameter is not None and not calibrated
+
+
+def may_be_slide(image: Image) -> bool:
+    """Whether an image is a slide of stained tissue, as far as its tables tell; no pixel is read.
+
+    It is in red, green and blue of 8 bits, its pixel size is known, and it has a pyramid or
+    measures 1 mm or more in height and width.
+    """
+    if image.channels != RGB or image.dtype.name != "uint8" or image.pixel_size is None:
+        return False
+    return min(image.shape) * image.pixel_size >= _SLIDE or len(slide_of(image).levels) > 1
 
 
 def check_scale(

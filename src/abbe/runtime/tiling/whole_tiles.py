@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from abbe.imaging import Image, Region
 from abbe.imaging.windows import Span, spans
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class ClassPrediction:
         probabilities: (R, C, K) float32 of each tile, row by row.
         names: Of the K classes.
         channels: Channels of the image that the network saw, in its order.
+        tissue: Which tiles of a slide were looked at; the others have no probabilities (NaN). None
+            for all.
     """
 
     image: Image
@@ -69,15 +75,24 @@ class ClassPrediction:
     probabilities: np.ndarray
     names: tuple[str, ...]
     channels: tuple[str, ...]
+    tissue: Tissue | None = None
+
+    @property
+    def taken(self) -> np.ndarray:
+        """(R, C) bool: the tiles that were looked at."""
+        if self.tissue is None:
+            return np.ones(self.probabilities.shape[:2], bool)
+        return self.tissue.taken
 
     @property
     def whole(self) -> np.ndarray:
-        """(K,) float32: the mean of the tiles, each as much as it answers for."""
-        areas = self.tiles.areas[..., None]
-        mean = (self.probabilities * areas).sum((0, 1), dtype=np.float64) / areas.sum()
+        """(K,) float32: the mean of the tiles looked at, each as much as it answers for."""
+        taken = self.taken
+        areas = self.tiles.areas[taken][:, None]
+        mean = (self.probabilities[taken] * areas).sum(0, dtype=np.float64) / areas.sum()
         return mean.astype(np.float32)
 
     @property
     def classes(self) -> np.ndarray:
-        """(R, C) number of each tile's most probable class."""
-        return self.probabilities.argmax(-1)
+        """(R, C) number of each tile's most probable class; −1 of those not looked at."""
+        return np.where(self.taken, self.probabilities.argmax(-1), -1)

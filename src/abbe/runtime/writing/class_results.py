@@ -22,7 +22,7 @@ IMAGES = "classes.csv"
 
 def describe(prediction: ClassPrediction) -> dict[str, Any]:
     """What the table of images says of one."""
-    return {"tiles": len(prediction.tiles), "probabilities": prediction.whole.tolist()}
+    return {"tiles": int(prediction.taken.sum()), "probabilities": prediction.whole.tolist()}
 
 
 def write_images(path: Path, answers: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def write_tiles(path: Path, prediction: ClassPrediction) -> None:
     in_um = [f"{name}_um" for name in places] if size is not None else []
 
     def rows() -> Iterator[list[Any]]:
-        for number, (region, probabilities) in enumerate(_tiles(prediction), 1):
+        for number, region, probabilities in _tiles(prediction):
             top, left, bottom, right = region
             place = [left, top, right - left, bottom - top]
             um = [f"{each * size:.8g}" for each in place] if size is not None else []
@@ -88,10 +88,12 @@ def write_tiles(path: Path, prediction: ClassPrediction) -> None:
     _write_csv(path, ["tile", *places, *in_um, "class", *_columns(prediction.names)], rows())
 
 
-def _tiles(prediction: ClassPrediction) -> Iterator[tuple[Region, np.ndarray]]:
-    for row, line in enumerate(prediction.probabilities):
-        for column, probabilities in enumerate(line):
-            yield prediction.tiles.core(row, column), probabilities
+def _tiles(prediction: ClassPrediction) -> Iterator[tuple[int, Region, np.ndarray]]:
+    """Of each tile looked at its number, row by row from 1, its place and its probabilities."""
+    across = prediction.probabilities.shape[1]
+    for row, column in np.argwhere(prediction.taken).tolist():
+        number = row * across + column + 1
+        yield number, prediction.tiles.core(row, column), prediction.probabilities[row, column]
 
 
 def _write_overview(path: Path, prediction: ClassPrediction, tools: Tools, most: int) -> None:
@@ -110,8 +112,9 @@ def _write_overview(path: Path, prediction: ClassPrediction, tools: Tools, most:
     image, channels = prediction.image, prediction.channels
     limits = image_limits(image, channels)
     write_class_overview(
-        path, image, channels, limits, classes_in, prediction.names, pool=tools.pool, most=most
-    )
+        path, image, channels, limits, classes_in, prediction.names, pool=tools.pool, most=most,
+        plain=-1, tissue=prediction.tissue,
+    )  # fmt: skip
 
 
 def _write_geojson(path: Path, prediction: ClassPrediction) -> None:
@@ -132,16 +135,19 @@ def _write_geojson(path: Path, prediction: ClassPrediction) -> None:
 
 
 def _squares(prediction: ClassPrediction) -> Iterator[Rings]:
-    """The outlines of the tiles, row by row."""
+    """The outlines of the tiles looked at, row by row."""
     across = len(prediction.tiles.columns)
-    for row in range(len(prediction.tiles.rows)):
-        cores = np.array([prediction.tiles.core(row, column) for column in range(across)])
+    for row, taken in enumerate(prediction.taken):
+        columns = np.flatnonzero(taken)
+        if not len(columns):
+            continue
+        cores = np.array([prediction.tiles.core(row, column) for column in columns.tolist()])
         top, left, bottom, right = cores.T
         x = np.stack([left, right, right, left, left], axis=1)
         y = np.stack([top, top, bottom, bottom, top], axis=1)
         yield Rings(
-            row * across + np.arange(1, across + 1),
-            5 * np.arange(across + 1),
+            row * across + columns + 1,
+            5 * np.arange(len(columns) + 1),
             np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.int32),
             (bottom - top) * (right - left),
         )

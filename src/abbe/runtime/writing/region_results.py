@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from abbe.runtime.job import SUFFIXES, Job, Outlining, Result, Tools
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
 from abbe.runtime.tiling.grid import Grid, Tile
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class RegionPrediction:
         limits: (C, 2) what becomes 0 and 1 of these.
         grid: How it was cut.
         background: Number of the class that is called so, which is not outlined; None without one.
+        tissue: Where on a slide was looked, the rest being background; None for everywhere.
     """
 
     image: Image
@@ -39,6 +44,7 @@ class RegionPrediction:
     limits: np.ndarray
     grid: Grid
     background: int | None
+    tissue: Tissue | None = None
 
 
 def write_region_results(
@@ -107,6 +113,7 @@ def _write(
             pool=pool,
             most=most,
             plain=prediction.background,
+            tissue=prediction.tissue,
         )
     else:
         _write_outlines(prediction, path, job.outlining, tools, most, minimum_area)

@@ -18,6 +18,7 @@ from abbe.runtime.tiling.timing import Timings
 
 if TYPE_CHECKING:
     from abbe.runtime.tiling.field import Labels, Maps
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Prediction:
         limits: (C, 2) what becomes 0 and 1 of these.
         grid: How it was cut.
         timings: How long each part took.
+        tissue: Where on a slide was looked; None for everywhere.
     """
 
     image: Image
@@ -41,6 +43,12 @@ class Prediction:
     limits: np.ndarray
     grid: Grid
     timings: Timings
+    tissue: Tissue | None = None
+
+
+def notes_on(prediction: Prediction) -> tuple[str, ...]:
+    """What was done, in sentences for people."""
+    return () if prediction.tissue is None else (prediction.tissue.words(),)
 
 
 def write_results(
@@ -112,7 +120,9 @@ class _Writer:
             from abbe.runtime.writing.overview import write_overview
 
             shown = prediction.channels, prediction.limits
-            write_overview(path, labels, prediction.image, *shown, pool, most)
+            write_overview(
+                path, labels, prediction.image, *shown, pool, most, tissue=prediction.tissue
+            )
 
     def _outline(self, result: Result, path: Path) -> None:
         from abbe.runtime.writing.outlines import outlines

@@ -51,7 +51,7 @@ def simplified(rings: Rings, tolerance: float) -> Rings:
     first = np.flatnonzero(np.diff(owner, prepend=-1))
     exact = np.add.reduceat(rings.area[numbers], first)
     made: Any = shapely.linearrings(points, indices=ring_of)  # an array, with these arguments
-    polygons = shapely.polygons(made, indices=owner)
+    polygons: Any = shapely.polygons(made, indices=owner)
     found = np.full(len(whole), None, object)
     waiting = np.arange(len(whole))
     while len(waiting):
