@@ -198,8 +198,9 @@ def timed() -> Iterator[dict[str, dict[str, Any]]]:
     finish, begin = fit._Run.finish, fit._Run.__init__
 
     def begun(self: Any, stage: Any, *others: Any, **options: Any) -> None:
-        answered = replace(stage, answer=within("forward", stage.answer))
-        begin(self, answered, *others, **options)
+        name = "forward" if hasattr(stage, "forward") else "answer"  # as earlier trees call it
+        asked = replace(stage, **{name: within("forward", getattr(stage, name))})
+        begin(self, asked, *others, **options)
         stages[stage.name] = facts(self, stage)
 
     def stepped(self: Any, batch: Any) -> float:

@@ -14,9 +14,10 @@ large  The same teacher on one image of --size² px, two channels of 16 bits, as
        map.
 
 encoder, grid, busy-sam
-       SAM's family beside `segment-anything` as shipped, with the same random weights: one 1024²
-       image through an encoder (--layout vit_h), a grid of --points² prompts, and the share of the
-       wall time inside the network with --layout. See teach_sam.py.
+       SAM's family beside `segment-anything` as shipped (MobileSAM beside its own package), with
+       the same random weights: one 1024² image through an encoder (--layout vit_h), in turns
+       through that, torch and OpenVINO; a grid of --points² prompts; and the share of the wall
+       time inside the network with --layout. See teach_sam.py.
 
 Each arm runs in a process of its own, so that peaks do not mix.
 """
@@ -34,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 CHANNELS = ("nucleus", "membrane")
-WANTED_SHARE = 0.95
+WANTED_SHARE, QUIET = 0.95, 0.3
 Row = dict[str, Any]
 
 
@@ -228,6 +229,8 @@ def main() -> None:
     if given.child:
         print(json.dumps(ARMS[given.arms[0]](given)))
         return
+    load = os.getloadavg()[0]
+    print(f"load at the start {load:.2f}{' (not quiet: begin again)' if load > QUIET else ''}")
     rows = [run_apart(arm, given) for arm in given.arms]
     print_table(rows)
     if given.json:

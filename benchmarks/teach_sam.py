@@ -19,6 +19,7 @@ from abbe import datasets, teachers
 from abbe.hardware import autocast_for, choose_precision
 from abbe.sam import SAM, Layout, Letterbox, Prompts, build_sam, named_layout
 from abbe.sam.grid import automatic_masks, grid_points
+from abbe.teachers.sam.encoders import openvino_encoder
 
 CPU = torch.device("cpu")
 NMS = 1.0
@@ -53,6 +54,10 @@ def our_network(layout: Layout) -> SAM:
 
 
 def their_network(layout: Layout) -> Any:
+    if layout.encoder == "tiny_vit":  # the code of MobileSAM's own package
+        from mobile_sam import sam_model_registry
+
+        return sam_model_registry["vit_t"]()
     from segment_anything.modeling import (
         ImageEncoderViT,
         MaskDecoder,
@@ -127,6 +132,15 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
     half = choose_precision("auto", CPU)
     if half != "fp32":
         arms[half] = partial(by_ours, half)
+    converting = time.perf_counter()
+    by_openvino = openvino_encoder(ours, half)
+    converting = time.perf_counter() - converting
+
+    def by_engine() -> None:
+        answers[f"openvino {half}"] = by_openvino(image)
+
+    by_engine()  # the first call prepares memory
+    arms[f"openvino {half}"] = by_engine
     seconds = in_turns(arms, repeats)
     corners = np.random.default_rng(0).uniform(0, 900, (20, 2))
     boxes = Prompts(boxes=letterbox.boxes(np.hstack([corners, corners + 100])))
@@ -145,7 +159,8 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
             overlap = (masks[arm] & masks["segment-anything"]).sum((-2, -1))
             union = (masks[arm] | masks["segment-anything"]).sum((-2, -1)).clamp(min=1)
             row[f"{arm} mask IoU"] = round(float((overlap / union).mean()), 5)
-    row["hardware's format"] = half
+    row["hardware's format"], row["converting s"] = half, round(converting, 1)
+    row["openvino against torch"] = round(seconds[half] / seconds[f"openvino {half}"], 2)
     return row
 
 

@@ -14,6 +14,7 @@ from abbe.hardware import autocast_for, choose_precision
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
 from abbe.registry import TeacherTraits, declares
+from abbe.teachers.sam.encoders import EngineChoice, ImageEncoder
 from abbe.teachers.sam.masks import in_square, prompts_at_once, soft_masks
 from abbe.teachers.sam.options import (
     GridSettings,
@@ -66,8 +67,10 @@ class SamTeacher:
         halo: int,
         memory: int,
         precision: str,
+        engine: EngineChoice = "torch",
     ) -> None:
         self.network, self.provenance = network, provenance
+        self._encoder = ImageEncoder(network, precision, engine)
         self._prompts, self._rule, self._gives = prompts, rule, gives
         self._grid, self._minimum_iou, self._minimum_area = grid, minimum_iou, minimum_area
         self._tile, self._halo, self._memory = tile, halo, memory
@@ -147,14 +150,10 @@ class SamTeacher:
             union.add(probability, tile.top + top, tile.left + left)
 
     def _encode(self, picture: NDArray[np.uint8]) -> tuple[torch.Tensor, Letterbox]:
-        import torch
-
         from abbe.sam import Letterbox, require_finite
 
         letterbox = Letterbox.of(picture.shape[:2], self.network.side)
-        device = next(self.network.parameters()).device
-        with torch.inference_mode(), autocast_for(device, self._precision):
-            embedding = self.network.encode(letterbox.image(picture)[None].to(device))
+        embedding = self._encoder(letterbox.image(picture)[None])
         require_finite(embedding, "embeddings")
         return embedding, letterbox
 
@@ -241,6 +240,7 @@ def sam(
     stand_in: bool = False,
     device: str | None = None,
     precision: str = "auto",
+    engine: EngineChoice = "auto",
 ) -> SamTeacher:
     """A teacher of the Segment Anything family.
 
@@ -272,6 +272,9 @@ def sam(
         stand_in: the model stands in for the teacher one would rather use; said everywhere.
         device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what the hardware computes.
+        engine: of the image encoder: ``torch``, ``openvino``, or ``auto`` for OpenVINO on CPUs
+            where the network sees 512 px or more, it was faster with the first image, and its
+            embedding was the same within `abbe.teachers.sam.encoders.TOLERANCE`.
 
     Raises:
         InputError: the weights or the prompts cannot be read.
@@ -329,6 +332,7 @@ def sam(
         halo=halo,
         memory=memory,
         precision=precision,
+        engine=engine,
     )
 
 
