@@ -229,6 +229,32 @@ class Trust(Part):
         return any(self.outputs.values())
 
 
+class Curve(Part):
+    """A reliability curve: bins of answers by their confidence, ascending."""
+
+    confidence: list[float] = []
+    """Mean of the highest probability in the bin."""
+    right: list[float] = []
+    """Share of its answers that are right."""
+
+
+class Calibration(Part):
+    """Whether a network's probabilities mean what they say, without and with a temperature."""
+
+    temperature: float
+    """By which logits are divided; above 1, the network was too sure of itself."""
+    images: int
+    """Labelled validation images that it was fitted on."""
+    error_before: float
+    """Expected calibration error on test images as the network answers, from 0 to 1."""
+    error_after: float
+    """The same with the temperature."""
+    before: Curve = Curve()
+    """Reliability on test images as the network answers."""
+    after: Curve = Curve()
+    """The same with the temperature."""
+
+
 class Targets(Part):
     """The teacher's answers."""
 
@@ -457,6 +483,8 @@ class RunSummary(Summary):
     """By model, where its maps are cut."""
     thresholds_chosen_on: str | None = None
     """In words, where thresholds come from."""
+    calibration: dict[str, dict[str, Calibration]] = {}
+    """By model of the first seed, then by map, or ``classes`` where these exclude each other."""
     linear_probe: Probes | None = None
     """Linear probes of the encoders (recipe rckd)."""
     seed: int | None = None

@@ -104,6 +104,10 @@ def test_a_classifier_becomes_a_package_that_answers_as_it_was_scored(
     # The package's accuracy is that of the run's own scores on the same test images.
     right = np.mean([name.split("/")[0] == row["class"] for name, row in found.items()])
     summary = json.loads((classifier / "summary.json").read_text())
+    known = summary["calibration"]["student"]["classes"]
+    assert known["images"] == 4
+    assert description.temperature == (known["temperature"],)
+    assert "Probabilities" in (classifier / "report.html").read_text("utf-8")
     assert right == pytest.approx(summary["models"]["student"]["metrics"]["accuracy"]["mean"])
 
 
@@ -126,6 +130,7 @@ def test_a_student_of_regions_becomes_a_package(regions, tiles, tmp_path, monkey
     assert description.task == "regions"
     assert description.classes == ("background", "foreground")
     assert (description.tile, description.halo, description.context) == (160, 0, 64)
+    assert len(description.temperature) == 1
     assert description.parity["openvino/fp32"]["measured_against"] == "eager"
     assert description.instances.rule == "components"
     image = tiles / "regions" / "images" / "t4.png"

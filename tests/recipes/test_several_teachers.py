@@ -72,7 +72,10 @@ def test_from_two_stores_to_report_and_package(stores: dict[str, Path], tmp_path
     assert "Weight of good" in page
     assert "licence of fair" in page
     package.export(out, int8="none")
+    told_by = summary["calibration"]["student"]
+    assert set(told_by) == {"foreground", "boundary"}
     made = json.loads((out / "package/package.json").read_text())
+    assert made["temperature"] == [told_by[name]["temperature"] for name in made["outputs"]]
     assert made["lineage"]["teacher"] == "good + fair"
     assert made["lineage"]["weights_licence"].startswith(
         "teacher good: licence of good; teacher fair: licence of fair"

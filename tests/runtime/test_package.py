@@ -56,13 +56,13 @@ def test_packages_of_older_formats_throw_away_their_halo(folder, version):
 
 def test_context_and_halo_are_two_numbers(tmp_path):
     description = read_package(make_package(tmp_path / "p", halo=96, context=16)).description
-    assert (description.format, description.halo, description.margin) == (5, 96, 16)
+    assert (description.format, description.halo, description.margin) == (6, 96, 16)
 
 
-@pytest.mark.parametrize("version", [0, 6, "1", True, None, [1]])
+@pytest.mark.parametrize("version", [0, 7, "1", True, None, [1]])
 def test_another_format_is_refused_with_its_number(folder, version):
     change(folder, format=version)
-    with pytest.raises(PackageError, match="this version of Abbe reads formats 1, 2, 3, 4, 5"):
+    with pytest.raises(PackageError, match="this version of Abbe reads formats 1, 2, 3, 4, 5, 6"):
         read_package(folder)
 
 

@@ -134,7 +134,38 @@ def split_rows(summary: RunSummary) -> list[SplitRow]:
 
 
 def probability_figures(run: Run) -> list[tuple[str, Markup]]:
-    """ROC of the student by class, and how reliable probabilities are, with what they show."""
+    """ROC by class, how reliable probabilities are, and what a temperature does to that."""
+    return _answers_of_images(run) + _calibration(run.summary)
+
+
+def _calibration(summary: RunSummary) -> list[tuple[str, Markup]]:
+    """Reliability of the student's probabilities as they are and with its temperature, by map."""
+    found = []
+    for name, known in summary.calibration.get("student", {}).items():
+        curves = {"as it answers": known.before, "with its temperature": known.after}
+        drawn = rates(
+            {
+                each: (np.array(curve.confidence), np.array(curve.right))
+                for each, curve in curves.items()
+            },
+            dict(zip(curves, ("#8a8a8a", "#1f6f8b"), strict=True)),
+            axes=("highest probability", "share that is right"),
+            label="Reliability before and after calibration",
+        )
+        what = "" if name == "classes" else f" ({name}, pixels)"
+        found.append(
+            (
+                f"The student{what} on test images, as it answers and with temperature "
+                f"{decimal(known.temperature, 2)}, fitted on {known.images} validation images. "
+                f"Expected calibration error: {decimal(known.error_before)} and "
+                f"{decimal(known.error_after)}. A package tells probabilities with it.",
+                drawn,
+            )
+        )
+    return found
+
+
+def _answers_of_images(run: Run) -> list[tuple[str, Markup]]:
     known = run.predictions.get("student")
     if known is None:
         return []

@@ -17,8 +17,9 @@ from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.students.files.unchanged import weights_of_run
-from abbe.summary import Model, RunSummary, Speed, Targets, Teacher
+from abbe.summary import Calibration, Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
+from abbe.tasks.calibration import calibrate
 from abbe.tasks.scores import Scores, ranking_of, save_examples, save_scores
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 
@@ -64,7 +65,6 @@ def write_results(
     )
     save_thresholds(task, scored, gathered, session)
     evidence = evidence_of(experiment, gathered, recipe.differs, complete=complete)
-    scaling = scaling_of(experiment.student).words if task.scales_images else None
     summary = summarise(
         task,
         scored,
@@ -73,12 +73,13 @@ def write_results(
         session.lost,
         title=experiment.title or f"{experiment.recipe} on {dataset.name}",
         task_title=task.title(experiment),
-        normalisation=scaling,
+        normalisation=scaling_of(experiment.student).words if task.scales_images else None,
         speed=speed_of(material, gathered.first["student"]),
         gain=scored.compared.gains.get(evidence.against, {}),
         evidence=evidence,
         schedule=schedules.read_schedule(folder),
         seed=experiment.seed,
+        calibration=_calibration(task, models, (evidence.against, "student"), dataset),
         **describe_teacher(material.store, material.asked, material.provenance),
         **material.facts,
     )
@@ -96,6 +97,13 @@ def write_results(
     summary.write(folder)
     run_folder.write_end(folder)
     reporting.write_report(folder)
+
+
+def _calibration(
+    task: Task, models: Mapping[str, BySeed], names: Sequence[str], dataset: Dataset
+) -> dict[str, dict[str, Calibration]]:
+    """Of the networks of the first seed that may be handed over."""
+    return calibrate(task.sample, first_of({n: models[n] for n in names if n in models}), dataset)
 
 
 def summarise(

@@ -72,3 +72,43 @@ def roc(own: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
     return ratio(others, np.full_like(others, others[-1])), ratio(
         found, np.full_like(found, found[-1])
     )
+
+
+def fit_temperature(logits: Floats, truth: NDArray[np.integer]) -> float:
+    """The temperature T by which logits are divided so that probabilities say most of the truth.
+
+    The least mean of −log softmax(z / T) of the true class (Guo et al. 2017), T from 1/20 to 20.
+    The highest probability stays the highest. Above 1 the network was too sure of itself. Of the
+    truth 1 / (N + 2) is given to the other classes (Platt 1999), so that a network that is right
+    on all of a few images is not taken for one that is never wrong.
+
+    Args:
+        logits: (N, K), z; of a map of one class, the columns are 0 and its logit.
+        truth: (N,) class numbers.
+
+    >>> logits = np.array([[0.0, 4.0]] * 400)  # sure of 98 %, and right three times of four
+    >>> temperature = fit_temperature(logits, np.array([1, 1, 1, 0] * 100))
+    >>> round(float(tempered(logits, temperature)[0, 1]), 2)
+    0.75
+    """
+    from scipy.optimize import minimize_scalar
+
+    count, classes = logits.shape
+    doubt = 1 / (count + 2)
+    target = np.full((count, classes), doubt / (classes - 1))
+    target[np.arange(count), truth] = 1 - doubt
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled = scaled - scaled.max(1, keepdims=True)
+        return float((np.log(np.exp(scaled).sum(1)) - (target * scaled).sum(1)).mean())
+
+    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def tempered(logits: Floats, temperature: float) -> Floats:
+    """softmax(z / T) of (N, K) logits."""
+    scaled = logits / temperature
+    exponents = np.exp(scaled - scaled.max(1, keepdims=True))
+    return exponents / exponents.sum(1, keepdims=True)

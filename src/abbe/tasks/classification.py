@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from abbe import config, datasets, losses, scoring, students, summary
 from abbe.datasets import Dataset, Record
-from abbe.datasets.collection import SPLITS
+from abbe.datasets.collection import SPLITS, Split
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
-from abbe.tasks.classes import ClassTask, Predictions
+from abbe.tasks.calibration import CLASSES, Sample, Samples
+from abbe.tasks.classes import ClassModel, ClassTask, Predictions
 from abbe.tasks.previews import ClassPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
@@ -141,6 +142,18 @@ class Classification(ClassTask):
             for n, answer, _ in self.predictions_of(network, images, input_channels, pixel_size)
         }
         return Predictions(np.stack([found[number] for number in range(len(images))]))
+
+    def sample(self, model: ClassModel, dataset: Dataset, split: Split) -> Samples:
+        """The probabilities of its images."""
+        records = self.labelled(dataset.split(split))
+        images = self.images(dataset, records, model.channels, model.scaling)
+        if not images:
+            return {}
+        found = self.predictions(
+            model.network, images, model.channels, len(self.classes(dataset)), model.pixel_size
+        )
+        logits = np.log(found.table.clip(1e-12))
+        return {CLASSES: Sample(logits, truth_of(images).astype(np.int64), len(images))}
 
     def arrays(self, answers: Predictions, images: Sequence[Prepared]) -> dict[str, NDArray[Any]]:
         """The probabilities, and the images' classes."""

@@ -8,17 +8,20 @@ from torch import nn
 
 from abbe import config, scoring, students, summary
 from abbe.datasets import Dataset, Record
+from abbe.datasets.collection import Split
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import scaling_in_words, view
 from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
+from abbe.tasks.calibration import Samples, binary, joined, pixels_of, some
 from abbe.tasks.costs import costs_of
 from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, choose_thresholds, predict
 from abbe.tasks.scores import Row, Scores, compare
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
+from abbe.teachers.several import drawn
 
 
 class Instances(Task):
@@ -96,6 +99,22 @@ class Instances(Task):
             thresholds,
             lambda id: outlined(first, dataset[id], cuts, least),
         )
+
+    def sample(self, model: Model, dataset: Dataset, split: Split) -> Samples:
+        """Pixels of its maps."""
+        parts: dict[str, list[Any]] = {}
+        for record in some(self.labelled(dataset.split(split))):
+            assert record.label is not None  # only labelled ones are taken
+            label = record.label.read()
+            maps = predict(model, record, label)
+            for name in ("foreground", "boundary"):
+                values = getattr(maps, name)
+                if values is not None:
+                    truth = np.where(label < 0, -1, drawn(label.clip(0), name))
+                    logits, known = pixels_of(values[None], truth)
+                    parts.setdefault(name, []).append((binary(logits), known))
+        found = {name: joined(each) for name, each in parts.items()}
+        return {name: each for name, each in found.items() if each is not None}
 
     def thresholds_chosen_on(self, data: summary.Data) -> str:
         """Validation images, or what must do in their place."""

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from abbe import config, datasets, losses, scoring, students
 from abbe.datasets import Dataset, Record
+from abbe.datasets.collection import Split
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
-from abbe.tasks.classes import ClassTask, Predictions
+from abbe.tasks.calibration import CLASSES, Samples, joined, pixels_of, some
+from abbe.tasks.classes import ClassModel, ClassTask, Predictions, grid_of, shown
 from abbe.tasks.previews import RegionPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
@@ -127,6 +129,21 @@ class Semantic(ClassTask):
             tables[number] = scoring.confusion(maps[number], label, classes)
         order = range(len(images))
         return Predictions(np.stack([tables[n] for n in order]), [maps[n] for n in order])
+
+    def sample(self, model: ClassModel, dataset: Dataset, split: Split) -> Samples:
+        """Pixels of its maps, on the grid that the network sees."""
+        records = some(self.labelled(dataset.split(split)))
+        images = self.images(dataset, records, model.channels, model.scaling)
+        assert isinstance(model.network, students.UNet)
+        parts = []
+        for image in images:
+            assert image.label is not None  # only labelled ones are taken
+            grid = grid_of(image, model.pixel_size)
+            maps = students.predict(model.network, shown(image, model.channels, grid))
+            rows, columns = grid.sources
+            parts.append(pixels_of(maps[:, rows[:, None], columns], image.label))
+        found = joined(parts)
+        return {} if found is None else {CLASSES: found}
 
     def scores(
         self, answers: Predictions, images: Sequence[Prepared], counts: NDArray[Any] | None = None

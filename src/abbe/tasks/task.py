@@ -11,12 +11,14 @@ from torch import nn
 
 from abbe import config, datasets, students, summary
 from abbe.datasets import Dataset, Record
+from abbe.datasets.collection import Split
 from abbe.runs import build
 from abbe.runs.lost import Lost, readable
 from abbe.runs.normalising import scaling_of
 from abbe.runs.pixel_sizes import student_pixel_size
 from abbe.scoring import Metric
 from abbe.summary import Thresholds, Timing
+from abbe.tasks.calibration import Samples
 from abbe.tasks.scores import Compared, Row
 from abbe.teachers import Teacher
 
@@ -173,6 +175,16 @@ class Task(ABC):
             metadata: of the file.
             channels: the images' channels that it is shown, in its order.
         """
+
+    def sample(self, model: Any, dataset: Dataset, split: Split) -> Samples:
+        """What a network says where the truth is known; nothing where it gives no probabilities.
+
+        Args:
+            model: from `model`.
+            dataset: with splits.
+            split: val or test.
+        """
+        return {}
 
     @abstractmethod
     def score(

@@ -57,7 +57,18 @@ def _summary(package: PackageDescription) -> str:
     return (
         f"{package.architecture} for {package.task}, made with Abbe {package.abbe}. It sees "
         f"{', '.join(package.channels)}{size} ({package.normalisation.words}) and gives: "
-        f"{gives}.{_unknown_size(package)}{_standardised(package)}"
+        f"{gives}.{_unknown_size(package)}{_standardised(package)}{_calibrated(package)}"
+    )
+
+
+def _calibrated(package: PackageDescription) -> str:
+    """What is said of probabilities where they are calibrated."""
+    if not package.temperature:
+        return ""
+    divided = ", ".join(f"{value:.3g}" for value in package.temperature)
+    return (
+        f" Where probabilities are told, logits are divided by {divided}, which was fitted on "
+        "validation images; what is found does not depend on it."
     )
 
 

@@ -21,6 +21,7 @@ from abbe.runs.export_inputs.common import (
     spread,
     stored,
     task_facts,
+    temperature_of,
 )
 from abbe.runtime.package import Normalisation
 
@@ -54,6 +55,7 @@ def export_input(source: Source) -> ExportInput:
         **_by_tile(input_of(source.run, learned, network)),
         "divisor": divisor_of(classifier.architecture),
         "classes": classifier.classes,
+        "temperature": temperature_of(source.run),
         "tile": tile,
         "halo": 0,
     }

@@ -26,10 +26,11 @@ from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.runtime.predictors.channels import channels_for
 from abbe.students.standardisation import described
 from abbe.summary import RunSummary, Teacher
+from abbe.tasks.calibration import CLASSES
 from abbe.tasks.task import Task
 
 _KEPT = {
-    "data", "teacher_channels", "teacher_saw_labels", "models", "gain", "retention",
+    "calibration", "data", "teacher_channels", "teacher_saw_labels", "models", "gain", "retention",
     "retention_ci95",
 }  # fmt: skip
 NOT_STATED = "not stated"
@@ -121,6 +122,18 @@ def kept(summary: RunSummary) -> dict[str, Any]:
     for key in ("image_notes", "label_notes"):
         found.get("data", {}).pop(key, None)
     return {**found, "warnings": caveats_of(summary.model_copy(update={"left_out": []}))}
+
+
+def temperature_of(run: Run, outputs: Sequence[str] = ()) -> tuple[float, ...]:
+    """Of the network that is handed over: one for each output, or one for classes; none if unknown.
+
+    An output without one keeps its probabilities.
+    """
+    known = run.summary.calibration.get(run.network, {})
+    names = outputs or (CLASSES,)
+    if not any(name in known for name in names):
+        return ()
+    return tuple(known[name].temperature if name in known else 1.0 for name in names)
 
 
 def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:

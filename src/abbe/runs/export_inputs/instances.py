@@ -24,6 +24,7 @@ from abbe.runs.export_inputs.common import (
     parity_records,
     spread,
     stored,
+    temperature_of,
 )
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.postprocess.diameters import diameters_of
@@ -64,6 +65,7 @@ def export_input(source: Source) -> ExportInput:
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
+        "temperature": temperature_of(source.run, network.outputs),
         "thresholds": Thresholds(**source.run.summary.thresholds[source.run.network].model_dump()),
         "instances": InstanceRule(minimum_area=least),
         "halo": _halo(images, network.divisor) if request.halo is None else request.halo,

@@ -19,6 +19,7 @@ from abbe.runs.export_inputs.common import (
     parity_records,
     stored,
     task_facts,
+    temperature_of,
 )
 from abbe.runtime.package import InstanceRule
 from abbe.tasks.semantic import FOREGROUND
@@ -46,6 +47,7 @@ def export_input(source: Source) -> ExportInput:
         **input_of(source.run, learned, network),
         "divisor": network.divisor,
         "classes": network.outputs,
+        "temperature": temperature_of(source.run),
         "instances": InstanceRule(rule="components", minimum_area=least),
         "halo": 0,
         **request.tiling(network.divisor),

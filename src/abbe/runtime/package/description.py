@@ -18,7 +18,7 @@ from abbe.files import sha256_of_file, write_json
 from abbe.runtime.package.input import Normalisation, Part, Positive, Standardised
 from abbe.runtime.package.tasks import PACKAGE_TASKS, Traits
 
-FORMATS = (1, 2, 3, 4, 5)
+FORMATS = (1, 2, 3, 4, 5, 6)
 """Those that are read; the last is what is written."""
 DESCRIPTION = "package.json"
 
@@ -152,7 +152,7 @@ class PackageDescription(Part):
     of ``classes`` (classification). A promptable package has an encoder and a decoder of its own.
     """
 
-    format: Literal[1, 2, 3, 4, 5] = 5
+    format: Literal[1, 2, 3, 4, 5, 6] = 6
     abbe: Label
     """Version of Abbe that wrote the package."""
     name: Name
@@ -186,6 +186,10 @@ class PackageDescription(Part):
     thresholds: Thresholds = Thresholds()
     instances: InstanceRule = InstanceRule()
     classes: tuple[Label, ...] = ()
+    temperature: tuple[Positive, ...] = ()
+    """By which logits are divided where probabilities are told, so that they mean what they say:
+    one for each of ``outputs``, or one for all ``classes``. None: they are as the network gives
+    them. Objects, masks and classes are found without."""
     files: dict[Role, PackageFile]
     engine: Engine = Engine()
     parity: dict[Label, Figures] = Field(default_factory=dict)
@@ -282,6 +286,14 @@ class PackageDescription(Part):
                 f"format: {self.format} knows neither the normalisations range and none nor "
                 "standardised; 4 does"
             )
+        wanted = len(self.outputs) if self.traits.finds_objects else 1
+        if self.temperature and (self.traits.prompted or len(self.temperature) != wanted):
+            raise ValueError(
+                "temperature: there is one for each of outputs, or one for all classes; a "
+                "promptable package has none"
+            )
+        if self.format < 6 and self.temperature:
+            raise ValueError(f"format: {self.format} knows no temperature; 6 does")
         if self.format < 5 and self.object_diameter is not None:
             raise ValueError(f"format: {self.format} knows no object_diameter; 5 does")
 

@@ -21,6 +21,7 @@ from abbe.imaging import (
 from abbe.imaging.windows import pad_to
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package, PackageDescription
+from abbe.runtime.postprocess.calibration import calibrated
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
 from abbe.runtime.tiling.cutting import may_be_slide, scale_for
 from abbe.runtime.tiling.executors import in_order
@@ -91,7 +92,8 @@ class ClassPredictor(OpenPackage):
                 pixels = source.read(in_level(window, image.shape, source.shape), channels)
                 seen = network_input(pixels, limits, size_of(window, scale), description)
             with tools.timings.measure("network"):
-                return self.engine.probabilities(seen[None])[0]
+                answer = self.engine.probabilities(seen[None])[0]
+            return calibrated(answer, description.temperature, exclusive=True)
 
         rows = range(len(tiles.rows))
         step = 1 / len(rows)

@@ -157,7 +157,8 @@ class InstancePredictor(OpenPackage):
                 least = description.instances.minimum_area
                 parts = numbering_of_parts(labels, pool, 2 * self.workers, minimum_area=least)
             labels = labels.of_parts(parts)
-        maps = Maps(grid, description.outputs, work) if keep_maps else None
+        told = description.outputs, work, description.temperature
+        maps = Maps(grid, *told) if keep_maps else None
         return Prediction(image, labels, maps, channels, limits, grid, timings, tissue)
 
 

@@ -85,7 +85,8 @@ class RegionPredictor(OpenPackage):
         for _ in in_order(tools.pool, compute, grid.tiles, 2 * self.workers):
             tools.advance(step)
         classes = ClassMap(grid, names, work)
-        maps = Maps(grid, names, work) if keep_maps else None
+        told = description.temperature
+        maps = Maps(grid, names, work, told, exclusive=True) if keep_maps else None
         return RegionPrediction(image, classes, maps, channels, limits, grid, background, tissue)
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:

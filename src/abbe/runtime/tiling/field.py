@@ -8,6 +8,7 @@ import cc3d
 import numpy as np
 
 from abbe.imaging import Region
+from abbe.runtime.postprocess.calibration import calibrated
 from abbe.runtime.tiling.grid import Grid, Tile, intersection
 from abbe.runtime.tiling.seams import Numbering, crop
 from abbe.runtime.tiling.tiles import classes_name, labels_name, maps_name
@@ -111,9 +112,20 @@ class Maps(Field):
         outputs: Names of the K maps.
     """
 
-    def __init__(self, grid: Grid, outputs: tuple[str, ...], work: Work) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        outputs: tuple[str, ...],
+        work: Work,
+        temperature: tuple[float, ...] = (),
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """``temperature`` and ``exclusive``: as `calibrated` takes them."""
+
         def core(tile: Tile) -> np.ndarray:
             maps = work.get(maps_name(tile), compressed=False)
+            maps = calibrated(maps, temperature, exclusive=exclusive)
             return _enlarged(np.rint(maps * 255).astype(np.uint8), grid, tile)
 
         super().__init__(grid, core)

@@ -145,7 +145,7 @@ class _Job:
     def _probability(self, tile: Tile, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The sum of the foreground's probability over each object's pixels in the core."""
         place = self.grid.field(tile), self.grid.core(tile)
-        foreground = crop(maps[self.rule.outputs.index("foreground")], *place).ravel()
+        foreground = self.rule.told_foreground(crop(maps, *place)).ravel()
         return np.bincount(crop(labels, *place).ravel(), foreground, int(labels.max(initial=0)) + 1)
 
     def labels(self, tile: Tile) -> np.ndarray:
