@@ -1,0 +1,245 @@
+"""Evidence with a real foundation model: MobileSAM as teacher, and the tables of docs/results.md.
+
+    python benchmarks/foundation.py DATA WEIGHTS OUT [--only NAME …] [--quick] [--table]
+
+DATA holds codex_2ch/, polyp_cvc/, us_busi/ and skin_isic2017_9/; WEIGHTS mobile_sam.safetensors,
+tf_efficientnet_lite0_imagenet.safetensors and vgg16_hed_relu3_3.safetensors. Every item is one
+call of `abbe`, in a process of its own, with one thread; OUT/done/NAME says how many seconds it
+took. What is there is not run again, and what was stopped goes on. --only takes names, or their
+beginnings. --quick trains for two steps with one seed, to see whether everything runs; it
+compares nothing.
+
+    codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
+    polyps-*, busi-*, skin-*   KD SAM
+    lesions-*    RCKD: which lesion an ultrasound picture shows
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import foundation_sets as sets
+import foundation_tables as tables
+
+SIDE = 256
+"""Of the square that promptable students see, px."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long everything trains, and from how many seeds."""
+
+    unet: int = 150
+    embeddings: int = 200
+    masks: int = 60
+    pretraining: int = 200
+    task: int = 60
+    seeds: int = 5
+    seeds_of_promptable: int = 3
+
+
+QUICK = Sizes(unet=2, embeddings=2, masks=2, pretraining=2, task=2, seeds=1, seeds_of_promptable=1)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A call of abbe, or what must be there before."""
+
+    name: str
+    words: tuple[object, ...] = ()
+    make: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie."""
+
+    data: Path
+    weights: Path
+    out: Path
+
+    def set(self, name: str) -> Path:
+        return self.out / "sets" / name
+
+    @property
+    def mobile_sam(self) -> Path:
+        return self.weights / "mobile_sam.safetensors"
+
+    @property
+    def lite0(self) -> Path:
+        return self.weights / "tf_efficientnet_lite0_imagenet.safetensors"
+
+
+TEACHERS: dict[str, tuple[object, ...]] = {
+    "amg": ("prompts", "amg", "points_per_side", 20, "grid_minimum_iou", 0.7,
+            "grid_minimum_stability", 0.8, "largest", 0.02),
+    "boxes": ("prompts", "box", "prompt_file", "cellpose"),
+}  # fmt: skip
+"""Options of MobileSAM on the CODEX tiles; a prompt_file is a folder of the laid-out set."""
+
+
+def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """MobileSAM by grid and by boxes of other programs' objects, and Mesmer's own masks."""
+    folder, stores = places.set("codex"), places.out
+    data = ("--data.path", folder, "--data.channels", "nucleus", "cytoplasm", "membrane")
+    yield Item("codex-set", make=lambda: sets.codex(places.data, folder))
+    teachers: dict[str, tuple[object, ...]] = {"mesmer": ("masks", folder / "mesmer")}
+    for name, options in TEACHERS.items():
+        options = tuple(folder / each if each in sets.PROGRAMS else each for each in options)
+        yield Item(
+            f"codex-teach-{name}",
+            ("teach", "--out", stores / f"codex-{name}.zarr", *data, "--teacher.kind", "sam",
+             "--teacher.path", places.mobile_sam, "--teacher.input-channels", "nucleus", "membrane",
+             "--teacher.options", "gives", "probability", *options),
+        )  # fmt: skip
+        teachers[name] = ("store", stores / f"codex-{name}.zarr")
+    students = {"mobilenetv3": "random", "lite0": places.lite0}
+    for student, weights in students.items():
+        first: str | None = None
+        for teacher, (kind, path) in teachers.items():
+            name = f"codex-{student}-{teacher}"
+            if first is not None:
+                yield Item(f"{name}-baselines", make=taken_over(stores / first, stores / name))
+            first = first or name
+            architecture = {"lite0": "efficientnet-lite0"}.get(student, student)
+            yield Item(
+                name,
+                ("distill", "cmkd", *data, "--data.labelled", 3, "--evidence", "full",
+                 "--seeds", sizes.seeds, "--teacher.kind", kind, "--teacher.path", path,
+                 "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
+                 "--student.decoder-widths", 64, 32, 16, 8, "--student.input-channels", "nucleus",
+                 "--student.encoder-weights", weights, "--training.steps", sizes.unet,
+                 "--training.batch-size", 8, "--training.crop", 128,
+                 "--training.learning-rate", 0.002, "--training.validate-every", 75,
+                 "--training.patience", None, "--out", stores / name, "--resume"),
+            )  # fmt: skip
+
+
+def taken_over(done: Path, new: Path) -> Callable[[], None]:
+    """Give a run the finished baselines of another: no teacher has a part in them.
+
+    They have the same student, images, labels and seeds, and so the same batches.
+    """
+
+    def copy() -> None:
+        for name in ("supervised", "twin", "self-training"):
+            for path in done.rglob(f"checkpoints/{name}-*.pt"):
+                here = new / path.relative_to(done)
+                here.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, here)
+
+    return copy
+
+
+def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """MobileSAM's encoder into EfficientNet-Lite0; MobileSAM at the student's side beside it."""
+    tuned = places.out / "sets" / f"mobilesam-{SIDE}.safetensors"
+    common = (
+        "distill", "kdsam", "--teacher.path", places.mobile_sam, "--data.labelled", 20,
+        "--student.architecture", "promptable-timm-tf_efficientnet_lite0",
+        "--student.encoder-weights", places.lite0, "--promptable.side", SIDE,
+        "--promptable.vgg-weights", places.weights / "vgg16_hed_relu3_3.safetensors",
+        "--promptable.objects", 2, "--promptable.mask-step", 2,
+        "--promptable.decoder-steps", sizes.masks, "--promptable.decoder-learning-rate", 0.0003,
+        "--training.steps", sizes.embeddings, "--training.batch-size", 4,
+        "--training.learning-rate", 0.001, "--training.validate-every", 100, "--resume",
+        "--seeds", sizes.seeds_of_promptable,
+    )  # fmt: skip
+    of_set: dict[str, tuple[object, ...]] = {
+        "polyps": ("--data.group", "sequence", "--data.split", "fraction",
+                   "--data.fractions", 0.35, 0.15, 0.5),
+        "busi": ("--student.input-channels", "grey"),
+    }  # fmt: skip
+    yield Item(
+        "mobilesam-set",
+        make=lambda: sets.mobile_sam(places.weights, tuned, SIDE),
+    )
+    for name, folder, make in (
+        ("polyps", "polyps", sets.polyps),
+        ("busi", "ultrasound", sets.ultrasound),
+    ):
+        path, out = places.set(folder), places.out / f"{name}-both"
+        yield Item(f"{name}-set", make=lambda make=make, path=path: make(places.data, path))
+        data = ("--data.path", path, *of_set[name])
+        compared = ("--evidence", "standard", "--promptable.baseline", tuned)
+        yield Item(f"{name}-both", (*common, *data, *compared, "--out", out))
+    skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
+    yield Item("skin-both", ("evaluate", places.out / "polyps-both", *skin))
+    data = ("--data.path", places.set("polyps"), *of_set["polyps"])
+    alone = ("--evidence", "quick", "--promptable.perceptual", 0)
+    yield Item("polyps-mse", (*common, *data, *alone, "--out", places.out / "polyps-mse"))
+
+
+def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """What the lesion is, after learning what MobileSAM finds in a hundred other pictures."""
+    folder, store = places.set("lesions"), places.out / "lesions.zarr"
+    tiles = ("--pretrain-data.kind", "folder", "--pretrain-data.path", folder / "tiles")
+    yield Item("lesions-set", make=lambda: sets.lesions(places.data, folder))
+    yield Item(
+        "lesions-teach",
+        ("teach", "--out", store, "--data.path", folder / "tiles", "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "probability",
+         "prompts", "amg", "points_per_side", 8, "grid_minimum_iou", 0.7,
+         "grid_minimum_stability", 0.8, "largest", 0.4),
+    )  # fmt: skip
+    common = (
+        "curve", "rckd", "--teacher.kind", "store", "--teacher.path", store, *tiles,
+        "--data.kind", "folder", "--data.path", folder,
+        "--student.architecture", "unet-efficientnet-lite0",
+        "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 16,
+        "--pretraining.crop", 128, "--training.steps", sizes.task, "--training.batch-size", 16,
+        "--training.crop", 160, "--training.learning-rate", 0.0005,
+        "--training.validate-every", sizes.task, "--fractions", 0.06, 0.25,
+        "--seeds", *range(sizes.seeds), "--resume",
+    )  # fmt: skip
+    begun = {"random": ("random", ("random", "rckd")),
+             "imagenet": (places.lite0, ("given", "rckd", "contrastive"))}  # fmt: skip
+    for name, (weights, initialisations) in begun.items():
+        yield Item(
+            f"lesions-{name}",
+            (*common, "--student.encoder-weights", weights, "--initialisations", *initialisations,
+             "--out", places.out / f"lesions-{name}"),
+        )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Evidence with MobileSAM as teacher.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--table", action="store_true", help="of what is there; run nothing")
+    asked = parser.parse_args()
+    places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
+    sizes = QUICK if asked.quick else Sizes()
+    for make in (codex, lesions, promptable) if not asked.table else ():
+        for item in make(places, sizes):
+            if item.name.startswith(tuple(asked.only)):
+                carry_out(item, places.out / "done" / item.name)
+    tables.print_all(places.out)
+
+
+def carry_out(item: Item, done: Path) -> None:
+    """Do what is not done yet; a failed call of abbe ends the script with its exit code."""
+    if done.exists():
+        return
+    done.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    if item.make is not None:
+        item.make()
+    else:
+        words = [sys.executable, "-m", "abbe", *map(str, item.words), "--threads", "1"]
+        print("$ abbe", *words[3:], flush=True)
+        if code := subprocess.run(words, check=False).returncode:
+            raise SystemExit(code)
+    done.write_text(f"{time.monotonic() - started:.0f}\n")
+
+
+if __name__ == "__main__":
+    main()

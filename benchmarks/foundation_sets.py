@@ -1,0 +1,117 @@
+"""The data sets of benchmarks/foundation.py, cut and thinned out from whole ones."""
+
+import csv
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image as Picture
+
+from abbe import datasets, students
+from abbe.datasets import Record
+from abbe.imaging import read_labels, write_labels
+from abbe.sam import load_sam
+
+TRAIN, TEST = "R001_X003_Y004", "R001_X004_Y003"
+PIECE = 336
+"""Side of what the CODEX tiles of 1008 x 1344 px are cut into: twelve each."""
+VALIDATED = (1, 6, 11)
+"""Pieces of the training tile that choose weights and thresholds."""
+PROGRAMS = {
+    "labels": "expert1",
+    "expert2": "expert2",
+    "mesmer": "DeepCell-0.9.0_membrane",
+    "cellpose": "Cellpose-0.6.1",
+}
+"""Folder here, and there."""
+LESION = 192
+"""Longest side, px, of ultrasound pictures that are told apart."""
+
+
+def codex(data: Path, out: Path) -> None:
+    """Both tiles in pieces: one tile to learn from, the other to test on."""
+    source, rows = data / "codex_2ch", []
+    for folder in ("images", *PROGRAMS):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for tile in (TRAIN, TEST):
+        pixels = tifffile.imread(source / "images" / f"{tile}.tif")
+        drawn = {
+            folder: read_labels(source / "labels" / name / f"{tile}.png")
+            for folder, name in PROGRAMS.items()
+        }
+        height, width = drawn["labels"].shape
+        corners = [(y, x) for y in range(0, height, PIECE) for x in range(0, width, PIECE)]
+        for number, (top, left) in enumerate(corners):
+            cut = np.s_[..., top : top + PIECE, left : left + PIECE]
+            name = f"{tile}_{number:02}"
+            tifffile.imwrite(out / "images" / f"{name}.tif", pixels[cut], metadata={"axes": "CYX"})
+            for folder, labels in drawn.items():
+                write_labels(out / folder / f"{name}.tif", labels[cut])
+            part = "test" if tile == TEST else "val" if number in VALIDATED else "train"
+            rows.append({"id": name, "split": part})
+    write_index(out, rows)
+
+
+def polyps(data: Path, out: Path) -> None:
+    """Every second frame; splits are drawn by video when a run begins."""
+    copy_some(data / "polyp_cvc", out, lambda number, _: number % 2 == 0, ("sequence",))
+
+
+def ultrasound(data: Path, out: Path) -> None:
+    """Pictures with a lesion: a third of those to learn from, half of the others."""
+
+    def taken(number: int, record: Record) -> bool:
+        step = 3 if record.split == "train" else 2
+        return record.columns["class"] != "normal" and number % step == 0
+
+    copy_some(data / "us_busi", out, taken, ("split",))
+
+
+def copy_some(
+    source: Path, out: Path, taken: Callable[[int, Record], bool], columns: Iterable[str]
+) -> None:
+    """Some pictures of a folder with their labels and these columns of its index."""
+    rows = []
+    for number, record in enumerate(datasets.folder(source)):
+        if not taken(number, record):
+            continue
+        for part in ("images", "labels"):
+            (out / part).mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / part / f"{record.id}.png", out / part)
+        known = {"split": record.split or "", **record.columns}
+        rows.append({"id": record.id, **{column: known[column] for column in columns}})
+    write_index(out, rows)
+
+
+def lesions(data: Path, out: Path) -> None:
+    """Ultrasound at 192 px with its class, and a third of the training part in tiles/."""
+    rows, tiles = [], []
+    for number, record in enumerate(datasets.folder(data / "us_busi")):
+        picture = Picture.open(data / "us_busi" / "images" / f"{record.id}.png").convert("RGB")
+        picture.thumbnail((LESION, LESION))
+        places = [out] + [out / "tiles"] * (record.split == "train" and number % 3 == 0)
+        for place in places:
+            (place / "images").mkdir(parents=True, exist_ok=True)
+            picture.save(place / "images" / f"{record.id}.png")
+        row = {"id": record.id, "split": record.split or ""}
+        rows.append({**row, "class": record.columns["class"]})
+        tiles += [row] * (len(places) == 2)
+    write_index(out, rows)
+    write_index(out / "tiles", tiles)
+
+
+def write_index(out: Path, rows: list[dict[str, str]]) -> None:
+    with (out / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def mobile_sam(weights: Path, out: Path, side: int) -> None:
+    """MobileSAM's own weights in a file of a network that sees squares of ``side`` px."""
+    source = weights / "mobile_sam.safetensors"
+    network = students.build_promptable("promptable-mobilesam", side=side, encoder_weights=source)
+    students.copy_decoder(network, load_sam(source)[0])
+    students.save_promptable(out, network, {"name": f"MobileSAM at {side} px"})
