@@ -7,10 +7,11 @@ its teacher's answers, such as OUT/labels-20 of benchmarks/evidence.sh. `abbe su
 COUNT of its unlabelled training images. A supervised MobileNetV3 U-Net (150 steps, the same
 settings for all) then learns from the run's own labels and these; from its own labels and as many
 random ones, drawn anew for each seed; and from its own alone. All are scored on the test images;
-intervals are over images and seeds. A finished training is not done again.
+intervals are over images and seeds. Neither is done again when it is finished.
 """
 
 import argparse
+import csv
 import random
 from pathlib import Path
 
@@ -37,8 +38,7 @@ def main() -> None:
     section = read_experiment(arguments.run).data.model_copy(update={"path": arguments.data})
     labelled = build.build_dataset(section)
     own = set(labelled.split("train").labelled.ids)
-    found = abbe.suggest(arguments.run, count=arguments.count, out=arguments.out / "suggestions")
-    suggested = {each.image for each in found.chosen}
+    suggested = suggestions(arguments.run, arguments.count, arguments.out / "suggestions")
     others = sorted(set(labelled.split("train").ids) - own)
     whole = build.split(build.collect(section), section)
     rows: list[Row] = []
@@ -49,6 +49,18 @@ def main() -> None:
             rows += [{**row, "model": arm, "seed": seed} for row in run.scores.to_pylist()]
     print(f"\n{len(own)} labels of the run, {len(suggested)} more; {arguments.seeds} seeds\n")
     print_table(Scores(rows))
+
+
+def suggestions(run: Path, count: int, out: Path) -> set[str]:
+    """The suggested images; those of an earlier call, where it has left a table."""
+    table = out / "suggestions.csv"
+    if not table.exists():
+        abbe.suggest(run, count=count, out=out)
+    with table.open(newline="", encoding="utf-8") as file:
+        found = {line["image"] for line in csv.DictReader(file)}
+    if len(found) != count:
+        raise SystemExit(f"{table} has {len(found)} images, not {count}: name another folder")
+    return found
 
 
 def with_labels(dataset: Dataset, ids: set[str]) -> Dataset:
