@@ -19,8 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import foundation_sets as sets
@@ -34,16 +34,24 @@ SIDE = 256
 class Sizes:
     """How long everything trains, and from how many seeds."""
 
-    unet: int = 150
-    embeddings: int = 200
-    masks: int = 60
-    pretraining: int = 200
+    unet: Mapping[str, int] = field(default_factory=lambda: {"mobilenetv3": 150, "lite0": 100})
+    embeddings: int = 120
+    masks: int = 40
+    pretraining: int = 150
     task: int = 60
     seeds: int = 5
     seeds_of_promptable: int = 3
 
 
-QUICK = Sizes(unet=2, embeddings=2, masks=2, pretraining=2, task=2, seeds=1, seeds_of_promptable=1)
+QUICK = Sizes(
+    unet={"mobilenetv3": 2, "lite0": 2},
+    embeddings=2,
+    masks=2,
+    pretraining=2,
+    task=2,
+    seeds=1,
+    seeds_of_promptable=1,
+)
 
 
 @dataclass(frozen=True)
@@ -113,9 +121,10 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--seeds", sizes.seeds, "--teacher.kind", kind, "--teacher.path", path,
                  "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
                  "--student.decoder-widths", 64, 32, 16, 8, "--student.input-channels", "nucleus",
-                 "--student.encoder-weights", weights, "--training.steps", sizes.unet,
+                 "--student.encoder-weights", weights, "--training.steps", sizes.unet[student],
                  "--training.batch-size", 8, "--training.crop", 128,
-                 "--training.learning-rate", 0.002, "--training.validate-every", 75,
+                 "--training.learning-rate", 0.002,
+                 "--training.validate-every", max(1, sizes.unet[student] // 2),
                  "--training.patience", None, "--out", stores / name, "--resume"),
             )  # fmt: skip
 
@@ -194,11 +203,11 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 16,
         "--pretraining.crop", 128, "--training.steps", sizes.task, "--training.batch-size", 16,
         "--training.crop", 160, "--training.learning-rate", 0.0005,
-        "--training.validate-every", sizes.task, "--fractions", 0.06, 0.25,
+        "--training.validate-every", sizes.task, "--fractions", 0.06,
         "--seeds", *range(sizes.seeds), "--resume",
     )  # fmt: skip
     begun = {"random": ("random", ("random", "rckd")),
-             "imagenet": (places.lite0, ("given", "rckd", "contrastive"))}  # fmt: skip
+             "imagenet": (places.lite0, ("given", "rckd"))}  # fmt: skip
     for name, (weights, initialisations) in begun.items():
         yield Item(
             f"lesions-{name}",
@@ -218,7 +227,7 @@ def main() -> None:
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
     sizes = QUICK if asked.quick else Sizes()
-    for make in (codex, lesions, promptable) if not asked.table else ():
+    for make in (codex, promptable, lesions) if not asked.table else ():
         for item in make(places, sizes):
             if item.name.startswith(tuple(asked.only)):
                 carry_out(item, places.out / "done" / item.name)
