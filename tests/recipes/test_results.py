@@ -1,6 +1,7 @@
 """What a run tells of itself: the table, the warnings, the counts, the report written again."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,28 @@ def test_of_instances_beside_maps_the_mask_is_cut_as_any_other_model_s_is():
     assert 0.1 < chosen.mask <= 0.3
     assert (chosen.mask, chosen.chosen_on) == (alone.mask, "validation")
     assert (chosen.foreground, chosen.boundary) == (0.5, 0.5)
+
+
+class Touching:
+    """Two objects side by side."""
+
+    def read(self) -> np.ndarray:
+        label = np.zeros((40, 60), np.int32)
+        label[8:32, 6:30], label[8:32, 30:54] = 1, 2
+        return label
+
+
+def test_a_line_of_which_a_student_is_never_sure_parts_touching_objects():
+    label = Touching().read()
+    line = np.full(label.shape, 0.02, np.float32)
+    line[8:32, 28:32] = 0.16
+    answer = Answer(label > 0)
+    answer.maps = Maps(answer.maps.foreground, line)
+    data = tissue()
+    data = data.having(replace(record, label=Touching()) for record in data)
+    chosen = choose_thresholds(answer, data)
+    assert chosen.boundary <= 0.15
+    assert answer.maps.objects(chosen, 16).max() == 2
 
 
 def test_the_search_drops_the_objects_that_scoring_drops():
