@@ -37,8 +37,8 @@ class Sizes:
     unet: Mapping[str, int] = field(default_factory=lambda: {"mobilenetv3": 150, "lite0": 100})
     embeddings: int = 120
     masks: int = 40
-    pretraining: int = 150
-    task: int = 60
+    pretraining: int = 100
+    task: int = 40
     seeds: int = 5
     seeds_of_promptable: int = 3
 
@@ -185,7 +185,7 @@ def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
 
 
 def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """What the lesion is, after learning what MobileSAM finds in a hundred other pictures."""
+    """What the lesion is, after learning what MobileSAM finds in some sixty pictures."""
     folder, store = places.set("lesions"), places.out / "lesions.zarr"
     tiles = ("--pretrain-data.kind", "folder", "--pretrain-data.path", folder / "tiles")
     yield Item("lesions-set", make=lambda: sets.lesions(places.data, folder))
@@ -200,7 +200,7 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         "curve", "rckd", "--teacher.kind", "store", "--teacher.path", store, *tiles,
         "--data.kind", "folder", "--data.path", folder,
         "--student.architecture", "unet-efficientnet-lite0",
-        "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 16,
+        "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 8,
         "--pretraining.crop", 128, "--training.steps", sizes.task, "--training.batch-size", 16,
         "--training.crop", 160, "--training.learning-rate", 0.0005,
         "--training.validate-every", sizes.task, "--fractions", 0.06,
