@@ -19,8 +19,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import foundation_sets as sets
@@ -34,7 +34,7 @@ SIDE = 256
 class Sizes:
     """How long everything trains, and from how many seeds."""
 
-    unet: Mapping[str, int] = field(default_factory=lambda: {"mobilenetv3": 150, "lite0": 100})
+    unet: int = 150
     embeddings: int = 120
     masks: int = 40
     pretraining: int = 100
@@ -44,7 +44,7 @@ class Sizes:
 
 
 QUICK = Sizes(
-    unet={"mobilenetv3": 2, "lite0": 2},
+    unet=2,
     embeddings=2,
     masks=2,
     pretraining=2,
@@ -121,10 +121,10 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--seeds", sizes.seeds, "--teacher.kind", kind, "--teacher.path", path,
                  "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
                  "--student.decoder-widths", 64, 32, 16, 8, "--student.input-channels", "nucleus",
-                 "--student.encoder-weights", weights, "--training.steps", sizes.unet[student],
+                 "--student.encoder-weights", weights, "--training.steps", sizes.unet,
                  "--training.batch-size", 8, "--training.crop", 128,
                  "--training.learning-rate", 0.002,
-                 "--training.validate-every", max(1, sizes.unet[student] // 2),
+                 "--training.validate-every", max(1, sizes.unet // 2),
                  "--training.patience", None, "--out", stores / name, "--resume"),
             )  # fmt: skip
 
@@ -206,8 +206,8 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         "--training.validate-every", sizes.task, "--fractions", 0.06,
         "--seeds", *range(sizes.seeds), "--resume",
     )  # fmt: skip
-    begun = {"random": ("random", ("random", "rckd")),
-             "imagenet": (places.lite0, ("given", "rckd"))}  # fmt: skip
+    begun = {"imagenet": (places.lite0, ("given", "rckd")),
+             "random": ("random", ("random", "rckd"))}  # fmt: skip
     for name, (weights, initialisations) in begun.items():
         yield Item(
             f"lesions-{name}",
