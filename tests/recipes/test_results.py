@@ -13,10 +13,10 @@ from abbe import config, datasets
 from abbe.caveats import caveats_of
 from abbe.datasets import Dataset, Record
 from abbe.errors import ConfigError, InputError
-from abbe.reporting.tables import plain_table
+from abbe.reporting.tables import main_metrics, plain_table
 from abbe.runs.folder import open_run, opened
-from abbe.scoring import METRICS
-from abbe.summary import Model, RunSummary, Thresholds, read_summary
+from abbe.scoring import METRICS, PROMPTED_METRICS
+from abbe.summary import Model, RunSummary, Score, Thresholds, read_summary
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
 from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
 from abbe.tasks.scores import Compared, Scores, compare, ranking_of, save_examples
@@ -118,6 +118,15 @@ def test_what_is_undefined_is_a_dash_and_not_nan(tmp_path):
     student = next(line for line in shown.splitlines() if line.startswith("student"))
     assert student.split() == ["student", "0.500", "—"]
     assert shown.splitlines()[-1].split() == ["retention", "—", "—"]
+
+
+def test_no_metric_is_shown_twice_among_the_first():
+    names = {key: key for key in PROMPTED_METRICS}
+    scores = {key: Score(mean=0.5) for key in names}
+    summary = RunSummary(models={"student": Model(metrics=scores)}, metric_names=names)
+    first = main_metrics(summary)
+    assert first[:4] == ("dice", "dice_1_point", "dice_3_points", "boundary_f1")
+    assert len(first) == len(set(first)) == 5
 
 
 # ------------------------------------------------------------------------------------- comparisons

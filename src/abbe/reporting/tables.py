@@ -180,7 +180,7 @@ def main_metrics(summary: RunSummary) -> tuple[str, ...]:
     """Up to five metrics that are shown first; all of them where there are hardly more."""
     known = metrics_of(summary)
     first = [metric for metric in _MAIN if metric in known]
-    return known if len(known) <= _FEW else tuple([*first, *known][:_MOST_MAIN])
+    return known if len(known) <= _FEW else tuple(dict.fromkeys([*first, *known]))[:_MOST_MAIN]
 
 
 def metric_rows(summary: RunSummary, metrics: Sequence[str]) -> list[MetricRow]:
