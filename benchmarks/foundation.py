@@ -98,7 +98,7 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
     yield Item("codex-set", make=lambda: sets.codex(places.data, folder))
     teachers: dict[str, tuple[object, ...]] = {"mesmer": ("masks", folder / "mesmer")}
     for name, options in TEACHERS.items():
-        options = tuple(folder / each if each in sets.PROGRAMS else each for each in options)
+        options = tuple(folder / str(each) if each in sets.PROGRAMS else each for each in options)
         yield Item(
             f"codex-teach-{name}",
             ("teach", "--out", stores / f"codex-{name}.zarr", *data, "--teacher.kind", "sam",
