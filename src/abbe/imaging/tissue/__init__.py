@@ -1,4 +1,4 @@
-"""Tissue on brightfield slides, told from glass, ink and blur: for training and predicting alike."""
+"""Tissue on brightfield slides, told from glass, ink and blur: in training and predicting alike."""
 
 from abbe.imaging.tissue.judging import (
     USUAL_LIMITS,
