@@ -107,6 +107,21 @@ class Thresholds(Part):
     model gives objects outright."""
 
 
+class TypeScore(Part):
+    """How one type of objects was found, over all test images together."""
+
+    objects: int
+    """True objects of the type."""
+    found: int
+    """Of them, those that were found with their type (IoU above 0.5)."""
+    extra: int
+    """Answers of the type that are no object of it."""
+    pq: Number = None
+    """Panoptic quality of the type."""
+    f1: Number = None
+    """F1 of the type."""
+
+
 class Model(Part):
     """One network, or the teacher: its scores and its costs."""
 
@@ -134,6 +149,10 @@ class Model(Part):
     """Images by true class (rows) and answered class (columns)."""
     pixel_confusion: list[list[int]] | None = None
     """Pixels of all test images likewise (semantic segmentation)."""
+    types: dict[str, TypeScore] = {}
+    """Of objects, by their type, where types are told apart."""
+    type_confusion: list[list[int]] | None = None
+    """Objects that were found, by true type (rows) and answered type (columns), as in ``types``."""
     strength: float | None = None
     """Of a linear probe: scikit-learn's C."""
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from abbe.config.section import Section
 from abbe.config.values import Option
+from abbe.object_types import type_maps
 from abbe.registry import ENCODERS, TEACHERS, traits_of
 
 PROMPTABLE = (
@@ -28,6 +29,7 @@ TimmArchitecture = Annotated[str, Field(pattern=r"^(unet|promptable)-timm-\w[\w.
 """On any encoder of timm's with the usual strides, such as unet-timm-regnety_004."""
 Width = Annotated[int, Field(ge=1, le=1024)]
 Output = Literal["foreground", "boundary"]
+TypeName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Teacher(Section):
@@ -85,6 +87,10 @@ class Student(Section):
     which the only channel of others is taken. Runs keep the choice."""
     outputs: tuple[Output, ...] = ("foreground", "boundary")
     """foreground alone, or with the boundary map that separates touching objects."""
+    types: tuple[TypeName, ...] = ()
+    """Types of objects that are told apart, such as those of nuclei: names of the data set's
+    classes (data.types and data.classes; pannuke and nucls have theirs), or auto for all of them.
+    Runs keep the choice."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5
     """How often a U-Net's encoder halves the resolution; its deeper layers are left out. 4 is
     enough for objects of 10 to 50 px, and much smaller."""
@@ -104,6 +110,11 @@ class Student(Section):
     what the pixel type holds (8-bit: 255); none: they lie there already; auto: range for 8-bit
     pictures (colours, or grey ones that are not dark), else percentile. Runs keep the choice."""
 
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of all its maps: its outputs, then one for each type."""
+        return (*self.outputs, *type_maps(self.types))
+
     @model_validator(mode="after")
     def _weights_chosen(self) -> "Student":
         if self.encoder_weights == "choose":
@@ -113,6 +124,8 @@ class Student(Section):
             )
         if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs are [foreground] or [foreground, boundary]")
+        if len(set(self.types)) != len(self.types):
+            raise ValueError("types: a name stands twice")
         if self.decoder_widths and not self.depth - 1 <= len(self.decoder_widths) <= self.depth:
             raise ValueError(
                 f"decoder_widths: depth {self.depth} wants {self.depth} of them, or "

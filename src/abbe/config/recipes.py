@@ -76,7 +76,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.imagenet:ImageNet",
         ("fine_tuning.label_smoothing", "fine_tuning.colour"),
         without=(
-            "allow_overlap", "student.outputs", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
+            "allow_overlap", "student.outputs", "student.types", *_LAYOUT, *_ONE_KIND_OF_IMAGE,
             *(f"training.augmentation.{key}" for key in
               ("scale", "gamma", "brightness", "noise", "blur")),
         ),
@@ -91,7 +91,7 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.kdsam:KdSam",
         (*_EVIDENCE, "teacher", "promptable", "evaluation"),
         without=(
-            "teacher.also", "teacher.tta", "teacher.trust", "student.outputs",
+            "teacher.also", "teacher.tta", "teacher.trust", "student.outputs", "student.types",
             "student.normalisation", *_LAYOUT,
             *_ONE_KIND_OF_IMAGE, "training.crop",
             "training.augmentation.scale", "evaluation.minimum_area",
@@ -108,8 +108,8 @@ RECIPES: Table[RecipeKeys] = Table("recipe", {
         "abbe.recipes.rckd:Rckd",
         (*_EVIDENCE, "teacher", "pretrain_data", "pretraining", "fine_tuning", "evaluation"),
         without=(
-            "teacher.also", "teacher.live", "teacher.trust", "student.outputs", *_LAYOUT,
-            *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
+            "teacher.also", "teacher.live", "teacher.trust", "student.outputs", "student.types",
+            *_LAYOUT, *_ONE_KIND_OF_IMAGE, "evaluation.tolerance",
         ),
         check=recipe_checks.rckd,
         important=(

@@ -265,7 +265,7 @@ def _find_in(
         small = len(ready.grid(image).tiles) == 1
         work = Work(None if small else Path(folder) / "work")
         prediction = ready.run(image, pool, work, keep_maps=search.keep_maps, advance=advance)
-        table = measure(prediction.labels, image, pool, 2 * ready.workers)
+        table = measure(prediction.labels, image, pool, 2 * ready.workers, prediction.types)
         maps = prediction.maps
         values = {} if maps is None else dict(zip(maps.outputs, maps.read(), strict=True))
         return Found(prediction.labels.read(), table, values)

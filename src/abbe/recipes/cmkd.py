@@ -19,6 +19,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
+from abbe.object_types import shape_maps, types_in
 from abbe.recipes import unets
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.recipes.terms import (
@@ -26,6 +27,7 @@ from abbe.recipes.terms import (
     probability_term,
     supervised_term,
     target_boundary_term,
+    type_term,
 )
 from abbe.registry import TASKS
 from abbe.runs import build, teaching
@@ -190,7 +192,7 @@ class _Networks:
             trust.require_answers(self._held_out)
         self._preview = unets.preview(experiment, self._held_out, store)
         self._taught = {
-            "target_outputs": _target_outputs(live, store, experiment.student.outputs),
+            "target_outputs": _target_outputs(live, store, experiment.student.maps),
             "teacher": getattr(live, "network", None),
         }
         _require_foreground(self._taught["target_outputs"])
@@ -226,7 +228,7 @@ class _Networks:
         student, network = self._experiment.student, trained["supervised"].network
         assert isinstance(network, students.UNet)
         return trust.chosen(
-            student.outputs,
+            student.maps,
             student.input_channels,
             self._taught["target_outputs"],
             self._held_out,
@@ -241,7 +243,7 @@ class _Networks:
         labelled = self._dataset.split("train").labelled.records
         some = {record.id for record in build.held_out(labelled, self._experiment)}
         images = [image for image in self.labelled if image.id in some]
-        outputs = self._experiment.student.outputs
+        outputs = self._experiment.student.maps
         return trust.as_told(asked, outputs, images, self._taught["target_outputs"])
 
     def student(self, trained: Mapping[str, Trained]) -> Plan:
@@ -273,7 +275,7 @@ class _Networks:
             return None
         own = unets.answered(network, self._images, self._experiment, self._session)
         crops = unets.crops(self._experiment, own, self._session)
-        outputs = self._experiment.student.outputs
+        outputs = self._experiment.student.maps
         return self._staged(copy.deepcopy(self._first), crops, target_outputs=outputs)
 
     def _distilled(self) -> Plan:
@@ -350,8 +352,11 @@ def cmkd(
     _require_foreground(target_outputs)
     terms = []
     if supervised:
-        supervised_outputs = outputs if boundary != "edge_head" else ("foreground",)
+        shapes = shape_maps(outputs)
+        supervised_outputs = shapes if boundary != "edge_head" else ("foreground",)
         terms.append(supervised_term(outputs, supervised_outputs))
+        if types_in(outputs):
+            terms.append(type_term(outputs))
     if probability != "off":
         terms.append(
             probability_term(
@@ -383,10 +388,10 @@ def cmkd(
 def _target_outputs(
     teacher: Teacher | None, store: TargetStore | None, outputs: Sequence[str]
 ) -> tuple[str, ...]:
-    """The teacher's maps by name; instances give every map that a student can have."""
+    """The teacher's maps by name; instances give foreground and boundary."""
     kinds = set().union(*(store.kinds(id) for id in store.ids)) if store is not None else set()
     if "instances" in kinds and "probability" not in kinds:
-        return tuple(outputs)
+        return shape_maps(outputs)
     source = store if store is not None else teacher
     assert source is not None  # the experiment file demands a teacher
     return source.provenance.outputs

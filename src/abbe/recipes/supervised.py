@@ -9,9 +9,10 @@ from abbe import config, losses
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.errors import InputError
+from abbe.object_types import shape_maps, types_in
 from abbe.recipes import unets
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained
-from abbe.recipes.terms import boundary_term, supervised_term
+from abbe.recipes.terms import boundary_term, supervised_term, type_term
 from abbe.registry import TASKS
 from abbe.runs import build
 from abbe.runs.schedules import Amount, crops_of
@@ -79,7 +80,9 @@ def supervised(
     watch: str = "dice",
 ) -> list[Stage]:
     """One stage with BCE + Dice on every output, and foreground edges if asked for."""
-    terms = [supervised_term(outputs, outputs)]
+    terms = [supervised_term(outputs, shape_maps(outputs))]
+    if types_in(outputs):
+        terms.append(type_term(outputs))
     if boundary in losses.BOUNDARY_LOSSES:
         terms.append(boundary_term(outputs, losses.BOUNDARY_LOSSES[boundary]))
     return [

@@ -7,6 +7,7 @@ import torch
 
 from abbe import losses
 from abbe.datasets.training.batches import Batch
+from abbe.object_types import type_maps, types_in
 from abbe.teachers import AGREEMENT
 from abbe.training.stage import Term
 
@@ -44,6 +45,25 @@ def supervised_term(
     return Term(name, loss, distils=False)
 
 
+def type_term(outputs: Sequence[str]) -> Term:
+    """BCE + Dice of the maps of types, where objects are whose type is known; their mean."""
+    places = [outputs.index(output) for output in type_maps(types_in(outputs))]
+
+    def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        if "types" not in batch:
+            return None
+        valid = batch["valid"] & (batch["types"] > 0)
+        if not losses.anywhere(valid):
+            return None
+        terms = [
+            losses.supervised(logits[:, place], (batch["types"] == number).float(), valid)
+            for number, place in enumerate(places, start=1)
+        ]
+        return torch.stack(terms).mean()
+
+    return Term("types", loss, distils=False)
+
+
 def probability_term(
     outputs: Sequence[str],
     target_outputs: Sequence[str],
@@ -51,6 +71,8 @@ def probability_term(
     counts: Mapping[str, float] | None = None,
 ) -> Term:
     """The student's probabilities against the teacher's, on every map that both have.
+
+    Maps of types count where the teacher sees an object: elsewhere they say nothing.
 
     Args:
         outputs: names of the student's maps.
@@ -67,8 +89,15 @@ def probability_term(
             return None
         targets = _targets(batch, target_outputs)
         sure = _sure(valid, targets)
+        within = sure * (targets["foreground"] >= 0.5)
         terms = [
-            counts[o] * match(logits[:, outputs.index(o)], targets[o], sure, _weight(batch))
+            counts[o]
+            * match(
+                logits[:, outputs.index(o)],
+                targets[o],
+                within if types_in([o]) else sure,
+                _weight(batch),
+            )
             for o in shared
         ]
         return torch.stack(terms).mean()

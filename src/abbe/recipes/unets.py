@@ -12,11 +12,13 @@ from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.foreign_text import shown
 from abbe.progress import track
 from abbe.runs import build
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.targets import TargetStore
+from abbe.tasks import typed
 from abbe.tasks.instances import validator
 from abbe.tasks.previews import ObjectPreview
 
@@ -31,7 +33,15 @@ def read_training(
     """The training images in memory, with the student's channels, a live teacher's, and targets."""
     channels = tuple(dict.fromkeys([*experiment.student.input_channels, *teacher_channels]))
     records = track(dataset.split("train"), "reading", shown=session.progress)
-    return prepare(records, channels, scaling=scaling_of(experiment.student), targets=targets)
+    types = experiment.student.types
+    images = prepare(
+        records, channels, scaling=scaling_of(experiment.student), targets=targets,
+        types=types, classes=dataset.classes,
+    )  # fmt: skip
+    for line in typed.tell_few(images, types) if types else ():
+        if session.shown:
+            print(shown(f"note: {line}"), flush=True)
+    return images
 
 
 def read_held_out(
@@ -94,7 +104,7 @@ def build_unet(experiment: config.Experiment) -> students.UNet:
     return students.build(
         student.architecture,
         in_channels=len(student.input_channels),
-        outputs=student.outputs,
+        outputs=student.maps,
         encoder_weights=student.encoder_weights,
         standardisation=build.standardisation_of(student),
         depth=student.depth,
@@ -114,7 +124,7 @@ def preview(
     return ObjectPreview(
         held_out,
         student.input_channels,
-        student.outputs,
+        student.maps,
         teacher=targets,
         minimum_area=experiment.evaluation.minimum_area,
     )
@@ -126,7 +136,7 @@ def common(
     shares: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Arguments of both recipes' stages; ``shares``: how much a term counts, 1 if not given."""
-    outputs = experiment.student.outputs
+    outputs = experiment.student.maps
     return {
         "outputs": outputs,
         "boundary": experiment.loss.boundary,

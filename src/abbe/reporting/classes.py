@@ -12,7 +12,7 @@ from abbe.reporting.figures import rates
 from abbe.reporting.numbers import decimal, percent
 from abbe.reporting.run_folder import Run
 from abbe.scoring.calibration import reliability, roc
-from abbe.summary import Model, RunSummary
+from abbe.summary import Model, RunSummary, TypeScore
 
 
 class ClassRow(NamedTuple):
@@ -57,6 +57,18 @@ class SplitRow(NamedTuple):
 
     name: str
     counts: tuple[int, ...]
+
+
+class TypeRow(NamedTuple):
+    """A type of one model: how many true objects, how many were found, and its scores."""
+
+    model: str
+    name: str
+    objects: int
+    found: int
+    extra: int
+    pq: str
+    f1: str
 
 
 def class_rows(summary: RunSummary) -> list[ClassRow]:
@@ -131,6 +143,39 @@ def split_rows(summary: RunSummary) -> list[SplitRow]:
     counts, splits = _counts(summary), splits_of(summary)
     names = dict.fromkeys(name for split in splits for name in counts[split])
     return [SplitRow(name, tuple(counts[split][name] for split in splits)) for name in names]
+
+
+def type_rows(summary: RunSummary) -> list[TypeRow]:
+    """Of every model that tells types its scores by type, the student first."""
+    names = sorted(summary.models, key=lambda name: name != "student")
+    return [
+        _type_row(model, name, scores)
+        for model in names
+        for name, scores in summary.models[model].types.items()
+    ]
+
+
+def type_confusion(summary: RunSummary) -> list[ConfusionRow]:
+    """Which types the student mixes up, a row each true type; empty where none was recorded."""
+    student = summary.models.get("student", Model())
+    if not student.type_confusion:
+        return []
+    table, names = np.array(student.type_confusion), list(student.types)
+    shares = table / np.maximum(1, table.sum(1, keepdims=True))
+    return [
+        ConfusionRow(
+            name,
+            tuple(
+                ConfusionCell(
+                    f"{table[row, column]} ({percent(float(shares[row, column]))})",
+                    float(shares[row, column]),
+                    row == column,
+                )
+                for column in range(len(names))
+            ),
+        )
+        for row, name in enumerate(names)
+    ]
 
 
 def probability_figures(run: Run) -> list[tuple[str, Markup]]:
@@ -241,3 +286,8 @@ def _confusion(summary: RunSummary) -> np.ndarray | None:
 
 def _counts(summary: RunSummary) -> Mapping[str, Mapping[str, int]]:
     return summary.data.class_counts or {}
+
+
+def _type_row(model: str, name: str, scores: TypeScore) -> TypeRow:
+    values = decimal(scores.pq), decimal(scores.f1)
+    return TypeRow(model, name, scores.objects, scores.found, scores.extra, *values)

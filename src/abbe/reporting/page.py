@@ -94,6 +94,8 @@ def render_page(run: Run) -> str:
         region_rows=classes.region_rows(summary),
         class_colours=_class_colours(summary),
         confusion_rows=classes.confusion_rows(summary),
+        type_rows=classes.type_rows(summary),
+        type_confusion=classes.type_confusion(summary),
         pair_figures=_pair_figures(run),
         probability_figures=[Figure(*each) for each in classes.probability_figures(run)],
         agreement=classes.agreement(run),

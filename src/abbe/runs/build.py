@@ -344,6 +344,35 @@ def with_channels(experiment: config.Experiment, dataset: Dataset) -> config.Exp
     return experiment.model_copy(update={"student": changed})
 
 
+def with_types(experiment: config.Experiment, dataset: Dataset) -> config.Experiment:
+    """The experiment with the data set's classes in the place of ``student.types auto``.
+
+    Raises:
+        InputError: types are asked for that no label of the data set tells.
+    """
+    student = experiment.student
+    if not student.types:
+        return experiment
+    known = tuple(dataset.classes) if any(r.types is not None for r in dataset) else ()
+    types = known if student.types == ("auto",) else student.types
+    if not known:
+        raise InputError(
+            f"student.types: data set '{dataset.name}' does not say of what type its objects are. "
+            "Name the folder of their types (data.types) and what its numbers mean (data.classes)"
+        )
+    if unknown := [name for name in types if name not in known]:
+        raise InputError(
+            f"student.types {', '.join(unknown)}: the classes of data set '{dataset.name}' are "
+            f"{', '.join(known)}"
+        )
+    if len(types) < 2:
+        raise InputError(
+            f"student.types {', '.join(types)}: there is nothing to tell apart. Leave it out"
+        )
+    changed = student.model_copy(update={"types": types})
+    return experiment.model_copy(update={"student": changed})
+
+
 def seen_by(
     dataset: Dataset, input_channels: Sequence[str], who: str, advice: str = "change what is seen"
 ) -> Dataset:

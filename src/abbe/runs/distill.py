@@ -55,7 +55,7 @@ def distill(
     task = recipe.task(experiment)
     lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
     dataset = task.open(experiment, dataset, lost, progress)
-    experiment = build.with_channels(experiment, dataset)
+    experiment = build.with_types(build.with_channels(experiment, dataset), dataset)
     tiles = recipe.tiles(experiment, dataset, lost, progress)
     recipe.check(experiment, dataset, tiles)
     overlap.require_unseen(experiment, dataset, lost)

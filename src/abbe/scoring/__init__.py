@@ -10,7 +10,7 @@ from abbe.scoring.classification import (
 )
 from abbe.scoring.image import image_scores
 from abbe.scoring.instance import instance_scores
-from abbe.scoring.names import METRICS, Metric
+from abbe.scoring.names import METRICS, TYPE_METRICS, Metric
 from abbe.scoring.pixel import pixel_scores
 from abbe.scoring.prompted import MEASURED, PROMPT_KINDS, PROMPTED_METRICS, prompted_key
 from abbe.scoring.regions import REGION_METRICS, confusion, region_scores
@@ -34,6 +34,7 @@ from abbe.scoring.threshold import (
     choose_instance_thresholds,
     choose_threshold,
 )
+from abbe.scoring.typed import TypeCounts, together, typed_counts, typed_scores
 from abbe.scoring.whole import leave_out
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "PROMPTED_METRICS",
     "PROMPT_KINDS",
     "REGION_METRICS",
+    "TYPE_METRICS",
     "ClassScores",
     "Difference",
     "InstanceThresholds",
@@ -52,6 +54,7 @@ __all__ = [
     "Metric",
     "Scale",
     "Spread",
+    "TypeCounts",
     "boundary_scores",
     "choose_instance_thresholds",
     "choose_threshold",
@@ -75,4 +78,7 @@ __all__ = [
     "region_scores",
     "spread_over_groups",
     "spread_over_seeds",
+    "together",
+    "typed_counts",
+    "typed_scores",
 ]

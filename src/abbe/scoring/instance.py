@@ -58,7 +58,7 @@ def instance_scores(
     names = [*(f"f1@{t}" for t in F1_THRESHOLDS), "mean_ap", "pq", "sq", "rq", "aji"]
     if not valid.any():
         return dict.fromkeys(names, np.nan)
-    pairs = _pairs(_known_objects(prediction, valid), _known_objects(truth, valid))
+    pairs = overlaps(known_objects(prediction, valid), known_objects(truth, valid))
     if pairs.found == pairs.wanted == 0:
         return dict.fromkeys(names, 1.0)
     rq, sq = pairs.f1(0.5), pairs.mean_iou_of_matches(0.5)
@@ -73,7 +73,7 @@ def instance_scores(
 
 
 @dataclass(frozen=True)
-class _Pairs:
+class Pairs:
     """The overlapping pairs of objects, as parallel arrays; objects are numbered from 0."""
 
     predicted: np.ndarray  # number of the predicted object
@@ -85,31 +85,39 @@ class _Pairs:
 
     @property
     def found(self) -> int:
+        """How many objects were predicted."""
         return self.predicted_area.size
 
     @property
     def wanted(self) -> int:
+        """How many objects there are."""
         return self.true_area.size
 
     @property
     def iou(self) -> np.ndarray:
+        """Of each pair."""
         return self.overlap / self.union
 
     def matches(self, threshold: float) -> int:
+        """Pairs above an IoU."""
         return int(np.count_nonzero(self.iou > threshold))
 
     def f1(self, threshold: float) -> float:
+        """At an IoU."""
         return 2 * self.matches(threshold) / (self.found + self.wanted)
 
     def average_precision(self, threshold: float) -> float:
+        """TP / (TP + FP + FN) at an IoU."""
         matches = self.matches(threshold)
         return matches / (self.found + self.wanted - matches)
 
     def mean_iou_of_matches(self, threshold: float) -> float:
+        """0 without any."""
         matched = self.iou[self.iou > threshold]
         return float(matched.mean()) if matched.size else 0.0
 
     def aggregated_jaccard(self) -> float:
+        """The aggregated Jaccard index."""
         order = np.lexsort((self.predicted, -self.overlap, -self.iou, self.true))
         true, first = np.unique(self.true[order], return_index=True)
         best = order[first]
@@ -119,7 +127,7 @@ class _Pairs:
         return float(self.overlap[best].sum() / (self.union[best].sum() + missed + unused))
 
 
-def _known_objects(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def known_objects(labels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Labels numbered 1…n in reading order, 0 at unknown pixels; mostly unknown objects left out.
 
     Labels may be any integers, so they are numbered before anything is counted.
@@ -139,7 +147,7 @@ def _renumbered(labels: np.ndarray) -> np.ndarray:
     )
 
 
-def _pairs(prediction: np.ndarray, truth: np.ndarray) -> _Pairs:
+def overlaps(prediction: np.ndarray, truth: np.ndarray) -> Pairs:
     """The table of overlaps of two label images numbered 1…n."""
     predicted_area = np.bincount(prediction.ravel())[1:]
     true_area = np.bincount(truth.ravel())[1:]
@@ -153,4 +161,4 @@ def _pairs(prediction: np.ndarray, truth: np.ndarray) -> _Pairs:
     table = counts.tocsr().tocoo()
     rows, columns = table.coords
     union = true_area[rows] + predicted_area[columns] - table.data
-    return _Pairs(columns, rows, table.data, union, predicted_area, true_area)
+    return Pairs(columns, rows, table.data, union, predicted_area, true_area)

@@ -36,3 +36,8 @@ METRICS: dict[str, Metric] = {
     "rq": Metric("Recognition quality (F1 at IoU 0.5)", True),
     "aji": Metric("Aggregated Jaccard index", True),
 }
+TYPE_METRICS: dict[str, Metric] = {
+    "type_pq": Metric("Panoptic quality by type, mean over types", True),
+    "type_f1": Metric("F1 at IoU 0.5 by type, mean over types", True),
+    "type_accuracy": Metric("Found objects of the right type", True),
+}

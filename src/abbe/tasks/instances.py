@@ -12,9 +12,11 @@ from abbe.datasets.collection import Split
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import scaling_in_words, view
+from abbe.object_types import types_in
 from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
+from abbe.tasks import typed
 from abbe.tasks.calibration import Samples, binary, joined, pixels_of, some
 from abbe.tasks.costs import costs_of
 from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, choose_thresholds, predict
@@ -28,13 +30,14 @@ class Instances(Task):
     """Instance segmentation; of the foreground alone where a student has no boundary map."""
 
     name = "instances"
-    metrics = scoring.METRICS
+    metrics = scoring.METRICS | scoring.TYPE_METRICS
     watch = "dice"
 
     def title(self, experiment: config.Experiment) -> str:
         """Whether objects are told apart."""
         apart = "boundary" in experiment.student.outputs
-        return "instance segmentation" if apart else "foreground segmentation"
+        told = "instance segmentation" if apart else "foreground segmentation"
+        return f"{told} with types" if experiment.student.types else told
 
     def check(self, experiment: config.Experiment, dataset: Dataset) -> None:
         """Refuse data without a training image, or without a label to score by.
@@ -90,11 +93,12 @@ class Instances(Task):
         )
         first, cuts = first_of(models), first_of(thresholds)
         costs, timing = costs_of(first, dataset, teacher)
+        told = {name: costs.get(name, {}) | scores.types.get(name, {}) for name in models}
         known = {metric: self.metrics[metric] for metric in scores.metrics}
         return Scored(
             scores.rows,
             compare(scores.models, known, scores.measured),
-            costs,
+            told,
             timing,
             thresholds,
             lambda id: outlined(first, dataset[id], cuts, least),
@@ -168,7 +172,7 @@ def score(
     minimum_area: int = 16,
     progress: bool = True,
 ) -> Scores:
-    """Score every model on the labelled test images that it answers for.
+    """Score every model on the labelled test images that it answers for; its types, too.
 
     Args:
         models: by name and seed.
@@ -179,12 +183,15 @@ def score(
         progress: show a progress bar.
 
     Raises:
-        InputError: no test image has a label.
+        InputError: no test image has a label, or its types are others than the models'.
     """
     require_tests(dataset)
     rows: list[Row] = []
+    names = types_of_models(models)
+    counts: dict[str, dict[int | None, list[scoring.TypeCounts]]] = {}
     for record in track(dataset.split("test").labelled, "scoring", shown=progress):
         truth = _truth(record)
+        types = typed.true_types(record, dataset, names) if names else None
         for name, seed, model in (
             (name, seed, model) for name, each in models.items() for seed, model in each.items()
         ):
@@ -193,6 +200,11 @@ def score(
             cut, maps = thresholds[name][seed], predict(model, record, truth)
             objects = maps.objects(cut, minimum_area)
             values = scoring.image_scores(maps.mask(cut), objects, truth, tolerance=tolerance)
+            if names:
+                own = typed.counts_of(maps, objects, truth, types, names)
+                values |= typed.scores_of(own)
+                if own is not None:
+                    counts.setdefault(name, {}).setdefault(seed, []).append(own)
             rows += [
                 {
                     "image": record.id,
@@ -204,7 +216,15 @@ def score(
                 }
                 for metric, value in values.items()
             ]
-    return Scores(rows)
+    return Scores(rows, typed.details(first_of(counts), names))
+
+
+def types_of_models(models: Mapping[str, BySeed]) -> tuple[str, ...]:
+    """The types that the networks tell apart; none where none does."""
+    for model in first_of(models).values():
+        if names := types_in(getattr(model, "outputs", ())):
+            return names
+    return ()
 
 
 def outlined(

@@ -11,6 +11,7 @@ from abbe.datasets import Dataset, Record, spread
 from abbe.datasets.collection import Split
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, Scaling, normalise
+from abbe.object_types import type_maps, types_in
 from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
 from abbe.summary import OBJECTS, Thresholds
@@ -28,6 +29,9 @@ class Maps:
     foreground: np.ndarray
     boundary: np.ndarray | None = None
     instances: np.ndarray | None = None
+    types: np.ndarray | None = None
+    """(K, H, W) of objects' types, where they are told apart."""
+    type_names: tuple[str, ...] = ()
     bare: bool = False
     """Whether there are instances alone; the foreground is drawn from them, and cannot be cut."""
 
@@ -145,7 +149,9 @@ def maps_of_outputs(maps: np.ndarray, outputs: Sequence[str]) -> Maps:
             f"a model gives {', '.join(outputs)} but no map called 'foreground': name its outputs "
             "with teacher.options, such as outputs: foreground"
         )
-    return Maps(named["foreground"], named.get("boundary"))
+    names = types_in(outputs)
+    types = np.stack([named[each] for each in type_maps(names)]) if names else None
+    return Maps(named["foreground"], named.get("boundary"), types=types, type_names=names)
 
 
 def predict(model: Model, record: Record, label: np.ndarray) -> Maps:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,15 @@ class Compared:
 
 @dataclass(frozen=True)
 class Scores:
-    """One row an image, model, seed and metric."""
+    """One row an image, model, seed and metric.
+
+    Attributes:
+        rows: the scores.
+        types: by model, what is told of types of objects: of its first seed, all images together.
+    """
 
     rows: list[Row]
+    types: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def _table(self) -> dict[tuple[str, str], dict[int | None, dict[str, float]]]:

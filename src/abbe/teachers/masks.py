@@ -15,21 +15,30 @@ from abbe.teachers.teacher import Prediction, require_channels
 if TYPE_CHECKING:
     from abbe.imaging import Image
     from abbe.targets import Provenance
+    from abbe.teachers.type_tables import TypeTables
 
 
 class MaskTeacher:
     """Reads the file that belongs to an image; it never looks at the pixels."""
 
-    def __init__(self, files: dict[str, Path], folder: Path, provenance: Provenance) -> None:
+    def __init__(
+        self,
+        files: dict[str, Path],
+        folder: Path,
+        provenance: Provenance,
+        types: TypeTables | None = None,
+    ) -> None:
         self.provenance = provenance
-        self._files, self._folder = files, folder
+        self._files, self._folder, self._types = files, folder, types
 
     def predict(self, image: Image, id: str) -> Prediction:
         """The instances in the file named after ``id``, (H, W); empty where it holds none.
 
+        With tables of types also maps: foreground, boundary, and one for each type.
+
         Raises:
             InputError: there is no such file, it is damaged, not of the image's size, or the image
-                itself.
+                itself; or its table of types does not fit it.
         """
         from abbe.imaging import read_labels
         from abbe.imaging.labels.checks import equals_image
@@ -50,7 +59,11 @@ class MaskTeacher:
                 f"{self._files[id]}: it has the same pixels as the image {image.name}: it is no "
                 "mask. Name the folder of the masks, or their suffix"
             )
-        return Prediction({"instances": labels}, empty=not bool((labels > 0).any()))
+        empty = not bool((labels > 0).any())
+        if self._types is None:
+            return Prediction({"instances": labels}, empty=empty)
+        maps = self._types.maps(id, labels, self._files[id])
+        return Prediction({"probability": maps, "instances": labels}, empty=empty)
 
 
 @declares(TeacherTraits(reads_all=True, keeps_answers=True))
@@ -59,6 +72,8 @@ def masks(
     channels: Sequence[str] | None = None,
     *,
     suffix: str = "",
+    types: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | str = (),
     name: str | None = None,
     licence: str = "not stated",
     training_data_licence: str = "not stated",
@@ -68,12 +83,15 @@ def masks(
     """A teacher that is a folder of label images or binary masks, one for each image.
 
     Only instances are stored: foreground and boundary follow from them without loss. The touching
-    objects of a binary mask count as one instance.
+    objects of a binary mask count as one instance. With ``types``, maps are stored, too.
 
     Args:
         path: the folder; each file is named after an image's id.
         channels: those that the other program saw; the masks are tied to these pixels.
         suffix: what follows the id in the file names, such as ``_cp_masks``.
+        types: a folder of tables, ``ID.csv`` for each image, with a column ``label`` and a column
+            ``class`` (as abbe predict writes them), which say the type of each object.
+        classes: the types in order; needed with ``types``.
         name: the program's name in the store; the folder's where omitted.
         licence: under which the masks, or the weights of their program, stand.
         training_data_licence: licence of what the program was trained on.
@@ -82,11 +100,13 @@ def masks(
 
     Raises:
         InputError: there is no such folder, no mask in it, or two for one image.
-        ConfigError: the channels are not given.
+        ConfigError: the channels are not given, or types without classes.
     """
     from abbe.targets import Provenance
+    from abbe.teachers.type_tables import type_tables
 
     folder = Path(path)
+    tables = None if types is None else type_tables(Path(types), classes)
     channels = require_channels(channels, str(folder))
     return MaskTeacher(
         mask_files(folder, suffix),
@@ -101,5 +121,7 @@ def masks(
             sees_labels=sees_labels,
             stand_in=stand_in,
             notes=(f"masks of another program, from the folder '{folder.resolve().name}'",),
+            **({} if tables is None else {"outputs": tables.outputs}),
         ),
+        tables,
     )

@@ -19,6 +19,7 @@ from abbe import losses, scoring, students
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files import parse_json, write_json
+from abbe.object_types import shape_maps, types_in
 from abbe.progress import track
 from abbe.summary import Trust
 
@@ -191,7 +192,7 @@ def chosen(
     weights = dict(zip(shared, weights_of(np.sum(products, axis=0)), strict=True))
     trust = Trust(
         asked="auto",
-        outputs={output: weights.get(output, 0.0) for output in outputs},
+        outputs={output: weights.get(_measured_by(output), 0.0) for output in outputs},
         measured_on="validation",
         images=len(taught),
         teacher=_means(taught),
@@ -199,6 +200,11 @@ def chosen(
         agreement=tuple(np.quantile(list(by_image.values()), (0, 0.5, 1)).tolist()),
     )
     return Believed(trust, by_image)
+
+
+def _measured_by(output: str) -> str:
+    """The map that speaks for a map: the foreground for types, which count where objects are."""
+    return "foreground" if types_in([output]) else output
 
 
 def require_answers(held_out: Sequence[Prepared]) -> None:
@@ -283,7 +289,7 @@ def _dice(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _shared(outputs: Sequence[str], target_outputs: Sequence[str]) -> list[str]:
     """Maps that both have, the foreground first."""
-    both = [output for output in outputs if output in target_outputs]
+    both = [output for output in shape_maps(outputs) if output in target_outputs]
     return sorted(both, key=lambda output: output != "foreground")
 
 

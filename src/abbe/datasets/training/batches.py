@@ -25,6 +25,7 @@ Batch = dict[str, torch.Tensor]
 - ``label`` (B, S, S) int64 instances, −1 unknown; ``has_label`` (B,) bool;
 - ``target`` (B, K, S, S) float32 in [0, 1], or ``target_instances`` (B, S, S) int64;
   ``has_target`` (B,) bool; ``target_weight`` (B,) float32, how much it counts, where images say so;
+- ``types`` (B, S, S) int64, of each pixel the type of its object, from 1; 0 and −1 are not known;
 - ``category`` (B,) int64, the image's class, where images have one;
 - ``valid`` (B, S, S) bool, False beyond the image's edge.
 """
@@ -106,6 +107,7 @@ class Batches:
             for i, image in enumerate(images)
             if image.label is not None and (image.label >= 0).any()
         }
+        self._typed = any(image.types is not None for image in images)
         self._labelled = list(self._known)
         # A partly labelled image is in both: its unknown part is worth learning from too.
         self._unlabelled = [i for i in range(len(images)) if self._known.get(i, ()) is not None]
@@ -148,6 +150,8 @@ class Batches:
             **self._label(image, geometry, inside),
             **self._target(image, geometry, inside),
         }
+        if self._typed:
+            sample["types"] = self._numbers(image.types, geometry, inside)
         if self.teaches_live:
             sample["teacher_image"] = pixels[self._teacher]
         if image.category >= 0:
@@ -184,11 +188,17 @@ class Batches:
         return pool[order.permutation(len(pool))[place]]
 
     def _label(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
-        if image.label is None:
-            label = torch.full((self.crop, self.crop), -1)
-        else:
-            label = geometry.labels(_pad(_cut(image.label, inside), geometry.box, inside, -1))
+        label = self._numbers(image.label, geometry, inside)
         return {"label": label, "has_label": torch.tensor(image.label is not None)}
+
+    def _numbers(
+        self, numbers: np.ndarray | None, geometry: Geometry, inside: Region
+    ) -> torch.Tensor:
+        """(S, S) of a crop; −1 beyond the image, and everywhere of an image without any."""
+        if numbers is None:
+            return torch.full((self.crop, self.crop), -1)
+        own = _cut(numbers, inside).astype(np.int32)
+        return geometry.labels(_pad(own, geometry.box, inside, -1))
 
     def _target(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
         target: Batch = {"has_target": torch.tensor(image.has_target or self.teaches_live)}

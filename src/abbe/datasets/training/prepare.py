@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from abbe.datasets.collection import Record, label_of
-from abbe.errors import StoreError
+from abbe.errors import InputError, StoreError
 from abbe.imaging import PERCENTILE, Image, Region, Scaling, matching, normalise
 from abbe.targets import TargetStore
 
@@ -60,6 +60,8 @@ class Prepared:
         target_weight: how much the target counts, 1 in the mean of all images; None where all
             count alike.
         category: number of the image's class; −1 without one.
+        types: (H, W) of each pixel the number of its object's type, from 1; others are not known.
+            None where nothing is.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Prepared:
     instances: np.ndarray | StoredTarget | None = None
     target_weight: float | None = None
     category: int = -1
+    types: np.ndarray | None = None
 
     @property
     def has_target(self) -> bool:
@@ -99,6 +102,8 @@ def prepare(
     *,
     scaling: Scaling = PERCENTILE,
     targets: TargetStore | None = None,
+    types: Sequence[str] = (),
+    classes: Sequence[str] = (),
     memory_limit: int = MEMORY_LIMIT,
 ) -> list[Prepared]:
     """Decode images, labels and targets once.
@@ -108,6 +113,8 @@ def prepare(
         channels: the channels to keep.
         scaling: how pixels become values from 0 to 1.
         targets: the teacher's outputs; records that it lacks or calls empty get no target.
+        types: names of the types of objects to learn, by which pixels are numbered anew.
+        classes: names of the data set's classes, which number them now.
         memory_limit: bytes of pixels and targets to hold; the rest stays on disk.
 
     Raises:
@@ -128,6 +135,7 @@ def prepare(
             shape=image.shape,
             pixel_size=image.pixel_size,
             label=label_of(record, image),
+            types=types_of(record, image, types, classes) if types else None,
         )
         held += pixels.nbytes if item.pixels is pixels else 0
         if (found := _read_target(record.id, image, targets)) is not None:
@@ -151,6 +159,34 @@ def prepare(
     if targets is not None:
         _require_one_kind(prepared, targets)
     return prepared
+
+
+def types_of(
+    record: Record, image: Image, types: Sequence[str], classes: Sequence[str]
+) -> np.ndarray | None:
+    """(H, W) uint8: 1 to K for the types that are named, 0 for others; None where none is known.
+
+    Raises:
+        InputError: the types differ in size from the image, or lie where no object is.
+    """
+    if record.types is None or record.label is None:
+        return None
+    found = record.types.read()
+    if found.shape != image.shape:
+        raise InputError(
+            f"{record.id}: the types are {found.shape[0]} x {found.shape[1]} px but the image "
+            f"{image.shape[0]} x {image.shape[1]}: export them at the image's size"
+        )
+    label = record.label.read()
+    if (label > 0).any() and (found > 0).any() and not ((label > 0) & (found > 0)).any():
+        raise InputError(
+            f"{record.id}: none of its objects has a type: the picture of types marks other places "
+            "than the label"
+        )
+    numbers = np.zeros(len(classes) + 2, np.uint8)  # the last stands for −1
+    for number, name in enumerate(types, start=1):
+        numbers[list(classes).index(name) + 1] = number
+    return numbers[found]
 
 
 def _brightest(pixels: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from abbe import students
 from abbe.datasets import Record
 from abbe.exporting.comparison import Images, ParityImage
 from abbe.exporting.parity.instances import LARGEST_SIDE
+from abbe.object_types import types_in
 from abbe.runs import build
 from abbe.runs.export_inputs.common import (
     ExportInput,
@@ -65,6 +66,7 @@ def export_input(source: Source) -> ExportInput:
         **seen,
         "divisor": network.divisor,
         "outputs": network.outputs,
+        "classes": types_in(network.outputs),
         "temperature": temperature_of(source.run, network.outputs),
         "thresholds": Thresholds(**source.run.summary.thresholds[source.run.network].model_dump()),
         "instances": InstanceRule(minimum_area=least),

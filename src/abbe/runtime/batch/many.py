@@ -262,7 +262,8 @@ def check_outlining(package: Package, outlining: Outlining, results: Sequence[Re
         raise ConfigError(f"--minimum-area: is for packages of regions; this is a {task} package")
     if outlining.minimum_area is not None and outlining.minimum_area < 1:
         raise ConfigError(f"--minimum-area {outlining.minimum_area}: give px, 1 or more")
-    if given["--class-name"] and traits.tells_classes:
+    named = traits.tells_classes or len(package.description.classes) > 1
+    if given["--class-name"] and named:
         raise ConfigError("--class-name: this package names the classes itself; leave it out")
     if outlining.class_name is not None and not outlining.class_name.strip():
         raise ConfigError("--class-name: give a name that has letters, such as Tumor")

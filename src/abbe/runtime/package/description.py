@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from abbe.errors import AbbeError, PackageError
 from abbe.files import sha256_of_file, write_json
+from abbe.object_types import types_in
 from abbe.runtime.package.input import Normalisation, Part, Positive, Standardised
 from abbe.runtime.package.tasks import PACKAGE_TASKS, Traits
 
@@ -182,7 +183,8 @@ class PackageDescription(Part):
     """px at a window's cut edges that the network sees for the sake of the rest, a multiple of the
     divisor. None (all there was before format 3): as many as the halo has."""
     outputs: tuple[Label, ...] = ()
-    """Names of the K logit maps, in order; one is "foreground"."""
+    """Names of the K logit maps, in order; one is "foreground". Of a package that tells types of
+    objects apart one is "type:NAME" for each of ``classes``."""
     thresholds: Thresholds = Thresholds()
     instances: InstanceRule = InstanceRule()
     classes: tuple[Label, ...] = ()
@@ -253,6 +255,11 @@ class PackageDescription(Part):
             self.classes
         ):
             raise ValueError("outputs, classes: names must differ")
+        if (types := types_in(self.outputs)) and types != self.classes:
+            raise ValueError(
+                f"outputs, classes: the maps are of the types {', '.join(types)}, and classes are "
+                f"{', '.join(self.classes) or 'none'}; both must name the same, in one order"
+            )
         if traits.tells_classes and len(self.classes) < 2:
             raise ValueError(f"classes: a {self.task} package names at least two")
         if traits.tells_areas and (self.outputs or len(self.classes) > MOST_REGION_CLASSES):

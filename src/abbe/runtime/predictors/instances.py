@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from abbe.imaging import Image
+from abbe.object_types import types_in
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
@@ -159,7 +160,8 @@ class InstancePredictor(OpenPackage):
             labels = labels.of_parts(parts)
         told = description.outputs, work, description.temperature
         maps = Maps(grid, *told) if keep_maps else None
-        return Prediction(image, labels, maps, channels, limits, grid, timings, tissue)
+        types = types_in(description.outputs)
+        return Prediction(image, labels, maps, channels, limits, grid, timings, tissue, types)
 
 
 def predictor(

@@ -45,7 +45,7 @@ def numbering_of_parts(
     grid = labels.grid
     tiles = [tile for tile in grid.tiles if _has_pixels(grid, tile)]
     place = {tile: at for at, tile in enumerate(tiles)}
-    confidence = labels.numbering.confidence
+    means = labels.numbering.means
 
     def look(tile: Tile) -> _Seen:
         core, region = labels.core(tile), grid.image_core(tile)
@@ -55,8 +55,8 @@ def numbering_of_parts(
         sides = parts[0], parts[-1], parts[:, 0], parts[:, -1]
         copies = (side.copy() for side in sides)  # views would keep the whole tile
         pieces = pieces_of(parts, region, region)
-        if confidence is not None:
-            pieces = replace(pieces, probability=pieces.area * confidence[object_of])
+        if means is not None:
+            pieces = replace(pieces, probability=pieces.area[:, None] * means[object_of])
         return _Seen(pieces, object_of, *copies)
 
     seen = list(in_order(pool, look, tiles, most))

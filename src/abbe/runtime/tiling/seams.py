@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe.imaging import Region
+from abbe.runtime.postprocess.types import shares_of
 from abbe.runtime.tiling.grid import intersection
 
 # Two tiles mean the same object if what they see of it agrees to more than this IoU. Above one
@@ -28,8 +29,8 @@ class Pieces:
         area: (n + 1,) px in the core; 0 where an object lies in the halo only.
         first_row, first_column: (n + 1,) the first pixel of each in reading order, in px of the
             whole image at the network's pixel size.
-        probability: (n + 1,) sum of the foreground's probability over the pixels in the core; None
-            where none is known.
+        probability: (n + 1, M) sums over the pixels in the core of the foreground's probability
+            and of each type's; None where none is known.
     """
 
     area: np.ndarray
@@ -87,8 +88,8 @@ class Numbering:
         tiles_of: (count + 1,) in how many tiles each object has pixels.
         last_tile: (count + 1,) the last tile, in row-by-row order, in which it has.
         first: (count + 1, 2) row and column of its first pixel, at the network's pixel size.
-        confidence: (count + 1,) mean probability of the foreground over its pixels, from 0 to 1;
-            None where none is known.
+        means: (count + 1, M) mean probability over its pixels of the foreground and of each type,
+            from 0 to 1; None where none is known.
     """
 
     count: int
@@ -96,7 +97,19 @@ class Numbering:
     tiles_of: np.ndarray
     last_tile: np.ndarray
     first: np.ndarray
-    confidence: np.ndarray | None = None
+    means: np.ndarray | None = None
+
+    @property
+    def confidence(self) -> np.ndarray | None:
+        """(count + 1,) that of each object: the mean probability of the foreground."""
+        return None if self.means is None else self.means[:, 0]
+
+    @property
+    def types(self) -> np.ndarray | None:
+        """(count + 1, K) how probable each type of each object is; rows add up to 1."""
+        if self.means is None or self.means.shape[1] == 1:
+            return None
+        return shares_of(self.means[:, 1:])
 
 
 def number_objects(
@@ -180,12 +193,13 @@ class _Joined:
         return Numbering(count, of_tile, tiles_of, last_tile, first, self._means(numbers, count))
 
     def _means(self, numbers: np.ndarray, count: int) -> np.ndarray | None:
-        """The mean probability of each object's pixels."""
+        """The mean probabilities of each object's pixels."""
         if self.probability is None:
             return None
         area = np.bincount(numbers, self.area, count + 1)
-        total = np.bincount(numbers, self.probability, count + 1)
-        return np.clip(np.divide(total, area, out=np.zeros_like(total), where=area > 0), 0, 1)
+        each = [np.bincount(numbers, sums, count + 1) for sums in self.probability.T]
+        total, below = np.stack(each, axis=1), area[:, None]
+        return np.clip(np.divide(total, below, out=np.zeros_like(total), where=below > 0), 0, 1)
 
 
 def groups_of(pairs: np.ndarray, count: int) -> tuple[int, np.ndarray]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abbe.imaging import Image
+from abbe.object_types import type_maps, types_in
 from abbe.runtime.package.engine import Engine
 from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.executors import in_order
@@ -143,10 +144,13 @@ class _Job:
             return pieces_of(labels, field, self.grid.core(tile), probability), seams
 
     def _probability(self, tile: Tile, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The sum of the foreground's probability over each object's pixels in the core."""
-        place = self.grid.field(tile), self.grid.core(tile)
-        foreground = self.rule.told_foreground(crop(maps, *place)).ravel()
-        return np.bincount(crop(labels, *place).ravel(), foreground, int(labels.max(initial=0)) + 1)
+        """(n + 1, M) sums of probabilities over each object's pixels in the core; see `Pieces`."""
+        place, outputs = (self.grid.field(tile), self.grid.core(tile)), self.rule.outputs
+        numbers, count = crop(labels, *place).ravel(), int(labels.max(initial=0)) + 1
+        maps = crop(maps, *place)
+        types = (maps[outputs.index(each)] for each in type_maps(types_in(outputs)))
+        summed = (self.rule.told_foreground(maps), *types)
+        return np.stack([np.bincount(numbers, each.ravel(), count) for each in summed], axis=1)
 
     def labels(self, tile: Tile) -> np.ndarray:
         return self.work.get(labels_name(tile), compressed=True)
@@ -279,7 +283,7 @@ def labels_name(tile: Tile) -> str:
 
 def _probability_name(tile: Tile) -> str:
     """Under which name the work keeps how probable a tile's objects are."""
-    return f"probability-{tile.row}-{tile.column}"
+    return f"means-{tile.row}-{tile.column}"
 
 
 def classes_name(tile: Tile) -> str:

@@ -38,7 +38,7 @@ def write_geojson(
     pixel_size: float | None = None,
     kind: str = "detection",
     classification: str | None = None,
-    properties_of: Callable[[int], FeatureProperties] | None = None,
+    properties_of: Callable[[int], FeatureProperties | None] | None = None,
     table: Mapping[str, np.ndarray] | None = None,
     simplify: float = 0.0,
 ) -> int:
@@ -100,8 +100,10 @@ def write_geojson(
     return count
 
 
-def _properties(properties: FeatureProperties) -> tuple[str, str]:
+def _properties(properties: FeatureProperties | None) -> tuple[str, str]:
     """What is added to an object's properties, and to its measurements."""
+    if properties is None:
+        return "", ""
     red, green, blue = properties.colour
     name = _quoted(properties.classification)
     own = f',"classification":{{"name":{name},"color":[{red},{green},{blue}]}}'
@@ -116,7 +118,11 @@ def _measurements(table: Mapping[str, np.ndarray] | None) -> Callable[[int], str
     """From an object's number to its measurements, named as the table's columns are."""
     if table is None:
         return None
-    columns = {name: values for name, values in table.items() if name not in _TOLD_ANYWAY}
+    columns = {
+        name: values
+        for name, values in table.items()
+        if name not in _TOLD_ANYWAY and values.dtype.kind != "U"
+    }
     names = ["Confidence" if name == "confidence" else name for name in columns]
     line = "".join(f",{_quoted(name).replace('%', '%%')}:%.6g" for name in names)
     row_of = np.zeros(int(table["label"].max(initial=0)) + 1, np.int64)

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,8 +25,9 @@ def write_geoparquet(
     pixel_size: float | None = None,
     confidence: np.ndarray | None = None,
     simplify: float = 0.0,
+    class_of: Callable[[int], str | None] = lambda number: None,
 ) -> int:
-    """Write one row an object: label, area_px, area_um2, confidence and geometry.
+    """Write one row an object: label, class, area_px, area_um2, confidence and geometry.
 
     Coordinates are x, y in px of the image along pixel edges, without a reference system. Without
     a pixel size, area_um2 is null, and confidence where it is not known.
@@ -37,6 +38,7 @@ def write_geoparquet(
         pixel_size: In µm.
         confidence: (n + 1,) that of each object, from 0 to 1, by its number.
         simplify: px; see `simplified`. 0 keeps the pixels' edges.
+        class_of: The class of an object by its number; null where None.
 
     Returns:
         How many objects were written.
@@ -64,6 +66,7 @@ def write_geoparquet(
     schema = pyarrow.schema(
         [
             ("label", pyarrow.int32()),
+            ("class", pyarrow.string()),
             ("area_px", pyarrow.int64()),
             ("area_um2", pyarrow.float64()),
             ("confidence", pyarrow.float64()),
@@ -77,7 +80,8 @@ def write_geoparquet(
             numbers, areas, shapes = zip(*rows, strict=True)
             squares = [None if pixel_size is None else area * pixel_size**2 for area in areas]
             sure = [None if confidence is None else float(confidence[each]) for each in numbers]
-            columns = [numbers, [int(area) for area in areas], squares, sure, shapes]
+            kinds = [class_of(number) for number in numbers]
+            columns = [numbers, kinds, [int(area) for area in areas], squares, sure, shapes]
             arrays = [
                 pyarrow.array(list(column), field.type)
                 for column, field in zip(columns, schema, strict=True)

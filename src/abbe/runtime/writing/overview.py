@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from abbe.imaging import Image, Region, outlines, slide_of, view, with_legend, write_png
+from abbe.imaging import (
+    Image,
+    Region,
+    class_colour,
+    outlines,
+    slide_of,
+    view,
+    with_legend,
+    write_png,
+)
 from abbe.imaging.pictures.scale_bar import draw_scale_bar
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import Labels
@@ -43,6 +52,8 @@ def write_overview(
     most: int,
     *,
     tissue: Tissue | None = None,
+    types: Sequence[str] = (),
+    type_of: np.ndarray | None = None,
 ) -> None:
     """Write a PNG, atomically: every n-th pixel, and where objects end between them.
 
@@ -53,14 +64,19 @@ def write_overview(
         channels, limits: The channels to show and their percentile limits.
         pool, most: Threads, and how many bands to have in hand.
         tissue: What was taken of a slide; the rest is shaded, with a legend.
+        types, type_of: Names of the objects' types, and the type of each by its number.
     """
+    palette = np.array([class_colour(number) for number in range(len(types))], np.uint8)
 
     def outline(region: Region, step: int, colours: np.ndarray) -> None:
-        colours[outlines(labels.read(region)[::step, ::step])] = _OUTLINE
+        shown = labels.read(region)[::step, ::step]
+        drawn = outlines(shown)
+        colours[drawn] = _OUTLINE if type_of is None else palette[type_of[shown[drawn]]]
 
     picture = overview(image, channels, limits, outline, pool, most, tissue)
-    left_out = legend_of(tissue)
-    write_png(path, with_legend(picture, left_out) if left_out else picture)
+    legend = [(name, class_colour(number)) for number, name in enumerate(types)]
+    legend += legend_of(tissue)
+    write_png(path, with_legend(picture, legend) if legend else picture)
 
 
 def legend_of(tissue: Tissue | None) -> list[tuple[str, tuple[int, int, int]]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from abbe.imaging import Image
+from abbe.imaging import Image, class_colour
 from abbe.runtime.job import OUTLINES, SUFFIXES, Job, Result
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.grid import Grid
@@ -19,6 +19,7 @@ from abbe.runtime.tiling.timing import Timings
 if TYPE_CHECKING:
     from abbe.runtime.tiling.field import Labels, Maps
     from abbe.runtime.tiling.tissue import Tissue
+    from abbe.runtime.writing.geojson import FeatureProperties
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Prediction:
         grid: How it was cut.
         timings: How long each part took.
         tissue: Where on a slide was looked; None for everywhere.
+        types: Names of the types that objects may be of; none where they have no types.
     """
 
     image: Image
@@ -44,6 +46,21 @@ class Prediction:
     grid: Grid
     timings: Timings
     tissue: Tissue | None = None
+    types: tuple[str, ...] = ()
+
+    def type_of(self, number: int) -> FeatureProperties | None:
+        """The class of an object and its colour; None where objects have no types."""
+        if not self.types or self._most_probable is None:
+            return None
+        from abbe.runtime.writing.geojson import FeatureProperties
+
+        kind = int(self._most_probable[number])
+        return FeatureProperties(self.types[kind], class_colour(kind))
+
+    @cached_property
+    def _most_probable(self) -> np.ndarray | None:
+        shares = self.labels.numbering.types
+        return None if shares is None else shares.argmax(1)
 
 
 def notes_on(prediction: Prediction) -> tuple[str, ...]:
@@ -92,7 +109,8 @@ class _Writer:
         """The objects' measurements, taken once for all files."""
         from abbe.runtime.writing.table import measure
 
-        return measure(self.prediction.labels, self.prediction.image, self.pool, self.most)
+        shown = self.prediction
+        return measure(shown.labels, shown.image, self.pool, self.most, shown.types)
 
     def write(self, result: Result, path: Path) -> None:
         prediction, pool, most = self.prediction, self.pool, self.most
@@ -120,9 +138,17 @@ class _Writer:
             from abbe.runtime.writing.overview import write_overview
 
             shown = prediction.channels, prediction.limits
+            numbering = labels.numbering
+            kinds = None if numbering.types is None else numbering.types.argmax(1)
             write_overview(
-                path, labels, prediction.image, *shown, pool, most, tissue=prediction.tissue
-            )
+                path, labels, prediction.image, *shown, pool, most,
+                tissue=prediction.tissue, types=prediction.types, type_of=kinds,
+            )  # fmt: skip
+
+    def _class_of(self, number: int) -> str | None:
+        """The class of an object, if it has any."""
+        told = self.prediction.type_of(number)
+        return self.classification if told is None else told.classification
 
     def _outline(self, result: Result, path: Path) -> None:
         from abbe.runtime.writing.outlines import outlines
@@ -134,11 +160,16 @@ class _Writer:
             from abbe.runtime.writing.geoparquet import write_geoparquet
 
             confidence = labels.numbering.confidence
-            write_geoparquet(path, rings, pixel_size=size, confidence=confidence, simplify=simplify)
+            write_geoparquet(
+                path, rings, pixel_size=size, confidence=confidence, simplify=simplify,
+                class_of=self._class_of,
+            )  # fmt: skip
         else:
             from abbe.runtime.writing.geojson import write_geojson
 
+            typed = bool(self.prediction.types)
             write_geojson(
                 path, rings, pixel_size=size, classification=self.classification,
+                properties_of=self.prediction.type_of if typed else None,
                 table=self.table, simplify=simplify,
             )  # fmt: skip

@@ -1,9 +1,11 @@
 """One row of measurements for each object, summed up tile by tile."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from abbe.runtime.tiling.field import Labels
 from abbe.runtime.tiling.grid import Tile
 from abbe.runtime.writing.outlines import outlines
 
+_FORMATS = {"i": "%d", "U": "%s"}
 _ROWS = 20_000
 _MOMENTS = ("area", "y", "x", "yy", "xx", "yx")
 
@@ -22,20 +25,24 @@ Sums = tuple[np.ndarray, np.ndarray]
 """Objects of a tile, and (sums, objects): the moments and the sum of each channel."""
 
 
-def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str, np.ndarray]:
+def measure(
+    labels: Labels, image: Image, pool: Executor, most: int, types: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Measure every object.
 
     Args:
         labels: The objects.
         image: The image at full resolution; all its channels are measured.
         pool, most: Threads, and how many tiles to have in hand.
+        types: Names of the types that the objects may be of.
 
     Returns:
         Columns of one value an object: label; x, y (centroid, px; the centre of the first pixel is
         0, 0); area_px; parts, of how many it is that touch by no side, nearly always 1;
         major_axis_px, minor_axis_px and eccentricity of the ellipse with the same second moments;
         with a pixel size also x_um, y_um, area_um2; confidence, where known: the mean probability
-        of the foreground, from 0 to 1; mean_CHANNEL for each channel.
+        of the foreground, from 0 to 1; mean_CHANNEL for each channel. Where types are told apart,
+        class, and probability_TYPE for each type.
     """
     grid = labels.grid
     down, across = (full / small for full, small in zip(labels.shape, grid.shape, strict=True))
@@ -60,18 +67,38 @@ def measure(labels: Labels, image: Image, pool: Executor, most: int) -> dict[str
     for present, part in in_order(pool, of_tile, _filled(labels), most):
         sums[:, present] += part
     parts = _parts(labels, pool, most)
-    return _columns(sums, parts, origin, image, labels.numbering.confidence)
+    columns = _columns(sums, parts, origin, image, labels.numbering.confidence)
+    shares = labels.numbering.types
+    if shares is None or not types:
+        return columns
+    own = shares[columns["label"]]
+    told = {f"probability_{name}": own[:, k] for k, name in enumerate(types)}
+    return columns | {"class": np.array(types)[own.argmax(1)]} | told
 
 
 def write_table(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Write a CSV file, atomically."""
-    formats = ["%d" if values.dtype.kind == "i" else "%.8g" for values in columns.values()]
+    formats = [_FORMATS.get(values.dtype.kind, "%.8g") for values in columns.values()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerow(cells(list(columns)))
         line = ",".join(formats)
         for start in range(0, len(next(iter(columns.values()))), _ROWS):
-            part = [values[start : start + _ROWS].tolist() for values in columns.values()]
+            part = [_values(each[start : start + _ROWS]) for each in columns.values()]
             file.writelines(line % row + "\n" for row in zip(*part, strict=True))
+
+
+def _values(column: np.ndarray) -> list[Any]:
+    """Numbers as they are; texts as a CSV file holds them."""
+    if column.dtype.kind != "U":
+        return column.tolist()
+    written = {text: _cell(text) for text in np.unique(column).tolist()}
+    return [written[text] for text in column.tolist()]
+
+
+def _cell(text: str) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells([text]))
+    return buffer.getvalue()
 
 
 def _parts(labels: Labels, pool: Executor, most: int) -> np.ndarray:
