@@ -121,7 +121,7 @@ def masks(
             sees_labels=sees_labels,
             stand_in=stand_in,
             notes=(f"masks of another program, from the folder '{folder.resolve().name}'",),
-            **({} if tables is None else {"outputs": tables.outputs}),
+            outputs=("foreground",) if tables is None else tables.outputs,
         ),
         tables,
     )
