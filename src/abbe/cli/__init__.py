@@ -29,6 +29,7 @@ VERBS = {
     "models": "list packages: those that come with Abbe, yours, and the hub's",
     "predict": "run a package on images of any size",
     "serve": "try a promptable network in the browser, on this machine",
+    "web": "make a page that runs a package in the browser, for any web server",
     "bench": "measure how fast a package runs here",
     "report": "write the report of a finished run again",
     "recipes": "list the shipped experiment files, or copy one",

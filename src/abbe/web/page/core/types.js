@@ -1,0 +1,48 @@
+/**
+ * What the parts of the page hand to each other.
+ *
+ * @typedef {Uint8Array | Uint16Array | Uint32Array | Int8Array | Int16Array | Int32Array
+ *   | Float32Array | Float64Array} Values
+ *
+ * @typedef {{top: number, left: number, bottom: number, right: number}} Region
+ *
+ * @typedef {object} Picture An opened image.
+ * @property {string} name
+ * @property {number} width
+ * @property {number} height
+ * @property {Values[]} planes One for each channel, row by row.
+ * @property {string[]} channels Their names.
+ * @property {number | null} pixelSize µm per px.
+ * @property {string[]} notes What was taken for granted.
+ *
+ * @typedef {object} Labels Objects 1…count in reading order of their first pixel; 0 is background.
+ * @property {Int32Array} values
+ * @property {number} width
+ * @property {number} height
+ * @property {number} count
+ * @property {Float64Array} confidence By number.
+ *
+ * @typedef {object} Description What stands in package.json, as far as the page reads it.
+ * @property {string} name
+ * @property {string} title
+ * @property {"segmentation" | "regions" | "classification" | "promptable"} task
+ * @property {string[]} channels
+ * @property {number | null} pixel_size
+ * @property {number | null} [object_diameter]
+ * @property {{kind: string, low: number, high: number}} normalisation
+ * @property {[number, number] | null} image_size
+ * @property {number} divisor
+ * @property {number} tile
+ * @property {number} halo
+ * @property {number | null} context
+ * @property {string[]} outputs
+ * @property {{mask: number, foreground: number, boundary: number}} thresholds
+ * @property {{rule: string, minimum_area: number}} instances
+ * @property {string[]} classes
+ * @property {[number, number, number][]} colours Of the classes.
+ * @property {Record<string, {path: string, bytes: number}>} files
+ * @property {Record<string, any>} lineage
+ */
+
+/** What a person can mend; shown as it is. */
+export class InputProblem extends Error {}

@@ -1,0 +1,260 @@
+/** The page: an image comes in, the worker looks at it, and what it found is shown. */
+
+import { classColour } from "./page/colours.js";
+import { Asking } from "./page/asking.js";
+import { cardOf } from "./page/card.js";
+import { ImageForm } from "./page/image_form.js";
+import { Prompting } from "./page/prompting.js";
+import { Results } from "./page/results.js";
+import { RuleForm } from "./page/rule_form.js";
+import { keepOffline } from "./page/offline.js";
+import { Viewer } from "./page/viewer.js";
+import { listenToKeys } from "./page/keys.js";
+import { element, show } from "./page/elements.js";
+import { PROBLEMS, TEXTS, say } from "./texts.js";
+
+/** @typedef {import("./core/types.js").Picture} Picture */
+
+class Page {
+  /** @param {any} site What site.json says. */
+  constructor(site) {
+    this.site = site;
+    /** @type {import("./core/types.js").Description} */
+    this.description = site.package;
+    this.description.colours = this.description.classes.map((_, number) => classColour(number));
+    this.asking = new Asking();
+    this.viewer = new Viewer(/** @type {HTMLCanvasElement} */ (element("canvas")));
+    this.form = new ImageForm(this.description, this.viewer, () => this.look());
+    this.rules = new RuleForm(this.description, (rule) => this.change(rule));
+    this.results = new Results(this.description, this.viewer, (what) => this.save(what));
+    this.prompting = new Prompting(this.asking, this.viewer, this.results);
+    /** @type {Picture | null} */
+    this.picture = null;
+    /** @type {string | undefined} */
+    this.opening = undefined;
+    /** @type {any} */
+    this.wanted = null;
+    this.changing = false;
+  }
+
+  async start() {
+    const { site, description } = this;
+    document.title = description.title;
+    element("title").textContent = description.title;
+    element("licence").textContent = licenceOf(description);
+    element("privacy").textContent = TEXTS.nothingLeaves;
+    this.listen();
+    this.tell(TEXTS.starting);
+    // Where the service worker is new, the page comes again with it, and threads with that.
+    if (await keepOffline(site.files)) return;
+    const ready = await this.asking.ask("start", { site });
+    const { engine, threads } = ready;
+    element("engine").textContent = say(threads > 1 ? TEXTS.engine : TEXTS.engineOne, { engine, threads });
+    if (!this.picture) this.tell(TEXTS.readyToOpen);
+    document.body.dataset.ready = "yes";
+  }
+
+  /** @param {string} text */
+  tell(text) {
+    element("status").textContent = text;
+  }
+
+  /** @param {unknown} problem */
+  complain(problem) {
+    const told = /** @type {{message: string, named?: boolean, outdated?: boolean}} */ (problem);
+    show("progress", false);
+    if (told.outdated) return;
+    const { description, picture } = this;
+    const text = told.named && told.message in PROBLEMS ? PROBLEMS[/** @type {keyof typeof PROBLEMS} */ (told.message)] : PROBLEMS.failed;
+    const size = description.pixel_size ? `${description.pixel_size} µm` : `${description.object_diameter} px`;
+    element("problem").textContent = say(text, {
+      name: this.opening ?? picture?.name ?? "", reason: told.message, size,
+      has: picture?.channels.join(", ") ?? "", names: description.channels.join(", "),
+    });
+    show("problem", true);
+    this.tell("");
+    document.body.dataset.state = "problem";
+  }
+
+  /** @param {Blob} file @param {string} name */
+  async open(file, name) {
+    document.body.dataset.state = "busy";
+    show("problem", false);
+    this.opening = name;
+    this.tell(say(TEXTS.opening, { name }));
+    try {
+      const { picture, channels } = await this.asking.ask("open", { file, name });
+      this.picture = picture;
+      this.opening = undefined;
+      show("empty", false);
+      for (const id of ["tools", "panels"]) show(id, true);
+      this.form.show(picture, channels);
+      this.results.clear(picture);
+      this.prompting.clear();
+      await this.look();
+    } catch (problem) {
+      this.complain(problem);
+    }
+  }
+
+  async look() {
+    if (!this.picture) return;
+    document.body.dataset.state = "busy";
+    show("problem", false);
+    const asked = this.form.asked();
+    if (!asked) {
+      const grey = this.picture.planes.length < this.description.channels.length;
+      this.complain({ message: grey && this.description.channels.length === 3 ? "colourNeeded" : "channelsNeeded", named: true });
+      return;
+    }
+    this.tell(TEXTS.lookingFirst);
+    this.picture.pixelSize = asked.pixelSize ?? null;
+    try {
+      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule() }, (progress) => this.progress(progress));
+      show("progress", false);
+      this.form.looked(asked);
+      if (this.description.task === "promptable") {
+        this.prompting.ready();
+        this.tell(TEXTS.embedded);
+      } else {
+        this.found(told);
+      }
+      document.body.dataset.state = "done";
+    } catch (problem) {
+      this.complain(problem);
+    }
+  }
+
+  /** @param {{done: number, total: number, seconds: number}} told */
+  progress({ done, total, seconds }) {
+    const box = element("progress");
+    show("progress", total > 1 && done < total);
+    /** @type {HTMLProgressElement} */ (box.querySelector("progress")).value = done / total;
+    const left = done ? (seconds / done) * (total - done) : 0;
+    const time = left < 90 ? say(TEXTS.secondsLeft, { count: Math.ceil(left) }) : say(TEXTS.minutesLeft, { count: Math.ceil(left / 60) });
+    const percent = Math.floor((100 * done) / total);
+    /** @type {HTMLElement} */ (box.querySelector("span")).textContent = done ? say(TEXTS.looking, { percent, left: time }) : TEXTS.lookingFirst;
+  }
+
+  /** @param {any} told */
+  found(told) {
+    this.results.show(told);
+    const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);
+    const { count } = told.labels;
+    if (told.whole) {
+      const best = told.whole.indexOf(Math.max(...told.whole));
+      this.tell(say(TEXTS.classFound, { name: this.description.classes[best], percent: Math.round(100 * told.whole[best]) }));
+    } else if (this.description.task === "regions") {
+      this.tell(say(TEXTS.areasFound, { count, seconds }));
+    } else {
+      this.tell(say(count === 1 ? TEXTS.oneObject : TEXTS.objectsFound, { count, seconds }));
+    }
+  }
+
+  /** Apply other thresholds: the newest, when the last are answered. @param {any} rule */
+  async change(rule) {
+    this.wanted = rule;
+    if (this.changing || document.body.dataset.state !== "done") return;
+    this.changing = true;
+    try {
+      while (this.wanted) {
+        const next = this.wanted;
+        this.wanted = null;
+        this.found(await this.asking.ask("change", { rule: next }));
+      }
+    } catch (problem) {
+      this.complain(problem);
+    } finally {
+      this.changing = false;
+    }
+  }
+
+  /** @param {string} what */
+  async save(what) {
+    if (!this.picture) return;
+    try {
+      const { data, type } = await this.asking.ask("save", { what });
+      const stem = this.picture.name.replace(/(\.ome)?\.\w+$/i, "");
+      const ending = /** @type {Record<string, string>} */ ({ geojson: "geojson", labels: "labels.tif", csv: "csv" })[what];
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([data], { type }));
+      link.download = `${stem}.${ending}`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      this.tell(say(TEXTS.saved, { name: link.download }));
+    } catch (problem) {
+      this.complain(problem);
+    }
+  }
+
+  async openExample() {
+    const answer = await fetch(this.site.example);
+    await this.open(await answer.blob(), this.site.example);
+  }
+
+  listen() {
+    const file = /** @type {HTMLInputElement} */ (element("file"));
+    const openFirst = (/** @type {FileList | undefined | null} */ files) => {
+      if (files?.length) this.open(files[0], files[0].name);
+    };
+    element("open").onclick = () => file.click();
+    file.onchange = () => {
+      openFirst(file.files);
+      file.value = "";
+    };
+    show("example", Boolean(this.site.example));
+    element("example").onclick = () => this.openExample();
+    element("stop").onclick = () => this.stop();
+    addEventListener("dragover", (event) => {
+      event.preventDefault();
+      show("drop", true);
+    });
+    addEventListener("dragleave", (event) => event.relatedTarget ?? show("drop", false));
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      show("drop", false);
+      openFirst(event.dataTransfer?.files);
+    });
+    addEventListener("paste", (event) => openFirst(event.clipboardData?.files));
+    show("about", this.site.card);
+    element("about").onclick = () => this.showCard();
+    listenToKeys(this);
+  }
+
+  /** Let go of what is computed for. */
+  async stop() {
+    show("progress", false);
+    if (document.body.dataset.state !== "busy") return;
+    document.body.dataset.state = "stopped";
+    this.tell(TEXTS.stopped);
+    // A new number makes the running look outdated; the answer does not matter.
+    await this.asking.ask("stop", {});
+  }
+
+  async showCard() {
+    const dialog = /** @type {HTMLDialogElement} */ (element("card"));
+    const text = await (await fetch("package/README.md")).text();
+    /** @type {HTMLElement} */ (dialog.querySelector(".text")).replaceChildren(cardOf(text));
+    dialog.showModal();
+  }
+}
+
+/** @param {import("./core/types.js").Description} description */
+function licenceOf({ lineage }) {
+  const parts = [["Licence of the weights", lineage.weights_licence], ["Of the training images", lineage.dataset_licence]];
+  return parts.filter(([, text]) => text).map(([what, text]) => `${what}: ${text}.`).join(" ");
+}
+
+async function begin() {
+  show("unserved", false);
+  const site = await (await fetch("site.json")).json();
+  const page = new Page(site);
+  Object.assign(window, { abbe: page });
+  page.start().catch((problem) => {
+    element("problem").textContent = say(PROBLEMS.startFailed, { reason: problem.message });
+    show("problem", true);
+    page.tell("");
+  });
+}
+
+begin();

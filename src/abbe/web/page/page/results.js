@@ -1,0 +1,150 @@
+/** What was found: over the picture, in the table, as a histogram. The three show one choice. */
+
+import { element, input, made, show } from "./elements.js";
+import { classColour, hex } from "./colours.js";
+import { Table, drawHistogram, rounded } from "./objects.js";
+
+export class Results {
+  /**
+   * @param {import("../core/types.js").Description} description
+   * @param {import("./viewer.js").Viewer} viewer
+   * @param {(what: string) => void} save
+   */
+  constructor(description, viewer, save) {
+    this.description = description;
+    this.viewer = viewer;
+    /** @type {any} */
+    this.told = null;
+    /** @type {import("../core/types.js").Picture | null} */
+    this.picture = null;
+    this.fill = 0.2;
+    const heads = [["label", "No."], ["area_px", "Area"], ["x", "x"], ["y", "y"]];
+    if (description.classes.length && description.task !== "segmentation") heads[2] = ["class", "Class"];
+    if (description.task === "classification") heads[3] = ["confidence", "Sure"];
+    this.heads = heads;
+    /** @type {HTMLElement} */ (element("table").querySelector(".head")).append(
+      ...heads.map(([column, textContent]) => {
+        const button = made("button", { textContent });
+        button.dataset.column = column;
+        return button;
+      }),
+    );
+    this.table = new Table(element("table"));
+    this.table.addEventListener("choose", (event) => this.choose(/** @type {CustomEvent} */ (event).detail, true));
+    viewer.addEventListener("choose", (event) => {
+      if (description.task === "promptable" || !this.told) return;
+      this.choose(this.numberAt(/** @type {CustomEvent} */ (event).detail));
+    });
+    input("outlines").addEventListener("input", () => this.draw());
+    input("fill").addEventListener("input", () => {
+      this.fill = Number(input("fill").value);
+      this.draw();
+    });
+    for (const button of element("downloads").querySelectorAll("button")) {
+      button.onclick = () => save(button.dataset.save ?? "");
+    }
+    show("classes", description.task === "regions" || description.task === "classification");
+  }
+
+  /** @param {import("../core/types.js").Picture} picture */
+  clear(picture) {
+    this.picture = picture;
+    this.told = null;
+    this.table.selected = 0;
+    this.table.show(new Map(), () => []);
+    element("count").textContent = "";
+    element("histogram").replaceChildren();
+    this.lock();
+  }
+
+  /** Nothing can be saved before something is found. */
+  lock() {
+    for (const button of element("downloads").querySelectorAll("button")) button.disabled = !this.told;
+  }
+
+  /** @param {any} told */
+  show(told) {
+    this.told = told;
+    const { labels, columns, classOf } = told;
+    const [unit, areas] = columns.has("area_um2") ? ["µm²", columns.get("area_um2")] : ["px", columns.get("area_px")];
+    if (classOf) columns.set("class", Float64Array.from(classOf.subarray(1)));
+    element("count").textContent = labels.count.toLocaleString("en");
+    drawHistogram(element("histogram"), areas, unit);
+    this.table.show(columns, (number) => this.heads.map(([column]) => this.cell(column, number, areas)));
+    this.showClasses();
+    this.lock();
+    this.draw();
+  }
+
+  /** @param {string} column @param {number} number @param {Float64Array} areas */
+  cell(column, number, areas) {
+    const value = this.told.columns.get(column)?.[number - 1];
+    if (column === "label") return String(number);
+    if (column === "area_px") return rounded(areas[number - 1]);
+    if (column === "class") return this.description.classes[value];
+    return column === "confidence" ? `${Math.round(100 * value)} %` : value.toFixed(1);
+  }
+
+  showClasses() {
+    const { classOf, whole, pixels } = this.told;
+    if (!classOf) return;
+    const shares = whole ?? sharesOf(pixels, this.description.classes.length);
+    const rows = this.description.classes.map((name, number) => {
+      const [swatch, bar] = [made("b"), made("i")];
+      swatch.style.background = hex(classColour(number));
+      bar.style.width = `${100 * shares[number]}%`;
+      return made("div", { className: "class" }, [swatch, name, made("span", { textContent: `${(100 * shares[number]).toFixed(1)} %` }), bar]);
+    });
+    /** @type {HTMLElement} */ (element("classes").querySelector("div")).replaceChildren(...rows);
+  }
+
+  draw() {
+    const { told, viewer } = this;
+    /** @type {HTMLOutputElement} */ (input("fill").parentElement?.querySelector("output")).value = `${Math.round(100 * this.fill)} %`;
+    viewer.overlay = told && {
+      values: told.labels.values, classOf: told.classOf, selected: this.table.selected,
+      outlines: input("outlines").checked, fill: this.fill,
+    };
+    viewer.draw();
+  }
+
+  /** @param {{imageX: number, imageY: number}} place */
+  numberAt({ imageX, imageY }) {
+    const { values, width, height } = this.told.labels;
+    const [x, y] = [Math.floor(imageX), Math.floor(imageY)];
+    return x >= 0 && y >= 0 && x < width && y < height ? values[y * width + x] : 0;
+  }
+
+  /** Choose an object. @param {number} number 0 for none. @param {boolean} [centre] Whether to bring it into sight. */
+  choose(number, centre = false) {
+    if (!this.told) return;
+    this.table.choose(number, true);
+    const { columns } = this.told;
+    if (centre && number && columns.has("x")) {
+      const [x, y] = [columns.get("x")[number - 1] + 0.5, columns.get("y")[number - 1] + 0.5];
+      this.viewer.centre(x, y, Math.sqrt(columns.get("area_px")[number - 1]));
+    }
+    this.draw();
+  }
+
+  /** The next object of the table, or the one before. @param {number} step */
+  step(step) {
+    const { order, selected } = this.table;
+    if (!order.length) return;
+    const at = order.indexOf(selected);
+    this.choose(order[(at + step + order.length) % order.length], true);
+  }
+
+  toggleFill() {
+    this.fill = this.fill ? 0 : 0.35;
+    input("fill").value = String(this.fill);
+    this.draw();
+  }
+}
+
+/** The share of each class. @param {Uint8Array} pixels @param {number} count */
+function sharesOf(pixels, count) {
+  const found = new Float64Array(count);
+  for (const pixel of pixels) found[pixel] += 1 / pixels.length;
+  return found;
+}

@@ -1,0 +1,195 @@
+/** The picture on the page: moved, enlarged, and clicked. */
+
+import { paint } from "./painting.js";
+
+const CLOSEST = 40; // px of the screen for one of the image
+const STEP = 1.25;
+
+export class Viewer extends EventTarget {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    super();
+    this.canvas = canvas;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.view = { zoom: 1, x: 0, y: 0 };
+    this.width = this.height = 0;
+    /** @type {import("./painting.js").Channel[]} */
+    this.channels = [];
+    /** @type {import("./painting.js").Overlay | null} */
+    this.overlay = null;
+    /** @type {[number, number, number, number] | null} A box that is drawn, in px of the image. */
+    this.box = null;
+    /** @type {{x: number, y: number, inside: boolean}[]} */
+    this.points = [];
+    /** Whether boxes may be drawn: by dragging with Shift, or always. */
+    this.boxes = false;
+    this.alwaysBoxes = false;
+    this.waiting = 0;
+    this.fitted = true;
+    new ResizeObserver(() => this.resized()).observe(canvas);
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    canvas.addEventListener("dblclick", () => this.fit());
+    this.listen();
+  }
+
+  /** @param {number} width @param {number} height @param {import("./painting.js").Channel[]} channels */
+  show(width, height, channels) {
+    Object.assign(this, { width, height, channels, overlay: null, box: null, points: [] });
+    this.fit();
+  }
+
+  resized() {
+    const { clientWidth, clientHeight } = this.canvas;
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    this.canvas.width = Math.max(1, Math.round(clientWidth * ratio));
+    this.canvas.height = Math.max(1, Math.round(clientHeight * ratio));
+    if (this.fitted) this.fit();
+    else this.draw();
+  }
+
+  /** Show all of the image. */
+  fit() {
+    const { canvas, width, height } = this;
+    if (!width) {
+      this.draw();
+      return;
+    }
+    const zoom = Math.min(canvas.width / width, canvas.height / height, CLOSEST);
+    this.view = { zoom, x: (width - canvas.width / zoom) / 2, y: (height - canvas.height / zoom) / 2 };
+    this.fitted = true;
+    this.draw();
+  }
+
+  /** Enlarge around a place of the screen. @param {number} factor @param {number} [x] @param {number} [y] */
+  zoomBy(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
+    const smallest = Math.min(this.canvas.width / this.width, this.canvas.height / this.height, 1) / 4;
+    const zoom = Math.min(Math.max(this.view.zoom * factor, smallest), CLOSEST);
+    this.view.x += x / this.view.zoom - x / zoom;
+    this.view.y += y / this.view.zoom - y / zoom;
+    this.view.zoom = zoom;
+    this.fitted = false;
+    this.draw();
+  }
+
+  /** @param {number} dx px of the screen. @param {number} dy */
+  moveBy(dx, dy) {
+    this.view.x -= dx / this.view.zoom;
+    this.view.y -= dy / this.view.zoom;
+    this.fitted = false;
+    this.draw();
+  }
+
+  /** Bring a place of the image into sight, near enough to be seen. @param {number} x @param {number} y @param {number} size */
+  centre(x, y, size) {
+    const { canvas, view } = this;
+    const least = Math.min(canvas.width, canvas.height) / (40 * Math.max(size, 1));
+    const [left, top] = [(x - view.x) * view.zoom, (y - view.y) * view.zoom];
+    const seen = left > 0 && top > 0 && left < canvas.width && top < canvas.height;
+    if (seen && view.zoom >= least) return;
+    view.zoom = Math.min(Math.max(view.zoom, least), CLOSEST);
+    view.x = x - canvas.width / 2 / view.zoom;
+    view.y = y - canvas.height / 2 / view.zoom;
+    this.fitted = false;
+    this.draw();
+  }
+
+  /** Paint before the next frame. */
+  draw() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.paintNow();
+    });
+  }
+
+  paintNow() {
+    const { canvas, context, view } = this;
+    const screen = context.createImageData(canvas.width, canvas.height);
+    const line = Math.max(1, Math.round(Math.min(devicePixelRatio || 1, 2)));
+    const ground = getComputedStyle(canvas).getPropertyValue("--ground").split(" ").map(Number);
+    paint(screen, view, this.width, this.height, this.channels, this.overlay, line, ground);
+    context.putImageData(screen, 0, 0);
+    const placed = (/** @type {number} */ x, /** @type {number} */ y) => [(x - view.x) * view.zoom, (y - view.y) * view.zoom];
+    if (this.box) {
+      const [left, top, right, bottom] = [...placed(this.box[0], this.box[1]), ...placed(this.box[2], this.box[3])];
+      context.lineWidth = 2 * line;
+      context.strokeStyle = "#ffd400";
+      context.strokeRect(left, top, right - left, bottom - top);
+    }
+    for (const { x, y, inside } of this.points) {
+      const [cx, cy] = placed(x, y);
+      context.beginPath();
+      context.arc(cx, cy, 5 * line, 0, 2 * Math.PI);
+      context.fillStyle = inside ? "#22c55e" : "#ef4444";
+      context.strokeStyle = "white";
+      context.lineWidth = 2 * line;
+      context.fill();
+      context.stroke();
+    }
+  }
+
+  /** Where an event is: on the screen, and in the image. @param {MouseEvent} event */
+  place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * this.canvas.width;
+    const y = ((event.clientY - box.top) / box.height) * this.canvas.height;
+    return { x, y, imageX: this.view.x + x / this.view.zoom, imageY: this.view.y + y / this.view.zoom };
+  }
+
+  /** @param {WheelEvent} event */
+  wheel(event) {
+    event.preventDefault();
+    const { x, y } = this.place(event);
+    this.zoomBy(STEP ** (-Math.sign(event.deltaY) * Math.min(Math.abs(event.deltaY) / 100, 2)), x, y);
+  }
+
+  listen() {
+    const { canvas } = this;
+    /** @type {Map<number, {x: number, y: number}>} */
+    const fingers = new Map();
+    let moved = 0;
+    /** @type {{imageX: number, imageY: number} | null} */
+    let corner = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      const place = this.place(event);
+      fingers.set(event.pointerId, place);
+      moved = 0;
+      corner = this.boxes && (event.shiftKey || this.alwaysBoxes) && fingers.size === 1 ? place : null;
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const before = fingers.get(event.pointerId);
+      const now = this.place(event);
+      if (!before) {
+        this.dispatchEvent(new CustomEvent("hover", { detail: now }));
+        return;
+      }
+      const [dx, dy] = [now.x - before.x, now.y - before.y];
+      moved += Math.abs(dx) + Math.abs(dy);
+      if (corner) {
+        this.box = [Math.min(corner.imageX, now.imageX), Math.min(corner.imageY, now.imageY), Math.max(corner.imageX, now.imageX), Math.max(corner.imageY, now.imageY)];
+        this.draw();
+      } else if (fingers.size === 2) {
+        const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
+        const length = (/** @type {{x: number, y: number}} */ p) => Math.hypot(p.x - other.x, p.y - other.y);
+        this.zoomBy(length(now) / Math.max(length(before), 1), (now.x + other.x) / 2, (now.y + other.y) / 2);
+      } else if (moved > 4) {
+        this.moveBy(dx, dy);
+      }
+      fingers.set(event.pointerId, now);
+    });
+    const released = (/** @type {PointerEvent} */ event) => {
+      if (!fingers.delete(event.pointerId)) return;
+      const place = this.place(event);
+      if (corner && this.box && moved > 6) this.dispatchEvent(new CustomEvent("box", { detail: this.box }));
+      else if (event.type === "pointerup" && moved <= 4) {
+        const outside = event.button === 2 || event.altKey;
+        this.dispatchEvent(new CustomEvent("choose", { detail: { ...place, outside } }));
+      }
+      corner = null;
+    };
+    canvas.addEventListener("pointerup", released);
+    canvas.addEventListener("pointercancel", released);
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+}

@@ -1,0 +1,201 @@
+/** Promptable packages: an image is embedded once, then a click or a box gives a mask. */
+
+import { limitsOf, normalised } from "../core/limits.js";
+import { roundHalfEven } from "../core/numbers.js";
+import { resizeBytes } from "../core/resize.js";
+import { checkAnswer } from "./maps.js";
+
+const MEAN = [123.675, 116.28, 103.53];
+const DEVIATION = [58.395, 57.12, 57.375];
+const PATCH = 16;
+const EMBEDDING = 256;
+/** px of an image that is taken whole. */
+const LARGEST_SIDE = 20000;
+
+/** @typedef {{points: [number, number][], labels: number[], box: [number, number, number, number] | null}} Prompt */
+
+export class Prompts {
+  /**
+   * @param {import("./network.js").Network} encoder
+   * @param {import("./network.js").Network} decoder
+   * @param {import("../core/types.js").Description} description
+   */
+  constructor(encoder, decoder, description) {
+    this.encoder = encoder;
+    this.decoder = decoder;
+    this.description = description;
+    this.side = description.image_size?.[0] ?? 1024;
+    /** @type {{width: number, height: number, resized: [number, number], embedding: Float32Array} | null} */
+    this.kept = null;
+  }
+
+  /**
+   * Embed an image.
+   *
+   * @param {import("../core/types.js").Picture} picture
+   * @param {{channels: number[], diameter: number | null}} asked
+   * @param {import("./maps.js").Advance} advance
+   */
+  async look(picture, asked, advance) {
+    const { width, height } = picture;
+    if (Math.max(width, height) > LARGEST_SIDE) throw new Error("tooLarge");
+    advance(0, 1);
+    const { side } = this;
+    const scale = side / Math.max(width, height);
+    const [h, w] = [height, width].map((length) => Math.max(1, Math.trunc(length * scale + 0.5)));
+    const colours = threeColours(picture, asked.channels, this.description.channels.length);
+    const data = new Float32Array(3 * side * side);
+    colours.forEach((plane, c) => {
+      const small = resizeBytes(plane, width, height, w, h);
+      const [mean, deviation] = [Math.fround(MEAN[c]), Math.fround(DEVIATION[c])];
+      for (let y = 0; y < h; y++) {
+        for (let x = 0; x < w; x++) {
+          data[(c * side + y) * side + x] = Math.fround(small[y * w + x] - mean) / deviation;
+        }
+      }
+    });
+    const [answer] = await this.encoder.run({ image: { data, shape: [1, 3, side, side] } });
+    const grid = side / PATCH;
+    checkAnswer(answer, [1, EMBEDDING, grid, grid]);
+    this.kept = { width, height, resized: [h, w], embedding: answer.data.slice() };
+    advance(1, 1);
+  }
+
+  /**
+   * Masks for a prompt: three for a single point, else one.
+   *
+   * @param {Prompt} prompt
+   * @returns {Promise<{mask: Uint8Array, score: number}[]>} The most certain first.
+   */
+  async masks({ points, labels, box }) {
+    if (!this.kept) throw new Error("no image has been looked at");
+    const { width, height, resized, embedding } = this.kept;
+    const [down, across] = [resized[0] / height, resized[1] / width];
+    const places = points.map(([x, y]) => [x * across, y * down]);
+    const meanings = [...labels];
+    if (box) {
+      places.push([box[0] * across, box[1] * down], [box[2] * across, box[3] * down]);
+      meanings.push(2, 3);
+    } else {
+      places.push([0, 0]); // SAM was trained with a point that is none where no box follows
+      meanings.push(-1);
+    }
+    const grid = this.side / PATCH;
+    const low = 4 * grid;
+    const [logits, scores] = await this.decoder.run({
+      image_embeddings: { data: embedding, shape: [1, EMBEDDING, grid, grid] },
+      point_coords: { data: Float32Array.from(places.flat()), shape: [1, places.length, 2] },
+      point_labels: { data: Float32Array.from(meanings), shape: [1, places.length] },
+      mask_input: { data: new Float32Array(low * low), shape: [1, 1, low, low] },
+      has_mask_input: { data: new Float32Array(1), shape: [1] },
+    });
+    checkAnswer(logits, [1, 4, low, low]);
+    checkAnswer(scores, [1, 4]);
+    const several = points.length === 1 && !box;
+    const wanted = several ? [1, 2, 3] : [0];
+    return wanted
+      .map((number) => {
+        const plane = logits.data.subarray(number * low * low, (number + 1) * low * low);
+        return { mask: this.maskOf(plane, low), score: scores.data[number] };
+      })
+      .sort((a, b) => b.score - a.score);
+  }
+
+  /**
+   * Logits, brought to the image as SAM does it: to the square, then without the padding to the image.
+   *
+   * @param {Float32Array} plane
+   * @param {number} low Its side.
+   */
+  maskOf(plane, low) {
+    const { width, height, resized } = /** @type {NonNullable<typeof this.kept>} */ (this.kept);
+    const rows = twice(low, this.side, resized[0], height);
+    const columns = twice(low, this.side, resized[1], width);
+    const wide = new Float32Array(low * width);
+    for (let y = 0; y < low; y++) {
+      for (let x = 0; x < width; x++) {
+        let sum = 0;
+        for (const [place, share] of columns[x]) sum += plane[y * low + place] * share;
+        wide[y * width + x] = sum;
+      }
+    }
+    const mask = new Uint8Array(width * height);
+    for (let y = 0; y < height; y++) {
+      const parts = rows[y];
+      for (let x = 0; x < width; x++) {
+        let sum = 0;
+        for (const [place, share] of parts) sum += wide[place * width + x] * share;
+        mask[y * width + x] = sum > 0 ? 1 : 0;
+      }
+    }
+    return mask;
+  }
+}
+
+/** @typedef {[number, number][]} Parts Places and shares. */
+
+/**
+ * What each px of the image is made of, along one axis: logits → square → image.
+ *
+ * @param {number} low
+ * @param {number} side
+ * @param {number} resized
+ * @param {number} full
+ * @returns {Parts[]}
+ */
+function twice(low, side, resized, full) {
+  const square = linear(low, side);
+  return linear(resized, full).map((parts) => {
+    /** @type {Map<number, number>} */
+    const found = new Map();
+    for (const [place, share] of parts) {
+      for (const [inner, part] of square[place]) found.set(inner, (found.get(inner) ?? 0) + share * part);
+    }
+    return [...found];
+  });
+}
+
+/**
+ * Linear interpolation between the centres of pixels, the border repeated.
+ *
+ * @param {number} source
+ * @param {number} target
+ * @returns {Parts[]}
+ */
+function linear(source, target) {
+  return Array.from({ length: target }, (_, i) => {
+    const place = Math.max((i + 0.5) * (source / target) - 0.5, 0);
+    const first = Math.min(Math.trunc(place), source - 1);
+    const second = Math.min(first + 1, source - 1);
+    const share = Math.fround(place - first);
+    return /** @type {Parts} */ ([[first, 1 - share], [second, share]]);
+  });
+}
+
+/**
+ * The colour picture that the network sees, as `abbe.imaging.three_channels` makes it.
+ *
+ * @param {import("../core/types.js").Picture} picture
+ * @param {number[]} channels
+ * @param {number} wanted How many channels the package names.
+ * @returns {Uint8Array[]}
+ */
+export function threeColours(picture, channels, wanted) {
+  const planes = channels.map((place) => picture.planes[place]);
+  const bytes = planes.every((plane) => plane instanceof Uint8Array);
+  if (bytes && wanted === 3) {
+    const found = /** @type {Uint8Array[]} */ (planes);
+    return found.length === 1 ? [found[0], found[0], found[0]] : found;
+  }
+  const { width, height } = picture;
+  const limits = limitsOf(planes, width, height, { kind: "percentile", low: 1, high: 99.8 });
+  const all = { top: 0, left: 0, bottom: height, right: width };
+  const stretched = planes.map((plane, c) =>
+    Uint8Array.from(normalised(plane, width, all, limits[c]), (value) => roundHalfEven(Math.fround(value * 255))),
+  );
+  if (stretched.length === 1 && (wanted === 1 || wanted === 3)) {
+    return [stretched[0], stretched[0], stretched[0]];
+  }
+  const missing = Array.from({ length: 3 - stretched.length }, () => new Uint8Array(width * height));
+  return [...missing, ...stretched];
+}

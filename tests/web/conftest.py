@@ -1,0 +1,79 @@
+"""What the tests of the page share: the files of others, a browser, and sites that are served."""
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abbe.errors import InputError
+from abbe.web import runtime_files
+from abbe.web.runtime_files import default_folder
+
+sys.path.append(str(Path(__file__).parents[1] / "runtime"))
+
+# Before the tests take a cache of their own: these files are large, and fetched once.
+KEPT = default_folder()
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """A folder with the files of others; the test is skipped where they cannot be fetched."""
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(KEPT.parents[1]))
+            return runtime_files().folder
+    except InputError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the page was not tried: {error}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and not os.environ.get("CI"):
+        pytest.skip("no chromium is installed: the page was not tried in a browser")
+    assert found is not None, "CI needs a browser (Debian: apt-get install chromium)"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Path], ThreadingHTTPServer]]:
+    """Gives a folder to browsers, as any static server does."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        yield lambda folder: stack.enter_context(serving(folder))

@@ -1,0 +1,281 @@
+"""The page in a real browser, without a window, held against Python on the same images."""
+
+import json
+import re
+import time
+from importlib import import_module
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+import shapely
+import tifffile
+from playwright.sync_api import expect
+from prompt_package import make_prompt_package
+from visits import labels_of, look, saved, visit, wait
+
+from abbe.imaging import Image, write_png
+from abbe.runtime.predictors.predict import predict
+from abbe.runtime.predictors.promptable import PromptablePredictor
+from abbe.web import build_site
+
+made = import_module("made_packages")
+blobs, make_package = made.blobs, made.make_package
+make_class_package, make_region_package = made.make_class_package, made.make_region_package
+
+pytestmark = pytest.mark.slow
+FP32: Any = {"engine": "onnxruntime", "precision": "fp32"}
+
+
+@pytest.fixture
+def site(tmp_path, runtime, served):
+    """Makes a site of a package and serves it."""
+
+    def make(package, **options):
+        folder = tmp_path / "site"
+        build_site(package, folder, runtime=runtime, **options)
+        return served(folder)
+
+    return make
+
+
+def test_objects_of_an_image_larger_than_a_window_are_those_of_predict(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(300, 410))
+    wanted = predict(package, image, **FP32)
+    with visit(browser, site(package, example=image)) as page:
+        assert page.evaluate("crossOriginIsolated")  # so that threads compute
+        page.click("#example")
+        wait(page)
+        np.testing.assert_array_equal(labels_of(page), wanted)
+        expect(page.locator("#status")).to_contain_text(f"{wanted.max()} objects in")
+        assert page.locator("#count").inner_text() == str(wanted.max())
+
+        # A threshold is moved: the maps are kept, and the answer is the one of that threshold.
+        page.evaluate(
+            """() => { const slider = document.getElementById("area");
+            slider.value = "120"; slider.dispatchEvent(new Event("input")); }"""
+        )
+        areas = np.bincount(wanted.ravel())[1:]
+        expect(page.locator("#count")).to_have_text(str((areas >= 120).sum()))
+        page.click("#reset")
+        expect(page.locator("#count")).to_have_text(str(wanted.max()))
+
+
+def test_what_is_saved_is_what_was_found(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(
+        image, blobs(200, 230), resolution=(2e4, 2e4), resolutionunit="CENTIMETER"
+    )  # 0.5 µm
+    wanted = predict(package, image, **FP32)
+    with visit(browser, site(package)) as page:
+        assert not page.is_visible("#example")
+        look(page, image)
+        labels = tifffile.imread(saved(page, "labels", tmp_path))
+        np.testing.assert_array_equal(labels, wanted)
+        features = json.loads(saved(page, "geojson", tmp_path).read_text())["features"]
+        table = np.genfromtxt(saved(page, "csv", tmp_path), delimiter=",", names=True)
+    assert len(features) == len(table) == wanted.max()
+    areas = np.bincount(wanted.ravel())[1:]
+    np.testing.assert_array_equal(table["area_px"], areas)
+    np.testing.assert_allclose(table["area_um2"], areas * 0.25)
+    drawn = np.zeros_like(wanted)
+    rows, columns = np.indices(wanted.shape) + 0.5
+    for number, feature in enumerate(features, 1):
+        shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert shape.is_valid
+        assert shape.area == areas[number - 1]
+        drawn[shapely.contains_xy(shape, columns, rows)] = number
+    np.testing.assert_array_equal(drawn, wanted)
+    rows, columns = np.nonzero(wanted == 5)
+    assert table["x"][4] == pytest.approx(columns.mean())
+    assert table["y"][4] == pytest.approx(rows.mean())
+
+
+def test_table_picture_and_keys_show_one_choice(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(200, 230))
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        page.click("#table .row:nth-child(3)")
+        chosen = page.locator("#table .row[aria-selected=true] span").first
+        expect(chosen).to_have_text("3")
+        page.locator("#canvas").focus()
+        page.keyboard.press("j")
+        expect(chosen).to_have_text("4")
+        x, y = page.evaluate(
+            """() => { const { view, canvas } = abbe.viewer, box = canvas.getBoundingClientRect();
+            const { columns } = abbe.results.told;
+            return [box.left + (columns.get("x")[0] + 0.5 - view.x) * view.zoom,
+                    box.top + (columns.get("y")[0] + 0.5 - view.y) * view.zoom]; }"""
+        )
+        page.mouse.click(x, y)
+        expect(chosen).to_have_text("1")
+        page.keyboard.press("Escape")
+        expect(page.locator("#table .row[aria-selected=true]")).to_have_count(0)
+        page.click("#table button[data-column=area_px]")
+        areas = page.locator("#table .row span:nth-child(2)").all_inner_texts()
+        assert areas == sorted(areas, key=int)
+
+
+def test_the_site_works_without_a_server_once_it_was_open(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(80, 90))
+    server = site(package)
+    with visit(browser, server) as page:
+        kept = "caches.keys().then((n) => caches.open(n[0])).then((c) => c.keys())"
+        kept = f"{kept}.then((files) => files.length)"
+        every = page.evaluate("abbe.site.files.length") + 2  # the page itself, and its list
+        ends = time.monotonic() + 60
+        while page.evaluate(kept) < every:
+            assert time.monotonic() < ends
+            page.wait_for_timeout(200)
+        server.shutdown()
+        server.server_close()
+        page.reload()
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        look(page, image)
+        np.testing.assert_array_equal(labels_of(page), predict(package, image, **FP32))
+
+
+@pytest.mark.parametrize("kind", ["text", "broken png", "stack", "colours"])
+def test_what_cannot_be_read_is_told_in_words(tmp_path, site, browser, kind):
+    image = tmp_path / "image.png"
+    if kind == "text":
+        image.write_text("no picture")
+        words = "no image that this page can read"
+    elif kind == "broken png":
+        write_16_bits(image, blobs(60, 60))
+        image.write_bytes(image.read_bytes()[:700])
+        words = "damaged or truncated PNG"
+    elif kind == "stack":
+        image = tmp_path / "stack.tif"
+        tifffile.imwrite(image, np.zeros((4, 60, 60), "u2"), imagej=True, metadata={"axes": "ZYX"})
+        words = "holds a stack"
+    else:
+        write_png(image, np.random.default_rng(0).integers(0, 255, (50, 50, 3), np.uint8))
+        words = "the network sees nucleus. Choose them below"
+    with visit(browser, site(make_package(tmp_path / "package"))) as page:
+        look(page, image)
+        expect(page.get_by_role("alert")).to_contain_text(words)
+        if kind == "colours":
+            page.locator("#choices select").select_option(label="green")
+            page.click("#asked button")
+            wait(page)
+            expect(page.locator("#status")).to_contain_text("object")
+
+
+def test_a_pixel_size_that_is_missing_is_asked_for(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package", pixel_size=0.5), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(150, 170))
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        expect(page.get_by_role("alert")).to_contain_text("0.5 µm per pixel")
+        page.fill("#pixel-size", "0.8")
+        page.evaluate("document.body.dataset.state = 'busy'")
+        page.click("#asked button")
+        wait(page)
+        wanted = predict(package, image, pixel_size=0.8, **FP32)
+        np.testing.assert_array_equal(labels_of(page), wanted)
+
+
+def write_16_bits(path, image):
+    path.write_bytes(imagecodecs.png_encode(image))
+
+
+IMAGES = {
+    "8-bit png": lambda path, image: write_png(path.with_suffix(".png"), (image >> 8).astype("u1")),
+    "16-bit png": lambda path, image: write_16_bits(path.with_suffix(".png"), image),
+    "float tiff": lambda path, image: tifffile.imwrite(path, image.astype("f4") / 7),
+    "tiled tiff": lambda path, image: tifffile.imwrite(
+        path, image, tile=(64, 64), compression="zlib", predictor=True
+    ),
+    "white is 0": lambda path, image: tifffile.imwrite(
+        path, 65535 - image, photometric="miniswhite"
+    ),
+    "two channels of ome": lambda path, image: tifffile.imwrite(
+        path.with_suffix(".ome.tif"), np.stack([image[::-1], image]),
+        metadata={"axes": "CYX", "Channel": {"Name": ["actin", "nucleus"]}},
+    ),
+    "grey in colours": lambda path, image: write_png(
+        path.with_suffix(".png"), np.repeat((image >> 8).astype("u1")[..., None], 3, 2)
+    ),
+}  # fmt: skip
+
+
+def test_images_of_many_kinds_are_read_as_python_reads_them(tmp_path, site, browser):
+    package = make_package(tmp_path / "package")
+    with visit(browser, site(package)) as page:
+        for number, write in enumerate(IMAGES.values()):
+            write(tmp_path / f"image{number}.tif", blobs(110, 140, seed=number))
+            [image] = tmp_path.glob(f"image{number}.*")
+            look(page, image)
+            assert not page.is_visible("#problem"), page.inner_text("#problem")
+            np.testing.assert_array_equal(labels_of(page), predict(package, image, **FP32))
+
+
+def test_regions_are_those_of_predict(tmp_path, site, browser):
+    package, image = make_region_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    pixels = blobs(170, 190)
+    pixels[40:90, 50:120] = 12000
+    tifffile.imwrite(image, pixels)
+    wanted = predict(package, image, **FP32)
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        labels = tifffile.imread(saved(page, "labels", tmp_path))
+        np.testing.assert_array_equal(labels, wanted)
+        assert page.locator("#classes .class").count() == 3
+        share = re.search(r"([\d.]+) %", page.locator("#classes .class").nth(1).inner_text())
+        assert share is not None
+        assert float(share[1]) == pytest.approx(100 * (wanted == 1).mean(), abs=0.06)
+
+
+def test_classes_of_an_image_in_tiles_are_those_of_predict(tmp_path, site, browser):
+    package, image = make_class_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    pixels = blobs(150, 190)
+    pixels[:, 90:] += 14000
+    tifffile.imwrite(image, pixels)
+    wanted = predict(package, image, **FP32)
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        found = page.evaluate("[...abbe.results.told.whole]")
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        expect(page.locator("#count")).to_have_text("9")
+
+
+def test_clicks_and_boxes_give_the_masks_of_the_package(tmp_path, site, browser):
+    package, image = tmp_path / "package", tmp_path / "blobs.tif"
+    make_prompt_package(make_package, package)
+    pixels = blobs(100, 130)
+    tifffile.imwrite(image, pixels)
+    predictor = PromptablePredictor(package, engine="onnxruntime", precision="fp32")
+    predictor.set_channels(Image.from_array(pixels[None], ["nucleus"], None))
+    masks, scores, _ = predictor.predict([[60, 40]], [1])
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        place = "([x, y]) => abbe.prompting.point({ imageX: x, imageY: y, outside: false })"
+        page.evaluate(place, [60, 40])
+        expect(page.locator("#status")).to_contain_text(f"expected IoU {scores.max():.2f}")
+        page.keyboard.press("Enter")
+        expect(page.locator("#count")).to_have_text("1")
+        np.testing.assert_array_equal(labels_of(page) == 1, masks[scores.argmax()])
+        page.evaluate("() => { abbe.viewer.box = [10, 12, 50, 40]; return abbe.prompting.ask(); }")
+        page.keyboard.press("Enter")
+        expect(page.locator("#count")).to_have_text("2")
+        [box], _, _ = predictor.predict(box=[10, 12, 50, 40], multimask_output=False)
+        np.testing.assert_array_equal(labels_of(page) == 2, box)
+        page.keyboard.press("Control+z")
+        expect(page.locator("#count")).to_have_text("1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phones_and_dark_rooms(tmp_path, site, browser, scheme):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(80, 90))
+    options = {"viewport": {"width": 380, "height": 760}, "color_scheme": scheme}
+    with visit(browser, site(package), **options) as page:
+        look(page, image)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 384) == (scheme == "light")
