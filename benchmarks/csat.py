@@ -1,12 +1,16 @@
 """Speed and memory of csat-like beside other encoders, as the runtime computes them.
 
-    python benchmarks/csat.py speed [--side 224] [--threads 2] [--repeats 15]
+    python benchmarks/csat.py speed operators [--side 224] [--threads 2] [--repeats 15]
     python benchmarks/csat.py memory [--sides 224 448 896 1344 2048]
 
-speed   Classifiers of 9 classes with random weights, converted as a package is (OpenVINO, fp32, one
-        image at a time), take turns on one image; the median of --repeats turns of five calls.
-        resnet10t has csat-like's MACs and no attention: about what a network of that budget can
-        reach.
+speed   Classifiers of 9 classes with random weights, in OpenVINO, one image at a time, take turns
+        on one image, in fp32 and, where the processor has it, in bf16; the median of --repeats
+        turns of five calls, and the quickest. resnet10t has csat-like's MACs and no attention:
+        about what a network of that budget can reach. "of peak" is the quickest turn's share of
+        the speed of a product of matrices (torch, 1024 x 1024, the same threads and number
+        format); in fp32 it may pass 100 %, since 3 x 3 convolutions have ways with fewer products.
+operators
+        What csat-like spends on each kind of operator, the least of 60 calls, in milliseconds.
 memory  Peak of resident memory above that of the process before, for one image of side² px through
         csat-like in eager torch, each side in a process of its own; and bytes a pixel, which stay
         the same where memory grows linearly.
@@ -14,6 +18,7 @@ memory  Peak of resident memory above that of the process before, for one image 
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -27,16 +32,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
-from abbe.runtime.package.openvino_core import load_openvino
+from abbe.runtime.package.openvino_core import computes_bf16, load_openvino
 
 NETWORKS = ("efficientnet_b0", "csat_like", "resnet10t", "resnet18")
 REFERENCE = "efficientnet_b0"
-CALLS = 5
+CALLS, QUIET = 5, 0.3
+FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time csat-like and measure its memory.")
-    parser.add_argument("arms", nargs="+", choices=("speed", "memory"))
+    parser.add_argument("arms", nargs="+", choices=("speed", "operators", "memory"))
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--sides", type=int, nargs="*", default=[224, 448, 896, 1344, 2048])
     parser.add_argument("--threads", type=int, default=2)
@@ -47,43 +53,110 @@ def main() -> None:
     if arguments.child:
         print(json.dumps({"bytes": peak_memory(arguments.child)}))
         return
+    load = os.getloadavg()[0]
+    print(f"load at the start {load:.2f}{' (not quiet: begin again)' if load > QUIET else ''}")
     if "speed" in arguments.arms:
         table(speed(arguments.side, arguments.threads, arguments.repeats))
+    if "operators" in arguments.arms:
+        for precision in precisions():
+            table(operators(arguments.side, arguments.threads, precision))
     if "memory" in arguments.arms:
         table([memory(side) for side in arguments.sides])
 
 
+def precisions() -> list[str]:
+    return ["fp32", "bf16"] if computes_bf16() else ["fp32"]
+
+
 def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
     networks = {name: timm.create_model(name, num_classes=9).eval() for name in NETWORKS}
-    ready = {name: compiled(network, side, threads) for name, network in networks.items()}
+    models = {name: converted(network, side) for name, network in networks.items()}
+    ready = {
+        (name, precision): compiled(model, threads, precision).create_infer_request()
+        for name, model in models.items()
+        for precision in precisions()
+    }
     image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-    seconds: dict[str, list[float]] = {name: [] for name in ready}
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
     for _ in range(repeats):
-        for name, request in ready.items():
+        for key, request in ready.items():
             request.infer([image])  # the other networks have emptied the caches
             start = time.perf_counter()
             for _ in range(CALLS):
                 request.infer([image])
-            seconds[name].append((time.perf_counter() - start) / CALLS)
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    return [
+            seconds[key].append((time.perf_counter() - start) / CALLS)
+    peaks = {precision: matrix_speed(FORMATS[precision]) for precision in precisions()}
+    rows = []
+    for (name, precision), each in seconds.items():
+        network, reference = networks[name], seconds[REFERENCE, precision]
+        cost = macs(network, side)
+        rows.append(
+            {
+                "network": f"{name}, {precision}",
+                "parameters, M": round(sum(p.numel() for p in network.parameters()) / 1e6, 2),
+                "GMACs": round(cost / 1e9, 3),
+                "ms": round(1e3 * statistics.median(each), 1),
+                "quickest ms": round(1e3 * min(each), 1),
+                "images/s ÷ EfficientNet-B0's": round(
+                    statistics.median(reference) / statistics.median(each), 2
+                ),
+                "of the quickest": round(min(reference) / min(each), 2),
+                "of peak": f"{2 * cost / min(each) / peaks[precision]:.0%}",
+            }
+        )
+    return rows
+
+
+def matrix_speed(kind: torch.dtype) -> float:
+    """Operations a second of a product of square matrices, the best of some."""
+    left, right = torch.rand(2, 1024, 1024).to(kind)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        torch.matmul(left, right)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1024**3 / min(seconds)
+
+
+def operators(side: int, threads: int, precision: str) -> list[dict[str, Any]]:
+    model = converted(timm.create_model("csat_like", num_classes=9).eval(), side)
+    request = compiled(model, threads, precision, PERF_COUNT=True).create_infer_request()
+    image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+    least: dict[tuple[str, str], float] = {}
+    for _ in range(60):
+        request.infer([image])
+        for node in request.profiling_info:
+            key, spent = (node.node_type, node.node_name), node.real_time.total_seconds()
+            if spent:
+                least[key] = min(spent, least.get(key, spent))
+    kinds = dict.fromkeys(kind for kind, _ in least)
+    sums = {kind: sum(s for (own, _), s in least.items() if own == kind) for kind in kinds}
+    rows = [
         {
-            "network": name,
-            "parameters, M": round(sum(p.numel() for p in network.parameters()) / 1e6, 2),
-            "GMACs": round(macs(network, side) / 1e9, 3),
-            "ms": round(1e3 * medians[name], 1),
-            "images/s ÷ EfficientNet-B0's": round(medians[REFERENCE] / medians[name], 2),
+            f"operator, {precision}": kind,
+            "how many": sum(own == kind for own, _ in least),
+            "ms": round(1e3 * spent, 2),
+            "share": f"{spent / sum(sums.values()):.0%}",
         }
-        for name, network in networks.items()
+        for kind, spent in sorted(sums.items(), key=lambda item: -item[1])
     ]
+    return rows
 
 
-def compiled(network: nn.Module, side: int, threads: int) -> Any:
-    openvino = load_openvino()
-    model = openvino.convert_model(network, example_input=torch.zeros(1, 3, side, side))
+def converted(network: nn.Module, side: int) -> Any:
+    model = load_openvino().convert_model(network, example_input=torch.zeros(1, 3, side, side))
     model.reshape([1, 3, side, side])
-    options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    return model
+
+
+def compiled(model: Any, threads: int, precision: str, **more: Any) -> Any:
+    options = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+        **more,
+    }
+    return load_openvino().Core().compile_model(model, "CPU", options)
 
 
 def macs(network: nn.Module, side: int) -> float:
