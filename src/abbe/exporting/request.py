@@ -67,7 +67,8 @@ class ExportRequest:
     halo: int | None = None
     """px around a tile in which its objects are looked for; the largest's extent where omitted."""
     context: int | None = None
-    """px at a window's edges that only lend the rest their context; 64 where omitted."""
+    """px at a window's edges that only lend the rest their context; 64 where omitted, or
+    192 of the students whose names end with -local."""
     threads: int | None = None
     """Processor threads to run with; all cores where omitted."""
     images: int | None = None
@@ -77,9 +78,6 @@ class ExportRequest:
     compact: bool = False
     """A third of the size: ONNX weights stored in 16 bits and computed in 32, and no OpenVINO
     network beside ONNX and int8, for OpenVINO reads ONNX."""
-    engine: Literal["openvino", "onnxruntime"] | None = None
-    """For edge devices: the network of this engine alone, in one precision (of OpenVINO the fastest
-    within the budget); the package's size and memory are told."""
     example: Path | None = None
     """The image that the package shows and is tested on; a part of a validation image where
     omitted."""
@@ -132,17 +130,6 @@ class ExportRequest:
             if not most >= 0:  # as a negation, so that NaN is refused
                 option = name.replace("_", "-")
                 raise ConfigError(f"--budget-{option} {most:g}: give what may be lost, 0 or more")
-        if self.engine == "onnxruntime" and self.int8 == "required":
-            raise ConfigError(
-                "--int8 required: ONNX Runtime runs packages in fp32. Give --engine openvino, or "
-                "leave --int8 out"
-            )
-        if self.engine == "openvino" and (self.bioimageio or self.compact):
-            option = "--bioimageio" if self.bioimageio else "--compact"
-            raise ConfigError(
-                f"{option}: needs the ONNX network, which --engine openvino leaves out. Give "
-                "--engine onnxruntime, or none"
-            )
         named = self.licence is not None or tuple(self.authors) != UNKNOWN
         if self.bioimageio is None and named:
             raise ConfigError(
@@ -175,10 +162,16 @@ class ExportRequest:
             )
         return known
 
-    def tiling(self, divisor: int) -> dict[str, int]:
-        """The keys ``tile`` and ``context`` of a package that answers for pixels."""
-        context = math.ceil(CONTEXT / divisor) * divisor if self.context is None else self.context
+    def tiling(self, divisor: int, reach: int = CONTEXT) -> dict[str, int]:
+        """The keys ``tile`` and ``context`` of a package that answers for pixels.
+
+        Args:
+            divisor: Both are multiples of it.
+            reach: The usual context, px; of smaller tiles no more than a quarter, or `CONTEXT`.
+        """
         tile = self.tile[0] if self.tile else math.ceil(TILE / divisor) * divisor
+        usual = max(CONTEXT, min(reach, tile // 4))
+        context = math.ceil(usual / divisor) * divisor if self.context is None else self.context
         return {"tile": tile, "context": context}
 
     def as_json(self) -> dict[str, Any]:

@@ -16,12 +16,15 @@ from abbe.students.encoders import (
     create_encoder,
     is_encoder,
 )
+from abbe.students.local_pooling import REACH, has_local_pooling
 from abbe.students.standardisation import Standardisation
 from abbe.students.upsampling import decode_block
 
 ARCHITECTURES: tuple[str, ...] = tuple(f"unet-{name}" for name in ENCODERS)
 """The named ones; "unet-timm-" and a name of timm's makes others."""
 
+PLAIN_REACH = 64
+"""px; what is measured of ResNet18 (docs/deploy.md)."""
 _DECODER_CHANNELS = (256, 128, 64, 32, 16)
 _LIGHT_DECODER_CHANNELS = (128, 96, 64, 32)
 
@@ -81,6 +84,11 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[-1], len(self.outputs), kernel, padding=kernel // 2)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
+
+    @property
+    def reach(self) -> int:
+        """px from a cut at which its answer is nearly that without the cut, for packages."""
+        return REACH if has_local_pooling(self.encoder) else PLAIN_REACH
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, H, W) of images (B, C, H, W) in [0, 1].

@@ -71,7 +71,7 @@ def export_input(source: Source) -> ExportInput:
         "thresholds": Thresholds(**source.run.summary.thresholds[source.run.network].model_dump()),
         "instances": InstanceRule(minimum_area=least),
         "halo": _halo(images, network.divisor) if request.halo is None else request.halo,
-        **request.tiling(network.divisor),
+        **request.tiling(network.divisor, network.reach),
     }
     example = example_of(request, channels, EXAMPLE_SIDE, lambda: _example(records, channels))
     return ExportInput(network, facts, Images(images, split, calibration, example))

@@ -50,7 +50,7 @@ def export_input(source: Source) -> ExportInput:
         "temperature": temperature_of(source.run),
         "instances": InstanceRule(rule="components", minimum_area=least),
         "halo": 0,
-        **request.tiling(network.divisor),
+        **request.tiling(network.divisor, network.reach),
     }
     scaling, channels = facts["normalisation"].scaling, learned["channels"]
     split, records = parity_records(source, IMAGES)
