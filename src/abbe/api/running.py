@@ -74,10 +74,10 @@ def predict(
             where the image does not say; ``override_pixel_size``, µm per px whatever it says;
             ``diameter``, px across of the image's objects instead of a pixel size, or "auto";
             ``all_tiles``, to compute glass, ink and blur of a slide, which are left out else;
-            ``engine``, ``precision``, ``threads``, ``tile``, ``workers``: the package's where
-            left out. With ``out`` also ``results``, which files to write; ``prompts``, of a
-            promptable package, a .csv file of boxes or points, or a folder of masks; ``simplify``,
-            ``minimum_area`` and ``class_name`` of outlines; ``progress``.
+            ``engine``, ``precision``, ``threads``, ``tile``, ``workers``, ``device`` ("cuda",
+            "gpu"): the package's where left out. With ``out`` also ``results``, which files to
+            write; ``prompts``, of a promptable package, a .csv file of boxes or points, or a folder
+            of masks; ``simplify``, ``minimum_area`` and ``class_name`` of outlines; ``progress``.
 
     Returns:
         Without ``out``, of a package that finds objects (H, W) int32: 0 = background, objects 1…n;

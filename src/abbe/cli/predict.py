@@ -42,6 +42,9 @@ class PredictArguments:
     """What runs the network; the package's choice where omitted."""
     precision: Literal["fp32", "bf16", "int8"] | None = None
     """How it computes; the package's choice where omitted."""
+    device: Literal["cpu", "cuda", "gpu"] | None = None
+    """cuda: an NVIDIA GPU, by onnxruntime-gpu; gpu: an Intel GPU, by OpenVINO; both in fp32. The
+    processor, with a word, where that cannot be had."""
     threads: int | None = None
     """Processor threads for the network; all where omitted."""
     tile: int | None = None
@@ -97,6 +100,7 @@ examples:
   abbe predict packages/nuclei slide.svs --out results/ --results geojson --simplify 0.5 \\
       --class-name Nucleus                    (for QuPath)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
+  abbe predict packages/nuclei slide.svs --out results/ --device cuda
   abbe predict nuclei images/ --diameter 12     (px; of images whose pixel size nobody knows)
   abbe predict nuclei images/ --diameter auto   (found in two looks at each image)"""
     arguments = parse(PredictArguments, "predict", words, description)

@@ -70,7 +70,7 @@ def predict_files(
         all_tiles: Compute glass, ink and blur of slides, too.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
-        options: engine, precision, threads, tile, workers: see `RunOptions`.
+        options: engine, precision, threads, tile, workers, device: see `RunOptions`.
 
     Raises:
         ConfigError: No image is named, an option does not fit the package, or prompts are missing.

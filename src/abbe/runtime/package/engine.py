@@ -9,7 +9,8 @@ import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.package.description import Package, Role
-from abbe.runtime.package.network import EngineName, Network, Precision, load_network
+from abbe.runtime.package.gpu import NoGpuError, require_openvino_gpu
+from abbe.runtime.package.network import Device, EngineName, Network, Precision, load_network
 from abbe.runtime.package.network_cache import default_cache
 from abbe.runtime.package.openvino_core import computes_bf16
 from abbe.threads import cores
@@ -19,10 +20,11 @@ class EngineOptions(TypedDict, total=False):
     """How networks are to be run; what is left out, or None, is as the package says.
 
     Attributes:
-        engine, precision, threads, streams, cache: See `open_engine`.
+        engine, precision, threads, streams, cache, device: See `open_engine`.
     """
 
     engine: EngineName | None
+    device: Device | None
     precision: Precision | None
     threads: int | None
     streams: int
@@ -47,6 +49,7 @@ class Engine:
     streams: int
     notes: tuple[str, ...]
     network: Network
+    device: Device = "cpu"
 
     @property
     def package(self) -> Package:
@@ -82,6 +85,8 @@ class Engine:
         return logits
 
     def __str__(self) -> str:
+        if self.device != "cpu":
+            return f"{self.engine}, {self.precision}, {self.device}"
         return f"{self.engine}, {self.precision}, {self.threads} threads"
 
 
@@ -93,6 +98,7 @@ def open_engine(
     threads: int | None = None,
     streams: int = 1,
     cache: Path | None = None,
+    device: Device | None = None,
 ) -> Engine:
     """Load and compile the network of a package; a promptable one has two, and none of this kind.
 
@@ -105,6 +111,9 @@ def open_engine(
         streams: Calls to work on at the same time.
         cache: Folder in which compiled networks are kept for the next start; None for
             ``default_cache()``.
+        device: Where to compute: cpu, also where None; cuda, an NVIDIA GPU by ONNX Runtime, or
+            gpu, one of Intel's by OpenVINO, both in fp32. Where that cannot be had, the processor
+            computes as the package says, with a note.
 
     Raises:
         ConfigError: An option is unknown or below 1, or the engine or the hardware cannot compute
@@ -119,8 +128,23 @@ def open_engine(
             "on an image alone"
         )
     check_options(engine, precision, threads=threads, streams=streams)
+    cache = cache or default_cache()
+    gpu_notes: tuple[str, ...] = ()
+    if device is not None and device != "cpu":
+        try:
+            chosen = gpu_engine(device, engine, precision)
+            network = load_network(
+                package, _role(package, chosen, "fp32"), "network", engine=chosen,
+                precision="fp32", threads=threads or cores(), streams=1, cache=cache, device=device,
+            )  # fmt: skip
+        except NoGpuError as error:
+            gpu_notes = (no_gpu(device, error),)
+        else:
+            _require_one_of_each(package, network)
+            return Engine(chosen, "fp32", threads or cores(), streams, (), network, device)
     told = description.engine
     chosen, notes = (engine, ()) if engine else _engine_here(told.engine)
+    notes = (*gpu_notes, *notes)
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
     threads = threads or told.threads or cores()
     streams = min(streams, threads)
@@ -134,14 +158,45 @@ def open_engine(
     role = _role(package, chosen, wanted)
     network = load_network(
         package, role, "network", engine=chosen, precision=wanted, threads=threads,
-        streams=streams, cache=cache or default_cache(),
+        streams=streams, cache=cache,
     )  # fmt: skip
+    _require_one_of_each(package, network)
+    return Engine(chosen, wanted, threads, streams, notes, network)
+
+
+def gpu_engine(
+    device: Device, engine: EngineName | None, precision: Precision | None
+) -> EngineName:
+    """What runs networks on a GPU.
+
+    Raises:
+        ConfigError: There is no such device, or it does not go with engine and precision.
+        NoGpuError: It is OpenVINO, which sees no GPU here.
+    """
+    engines: dict[str, EngineName] = {"cuda": "onnxruntime", "gpu": "openvino"}
+    if device not in engines:
+        raise ConfigError(f"device '{device}': known are {', '.join(get_args(Device))}")
+    if engine not in (None, engines[device]) or precision not in (None, "fp32"):
+        raise ConfigError(
+            f"device {device}: {engines[device]} computes there, in fp32; leave engine and "
+            "precision out"
+        )
+    if device == "gpu":
+        require_openvino_gpu()
+    return engines[device]
+
+
+def no_gpu(device: Device, error: NoGpuError) -> str:
+    """The note where the processor stands in."""
+    return f"No {device}: {error}. The processor computes."
+
+
+def _require_one_of_each(package: Package, network: Network) -> None:
     if (len(network.inputs), network.outputs) != (1, 1):
         raise PackageError(
-            f"{package.folder}: the network ({role}) has {len(network.inputs)} inputs and "
+            f"{package.folder}: the network ({network.how}) has {len(network.inputs)} inputs and "
             f"{network.outputs} outputs; one of each is expected"
         )
-    return Engine(chosen, wanted, threads, streams, notes, network)
 
 
 def _engine_here(told: EngineName) -> tuple[EngineName, tuple[str, ...]]:
@@ -173,11 +228,6 @@ def check_options(engine: str | None, precision: str | None, **counts: int | Non
 
 def _role(package: Package, engine: EngineName, precision: Precision) -> Role:
     if engine == "onnxruntime":
-        if not package.has("onnx"):
-            raise ConfigError(
-                f"{package.folder}: the package was made for OpenVINO alone (abbe export "
-                "--engine). Use --engine openvino, or export it again"
-            )
         return "onnx"
     if precision == "int8":
         if not package.has("int8_xml"):
@@ -186,14 +236,7 @@ def _role(package: Package, engine: EngineName, precision: Precision) -> Role:
                 "or use --precision fp32"
             )
         return "int8_xml"
-    if package.has("openvino_xml"):
-        return "openvino_xml"
-    if not package.has("onnx"):
-        raise ConfigError(
-            f"{package.folder}: the package was made for int8 alone (abbe export --engine). Use "
-            "--precision int8, or export it again"
-        )
-    return "onnx"
+    return "openvino_xml" if package.has("openvino_xml") else "onnx"
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

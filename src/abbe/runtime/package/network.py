@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import PackageError
 from abbe.runtime.package.description import Package, Role
+from abbe.runtime.package.gpu import cuda_session
 from abbe.runtime.package.network_files import (
     compile_network,
     first_line,
@@ -20,6 +21,8 @@ from abbe.runtime.package.openvino_core import openvino_core
 
 EngineName = Literal["openvino", "onnxruntime"]
 Precision = Literal["fp32", "bf16", "int8"]
+Device = Literal["cpu", "cuda", "gpu"]
+"""cuda: an NVIDIA GPU, by ONNX Runtime; gpu: an Intel GPU, by OpenVINO."""
 
 Arrays = Mapping[str, NDArray[np.float32]]
 _Answers = list[NDArray[np.float32]]
@@ -84,6 +87,7 @@ def load_network(
     threads: int,
     streams: int,
     cache: Path,
+    device: Device = "cpu",
 ) -> Network:
     """Load and compile a network.
 
@@ -96,25 +100,34 @@ def load_network(
         threads: For all calls together.
         streams: Calls to compute at the same time, each with its share of the threads.
         cache: Folder of compiled networks.
+        device: Where it computes: cuda goes with onnxruntime, gpu with openvino.
 
     Raises:
         PackageError: The file is damaged, or more than a package may hold.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    load = _onnxruntime if engine == "onnxruntime" else _openvino
-    how = f"{engine}, {precision}"
-    return Network(name, package, how, *load(package, role, precision, threads, streams, cache))
+    how = f"{engine}, {precision}" + ("" if device == "cpu" else f", {device}")
+    if engine == "onnxruntime":
+        loaded = _onnxruntime(package, role, threads // streams, device)
+    else:
+        loaded = _openvino(package, role, precision, threads, streams, cache, device)
+    return Network(name, package, how, *loaded)
 
 
 def _openvino(
-    package: Package, role: Role, precision: Precision, threads: int, streams: int, cache: Path
+    package: Package,
+    role: Role,
+    precision: Precision,
+    threads: int,
+    streams: int,
+    cache: Path,
+    device: Device,
 ) -> tuple[tuple[str, ...], int, Callable[[Arrays], _Answers]]:
-    options = {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": streams,
-    }
-    compiled = compile_network(openvino_core(), package, role, options, cache)
+    options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": streams}
+    if device == "cpu":
+        options["INFERENCE_NUM_THREADS"] = threads
+    place = "CPU" if device == "cpu" else "GPU"
+    compiled = compile_network(openvino_core(), package, role, options, cache, place)
     outputs = len(compiled.outputs)
     idle = idle_requests(compiled, streams)
 
@@ -130,9 +143,12 @@ def _openvino(
 
 
 def _onnxruntime(
-    package: Package, role: Role, precision: Precision, threads: int, streams: int, cache: Path
+    package: Package, role: Role, threads: int, device: Device
 ) -> tuple[tuple[str, ...], int, Callable[[Arrays], _Answers]]:
-    session = onnxruntime_session(package, role, threads // streams)
+    if device == "cuda":
+        session = cuda_session(package, role, threads)
+    else:
+        session = onnxruntime_session(package, role, threads)
     outputs = [port.name for port in session.get_outputs()]
 
     def run(inputs: Arrays) -> _Answers:

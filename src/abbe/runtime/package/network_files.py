@@ -1,7 +1,7 @@
 """Open the network files of a package with OpenVINO or ONNX Runtime; refuse what is unsafe."""
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +15,14 @@ from abbe.telemetry import switch_off
 
 
 def compile_network(
-    core: Any, package: Package, role: Role, options: Mapping[str, Any], cache: Path
+    core: Any,
+    package: Package,
+    role: Role,
+    options: Mapping[str, Any],
+    cache: Path,
+    device: str = "CPU",
 ) -> Any:
-    """An ``openvino.CompiledModel`` for the processor, from the cache where it is kept there.
+    """An ``openvino.CompiledModel``, from the cache where it is kept there.
 
     Args:
         core: An ``openvino.Core``.
@@ -25,6 +30,7 @@ def compile_network(
         role: The role of the network's file, ONNX or XML.
         options: OpenVINO's properties.
         cache: The folder of compiled networks.
+        device: OpenVINO's name of what computes.
 
     Raises:
         PackageError: The file is no network, its weights are not the ones packed with it, an ONNX
@@ -40,7 +46,7 @@ def compile_network(
     kept = {} if folder is None else {"CACHE_DIR": str(folder)}
     try:
         with nullcontext() if folder is None else writing_to(folder):
-            compiled = core.compile_model(str(path), "CPU", {**options, **kept})
+            compiled = core.compile_model(str(path), device, {**options, **kept})
     except RuntimeError as error:
         raise _unreadable(package, role, error) from error
     forget_oldest(cache)
@@ -55,13 +61,19 @@ def idle_requests(compiled: Any, count: int) -> "queue.SimpleQueue[Any]":
     return idle
 
 
-def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:
-    """An ``onnxruntime.InferenceSession`` on the processor.
+def onnxruntime_session(
+    package: Package,
+    role: Role,
+    threads: int,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+) -> Any:
+    """An ``onnxruntime.InferenceSession``, on the processor where nothing else is asked for.
 
     Args:
         package: The package.
         role: The role of the ONNX file.
         threads: Threads to compute one call with.
+        providers: ONNX Runtime's names of what computes, the first that it can load.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -79,7 +91,7 @@ def onnxruntime_session(package: Package, role: Role, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # its errors have no common base
         raise _unreadable(package, role, error) from error
 

@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, PackageError
 from abbe.runtime.package.description import Package, Role
-from abbe.runtime.package.engine import EngineOptions, check_options
-from abbe.runtime.package.network import Arrays, EngineName, Network, Precision, load_network
+from abbe.runtime.package.engine import EngineOptions, check_options, gpu_engine, no_gpu
+from abbe.runtime.package.gpu import NoGpuError
+from abbe.runtime.package.network import (
+    Arrays,
+    Device,
+    EngineName,
+    Network,
+    Precision,
+    load_network,
+)
 from abbe.runtime.package.network_cache import default_cache
 from abbe.threads import cores
 
@@ -39,7 +47,7 @@ class PromptableNetworks:
         side: Of the square that the encoder sees, px.
         engine: What runs them.
         precision: Of the encoder; the decoder computes in fp32.
-        notes: What was done otherwise than the package says: nothing.
+        notes: What was done otherwise than was asked for.
     """
 
     package: Package
@@ -86,8 +94,8 @@ def open_networks(package: Package, **options: Unpack[EngineOptions]) -> Prompta
 
     Args:
         package: The package.
-        options: engine, precision (of the encoder, fp32 or int8), threads, streams, cache: see
-            `open_engine`.
+        options: engine, precision (of the encoder, fp32 or int8), threads, streams, cache,
+            device: see `open_engine`.
 
     Raises:
         ConfigError: The package is no promptable one, or the engine does not compute so.
@@ -109,19 +117,36 @@ def open_networks(package: Package, **options: Unpack[EngineOptions]) -> Prompta
             f"{package.folder}/package.json: image_size is {size}; a promptable package needs a "
             f"square whose side is a multiple of {PATCH} px"
         )
+    threads = threads or description.engine.threads or cores()
+    cache = options.get("cache") or default_cache()
+    notes: tuple[str, ...] = ()
+    device = options.get("device") or "cpu"
+    if device != "cpu":
+        try:
+            chosen = gpu_engine(device, engine, precision)
+            parts = partial(
+                _open, package, engine=chosen, threads=threads, streams=1, cache=cache,
+                device=device,
+            )  # fmt: skip
+            encoder, decoder = (
+                parts("encoder", ENCODER_INPUTS, 1),
+                parts("decoder", DECODER_INPUTS, 2),
+            )
+        except NoGpuError as error:
+            notes = (no_gpu(device, error),)
+        else:
+            return PromptableNetworks(package, size[0], chosen, "fp32", encoder, decoder)
     chosen = engine or description.engine.engine
     told = description.engine.precision if chosen == description.engine.engine else "fp32"
     wanted = precision or told
     if wanted == "bf16" or (wanted == "int8" and chosen == "onnxruntime"):
         raise ConfigError(f"a promptable package does not run in {wanted} with {chosen}: use fp32")
-    threads = threads or description.engine.threads or cores()
     open_one = partial(
-        _open, package, engine=chosen, threads=threads, streams=min(streams, threads),
-        cache=options.get("cache") or default_cache(),
-    )  # fmt: skip
+        _open, package, engine=chosen, threads=threads, streams=min(streams, threads), cache=cache
+    )
     encoder = open_one("encoder_int8" if wanted == "int8" else "encoder", ENCODER_INPUTS, 1)
     decoder = open_one("decoder", DECODER_INPUTS, 2)
-    return PromptableNetworks(package, size[0], chosen, wanted, encoder, decoder)
+    return PromptableNetworks(package, size[0], chosen, wanted, encoder, decoder, notes)
 
 
 def _open(
@@ -134,6 +159,7 @@ def _open(
     threads: int,
     streams: int,
     cache: Path,
+    device: Device = "cpu",
 ) -> Network:
     onnx, xml = _ROLES[part]
     if part == "encoder_int8" and not package.has(xml):
@@ -145,7 +171,7 @@ def _open(
     network = load_network(
         package, role, part.partition("_")[0], engine=engine,
         precision="int8" if part == "encoder_int8" else "fp32",
-        threads=threads, streams=streams, cache=cache,
+        threads=threads, streams=streams, cache=cache, device=device,
     )  # fmt: skip
     if set(network.inputs) != set(inputs) or network.outputs != outputs:
         raise PackageError(

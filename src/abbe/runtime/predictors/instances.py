@@ -171,7 +171,7 @@ def predictor(
 
     Args:
         package: The package or its folder.
-        options: engine, precision, threads, tile, workers: see `RunOptions`.
+        options: engine, precision, threads, tile, workers, device: see `RunOptions`.
 
     Raises:
         ConfigError: The package is none for segmentation; tile, engine or precision do not fit it.

@@ -9,7 +9,14 @@ from abbe.errors import ConfigError
 from abbe.imaging import Image
 from abbe.runtime.job import Tools
 from abbe.runtime.package import Package, PackageDescription, read_package
-from abbe.runtime.package.engine import Engine, EngineName, Precision, check_options, open_engine
+from abbe.runtime.package.engine import (
+    Device,
+    Engine,
+    EngineName,
+    Precision,
+    check_options,
+    open_engine,
+)
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.tiling.cutting import may_be_slide
 from abbe.threads import cores
@@ -22,12 +29,13 @@ class RunOptions(TypedDict, total=False):
     """How a package is to be run; what is left out, or None, is as the package says or usual.
 
     Attributes:
-        engine, precision, threads: See `open_engine`.
+        engine, precision, threads, device: See `open_engine`.
         tile: Side of the network's windows, px.
         workers: Tiles or small images in hand at a time; usually as many as there are cores.
     """
 
     engine: EngineName | None
+    device: Device | None
     precision: Precision | None
     threads: int | None
     tile: int | None
@@ -112,5 +120,6 @@ def open_for(
         precision=options.get("precision"),
         threads=options.get("threads"),
         streams=workers,
+        device=options.get("device"),
     )
     return engine, tile, workers

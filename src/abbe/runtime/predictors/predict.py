@@ -16,7 +16,7 @@ from abbe.foreign_text import shown
 from abbe.imaging import Diameter, Image, open_image
 from abbe.runtime.job import Predictor, Tools
 from abbe.runtime.package import Package, read_package
-from abbe.runtime.package.engine import EngineName, Precision
+from abbe.runtime.package.engine import Device, EngineName, Precision
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling.cutting import check_diameter, check_scale
 from abbe.runtime.tiling.executors import Inline
@@ -38,6 +38,7 @@ def predict(
     precision: Precision | None = None,
     tile: int | None = None,
     workers: int | None = None,
+    device: Device | None = None,
 ) -> np.ndarray:
     """What a package says of one image.
 
@@ -55,6 +56,7 @@ def predict(
             of an image where pixel sizes do not.
         all_tiles: Compute glass, ink and blur of a slide, too; see `abbe.runtime.tiling.tissue`.
         engine, precision, tile, workers: See `predictor`.
+        device: cpu, cuda or gpu; see `abbe.runtime.package.engine.open_engine`.
 
     Returns:
         Of a segmentation package (H, W) int32: 0 = background, objects 1…n in reading order of
@@ -67,10 +69,15 @@ def predict(
         PackageError: The package is damaged.
         ConfigError: The options do not fit the package, or it needs prompts.
     """
-    asked = {"engine": engine, "precision": precision, "tile": tile, "workers": workers}
-    if isinstance(package, str | os.PathLike):
+    asked = {
+        "engine": engine, "precision": precision, "tile": tile, "workers": workers,
+        "device": device,
+    }  # fmt: skip
+    if isinstance(package, Package):  # which is a path, too, and is taken as it was read
+        pass
+    elif isinstance(package, str | os.PathLike):
         package = read_package(package)
-    elif not isinstance(package, Package):
+    else:
         for option, value in asked.items():
             if value is not None:
                 raise ConfigError(
@@ -95,7 +102,7 @@ def predict(
             shape = shape_of(opened, package.description)
             workers = useful_workers([shape], tile or package.description.tile)
         package = open_predictor(
-            package, engine=engine, precision=precision, tile=tile, workers=workers
+            package, engine=engine, precision=precision, tile=tile, workers=workers, device=device
         )
     with threads_for(package, opened) as pool, tempfile.TemporaryDirectory() as folder:
         work = Work(None if isinstance(pool, Inline) else Path(folder) / "work")

@@ -54,6 +54,7 @@ class PromptablePredictor(PromptableCalls[Embedded]):
         threads: Processor threads; None for what the package says, or else all cores.
         streams: Calls to compute at the same time, each with its share of the threads.
         cache: Folder in which compiled networks are kept for the next start; None for the usual.
+        device: Where they compute: cpu, cuda or gpu; see `open_engine`.
 
     Raises:
         ConfigError: The package is for another task, or the engine does not compute so.

@@ -117,7 +117,7 @@ def prompted_predictor(
 
     Args:
         package: The package or its folder.
-        options: engine, precision, threads, workers: see `RunOptions`. There is no tile.
+        options: engine, precision, threads, workers, device: see `RunOptions`. There is no tile.
 
     Raises:
         ConfigError: The package is for another task; the engine does not compute so; a tile.
@@ -132,6 +132,7 @@ def prompted_predictor(
         precision=options.get("precision"),
         threads=options.get("threads"),
         streams=workers,
+        device=options.get("device"),
     )
     return PromptedPredictor(predictor, workers)
 

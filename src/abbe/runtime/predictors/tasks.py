@@ -22,7 +22,7 @@ def open_predictor(
 
     Args:
         package: The package or its folder.
-        options: engine, precision, threads, tile, workers: see `RunOptions`.
+        options: engine, precision, threads, tile, workers, device: see `RunOptions`.
 
     Raises:
         ConfigError: Tile, engine or precision do not fit the package.
@@ -46,7 +46,7 @@ def open_predictor_for(
         package: The package.
         images: Files.
         reading: How the user has files read.
-        options: engine, precision, threads, tile, workers: see `RunOptions`.
+        options: engine, precision, threads, tile, workers, device: see `RunOptions`.
 
     Raises:
         ConfigError, PackageError: As `open_predictor`.

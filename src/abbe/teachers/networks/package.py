@@ -73,6 +73,7 @@ def package(
     diameter: Literal["auto"] | float | None = None,
     tile: int | None = None,
     precision: str | None = None,
+    device: str | None = None,
     name: str | None = None,
     stand_in: bool = False,
 ) -> PackageTeacher:
@@ -86,6 +87,7 @@ def package(
         diameter: px across of the images' objects, or "auto", where no pixel size tells the scale.
         tile: Side of the network's windows in px; the package's where omitted.
         precision: fp32, bf16 or int8; what the package says where omitted.
+        device: cpu, also where omitted; cuda or gpu, as `abbe predict` takes them.
         name: The teacher's name in the store; the package's title where omitted.
         stand_in: The model stands in for the teacher one would rather use; said everywhere.
 
@@ -107,8 +109,10 @@ def package(
             f"{opened.folder}: sees the channels {', '.join(described.channels)}; name another "
             f"channel for each of them in this order, not {', '.join(shown)}"
         )
-    options = {"tile": tile, "precision": precision}
+    options = {"tile": tile, "precision": precision, "device": device}
     ready = predictor(opened, **options)  # pyright: ignore[reportArgumentType]
+    for note in ready.engine.notes:
+        print(note, flush=True)
     across = diameter if diameter is None or diameter == "auto" else float(diameter)
     provenance = _provenance(ready, shown, name or described.title, across, stand_in)
     return PackageTeacher(ready, provenance, across)
