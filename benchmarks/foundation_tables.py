@@ -19,7 +19,8 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
 def print_all(out: Path) -> None:
     """A table for each kind of run, of those that are finished."""
     for title, patterns, metrics in PRINTED:
-        runs = [run for pattern in patterns for run in finished(out, pattern)]
+        found = (folder for pattern in patterns for folder in finished(out, pattern))
+        runs = [each for each in found if abbe.open_run(each).summary.evidence.complete]
         if runs:
             print(f"\n### {title}\n")
             head("run", "model", "images", *metrics)

@@ -6,6 +6,7 @@ import time
 import pytest
 from torch import nn
 
+from abbe.students import build_promptable
 from abbe.tasks import timing
 
 
@@ -67,6 +68,20 @@ def test_networks_that_are_built_alike_share_one_time() -> None:
     networks = {"student": nn.Linear(2, 3), "twin": nn.Linear(2, 3), "teacher": nn.Linear(2, 4)}
     assert timing.first_alike(networks) == {
         "student": "student", "twin": "student", "teacher": "teacher",
+    }  # fmt: skip
+
+
+def test_one_network_at_two_sides_has_two_times() -> None:
+    large, small = (
+        build_promptable("promptable-mobilenetv3-large", side=side, encoder_weights="random")
+        for side in (128, 64)
+    )
+    assert {key: each.shape for key, each in large.state_dict().items()} == {
+        key: each.shape for key, each in small.state_dict().items()
+    }
+    networks = {"teacher": large, "baseline": small, "twin": small}
+    assert timing.first_alike(networks) == {
+        "teacher": "teacher", "baseline": "baseline", "twin": "baseline",
     }  # fmt: skip
 
 

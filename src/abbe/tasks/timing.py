@@ -49,12 +49,16 @@ def time_in_turn(calls: Mapping[str, Callable[[], object]]) -> dict[str, Timed]:
 
 
 def first_alike(networks: Mapping[str, nn.Module]) -> dict[str, str]:
-    """For each network the name of the first that is built alike: it takes the same time."""
+    """For each network the name of the first that is built alike: it takes the same time.
+
+    Promptable networks of one build may see squares of different sides, which weights do not tell.
+    """
     built: dict[Any, str] = {}
     found = {}
     for name, network in networks.items():
         shapes = tuple((key, tuple(each.shape)) for key, each in network.state_dict().items())
-        found[name] = built.setdefault((type(network), shapes), name)
+        side = getattr(network, "side", None)
+        found[name] = built.setdefault((type(network), side, shapes), name)
     return found
 
 
