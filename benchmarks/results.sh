@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The runs on real images whose figures stand in docs/results.md.
+# Runs on real images whose figures docs/results.md once had, from one seed (now withdrawn).
 #
 #   bash benchmarks/results.sh DATA WEIGHTS OUT [dsb|codex|transfer|ablation …]
 #
