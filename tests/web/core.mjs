@@ -27,7 +27,7 @@ const functions = {
     const edges = boundary ? array(boundary) : null;
     return instancesFromMaps(array(foreground), edges, width, height, thresholds, minimumArea).labels;
   },
-  objects({ shape, scale, description, maps, rule }) {
+  objects({ shape, scale, description, maps, types, rule }) {
     const grid = new Grid(shape, scale, description);
     const cores = (map) => {
       const plane = array(map);
@@ -40,8 +40,11 @@ const functions = {
         return Float32Array.from(found);
       });
     };
-    const found = findObjects(grid, cores(maps[0]), maps[1] ? cores(maps[1]) : null, rule);
-    writeFileSync(join(folder, "confidence.out"), Buffer.from(found.confidence.buffer));
+    const foreground = cores(maps[0]);
+    const told = [foreground, ...(types ?? []).map(cores)];
+    const found = findObjects(grid, foreground, maps[1] ? cores(maps[1]) : null, told, rule);
+    const means = [found.confidence, ...(found.types ?? [])];
+    writeFileSync(join(folder, "confidence.out"), Buffer.concat(means.map((each) => Buffer.from(each.buffer))));
     return found.values;
   },
   limits({ planes, width, height, normalisation }) {

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -15,9 +16,12 @@ from playwright.sync_api import expect
 from prompt_package import make_prompt_package
 from visits import labels_of, look, saved, visit, wait
 
-from abbe.imaging import Image, write_png
+from abbe.imaging import Image, open_image, write_png
+from abbe.runtime.predictors.instances import predictor
 from abbe.runtime.predictors.predict import predict
 from abbe.runtime.predictors.promptable import PromptablePredictor
+from abbe.runtime.tiling.work import Work
+from abbe.runtime.writing.table import measure
 from abbe.web import build_site
 
 made = import_module("made_packages")
@@ -79,6 +83,15 @@ def test_what_is_saved_is_what_was_found(tmp_path, site, browser):
     assert len(features) == len(table) == wanted.max()
     areas = np.bincount(wanted.ravel())[1:]
     np.testing.assert_array_equal(table["area_px"], areas)
+    image = open_image(image)
+    with ThreadPoolExecutor(1) as pool:
+        run = predictor(package, **FP32).run(image, pool, Work(None))
+        measured = measure(run.labels, image, pool, 2)
+    assert list(table.dtype.names) == list(measured)
+    for name, values in measured.items():
+        np.testing.assert_allclose(table[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+    confidence = [feature["properties"]["measurements"]["Confidence"] for feature in features]
+    np.testing.assert_allclose(confidence, measured["confidence"], rtol=1e-4)
     np.testing.assert_allclose(table["area_um2"], areas * 0.25)
     drawn = np.zeros_like(wanted)
     rows, columns = np.indices(wanted.shape) + 0.5

@@ -10,6 +10,7 @@ from twins import Cases
 
 from abbe.imaging import Image
 from abbe.imaging.scaling import Scaling
+from abbe.object_types import type_maps
 from abbe.runtime.package import InstanceRule, Thresholds
 from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.runtime.postprocess.map_rule import MapRule
@@ -75,7 +76,10 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
     halo, context = divisor * int(random.integers(1, 24)), divisor * int(random.integers(0, 3))
     tile = 2 * context + divisor * int(random.integers(24 // divisor, 120 // divisor))
     grid = Grid.of((shape[0], shape[1]), scale, divisor, tile, halo, context)
-    maps = maps_of(random, grid.shape, count)
+    outputs = ("foreground", "boundary")[:count]
+    if seed % 3 == 0:
+        outputs += type_maps(["tumour", "other"])
+    maps = maps_of(random, grid.shape, len(outputs))
     threshold, least = float(np.round(np.quantile(maps[0], 0.6), 3)), int(random.choice([1, 9]))
     ends = grid.rows[-1].stop, grid.columns[-1].stop
     pads = [(0, max(end - side, 0)) for end, side in zip(ends, grid.shape, strict=True)]
@@ -86,14 +90,15 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
         return padded[:, top:bottom, left:right]
 
     thresholds = Thresholds(foreground=threshold, boundary=0.45)
-    rule = MapRule(("foreground", "boundary")[:count], thresholds, InstanceRule(minimum_area=least))
+    rule = MapRule(outputs, thresholds, InstanceRule(minimum_area=least))
     work = Work(None)
     with ThreadPoolExecutor(1) as pool:
         labels = Labels(grid, find_objects(grid, window_of, rule, work, pool, workers=1), work)
         if grid.coarser_image:
             labels = labels.of_parts(numbering_of_parts(labels, pool, 2, minimum_area=least))
     cases.add(
-        "objects", shape=shape, scale=scale, maps=[cases.array(each) for each in maps],
+        "objects", shape=shape, scale=scale, maps=[cases.array(each) for each in maps[:count]],
+        types=[cases.array(each) for each in maps[count:]],
         description=description_of(divisor, tile, halo, context),
         rule={"thresholds": {"foreground": threshold, "boundary": 0.45}, "minimumArea": least},
     )  # fmt: skip
@@ -101,9 +106,12 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
     wanted = labels.read()
     np.testing.assert_array_equal(found.reshape(wanted.shape), wanted)
     assert wanted.max() > 1
-    confidence = np.frombuffer((tmp_path / "confidence.out").read_bytes())
-    assert labels.numbering.confidence is not None
-    np.testing.assert_allclose(confidence[1:], labels.numbering.confidence[1:], rtol=1e-6)
+    numbering = labels.numbering
+    assert numbering.confidence is not None
+    told = [numbering.confidence, *(numbering.types.T if numbering.types is not None else ())]
+    assert len(told) == 1 + len(maps) - count
+    means = np.frombuffer((tmp_path / "confidence.out").read_bytes()).reshape(len(told), -1)
+    np.testing.assert_allclose(means[:, 1:], np.stack(told)[:, 1:], rtol=1e-6)
 
 
 PIXELS = {

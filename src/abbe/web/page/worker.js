@@ -82,11 +82,20 @@ async function change({ rule }) {
   return { ...answered(task.answer(rule)), seconds: (performance.now() - begun) / 1000 };
 }
 
+/** @param {import("./core/types.js").Labels} labels @param {import("./core/types.js").Picture} of */
+function columnsOf(labels, of) {
+  const columns = measured(labels, of);
+  labels.types?.forEach((shares, kind) => {
+    columns.set(`probability_${description.classes[kind]}`, shares.slice(1));
+  });
+  return columns;
+}
+
 /** What the page is told of an answer. @param {any} found */
 function answered(found) {
   if (!picture) throw new Error("no image is open");
   result = found;
-  return { ...found, columns: measured(found.labels, picture) };
+  return { ...found, columns: columnsOf(found.labels, picture) };
 }
 
 /** @param {{prompt: import("./tasks/prompts.js").Prompt}} asked */
@@ -119,12 +128,12 @@ async function save({ what }) {
     const words = classOf
       ? new Map([["class", Array.from({ length: labels.count }, (_, i) => nameOf(i + 1))]])
       : new Map();
-    return { data: csvOf(measured(labels, picture), words), type: "text/csv" };
+    return { data: csvOf(columnsOf(labels, picture), words), type: "text/csv" };
   }
-  const one = task === "segmentation" && classes.length === 1 ? classes[0] : null;
+  const one = task === "segmentation" && !classOf && classes.length === 1 ? classes[0] : null;
   const kind = { segmentation: "detection", promptable: "annotation", regions: "annotation", classification: "tile" }[task];
   const text = geojsonOf(labels, {
-    pixelSize: picture.pixelSize, classification: one, kind,
+    pixelSize: picture.pixelSize, columns: columnsOf(labels, picture), classification: one, kind,
     classOf: classOf && ((n) => ({ name: nameOf(n), colour: description.colours[classOf[n]] })),
   });
   return { data: text, type: "application/geo+json" };

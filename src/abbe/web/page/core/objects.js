@@ -3,7 +3,7 @@
 import { crop, intersection } from "./grid.js";
 import { instancesFromMaps } from "./instances.js";
 import { largestParts } from "./parts.js";
-import { numberObjects, piecesOf, sameObjects } from "./seams.js";
+import { numberObjects, piecesOf, sameObjects, toldOf } from "./seams.js";
 
 /** @typedef {import("./types.js").Region} Region */
 
@@ -19,10 +19,12 @@ import { numberObjects, piecesOf, sameObjects } from "./seams.js";
  * @param {import("./grid.js").Grid} grid
  * @param {Float32Array[]} foreground Of each tile's core.
  * @param {Float32Array[] | null} boundary The same; null where the network gives none.
+ * @param {Float32Array[][]} told Maps whose means are told of each object: the foreground as it is
+ *   told, then one for each type.
  * @param {Rule} rule
  * @returns {import("./types.js").Labels} In px of the image.
  */
-export function findObjects(grid, foreground, boundary, rule) {
+export function findObjects(grid, foreground, boundary, told, rule) {
   const tiles = Array.from({ length: grid.count }, (_, number) => {
     const field = grid.field(number);
     const [w, h] = [field.right - field.left, field.bottom - field.top];
@@ -30,7 +32,8 @@ export function findObjects(grid, foreground, boundary, rule) {
     const edges = boundary && assembled(grid, boundary, field);
     // Small objects may be parts of larger ones: they are left out once pieces are joined.
     const { labels, count } = instancesFromMaps(maps, edges, w, h, rule.thresholds, 1);
-    return { labels, field, pieces: piecesOf(labels, count, field, grid.core(number), maps) };
+    const means = told.map((map) => (map === foreground ? maps : assembled(grid, map, field)));
+    return { labels, field, pieces: piecesOf(labels, count, field, grid.core(number), means) };
   });
   /** @type {import("./seams.js").Match[]} */
   const matches = [];
@@ -45,8 +48,8 @@ export function findObjects(grid, foreground, boundary, rule) {
   );
   const values = inImage(grid, cores);
   const [height, width] = grid.imageShape;
-  if (grid.coarserImage) return largestParts(values, grid, numbering, rule.minimumArea);
-  return { values, width, height, count: numbering.count, confidence: numbering.confidence };
+  if (grid.coarserImage) return largestParts(values, grid, numbering.means, rule.minimumArea);
+  return { values, width, height, count: numbering.count, ...toldOf(numbering.means) };
 }
 
 /** The tiles to the right and below. @param {import("./grid.js").Grid} grid @param {number} number */

@@ -1,40 +1,42 @@
 /** Objects in px of an image that is coarser than the network's: each in one part, none too small. */
 
 import { areasOf, componentsOf } from "./components.js";
+import { toldOf } from "./seams.js";
 
 /**
  * Of each object the largest 4-connected part; the twin of `abbe.runtime.tiling.one_part`.
  *
  * @param {Int32Array} values Objects, each px with the number that its centre lies in.
  * @param {import("./grid.js").Grid} grid
- * @param {{confidence: Float64Array}} numbering
+ * @param {Float64Array[]} means What is told of each object.
  * @param {number} minimumArea px of the image.
  * @returns {import("./types.js").Labels}
  */
-export function largestParts(values, grid, numbering, minimumArea) {
+export function largestParts(values, grid, means, minimumArea) {
   const [height, width] = grid.imageShape;
   const parts = componentsOf(values, width, height);
   const areas = areasOf(parts.labels, parts.count);
   const objectOf = new Int32Array(parts.count + 1);
   for (let i = 0; i < values.length; i++) objectOf[parts.labels[i]] = values[i];
   const met = metByTile(parts.labels, parts.count, grid);
-  const best = new Int32Array(numbering.confidence.length);
+  const best = new Int32Array(means[0].length);
   for (let part = 1; part <= parts.count; part++) {
     const object = objectOf[part];
     const more = areas[part] - areas[best[object]];
     if (!best[object] || more > 0 || (more === 0 && met[part] < met[best[object]])) best[object] = part;
   }
   const number = new Int32Array(parts.count + 1);
-  const confidence = [0];
+  const objects = [0];
   let count = 0;
   for (let part = 1; part <= parts.count; part++) {
     const object = objectOf[part];
     if (best[object] !== part || areas[part] < Math.max(minimumArea, 1)) continue;
     number[part] = ++count;
-    confidence.push(numbering.confidence[object]);
+    objects.push(object);
   }
   const found = parts.labels.map((part) => number[part]);
-  return { values: found, width, height, count, confidence: Float64Array.from(confidence) };
+  const told = means.map((mean) => Float64Array.from(objects, (object) => mean[object]));
+  return { values: found, width, height, count, ...toldOf(told) };
 }
 
 /**

@@ -13,9 +13,9 @@ const SAME_OBJECT = 0.5;
  * @property {Int32Array} area px in the core.
  * @property {Int32Array} firstRow Of the first pixel, in px of the whole image.
  * @property {Int32Array} firstColumn
- * @property {Float64Array} probability Sum of the foreground over the pixels in the core.
+ * @property {Float64Array[]} sums Of each map that is told, over the pixels in the core.
  *
- * @typedef {{count: number, ofTile: Int32Array[], confidence: Float64Array}} Numbering
+ * @typedef {{count: number, ofTile: Int32Array[], means: Float64Array[]}} Numbering
  * @typedef {[number, number, [number, number][]]} Match Two tiles, and pairs of their numbers.
  */
 
@@ -26,26 +26,26 @@ const SAME_OBJECT = 0.5;
  * @param {number} count
  * @param {Region} field
  * @param {Region} core
- * @param {Float32Array | null} foreground Of the field.
+ * @param {Float32Array[]} told Maps of the field whose means are told of each object.
  * @returns {Pieces}
  */
-export function piecesOf(labels, count, field, core, foreground) {
+export function piecesOf(labels, count, field, core, told) {
   const inside = crop(labels, field, core);
-  const probability = new Float64Array(count + 1);
+  const sums = told.map(() => new Float64Array(count + 1));
   const firstRow = new Int32Array(count + 1);
   const firstColumn = new Int32Array(count + 1);
   const width = core.right - core.left;
-  const values = foreground && crop(foreground, field, core);
+  const values = told.map((map) => crop(map, field, core));
   for (let i = inside.length - 1; i >= 0; i--) {
     const number = inside[i];
     if (!number) continue;
     firstRow[number] = Math.floor(i / width) + core.top;
     firstColumn[number] = (i % width) + core.left;
-    if (values) probability[number] += values[i];
+    for (let k = 0; k < sums.length; k++) sums[k][number] += values[k][i];
   }
   const area = areasOf(inside, count);
   area[0] = 0;
-  return { area, firstRow, firstColumn, probability };
+  return { area, firstRow, firstColumn, sums };
 }
 
 /**
@@ -106,19 +106,20 @@ export function numberObjects(pieces, matches, minimumArea) {
     const of = group[i];
     if (!number[of] && sums[of] >= Math.max(minimumArea, 1)) number[of] = ++count;
   }
-  const [all, probability] = [new Float64Array(count + 1), new Float64Array(count + 1)];
+  const all = new Float64Array(count + 1);
+  const totals = pieces[0].sums.map(() => new Float64Array(count + 1));
   const ofTile = pieces.map((each, tile) => {
     const numbers = new Int32Array(each.area.length);
     for (let i = 0; i < numbers.length; i++) {
       if (!each.area[i]) continue;
       numbers[i] = number[group[start[tile] + i]];
       all[numbers[i]] += each.area[i];
-      probability[numbers[i]] += each.probability[i];
+      totals.forEach((total, k) => (total[numbers[i]] += each.sums[k][i]));
     }
     return numbers;
   });
-  const confidence = probability.map((sum, i) => (i ? Math.min(sum / all[i], 1) : 0));
-  return { count, ofTile, confidence };
+  const means = totals.map((total) => total.map((sum, i) => (i ? Math.min(sum / all[i], 1) : 0)));
+  return { count, ofTile, means };
 }
 
 /** @param {Pieces[]} pieces */
@@ -177,4 +178,12 @@ export function groupsOf(pairs, count) {
     else parent[one] = other;
   }
   return parent.map((_, i) => root(i));
+}
+
+/** Confidence, and how probable each type is: shares of 1. @param {Float64Array[]} means */
+export function toldOf([confidence, ...means]) {
+  if (!means.length) return { confidence };
+  const total = confidence.map((_, i) => means.reduce((sum, each) => sum + each[i], 0));
+  const types = means.map((each) => each.map((mean, i) => (total[i] > 0 ? mean / total[i] : 1 / means.length)));
+  return { confidence, types };
 }

@@ -20,7 +20,8 @@
  * @property {number} width
  * @property {number} height
  * @property {number} count
- * @property {Float64Array} confidence By number.
+ * @property {Float64Array} confidence By number; empty where none is known.
+ * @property {Float64Array[]} [types] How probable each type of each object is, by type and number.
  *
  * @typedef {object} Description What stands in package.json, as far as the page reads it.
  * @property {string} name
@@ -36,6 +37,7 @@
  * @property {number} halo
  * @property {number | null} context
  * @property {string[]} outputs
+ * @property {number[]} [temperature] By which logits are divided where probabilities are told.
  * @property {{mask: number, foreground: number, boundary: number}} thresholds
  * @property {{rule: string, minimum_area: number}} instances
  * @property {string[]} classes

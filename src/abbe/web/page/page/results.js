@@ -19,7 +19,8 @@ export class Results {
     this.picture = null;
     this.fill = 0.2;
     const heads = [["label", "No."], ["area_px", "Area"], ["x", "x"], ["y", "y"]];
-    if (description.classes.length && description.task !== "segmentation") heads[2] = ["class", "Class"];
+    const typed = description.outputs.some((name) => name.startsWith("type:"));
+    if (typed || (description.classes.length && description.task !== "segmentation")) heads[2] = ["class", "Class"];
     if (description.task === "classification") heads[3] = ["confidence", "Sure"];
     this.heads = heads;
     /** @type {HTMLElement} */ (element("table").querySelector(".head")).append(
@@ -88,7 +89,8 @@ export class Results {
   showClasses() {
     const { classOf, whole, pixels } = this.told;
     if (!classOf) return;
-    const shares = whole ?? sharesOf(pixels, this.description.classes.length);
+    show("classes", true);
+    const shares = whole ?? sharesOf(pixels ?? classOf.subarray(1), this.description.classes.length);
     const rows = this.description.classes.map((name, number) => {
       const [swatch, bar] = [made("b"), made("i")];
       swatch.style.background = hex(classColour(number));

@@ -9,11 +9,12 @@ import { polygonsOf } from "./contours.js";
  * @param {string | null} options.classification A class for all objects.
  * @param {((number: number) => {name: string, colour: number[]}) | null} options.classOf The class of each.
  * @param {string} options.kind QuPath's objectType.
+ * @param {import("./table.js").Columns} options.columns What was measured.
  */
-export function geojsonOf(labels, { pixelSize, classification, classOf, kind }) {
+export function geojsonOf(labels, { pixelSize, classification, classOf, kind, columns }) {
   const areas = new Float64Array(labels.count + 1);
   for (let i = 0; i < labels.values.length; i++) areas[labels.values[i]]++;
-  const known = labels.confidence.length === labels.count + 1;
+  const told = [...columns].filter(([name]) => !["label", "area_px", "area_um2"].includes(name));
   const prefix = randomPrefix();
   const features = polygonsOf(labels).flatMap((polygons, number) => {
     if (!number || !polygons.length) return [];
@@ -24,7 +25,9 @@ export function geojsonOf(labels, { pixelSize, classification, classOf, kind }) 
     /** @type {Record<string, number>} */
     const measurements = { "Area px^2": areas[number] };
     if (pixelSize) measurements["Area µm^2"] = Number((areas[number] * pixelSize ** 2).toFixed(3));
-    if (known) measurements.Confidence = Number(labels.confidence[number].toFixed(4));
+    for (const [name, values] of told) {
+      measurements[name === "confidence" ? "Confidence" : name] = Number(values[number - 1].toPrecision(6));
+    }
     const found = classOf?.(number);
     const named = found
       ? { classification: { name: found.name, color: found.colour } }

@@ -1,5 +1,7 @@
 /** One row of measurements for each object: the columns of `abbe predict --results table`. */
 
+import { componentsOf } from "../core/components.js";
+
 /** @typedef {Map<string, Float64Array>} Columns One value an object, in the order of numbers. */
 
 /**
@@ -43,6 +45,8 @@ export function measured(labels, picture) {
   column("x", x);
   column("y", y);
   column("area_px", (n) => area[n]);
+  const parts = partsOf(labels);
+  column("parts", (n) => parts[n]);
   column("major_axis_px", (n) => 4 * Math.sqrt(axes[n][0]));
   column("minor_axis_px", (n) => 4 * Math.sqrt(axes[n][1]));
   column("eccentricity", (n) => Math.sqrt(1 - (axes[n][0] > 0 ? axes[n][1] / axes[n][0] : 1)));
@@ -55,6 +59,16 @@ export function measured(labels, picture) {
   if (labels.confidence.length === count + 1) column("confidence", (n) => labels.confidence[n]);
   picture.channels.forEach((name, c) => column(`mean_${name}`, (n) => means[c][n] / area[n]));
   return columns;
+}
+
+/** Of how many parts each object is that touch by no side. @param {import("../core/types.js").Labels} labels */
+function partsOf({ values, width, height, count }) {
+  const { labels, count: parts } = componentsOf(values, width, height);
+  const objectOf = new Int32Array(parts + 1);
+  for (let i = 0; i < values.length; i++) objectOf[labels[i]] = values[i];
+  const found = new Int32Array(count + 1);
+  for (let part = 1; part <= parts; part++) found[objectOf[part]]++;
+  return found;
 }
 
 /** Both eigenvalues of a matrix of second central moments. @param {number} yy @param {number} xx @param {number} yx */

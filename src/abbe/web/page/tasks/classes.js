@@ -43,7 +43,7 @@ export class Classes {
         const seen = networkInput(planes, width, window, limits, scale, description);
         const [answer] = await this.network.run({ [this.network.inputs[0]]: seen });
         checkAnswer(answer, [1, description.classes.length]);
-        probabilities.push(softmax(answer.data));
+        probabilities.push(softmax(answer.data, description.temperature?.[0] ?? 1));
         advance(probabilities.length, total);
       }
     }
@@ -113,10 +113,10 @@ function cut(plane, width, { top, left, bottom, right }) {
   return found;
 }
 
-/** @param {Float32Array} logits */
-function softmax(logits) {
+/** @param {Float32Array} logits @param {number} temperature */
+function softmax(logits, temperature) {
   const most = Math.max(...logits);
-  const powers = logits.map((value) => Math.exp(value - most));
+  const powers = logits.map((value) => Math.exp((value - most) / temperature));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / sum);
 }

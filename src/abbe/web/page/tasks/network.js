@@ -20,7 +20,7 @@ export async function openRuntime(webgpu) {
   const graphics = webgpu && (await hasGraphics());
   if (graphics) {
     try {
-      return await runtimeOf("ort.webgpu.min.js", "ort-wasm-simd-threaded.asyncify", ["webgpu", "wasm"]);
+      return await runtimeOf("ort.webgpu.min.js", "ort-wasm-simd-threaded.asyncify", ["webgpu"]);
     } catch (problem) {
       console.warn("WebGPU does not start, WebAssembly computes:", problem);
     }
