@@ -15,7 +15,8 @@ from abbe.near import meant_beside
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
-    "MRXS and the other formats of OpenSlide"
+    "MRXS and the other formats of OpenSlide; with abbe[dicom] DICOM images, and with both "
+    "whole-slide DICOM"
 )
 
 _SIGNATURES = {
@@ -179,6 +180,10 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
             from abbe.imaging.formats.openslide_files import open_openslide
 
             contents = open_openslide(path)
+        elif kind == "dicom":
+            from abbe.imaging.formats.dicom import open_dicom
+
+            contents = open_dicom(path)
         else:
             from abbe.imaging.formats.numpy_files import open_npz
 
@@ -202,7 +207,7 @@ def _require_readable(folder: Path) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """png, jpeg, tiff, zarr, npy, npz or openslide.
+    """png, jpeg, tiff, zarr, npy, npz, dicom or openslide.
 
     Raises:
         InputError: There is nothing at the path, it cannot be read, or it is something else.
@@ -233,4 +238,14 @@ def kind_of(path: Path) -> str:
         # Word and Excel files are zip archives as well.
         if start.startswith(signature) and (kind != "npz" or path.suffix.lower() == ".npz"):
             return kind
+    if start_of_dicom(path):
+        from abbe.imaging.formats.dicom import is_whole_slide
+
+        return "openslide" if is_whole_slide(path) else "dicom"
     raise InputError(f"{path}: this kind of file is not supported. Supported are: {SUPPORTED}.")
+
+
+def start_of_dicom(path: Path) -> bool:
+    """Whether a file has the preamble of DICOM."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"

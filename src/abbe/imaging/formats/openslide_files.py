@@ -40,8 +40,17 @@ def open_openslide(path: Path) -> Contents:
         load=partial(OpenSlidePixels, path, 0),
         channels=RGB,
         pixel_size=None if vertical is None or horizontal is None else (vertical, horizontal),
+        notes=_notes(slide),
         coarser=partial(coarser_levels, path),
     )
+
+
+def _notes(slide: "openslide.OpenSlide") -> tuple[str, ...]:
+    """Of a DICOM series whose finest level is missing, that it is."""
+    kinds = [value for key, value in slide.properties.items() if key.startswith("dicom.ImageType")]
+    if "RESAMPLED" not in kinds:
+        return ()
+    return ("The file of its finest level is not beside it: a reduced one is read.",)
 
 
 def coarser_levels(path: Path) -> Levels:

@@ -1,4 +1,4 @@
-"""Image files of kinds that Abbe does not read, so that they can be named to the user."""
+"""Image files of kinds that Abbe does not take from folders, so that users can be told."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -29,5 +29,5 @@ def not_read(files: Iterable[Path], where: Path) -> str | None:
     return (
         f"{where}: {number} of kinds that Abbe does not read {are} left out "
         f"({counted}; such as {found[0].name}). Convert them to TIFF or OME-Zarr, for example with "
-        "Fiji or bioformats2raw, DICOM with pydicom"
+        "Fiji or bioformats2raw; DICOM is read where the file itself is named"
     )
