@@ -322,6 +322,7 @@ class ExportOptions(TypedDict, total=False):
     images: int | None
     calibration_images: int
     compact: bool
+    engine: Literal["openvino", "onnxruntime"] | None
     example: Path | None
     data_licence: str | None
     encoder_licence: str | None

@@ -39,6 +39,7 @@ examples:
   abbe export runs/a --out nuclei
   abbe export runs/a --out nuclei --int8 required --budget-dice 0.005
   abbe export runs/a --out nuclei --budget-ms 20 --tile 512
+  abbe export runs/a --out nuclei --engine onnxruntime      (for an edge device)
   abbe export runs/a --out nuclei --pixel-size 0.5
   abbe export runs/a --out nuclei --bioimageio nuclei.zip --torchscript nuclei.pt --licence MIT"""
     arguments = parse(ExportArguments, "export", words, description)

@@ -66,6 +66,12 @@ class PackageBuilder:
         for role in roles:
             (self.folder / self.files.pop(role).path).unlink()
 
+    def keep_engine(self, engine: str) -> None:
+        """Of what stayed within the budget, keep what this engine computes."""
+        self.kept = {
+            name: each for name, each in self.kept.items() if name.startswith(f"{engine}/")
+        }
+
     def package(self, **changes: Any) -> Package:
         """The package as it stands, described and checked."""
         values = {**self.facts, "files": self.files, "parity": self.parity, **changes}

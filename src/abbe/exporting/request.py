@@ -78,6 +78,9 @@ class ExportRequest:
     compact: bool = False
     """A third of the size: ONNX weights stored in 16 bits and computed in 32, and no OpenVINO
     network beside ONNX and int8, for OpenVINO reads ONNX."""
+    engine: Literal["openvino", "onnxruntime"] | None = None
+    """For edge devices: the network of this engine alone, in one precision (of OpenVINO the fastest
+    within the budget); the package's size and memory are told."""
     example: Path | None = None
     """The image that the package shows and is tested on; a part of a validation image where
     omitted."""
@@ -130,6 +133,17 @@ class ExportRequest:
             if not most >= 0:  # as a negation, so that NaN is refused
                 option = name.replace("_", "-")
                 raise ConfigError(f"--budget-{option} {most:g}: give what may be lost, 0 or more")
+        if self.engine == "onnxruntime" and self.int8 == "required":
+            raise ConfigError(
+                "--int8 required: ONNX Runtime runs packages in fp32. Give --engine openvino, or "
+                "leave --int8 out"
+            )
+        if self.engine == "openvino" and (self.bioimageio or self.compact):
+            option = "--bioimageio" if self.bioimageio else "--compact"
+            raise ConfigError(
+                f"{option}: needs the ONNX network, which --engine openvino leaves out. Give "
+                "--engine onnxruntime, or none"
+            )
         named = self.licence is not None or tuple(self.authors) != UNKNOWN
         if self.bioimageio is None and named:
             raise ConfigError(

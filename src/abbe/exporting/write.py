@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from abbe.errors import ConfigError
 from abbe.exporting.builder import ROLES, PackageBuilder
 from abbe.exporting.cards.model_card import model_card
 from abbe.exporting.comparison import Images
@@ -15,11 +16,13 @@ from abbe.exporting.folder import new_folder
 from abbe.exporting.networks import openvino_files
 from abbe.exporting.networks.half_weights import halve_weights
 from abbe.exporting.networks.onnx_files import write_onnx
+from abbe.exporting.one_engine import one_engine
 from abbe.exporting.parity.check import Say, add_int8, check_parity
 from abbe.exporting.parity.promptable import Pictures
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.tasks import PACKAGE_TASKS
 from abbe.runtime.package import Package, read_package
+from abbe.runtime.package.tasks import PACKAGE_TASKS as TRAITS
 from abbe.summary import TRAINED_ON
 
 
@@ -50,6 +53,8 @@ def write_package(
     """
     task = PACKAGE_TASKS[facts["task"]]
     task.refuse(facts, request)
+    if request.engine is not None and TRAITS[facts["task"]].prompted:
+        raise ConfigError("--engine: a promptable package has two networks; leave it out")
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as cache:
         builder = PackageBuilder(folder, Path(cache), facts)
         shutil.copyfile(weights, folder / "model.safetensors")
@@ -61,14 +66,18 @@ def write_package(
         _write_networks(builder, student, compact=request.compact)
         check = task.check(student, images, facts)
         check_parity(builder, check, request.budget, say, bf16=task.bf16)
-        if request.int8 != "none":
+        if request.int8 != "none" and request.engine != "onnxruntime":
             add_int8(builder, check, request.budget, say, required=request.int8 == "required")
         # what rounded weights changed is in the parity; the test is whether they answer alike here
         shown = check.packed(builder.package(), builder.cache) if request.compact else check
         image, expected = shown.write_example(folder)
         builder.add("test_image", image)
         builder.add("expected", expected)
+        if request.engine is not None:
+            builder.keep_engine(request.engine)
         described = task.choose(builder, check, request, say)
+        if request.engine is not None:
+            described = one_engine(builder, described, say)
         card = model_card(builder.package(**described).description)
         (folder / "README.md").write_text(card, encoding="utf-8")
         builder.add("card", "README.md")

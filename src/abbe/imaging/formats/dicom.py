@@ -34,8 +34,8 @@ def is_whole_slide(path: Path) -> bool:
         return False
     if (paths := int(header.get("NumberOfOpticalPaths", 1) or 1)) > 1:
         raise InputError(
-            f"{path}: this slide has {paths} optical paths, as of fluorescence; those in colour are "
-            "read. Convert it to OME-TIFF, for example with bioformats2raw and raw2ometiff"
+            f"{path}: this slide has {paths} optical paths, as of fluorescence; those in colour "
+            "are read. Convert it to OME-TIFF, for example with bioformats2raw and raw2ometiff"
         )
     return True
 

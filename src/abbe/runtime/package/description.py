@@ -269,7 +269,8 @@ class PackageDescription(Part):
             )
         if (self.instances.rule == "components") != traits.tells_areas:
             raise ValueError("instances.rule: components goes with regions, and they with it")
-        needed = ("encoder_onnx", "decoder_onnx") if traits.prompted else ("onnx",)
+        one = "openvino_xml" in self.files or "int8_xml" in self.files
+        needed = ("encoder_onnx", "decoder_onnx") if traits.prompted else ("onnx",) * (not one)
         for role in needed:
             if role not in self.files:
                 raise ValueError(f"files.{role}: a {self.task} package needs it")

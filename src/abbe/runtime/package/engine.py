@@ -228,6 +228,11 @@ def check_options(engine: str | None, precision: str | None, **counts: int | Non
 
 def _role(package: Package, engine: EngineName, precision: Precision) -> Role:
     if engine == "onnxruntime":
+        if not package.has("onnx"):
+            raise ConfigError(
+                f"{package.folder}: the package was made for OpenVINO alone (abbe export "
+                "--engine). Use --engine openvino, or export it again"
+            )
         return "onnx"
     if precision == "int8":
         if not package.has("int8_xml"):
@@ -236,7 +241,14 @@ def _role(package: Package, engine: EngineName, precision: Precision) -> Role:
                 "or use --precision fp32"
             )
         return "int8_xml"
-    return "openvino_xml" if package.has("openvino_xml") else "onnx"
+    if package.has("openvino_xml"):
+        return "openvino_xml"
+    if not package.has("onnx"):
+        raise ConfigError(
+            f"{package.folder}: the package was made for int8 alone (abbe export --engine). Use "
+            "--precision int8, or export it again"
+        )
+    return "onnx"
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
