@@ -57,7 +57,8 @@ def test_the_commands_of_a_page_name_verbs_and_options_that_exist(page, capsys):
 
     help_of = {}
     for command in commands_of(page):
-        verb = tuple(re.findall(r"^abbe (data \w+|(?:distill|curve) \S+|\w+)", command)[0].split())
+        named = re.findall(r"^abbe (data \w+|(?:distill|curve) \S+|[\w-]+)", command)
+        verb = tuple(named[0].split())
         if verb[0] in ("distill", "curve"):
             recipe = verb[1] if verb[1] in shipped.names() else recipe_of_page(page)
             verb = (verb[0], recipe, "--help-all")

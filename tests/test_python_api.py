@@ -258,6 +258,7 @@ def test_a_data_set_or_its_folder_is_checked(tissue):
 VERBS = {
     "bench", "check", "condense", "curve", "distill", "evaluate", "export", "load_package",
     "models", "open_run", "predict", "report", "reproduce", "suggest", "teach",
+    "tune_teacher",
 }  # fmt: skip
 ROOMS = {
     "datasets", "imaging", "losses", "runtime", "scoring", "students", "targets", "teachers"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         suggest,
         teach,
     )
+    from abbe.api.tuning import tune_teacher
     from abbe.runs.folder import open_run
     from abbe.runtime.package import read_package as load_package
     from abbe.runtime.predictors.promptable import PromptablePredictor
@@ -62,6 +63,7 @@ __all__ = [
     "targets",
     "teach",
     "teachers",
+    "tune_teacher",
 ]
 
 _HOME = {
@@ -81,6 +83,7 @@ _HOME = {
     "reproduce": "abbe.api.reproducing:reproduce",
     "suggest": "abbe.api.training:suggest",
     "teach": "abbe.api.training:teach",
+    "tune_teacher": "abbe.api.tuning:tune_teacher",
 }
 """Where to find what is no module itself."""
 

@@ -70,6 +70,7 @@ def test_probabilities_of_images_and_pixels_are_told_so_too(tmp_path: Path) -> N
     maps = []
     for package in regions:
         prediction = _regions(package, image)
+        assert prediction.maps is not None
         maps.append(prediction.maps.read().astype(float) / 255)
         np.testing.assert_array_equal(
             prediction.classes.read(), _regions(regions[0], image).classes.read()

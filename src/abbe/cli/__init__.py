@@ -18,6 +18,7 @@ VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",
     "data": "list, fetch and check data sets",
     "teach": "run a teacher over images once and keep its answers",
+    "tune-teacher": "fit a teacher of SAM's family to a task with few labels",
     "condense": "from a folder to a package in one go: plan, train, export, time",
     "distill": "train a student and what it is held against, score them, report",
     "curve": "train at growing shares of the labels, and plot what they buy",
@@ -34,7 +35,7 @@ VERBS = {
     "report": "write the report of a finished run again",
     "recipes": "list the shipped experiment files, or copy one",
 }
-"""What each does, in a line; ``abbe.cli.NAME`` has its arguments and ``run``."""
+"""What each does, in a line; ``abbe.cli.NAME``, with _ for -, has its arguments and ``run``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +105,8 @@ def _run(words: list[str]) -> int:
 
 def _carry_out(words: list[str]) -> int:
     try:
-        return import_module(f"abbe.cli.{words[0]}").run(list(map(_by_its_new_name, words[1:])))
+        verb = import_module(f"abbe.cli.{words[0].replace('-', '_')}")
+        return verb.run(list(map(_by_its_new_name, words[1:])))
     except Exception:
         end_all()  # what is said of it stands below
         raise

@@ -1,0 +1,302 @@
+"""From a network of the SAM family and few labels to a teacher of this task."""
+
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from abbe.datasets import Dataset
+from abbe.datasets.fingerprints import channel_digests, write_digests
+from abbe.datasets.pictures import Pictured, picture_records
+from abbe.datasets.training.prompted import PromptedBatches, PromptKind
+from abbe.errors import ConfigError, InputError
+from abbe.files import parse_json, write_json
+from abbe.files.locks import alone
+from abbe.recipes.masks import prompt_validator, promptable
+from abbe.sam import SAM, Facts, load_sam, save_sam
+from abbe.summary import TRAINED_ON
+from abbe.training.fit import fit
+from abbe.training.log import Log, make_accelerator
+from abbe.training.stage import Metrics, Schedule
+from abbe.tuning.lora import add_adapters, merge_adapters
+
+FILE = "teacher.safetensors"
+"""The tuned network, in the folder."""
+ASKED = "tuning.json"
+"""What was asked for, and what it came to."""
+STEPS = 200
+"""Steps at least, where none are given: few images are seen often."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a teacher is tuned.
+
+    Attributes:
+        rank: of the adapters; higher learns more of little data by heart.
+        alpha: adapters are multiplied by it over the rank; None: twice the rank.
+        steps: optimiser steps; None: 20 passes over the labelled images, at least `STEPS`.
+        batch_size: pictures in a step.
+        learning_rate: the highest, of adapters and mask decoder.
+        side: of the square that the network sees, px, a multiple of 16; None: its own. A smaller
+            one is faster and loses detail, and the teacher keeps it.
+        prompts: what is asked with: boxes, points, or both by turns.
+        objects: of each picture, how many are asked for.
+        validate_every: steps between validations.
+        seed: of adapters and batches.
+        precision: number format.
+    """
+
+    rank: int = 8
+    alpha: int | None = None
+    steps: int | None = None
+    batch_size: int = 2
+    learning_rate: float = 2e-4
+    side: int | None = None
+    prompts: PromptKind = "mixed"
+    objects: int = 4
+    validate_every: int = 50
+    seed: int = 0
+    precision: Any = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "alpha", "steps", "batch_size", "objects", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: must be 1 or more (it is {value})")
+        if self.side is not None and (self.side < 64 or self.side % 64):
+            raise ConfigError(f"side: must be a multiple of 64 px (it is {self.side})")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate: must be above 0 (it is {self.learning_rate})")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned teacher, which stands for its file wherever a path is wanted.
+
+    Attributes:
+        path: of the network, as ``teacher.path`` takes it.
+        before, after: mean Dice over the test images' objects by one box (``dice``) and by one
+            point (``dice_point``); empty without labelled test images.
+        labels: labelled images that taught it.
+    """
+
+    path: Path
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    labels: int
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def summary(self) -> str:
+        """For people: the scores before and after, and where it is."""
+        names = {"dice": "by box", "dice_point": "by one point"}
+        lines = [
+            f"Dice on test images, {told}: {self.before[name]:.3f} before, {self.after[name]:.3f} "
+            "after"
+            for name, told in names.items()
+            if name in self.before
+        ]
+        lines += [
+            f"WARNING: worse than before {told}: more labels, fewer steps or a lower rank may help"
+            for name, told in names.items()
+            if self.after.get(name, 1) < self.before.get(name, 0)
+        ]
+        return "\n".join([*lines, f"teacher: {self.path} (--teacher.kind sam --teacher.path …)"])
+
+
+def tune(
+    source: str | os.PathLike[str],
+    dataset: Dataset,
+    out: Path,
+    tuning: Tuning,
+    *,
+    channels: Sequence[str] | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Tuned:
+    """Fit adapters in a network's image encoder, and its mask decoder, to labelled objects.
+
+    It is asked for objects of labelled training images by boxes and points, as SAM was trained
+    (Dice, cross-entropy and the error of the expected IoU). The weights are kept that score best on
+    labelled validation images, by the mean Dice of boxes and points; without such images, the last.
+
+    Args:
+        source: as `abbe.sam.load_sam` takes it.
+        dataset: with splits.
+        out: a folder; made, or gone on with.
+        tuning: how.
+        channels: of the images, that the network is shown; all where None.
+        resume: go on with what was begun in the folder.
+        progress: show bars.
+
+    Raises:
+        ConfigError: the folder holds another tuning, or one and ``resume`` is not set.
+        InputError: weights or images are missing or damaged, or no training image has an object.
+        MissingExtraError: peft is not installed.
+    """
+    network, facts = _load(source, tuning.side)
+    seen = tuple(channels or dataset.channels)
+    images = {split: _pictures(dataset, split, seen, network.side) for split in _SPLITS}
+    if not images["train"]:
+        raise InputError(
+            f"data set '{dataset.name}' has no training image with a labelled object: check it "
+            "with 'abbe data check'"
+        )
+    asked = {"source_sha256": facts.sha256, "channels": list(seen), **_plain(tuning),
+             "images": [image.id for image in images["train"]]}  # fmt: skip
+    with _folder(out, asked, resume=resume) as known:
+        labels = len(images["train"])
+        if "after" in known and (out / FILE).is_file():
+            return Tuned(out / FILE, known["before"], known["after"], labels)
+        _write_trained_on(out, dataset)
+        score = _scorer(images["test"])
+        before = score(network)
+        _train(network, images, out, tuning, resume=resume, progress=progress)
+        after = score(network)
+        _save(out / FILE, network, facts, dataset, labels)
+        write_json(out / ASKED, {**asked, "before": before, "after": after})
+        for checkpoint in (out / "checkpoints").glob("*.pt"):
+            checkpoint.unlink()
+    return Tuned(out / FILE, before, after, labels)
+
+
+_SPLITS = ("train", "val", "test")
+
+
+def _load(source: str | os.PathLike[str], side: int | None) -> tuple[SAM, Facts]:
+    network, facts = load_sam(source)
+    if side is None or side == network.side:
+        return network, facts
+    assert facts.layout is not None  # load_sam told it
+    return load_sam(source, layout=replace(facts.layout, image_size=side))
+
+
+def _pictures(dataset: Dataset, split: Any, channels: Sequence[str], side: int) -> list[Pictured]:
+    records = dataset.split(split).labelled.records
+    longest = 2 * side if split == "train" else side  # parts of training images are enlarged
+    found = picture_records(records, channels, longest=longest)
+    return [image for image in found if image.has_objects]
+
+
+def _scorer(images: Sequence[Pictured]) -> Any:
+    if not images:
+        return lambda network: {}
+    validate = prompt_validator(images)
+
+    def score(network: nn.Module) -> Metrics:
+        network.eval()
+        return {name: round(value, 4) for name, value in validate(network).items()}
+
+    return score
+
+
+def _train(
+    network: SAM,
+    images: Mapping[str, Sequence[Pictured]],
+    out: Path,
+    tuning: Tuning,
+    *,
+    resume: bool,
+    progress: bool,
+) -> None:
+    accelerator = make_accelerator(out, precision=tuning.precision)
+    torch.manual_seed(tuning.seed)
+    alpha = 2 * tuning.rank if tuning.alpha is None else tuning.alpha
+    parts = {**add_adapters(network, tuning.rank, alpha), "mask_decoder": 1.0}
+    count = len(images["train"])
+    steps = tuning.steps or max(STEPS, 20 * count // tuning.batch_size)
+    batches = PromptedBatches(
+        images["train"], side=network.side, batch_size=tuning.batch_size, seed=tuning.seed,
+        objects=tuning.objects, mask_step=4, prompts=tuning.prompts,
+        gamma=(0.8, 1.25), brightness=0.1,
+    )  # fmt: skip
+    schedule = Schedule(
+        steps, tuning.learning_rate, ema=0.0, validate_every=min(tuning.validate_every, steps)
+    )
+    watched = _watched(images["val"]) if images["val"] else None
+    (stage,) = promptable(network, batches, schedule, validate=watched, name="lora")
+    stage = replace(stage, parts=parts, watch="dice_mean")
+    fit(
+        stage,
+        accelerator,
+        Log(out / "log.jsonl", accelerator, "teacher"),
+        out / "checkpoints" / "teacher-lora.pt",
+        seed=tuning.seed,
+        resume=resume,
+        progress=progress,
+    )
+    network.to("cpu").eval()
+    merge_adapters(network)
+
+
+def _watched(images: Sequence[Pictured]) -> Any:
+    validate = prompt_validator(images)
+
+    def watched(network: nn.Module) -> Metrics:
+        found = validate(network)
+        return {**found, "dice_mean": (found["dice"] + found["dice_point"]) / 2}
+
+    return watched
+
+
+def _save(path: Path, network: SAM, facts: Facts, dataset: Dataset, labels: int) -> None:
+    counted = f"{labels} labelled image{'s' * (labels != 1)} of {dataset.name}"
+    save_sam(
+        path,
+        network,
+        name=f"{facts.name}, tuned on {dataset.name}",
+        trained_on=f"{counted}, with adapters (LoRA), from {facts.name}",
+        weights_licence=f"begun with {facts.name}: {facts.weights_licence}; tuned by its user",
+        training_data_licence=f"{facts.training_data_licence}; {dataset.name}: {dataset.licence}",
+        stand_in=facts.stand_in,
+    )
+
+
+def _write_trained_on(out: Path, dataset: Dataset) -> None:
+    """Digests of training and validation images: whoever is taught by it is kept from testing on
+    them.
+    """
+    if (out / TRAINED_ON).exists():
+        return
+    used = [record for record in dataset if record.split in ("train", "val")]
+    used = [record for record in used if record.label is not None]
+    write_digests(
+        out / TRAINED_ON,
+        (channel_digests(record.image.open(), dataset.channels) for record in used),
+    )
+
+
+@contextmanager
+def _folder(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Iterator[Mapping[str, Any]]:
+    """The folder, for this process alone, with what was asked for; what `ASKED` says there."""
+    known, before = out / ASKED, dict(asked)
+    if known.exists() and not resume:
+        raise ConfigError(f"{out}: holds a tuning. Go on with --resume, or give another --out")
+    if known.exists():
+        before = parse_json(known.read_text(encoding="utf-8"))
+        other = [key for key, value in asked.items() if before.get(key) != value]
+        if other:
+            raise ConfigError(
+                f"{out}: was begun with other values of {', '.join(other)}. Give these, or another "
+                "--out"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with alone(out / ".lock"):
+            if not known.exists():
+                write_json(known, dict(asked))
+            yield before
+    except BlockingIOError as error:
+        raise ConfigError(f"{out}: {error} is at work there. Wait until it has ended") from error
+
+
+def _plain(tuning: Tuning) -> dict[str, Any]:
+    return {name: copy.copy(value) for name, value in vars(tuning).items()}
