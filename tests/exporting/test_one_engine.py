@@ -7,10 +7,13 @@ from small_students import FACTS, Blobs, discs, images, number, weights_of
 from abbe.errors import ConfigError, PackageError
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.write import write_package
-from abbe.runtime.package import read_package
+from abbe.runtime.package import Role, read_package
 from abbe.runtime.package.engine import open_engine
 
-SIZES = {"onnxruntime": {"onnx"}, "openvino": {"openvino_xml", "openvino_bin"}}
+SIZES: dict[str, set[Role]] = {
+    "onnxruntime": {"onnx"},
+    "openvino": {"openvino_xml", "openvino_bin"},
+}
 
 
 def made(folder, **options):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import abbe
 
 pydicom = pytest.importorskip("pydicom")
 
 from made_dicom import write_image, write_level  # noqa: E402
 from pydicom.dataset import Dataset  # noqa: E402
+from pydicom.pixels.utils import pixel_array  # noqa: E402
 from pydicom.uid import generate_uid  # noqa: E402
 
 from abbe.errors import InputError, MissingExtraError  # noqa: E402
@@ -165,7 +165,7 @@ def test_two_optical_paths_are_refused(slide):
 
 def test_pydicom_reads_the_same_tile(slide):
     path, _ = slide
-    tile = pydicom.pixels.pixel_array(pydicom.dcmread(path), index=5)
+    tile = pixel_array(pydicom.dcmread(path), index=5)
     read = open_image(path).read(Region(256, 256, 512, 512)).transpose(1, 2, 0)
     assert np.abs(read.astype(int) - tile).mean() < 1
 
@@ -176,17 +176,6 @@ def test_a_series_without_its_finest_level_says_so(slide):
     image = open_image(path.with_name("b.dcm"))
     assert image.shape == (300, 400)
     assert any("finest level" in note for note in image.notes)
-
-
-def test_predict_reads_dicom(tmp_path, grey):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))
-    from made_packages import make_package
-
-    write_image(tmp_path / "a.dcm", grey)
-    package = make_package(tmp_path / "package")
-    out = tmp_path / "out"
-    assert abbe("predict", package, tmp_path / "a.dcm", "--out", out) == 0
-    assert (out / "a.labels.tif").is_file()
 
 
 def test_other_images_need_no_pydicom(tmp_path):

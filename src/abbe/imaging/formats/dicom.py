@@ -141,7 +141,8 @@ def _pixel_size(header: "Dataset") -> tuple[float, float] | None:
 
 
 def _decode(path: Path) -> ArrayPixels:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
     header = _read(path, pixels=True)
     kind = str(header.PhotometricInterpretation)
