@@ -87,7 +87,7 @@ def test_what_is_saved_is_what_was_found(tmp_path, site, browser):
     with ThreadPoolExecutor(1) as pool:
         run = predictor(package, **FP32).run(image, pool, Work(None))
         measured = measure(run.labels, image, pool, 2)
-    assert list(table.dtype.names) == list(measured)
+    assert list(table.dtype.names or ()) == list(measured)
     for name, values in measured.items():
         np.testing.assert_allclose(table[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
     confidence = [feature["properties"]["measurements"]["Confidence"] for feature in features]

@@ -41,6 +41,7 @@ class Page {
     const { site, description } = this;
     document.title = description.title;
     element("title").textContent = description.title;
+    element("found").textContent = TEXTS[description.task];
     element("licence").textContent = licenceOf(description);
     element("privacy").textContent = TEXTS.nothingLeaves;
     this.listen();
@@ -89,6 +90,7 @@ class Page {
       show("empty", false);
       for (const id of ["tools", "panels"]) show(id, true);
       this.form.show(picture, channels);
+      element("canvas").focus({ preventScroll: true }); // so that keys mean the image, and no button
       this.results.clear(picture);
       this.prompting.clear();
       await this.look();

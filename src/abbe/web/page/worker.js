@@ -31,18 +31,29 @@ let newest = 0;
 /** @param {any} site */
 async function start(site) {
   description = site.package;
-  const runtime = await openRuntime(site.webgpu);
+  let runtime = await openRuntime(site.webgpu);
+  ready = taskOf(runtime);
+  try {
+    await ready;
+  } catch (problem) {
+    if (runtime.engine !== "WebGPU") throw problem;
+    console.warn("WebGPU does not run this network, WebAssembly computes:", problem);
+    runtime = await openRuntime(false);
+    ready = taskOf(runtime);
+    await ready;
+  }
+  return { engine: runtime.engine, threads: runtime.threads };
+}
+
+/** The package's networks, opened. @param {Awaited<ReturnType<typeof openRuntime>>} runtime */
+async function taskOf(runtime) {
   const { files, task } = description;
   const open = (/** @type {string} */ role) => runtime.open(files[role].path);
-  ready = (async () => {
-    if (task === "promptable") {
-      return new Prompts(await open("encoder_onnx"), await open("decoder_onnx"), description);
-    }
-    const Task = { segmentation: Instances, regions: Regions, classification: Classes }[task];
-    return new Task(await open("onnx"), description);
-  })();
-  await ready;
-  return { engine: runtime.engine, threads: runtime.threads };
+  if (task === "promptable") {
+    return new Prompts(await open("encoder_onnx"), await open("decoder_onnx"), description);
+  }
+  const Task = { segmentation: Instances, regions: Regions, classification: Classes }[task];
+  return new Task(await open("onnx"), description);
 }
 
 /** @param {{file: Blob, name: string}} asked */

@@ -1,5 +1,8 @@
 /** The service worker: the site works without a network, and gets threads. */
 
+/** ms that the page waits for it: without it all works too, more slowly. */
+const PATIENCE = 3000;
+
 /**
  * Start it; true where the page comes again now, so that all of it comes by way of the worker.
  *
@@ -10,7 +13,8 @@ export async function keepOffline(files) {
   try {
     const had = Boolean(navigator.serviceWorker.controller);
     await navigator.serviceWorker.register("sw.js");
-    const { active } = await navigator.serviceWorker.ready;
+    const registration = await Promise.race([navigator.serviceWorker.ready, later(PATIENCE)]);
+    if (!registration) throw new Error("the service worker does not start");
     // Once only: where a browser gives no threads all the same, the page works without.
     if (!had && !sessionStorage.getItem("abbe-again")) {
       sessionStorage.setItem("abbe-again", "yes");
@@ -18,7 +22,7 @@ export async function keepOffline(files) {
       location.reload();
       return true;
     }
-    setTimeout(() => active?.postMessage(["./", ...files]), 3000);
+    setTimeout(() => registration.active?.postMessage(["./", ...files]), PATIENCE);
   } catch (problem) {
     console.warn("the site is not kept for the next time:", problem);
   }
@@ -28,8 +32,13 @@ export async function keepOffline(files) {
 /** Wait until the worker has taken the page over, but not for ever. */
 function controlled() {
   if (navigator.serviceWorker.controller) return Promise.resolve();
-  return new Promise((resolve) => {
+  const taken = new Promise((resolve) => {
     navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
-    setTimeout(resolve, 2000);
   });
+  return Promise.race([taken, later(PATIENCE)]);
+}
+
+/** @param {number} time ms @returns {Promise<undefined>} */
+function later(time) {
+  return new Promise((resolve) => setTimeout(() => resolve(undefined), time));
 }
