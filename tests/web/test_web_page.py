@@ -152,6 +152,15 @@ def test_the_site_works_without_a_server_once_it_was_open(tmp_path, site, browse
         np.testing.assert_array_equal(labels_of(page), predict(package, image, **FP32))
 
 
+def test_without_a_service_worker_it_computes_in_one_thread(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "blobs.tif"
+    tifffile.imwrite(image, blobs(80, 90))
+    with visit(browser, site(package), service_workers="block") as page:
+        look(page, image)
+        np.testing.assert_array_equal(labels_of(page), predict(package, image, **FP32))
+        expect(page.locator("#engine")).to_have_text("WebAssembly, 1 thread")
+
+
 @pytest.mark.parametrize("kind", ["text", "broken png", "stack", "colours"])
 def test_what_cannot_be_read_is_told_in_words(tmp_path, site, browser, kind):
     image = tmp_path / "image.png"
