@@ -17,6 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "abbe"
 
 BELOW = {
     "caveats",
+    "cluster",
     "errors",
     "files",
     "foreign_text",
@@ -35,6 +36,7 @@ BELOW = {
 }
 ROOMS = {
     "caveats": {"summary"},
+    "cluster": {"errors", "files", "near", "threads"},
     "registry": {"errors"},
     "summary": {"errors", "files", "near"},
     "errors": set(),

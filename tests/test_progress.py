@@ -57,3 +57,18 @@ def test_threads_tell_of_images_by_name(terminal, monkeypatch, capsys: pytest.Ca
     said = capsys.readouterr().err
     expected = "predict: 1/2 images (50%), a.png" if not terminal else "50 %"
     assert expected in said
+    assert "images/s" in said
+
+
+def test_images_a_second_and_the_time_left_are_those_of_late(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    pace = progress._Pace(10_000)
+    for _ in range(4000):
+        pace.advance(1.0)  # these had their results already
+    for _ in range(200):
+        now += 1
+        pace.advance(2.0)
+    assert pace.per_second() == pytest.approx(2, rel=0.02)
+    assert pace.speed() == "2 images/s"
+    assert pace.left() == "0:46:40 left"  # 5,600 images

@@ -21,6 +21,10 @@ class PackageError(AbbeError):
     """A package is damaged, incomplete, hostile, or of another version."""
 
 
+class ClusterError(AbbeError):
+    """The scheduler of a cluster has gone away, or cannot be used."""
+
+
 class MissingExtraError(AbbeError):
     """A part of Abbe was asked for whose packages are not installed."""
 

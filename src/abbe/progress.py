@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
@@ -22,6 +23,8 @@ _SHOWN: list[Progress] = []
 """Displays of the bars that have begun and not ended."""
 LINE_EVERY = 10.0
 """Seconds between lines of progress where there is no terminal; shorter work has none."""
+PACE_OVER = 60.0
+"""Seconds over which images a second are told: those that were finished earlier take none."""
 
 
 class Countable(Protocol[Given]):
@@ -132,26 +135,62 @@ def images_by_name(verb: str, total: int) -> Iterator[Callable[[str, float], Non
         yield _lines(verb, total)
         return
     with bar(verb, total, unit="share") as moving:
+        pace = _Pace(total)
 
         def report(name: str, share: float) -> None:
             moving.rename(name)
             moving.advance(share)
+            pace.advance(share)
+            moving.say(pace.speed())
 
         yield report
 
 
+class _Pace:
+    """How many images a second of late, and how long the rest takes; for several threads."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._lock = total, threading.Lock()
+        self.done = 0.0
+        self._seen: deque[tuple[float, float]] = deque([(time.monotonic(), 0.0)])
+
+    def advance(self, share: float) -> None:
+        """Note that so much of an image is newly done."""
+        with self._lock:
+            self.done += share
+            self._seen.append((time.monotonic(), self.done))
+            while len(self._seen) > 2 and self._seen[-1][0] - self._seen[0][0] > PACE_OVER:
+                self._seen.popleft()
+
+    def per_second(self) -> float:
+        """Images a second of late."""
+        with self._lock:
+            (began, before), (now, done) = self._seen[0], self._seen[-1]
+        return (done - before) / max(now - began, 1e-3)
+
+    def speed(self) -> str:
+        """The same in words."""
+        return f"{self.per_second():.3g} images/s"
+
+    def left(self) -> str:
+        """How long the rest takes, in words."""
+        seconds = round((self._total - self.done) / max(self.per_second(), 1e-9))
+        return f"{min(seconds, 10**9) // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+
+
 def _lines(verb: str, total: int) -> Callable[[str, float], None]:
-    lock, done, due = threading.Lock(), 0.0, time.monotonic() + LINE_EVERY
+    lock, due, pace = threading.Lock(), time.monotonic() + LINE_EVERY, _Pace(total)
 
     def report(name: str, share: float) -> None:
-        nonlocal done, due
+        nonlocal due
         with lock:
-            done += share
+            pace.advance(share)
             if time.monotonic() < due:
                 return
             due = time.monotonic() + LINE_EVERY
-            images = int(done + 1e-6)  # shares of tiles add up to a little less
-            text = f"{verb}: {images}/{total} images ({done / total:.0%}), {name}"
+            images = int(pace.done + 1e-6)  # shares of tiles add up to a little less
+            text = f"{verb}: {images}/{total} images ({pace.done / total:.0%}), {name}"
+            text = f"{text}; {pace.speed()}, {pace.left()}"
             print(harmless(text), file=sys.stderr, flush=True)
 
     return report

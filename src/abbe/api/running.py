@@ -55,6 +55,7 @@ def predict(
     class_name: str | None = None,
     all_tiles: bool = False,
     progress: bool = True,
+    cluster: str | None = None,
     **options: "Unpack[RunOptions]",
 ) -> "Outcome": ...
 
@@ -77,7 +78,9 @@ def predict(
             ``engine``, ``precision``, ``threads``, ``tile``, ``workers``, ``device`` ("cuda",
             "gpu"): the package's where left out. With ``out`` also ``results``, which files to
             write; ``prompts``, of a promptable package, a .csv file of boxes or points, or a folder
-            of masks; ``simplify``, ``minimum_area`` and ``class_name`` of outlines; ``progress``.
+            of masks; ``simplify``, ``minimum_area`` and ``class_name`` of outlines; ``progress``;
+            ``cluster``, the workers to run on: "local:4", "tcp://host:8786" or a .yaml file of
+            dask-jobqueue.
 
     Returns:
         Without ``out``, of a package that finds objects (H, W) int32: 0 = background, objects 1…n;

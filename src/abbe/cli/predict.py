@@ -52,6 +52,9 @@ class PredictArguments:
     workers: int | None = None
     """Tiles or small images in hand at a time; as many as the cores where omitted (4 images at most
     of a promptable package)."""
+    cluster: str | None = None
+    """Workers to run on: local:N (processes here), tcp://HOST:PORT (a dask scheduler), or a .yaml
+    file of dask-jobqueue (SLURM, LSF, PBS, SGE); this process alone where omitted."""
     simplify: float = 0.0
     """px by which outlines may leave the pixels' edges, such as 0.5: files become smaller and
     quicker to draw, areas are kept within 1 %."""
@@ -101,6 +104,8 @@ examples:
       --class-name Nucleus                    (for QuPath)
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
   abbe predict packages/nuclei slide.svs --out results/ --device cuda
+  abbe predict nuclei scans/ --out results/ --cluster local:4
+  abbe predict nuclei scans/ --out results/ --cluster slurm.yaml
   abbe predict nuclei images/ --diameter 12     (px; of images whose pixel size nobody knows)
   abbe predict nuclei images/ --diameter auto   (found in two looks at each image)"""
     arguments = parse(PredictArguments, "predict", words, description)

@@ -60,6 +60,34 @@ def task_of(
     }
 
 
+def line_of(
+    stem: str,
+    name: str,
+    task: Task,
+    counts: str,
+    written: Written,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What is noted of an image whose results are written.
+
+    Args:
+        stem: The image's path below its folder, without ending.
+        name: The same with it.
+        task: See `task_of`.
+        counts: What is counted.
+        written: What became of the image.
+        notes: What was done or taken for granted when it was opened.
+    """
+    line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
+    if notes:
+        line["notes"] = list(notes)
+    if written.diameter is not None:
+        line["diameter"] = round(written.diameter, 3)
+    if written.answer is not None:
+        line["answer"] = written.answer
+    return line
+
+
 def settings_of(predictor: Predictor) -> dict[str, Any]:
     """What makes the answers for two images those of one table."""
     package = predictor.package.folder / DESCRIPTION
@@ -154,24 +182,16 @@ class Finished:
         written: Written,
         notes: Sequence[str] = (),
     ) -> None:
-        """Note that the results of an image are written.
+        """Note that the results of an image are written; see `line_of`."""
+        self.take(line_of(stem, name, task, counts, written, notes))
 
-        Args:
-            stem: The image's path below its folder, without ending.
-            name: The same with it.
-            task: See `task_of`.
-            counts: What is counted.
-            written: What became of the image.
-            notes: What was done or taken for granted when it was opened.
-        """
-        line: dict[str, Any] = {counts: written.count, "stem": stem, "name": name, "task": task}
-        if notes:
-            line["notes"] = list(notes)
-        if written.diameter is not None:
-            line["diameter"] = round(written.diameter, 3)
-        if written.answer is not None:
-            line["answer"] = written.answer
+    def take(self, line: dict[str, Any]) -> None:
+        """Add a line that was made elsewhere."""
         self._append(line)
+
+    def knows(self, stem: str) -> bool:
+        """Whether an image of this name, whichever, has been finished here."""
+        return stem in self._last
 
     def _append(self, line: dict[str, Any]) -> None:
         # Names that are no UTF-8 hold surrogates: backslashes make JSON's own escapes of them.

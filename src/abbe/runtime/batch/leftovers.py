@@ -23,6 +23,13 @@ class Leftovers:
                     if part := part_of(found):
                         self._parts[part.target].append(found)
 
+    def has(self, stem: Path) -> bool:
+        """Whether something half written is there of one image."""
+        return any(
+            target.parent == stem.parent and target.name.startswith(f"{stem.name}.")
+            for target in self._parts
+        )
+
     def remove(self, stem: Path, suffixes: Iterable[str], *, alone: bool = False) -> None:
         """Remove those of one image, but none that a running process writes.
 

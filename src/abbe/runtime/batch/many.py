@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,18 +14,15 @@ from statistics import median
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
-from abbe.imaging import Image
 from abbe.runtime.batch.find_images import stem_of
-from abbe.runtime.batch.finished import LOG, Finished, Task, settings_of, task_of
-from abbe.runtime.batch.image_lock import image_lock
+from abbe.runtime.batch.finished import LOG, Finished, settings_of
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import OUTLINES, Job, Outlining, Predictor, Result, Tools, Written
+from abbe.runtime.batch.on_workers import Elsewhere, predict_on_workers
+from abbe.runtime.batch.one_image import Batch, OneImage, Report
+from abbe.runtime.job import OUTLINES, Job, Outlining, Predictor, Result, Written
 from abbe.runtime.package import Package
-from abbe.runtime.predictors.channels import remarks_on
-from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
-from abbe.runtime.tiling.work import Work
 from abbe.runtime.writing.simplified import require_shapely
 
 MOST_NOTES = 10
@@ -93,18 +87,15 @@ def _diameters_in_words(found: Sequence[float]) -> str:
     )
 
 
-Report = Callable[[str, float], None]
-"""Told the name of an image and the share of it that is newly done."""
-
-
 def predict_many(
     predictor: Predictor,
     images: dict[Path, Path],
     out: Path,
     job: Job,
     report: Report | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
-    """Run a package on every image and write the results.
+    """Run a package on every image and write the results, here or on the workers of a cluster.
 
     Small images go several at a time; large ones one after the other, their tiles at the same
     time. An image that cannot be read is noted in the outcome. Run again after an interrupt, what
@@ -114,14 +105,18 @@ def predict_many(
         ConfigError: A result is asked for that the package does not give, or prompts where it
             takes none, or none where it needs them.
         PackageError: The network fails.
+        ClusterError: The cluster's scheduler has gone.
         OSError: The disk is full or cannot be written to.
     """
     _check_job(predictor, job)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    run = _Run(predictor, images, out, job, report or (lambda name, share: None))
-    with ThreadPoolExecutor(predictor.workers) as pool:
-        run.predict_all(pool)
+    run = Run(predictor, images, out, job, report or (lambda name, share: None))
+    if elsewhere is None:
+        with ThreadPoolExecutor(predictor.workers) as pool:
+            run.predict_all(pool)
+    else:
+        predict_on_workers(run, elsewhere)
     earlier = run.finished.answers(settings_of(predictor))
     predictor.conclude(out, _with_earlier(run.answers, earlier, images))
     run.outcome.seconds = time.perf_counter() - started
@@ -129,7 +124,7 @@ def predict_many(
 
 
 @dataclass
-class _Run:
+class Run:
     """One call of `predict_many`: which images are due, what became of them, what is in hand."""
 
     predictor: Predictor
@@ -142,14 +137,16 @@ class _Run:
         self.outcome = Outcome(counts=self.predictor.counts)
         self.answers: dict[str, Any] = {}
         self.finished = Finished(self.out / LOG)
-        self.leftovers = Leftovers(self.out / stem_of(below) for below in self.images.values())
+        leftovers = Leftovers(self.out / stem_of(below) for below in self.images.values())
+        timings = self.outcome.timings
+        self.batch = Batch(self.predictor, self.out, self.job, leftovers, timings, self.tell)
 
     def predict_all(self, pool: Executor) -> None:
         """Small images in threads, several at a time; of large ones the tiles."""
-        running: dict[Future[Written], _One] = {}
+        running: dict[Future[Written], OneImage] = {}
         try:
             for path in self.images:
-                one = self._due(path)
+                one = self.due(path)
                 if one is None:
                     self.tell(path.name, 1.0)
                 elif one.small:
@@ -162,51 +159,44 @@ class _Run:
             for future in running:
                 future.cancel()
 
-    def _due(self, path: Path) -> _One | None:
+    def due(self, path: Path) -> OneImage | None:
         """The image, if it can be worked on and has not its results yet."""
-        below, predictor, job = self.images[path], self.predictor, self.job
-        stem = stem_of(below)
         try:
-            image = job.reading.open(path)
-            channels = predictor.channels_of(image)
-            notes = remarks_on(image, predictor.package.description, channels)
-            self.outcome.notes.update(notes)
-            small = predictor.tiles(image) == 1
-            prompts = job.prompts(stem.as_posix(), image.shape) if job.prompts else ()
-            task = task_of(predictor, job, path, image, prompts)
-            files = predictor.files(image, job.results)
+            one = self.batch.open(path, self.images[path])
         except InputError as error:
             self.outcome.failed[str(path)] = str(error)
             return None
-        earlier = self.finished.find(stem.as_posix(), task)
-        if earlier and _written(self.out / stem, files):
+        self.outcome.notes.update(one.notes)
+        earlier = self.finished.find(one.stem, one.task)
+        if earlier and one.is_written():
             self.outcome.kept.append(str(path))
-            self.answers[below.as_posix()] = earlier.get("answer")
+            self.answers[one.below.as_posix()] = earlier.get("answer")
             return None
-        self.finished.begin(stem.as_posix(), task)
-        return _One(self, path, image, notes, prompts, task, small)
+        self.finished.begin(one.stem, one.task)
+        return one
 
-    def _drain(self, running: dict[Future[Written], _One], most: int) -> None:
+    def _drain(self, running: dict[Future[Written], OneImage], most: int) -> None:
         while len(running) > most:
             for future in wait(running, return_when=FIRST_COMPLETED)[0]:
                 self._finish(running.pop(future), future.result)
 
-    def _finish(self, one: _One, write: Callable[[], Written]) -> None:
+    def _finish(self, one: OneImage, write: Callable[[], Written]) -> None:
         try:
             written = write()
         except InputError as error:
             self.outcome.failed[str(one.path)] = str(error)
             return
-        self.outcome.done[str(one.path)] = written.count
-        if written.diameter is not None:
-            self.outcome.diameters[str(one.path)] = written.diameter
-        self.outcome.megapixels += one.task["megapixels"]
-        below = self.images[one.path]
-        self.answers[below.as_posix()] = written.answer
-        stem, counts = stem_of(below).as_posix(), self.predictor.counts
         self.outcome.notes.update(written.notes)
-        notes = one.notes + written.notes
-        self.finished.add(stem, below.as_posix(), one.task, counts, written, notes)
+        self.take(one.path, one.line(written))
+
+    def take(self, path: Path, line: dict[str, Any]) -> None:
+        """Note that an image is finished, here and in the log."""
+        self.outcome.done[str(path)] = line[self.predictor.counts]
+        if "diameter" in line:
+            self.outcome.diameters[str(path)] = line["diameter"]
+        self.outcome.megapixels += line["task"]["megapixels"]
+        self.answers[self.images[path].as_posix()] = line.get("answer")
+        self.finished.take(line)
 
 
 def _with_earlier(
@@ -283,53 +273,3 @@ def _check_job(predictor: Predictor, job: Job) -> None:
                 f"--results {result}: a {description.task} package gives "
                 f"{', '.join(predictor.results)}"
             )
-
-
-@dataclass(frozen=True)
-class _One:
-    """An image whose results are to be written; a small one is a single tile."""
-
-    run: _Run
-    path: Path
-    image: Image
-    notes: tuple[str, ...]
-    prompts: Sequence[ObjectPrompt]
-    task: Task
-    small: bool
-
-    def write(self, pool: Executor) -> Written:
-        """From its pixels to its files; that of a large image is kept tile by tile meanwhile."""
-        run, large = self.run, not self.small
-        stem = run.out / stem_of(run.images[self.path])
-        hidden = stem.with_name(f".{stem.name}.abbe")
-        with _named(self.image.source), image_lock(hidden) if large else nullcontext():
-            files = run.predictor.files(self.image, run.predictor.results)
-            run.leftovers.remove(stem, files, alone=large)
-            work = Work(hidden if large else None, self.task)
-            advance = partial(run.tell, self.image.name)
-            tools = Tools(pool, work, run.outcome.timings, advance, self.prompts, run.job.all_tiles)
-            written = run.predictor.write(self.image, stem, run.job, tools)
-            work.remove()
-        return written
-
-
-@contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Blame an image for its size and its name; what else goes wrong is not the image's."""
-    try:
-        yield
-    except MemoryError as error:
-        raise InputError(
-            f"{source}: there is too little memory for it. Close other programs, or give fewer "
-            "--workers or a smaller --tile"
-        ) from error
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        raise InputError(
-            f"{source}: its name is too long for the names of its results. Rename it"
-        ) from error
-
-
-def _written(stem: Path, suffixes: Sequence[str]) -> bool:
-    return all(os.path.exists(f"{stem}{suffix}") for suffix in suffixes)

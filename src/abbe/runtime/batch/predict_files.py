@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from abbe.cluster import open_cluster
 from abbe.errors import ConfigError
 from abbe.imaging import Diameter, Reading
 from abbe.progress import images_by_name
 from abbe.runtime.batch.find_images import find_images, left_out
 from abbe.runtime.batch.many import Outcome, check_outlining, check_prompts, predict_many
+from abbe.runtime.batch.on_workers import Elsewhere
 from abbe.runtime.job import Job, Outlining, Result
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
@@ -43,6 +46,7 @@ def predict_files(
     all_tiles: bool = False,
     say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
+    cluster: str | None = None,
     **options: Unpack[RunOptions],
 ) -> Outcome:
     """Run a package on files, folders and patterns, and write results named after the images.
@@ -70,9 +74,13 @@ def predict_files(
         all_tiles: Compute glass, ink and blur of slides, too.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
-        options: engine, precision, threads, tile, workers, device: see `RunOptions`.
+        cluster: Workers to run on: "local:4", "tcp://host:8786" or a .yaml file of dask-jobqueue;
+            None for this process alone.
+        options: engine, precision, threads, tile, workers, device: see `RunOptions`; on a cluster
+            threads and workers are those of each worker.
 
     Raises:
+        ClusterError: The cluster's scheduler has gone.
         ConfigError: No image is named, an option does not fit the package, or prompts are missing.
         InputError: A name leads to nothing.
         PackageError: The package is damaged, or its network fails.
@@ -93,14 +101,21 @@ def predict_files(
     check_outlining(opened, outlining, results)
     check_diameter(opened.description, diameter is not None)
     asked = None if prompts is None else read_prompts(Path(prompts))
-    predictor = open_predictor_for(opened, found, reading, **options)
+    own: RunOptions = {**options}
+    if cluster is not None:
+        own["workers"] = 1  # nothing is computed here
+    predictor = open_predictor_for(opened, found, reading, **own)
     say(f"{opened.description.title}: {predictor}")
     for note in predictor.engine.notes:
         say(note)
     job = Job(
         tuple(results) or predictor.results[:1], reading, zarr_version, asked, outlining, all_tiles
     )
-    if not progress:
-        return predict_many(predictor, found, Path(out), job)
-    with images_by_name("predict", len(found)) as report:
-        return predict_many(predictor, found, Path(out), job, report)
+    with ExitStack() as stack:
+        elsewhere = report = None
+        if cluster is not None:
+            workers = stack.enter_context(open_cluster(cluster, say))
+            elsewhere = Elsewhere(workers, options, None if prompts is None else Path(prompts))
+        if progress:
+            report = stack.enter_context(images_by_name("predict", len(found)))
+        return predict_many(predictor, found, Path(out), job, report, elsewhere)

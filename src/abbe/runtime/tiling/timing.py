@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -26,6 +26,12 @@ class Timings:
         finally:
             taken = time.perf_counter() - started
             with self._lock:
+                self.seconds[part] += taken
+
+    def add(self, seconds: Mapping[Part, float]) -> None:
+        """Add what others have measured."""
+        with self._lock:
+            for part, taken in seconds.items():
                 self.seconds[part] += taken
 
     def share(self, part: Part) -> float:

@@ -1,0 +1,206 @@
+"""One image as an item for a worker of a cluster: what is sent to it, done there, and answered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from abbe import __version__
+from abbe.cluster.tries import Tries
+from abbe.errors import ClusterError, InputError
+from abbe.runtime.batch.finished import settings_of
+from abbe.runtime.batch.leftovers import Leftovers
+from abbe.runtime.batch.one_image import Batch
+from abbe.runtime.job import Job, Predictor
+from abbe.runtime.package import read_package
+from abbe.runtime.predictors.opening import RunOptions
+from abbe.runtime.predictors.prompt_files import Prompts, read_prompts
+from abbe.runtime.predictors.tasks import open_predictor
+from abbe.runtime.tiling.executors import Inline
+from abbe.runtime.tiling.timing import Part, Timings
+from abbe.threads import cores
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all items of a run share.
+
+    Attributes:
+        package: Its folder, which the workers see under the same name, as all files.
+        settings: What the client's own predictor would compute with: see `settings_of`.
+        options: How it is run; engine, precision and tile are the client's, so that all workers
+            compute alike.
+        job: What is asked for each image, without its prompts, which are no plain values.
+        prompts: Their file or folder.
+        out: Folder of the results.
+        tries: How often items were begun, and what became of them.
+        key: What makes an item of this run that of another which does the same.
+        share: Cores of each worker; None where it finds out itself what it was given.
+        version: Of Abbe.
+    """
+
+    package: Path
+    settings: dict[str, Any]
+    options: RunOptions
+    job: Job
+    prompts: Path | None
+    out: Path
+    tries: Tries
+    key: str
+    share: int | None
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image.
+
+    Attributes:
+        common: What it shares with all others.
+        asked: The file, as the user named it.
+        path: The same from anywhere.
+        below: Where it lies below its folder.
+        begun: Whether a killed run left something half written of it.
+    """
+
+    common: Common
+    asked: Path
+    path: Path
+    below: Path
+    begun: bool
+
+    @property
+    def name(self) -> str:
+        """Of the item among those of its folder of results."""
+        return f"{self.common.key} {self.below.as_posix()}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of an item.
+
+    Attributes:
+        line: What is noted in the log; None where it failed.
+        failed: Why.
+        opened: What was noted when it was opened.
+        seconds: How long each part took.
+    """
+
+    line: dict[str, Any] | None
+    failed: str = ""
+    opened: tuple[str, ...] = ()
+    seconds: dict[Part, float] = field(default_factory=dict)
+
+
+def predict_item(item: Item) -> Answer:
+    """Work on an image, as a machine alone would; called on a worker.
+
+    A worker that has the item still, as of a client that was killed, is waited for, and its answer
+    taken.
+    """
+    with item.common.tries.begin(item.name) as attempt:
+        if attempt.finished is not None:
+            return Answer(attempt.finished)
+        if attempt.given_up:
+            return Answer(None, _died(item))
+        try:
+            answer = _predict(item, again=attempt.number > 1 or item.begun)
+        except BaseException:
+            attempt.end()
+            raise
+        if answer.line is None:
+            attempt.end()
+        else:
+            attempt.finish(answer.line)
+        return answer
+
+
+def _died(item: Item) -> str:
+    return (
+        f"{item.asked}: {item.common.tries.most} workers died while they had this image in hand. "
+        "Try it alone, without --cluster: it may need more memory than a worker is given"
+    )
+
+
+def _predict(item: Item, *, again: bool) -> Answer:
+    timings = Timings()
+    opened: tuple[str, ...] = ()
+    try:
+        batch = _batch(item, timings, again, many_tiles=False)
+        one = batch.open(item.path, item.below)
+        opened = one.notes
+        if one.small:
+            written = one.write(Inline())
+        else:
+            batch = _batch(item, timings, again, many_tiles=True)
+            one = batch.open(item.path, item.below)
+            with ThreadPoolExecutor(max(1, batch.predictor.workers // _slots())) as pool:
+                written = one.write(pool)
+    except InputError as error:
+        return Answer(None, str(error), opened, timings.seconds)
+    return Answer(one.line(written), "", opened, timings.seconds)
+
+
+def _batch(item: Item, timings: Timings, again: bool, *, many_tiles: bool) -> Batch:
+    common = item.common
+    predictor, prompts = _OPEN.get(common, many_tiles)
+    stems: Sequence[Path] = [common.out / item.below] if again else ()
+    job = replace(common.job, prompts=prompts)
+    return Batch(predictor, common.out, job, Leftovers(stems), timings, lambda name, share: None)
+
+
+def _slots() -> int:
+    """How many items this worker has in hand at a time."""
+    from distributed import get_worker
+
+    return get_worker().state.nthreads
+
+
+class _Opened:
+    """The packages that this worker has open: of the last run, for small images and for large."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key = ""
+        self._open: dict[bool, tuple[Predictor, Prompts | None]] = {}
+
+    def get(self, common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
+        """The predictor, and the prompts that were read beside it.
+
+        Raises:
+            ClusterError: This worker has another Abbe or another package.
+        """
+        with self._lock:
+            if self._key != common.key:
+                self._open.clear()
+                self._key = common.key
+            if many_tiles not in self._open:
+                self._open[many_tiles] = _open(common, many_tiles)
+            return self._open[many_tiles]
+
+
+_OPEN = _Opened()
+
+
+def _open(common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
+    if common.version != __version__:
+        raise ClusterError(
+            f"a worker has Abbe {__version__} and you have {common.version}: install the same"
+        )
+    slots = _slots()
+    given = common.share * slots if common.share else cores()
+    options = common.options.copy()
+    options["threads"] = options.get("threads") or given
+    # Many tiles are computed one a core; a single one has all cores of its item.
+    options["workers"] = options.get("workers") or (given if many_tiles else slots)
+    predictor = open_predictor(read_package(common.package), **options)
+    if settings_of(predictor) != common.settings:
+        raise ClusterError(
+            f"{common.package}: on a worker this is another package, or runs otherwise, than "
+            f"here: {settings_of(predictor)} and {common.settings}"
+        )
+    return predictor, None if common.prompts is None else read_prompts(common.prompts)
