@@ -189,6 +189,11 @@ class Finished:
         """Add a line that was made elsewhere."""
         self._append(line)
 
+    def ends_with(self, line: dict[str, Any]) -> bool:
+        """Whether this is what was last noted of an image."""
+        self._read_on()
+        return self._last.get(line["stem"]) == line
+
     def knows(self, stem: str) -> bool:
         """Whether an image of this name, whichever, has been finished here."""
         return stem in self._last

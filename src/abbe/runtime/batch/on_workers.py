@@ -52,7 +52,8 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
     """
     common = _common(run, elsewhere)
     for path, line in common.tries.collect():
-        run.finished.take(line)
+        if not run.finished.ends_with(line):  # the client was killed before it took it
+            run.finished.take(line)
         path.unlink(missing_ok=True)
     for item, answer in elsewhere.workers.run(predict_item, _due(run, common)):
         _take(run, item, answer)
