@@ -26,7 +26,7 @@ from abbe.runtime.package import read_package
 from abbe.web import build_site
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "web"))
-shared = import_module("conftest")
+shared = import_module("sites")
 
 SIDE = 2048
 

@@ -3,28 +3,19 @@
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sites import FLAGS, KEPT, serving
 
 from abbe.errors import InputError
 from abbe.web import runtime_files
-from abbe.web.runtime_files import default_folder
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))
-
-# Before the tests take a cache of their own: these files are large, and fetched once.
-KEPT = default_folder()
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -52,26 +43,8 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def served() -> Iterator[Callable[[Path], ThreadingHTTPServer]]:
     """Gives a folder to browsers, as any static server does."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield lambda folder: stack.enter_context(serving(folder))

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import KEPT
+from sites import KEPT
 from twins import PAGE, node
 
 TYPESCRIPT = "typescript@5.9.3"
