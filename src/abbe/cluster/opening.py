@@ -121,13 +121,16 @@ def _queue(path: Path, stack: ExitStack) -> Any:
         if key.replace("_", "-") not in {each.replace("_", "-") for each in known}:
             raise ConfigError(f"{path}: jobqueue.{kind}.{key} is no key.{meant(key, known)}")
     values = {f"jobqueue.{kind}.{key}": value for key, value in section.items()}
-    with dask.config.set(values):  # pyright: ignore[reportPrivateImportUsage]
-        try:
-            cluster = stack.enter_context(getattr(dask_jobqueue, QUEUES[kind])())
-            for method, arguments in sizes.items():
-                getattr(cluster, method)(**arguments)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+    # Until the end of the block: dask-jobqueue reads them again for every job.
+    stack.enter_context(dask.config.set(values))  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        started = getattr(dask_jobqueue, QUEUES[kind])()
+        started.job_script()  # says what is missing, before anything has to be ended
+        cluster = stack.enter_context(started)
+        for method, arguments in sizes.items():
+            getattr(cluster, method)(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
     return cluster
 
 
