@@ -39,7 +39,7 @@ def one_engine(
     engine = described["engine"]
     name = f"{engine['engine']}/{engine['precision']}"
     needed = _NETWORKS[name]
-    builder.remove(*(role for role in _OF_NETWORKS if role in builder.files and role not in needed))
+    builder.remove(*(set(_OF_NETWORKS) & set(builder.files) - set(needed)))
     builder.package(**described)
     task = {"package": str(builder.folder), "cache": str(builder.cache)}
     memory = in_child(f"{__name__}:memory_of_a_tile", task)

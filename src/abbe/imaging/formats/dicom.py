@@ -87,12 +87,13 @@ def open_dicom(path: Path) -> Contents:
 
 def _read(path: Path, tags: list[str] | None = None, *, pixels: bool = False) -> "Dataset":
     try:
-        import pydicom
+        from pydicom import dcmread
+        from pydicom.errors import InvalidDicomError
     except ModuleNotFoundError as error:
         raise MissingExtraError("pydicom", "dicom", "Reading DICOM") from error
     try:
-        return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
-    except (pydicom.errors.InvalidDicomError, EOFError, OSError, ValueError, KeyError) as error:
+        return dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
+    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: this DICOM file cannot be read ({error}). Copy or export it again."
         ) from error
