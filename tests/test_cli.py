@@ -336,7 +336,10 @@ def test_another_teacher_is_refused_and_the_store_is_kept(tissue, masks, capsys)
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--teacher.options", "size", "3"], "has no option size; it has: suffix, name, licence"),
+        (
+            ["--teacher.options", "size", "3"],
+            "has no option size; it has: suffix, types, classes, name, licence",
+        ),
         (["--teacher.input-channels", "membrane", "dapi"], "dapi"),
         (["--teacher.path", "nowhere"], "nowhere: there is no such folder"),
         (["--teacher.kind", "none"], "teacher.kind: choose from masks, onnx"),

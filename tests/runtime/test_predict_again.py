@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -304,7 +305,9 @@ def test_without_a_terminal_a_line_now_and_then(package, tmp_path, monkeypatch, 
     monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
     assert abbe(*words, tmp_path / "slow") == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "predict: 3/3 images (100%), 2.png"
+    assert re.fullmatch(
+        r"predict: 3/3 images \(100%\), 2\.png; [\d.]+ images/s, 0:00:00 left", lines[-1]
+    )
     assert lines[0].startswith("predict: 0/3 images (")
 
 
@@ -320,7 +323,7 @@ def test_results_that_a_stopped_run_of_another_package_replaced_are_not_kept(
         def stop(*arguments, **options):
             raise KeyboardInterrupt
 
-        patch.setattr(Finished, "add", stop)
+        patch.setattr(Finished, "take", stop)
         assert abbe("predict", other, image, "--out", out) == 130
     assert not np.array_equal(read_labels(out / "a.labels.tif"), expected)
     capsys.readouterr()

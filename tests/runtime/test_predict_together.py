@@ -14,7 +14,7 @@ from made_packages import make_package
 
 from abbe.files import atomic_folder, part_beside
 from abbe.imaging import read_labels
-from abbe.runtime.batch.finished import LOG, Finished
+from abbe.runtime.batch.finished import LOG, Finished, line_of
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.job import Written
 
@@ -104,12 +104,12 @@ def test_what_another_process_writes_is_no_leftover(tmp_path: Path) -> None:
 def test_a_line_that_was_cut_short_goes_when_the_next_is_written(tmp_path: Path) -> None:
     task = {"image": "a", "results": ["labels"], "package": "p"}
     log = Finished(tmp_path / LOG)
-    log.add("a", "a.png", task, "objects", Written(3))
+    log.take(line_of("a", "a.png", task, "objects", Written(3)))
     with open(tmp_path / LOG, "ab") as file:
         file.write(b'{"objects": 5, "st')
     again = Finished(tmp_path / LOG)  # another process may be about to end this line
     assert (tmp_path / LOG).read_bytes().endswith(b'"st')
-    again.add("b", "b.png", task, "objects", Written(4))
+    again.take(line_of("b", "b.png", task, "objects", Written(4)))
     counts = [json.loads(line)["objects"] for line in (tmp_path / LOG).read_bytes().splitlines()]
     assert counts == [3, 4]
     assert log.find("b", task) is not None

@@ -31,6 +31,7 @@ def test_what_the_pages_writer_wrote_is_read(tmp_path):
         "stand_in": False,
         "simulated": False,
         "notes": (),
+        "parts": (),
     }
     for id, pixels in zip("ab", names["pixels"], strict=True):
         np.testing.assert_allclose(store.read(id, "probability"), pixels / 65535, atol=0.5 / 255)

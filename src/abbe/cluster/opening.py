@@ -7,6 +7,7 @@ https://jobqueue.dask.org describes it, with ``scale`` or ``adapt`` beside it.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -113,8 +114,11 @@ def _queue(path: Path, stack: ExitStack) -> Any:
         )
     _require("dask_jobqueue", f"--cluster {path}")
     import dask
-    import dask_jobqueue
 
+    own = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue  # which takes Ctrl+C for itself, as it is imported
+
+    signal.signal(signal.SIGINT, own)
     kind, section, sizes = read_queue(path)
     known = dask.config.get(f"jobqueue.{kind}")  # pyright: ignore[reportPrivateImportUsage]
     for key in section:

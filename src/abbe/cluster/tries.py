@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,14 @@ class Tries:
         self.path(name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the folder; it stays where others still work with it."""
+        """Remove the folder; it stays where others still work with it.
+
+        A worker that died may have left word of an item that was given out twice.
+        """
+        for each in self.folder.glob("*.json"):
+            with suppress(BlockingIOError), alone(lock_beside(each)):
+                if "finished" not in _read(each):
+                    each.unlink(missing_ok=True)
         for each in self.folder.glob(".*.lock"):
             each.unlink(missing_ok=True)
         try:

@@ -173,18 +173,6 @@ class Finished:
         if any(line is not None and not _is_like(line["task"], task) for line in earlier):
             self._append({"stem": stem, "replaced": task["results"]})
 
-    def add(
-        self,
-        stem: str,
-        name: str,
-        task: Task,
-        counts: str,
-        written: Written,
-        notes: Sequence[str] = (),
-    ) -> None:
-        """Note that the results of an image are written; see `line_of`."""
-        self.take(line_of(stem, name, task, counts, written, notes))
-
     def take(self, line: dict[str, Any]) -> None:
         """Add a line that was made elsewhere."""
         self._append(line)
