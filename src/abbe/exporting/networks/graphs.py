@@ -24,6 +24,7 @@ class Graph:
         inputs: Example tensors by input name, in the order of the network's arguments.
         outputs: Names of its results.
         dynamic: By input name, the dimensions whose size is free.
+        divisible: Whether every stride divides the sides of what it steps over.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Graph:
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
     dynamic: Mapping[str, Mapping[int, Any]]
+    divisible: bool = False
 
 
 def segmentation_graphs(student: Any) -> list[Graph]:
@@ -48,7 +50,8 @@ def segmentation_graphs(student: Any) -> list[Graph]:
     columns = Dim("columns", min=1, max=LARGEST_SIDE // divisor)
     example = torch.zeros(2, student.in_channels, 8 * divisor, 10 * divisor)
     sizes = {0: batch, 2: divisor * rows, 3: divisor * columns}
-    return [Graph("model", student, {"image": example}, ("logits",), {"image": sizes})]
+    image = {"image": example}
+    return [Graph("model", student, image, ("logits",), {"image": sizes}, divisible=True)]
 
 
 def classification_graphs(student: nn.Module, channels: int, divisor: int) -> list[Graph]:

@@ -3,12 +3,15 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
 
 from abbe.errors import InputError
 from abbe.exporting.networks.graphs import Graph
@@ -30,7 +33,12 @@ def write_onnx(graph: Graph, path: Path) -> None:
 
     graph.module.eval()
     try:
-        with _quiet(), torch.no_grad(), _out_of_place(graph.module):
+        with (
+            _quiet(),
+            torch.no_grad(),
+            _out_of_place(graph.module),
+            _fixed_padding(graph.module) if graph.divisible else nullcontext(),
+        ):
             program = torch.onnx.export(
                 graph.module,
                 tuple(graph.inputs.values()),
@@ -86,6 +94,37 @@ def _out_of_place(module: nn.Module) -> Iterator[None]:
     finally:
         for part in changed:
             part.inplace = True
+
+
+@contextmanager
+def _fixed_padding(module: nn.Module) -> Iterator[None]:
+    """Let convolutions of TensorFlow's padding "same" pad by numbers meanwhile.
+
+    What they pad depends on the sides, but not where the stride divides these. With free sides
+    torch takes many minutes over the formula.
+    """
+    changed: list[Any] = [part for part in module.modules() if isinstance(part, Conv2dSame)]
+    for part in changed:
+        part.forward = partial(_padded_alike, part)
+    try:
+        yield
+    finally:
+        for part in changed:
+            del part.forward
+
+
+def _padded_alike(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """What it gives where the stride divides the sides: d (k − 1) + 1 − s px are padded."""
+    sides: list[int] = []
+    for size, stride, dilation in zip(
+        convolution.kernel_size, convolution.stride, convolution.dilation, strict=True
+    ):
+        lacking = max(dilation * (size - 1) + 1 - stride, 0)
+        sides = [lacking // 2, lacking - lacking // 2, *sides]  # the last dimension goes first
+    return F.conv2d(
+        F.pad(x, sides), convolution.weight, convolution.bias, convolution.stride, 0,
+        convolution.dilation, convolution.groups,
+    )  # fmt: skip
 
 
 class _quiet:
