@@ -67,7 +67,8 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {
         path.relative_to(out).as_posix(): re.sub(rb"urn:uuid:[0-9a-f-]+", b"", path.read_bytes())
         for path in out.rglob("*")
-        if path.is_file() and path.name != LOG
+        # What a kill cut short lies hidden beside them.
+        if path.is_file() and path.name != LOG and path.suffix != ".part"
     }
 
 
