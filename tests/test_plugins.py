@@ -120,15 +120,19 @@ RUN = shlex.split(
 ONE_SETTING = ("--threads", "1", "--tile", "160")
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder on Python's path with the package ``toy``, as pip leaves one."""
-    folder = tmp_path_factory.mktemp("toy")
-    for name, text in FILES.items():
+def lay_out(folder: Path, files: dict[str, str]) -> Path:
+    """A folder on Python's path with a package in it, as pip leaves one."""
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return folder
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package ``toy``."""
+    return lay_out(tmp_path_factory.mktemp("toy"), FILES)
 
 
 def abbe(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

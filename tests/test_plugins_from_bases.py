@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plugins import abbe
+from test_plugins import abbe, lay_out
 
 FILES = {
     "covered_plugin.py": """
@@ -168,11 +168,7 @@ RUN = shlex.split(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of that task by that recipe, from the command line."""
-    folder = tmp_path_factory.mktemp("covered")
-    for name, text in FILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    folder = lay_out(tmp_path_factory.mktemp("covered"), FILES)
     done = abbe(folder, "distill", "covered.yaml", *RUN)
     assert done.returncode == 0, done.stderr
     return folder / "run"

@@ -33,7 +33,7 @@ def test_the_advice_is_the_interval_at_which_validation_takes_a_tenth(now):
     # a step takes 0.1 s and a validation 5 s: after 450 steps, 45 s and 5 s
     assert said is not None
     assert "student · distil: validation takes 33% of the time" in said
-    assert "--training.validate-every 450," in said
+    assert "set validate-every to 450," in said
     assert clock.advice(300, "student · distil") is None  # once
 
 
@@ -66,7 +66,7 @@ def test_a_stage_measures_its_validation_and_says_what_to_set(tmp_path, train, c
     assert len(lines) == 5
     assert fitted.share_validating > 0.25 / 20  # seconds; no machine is busy for 20 s
     assert fitted.share_validating <= lines[-1]["share_validating"]  # the stage ended later
-    assert capsys.readouterr().err.count("set --training.validate-every") == 0  # no progress shown
+    assert capsys.readouterr().err.count("set validate-every") == 0  # no progress shown
 
 
 def test_without_validation_its_share_is_nothing(tmp_path, train):

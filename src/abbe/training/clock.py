@@ -70,8 +70,8 @@ class Clock:
         enough = of_one / of_a_step * (1 - MOST_VALIDATING) / MOST_VALIDATING
         return (
             f"{name}: validation takes {share:.0%} of the time. To bring it to "
-            f"{MOST_VALIDATING:.0%}, set --training.validate-every {_rounded_up(enough)}, or fewer "
-            "--training.validation-images"
+            f"{MOST_VALIDATING:.0%}, set validate-every to {_rounded_up(enough)}, or have fewer "
+            "validation images"
         )
 
 
