@@ -45,6 +45,60 @@ def write_image(
     return path
 
 
+def _describe_slide(dataset: Dataset, spacing: float, shape: tuple[int, int]) -> None:
+    """What a scanner says of patient, specimen and place, in letters beyond ASCII where it may."""
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    dataset.PatientName, dataset.PatientID = "Müller^Änne", "0815"
+    dataset.PatientBirthDate, dataset.PatientSex = "19500101", "F"
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20260101", "120000", "1"
+    dataset.AccessionNumber, dataset.ReferringPhysicianName = "A1", "Doe^Jane"
+    dataset.Manufacturer, dataset.SeriesNumber = "by hand", 1
+    dataset.ContainerIdentifier = "S-1"
+    dataset.IssuerOfTheContainerIdentifierSequence = pydicom.Sequence([])
+    dataset.ContainerTypeCodeSequence = pydicom.Sequence([_code("433466003", "Microscope slide")])
+    specimen = Dataset()
+    specimen.SpecimenIdentifier, specimen.SpecimenUID = "S-1-ä", generate_uid(entropy_srcs=["S"])
+    specimen.IssuerOfTheSpecimenIdentifierSequence = pydicom.Sequence([])
+    specimen.SpecimenPreparationSequence = pydicom.Sequence([])
+    dataset.SpecimenDescriptionSequence = pydicom.Sequence([specimen])
+    origin = Dataset()
+    origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = 20.0, 40.0
+    dataset.TotalPixelMatrixOriginSequence = pydicom.Sequence([origin])
+    dataset.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
+    dataset.ImagedVolumeHeight, dataset.ImagedVolumeWidth = (side * spacing for side in shape)
+    dataset.ImagedVolumeDepth = 0.001
+    dataset.PositionReferenceIndicator, dataset.LossyImageCompression = "SLIDE_CORNER", "01"
+    dataset.LossyImageCompressionRatio = 10
+    dataset.LossyImageCompressionMethod = "ISO_10918_1"
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+    return item
+
+
+def nuclei_slide(folder: Path, side: int = 900) -> tuple[Path, np.ndarray]:
+    """Three levels of one slide: squares of two colours on pink tissue, and the type of each pixel.
+
+    Red is above a half of its range in type 1, and below in type 2; both are dark in green.
+    """
+    random, pixels = np.random.default_rng(0), np.full((side, side + 100, 3), 0, np.uint8)
+    pixels[:] = np.array([215, 165, 200]) + random.integers(-14, 15, pixels.shape[:2])[..., None]
+    types = np.zeros(pixels.shape[:2], int)
+    for top in range(16, side - 24, 48):
+        for left in range(16, side + 76, 48):
+            kind = int(random.integers(2))
+            square = np.s_[top : top + 20, left : left + 20]
+            pixels[square], types[square] = ((200, 40, 120), (40, 40, 150))[kind], kind + 1
+    series = generate_uid(entropy_srcs=["slide"]), generate_uid(entropy_srcs=["frame"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, step in enumerate((1, 2, 4), 1):
+        level = np.ascontiguousarray(pixels[::step, ::step])
+        write_level(folder / f"level-{number}.dcm", level, 0.0005 * step, series, number)
+    return folder / "level-1.dcm", types
+
+
 def write_level(
     path: Path, pixels: np.ndarray, spacing: float, series: tuple[str, str], number: int, side=256
 ) -> Path:
@@ -52,6 +106,8 @@ def write_level(
     dataset = _dataset(WHOLE_SLIDE, JPEGBaseline8Bit)
     height, width = pixels.shape[:2]
     dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = series
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=list(series))
+    _describe_slide(dataset, spacing, (height, width))
     dataset.Modality, dataset.InstanceNumber = "SM", number
     kind = ("ORIGINAL", "NONE") if number == 1 else ("DERIVED", "RESAMPLED")
     dataset.ImageType = [kind[0], "PRIMARY", "VOLUME", kind[1]]
@@ -72,6 +128,9 @@ def write_level(
     dataset.NumberOfFrames = len(tiles)
     measures, groups, optical = Dataset(), Dataset(), Dataset()
     measures.PixelSpacing, measures.SliceThickness = [spacing, spacing], 0.001
+    kinds = Dataset()
+    kinds.FrameType = dataset.ImageType
+    groups.WholeSlideMicroscopyImageFrameTypeSequence = pydicom.Sequence([kinds])
     groups.PixelMeasuresSequence = pydicom.Sequence([measures])
     optical.OpticalPathIdentifier = "1"
     dataset.SharedFunctionalGroupsSequence = pydicom.Sequence([groups])

@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid  # noqa: E402
 
 from abbe.errors import InputError, MissingExtraError  # noqa: E402
 from abbe.imaging import Region, open_image, open_slide  # noqa: E402
-from abbe.imaging.formats import dicom  # noqa: E402
+from abbe.imaging.formats.dicom import images  # noqa: E402
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_without_pydicom_the_extra_is_named(tmp_path, grey, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingExtraError, match=r"abbe\[dicom\]"):
         open_image(path)
-    assert dicom.WHOLE_SLIDE.startswith("1.2.840")
+    assert images.WHOLE_SLIDE.startswith("1.2.840")
 
 
 @pytest.fixture

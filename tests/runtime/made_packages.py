@@ -100,16 +100,19 @@ REGIONS = ("background", "grey", "bright")
 LEVELS = np.array([0.0, 0.45, 1.0])
 
 
-def region_network() -> onnx.ModelProto:
+def region_network(channels: int = 1) -> onnx.ModelProto:
     """The class of each pixel is the level that its 5 × 5 mean is nearest to."""
-    weight = np.full((3, 1, 5, 5), 1 / 25) * (60 * 2 * LEVELS)[:, None, None, None]
+    weight = (
+        np.full((3, channels, 5, 5), 1 / 25 / channels) * (60 * 2 * LEVELS)[:, None, None, None]
+    )
     return one_convolution(weight, -60 * LEVELS**2, pool=False)
 
 
 def make_region_package(folder: Path, **changes: Any) -> Path:
     """A package of three classes by brightness."""
+    network = region_network(len(changes.get("channels", "1")))
     values: dict[str, Any] = {
-        "network": region_network(), "format": 2, "task": "regions", "outputs": (),
+        "network": network, "format": 2, "task": "regions", "outputs": (),
         "classes": REGIONS, "instances": InstanceRule(rule="components", minimum_area=1),
     }  # fmt: skip
     return make_package(folder, **(values | changes))
@@ -120,7 +123,8 @@ CLASSES = ("mostly dark", "mostly bright")
 
 def make_class_package(folder: Path, **changes: Any) -> Path:
     """A package that tells dark tiles from bright ones."""
-    weight = np.array([-30.0, 30.0])[:, None, None, None]
+    channels = len(changes.get("channels", "1"))
+    weight = np.array([-30.0, 30.0])[:, None, None, None].repeat(channels, 1) / channels
     network = one_convolution(weight, np.array([12.0, -12.0]), pool=True)
     values: dict[str, Any] = {
         "network": network, "format": 2, "task": "classification", "outputs": (),
@@ -177,3 +181,16 @@ def blobs(height: int, width: int, seed: int = 0, radius: int = 9) -> np.ndarray
         kept = (inside_y >= 0) & (inside_y < height) & (inside_x >= 0) & (inside_x < width)
         image[inside_y[kept], inside_x[kept]] = random.integers(20000, 30000)
     return image
+
+
+def slide_types(folder: Path, types: tuple[str, ...], *, bias: float = 0.0, **changes: Any) -> Path:
+    """A package for `made_dicom.nuclei_slide`: dark in green is a nucleus, red tells its type."""
+    weight = np.zeros((3, 3, 1, 1))
+    weight[:, :, 0, 0] = [[0, -40, 0], [40, 0, 0], [-40, 0, 0]]
+    network = one_convolution(weight, np.array([16.0 + bias, -20, 20]), pool=False)
+    values: dict[str, Any] = {
+        "network": network, "outputs": ("foreground", *(f"type:{name}" for name in types)),
+        "classes": types, "channels": ("red", "green", "blue"),
+        "normalisation": Normalisation(kind="range"),
+    }  # fmt: skip
+    return make_package(folder, **(values | changes))

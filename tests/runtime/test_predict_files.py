@@ -23,10 +23,10 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, open_image, read_labels
 from abbe.imaging.units import LARGEST, SMALLEST
 from abbe.runtime.batch.find_images import find_images
+from abbe.runtime.job import DICOM, SUFFIXES
 from abbe.runtime.package import read_package
 from abbe.runtime.predictors.instances import predictor
 from abbe.runtime.predictors.predict import predict
-from abbe.runtime.writing.results import SUFFIXES
 
 shapely = pytest.importorskip("shapely")
 
@@ -89,7 +89,8 @@ def test_images_are_resampled_to_the_packages_pixel_size(tmp_path):
 @pytest.mark.parametrize("size", [SMALLEST, 0.5, LARGEST])
 def test_results_are_written_whatever_the_pixel_size(package, tmp_path, size):
     path = write_tiff(tmp_path / "a.tif", blobs(90, 80), None)
-    words = "--pixel-size", str(size), "--results", *predictor(package).results
+    results = [each for each in predictor(package).results if each not in DICOM]
+    words = "--pixel-size", str(size), "--results", *results
     assert abbe("predict", package, path, "--out", tmp_path, *words) == 0
     for suffix in (".labels.tif", ".labels.zarr", ".probability.tif"):
         assert open_image(tmp_path / f"a{suffix}").pixel_size == pytest.approx(size)
@@ -140,7 +141,7 @@ def test_every_result_tells_the_same(package, tmp_path):
                   "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm",
                   "PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"},
     )  # fmt: skip
-    results = tuple(SUFFIXES)
+    results = [each for each in SUFFIXES if each not in DICOM]
     out = tmp_path / "out"
     assert abbe("predict", package, path, "--out", out, "--results", *results) == 0
     labels = predict(package, path)

@@ -9,8 +9,9 @@ import tyro
 from abbe.cli.shared.arguments import parse, say
 
 Result = Literal[
-    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
-]
+    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview",
+    "dicom-seg", "dicom-ann",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def run(words: list[str]) -> int:
 Results, for an image NAME: labels (NAME.labels.tif, one number an object), zarr (labels as
 OME-Zarr), probability (the maps, 0 to 255), geojson and geojson.gz (outlines for QuPath),
 geoparquet, table (NAME.csv: area, centroid, intensities of each object), overview (a picture).
+Of DICOM images also dicom-seg (NAME.seg.dcm: the classes of pixels), and of slides dicom-ann
+(NAME.ann.dcm: outlines with classes and measurements), which refer to the image.
 
 A package of regions writes the class of each pixel as labels, its probabilities, outlines with the
 names of classes, a table of areas by class, and an overview with a legend. A package that
@@ -102,6 +105,7 @@ examples:
       --pixel-size 0.25                       (for files that do not say)
   abbe predict packages/nuclei slide.svs --out results/ --results geojson --simplify 0.5 \\
       --class-name Nucleus                    (for QuPath)
+  abbe predict packages/nuclei dicom/level-0.dcm --out results/ --results dicom-seg dicom-ann
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
   abbe predict packages/nuclei slide.svs --out results/ --device cuda
   abbe predict nuclei scans/ --out results/ --cluster local:4

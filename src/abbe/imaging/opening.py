@@ -181,7 +181,7 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
 
             contents = open_openslide(path)
         elif kind == "dicom":
-            from abbe.imaging.formats.dicom import open_dicom
+            from abbe.imaging.formats.dicom.images import open_dicom
 
             contents = open_dicom(path)
         else:
@@ -238,14 +238,8 @@ def kind_of(path: Path) -> str:
         # Word and Excel files are zip archives as well.
         if start.startswith(signature) and (kind != "npz" or path.suffix.lower() == ".npz"):
             return kind
-    if start_of_dicom(path):
-        from abbe.imaging.formats.dicom import is_whole_slide
+    from abbe.imaging.formats.dicom.images import is_whole_slide, start_of_dicom
 
+    if start_of_dicom(path):
         return "openslide" if is_whole_slide(path) else "dicom"
     raise InputError(f"{path}: this kind of file is not supported. Supported are: {SUPPORTED}.")
-
-
-def start_of_dicom(path: Path) -> bool:
-    """Whether a file has the preamble of DICOM."""
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from abbe.runtime.writing.label_files import ZarrVersion
 
 Result = Literal[
-    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview"
-]
+    "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview",
+    "dicom-seg", "dicom-ann",
+]  # fmt: skip
 SUFFIXES: Mapping[Result, str] = {
     "labels": ".labels.tif",
     "zarr": ".labels.zarr",
@@ -33,6 +34,8 @@ SUFFIXES: Mapping[Result, str] = {
     "geoparquet": ".geo.parquet",
     "table": ".csv",
     "overview": ".overview.png",
+    "dicom-seg": ".seg.dcm",
+    "dicom-ann": ".ann.dcm",
 }
 """What each adds to the image's name."""
 
@@ -57,8 +60,10 @@ class Outlining:
 
 
 AS_FOUND = Outlining()
-OUTLINES: tuple[Result, ...] = ("geojson", "geojson.gz", "geoparquet")
+OUTLINES: tuple[Result, ...] = ("geojson", "geojson.gz", "geoparquet", "dicom-ann")
 """Results that are outlines."""
+DICOM: tuple[Result, ...] = ("dicom-seg", "dicom-ann")
+"""Results that refer to an image in DICOM."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from abbe.runtime.batch.finished import LOG, Finished, settings_of
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.on_workers import Elsewhere, predict_on_workers
 from abbe.runtime.batch.one_image import Batch, OneImage, Report
-from abbe.runtime.job import OUTLINES, Job, Outlining, Predictor, Result, Written
+from abbe.runtime.job import DICOM, OUTLINES, Job, Outlining, Predictor, Result, Written
 from abbe.runtime.package import Package
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
@@ -257,6 +257,8 @@ def check_outlining(package: Package, outlining: Outlining, results: Sequence[Re
         raise ConfigError("--class-name: this package names the classes itself; leave it out")
     if outlining.class_name is not None and not outlining.class_name.strip():
         raise ConfigError("--class-name: give a name that has letters, such as Tumor")
+    if "dicom-seg" in results:
+        given.pop("--class-name")  # of segments, too
     if any(given.values()) and not set(OUTLINES) & set(results):
         options = ", ".join(option for option, said in given.items() if said)
         raise ConfigError(
@@ -273,3 +275,7 @@ def _check_job(predictor: Predictor, job: Job) -> None:
                 f"--results {result}: a {description.task} package gives "
                 f"{', '.join(predictor.results)}"
             )
+    if set(DICOM) & set(job.results):
+        from abbe.imaging.formats.dicom.series import require_highdicom
+
+        require_highdicom()

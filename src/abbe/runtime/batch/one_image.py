@@ -18,7 +18,7 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import Task, line_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import Job, Predictor, Tools, Written
+from abbe.runtime.job import DICOM, Job, Predictor, Tools, Written
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.timing import Timings
@@ -59,6 +59,10 @@ class Batch:
             InputError: It cannot be read, or lacks what the package needs.
         """
         predictor, job = self.predictor, self.job
+        if set(DICOM) & set(job.results):
+            from abbe.imaging.formats.dicom.series import source_of
+
+            source_of(path, slide="dicom-ann" in job.results)  # before hours of work
         image = job.reading.open(path)
         notes = remarks_on(image, predictor.package.description, predictor.channels_of(image))
         small = predictor.tiles(image) == 1

@@ -38,7 +38,7 @@ class ClassPredictor(OpenPackage):
     @property
     def results(self) -> tuple[Result, ...]:
         """What it can write; the usual one first."""
-        return ("table", "geojson", "geojson.gz", "overview")
+        return ("table", "geojson", "geojson.gz", "overview", "dicom-ann")
 
     @property
     def counts(self) -> str:
@@ -123,7 +123,8 @@ class ClassPredictor(OpenPackage):
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; its tiles, and what the table of images says."""
         prediction = self.run(image, tools)
-        write_class_results(prediction, stem, job, tools, 2 * self.workers)
+        described = self.package.description
+        write_class_results(prediction, stem, job, tools, 2 * self.workers, description=described)
         notes = () if prediction.tissue is None else (prediction.tissue.words(),)
         return Written(int(prediction.taken.sum()), describe(prediction), notes=notes)
 

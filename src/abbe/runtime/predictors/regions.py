@@ -28,7 +28,8 @@ class RegionPredictor(OpenPackage):
     @property
     def results(self) -> tuple[Result, ...]:
         """What it can write; the usual one first."""
-        return ("labels", "zarr", "probability", "geojson", "geojson.gz", "table", "overview")
+        return ("labels", "zarr", "probability", "geojson", "geojson.gz", "table", "overview",
+                "dicom-seg")  # fmt: skip
 
     @property
     def counts(self) -> str:
@@ -94,7 +95,7 @@ class RegionPredictor(OpenPackage):
         prediction = self.run(image, tools, keep_maps="probability" in job.results)
         write_region_results(
             prediction, stem, job, tools, 2 * self.workers,
-            minimum_area=self.package.description.instances.minimum_area,
+            description=self.package.description,
         )  # fmt: skip
         notes = () if prediction.tissue is None else (prediction.tissue.words(),)
         return Written(len(prediction.grid.tiles), notes=notes)

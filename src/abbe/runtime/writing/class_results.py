@@ -13,6 +13,7 @@ from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import Region, class_colour, image_limits
 from abbe.runtime.job import SUFFIXES, Job, Tools
+from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.whole_tiles import ClassPrediction
 from abbe.runtime.writing.contours import Rings
 
@@ -42,7 +43,13 @@ def write_images(path: Path, answers: Mapping[str, Any], names: Sequence[str]) -
 
 
 def write_class_results(
-    prediction: ClassPrediction, stem: Path, job: Job, tools: Tools, most: int
+    prediction: ClassPrediction,
+    stem: Path,
+    job: Job,
+    tools: Tools,
+    most: int,
+    *,
+    description: PackageDescription,
 ) -> None:
     """Write the files that are asked for, each whole or not at all.
 
@@ -54,6 +61,7 @@ def write_class_results(
         job: Which files.
         tools: Threads.
         most: How many pieces to have in hand at a time.
+        description: Of the package.
     """
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
@@ -63,6 +71,8 @@ def write_class_results(
                     write_tiles(path, prediction)
             elif result == "overview":
                 _write_overview(path, prediction, tools, most)
+            elif result == "dicom-ann":
+                _write_dicom(path, prediction, description)
             else:
                 _write_geojson(path, prediction)
 
@@ -132,6 +142,23 @@ def _write_geojson(path: Path, prediction: ClassPrediction) -> None:
     write_geojson(
         path, _squares(prediction), pixel_size=size, kind="tile", properties_of=properties_of
     )
+
+
+def _write_dicom(path: Path, prediction: ClassPrediction, description: PackageDescription) -> None:
+    from abbe.imaging.formats.dicom.series import source_of
+    from abbe.runtime.writing.dicom.annotations import write_annotations
+    from abbe.runtime.writing.dicom.told import Classes
+
+    names, flat = prediction.names, prediction.probabilities.reshape(-1, len(prediction.names))
+    taken = np.flatnonzero(prediction.taken)
+    table = {"label": taken + 1} | {
+        column: flat[taken, number] for number, column in enumerate(_columns(names))
+    }
+    classes = Classes(names, [class_colour(number) for number in range(len(names))])
+    write_annotations(
+        path, source_of(prediction.image.source), _squares(prediction), classes,
+        lambda tile: int(flat[tile - 1].argmax()), table=table, description=description,
+    )  # fmt: skip
 
 
 def _squares(prediction: ClassPrediction) -> Iterator[Rings]:

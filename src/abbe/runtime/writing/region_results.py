@@ -14,6 +14,7 @@ from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import Image, Region, class_colour
 from abbe.runtime.job import SUFFIXES, Job, Outlining, Result, Tools
+from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
 from abbe.runtime.tiling.grid import Grid, Tile
@@ -54,7 +55,7 @@ def write_region_results(
     tools: Tools,
     most: int,
     *,
-    minimum_area: int,
+    description: PackageDescription,
 ) -> None:
     """Write the files that are asked for, each whole or not at all.
 
@@ -64,13 +65,12 @@ def write_region_results(
         job: Which files.
         tools: Threads.
         most: How many pieces to have in hand at a time.
-        minimum_area: px of the network, or of the image where that is coarser; smaller areas are
-            not outlined, see `find_areas`.
+        description: Of the package.
     """
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
         with tools.timings.measure("write"):
-            _write(prediction, result, path, job, tools, most, minimum_area)
+            _write(prediction, result, path, job, tools, most, description)
 
 
 def _write(
@@ -80,7 +80,7 @@ def _write(
     job: Job,
     tools: Tools,
     most: int,
-    minimum_area: int,
+    description: PackageDescription,
 ) -> None:
     """One file; each writer is imported when it is asked for."""
     classes, image, pool = prediction.classes, prediction.image, tools.pool
@@ -115,8 +115,35 @@ def _write(
             plain=prediction.background,
             tissue=prediction.tissue,
         )
+    elif result == "dicom-seg":
+        _write_dicom(prediction, path, tools, most, description)
     else:
-        _write_outlines(prediction, path, job.outlining, tools, most, minimum_area)
+        least = description.instances.minimum_area
+        _write_outlines(prediction, path, job.outlining, tools, most, least)
+
+
+def _write_dicom(
+    prediction: RegionPrediction,
+    path: Path,
+    tools: Tools,
+    most: int,
+    description: PackageDescription,
+) -> None:
+    """A segment for each class but the background."""
+    from abbe.imaging.formats.dicom.series import source_of
+    from abbe.runtime.writing.dicom.segmentation import write_segmentation
+    from abbe.runtime.writing.dicom.told import Classes
+
+    names, background = prediction.classes.names, prediction.background
+    kept = [number for number in range(len(names)) if number != background]
+    segments = np.zeros(len(names), np.uint8)
+    segments[kept] = np.arange(1, len(kept) + 1)
+    classes = Classes([names[k] for k in kept], [class_colour(k) for k in kept])
+    write_segmentation(
+        path, source_of(prediction.image.source),
+        lambda region: segments[prediction.classes.read(region)], classes, tools.pool, most,
+        seen=prediction.grid.shape, description=description,
+    )  # fmt: skip
 
 
 def _write_outlines(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abbe.imaging import Image, class_colour
-from abbe.runtime.job import OUTLINES, SUFFIXES, Job, Result
+from abbe.runtime.job import DICOM, OUTLINES, SUFFIXES, Job, Result
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
@@ -87,7 +87,8 @@ def write_results(
         description: Of the package; its class, if it has but one, is that of all objects.
     """
     only = description.classes[0] if len(description.classes) == 1 else None
-    writer = _Writer(prediction, job, pool, most, job.outlining.class_name or only)
+    named = job.outlining.class_name or only
+    writer = _Writer(prediction, job, pool, most, named, description)
     for result in job.results:
         path = stem.with_name(stem.name + SUFFIXES[result])
         with prediction.timings.measure("write"):
@@ -103,6 +104,7 @@ class _Writer:
     pool: Executor
     most: int
     classification: str | None
+    description: PackageDescription
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -128,6 +130,8 @@ class _Writer:
 
             assert prediction.maps is not None  # kept, because they were asked for
             write_map_tiff(path, prediction.maps, pool, most, size)
+        elif result in DICOM:
+            self._dicom(result, path)
         elif result in OUTLINES:
             self._outline(result, path)
         elif result == "table":
@@ -173,3 +177,38 @@ class _Writer:
                 properties_of=self.prediction.type_of if typed else None,
                 table=self.table, simplify=simplify,
             )  # fmt: skip
+
+    def _dicom(self, result: Result, path: Path) -> None:
+        from abbe.imaging.formats.dicom.series import source_of
+        from abbe.runtime.writing.dicom.told import Classes
+
+        labels, types = self.prediction.labels, self.prediction.types
+        names = types or (self.classification or "Object",)
+        classes = Classes(names, [class_colour(kind) for kind in range(len(names))])
+        shares = labels.numbering.types if types else None
+        kinds = np.zeros(labels.count + 1, int) if shares is None else shares.argmax(1)
+        source = source_of(self.prediction.image.source)
+        if result == "dicom-ann":
+            from abbe.runtime.writing.dicom.annotations import write_annotations
+            from abbe.runtime.writing.outlines import outlines
+
+            write_annotations(
+                path, source, outlines(labels, self.pool, self.most), classes,
+                lambda number: int(kinds[number]),
+                table=self.table, description=self.description,
+                simplify=self.job.outlining.simplify,
+            )  # fmt: skip
+            return
+        from abbe.runtime.writing.dicom.segmentation import MOST_OBJECTS, write_segmentation
+
+        segments = np.where(np.arange(labels.count + 1) > 0, kinds + 1, 0)
+        if not source.slide and 0 < labels.count <= MOST_OBJECTS:
+            segments = np.arange(labels.count + 1)
+            classes = Classes(
+                [f"{names[kinds[number]]} {number}" for number in segments[1:]],
+                [class_colour(number - 1) for number in segments[1:]],
+            )
+        write_segmentation(
+            path, source, lambda region: segments[labels.read(region)], classes, self.pool,
+            self.most, seen=labels.grid.shape, description=self.description,
+        )  # fmt: skip

@@ -22,6 +22,12 @@ _CENTIMETRES = 3
 _MM, _CM = 1e3, 1e4  # in µm
 
 
+def start_of_dicom(path: Path) -> bool:
+    """Whether a file has the preamble of DICOM."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
 def is_whole_slide(path: Path) -> bool:
     """Whether a DICOM file is a level of a whole slide.
 
@@ -29,7 +35,7 @@ def is_whole_slide(path: Path) -> bool:
         MissingExtraError: pydicom is not installed.
         InputError: It is damaged, or a slide of several optical paths.
     """
-    header = _read(path, ["SOPClassUID", "NumberOfOpticalPaths"])
+    header = read_header(path, ["SOPClassUID", "NumberOfOpticalPaths"])
     if header.get("SOPClassUID") != WHOLE_SLIDE:
         return False
     if (paths := int(header.get("NumberOfOpticalPaths", 1) or 1)) > 1:
@@ -51,7 +57,7 @@ def open_dicom(path: Path) -> Contents:
         InputError: It holds no image or several frames, its colours are of an unknown kind, or it
             promises more than it holds.
     """
-    header = _read(path)
+    header = read_header(path)
     kind = str(header.get("PhotometricInterpretation", ""))
     if "Rows" not in header or not kind:
         told = header.get("SOPClassUID", "")
@@ -85,7 +91,13 @@ def open_dicom(path: Path) -> Contents:
     )
 
 
-def _read(path: Path, tags: list[str] | None = None, *, pixels: bool = False) -> "Dataset":
+def read_header(path: Path, tags: list[str] | None = None, *, pixels: bool = False) -> "Dataset":
+    """What a DICOM file says, or some of it; without its pixels, where these are not asked for.
+
+    Raises:
+        MissingExtraError: pydicom is not installed.
+        InputError: It is damaged.
+    """
     try:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
@@ -145,7 +157,7 @@ def _decode(path: Path) -> ArrayPixels:
     from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
     from pydicom.pixels.utils import pixel_array
 
-    header = _read(path, pixels=True)
+    header = read_header(path, pixels=True)
     kind = str(header.PhotometricInterpretation)
     try:
         pixels = pixel_array(header)

@@ -1,0 +1,126 @@
+"""The DICOM files that results refer to: of a whole slide all levels of its series."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abbe.errors import InputError, MissingExtraError
+from abbe.imaging.formats.dicom.images import WHOLE_SLIDE, read_header, start_of_dicom
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+    "StudyDate", "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+"""What every image should state, if only as an empty text; programs that make files forget it."""
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_NEEDED_OF_SLIDES = (
+    "FrameOfReferenceUID", "TotalPixelMatrixOriginSequence", "ImageOrientationSlide",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """What results in DICOM refer to.
+
+    Attributes:
+        levels: The files' headers, without pixels; of a slide its levels, the finest first.
+        slide: Whether it is a whole slide.
+    """
+
+    levels: tuple[Dataset, ...]
+    slide: bool
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """(H, W) of a level in px."""
+        return _shape(self.levels[level])
+
+
+def source_of(path: str | os.PathLike[str], *, slide: bool = False) -> Source:
+    """The files that results for an image refer to.
+
+    Args:
+        path: A DICOM image, or any file of a slide's series; the others lie beside it.
+        slide: Whether it must be a slide.
+
+    Raises:
+        InputError: It is no DICOM image, no slide where it must be one, or lacks what
+            viewers need to show results on it.
+        MissingExtraError: pydicom is not installed.
+    """
+    path = Path(path)
+    if not path.is_file() or not start_of_dicom(path):
+        raise InputError(
+            f"{path}: results in DICOM refer to a DICOM image, and this is none. Take dicom-seg "
+            "and dicom-ann out of --results, or convert the image first (slides: wsidicomizer)"
+        )
+    header = read_header(path)
+    whole = header.get("SOPClassUID") == WHOLE_SLIDE
+    if slide and not whole:
+        raise InputError(
+            f"{path}: bulk annotations refer to a whole slide, and this is a single image. Take "
+            "dicom-ann out of --results; dicom-seg has a segment for each object of it"
+        )
+    _complete(header, path, (*_NEEDED, *_NEEDED_OF_SLIDES) if whole else _NEEDED)
+    levels = _levels(path, header.SeriesInstanceUID) if whole else [header]
+    for level in levels:
+        _complete(level, path, ())
+    return Source(tuple(levels), whole)
+
+
+def _levels(path: Path, series: str) -> list[Dataset]:
+    """Headers of the pyramid's levels beside a file, the finest first."""
+    found: dict[tuple[int, int], Dataset] = {}
+    tags = ["SOPClassUID", "SeriesInstanceUID", "ImageType"]
+    for file in sorted(path.parent.iterdir()):
+        if not file.is_file() or not start_of_dicom(file):
+            continue
+        told = read_header(file, tags)
+        # The third word of the kind tells levels from labels, overviews and thumbnails.
+        volume = "VOLUME" in told.get("ImageType", ())
+        if volume and (told.get("SOPClassUID"), told.get("SeriesInstanceUID")) == (
+            WHOLE_SLIDE,
+            series,
+        ):
+            level = read_header(file)
+            found.setdefault(_shape(level), level)
+    if not found:
+        raise InputError(f"{path}: this series has no level of a slide (ImageType VOLUME).")
+    return [found[shape] for shape in sorted(found, reverse=True)]
+
+
+def _shape(level: Dataset) -> tuple[int, int]:
+    rows, columns = level.get("TotalPixelMatrixRows"), level.get("TotalPixelMatrixColumns")
+    return int(rows or level.Rows), int(columns or level.Columns)
+
+
+def _complete(level: Dataset, path: Path, needed: tuple[str, ...]) -> None:
+    absent = [name for name in needed if name not in level]
+    if absent:
+        raise InputError(
+            f"{path}: it does not say {', '.join(absent)}, which results in DICOM must repeat for "
+            "viewers to find their place. Have the file completed where it was made, or take "
+            "dicom-seg and dicom-ann out of --results"
+        )
+    for name in _EMPTY:
+        if name not in level:
+            setattr(level, name, "")
+    # Texts are kept as bytes until they are asked for, and results have another set of letters.
+    level.decode()
+
+
+def require_highdicom() -> None:
+    """Say how to install it where it is missing.
+
+    Raises:
+        MissingExtraError: highdicom is not installed.
+    """
+    import importlib.util
+
+    if importlib.util.find_spec("highdicom") is None:
+        raise MissingExtraError("highdicom", "dicom", "Results in DICOM")

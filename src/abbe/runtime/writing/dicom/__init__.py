@@ -1,0 +1,1 @@
+"""Results as DICOM, by highdicom (``abbe[dicom]``): segmentations and bulk annotations."""
