@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sites import browser, runtime, served  # noqa: F401
 
 from abbe import hardware
 from abbe.runtime.package import openvino_core

@@ -18,6 +18,7 @@ import torch
 from commands import abbe as command
 from PIL import Image as Picture
 from small_students import FACTS, equal_but_for_times
+from visits import look, visit
 
 import abbe
 from abbe import sam, students
@@ -37,8 +38,9 @@ from abbe.exporting.parity.promptable import (
 )
 from abbe.exporting.request import Budget, ExportRequest
 from abbe.exporting.write import write_package
-from abbe.imaging import read_labels
+from abbe.imaging import read_labels, write_png
 from abbe.runtime.package import Package, describe_file, read_package, write_description
+from abbe.web import build_site
 
 pytestmark = pytest.mark.slow
 
@@ -386,3 +388,35 @@ def test_a_check_compares_the_masks_expected(exported, tmp_path, capsys):
         write_description(folder, description.model_copy(update={"files": files}))
         assert command("bench", folder, "--check") == code
     assert "differs by more than 0.001: openvino/fp32" in capsys.readouterr().out
+
+
+def test_the_page_answers_clicks_and_boxes_as_the_package_does(
+    exported, tmp_path, runtime, browser, served
+):
+    package, image = exported.package, tmp_path / "picture.png"
+    picture = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
+    write_png(image, picture)
+    predictor = abbe.PromptablePredictor(package, engine="onnxruntime", precision="fp32")
+    predictor.set_image(picture)
+    build_site(package, tmp_path / "site", runtime=runtime, webgpu=False)
+    prompts = [
+        {"points": [[40.5, 30]], "labels": [1], "box": None},
+        {"points": [[40.5, 30], [90, 70]], "labels": [1, 0], "box": None},
+        {"points": [], "labels": [], "box": [20, 15, 88, 70.5]},
+    ]
+    with visit(browser, served(tmp_path / "site")) as page:
+        look(page, image)
+        for prompt in prompts:
+            asked = "async (prompt) => (await abbe.asking.ask('prompt', { prompt })).masks"
+            shown = f"({asked})(prompt).then((found) => found.map((m) => [m.score, [...m.mask]]))"
+            found = page.evaluate(f"async (prompt) => {shown}", prompt)
+            points = {"point_coords": prompt["points"], "point_labels": prompt["labels"]}
+            given = points if prompt["points"] else {"box": prompt["box"]}
+            several = len(prompt["points"]) == 1
+            masks, scores, _ = predictor.predict(**given, multimask_output=several)
+            order = np.argsort(-scores, kind="stable")
+            np.testing.assert_allclose([score for score, _ in found], scores[order], atol=1e-3)
+            for (_, mask), number in zip(found, order, strict=True):
+                seen = np.reshape(mask, masks.shape[1:]).astype(bool)
+                assert iou(seen, masks[number]) > 0.995
+                assert masks[number].any()

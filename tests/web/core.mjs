@@ -12,6 +12,7 @@ const { Grid } = await load("grid.js");
 const { limitsOf } = await load("limits.js");
 const { readWindow } = await load("sampling.js");
 const { resizeBytes } = await load("resize.js");
+const { calibrated, calibratedClasses } = await load("calibration.js");
 
 const KINDS = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array,
@@ -27,7 +28,10 @@ const functions = {
     const edges = boundary ? array(boundary) : null;
     return instancesFromMaps(array(foreground), edges, width, height, thresholds, minimumArea).labels;
   },
-  objects({ shape, scale, description, maps, types, rule }) {
+  calibrated({ probabilities, temperature, exclusive }) {
+    return (exclusive ? calibratedClasses : calibrated)(array(probabilities), temperature);
+  },
+  objects({ shape, scale, description, maps, types, rule, temperature }) {
     const grid = new Grid(shape, scale, description);
     const cores = (map) => {
       const plane = array(map);
@@ -41,7 +45,8 @@ const functions = {
       });
     };
     const foreground = cores(maps[0]);
-    const told = [foreground, ...(types ?? []).map(cores)];
+    const shown = temperature ? foreground.map((map) => calibrated(map, temperature)) : foreground;
+    const told = [shown, ...(types ?? []).map(cores)];
     const found = findObjects(grid, foreground, maps[1] ? cores(maps[1]) : null, told, rule);
     const means = [found.confidence, ...(found.types ?? [])];
     writeFileSync(join(folder, "confidence.out"), Buffer.concat(means.map((each) => Buffer.from(each.buffer))));

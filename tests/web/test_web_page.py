@@ -78,6 +78,9 @@ def test_what_is_saved_is_what_was_found(tmp_path, site, browser):
         look(page, image)
         labels = tifffile.imread(saved(page, "labels", tmp_path))
         np.testing.assert_array_equal(labels, wanted)
+        png = imagecodecs.png_decode(saved(page, "png", tmp_path).read_bytes())
+        assert png.dtype == np.uint16
+        np.testing.assert_array_equal(png, wanted)
         features = json.loads(saved(page, "geojson", tmp_path).read_text())["features"]
         table = np.genfromtxt(saved(page, "csv", tmp_path), delimiter=",", names=True)
     assert len(features) == len(table) == wanted.max()

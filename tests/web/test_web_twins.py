@@ -12,6 +12,7 @@ from abbe.imaging import Image
 from abbe.imaging.scaling import Scaling
 from abbe.object_types import type_maps
 from abbe.runtime.package import InstanceRule, Thresholds
+from abbe.runtime.postprocess.calibration import calibrated
 from abbe.runtime.postprocess.instances import instances_from_maps
 from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.field import Labels
@@ -90,7 +91,9 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
         return padded[:, top:bottom, left:right]
 
     thresholds = Thresholds(foreground=threshold, boundary=0.45)
-    rule = MapRule(outputs, thresholds, InstanceRule(minimum_area=least))
+    # Packages of format 6 may have one: objects stay, what is told of them changes.
+    temperature = [float(random.uniform(0.3, 4))] * len(outputs) if seed % 2 else []
+    rule = MapRule(outputs, thresholds, InstanceRule(minimum_area=least), tuple(temperature))
     work = Work(None)
     with ThreadPoolExecutor(1) as pool:
         labels = Labels(grid, find_objects(grid, window_of, rule, work, pool, workers=1), work)
@@ -101,6 +104,7 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
         types=[cases.array(each) for each in maps[count:]],
         description=description_of(divisor, tile, halo, context),
         rule={"thresholds": {"foreground": threshold, "boundary": 0.45}, "minimumArea": least},
+        temperature=temperature[0] if temperature else None,
     )  # fmt: skip
     [found] = cases.answers(np.int32)
     wanted = labels.read()
@@ -112,6 +116,27 @@ def test_objects_of_tiles_are_joined_and_brought_back_as_python_does(tmp_path, s
     assert len(told) == 1 + len(maps) - count
     means = np.frombuffer((tmp_path / "confidence.out").read_bytes()).reshape(len(told), -1)
     np.testing.assert_allclose(means[:, 1:], np.stack(told)[:, 1:], rtol=1e-6)
+
+
+def test_temperatures_tell_what_python_tells(tmp_path):
+    random, cases, expected = np.random.default_rng(6), Cases(tmp_path), []
+    for number in range(60):
+        exclusive, temperature = number % 2 == 1, float(random.uniform(0.1, 9))
+        logits = random.normal(size=(int(random.integers(2, 9)), 50)) * random.choice([1, 20, 200])
+        values = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+        if exclusive:  # the classes of one tile
+            values = np.exp(logits[:, 0] - logits[:, 0].max())
+            values /= values.sum()
+        values = values.astype(np.float32)  # 0 and 1 among them
+        told = [temperature] if exclusive else [temperature] * len(values)
+        expected.append(calibrated(values, told, exclusive=exclusive))
+        cases.add(
+            "calibrated", probabilities=cases.array(values), temperature=temperature,
+            exclusive=exclusive,
+        )  # fmt: skip
+    for found, wanted in zip(cases.answers(np.float32), expected, strict=True):
+        np.testing.assert_allclose(found, wanted.ravel(), rtol=2e-5, atol=1e-7)
+        assert found.reshape(wanted.shape).argmax() == wanted.argmax()
 
 
 PIXELS = {

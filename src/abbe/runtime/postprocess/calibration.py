@@ -37,6 +37,6 @@ def calibrated(
         return powers / powers.sum(0, keepdims=True)
     p = np.minimum(probabilities, _MOST)
     t = np.asarray(temperature, p.dtype).reshape(-1, *[1] * (p.ndim - 1))
-    with np.errstate(divide="ignore"):  # of 0, infinite odds against it
+    with np.errstate(divide="ignore", over="ignore"):  # of 0, infinite odds against it
         odds = ((1 - p) / p) ** (1 / t)
     return 1 / (1 + odds)

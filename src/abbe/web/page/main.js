@@ -177,7 +177,7 @@ class Page {
     try {
       const { data, type } = await this.asking.ask("save", { what });
       const stem = this.picture.name.replace(/(\.ome)?\.\w+$/i, "");
-      const ending = /** @type {Record<string, string>} */ ({ geojson: "geojson", labels: "labels.tif", csv: "csv" })[what];
+      const ending = /** @type {Record<string, string>} */ ({ geojson: "geojson", labels: "labels.tif", png: "labels.png", csv: "csv" })[what];
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([data], { type }));
       link.download = `${stem}.${ending}`;

@@ -54,6 +54,7 @@ export const PROBLEMS = {
   scaleBeyond: "The pixel size or diameter is too far from what the network was made for ({size}). Check the number below.",
   channelsNeeded: "{name} has the channels {has}; the network sees {names}. Choose them below.",
   colourNeeded: "{name} is a grey image, and the network sees {names}: it has no colours to see.",
+  pngTooMany: "There are more than 65,535 objects, and a PNG cannot number them. Save the labels as TIFF.",
   startFailed: "The network does not start here: {reason}",
   failed: "This did not work: {reason}",
 };

@@ -2,7 +2,7 @@
 
 import { InputProblem } from "./core/types.js";
 import { channelsFor, openPicture } from "./formats/open.js";
-import { labelTiff } from "./formats/write.js";
+import { labelPng, labelTiff } from "./formats/write.js";
 import { csvOf, measured } from "./results/table.js";
 import { geojsonOf } from "./results/geojson.js";
 import { openRuntime } from "./tasks/network.js";
@@ -125,15 +125,16 @@ async function keep(asked) {
   return answered({ labels: kept.labels(), classOf: null });
 }
 
-/** @param {{what: "geojson" | "labels" | "csv" | "classes"}} asked */
+/** @param {{what: "geojson" | "labels" | "png" | "csv"}} asked */
 async function save({ what }) {
   if (!result || !picture) throw new Error("there are no objects yet");
   const { labels, classOf, pixels } = result;
   const { classes, task } = description;
   const nameOf = (/** @type {number} */ n) => classes[classOf?.[n] ?? 0];
-  if (what === "labels") {
+  if (what === "labels" || what === "png") {
     const values = pixels ? Int32Array.from(pixels) : labels.values;
-    return { data: await labelTiff(values, labels.width, labels.height), type: "image/tiff" };
+    const write = what === "png" ? labelPng : labelTiff;
+    return { data: await write(values, labels.width, labels.height), type: what === "png" ? "image/png" : "image/tiff" };
   }
   if (what === "csv") {
     const words = classOf

@@ -1,5 +1,6 @@
 /** Packages that tell classes of images apart: an image whole, a large one tile by tile. */
 
+import { calibratedClasses } from "../core/calibration.js";
 import { scaleFor, spans } from "../core/grid.js";
 import { limitsOf, normalised } from "../core/limits.js";
 import { roundHalfEven } from "../core/numbers.js";
@@ -43,7 +44,7 @@ export class Classes {
         const seen = networkInput(planes, width, window, limits, scale, description);
         const [answer] = await this.network.run({ [this.network.inputs[0]]: seen });
         checkAnswer(answer, [1, description.classes.length]);
-        probabilities.push(softmax(answer.data, description.temperature?.[0] ?? 1));
+        probabilities.push(calibratedClasses(softmax(answer.data), description.temperature?.[0]));
         advance(probabilities.length, total);
       }
     }
@@ -113,10 +114,10 @@ function cut(plane, width, { top, left, bottom, right }) {
   return found;
 }
 
-/** @param {Float32Array} logits @param {number} temperature */
-function softmax(logits, temperature) {
+/** @param {Float32Array} logits */
+function softmax(logits) {
   const most = Math.max(...logits);
-  const powers = logits.map((value) => Math.exp((value - most) / temperature));
+  const powers = logits.map((value) => Math.exp(value - most));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / sum);
 }

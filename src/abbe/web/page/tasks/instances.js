@@ -1,8 +1,9 @@
 /** Packages that find objects. */
 
+import { calibrated } from "../core/calibration.js";
 import { Grid, scaleFor } from "../core/grid.js";
 import { findObjects } from "../core/objects.js";
-import { calibrated, mapsOf, sigmoid } from "./maps.js";
+import { mapsOf, sigmoid } from "./maps.js";
 
 /** What stands before a type's name in that of its map. */
 const TYPE = "type:";

@@ -52,21 +52,6 @@ export function checkAnswer(answer, shape) {
   if (!Number.isFinite(sum)) throw new Error("the network answers with NaN or infinity");
 }
 
-/**
- * Probabilities with the logits divided by a temperature: the twin of
- * `abbe.runtime.postprocess.calibration`.
- *
- * @param {Float32Array} probabilities
- * @param {number | undefined} temperature
- */
-export function calibrated(probabilities, temperature) {
-  if (temperature === undefined) return probabilities;
-  return probabilities.map((probability) => {
-    const p = Math.min(probability, 1 - 6e-8);
-    return 1 / (1 + ((1 - p) / p) ** (1 / temperature));
-  });
-}
-
 /** 1 / (1 + exp(−x)), in place. @param {Float32Array} logits */
 export function sigmoid(logits) {
   for (let i = 0; i < logits.length; i++) {

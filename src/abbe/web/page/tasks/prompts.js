@@ -115,24 +115,26 @@ export class Prompts {
     for (let y = 0; y < low; y++) {
       for (let x = 0; x < width; x++) {
         let sum = 0;
-        for (const [place, share] of columns[x]) sum += plane[y * low + place] * share;
+        for (let k = TAPS * x; k < TAPS * x + TAPS; k++) sum += plane[y * low + columns.places[k]] * columns.shares[k];
         wide[y * width + x] = sum;
       }
     }
     const mask = new Uint8Array(width * height);
     for (let y = 0; y < height; y++) {
-      const parts = rows[y];
-      for (let x = 0; x < width; x++) {
-        let sum = 0;
-        for (const [place, share] of parts) sum += wide[place * width + x] * share;
-        mask[y * width + x] = sum > 0 ? 1 : 0;
+      const [a, b, c, d] = rows.places.subarray(TAPS * y, TAPS * y + TAPS).map((place) => place * width);
+      const [p, q, r, s] = rows.shares.subarray(TAPS * y, TAPS * y + TAPS);
+      for (let x = 0, at = y * width; x < width; x++, at++) {
+        mask[at] = wide[a + x] * p + wide[b + x] * q + wide[c + x] * r + wide[d + x] * s > 0 ? 1 : 0;
       }
     }
     return mask;
   }
 }
 
-/** @typedef {[number, number][]} Parts Places and shares. */
+/** Places that a px of the image is made of, at most: two of the square, each of two logits. */
+const TAPS = 4;
+
+/** @typedef {{places: Int32Array, shares: Float64Array}} Parts So many of each px, one after the other. */
 
 /**
  * What each px of the image is made of, along one axis: logits → square → image.
@@ -141,18 +143,20 @@ export class Prompts {
  * @param {number} side
  * @param {number} resized
  * @param {number} full
- * @returns {Parts[]}
+ * @returns {Parts}
  */
 function twice(low, side, resized, full) {
   const square = linear(low, side);
-  return linear(resized, full).map((parts) => {
-    /** @type {Map<number, number>} */
-    const found = new Map();
-    for (const [place, share] of parts) {
-      for (const [inner, part] of square[place]) found.set(inner, (found.get(inner) ?? 0) + share * part);
-    }
-    return [...found];
+  const found = { places: new Int32Array(TAPS * full), shares: new Float64Array(TAPS * full) };
+  linear(resized, full).forEach((parts, i) => {
+    parts.forEach(([place, share], j) => {
+      square[place].forEach(([inner, part], k) => {
+        found.places[TAPS * i + 2 * j + k] = inner;
+        found.shares[TAPS * i + 2 * j + k] = share * part;
+      });
+    });
   });
+  return found;
 }
 
 /**
@@ -160,7 +164,7 @@ function twice(low, side, resized, full) {
  *
  * @param {number} source
  * @param {number} target
- * @returns {Parts[]}
+ * @returns {[number, number][][]} Two places and shares for each.
  */
 function linear(source, target) {
   return Array.from({ length: target }, (_, i) => {
@@ -168,7 +172,7 @@ function linear(source, target) {
     const first = Math.min(Math.trunc(place), source - 1);
     const second = Math.min(first + 1, source - 1);
     const share = Math.fround(place - first);
-    return /** @type {Parts} */ ([[first, 1 - share], [second, share]]);
+    return [[first, 1 - share], [second, share]];
   });
 }
 
