@@ -84,7 +84,7 @@ def test_the_pixel_size_of_one_ultrasound_region_is_known(tmp_path, grey):
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ({"NumberOfFrames": 7}, "holds 7 frames; one image is expected"),
+        ({"NumberOfFrames": 7}, r"holds 7 frames \(it is of the kind Ultrasound Image St"),
         ({"PhotometricInterpretation": "HSV"}, "photometric interpretation is HSV"),
         ({"Rows": 60000, "Columns": 60000}, "a.dcm"),
     ],
@@ -160,6 +160,64 @@ def test_two_optical_paths_are_refused(slide):
     dataset.NumberOfOpticalPaths = 2
     dataset.save_as(path)
     with pytest.raises(InputError, match="2 optical paths"):
+        open_image(path)
+
+
+def rewrite(path: Path, **tags: object) -> None:
+    dataset = pydicom.dcmread(path)
+    for name, value in tags.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+def places(count: int) -> list[Dataset]:
+    """Where tiles lie in a slide that is 4 tiles wide."""
+    groups = []
+    for number in range(count):
+        place, group = Dataset(), Dataset()
+        place.RowPositionInTotalImagePixelMatrix = 1 + 256 * (number // 4)
+        place.ColumnPositionInTotalImagePixelMatrix = 1 + 256 * (number % 4)
+        group.PlanePositionSlideSequence = pydicom.Sequence([place])
+        groups.append(group)
+    return groups
+
+
+def test_sparse_tiles_are_put_where_they_lie(slide):
+    path, _ = slide
+    before = open_image(path).read()
+    rewrite(
+        path, DimensionOrganizationType="TILED_SPARSE", PerFrameFunctionalGroupsSequence=places(12)
+    )
+    np.testing.assert_array_equal(open_image(path).read(), before)
+
+
+@pytest.mark.parametrize("known", [[], places(5), [Dataset() for _ in range(12)]])
+def test_sparse_tiles_without_a_place_are_refused_whichever_level_is_named(slide, known):
+    # OpenSlide 4.0 reads the tiles as glass, and without any group of frames ends the process.
+    path, _ = slide
+    groups = {"PerFrameFunctionalGroupsSequence": known} if known else {}
+    rewrite(path, DimensionOrganizationType="TILED_SPARSE", **groups)
+    for name in ("a.dcm", "b.dcm"):
+        with pytest.raises(InputError, match=r"a\.dcm: it says of \d of its 12 tiles where"):
+            open_image(path.with_name(name))
+
+
+def test_a_file_that_lacks_its_other_half_is_refused(slide):
+    path, _ = slide
+    rewrite(
+        path, ConcatenationUID="1.2.3", InConcatenationNumber=1, InConcatenationTotalNumber=2,
+        ConcatenationFrameOffsetNumber=0, SOPInstanceUIDOfConcatenationSource="1.2.4",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"only one SOP instance in conc.*others of its series"):
+        open_image(path)
+
+
+def test_a_slide_of_an_unknown_syntax_is_refused(slide):
+    path, _ = slide
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.HTJ2KLossless
+    dataset.save_as(path, enforce_file_format=True)
+    with pytest.raises(InputError, match=r"Unsupported transfer syntax .*pyramidal TIFF"):
         open_image(path)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from commands import TINY, abbe
 
 from abbe import losses
-from abbe.datasets import folder
+from abbe.datasets import check, folder
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import prepare
 from abbe.errors import InputError
@@ -198,10 +199,15 @@ def test_a_run_from_typed_masks_to_the_report(typed, tmp_path, capsys):
 
 
 def test_a_supervised_run_tells_all_types_of_a_set(typed, tmp_path, capsys):
-    """The third class has no object: a line says so, and nothing is made up for it."""
-    words = words_of(typed, "--student.types", "auto")
+    """The third class has one object: a line says so, and nothing is made up for it."""
+    root = tmp_path / "data"
+    shutil.copytree(typed, root)
+    label, types = (tifffile.imread(root / name / "i0.tif") for name in ("labels", "types"))
+    types[label == 7] = 3
+    tifffile.imwrite(root / "types" / "i0.tif", types)
+    words = words_of(root, "--student.types", "auto")
     assert abbe("distill", "supervised", *words, "--out", tmp_path / "run") == 0
-    assert "note: type 'other': 0 of the 64 training objects" in capsys.readouterr().out
+    assert "note: type 'other': 1 of the 64 training objects" in capsys.readouterr().out
     run = open_run(tmp_path / "run")
     config = json.loads(json.dumps((tmp_path / "run" / "config.yaml").read_text()))
     assert "immune cell" in config
@@ -230,8 +236,6 @@ def test_a_set_without_types_says_how_to_name_them(typed, tmp_path, capsys):
 
 
 def test_types_that_lie_beside_the_objects_are_refused(typed, tmp_path, capsys):
-    import shutil
-
     root = tmp_path / "data"
     shutil.copytree(typed, root)
     label = tifffile.imread(root / "labels" / "i0.tif")
@@ -239,12 +243,15 @@ def test_types_that_lie_beside_the_objects_are_refused(typed, tmp_path, capsys):
     words = words_of(root, "--student.types", "auto")
     assert abbe("distill", "supervised", *words, "--out", tmp_path / "run") == 1
     assert "i0: none of its objects has a type" in capsys.readouterr().err
+    tifffile.imwrite(root / "types" / "i1.tif", np.zeros_like(label))
+    told = {each.what: each for each in check(dataset_of(root)).problems}
+    assert told["types name no object"].severity == "error"
+    assert [id for id, _ in told["types name no object"].where] == ["i0"]
+    assert [id for id, _ in told["objects have no type"].where] == ["i1"]
 
 
 def test_types_of_no_labelled_object_are_refused(typed, tmp_path, capsys):
     words = words_of(typed, "--student.types", "immune cell", "other")
-    import shutil
-
     root = tmp_path / "data"
     shutil.copytree(typed, root)
     for path in (root / "types").iterdir():

@@ -134,7 +134,22 @@ def inspect(record: Record, crop: int | None = None) -> Inspection:
         result.findings.extend(_label_findings(result.image, result.label))
     if result.image is not None and result.regions is not None:
         result.findings.extend(_size_findings(result.image, result.regions.shape))
+    if result.label is not None and result.regions is not None:
+        result.findings.extend(_type_findings(record))
     return result
+
+
+def _type_findings(record: Record) -> list[Finding]:
+    """Of an image whose objects have types: whether the picture of types names any of them."""
+    assert record.label is not None
+    assert record.types is not None
+    objects, types = record.label.read() > 0, record.types.read() > 0
+    if objects.shape != types.shape or not objects.any() or (objects & types).any():
+        return []
+    if types.any():
+        where = "the picture of types marks other places than the label"
+        return [Finding("error", "types name no object", where)]
+    return [Finding("warning", "objects have no type", "they teach where objects are, and no type")]
 
 
 def _reason(error: Exception) -> str:

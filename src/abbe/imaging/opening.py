@@ -238,8 +238,10 @@ def kind_of(path: Path) -> str:
         # Word and Excel files are zip archives as well.
         if start.startswith(signature) and (kind != "npz" or path.suffix.lower() == ".npz"):
             return kind
-    from abbe.imaging.formats.dicom.images import is_whole_slide, start_of_dicom
+    from abbe.imaging.formats.dicom.images import start_of_dicom
 
     if start_of_dicom(path):
+        from abbe.imaging.formats.dicom.series import is_whole_slide
+
         return "openslide" if is_whole_slide(path) else "dicom"
     raise InputError(f"{path}: this kind of file is not supported. Supported are: {SUPPORTED}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abbe.errors import InputError, MissingExtraError
+from abbe.imaging.formats.dicom.images import start_of_dicom
 from abbe.imaging.formats.raster import RGB
 from abbe.imaging.image import Contents, Levels, Region
 from abbe.imaging.units import length, number
@@ -94,7 +95,10 @@ def _open(path: Path) -> "openslide.OpenSlide":
     try:
         return openslide.OpenSlide(path)
     except openslide.OpenSlideError as error:
-        companion = " and the folder of the same name beside it" if path.suffix == ".mrxs" else ""
+        if path.suffix == ".mrxs":
+            companion = " and the folder of the same name beside it"
+        else:
+            companion = " and the others of its series" if start_of_dicom(path) else ""
         raise InputError(
             f"{path}: OpenSlide cannot read it ({error}). Copy the file{companion} again, or "
             "convert it to a pyramidal TIFF."

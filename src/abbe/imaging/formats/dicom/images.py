@@ -28,24 +28,6 @@ def start_of_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def is_whole_slide(path: Path) -> bool:
-    """Whether a DICOM file is a level of a whole slide.
-
-    Raises:
-        MissingExtraError: pydicom is not installed.
-        InputError: It is damaged, or a slide of several optical paths.
-    """
-    header = read_header(path, ["SOPClassUID", "NumberOfOpticalPaths"])
-    if header.get("SOPClassUID") != WHOLE_SLIDE:
-        return False
-    if (paths := int(header.get("NumberOfOpticalPaths", 1) or 1)) > 1:
-        raise InputError(
-            f"{path}: this slide has {paths} optical paths, as of fluorescence; those in colour "
-            "are read. Convert it to OME-TIFF, for example with bioformats2raw and raw2ometiff"
-        )
-    return True
-
-
 def open_dicom(path: Path) -> Contents:
     """Read one image: its modality's rescaling is applied, MONOCHROME1 inverted, colours are RGB.
 
@@ -59,15 +41,15 @@ def open_dicom(path: Path) -> Contents:
     """
     header = read_header(path)
     kind = str(header.get("PhotometricInterpretation", ""))
+    told = header.get("SOPClassUID", "")
+    name = getattr(told, "name", told) or "unknown"
     if "Rows" not in header or not kind:
-        told = header.get("SOPClassUID", "")
-        name = getattr(told, "name", told) or "unknown"
         raise InputError(f"{path}: this DICOM file holds no image (it is of the kind {name}).")
     frames = int(header.get("NumberOfFrames", 1) or 1)
     if frames != 1:
         raise InputError(
-            f"{path}: this DICOM file holds {frames} frames; one image is expected. Save single "
-            "frames, for example with dcmtk: dcmj2pnm --all-frames"
+            f"{path}: this DICOM file holds {frames} frames (it is of the kind {name}); one image "
+            "is expected. Save single frames, for example with dcmtk: dcmj2pnm --all-frames"
         )
     if kind not in (*_GREY, *_COLOURS):
         raise InputError(

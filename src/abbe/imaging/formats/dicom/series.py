@@ -41,6 +41,27 @@ class Source:
         return _shape(self.levels[level])
 
 
+def is_whole_slide(path: Path) -> bool:
+    """Whether a DICOM file is a level of a whole slide.
+
+    Raises:
+        MissingExtraError: pydicom is not installed.
+        InputError: It is damaged; a slide of several optical paths; or a level of its series does
+            not say where its tiles lie.
+    """
+    header = read_header(path, ["SOPClassUID", "SeriesInstanceUID", "NumberOfOpticalPaths"])
+    if header.get("SOPClassUID") != WHOLE_SLIDE:
+        return False
+    if (paths := int(header.get("NumberOfOpticalPaths", 1) or 1)) > 1:
+        raise InputError(
+            f"{path}: this slide has {paths} optical paths, as of fluorescence; those in colour "
+            "are read. Convert it to OME-TIFF, for example with bioformats2raw and raw2ometiff"
+        )
+    for file in _series(path, header.get("SeriesInstanceUID")):
+        _check_places(file)
+    return True
+
+
 def source_of(path: str | os.PathLike[str], *, slide: bool = False) -> Source:
     """The files that results for an image refer to.
 
@@ -76,22 +97,40 @@ def source_of(path: str | os.PathLike[str], *, slide: bool = False) -> Source:
 def _levels(path: Path, series: str) -> list[Dataset]:
     """Headers of the pyramid's levels beside a file, the finest first."""
     found: dict[tuple[int, int], Dataset] = {}
-    tags = ["SOPClassUID", "SeriesInstanceUID", "ImageType"]
-    for file in sorted(path.parent.iterdir()):
-        if not file.is_file() or not start_of_dicom(file):
-            continue
-        told = read_header(file, tags)
+    for file in _series(path, series):
+        level = read_header(file)
         # The third word of the kind tells levels from labels, overviews and thumbnails.
-        volume = "VOLUME" in told.get("ImageType", ())
-        if volume and (told.get("SOPClassUID"), told.get("SeriesInstanceUID")) == (
-            WHOLE_SLIDE,
-            series,
-        ):
-            level = read_header(file)
+        if "VOLUME" in level.get("ImageType", ()):
             found.setdefault(_shape(level), level)
     if not found:
         raise InputError(f"{path}: this series has no level of a slide (ImageType VOLUME).")
     return [found[shape] for shape in sorted(found, reverse=True)]
+
+
+def _series(path: Path, series: str | None) -> list[Path]:
+    """The files of a slide beside one of them, and that one."""
+    files = []
+    for file in sorted(path.parent.iterdir()):
+        if file.is_file() and start_of_dicom(file):
+            told = read_header(file, ["SOPClassUID", "SeriesInstanceUID"])
+            if (told.get("SOPClassUID"), told.get("SeriesInstanceUID")) == (WHOLE_SLIDE, series):
+                files.append(file)
+    return files
+
+
+def _check_places(file: Path) -> None:
+    """Refuse tiles without a place: OpenSlide reads them as glass, or ends the program."""
+    told = read_header(file, ["DimensionOrganizationType"])
+    if told.get("DimensionOrganizationType") != "TILED_SPARSE":
+        return
+    told = read_header(file, ["NumberOfFrames", "PerFrameFunctionalGroupsSequence"])
+    frames = int(told.get("NumberOfFrames", 1) or 1)
+    groups = told.get("PerFrameFunctionalGroupsSequence", ())
+    if (known := sum("PlanePositionSlideSequence" in group for group in groups)) != frames:
+        raise InputError(
+            f"{file}: it says of {known} of its {frames} tiles where they lie (TILED_SPARSE), so "
+            "that the slide cannot be put together. Export it again"
+        )
 
 
 def _shape(level: Dataset) -> tuple[int, int]:
