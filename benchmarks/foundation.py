@@ -10,6 +10,7 @@ beginnings. --quick trains for two steps with one seed, to see whether everythin
 compares nothing.
 
     codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
+    polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
     polyps-*, busi-*, skin-*   KD SAM
     lesions-*    RCKD: which lesion an ultrasound picture shows
 """
@@ -77,6 +78,11 @@ class Places:
     @property
     def mobile_sam(self) -> Path:
         return self.weights / "mobile_sam.safetensors"
+
+    @property
+    def mobile_sam_small(self) -> Path:
+        """The same weights in a file that shows them squares of ``SIDE`` px."""
+        return self.set(f"mobilesam-{SIDE}.safetensors")
 
     @property
     def lite0(self) -> Path:
@@ -147,8 +153,35 @@ def taken_over(done: Path, new: Path) -> Callable[[], None]:
 
 def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
     """MobileSAM's encoder into EfficientNet-Lite0; MobileSAM at the student's side beside it."""
-    tuned = places.out / "sets" / f"mobilesam-{SIDE}.safetensors"
-    common = (
+    common, seeds = kd_sam(places, sizes), ("--seeds", sizes.seeds_of_promptable)
+    compared = ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
+    yield Item(
+        "mobilesam-set",
+        make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
+    )
+    yield from left_out_videos(places, (*common, *compared))
+    path = places.set("ultrasound")
+    yield Item("busi-set", make=lambda: sets.ultrasound(places.data, path))
+    yield Item(
+        "busi-both",
+        (*common, *compared, "--seeds", sizes.seeds, "--data.path", path,
+         "--student.input-channels", "grey", "--out", places.out / "busi-both"),
+    )  # fmt: skip
+    yield Item("polyps-set", make=lambda: sets.polyps(places.data, places.set("polyps")))
+    data = ("--data.path", places.set("polyps"), "--data.group", "sequence",
+            "--data.split", "fraction", "--data.fractions", 0.35, 0.15, 0.5)  # fmt: skip
+    out = places.out / "polyps-both"
+    yield Item("polyps-both", (*common, *seeds, *data, *compared, "--out", out))
+    skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
+    yield Item("skin-both", ("evaluate", out, *skin))
+    alone = ("--evidence", "quick", "--promptable.perceptual", 0)
+    out = places.out / "polyps-mse"
+    yield Item("polyps-mse", (*common, *seeds, *data, *alone, "--out", out))
+
+
+def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
+    """What all runs of KD SAM have in common."""
+    return (
         "distill", "kdsam", "--teacher.path", places.mobile_sam, "--data.labelled", 20,
         "--student.architecture", "promptable-timm-tf_efficientnet_lite0",
         "--student.encoder-weights", places.lite0, "--promptable.side", SIDE,
@@ -157,31 +190,36 @@ def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
         "--promptable.decoder-steps", sizes.masks, "--promptable.decoder-learning-rate", 0.0003,
         "--training.steps", sizes.embeddings, "--training.batch-size", 4,
         "--training.learning-rate", 0.001, "--training.validate-every", 100, "--resume",
-        "--seeds", sizes.seeds_of_promptable,
     )  # fmt: skip
-    of_set: dict[str, tuple[object, ...]] = {
-        "polyps": ("--data.group", "sequence", "--data.split", "fraction",
-                   "--data.fractions", 0.35, 0.15, 0.5),
-        "busi": ("--student.input-channels", "grey"),
-    }  # fmt: skip
+
+
+def left_out_videos(places: Places, common: tuple[object, ...]) -> Iterator[Item]:
+    """Each video of polyps is tested once, by networks that have seen no frame of it.
+
+    One training of each network a fold, from the fold's own seed and with its own draw of 20
+    labels. No image chooses anything (validation_labels 0): 20 labels are all there is. A fold
+    is the unit of the table's intervals, for its videos have one training in common: they cover
+    videos, labels and seeds. Intervals by video are printed beside them.
+    """
+    folder, answers = places.set("polyp-folds"), places.out / "polyp-folds.zarr"
+    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder))
     yield Item(
-        "mobilesam-set",
-        make=lambda: sets.mobile_sam(places.weights, tuned, SIDE),
-    )
-    for name, folder, make in (
-        ("polyps", "polyps", sets.polyps),
-        ("busi", "ultrasound", sets.ultrasound),
-    ):
-        path, out = places.set(folder), places.out / f"{name}-both"
-        yield Item(f"{name}-set", make=lambda make=make, path=path: make(places.data, path))
-        data = ("--data.path", path, *of_set[name])
-        compared = ("--evidence", "standard", "--promptable.baseline", tuned)
-        yield Item(f"{name}-both", (*common, *data, *compared, "--out", out))
-    skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
-    yield Item("skin-both", ("evaluate", places.out / "polyps-both", *skin))
-    data = ("--data.path", places.set("polyps"), *of_set["polyps"])
-    alone = ("--evidence", "quick", "--promptable.perceptual", 0)
-    yield Item("polyps-mse", (*common, *data, *alone, "--out", places.out / "polyps-mse"))
+        "polyp-folds-teach",
+        ("teach", "--out", answers, "--data.path", folder, "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "embedding"),
+    )  # fmt: skip
+    for fold in range(sets.POLYP_FOLDS):
+        out = places.out / f"polyp-folds-{fold:02}"
+        yield Item(
+            f"{out.name}-answers",
+            make=lambda out=out: shutil.copytree(answers, out / "targets.zarr"),
+        )
+        yield Item(
+            out.name,
+            (*common, "--data.path", folder, "--data.group", "sequence",
+             "--data.split", sets.split_column(fold), "--data.split-seed", fold,
+             "--data.validation-labels", 0, "--seed", fold, "--seeds", 1, "--out", out),
+        )  # fmt: skip
 
 
 def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:

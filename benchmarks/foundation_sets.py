@@ -1,8 +1,10 @@
 """The data sets of benchmarks/foundation.py, cut and thinned out from whole ones."""
 
 import csv
+import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,12 @@ PROGRAMS = {
 """Folder here, and there."""
 LESION = 192
 """Longest side, px, of ultrasound pictures that are told apart."""
+POLYP_FOLDS = 12
+"""Of the 24 videos of polyps: each fold tests two, and learns from the 22 others."""
+FRAMES = 4
+"""At most so many frames of a video are tested, evenly spread."""
+STAINED_FOLDS = 5
+"""Of the 15 stained pictures: each fold tests three, two choose, ten are to learn from."""
 
 
 def codex(data: Path, out: Path) -> None:
@@ -57,6 +65,43 @@ def codex(data: Path, out: Path) -> None:
 def polyps(data: Path, out: Path) -> None:
     """Every second frame; splits are drawn by video when a run begins."""
     copy_some(data / "polyp_cvc", out, lambda number, _: number % 2 == 0, ("sequence",))
+
+
+def polyp_folds(data: Path, out: Path) -> None:
+    """The same frames; a column for each fold says which are for training and which for testing.
+
+    Which videos a fold tests is drawn once, by a fixed seed, before anything is trained.
+    """
+    polyps(data, out)
+    frames: dict[str, list[str]] = defaultdict(list)
+    for record in datasets.folder(out):
+        frames[record.columns["sequence"]].append(record.id)
+    videos = drawn(sorted(frames))
+    size = len(videos) // POLYP_FOLDS
+    columns = [split_column(fold) for fold in range(POLYP_FOLDS)]
+    rows = []
+    for number, video in enumerate(videos):
+        tested = set(spread(frames[video], FRAMES))
+        for frame in frames[video]:
+            splits = dict.fromkeys(columns, "train")
+            splits[columns[number // size]] = "test" if frame in tested else ""
+            rows.append({"id": frame, "sequence": video, **splits})
+    write_index(out, rows)
+
+
+def split_column(fold: int) -> str:
+    return f"fold{fold:02}"
+
+
+def drawn(names: Sequence[str]) -> list[str]:
+    """The names in an order that is always the same."""
+    return random.Random(0).sample(names, len(names))
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` of them, from the first to the last."""
+    places = np.linspace(0, len(names) - 1, min(count, len(names)))
+    return [names[round(place)] for place in places]
 
 
 def ultrasound(data: Path, out: Path) -> None:
