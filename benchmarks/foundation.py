@@ -2,16 +2,17 @@
 
     python benchmarks/foundation.py DATA WEIGHTS OUT [--only NAME …] [--quick] [--table]
 
-DATA holds codex_2ch/, polyp_cvc/, us_busi/ and skin_isic2017_9/; WEIGHTS mobile_sam.safetensors,
-tf_efficientnet_lite0_imagenet.safetensors and vgg16_hed_relu3_3.safetensors. Every item is one
-call of `abbe`, in a process of its own, with one thread; OUT/done/NAME says how many seconds it
-took. What is there is not run again, and what was stopped goes on. --only takes names, or their
-beginnings. --quick trains for two steps with one seed, to see whether everything runs; it
-compares nothing.
+DATA holds codex_2ch/, he_nucls15/, he_tcga_glioma/, polyp_cvc/, us_busi/ and skin_isic2017_9/;
+WEIGHTS mobile_sam.safetensors, tf_efficientnet_lite0_imagenet.safetensors and
+vgg16_hed_relu3_3.safetensors. Every item is one call of `abbe`, in a process of its own, with one
+thread; OUT/done/NAME says how many seconds it took. What is there is not run again, and what was
+stopped goes on. --only takes names, or their beginnings. --quick trains for two steps with one
+seed, to see whether everything runs; it compares nothing.
 
     codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
     polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
     polyps-*, busi-*, skin-*   KD SAM
+    stained-*    CMKD: H&E nuclei
     lesions-*    RCKD: which lesion an ultrasound picture shows
 """
 
@@ -125,14 +126,50 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
                 name,
                 ("distill", "cmkd", *data, "--data.labelled", 3, "--evidence", "full",
                  "--seeds", sizes.seeds, "--teacher.kind", kind, "--teacher.path", path,
-                 "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
-                 "--student.decoder-widths", 64, 32, 16, 8, "--student.input-channels", "nucleus",
-                 "--student.encoder-weights", weights, "--training.steps", sizes.unet,
-                 "--training.batch-size", 8, "--training.crop", 128,
-                 "--training.learning-rate", 0.002,
-                 "--training.validate-every", max(1, sizes.unet // 2),
-                 "--training.patience", None, "--out", stores / name, "--resume"),
+                 "--student.input-channels", "nucleus", *unet(architecture, weights, sizes),
+                 "--out", stores / name, "--resume"),
             )  # fmt: skip
+
+
+def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """H&E nuclei, by leaving out three of 15 pictures; four others are labelled, two choose.
+
+    MobileSAM is asked by boxes around what the haematoxylin stain shows. Full evidence, one
+    training of each network a fold, from the fold's own seed and with its own draw of labels: a
+    fold is the unit of the table's intervals.
+    """
+    folder, store = places.set("stained"), places.out / "stained.zarr"
+    yield Item("stained-set", make=lambda: sets.stained(places.data, folder))
+    yield Item(
+        "stained-teach",
+        ("teach", "--out", store, "--data.path", folder, "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "probability",
+         "prompts", "box", "prompt_file", folder / "haematoxylin"),
+    )  # fmt: skip
+    students = {"mobilenetv3": "random", "lite0": places.lite0}
+    for student, weights in students.items():
+        architecture = {"lite0": "efficientnet-lite0"}.get(student, student)
+        for fold in range(sets.STAINED_FOLDS):
+            out = places.out / f"stained-{student}-{fold:02}"
+            yield Item(
+                out.name,
+                ("distill", "cmkd", "--data.path", folder, "--data.labelled", 4,
+                 "--data.split", sets.split_column(fold), "--data.split-seed", fold,
+                 "--evidence", "full", "--seed", fold, "--seeds", 1, "--teacher.kind", "store",
+                 "--teacher.path", store, "--student.input-channels", "red", "green", "blue",
+                 *unet(architecture, weights, sizes), "--out", out, "--resume"),
+            )  # fmt: skip
+
+
+def unet(architecture: str, weights: object, sizes: Sizes) -> tuple[object, ...]:
+    """A small U-Net and how it is trained."""
+    return (
+        "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
+        "--student.decoder-widths", 64, 32, 16, 8, "--student.encoder-weights", weights,
+        "--training.steps", sizes.unet, "--training.batch-size", 8, "--training.crop", 128,
+        "--training.learning-rate", 0.002, "--training.validate-every", max(1, sizes.unet // 2),
+        "--training.patience", None,
+    )  # fmt: skip
 
 
 def taken_over(done: Path, new: Path) -> Callable[[], None]:
@@ -265,7 +302,7 @@ def main() -> None:
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
     sizes = QUICK if asked.quick else Sizes()
-    for make in (codex, promptable, lesions) if not asked.table else ():
+    for make in (promptable, stained, codex, lesions) if not asked.table else ():
         for item in make(places, sizes):
             if item.name.startswith(tuple(asked.only)):
                 carry_out(item, places.out / "done" / item.name)

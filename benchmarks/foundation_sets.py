@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from PIL import Image as Picture
+from scipy import ndimage
+from skimage import color, feature, filters, measure, morphology, segmentation
 
 from abbe import datasets, students
 from abbe.datasets import Record
@@ -36,6 +38,8 @@ FRAMES = 4
 """At most so many frames of a video are tested, evenly spread."""
 STAINED_FOLDS = 5
 """Of the 15 stained pictures: each fold tests three, two choose, ten are to learn from."""
+SMALLEST = 40
+"""Least area of a dark blob, px."""
 
 
 def codex(data: Path, out: Path) -> None:
@@ -87,6 +91,54 @@ def polyp_folds(data: Path, out: Path) -> None:
             splits[columns[number // size]] = "test" if frame in tested else ""
             rows.append({"id": frame, "sequence": video, **splits})
     write_index(out, rows)
+
+
+def stained(data: Path, out: Path) -> None:
+    """Fifteen stained pictures of NuCLS with labels, and 24 pieces of gliomas without any.
+
+    A column for each fold says what the fifteen are for. Boxes for MobileSAM come from
+    haematoxylin/, which no label has a part in.
+    """
+    nucls, gliomas = data / "he_nucls15", data / "he_tcga_glioma"
+    for part in ("images", "labels", "haematoxylin"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    names = drawn(sorted(path.stem for path in (nucls / "images").glob("*.png")))
+    for part in ("images", "labels"):
+        for name in names:
+            shutil.copy(nucls / part / f"{name}.png", out / part)
+    pieces = [f"glioma_{number:02}" for number in range(24)]
+    for piece, path in zip(pieces, sorted((gliomas / "images").glob("*.png")), strict=True):
+        Picture.open(path).convert("RGB").crop((128, 128, 384, 384)).save(
+            out / "images" / f"{piece}.png"
+        )
+    for path in (out / "images").glob("*.png"):
+        pixels = np.asarray(Picture.open(path).convert("RGB"))
+        write_labels(out / "haematoxylin" / f"{path.stem}.tif", dark_blobs(pixels))
+    size = len(names) // STAINED_FOLDS
+    rows = []
+    for number, name in enumerate(names):
+        row = {"id": name}
+        for fold in range(STAINED_FOLDS):
+            behind = (number - fold * size) % len(names)
+            split = "test" if behind < size else "val" if behind < size + 2 else "train"
+            row[split_column(fold)] = split
+        rows.append(row)
+    trained = {split_column(fold): "train" for fold in range(STAINED_FOLDS)}
+    write_index(out, [*rows, *({"id": piece, **trained} for piece in pieces)])
+
+
+def dark_blobs(pixels: np.ndarray) -> np.ndarray:
+    """Nuclei as the haematoxylin stain alone shows them: Otsu's threshold, then a watershed."""
+    stain = filters.gaussian(color.rgb2hed(pixels)[..., 0], 1)
+    mask = morphology.opening(stain > filters.threshold_otsu(stain), morphology.disk(2))
+    mask = ndimage.binary_fill_holes(mask)
+    depth = filters.gaussian(ndimage.distance_transform_edt(mask), 1)
+    peaks = feature.peak_local_max(depth, min_distance=6, labels=measure.label(mask))
+    seeds = np.zeros(mask.shape, np.int32)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    found = segmentation.watershed(-depth, seeds, mask=mask)
+    areas = np.bincount(found.ravel())
+    return np.where(areas[found] < SMALLEST, 0, found).astype(np.uint16)
 
 
 def split_column(fold: int) -> str:
