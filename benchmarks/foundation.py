@@ -103,7 +103,9 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
     folder, stores = places.set("codex"), places.out
     data = ("--data.path", folder, "--data.channels", "nucleus", "cytoplasm", "membrane")
     yield Item("codex-set", make=lambda: sets.codex(places.data, folder))
-    teachers: dict[str, tuple[object, ...]] = {"mesmer": ("masks", folder / "mesmer")}
+    taught: dict[str, tuple[object, ...]] = {
+        "mesmer": ("--teacher.kind", "masks", "--teacher.path", folder / "mesmer")
+    }
     for name, options in TEACHERS.items():
         options = tuple(folder / str(each) if each in sets.PROGRAMS else each for each in options)
         yield Item(
@@ -112,22 +114,25 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
              "--teacher.path", places.mobile_sam, "--teacher.input-channels", "nucleus", "membrane",
              "--teacher.options", "gives", "probability", *options),
         )  # fmt: skip
-        teachers[name] = ("store", stores / f"codex-{name}.zarr")
-    students = {"mobilenetv3": "random", "lite0": places.lite0}
-    for student, weights in students.items():
+        taught[name] = ("--teacher.kind", "store", "--teacher.path", stores / f"codex-{name}.zarr")
+    mesmer = stores / "codex-mobilenetv3-mesmer" / "targets.zarr"
+    more = {
+        "several": (*taught["boxes"], "--teacher.also", mesmer),
+        "boxes-cwd": (*taught["boxes"], "--loss.probability", "cwd"),
+        "boxes-dist": (*taught["boxes"], "--loss.probability", "dist"),
+    }
+    for student, teachers in {"mobilenetv3": taught | more, "lite0": taught}.items():
         first: str | None = None
-        for teacher, (kind, path) in teachers.items():
+        for teacher, words in teachers.items():
             name = f"codex-{student}-{teacher}"
             if first is not None:
                 yield Item(f"{name}-baselines", make=taken_over(stores / first, stores / name))
             first = first or name
-            architecture = {"lite0": "efficientnet-lite0"}.get(student, student)
             yield Item(
                 name,
                 ("distill", "cmkd", *data, "--data.labelled", 3, "--evidence", "full",
-                 "--seeds", sizes.seeds, "--teacher.kind", kind, "--teacher.path", path,
-                 "--student.input-channels", "nucleus", *unet(architecture, weights, sizes),
-                 "--out", stores / name, "--resume"),
+                 "--seeds", sizes.seeds, *words, "--student.input-channels", "nucleus",
+                 *unet(student, places, sizes), "--out", stores / name, "--resume"),
             )  # fmt: skip
 
 
@@ -146,9 +151,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
          "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "probability",
          "prompts", "box", "prompt_file", folder / "haematoxylin"),
     )  # fmt: skip
-    students = {"mobilenetv3": "random", "lite0": places.lite0}
-    for student, weights in students.items():
-        architecture = {"lite0": "efficientnet-lite0"}.get(student, student)
+    for student in ENCODERS:
         for fold in range(sets.STAINED_FOLDS):
             out = places.out / f"stained-{student}-{fold:02}"
             yield Item(
@@ -157,14 +160,19 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--data.split", sets.split_column(fold), "--data.split-seed", fold,
                  "--evidence", "full", "--seed", fold, "--seeds", 1, "--teacher.kind", "store",
                  "--teacher.path", store, "--student.input-channels", "red", "green", "blue",
-                 *unet(architecture, weights, sizes), "--out", out, "--resume"),
+                 *unet(student, places, sizes), "--out", out, "--resume"),
             )  # fmt: skip
 
 
-def unet(architecture: str, weights: object, sizes: Sizes) -> tuple[object, ...]:
-    """A small U-Net and how it is trained."""
+ENCODERS = {"mobilenetv3": "mobilenetv3", "lite0": "efficientnet-lite0"}
+"""Of the small U-Nets: MobileNetV3 begins with random weights, Lite0 with ImageNet's."""
+
+
+def unet(student: str, places: Places, sizes: Sizes) -> tuple[object, ...]:
+    """A small U-Net on one of ``ENCODERS``, and how it is trained."""
+    weights = places.lite0 if student == "lite0" else "random"
     return (
-        "--student.architecture", f"unet-{architecture}", "--student.depth", 4,
+        "--student.architecture", f"unet-{ENCODERS[student]}", "--student.depth", 4,
         "--student.decoder-widths", 64, 32, 16, 8, "--student.encoder-weights", weights,
         "--training.steps", sizes.unet, "--training.batch-size", 8, "--training.crop", 128,
         "--training.learning-rate", 0.002, "--training.validate-every", max(1, sizes.unet // 2),
@@ -291,6 +299,9 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         )  # fmt: skip
 
 
+PARTS = (promptable, stained, codex, lesions)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Evidence with MobileSAM as teacher.")
     parser.add_argument("data", type=Path)
@@ -302,7 +313,7 @@ def main() -> None:
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
     sizes = QUICK if asked.quick else Sizes()
-    for make in (promptable, stained, codex, lesions) if not asked.table else ():
+    for make in PARTS if not asked.table else ():
         for item in make(places, sizes):
             if item.name.startswith(tuple(asked.only)):
                 carry_out(item, places.out / "done" / item.name)

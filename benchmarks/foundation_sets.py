@@ -114,17 +114,22 @@ def stained(data: Path, out: Path) -> None:
     for path in (out / "images").glob("*.png"):
         pixels = np.asarray(Picture.open(path).convert("RGB"))
         write_labels(out / "haematoxylin" / f"{path.stem}.tif", dark_blobs(pixels))
-    size = len(names) // STAINED_FOLDS
-    rows = []
-    for number, name in enumerate(names):
-        row = {"id": name}
-        for fold in range(STAINED_FOLDS):
-            behind = (number - fold * size) % len(names)
-            split = "test" if behind < size else "val" if behind < size + 2 else "train"
-            row[split_column(fold)] = split
-        rows.append(row)
+    rows = rotated(names, STAINED_FOLDS, choosing=2)
     trained = {split_column(fold): "train" for fold in range(STAINED_FOLDS)}
     write_index(out, [*rows, *({"id": piece, **trained} for piece in pieces)])
+
+
+def rotated(names: Sequence[str], folds: int, choosing: int) -> list[dict[str, str]]:
+    """Rows of an index: each fold tests the next part, and the ``choosing`` behind it choose."""
+    size, rows = len(names) // folds, []
+    for number, name in enumerate(names):
+        row = {"id": name}
+        for fold in range(folds):
+            behind = (number - fold * size) % len(names)
+            split = "test" if behind < size else "val" if behind < size + choosing else "train"
+            row[split_column(fold)] = split
+        rows.append(row)
+    return rows
 
 
 def dark_blobs(pixels: np.ndarray) -> np.ndarray:

@@ -3,9 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import foundation_folds as folds
+
 import abbe
 from abbe.reporting.tables import plain_cell
+from abbe.runs.folder import Run
 from abbe.summary import CurveSummary, Model, RunSummary, Score, read_summary
+from abbe.tasks.scores import Compared, Scores, measured_gain
 
 OBJECTS = ("dice", "f1@0.5", "pq")
 PROMPTS = ("dice", "dice_1_point", "dice_3_points")
@@ -14,26 +18,100 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
     ("KD SAM", ("polyps-*", "busi-*", "polyps-both/evaluations/skin"), PROMPTS),
 )
+PLAIN = "codex-mobilenetv3-boxes"
+VARIANTS = (f"{PLAIN}-cwd", f"{PLAIN}-dist", "codex-mobilenetv3-several")
+"""Runs whose students are held against that of ``PLAIN``, seed by seed."""
+FOLDS = (
+    ("KD SAM, polyps, two of 24 videos left out", "polyp-folds-??", PROMPTS),
+    ("CMKD, H&E, MobileNetV3 from random weights", "stained-mobilenetv3-??", OBJECTS),
+    ("CMKD, H&E, EfficientNet-Lite0 from ImageNet's", "stained-lite0-??", OBJECTS),
+)
 
 
 def print_all(out: Path) -> None:
     """A table for each kind of run, of those that are finished."""
     for title, patterns, metrics in PRINTED:
         found = (folder for pattern in patterns for folder in finished(out, pattern))
-        runs = [each for each in found if abbe.open_run(each).summary.evidence.complete]
+        runs = [each for each in found if is_complete(each)]
         if runs:
             print(f"\n### {title}\n")
             head("run", "model", "images", *metrics)
             for folder in runs:
-                print_run(folder.relative_to(out), abbe.open_run(folder).summary, metrics)
+                print_run(folder.relative_to(out), abbe.open_run(folder), metrics)
             print()
             head("run", "student, M", "teacher, M", "share", "student, ms", "teacher, ms", "faster")
             for folder in runs:
                 print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
+    print_variants(out, OBJECTS)
+    for title, pattern, metrics in FOLDS:
+        print_folds(out, title, pattern, metrics)
     for folder in finished(out, "lesions-*"):
         summary = read_summary(folder)
         assert isinstance(summary, CurveSummary)
         print_curve(folder.name, summary)
+
+
+def print_variants(out: Path, metrics: Sequence[str]) -> None:
+    """Students that were taught otherwise, minus the plain one of the same seeds."""
+    found = [name for name in VARIANTS if (out / name / "summary.json").exists()]
+    found = [name for name in found if is_complete(out / name)]
+    if not found:
+        return
+    rows = [
+        {**row, "model": name}
+        for name in (PLAIN, *found)
+        for row in abbe.open_run(out / name).scores.to_pylist()
+        if row["model"] == "student"
+    ]
+    scores = Scores(rows)
+    print(f"\n### Students taught otherwise than {PLAIN}\n")
+    head("student", "images", *metrics)
+    for name in found:
+        pairs = {metric: scores.measured(metric, [name, PLAIN]) for metric in metrics}
+        gains = {key: measured_gain(one.minus(plain)) for key, (one, plain) in pairs.items()}
+        row(f"{name} − plain", images(gains), *cells(gains, metrics, "+"))
+
+
+def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:
+    """Folds taken together; a gain by its folds, and by groups (videos) where these are known."""
+    folders = [each for each in finished(out, pattern) if is_complete(each)]
+    if not folders:
+        return
+    together = folds.gathered(folders)
+    if (out / "sets" / "stained").exists() and pattern.startswith("stained"):
+        together = folds.with_stain(together, out / "sets" / "stained")
+    compared = together.compared(metrics)
+    print(f"\n### {title}: {len(folders)} folds, {len(folders)} trainings of each network\n")
+    head("model", "images", *metrics)
+    for model, found in compared.scores.items():
+        row(model, images(found), *cells(found, metrics))
+    others = [model for model in (folds.STAIN, "baseline") if model in compared.scores]
+    for unit in ("fold", "group"):
+        gains = dict(together.compared(metrics, unit).gains)
+        gains |= {other: together.minus(other, metrics, unit) for other in others}
+        for other, gain in gains.items():
+            name = f"student − {other}"
+            told = f"**{name}**" if other == together.best else name
+            by = "" if unit == "fold" else ", by video or picture"
+            row(told + by, images(gain), *cells(gain, metrics, "+"))
+    kept = [retained(compared, metric) for metric in metrics]
+    row("student ÷ teacher", "", *kept)
+    print()
+    head("run", "student, M", "teacher, M", "share", "student, ms", "teacher, ms", "faster")
+    for folder in folders:
+        print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
+
+
+def is_complete(folder: Path) -> bool:
+    return abbe.open_run(folder).summary.evidence.complete
+
+
+def retained(compared: Compared, metric: str) -> str:
+    """A share of the teacher's score with its interval, in percent."""
+    low, high = compared.retention_ci95.get(metric, (None, None))
+    if low is None or high is None:
+        return share(compared.retention.get(metric))
+    return f"{share(compared.retention.get(metric))} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def finished(out: Path, pattern: str) -> list[Path]:
@@ -48,8 +126,9 @@ def row(*cells: object) -> None:
     print("| " + " | ".join(map(str, cells)) + " |")
 
 
-def print_run(name: Path, summary: RunSummary, metrics: Sequence[str]) -> None:
+def print_run(name: Path, run: Run, metrics: Sequence[str]) -> None:
     """Every model's scores, then the student minus each baseline; the best of them in bold."""
+    summary = run.summary
     for model, found in summary.models.items():
         row(name, model, images(found.metrics), *cells(found.metrics, metrics))
     for baseline, gains in summary.gains.items():
@@ -57,6 +136,11 @@ def print_run(name: Path, summary: RunSummary, metrics: Sequence[str]) -> None:
         best = baseline == summary.evidence.against
         told = cells(gains, metrics, "+")
         row(name, f"**{title}**" if best else title, images(gains), *told)
+    if "baseline" in summary.models:  # MobileSAM itself, tuned
+        scores = Scores(run.scores.to_pylist())
+        pairs = {metric: scores.measured(metric, ["student", "baseline"]) for metric in metrics}
+        gains = {key: measured_gain(student.minus(it)) for key, (student, it) in pairs.items()}
+        row(name, "student − baseline", images(gains), *cells(gains, metrics, "+"))
     if summary.retention:
         kept = [share(summary.retention.get(metric)) for metric in metrics]
         row(name, "student ÷ teacher", "", *kept)

@@ -1,0 +1,144 @@
+"""The protocol of benchmarks/foundation.py: its folds, its resumption, its tables."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from abbe import datasets
+from abbe.datasets import assign_splits
+from abbe.summary import Evidence, Model, RunSummary
+from abbe.tasks.scores import Row, Scores, save_scores
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import foundation
+import foundation_folds as folds
+import foundation_sets as sets
+import foundation_tables as tables
+
+
+@pytest.fixture(scope="module")
+def polyps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 videos of 12 frames in the set's own layout, thinned out and divided."""
+    data, out = (tmp_path_factory.mktemp(name) for name in ("data", "out"))
+    rows = [{"id": f"{n:03}", "sequence": str(n // 12)} for n in range(24 * 12)]
+    for part in ("images", "labels"):
+        (data / "polyp_cvc" / part).mkdir(parents=True)
+        for each in rows:
+            black = Image.fromarray(np.zeros((4, 4, 3) if part == "images" else (4, 4), np.uint8))
+            black.save(data / "polyp_cvc" / part / f"{each['id']}.png")
+    sets.write_index(data / "polyp_cvc", rows)
+    sets.polyp_folds(data, out)
+    return out
+
+
+def test_each_video_is_tested_by_one_fold_that_saw_none_of_it(polyps: Path) -> None:
+    tested: Counter[str] = Counter()
+    for fold in range(sets.POLYP_FOLDS):
+        whole = datasets.folder(polyps, group="sequence")
+        divided = assign_splits(whole, column=sets.split_column(fold))
+        videos = Counter(record.group for record in divided.split("test"))
+        assert list(videos.values()) == [4, 4]
+        assert len(divided.split("train")) == 22 * 6
+        assert not videos.keys() & {record.group for record in divided.split("train")}
+        assert len(divided.split("val")) == 0
+        tested.update(videos.keys())
+    assert set(tested.values()) == {1}
+    assert len(tested) == 24
+
+
+def test_pictures_rotate_and_none_that_chooses_is_tested() -> None:
+    rows = sets.rotated([f"p{n}" for n in range(15)], 5, choosing=2)
+    columns = [sets.split_column(fold) for fold in range(5)]
+    for column in columns:
+        assert Counter(row[column] for row in rows) == {"test": 3, "val": 2, "train": 10}
+    assert all([row[c] for c in columns].count("test") == 1 for row in rows)
+
+
+def test_what_is_done_is_not_done_again_and_what_fails_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+    codes = iter((3, 0))
+
+    def run(words: list[str], check: bool) -> SimpleNamespace:
+        called.append(words)
+        return SimpleNamespace(returncode=next(codes))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    item, done = (
+        foundation.Item("one", ("distill", "cmkd", "--seeds", 1)),
+        tmp_path / "done" / "one",
+    )
+    with pytest.raises(SystemExit) as ended:
+        foundation.carry_out(item, done)
+    assert ended.value.code == 3
+    assert not done.exists()
+    foundation.carry_out(item, done)
+    foundation.carry_out(item, done)
+    assert len(called) == 2
+    assert called[1][1:] == ["-m", "abbe", "distill", "cmkd", "--seeds", "1", "--threads", "1"]
+    assert int(done.read_text()) >= 0
+
+
+def test_every_item_is_named_once_and_begins_where_its_set_is_made(tmp_path: Path) -> None:
+    places, sizes = foundation.Places(tmp_path, tmp_path, tmp_path), foundation.Sizes()
+    items = [item for make in foundation.PARTS for item in make(places, sizes)]
+    names = [item.name for item in items]
+    assert len(set(names)) == len(names)
+    made: set[str] = set()
+    for item in items:
+        paths = {str(word) for word in item.words if str(word).startswith(str(tmp_path / "sets"))}
+        made |= {item.name} if item.make else set()
+        assert not paths or any(name.endswith("-set") for name in made), item.name
+
+
+STUDENT = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "e": 0.8, "f": 0.7}
+TWIN = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.4, "e": 0.5, "f": 0.4}
+
+
+def write_fold(out: Path, number: int, images: str) -> Path:
+    """A finished run of one seed that tested these images, as `abbe distill` leaves it."""
+    folder = out / f"polyp-folds-{number:02}"
+    folder.mkdir()
+    rows: list[Row] = []
+    for model, scores in (("teacher", {}), ("student", STUDENT), ("twin", TWIN)):
+        for image in images:
+            row = {"image": image, "group": f"video-{image}", "model": model, "metric": "dice"}
+            seed = None if model == "teacher" else number
+            rows.append({**row, "seed": seed, "value": scores.get(image, 0.5)})
+    save_scores(Scores(rows), folder / "scores.parquet")
+    evidence = Evidence(seeds=[number], baselines=["twin"], against="twin", complete=True)
+    RunSummary(
+        recipe="kdsam",
+        evidence=evidence,
+        models={name: Model(parameters=10**6, ms_per_image=5.0) for name in ("teacher", "student")},
+    ).write(folder)
+    return folder
+
+
+def test_folds_are_one_table_with_the_fold_as_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, images in enumerate(("ab", "cd", "ef")):
+        write_fold(tmp_path, number, images)
+    tables.print_folds(tmp_path, "polyps", "polyp-folds-??", ("dice",))
+    told = capsys.readouterr().out
+    assert "polyps: 3 folds, 3 trainings of each network" in told
+    assert "| student | 6 | 0.750" in told
+    # Of three folds' differences 0.1, 0.2, 0.3: mean 0.2, standard error 0.0577, t of 2 is 4.303.
+    assert "| **student − twin** | 6 | +0.200 [-0.048, +0.448] |" in told
+    # Of six videos' 0.1, 0.1, 0.2, 0.2, 0.3, 0.3: standard error 0.0365, t of 5 is 2.571.
+    assert "| **student − twin**, by video or picture | 6 | +0.200 [+0.106, +0.294] |" in told
+    assert "| student ÷ teacher |  | 150.0 %" in told
+
+
+def test_an_image_that_two_folds_test_is_refused(tmp_path: Path) -> None:
+    both = [write_fold(tmp_path, number, images) for number, images in enumerate(("ab", "bc"))]
+    with pytest.raises(SystemExit, match="b is tested by polyp-folds-00 and polyp-folds-01"):
+        folds.gathered(both)
