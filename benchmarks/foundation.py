@@ -62,7 +62,7 @@ class Item:
 
     name: str
     words: tuple[object, ...] = ()
-    make: Callable[[], None] | None = None
+    make: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)

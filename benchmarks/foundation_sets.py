@@ -136,7 +136,7 @@ def dark_blobs(pixels: np.ndarray) -> np.ndarray:
     """Nuclei as the haematoxylin stain alone shows them: Otsu's threshold, then a watershed."""
     stain = filters.gaussian(color.rgb2hed(pixels)[..., 0], 1)
     mask = morphology.opening(stain > filters.threshold_otsu(stain), morphology.disk(2))
-    mask = ndimage.binary_fill_holes(mask)
+    mask = np.asarray(ndimage.binary_fill_holes(mask))
     depth = filters.gaussian(ndimage.distance_transform_edt(mask), 1)
     peaks = feature.peak_local_max(depth, min_distance=6, labels=measure.label(mask))
     seeds = np.zeros(mask.shape, np.int32)
@@ -157,8 +157,8 @@ def drawn(names: Sequence[str]) -> list[str]:
 
 def spread(names: Sequence[str], count: int) -> list[str]:
     """At most ``count`` of them, from the first to the last."""
-    places = np.linspace(0, len(names) - 1, min(count, len(names)))
-    return [names[round(place)] for place in places]
+    places = np.linspace(0, len(names) - 1, min(count, len(names))).round()
+    return [names[int(place)] for place in places]
 
 
 def ultrasound(data: Path, out: Path) -> None:
