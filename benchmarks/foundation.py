@@ -6,8 +6,8 @@ DATA holds codex_2ch/, he_nucls15/, he_tcga_glioma/, polyp_cvc/, us_busi/ and sk
 WEIGHTS mobile_sam.safetensors, tf_efficientnet_lite0_imagenet.safetensors and
 vgg16_hed_relu3_3.safetensors. Every item is one call of `abbe`, in a process of its own, with one
 thread; OUT/done/NAME says how many seconds it took. What is there is not run again, and what was
-stopped goes on. --only takes names, or their beginnings. --quick trains for two steps with one
-seed, to see whether everything runs; it compares nothing.
+stopped goes on. --only takes names, or their beginnings. --quick trains for two steps on a part
+of the pictures with one seed, to see whether everything runs; it compares nothing.
 
     codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
     polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
@@ -34,8 +34,16 @@ SIDE = 256
 
 @dataclass(frozen=True)
 class Sizes:
-    """How long everything trains, and from how many seeds."""
+    """How long everything trains, on how much, and from how many seeds."""
 
+    labels: int = 20
+    """Of promptable networks."""
+    thin: int = 1
+    """One picture of so many is taken of what the full sets hold."""
+    folds: int = sets.POLYP_FOLDS
+    """Of those that leave something out, the first so many."""
+    grid: int = 20
+    """Points on a side that MobileSAM is asked by on CODEX."""
     unet: int = 150
     embeddings: int = 120
     masks: int = 40
@@ -46,6 +54,10 @@ class Sizes:
 
 
 QUICK = Sizes(
+    labels=4,
+    thin=6,
+    folds=1,
+    grid=4,
     unet=2,
     embeddings=2,
     masks=2,
@@ -90,24 +102,20 @@ class Places:
         return self.weights / "tf_efficientnet_lite0_imagenet.safetensors"
 
 
-TEACHERS: dict[str, tuple[object, ...]] = {
-    "amg": ("prompts", "amg", "points_per_side", 20, "grid_minimum_iou", 0.7,
-            "grid_minimum_stability", 0.8, "largest", 0.02),
-    "boxes": ("prompts", "box", "prompt_file", "cellpose"),
-}  # fmt: skip
-"""Options of MobileSAM on the CODEX tiles; a prompt_file is a folder of the laid-out set."""
-
-
 def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
     """MobileSAM by grid and by boxes of other programs' objects, and Mesmer's own masks."""
     folder, stores = places.set("codex"), places.out
     data = ("--data.path", folder, "--data.channels", "nucleus", "cytoplasm", "membrane")
-    yield Item("codex-set", make=lambda: sets.codex(places.data, folder))
+    yield Item("codex-set", make=lambda: sets.codex(places.data, folder, sizes.thin))
+    asked: dict[str, tuple[object, ...]] = {
+        "amg": ("prompts", "amg", "points_per_side", sizes.grid, "grid_minimum_iou", 0.7,
+                "grid_minimum_stability", 0.8, "largest", 0.02),
+        "boxes": ("prompts", "box", "prompt_file", folder / "cellpose"),
+    }  # fmt: skip
     taught: dict[str, tuple[object, ...]] = {
         "mesmer": ("--teacher.kind", "masks", "--teacher.path", folder / "mesmer")
     }
-    for name, options in TEACHERS.items():
-        options = tuple(folder / str(each) if each in sets.PROGRAMS else each for each in options)
+    for name, options in asked.items():
         yield Item(
             f"codex-teach-{name}",
             ("teach", "--out", stores / f"codex-{name}.zarr", *data, "--teacher.kind", "sam",
@@ -144,7 +152,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
     fold is the unit of the table's intervals.
     """
     folder, store = places.set("stained"), places.out / "stained.zarr"
-    yield Item("stained-set", make=lambda: sets.stained(places.data, folder))
+    yield Item("stained-set", make=lambda: sets.stained(places.data, folder, sizes.thin))
     yield Item(
         "stained-teach",
         ("teach", "--out", store, "--data.path", folder, "--teacher.kind", "sam",
@@ -152,7 +160,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
          "prompts", "box", "prompt_file", folder / "haematoxylin"),
     )  # fmt: skip
     for student in ENCODERS:
-        for fold in range(sets.STAINED_FOLDS):
+        for fold in range(sets.STAINED_FOLDS)[: sizes.folds]:
             out = places.out / f"stained-{student}-{fold:02}"
             yield Item(
                 out.name,
@@ -204,16 +212,17 @@ def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
         "mobilesam-set",
         make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
     )
-    yield from left_out_videos(places, (*common, *compared))
+    yield from left_out_videos(places, sizes, (*common, *compared))
     path = places.set("ultrasound")
-    yield Item("busi-set", make=lambda: sets.ultrasound(places.data, path))
+    yield Item("busi-set", make=lambda path=path: sets.ultrasound(places.data, path, sizes.thin))
     yield Item(
         "busi-both",
         (*common, *compared, "--seeds", sizes.seeds, "--data.path", path,
          "--student.input-channels", "grey", "--out", places.out / "busi-both"),
     )  # fmt: skip
-    yield Item("polyps-set", make=lambda: sets.polyps(places.data, places.set("polyps")))
-    data = ("--data.path", places.set("polyps"), "--data.group", "sequence",
+    path = places.set("polyps")
+    yield Item("polyps-set", make=lambda path=path: sets.polyps(places.data, path, sizes.thin))
+    data = ("--data.path", path, "--data.group", "sequence",
             "--data.split", "fraction", "--data.fractions", 0.35, 0.15, 0.5)  # fmt: skip
     out = places.out / "polyps-both"
     yield Item("polyps-both", (*common, *seeds, *data, *compared, "--out", out))
@@ -227,7 +236,7 @@ def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
 def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
     """What all runs of KD SAM have in common."""
     return (
-        "distill", "kdsam", "--teacher.path", places.mobile_sam, "--data.labelled", 20,
+        "distill", "kdsam", "--teacher.path", places.mobile_sam, "--data.labelled", sizes.labels,
         "--student.architecture", "promptable-timm-tf_efficientnet_lite0",
         "--student.encoder-weights", places.lite0, "--promptable.side", SIDE,
         "--promptable.vgg-weights", places.weights / "vgg16_hed_relu3_3.safetensors",
@@ -238,7 +247,7 @@ def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def left_out_videos(places: Places, common: tuple[object, ...]) -> Iterator[Item]:
+def left_out_videos(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
     """Each video of polyps is tested once, by networks that have seen no frame of it.
 
     One training of each network a fold, from the fold's own seed and with its own draw of 20
@@ -247,13 +256,13 @@ def left_out_videos(places: Places, common: tuple[object, ...]) -> Iterator[Item
     videos, labels and seeds. Intervals by video are printed beside them.
     """
     folder, answers = places.set("polyp-folds"), places.out / "polyp-folds.zarr"
-    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder))
+    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder, sizes.thin))
     yield Item(
         "polyp-folds-teach",
         ("teach", "--out", answers, "--data.path", folder, "--teacher.kind", "sam",
          "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "embedding"),
     )  # fmt: skip
-    for fold in range(sets.POLYP_FOLDS):
+    for fold in range(sets.POLYP_FOLDS)[: sizes.folds]:
         out = places.out / f"polyp-folds-{fold:02}"
         yield Item(
             f"{out.name}-answers",
@@ -271,7 +280,7 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
     """What the lesion is, after learning what MobileSAM finds in some sixty pictures."""
     folder, store = places.set("lesions"), places.out / "lesions.zarr"
     tiles = ("--pretrain-data.kind", "folder", "--pretrain-data.path", folder / "tiles")
-    yield Item("lesions-set", make=lambda: sets.lesions(places.data, folder))
+    yield Item("lesions-set", make=lambda: sets.lesions(places.data, folder, sizes.thin))
     yield Item(
         "lesions-teach",
         ("teach", "--out", store, "--data.path", folder / "tiles", "--teacher.kind", "sam",

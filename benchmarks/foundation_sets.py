@@ -1,4 +1,7 @@
-"""The data sets of benchmarks/foundation.py, cut and thinned out from whole ones."""
+"""The data sets of benchmarks/foundation.py, cut and thinned out from whole ones.
+
+All take ``thin``: 1, or one picture of so many, where no more is wanted than to see it run.
+"""
 
 import csv
 import random
@@ -42,7 +45,7 @@ SMALLEST = 40
 """Least area of a dark blob, px."""
 
 
-def codex(data: Path, out: Path) -> None:
+def codex(data: Path, out: Path, thin: int = 1) -> None:
     """Both tiles in pieces: one tile to learn from, the other to test on."""
     source, rows = data / "codex_2ch", []
     for folder in ("images", *PROGRAMS):
@@ -56,6 +59,8 @@ def codex(data: Path, out: Path) -> None:
         height, width = drawn["labels"].shape
         corners = [(y, x) for y in range(0, height, PIECE) for x in range(0, width, PIECE)]
         for number, (top, left) in enumerate(corners):
+            if thin > 1 and number % 2 and number not in VALIDATED:
+                continue
             cut = np.s_[..., top : top + PIECE, left : left + PIECE]
             name = f"{tile}_{number:02}"
             tifffile.imwrite(out / "images" / f"{name}.tif", pixels[cut], metadata={"axes": "CYX"})
@@ -66,17 +71,17 @@ def codex(data: Path, out: Path) -> None:
     write_index(out, rows)
 
 
-def polyps(data: Path, out: Path) -> None:
+def polyps(data: Path, out: Path, thin: int = 1) -> None:
     """Every second frame; splits are drawn by video when a run begins."""
-    copy_some(data / "polyp_cvc", out, lambda number, _: number % 2 == 0, ("sequence",))
+    copy_some(data / "polyp_cvc", out, lambda number, _: number % (2 * thin) == 0, ("sequence",))
 
 
-def polyp_folds(data: Path, out: Path) -> None:
+def polyp_folds(data: Path, out: Path, thin: int = 1) -> None:
     """The same frames; a column for each fold says which are for training and which for testing.
 
     Which videos a fold tests is drawn once, by a fixed seed, before anything is trained.
     """
-    polyps(data, out)
+    polyps(data, out, thin)
     frames: dict[str, list[str]] = defaultdict(list)
     for record in datasets.folder(out):
         frames[record.columns["sequence"]].append(record.id)
@@ -93,7 +98,7 @@ def polyp_folds(data: Path, out: Path) -> None:
     write_index(out, rows)
 
 
-def stained(data: Path, out: Path) -> None:
+def stained(data: Path, out: Path, thin: int = 1) -> None:
     """Fifteen stained pictures of NuCLS with labels, and 24 pieces of gliomas without any.
 
     A column for each fold says what the fifteen are for. Boxes for MobileSAM come from
@@ -106,8 +111,9 @@ def stained(data: Path, out: Path) -> None:
     for part in ("images", "labels"):
         for name in names:
             shutil.copy(nucls / part / f"{name}.png", out / part)
-    pieces = [f"glioma_{number:02}" for number in range(24)]
-    for piece, path in zip(pieces, sorted((gliomas / "images").glob("*.png")), strict=True):
+    whole = sorted((gliomas / "images").glob("*.png"))[::thin]
+    pieces = [f"glioma_{number:02}" for number in range(len(whole))]
+    for piece, path in zip(pieces, whole, strict=True):
         Picture.open(path).convert("RGB").crop((128, 128, 384, 384)).save(
             out / "images" / f"{piece}.png"
         )
@@ -161,11 +167,11 @@ def spread(names: Sequence[str], count: int) -> list[str]:
     return [names[int(place)] for place in places]
 
 
-def ultrasound(data: Path, out: Path) -> None:
+def ultrasound(data: Path, out: Path, thin: int = 1) -> None:
     """Pictures with a lesion: a third of those to learn from, half of the others."""
 
     def taken(number: int, record: Record) -> bool:
-        step = 3 if record.split == "train" else 2
+        step = thin * (3 if record.split == "train" else 2)
         return record.columns["class"] != "normal" and number % step == 0
 
     copy_some(data / "us_busi", out, taken, ("split",))
@@ -187,13 +193,13 @@ def copy_some(
     write_index(out, rows)
 
 
-def lesions(data: Path, out: Path) -> None:
+def lesions(data: Path, out: Path, thin: int = 1) -> None:
     """Ultrasound at 192 px with its class, and a fifth of the training part in tiles/."""
     rows, tiles = [], []
     for number, record in enumerate(datasets.folder(data / "us_busi")):
         picture = Picture.open(data / "us_busi" / "images" / f"{record.id}.png").convert("RGB")
         picture.thumbnail((LESION, LESION))
-        places = [out] + [out / "tiles"] * (record.split == "train" and number % 5 == 0)
+        places = [out] + [out / "tiles"] * (record.split == "train" and number % (5 * thin) == 0)
         for place in places:
             (place / "images").mkdir(parents=True, exist_ok=True)
             picture.save(place / "images" / f"{record.id}.png")
