@@ -81,7 +81,7 @@ def test_the_measures_see_what_they_should():
 
 ASKED = ("task", "recipe")
 NAMED = {
-    "cli/serve.py": "asks by prompts, of a run before it is loaded",
+    "cli/serve/__init__.py": "asks by prompts, of a run before it is loaded",
     "recipes/encoder_probes.py": "a key of the experiment that says what a probe stands beside",
     "config/methods.py": "two keys of one section that do not go together",
 }

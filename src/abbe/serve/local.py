@@ -51,13 +51,13 @@ def run(app: Starlette, listening: socket.socket, *, open_browser: bool = False)
         threading.Thread(target=webbrowser.open, args=[address_of(listening)], daemon=True).start()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
     # uvicorn passes Ctrl+C on when it has answered what was asked; here it is the way to end.
-    with suppress(KeyboardInterrupt), _signals_end(server):
+    with suppress(KeyboardInterrupt), signals_end(server):
         server.run(sockets=[listening])
 
 
 @contextmanager
-def _signals_end(server: uvicorn.Server) -> Iterator[None]:
-    """Else SIGTERM and SIGHUP would end the process before what was accepted is saved."""
+def signals_end(server: uvicorn.Server) -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a server; else the process would end before what follows."""
 
     def end(*_: object) -> None:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""``abbe serve``: a local page to try a promptable network."""
+"""``abbe serve``: a local page to try a promptable network; with ``--api``, a REST service."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -39,6 +39,10 @@ class ServeArguments:
 
 def run(words: list[str]) -> int:
     """``abbe serve``; goes on until interrupted."""
+    if any(word.partition("=")[0] == "--api" for word in words):
+        from abbe.cli.serve.api import run as run_api
+
+        return run_api(words)
     description = """Try a promptable network in the browser: click points, drag boxes, keep masks.
 
 The page is for this machine only: it is bound to 127.0.0.1 and loads nothing from a network.
@@ -48,7 +52,13 @@ Ctrl+C saves what was accepted and not yet saved. Files called NAME.labels.* are
 
 examples:
   abbe serve packages/polyps --images polyps/images --open
-  abbe serve runs/polyps --images "polyps/images/*.png" --out masks/ --port 8000"""
+  abbe serve runs/polyps --images "polyps/images/*.png" --out masks/ --port 8000
+
+abbe serve --api PACKAGE ... is another thing: a REST service for programs, with options of its own
+(--host, --token-file, --origins, --most-mebibytes, --most-megapixels, --most-seconds, --parallel,
+--queue and others: abbe serve --api --help).
+
+  abbe serve --api nuclei packages/tissue-types --port 8000"""
     arguments = parse(ServeArguments, "serve", words, description)
     try:
         from abbe.serve import Session, address_of, application, listen
