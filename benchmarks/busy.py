@@ -1,6 +1,8 @@
 """What a job keeps of its speed beside busy processes, and with one core of several.
 
     python benchmarks/busy.py [--jobs train teach predict] [--busy 0 1 2 4] [--seconds 30]
+        [--limits affinity quota]
+    python benchmarks/busy.py --jobs train teach --seconds 16 --limits      # 4 minutes
 
 Each job runs in a process of its own beside so many others that compute without end, at the same
 priority; then alone on one core: by affinity, and by the quota of a control group where this user
@@ -38,6 +40,13 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 4])
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument(
+        "--limits",
+        nargs="*",
+        choices=list(LIMITS),
+        default=list(LIMITS),
+        help="to one core; or none",
+    )
     parser.add_argument("--child", choices=JOBS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -52,7 +61,7 @@ def main() -> None:
     print(f"{'of fair':>9}  threads")
     for job in arguments.jobs:
         quiet = None
-        for name, fair, circumstances in situations(arguments.busy, cores):
+        for name, fair, circumstances in situations(arguments.busy, arguments.limits, cores):
             with circumstances() as prefix:
                 if prefix is None:
                     print(f"{job:10} {name:22}  may not be made by this user")
@@ -71,14 +80,16 @@ def main() -> None:
 Circumstances = Callable[[], Any]
 
 
-def situations(busy: list[int], cores: int) -> Iterator[tuple[str, float, Circumstances]]:
+def situations(
+    busy: list[int], limits: list[str], cores: int
+) -> Iterator[tuple[str, float, Circumstances]]:
     """Name, fair share of the quiet speed, and a context that gives words before the command."""
     for number in sorted({0, *busy}):
         on_core = [number // cores + (core < number % cores) for core in range(cores)]
         fair = sum(1 / (1 + others) for others in on_core) / cores
         yield f"{number} busy", fair, lambda number=number: beside(number)
-    yield "one core by affinity", 1 / cores, one_by_affinity
-    yield "one core by quota", 1 / cores, one_by_quota
+    for limit in limits:
+        yield f"one core by {limit}", 1 / cores, LIMITS[limit]
 
 
 @contextmanager
@@ -114,6 +125,9 @@ def one_by_quota() -> Iterator[list[str] | None]:
         yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
     finally:
         group.rmdir()
+
+
+LIMITS: dict[str, Circumstances] = {"affinity": one_by_affinity, "quota": one_by_quota}
 
 
 def measured(job: str, seconds: float, prefix: list[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Fewer threads while others need the cores: threads that wait for each other help nobody."""
 
+import math
 import time
 from collections.abc import Callable
 from statistics import median
@@ -10,8 +11,12 @@ from abbe import threads
 
 STEPS, SECONDS = 4, 2.0
 """A pace is the median of so many steps, or more, over so many seconds, or more."""
-BUSY = 0.1
-"""Seconds without a core, by second and thread: from here on the machine is busy."""
+FEWEST, HALF = 2, 0.5
+"""A trial ends after so many steps and seconds if none of them was faster than before."""
+BUSY = 0.2
+"""Seconds by second that threads of this process wait for a core: from here on it is busy."""
+ROOM = 0.5
+"""Seconds by second that cores have nothing to do: from here on there is room for a thread."""
 SLOW = 1.5
 """Where nothing is known of cores: a pace by so much slower than it was means the same."""
 FASTER = 0.9
@@ -29,15 +34,19 @@ def use_threads() -> None:
 class Pace:
     """Watches how long steps take, and changes torch's threads where others keep them waiting.
 
-    On a quiet machine nothing changes. On a busy one half as many threads are tried for a few
-    steps and kept if these are faster; when there is room again, twice as many. Sums over other
-    threads differ in their last digits, so a busy machine's training does not repeat exactly; a
-    number that is given (``--threads``, OMP_NUM_THREADS) is kept, and repeats.
+    On a quiet machine nothing changes. On a busy one fewer threads are tried for a few steps, as
+    many as others leave cores for but at least half, and kept if these are faster. More are tried
+    once cores have nothing to do; where all of them are taken, a trial only costs time, and is made
+    very seldom. Sums over other threads differ in their last digits, so a busy machine's training
+    does not repeat exactly; a number that is given (``--threads``, OMP_NUM_THREADS) is kept, and
+    repeats.
 
     Args:
         told: told in a sentence of each change that is kept.
         clock: seconds; for tests.
         without_core: see `abbe.threads.seconds_without_core`; for tests.
+        use_of_cores: see `abbe.threads.use_of_cores`; for tests.
+        computed: seconds that this process has computed; for tests.
     """
 
     def __init__(
@@ -46,8 +55,11 @@ class Pace:
         *,
         clock: Callable[[], float] = time.perf_counter,
         without_core: Callable[[], float | None] = threads.seconds_without_core,
+        use_of_cores: Callable[[], threads.Use | None] = threads.use_of_cores,
+        computed: Callable[[], float] = time.process_time,
     ) -> None:
         self._told, self._clock, self._without_core = told, clock, without_core
+        self._use_of_cores, self._computed = use_of_cores, computed
         self._most = torch.get_num_threads()
         self._fixed = threads.given() is not None or self._most == 1
         self._before: tuple[int, float] | None = None  # threads and pace before a trial
@@ -58,31 +70,59 @@ class Pace:
     def _begin(self) -> None:
         self._steps: list[float] = []
         self._since, self._waited = self._clock(), self._without_core()
+        self._used, self._own = self._use_of_cores(), self._computed()
 
     def after_step(self, seconds: float) -> None:
         """Take note of a step; now and then, change the number of threads."""
         if self._fixed:
             return
         self._steps.append(seconds)
+        if self._before is not None and self._is_hopeless(self._before[1]):
+            self._judge(min(self._steps), torch.get_num_threads(), *self._before)
+            self._begin()
+            return
         if len(self._steps) < STEPS or self._clock() - self._since < SECONDS:
             return
         pace, now = median(self._steps), torch.get_num_threads()
         if self._before is not None:
             self._judge(pace, now, *self._before)
-        elif self._clock() - self._tried_at >= self._wait:
-            busy = self._is_busy(pace, now)
-            if busy and now > 1:
-                self._try(now // 2, pace, now)
-            elif not busy and now < self._most:
-                self._try(min(2 * now, self._most), pace, now)
+        else:
+            self._look(pace, now)
         self._best[now] = min(pace, self._best.get(now, pace))
         self._begin()
+
+    def _is_hopeless(self, before: float) -> bool:
+        enough = len(self._steps) >= FEWEST and self._clock() - self._since >= HALF
+        return enough and min(self._steps) >= before
+
+    def _look(self, pace: float, now: int) -> None:
+        """Begin a trial, if one is due and promises something."""
+        passed, seen = self._clock() - self._tried_at, self._others_and_idle()
+        if self._is_busy(pace, now):
+            if now > 1 and passed >= self._wait:
+                left = 0 if seen is None else now - math.ceil(seen[0])
+                self._try(min(max(left, now // 2), now - 1), pace, now)
+        elif now < self._most:
+            if seen is None:
+                due, more = max(self._wait, PATIENCE), now
+            else:
+                due, more = (self._wait if seen[1] >= ROOM else LONGEST), max(round(seen[1]), 1)
+            if passed >= due:
+                self._try(min(now + more, self._most), pace, now)
 
     def _is_busy(self, pace: float, now: int) -> bool:
         waited = self._without_core()
         if waited is None or self._waited is None:
             return pace > SLOW * self._best.get(now, pace)
-        return (waited - self._waited) / (self._clock() - self._since) / now > BUSY
+        return (waited - self._waited) / (self._clock() - self._since) > BUSY
+
+    def _others_and_idle(self) -> tuple[float, float] | None:
+        """How many cores others computed with, and how many had nothing to do, if that is known."""
+        used, seconds = self._use_of_cores(), self._clock() - self._since
+        if used is None or self._used is None:
+            return None
+        others = used.busy - self._used.busy - (self._computed() - self._own)
+        return max(others, 0.0) / seconds, (used.idle - self._used.idle) / seconds
 
     def _try(self, number: int, pace: float, now: int) -> None:
         self._before = now, pace
@@ -90,7 +130,9 @@ class Pace:
 
     def _judge(self, pace: float, now: int, before: int, pace_before: float) -> None:
         self._before, self._tried_at = None, self._clock()
-        if pace < FASTER * pace_before:
+        # Of many threads one more brings less than a tenth: then half of what it may bring.
+        share = FASTER if now < before else max(FASTER, (1 + before / now) / 2)
+        if pace < share * pace_before:
             self._wait = 0.0
             why = "others need the cores" if now < before else "there are cores again"
             self._told(

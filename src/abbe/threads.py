@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 _COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
@@ -124,3 +125,31 @@ def seconds_without_core() -> float | None:
     except (OSError, IndexError):
         return None
     return total / 1e9
+
+
+class Use(NamedTuple):
+    """Seconds that cores have computed for anybody, and that they had nothing to do, summed."""
+
+    busy: float
+    idle: float
+
+
+def use_of_cores(stat: Path = Path("/proc/stat")) -> Use | None:
+    """What the cores of this process's affinity have done since the machine began.
+
+    None where the system does not count it (Linux does; some containers show zeros).
+    """
+    try:
+        lines = stat.read_text(encoding="ascii").splitlines()
+        own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        ticks = os.sysconf("SC_CLK_TCK")
+        # user, nice, system, idle, waiting for disks, interrupts (two), stolen by the host
+        counted = [
+            [int(value) for value in line.split()[1:9]]
+            for line in lines
+            if line.split(maxsplit=1)[:1] and line.split(maxsplit=1)[0] in own
+        ]
+    except (OSError, ValueError, AttributeError):
+        return None
+    everything, idle = sum(map(sum, counted)), sum(sum(each[3:5]) for each in counted)
+    return Use((everything - idle) / ticks, idle / ticks) if everything else None
