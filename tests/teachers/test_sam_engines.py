@@ -1,22 +1,24 @@
 """A SAM teacher's image encoder in OpenVINO, held against torch's."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError, MissingExtraError
 from abbe.hardware import choose_precision
 from abbe.runtime.package.openvino_core import computes_bf16
 from abbe.sam import Layout, build_sam, load_sam
 from abbe.sam.model import SAM
-from abbe.teachers.sam import encoders
+from abbe.teachers.sam import encoders, int8
 from abbe.teachers.sam.encoders import TOLERANCE, ImageEncoder, difference, openvino_encoder
 
 LAYOUTS = {
     # windows that do not divide the grid, and global attention, as ViT-B, ViT-L and ViT-H have them
     "vit": Layout("vit", image_size=320, width=48, depth=3, heads=4, global_layers=(2,)),
     "mobile": Layout("tiny_vit", image_size=256),
+    "small": Layout("vit", image_size=128, width=32, depth=1, heads=2, global_layers=(0,)),
 }
 REAL = Path(__file__).parents[3] / "shared/weights/mobile_sam.safetensors"
 
@@ -35,7 +37,7 @@ def by_torch(network: SAM, images: torch.Tensor) -> torch.Tensor:
         return network.encode(images)
 
 
-@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+@pytest.mark.parametrize("kind", ["mobile", "vit"])
 def test_openvino_embeds_as_torch_does(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     network = network_of(kind)
     images = images_of(network, 2)
@@ -131,5 +133,70 @@ def test_auto_falls_back_with_a_word_and_openvino_says_so(
         assert torch.equal(ImageEncoder(network, "fp32", "openvino")(images), expected)
         assert "runs in OpenVINO" in capsys.readouterr().out
         return
-    with pytest.raises(InputError, match="set it torch"):
+    with pytest.raises(ConfigError, match="set it torch"):
         ImageEncoder(network, "fp32", "openvino")(images)
+
+
+# ---------------------------------------------------------------------------------------- int8
+
+
+def in_int8(network: SAM, monkeypatch: pytest.MonkeyPatch) -> int8.Int8Encoder:
+    """An encoder in int8 that is begun with two images; of random weights no mask is worth much."""
+    monkeypatch.setattr(int8, "CALIBRATION", 1)
+    monkeypatch.setattr(int8, "GUARD", 1)
+    monkeypatch.setattr(int8, "WORTH", -torch.inf)
+    encode = int8.image_encoder(network, "int8", "auto")
+    assert isinstance(encode, int8.Int8Encoder)
+    for seed in (0, 1):
+        images = torch.randn(
+            1, 3, *[network.side] * 2, generator=torch.Generator().manual_seed(seed)
+        )
+        assert torch.equal(encode(images), ImageEncoder(network, "auto")(images))
+    return encode
+
+
+def test_int8_takes_over_once_its_masks_are_those_of_torch(monkeypatch, capsys):
+    network = network_of("small")
+    monkeypatch.setattr(int8, "LEAST_IOU", 0.9)  # random weights are not kind to int8
+    encode = in_int8(network, monkeypatch)
+    images = images_of(network, 2)
+    expected, found = by_torch(network, images), encode(images)
+    assert found.shape == expected.shape
+    assert 0 < difference(found, expected) < 0.1
+    told = capsys.readouterr().out
+    assert "the image encoder runs in OpenVINO, int8" in told
+    assert re.search(r"mean IoU of 0\.9\d\d\d over 64 masks", told)
+
+
+def test_int8_that_changes_masks_is_refused_with_the_measured_iou(monkeypatch):
+    network = network_of("small")
+    encode = in_int8(network, monkeypatch)
+    monkeypatch.setattr(
+        int8, "compiled_encoder", lambda *_: lambda images: 0.5 * by_torch(network, images)
+    )
+    monkeypatch.setattr(int8, "converted_encoder", lambda _: None)
+    monkeypatch.setattr("nncf.quantize", lambda *_, **__: None)
+    for _ in range(2):  # it stays refused
+        with pytest.raises(ConfigError, match=r"mean IoU of 0\.\d{4} over \d+ masks of 1 images"):
+            encode(images_of(network))
+
+
+def test_masks_of_two_embeddings_are_compared_where_there_is_image(monkeypatch):
+    network = network_of("small")
+    image = images_of(network)
+    image[..., 64:] = 0  # the right half is padding
+    expected = by_torch(network, image)
+    monkeypatch.setattr(int8, "WORTH", -torch.inf)
+    agreed = int8.mask_agreement(network, image, expected, expected)
+    assert (set(agreed), len(agreed)) == ({1.0}, int8.POINTS**2 // 2)
+    monkeypatch.setattr(int8, "WORTH", torch.inf)
+    assert int8.mask_agreement(network, image, expected, expected) == []
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_int8_is_for_openvino_and_nncf(engine, monkeypatch):
+    network = network_of("small")
+    monkeypatch.setattr(int8, "find_spec", lambda _: None)
+    error = ConfigError if engine == "torch" else MissingExtraError
+    with pytest.raises(error, match="OpenVINO encodes" if engine == "torch" else "nncf"):
+        int8.image_encoder(network, "int8", engine)

@@ -15,7 +15,7 @@ import pytest
 from helpers_of_teachers import BrightTeacher, SeededImage, dataset_of
 
 from abbe.datasets import Dataset, Record
-from abbe.errors import InputError, StoreError
+from abbe.errors import ConfigError, InputError, StoreError
 from abbe.imaging import Image, Region, write_labels
 from abbe.targets import TargetStore
 from abbe.teachers import Prediction, masks, teach
@@ -70,6 +70,19 @@ def test_failing_images_are_listed_and_the_rest_go_on(tmp_path: Path):
     assert "image-2: RuntimeError" in report.summary()
     again = teach(BrightTeacher(), dataset_of(6), tmp_path / "t", progress=False)
     assert (again.done, again.skipped, again.failed) == (3, 3, {})
+
+
+class ImpossibleTeacher(BrightTeacher):
+    def predict(self, image: Image, id: str) -> Prediction:
+        if id == "image-2":
+            raise ConfigError("precision int8: masks agree to 0.5")
+        return super().predict(image, id)
+
+
+def test_what_a_teacher_cannot_do_ends_it_and_keeps_everything_before(tmp_path: Path):
+    with pytest.raises(ConfigError, match="precision int8"):
+        teach(ImpossibleTeacher(), dataset_of(6), tmp_path / "t", progress=False)
+    assert TargetStore(tmp_path / "t").ids == ("image-0", "image-1")
 
 
 def test_another_teacher_is_refused_before_anything_is_asked(tmp_path: Path):

@@ -15,7 +15,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, InputError, StoreError
 from abbe.teachers.introduction import introduction
-from abbe.teachers.teach import READERS, load, provenance_of
+from abbe.teachers.teach import OF_THE_TEACHER, READERS, load, provenance_of
 from abbe.teachers.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def plan(
         InputError: the data set has no images, lacks a channel that the teacher reads, or the
             teacher failed on every image of the sample.
         StoreError: the store at ``path`` is another teacher's, or cannot be read.
+        ConfigError: the teacher cannot do what its options ask for.
         ConfigError: ``images`` is less than one.
     """
     if images < 1:
@@ -225,6 +226,8 @@ def _measure(
                     warm = True
                 measured.append(_measure_one(teacher, record, writer, provenance.channels))
             except Exception as error:  # listed, as teaching will list it
+                if isinstance(error, OF_THE_TEACHER):
+                    raise
                 if isinstance(error, StoreError):
                     writer.flush()  # raises where the disk failed, and not this image
                 failed[record.id] = f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abbe.errors import InputError, StoreError
+from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 
@@ -27,6 +27,9 @@ AHEAD = 4
 """Images that are decoded before the teacher asks for them: it bounds the memory."""
 LARGEST_HELD = 128 << 20
 """Bytes of pixels; a larger image is not decoded ahead, and its teacher reads it by region."""
+
+OF_THE_TEACHER = (ConfigError, MissingExtraError)
+"""What a teacher raises that would fail on every image: it cannot do what its options ask for."""
 
 
 @dataclass
@@ -84,6 +87,7 @@ def teach(
     Raises:
         InputError: the data set has no images, or lacks a channel that the teacher reads.
         StoreError: the store is another teacher's, or cannot be written.
+        ConfigError: the teacher cannot do what its options ask for; what it answered is kept.
     """
     from abbe.targets import TargetWriter
 
@@ -162,6 +166,11 @@ def _teach_one(
             empty=prediction.empty,
         )
     except Exception as error:  # whatever it is belongs to this image and is reported with it
+        if isinstance(
+            error, ConfigError | MissingExtraError
+        ):  # …but for what is asked of the teacher itself
+            writer.flush()
+            raise
         if isinstance(error, StoreError):
             writer.flush()  # …unless the store itself failed: then this raises, and all stops
         report.failed[record.id] = f"{type(error).__name__}: {error}"

@@ -1,10 +1,16 @@
-"""OpenVINO, safe to be called by several threads and to be interrupted."""
+"""OpenVINO, safe to be called by several threads and to be interrupted; and nncf, which rounds."""
 
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from abbe.errors import MissingExtraError
 from abbe.runtime.package.signal_stack import signal_stack_kept
 from abbe.telemetry import switch_off
 
@@ -44,3 +50,35 @@ def computes_bf16() -> bool:
 
 def _capabilities() -> list[str]:
     return openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@contextlib.contextmanager
+def nncf_for(what: str) -> Iterator[Any]:
+    """The module ``nncf``, which rounds networks to int8; its bars go to where somebody watches.
+
+    Args:
+        what: What it is needed for, for the message where it is not installed.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    switch_off()
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
+    try:
+        import nncf
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("nncf", "train", what) from error
+    nncf.set_log_level(logging.ERROR)
+    with _progress_on_stderr(), signal_stack_kept():
+        yield nncf
+
+
+@contextlib.contextmanager
+def _progress_on_stderr() -> Iterator[None]:
+    """Move what is printed from standard output to where somebody watches, if anybody does."""
+    if sys.stderr.isatty():
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

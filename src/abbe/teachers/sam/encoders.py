@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError
 from abbe.hardware import autocast_for, choose_precision
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class ImageEncoder:
         """Embed images, on the network's device.
 
         Raises:
-            InputError: the images are not of the network's size; or OpenVINO was demanded, and it
-                cannot run the network or gives other embeddings.
+            InputError: the images are not of the network's size.
+            ConfigError: OpenVINO was demanded, and it cannot run the network or gives other
+                embeddings.
         """
         if self._tries:
             self._tries = False
@@ -98,7 +99,9 @@ class ImageEncoder:
 
     def _kept(self, expected: torch.Tensor, why: str) -> torch.Tensor:
         if self._must:
-            raise InputError(f"OpenVINO {why}: leave --teacher.options engine out, or set it torch")
+            raise ConfigError(
+                f"OpenVINO {why}: leave --teacher.options engine out, or set it torch"
+            )
         print(f"the image encoder runs in torch: OpenVINO {why}", flush=True)
         return expected
 
@@ -108,22 +111,35 @@ def openvino_encoder(network: SAM, precision: str) -> Encode:
 
     It uses as many threads as torch does.
     """
+    return compiled_encoder(converted_encoder(network), precision)
+
+
+def converted_encoder(network: SAM) -> Any:
+    """The image encoder as an ``openvino.Model`` for one image."""
     import torch
 
-    from abbe.runtime.package.openvino_core import load_openvino, openvino_core
+    from abbe.runtime.package.openvino_core import load_openvino
 
-    side = network.side
-    core, openvino = openvino_core(), load_openvino()
+    side, openvino = network.side, load_openvino()
     with torch.no_grad():
         program = torch.export.export(network.image_encoder, (torch.zeros(1, 3, side, side),))
     model = openvino.convert_model(program)
     model.reshape([1, 3, side, side])
+    return model
+
+
+def compiled_encoder(model: Any, precision: str) -> Encode:
+    """What `converted_encoder` gives, ready to run in fp32 or bf16 where it is not rounded."""
+    import torch
+
+    from abbe.runtime.package.openvino_core import openvino_core
+
     options = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = core.compile_model(model, "CPU", options)
+    compiled = openvino_core().compile_model(model, "CPU", options)
     answer = compiled.output(0)
 
     def encode(images: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,8 @@ from abbe.hardware import autocast_for, choose_precision
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
 from abbe.registry import TeacherTraits, declares
-from abbe.teachers.sam.encoders import EngineChoice, ImageEncoder
+from abbe.teachers.sam.encoders import EngineChoice
+from abbe.teachers.sam.int8 import image_encoder
 from abbe.teachers.sam.masks import in_square, prompts_at_once, soft_masks
 from abbe.teachers.sam.options import (
     GridSettings,
@@ -70,11 +71,13 @@ class SamTeacher:
         engine: EngineChoice = "torch",
     ) -> None:
         self.network, self.provenance = network, provenance
-        self._encoder = ImageEncoder(network, precision, engine)
+        self._encoder = image_encoder(network, precision, engine)
         self._prompts, self._rule, self._gives = prompts, rule, gives
         self._grid, self._minimum_iou, self._minimum_area = grid, minimum_iou, minimum_area
         self._tile, self._halo, self._memory = tile, halo, memory
-        self._precision = precision
+        self._encoding = precision
+        # The decoder is small, and what it rounds away is the outline.
+        self._precision = "auto" if precision == "int8" else precision
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Foreground and boundary (2, H, W), instances (H, W), or the embedding (256, h, w).
@@ -121,7 +124,7 @@ class SamTeacher:
             macs_image_size=size.macs_image_size,
             encoder_parameters=size.encoder_parameters,
             encoder_macs=size.encoder_macs,
-            precision=self._precision,
+            precision=self._encoding,
             device=next(self.network.parameters()).device.type,
             answers_parts=self._prompts is None,
         )
@@ -271,7 +274,9 @@ def sam(
         training_data_licence: of what they were trained on.
         stand_in: the model stands in for the teacher one would rather use; said everywhere.
         device: such as ``cpu`` or ``cuda``; a GPU if there is one where omitted.
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what the hardware computes.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto`` for what the hardware computes; or
+            ``int8``, of the image encoder on CPUs by OpenVINO, if its masks stay the same
+            (`abbe.teachers.sam.int8`).
         engine: of the image encoder: ``torch``, ``openvino``, or ``auto`` for OpenVINO on CPUs
             where the network sees 512 px or more, it was faster with the first image, and its
             embedding was the same within `abbe.teachers.sam.encoders.TOLERANCE`.
@@ -293,7 +298,8 @@ def sam(
     )
     require_tiling(tile, halo)
     memory, place = bytes_of(memory_gb), place_for(device)
-    settings = {"gives": ", ".join(kinds), "precision": choose_precision(precision, place)}
+    computed = precision if precision == "int8" else choose_precision(precision, place)
+    settings = {"gives": ", ".join(kinds), "precision": computed}
     prompting = prompter(prompts, labels=labels, source=prompt_file)
     if prompt_file is not None and prompts in ("box", "point"):
         settings["prompt_file"] = f"sha256 {fingerprint(prompt_file)}"

@@ -1,0 +1,73 @@
+"""What is rounded to int8, and what is joined before."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13 as ops
+
+from abbe.exporting.networks.int8 import PRESETS, join_swish, quantise
+
+SIDE = 16
+
+
+def silu(x: Any) -> Any:
+    """As ONNX has it: two operations."""
+    return ops.multiply(ops.sigmoid(x), x)
+
+
+@pytest.fixture(scope="module")
+def block() -> openvino.Model:
+    """An EfficientNet's: widen, depthwise convolution, squeeze-and-excitation, narrow."""
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> Any:
+        return ops.constant(rng.normal(0, 0.5, shape).astype(np.float32))
+
+    def convolution(x: Any, into: int, outof: int) -> Any:
+        return ops.convolution(x, weights(into, outof, 1, 1), [1, 1], [0, 0], [0, 0], [1, 1])
+
+    image = ops.parameter([1, 4, SIDE, SIDE], name="image")
+    x = silu(convolution(image, 8, 4))
+    x = ops.group_convolution(x, weights(8, 1, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])
+    x = silu(x)
+    gate = silu(convolution(ops.reduce_mean(x, np.array([2, 3]), keep_dims=True), 2, 8))
+    x = ops.multiply(x, ops.sigmoid(convolution(gate, 8, 2)))
+    made: Any = openvino.Model  # its stubs know another class of the same name
+    return made([convolution(x, 4, 8)], [image])
+
+
+def kinds(model: openvino.Model) -> Counter[str]:
+    return Counter(each.get_type_name() for each in model.get_ordered_ops())
+
+
+def answer(model: openvino.Model, image: np.ndarray) -> np.ndarray:
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(image)[0]
+
+
+IMAGE = np.random.default_rng(1).normal(size=(1, 4, SIDE, SIDE)).astype(np.float32)
+
+
+def test_a_product_with_its_own_sigmoid_becomes_one_operation_and_other_gates_stay(block):
+    joined = block.clone()
+    join_swish(joined)
+    assert (kinds(block)["Swish"], kinds(block)["Sigmoid"]) == (0, 4)
+    assert (kinds(joined)["Swish"], kinds(joined)["Sigmoid"]) == (3, 1)
+    np.testing.assert_allclose(answer(joined, IMAGE), answer(block, IMAGE), atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", [PRESETS[0], PRESETS[-1]], ids=lambda preset: preset.name)
+def test_gates_and_means_are_not_rounded_and_convolutions_are(block, preset):
+    rounded = quantise(block, [IMAGE], preset)
+    assert kinds(block)["Swish"] == 0, "the model that was given has changed"
+    by_kind: dict[str, list[str]] = {}
+    for each in rounded.get_ordered_ops():
+        before = [each.input_value(place).get_node() for place in range(each.get_input_size())]
+        by_kind.setdefault(each.get_type_name(), []).extend(one.get_type_name() for one in before)
+    assert "FakeQuantize" not in by_kind["ReduceMean"] + by_kind["Sigmoid"] + by_kind["Swish"]
+    assert "FakeQuantize" in by_kind["Convolution"]
+    far = np.abs(answer(rounded, IMAGE) - answer(block, IMAGE)).mean()
+    assert 0 < far < 0.05 * np.abs(answer(block, IMAGE)).mean()
