@@ -113,6 +113,7 @@ class Int8Encoder:
         # What is not rounded to int8 need not be more exact than torch is here.
         encode = compiled_encoder(model, "bf16" if computes_bf16() else "fp32")
         agreed: list[float] = []
+        seconds = 0.0
         guard = zip(self._images[CALIBRATION:], self._embeddings[CALIBRATION:], strict=True)
         for image, expected in guard:
             started = time.perf_counter()
