@@ -86,14 +86,14 @@ def polyp_folds(data: Path, out: Path, thin: int = 1) -> None:
     for record in datasets.folder(out):
         frames[record.columns["sequence"]].append(record.id)
     videos = drawn(sorted(frames))
-    size = len(videos) // POLYP_FOLDS
     columns = [split_column(fold) for fold in range(POLYP_FOLDS)]
     rows = []
     for number, video in enumerate(videos):
         tested = set(spread(frames[video], FRAMES))
         for frame in frames[video]:
             splits = dict.fromkeys(columns, "train")
-            splits[columns[number // size]] = "test" if frame in tested else ""
+            fold = number * POLYP_FOLDS // len(videos)
+            splits[columns[fold]] = "test" if frame in tested else ""
             rows.append({"id": frame, "sequence": video, **splits})
     write_index(out, rows)
 
