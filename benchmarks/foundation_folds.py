@@ -83,8 +83,13 @@ def with_stain(folds: Folds, folder: Path) -> Folds:
     tested = {row["image"]: row for row in folds.rows if row["model"] == "student"}
     rows = list(folds.rows)
     for image, row in tested.items():
-        found = read_labels(folder / "haematoxylin" / f"{image}.tif")
-        truth = read_labels(folder / "labels" / f"{image}.png")
-        scores = scoring.image_scores(found > 0, found, truth)
+        scores = scores_of(folder / "haematoxylin" / f"{image}.tif", folder / "labels")
         rows += [{**row, "model": STAIN, "metric": key, "value": scores[key]} for key in scores]
     return Folds(folds.folders, rows, folds.best, folds.baselines)
+
+
+def scores_of(found: Path, labels: Path) -> dict[str, float]:
+    """What a program's objects in a file score against the label of the same name."""
+    (label,) = labels.glob(f"{found.stem}.*")
+    objects = read_labels(found)
+    return scoring.image_scores(objects > 0, objects, read_labels(label))

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import foundation_folds as folds
+import foundation_sets as sets
 
 import abbe
+from abbe import scoring
 from abbe.reporting.tables import plain_cell
 from abbe.runs.folder import Run
 from abbe.summary import CurveSummary, Model, RunSummary, Score, read_summary
-from abbe.tasks.scores import Compared, Scores, measured_gain
+from abbe.tasks.scores import Compared, Scores, measured_gain, score_of
 
 OBJECTS = ("dice", "f1@0.5", "pq")
 PROMPTS = ("dice", "dice_1_point", "dice_3_points")
@@ -42,6 +44,7 @@ def print_all(out: Path) -> None:
             head("run", "student, M", "teacher, M", "share", "student, ms", "teacher, ms", "faster")
             for folder in runs:
                 print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
+    print_programs(out / "sets" / "codex", OBJECTS)
     print_variants(out, OBJECTS)
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
@@ -49,6 +52,22 @@ def print_all(out: Path) -> None:
         summary = read_summary(folder)
         assert isinstance(summary, CurveSummary)
         print_curve(folder.name, summary)
+
+
+def print_programs(folder: Path, metrics: Sequence[str]) -> None:
+    """What other programs' masks, which made boxes or were the teacher, score by themselves."""
+    if not folder.exists():
+        return
+    print("\n### Masks of other programs on the CODEX test pieces\n")
+    head("program", "images", *metrics)
+    for name, program in sets.PROGRAMS.items():
+        if name == "labels":
+            continue
+        files = sorted((folder / name).glob(f"{sets.TEST}_*.tif"))
+        found = [folds.scores_of(file, folder / "labels") for file in files]
+        means = {key: [each[key] for each in found] for key in metrics}
+        told = {key: score_of(scoring.mean_interval(values)) for key, values in means.items()}
+        row(program, len(files), *cells(told, metrics))
 
 
 def print_variants(out: Path, metrics: Sequence[str]) -> None:
