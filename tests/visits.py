@@ -47,7 +47,8 @@ def look(page: Any, image: Path) -> None:
 
 def wait(page: Any) -> None:
     """Wait until the page has an answer, or a problem."""
-    page.wait_for_selector("body[data-state=done], body[data-state=problem]", timeout=120_000)
+    ended = ", ".join(f"body[data-state={state}]" for state in ("done", "problem", "large"))
+    page.wait_for_selector(ended, timeout=120_000)
 
 
 def labels_of(page: Any) -> np.ndarray:

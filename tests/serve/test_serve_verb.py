@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from serving import HEIGHT, WIDTH, folder_of_images, session_of
 
-from abbe.cli.serve import RunPredictor, _check_writable, _end, _images, open_promptable
+from abbe.cli.serve import (
+    RunPredictor,
+    _check_writable,
+    _end,
+    _images,
+    found_package,
+    open_promptable,
+)
 from abbe.errors import ConfigError, InputError, PackageError
 from abbe.imaging import Image, three_channels
 from abbe.serve import address_of, application, listen, run
@@ -20,7 +27,7 @@ SCORED = {"student": {"metrics": {"dice": {"mean": 0.8, "low": 0.7, "high": 0.9,
 
 def test_a_folder_without_package_or_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="neither a package"):
-        open_promptable(tmp_path)
+        found_package(tmp_path)
 
 
 def test_a_run_of_another_recipe_is_refused(tmp_path):
@@ -32,7 +39,7 @@ def test_a_run_of_another_recipe_is_refused(tmp_path):
 def test_a_damaged_package_is_refused(tmp_path):
     (tmp_path / "package.json").write_text("{")
     with pytest.raises(PackageError, match="damaged"):
-        open_promptable(tmp_path)
+        found_package(tmp_path)
 
 
 def test_a_taken_port_is_told_and_the_address_is_this_machines():

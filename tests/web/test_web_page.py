@@ -38,7 +38,7 @@ def site(tmp_path, runtime, served):
 
     def make(package, **options):
         folder = tmp_path / "site"
-        build_site(package, folder, runtime=runtime, **options)
+        build_site(package, folder, runtime=runtime, webgpu=False, **options)
         return served(folder)
 
     return make
@@ -238,6 +238,62 @@ def test_images_of_many_kinds_are_read_as_python_reads_them(tmp_path, site, brow
             look(page, image)
             assert not page.is_visible("#problem"), page.inner_text("#problem")
             np.testing.assert_array_equal(labels_of(page), predict(package, image, **FP32))
+
+
+def write_large(path, pixels, place):
+    """A pyramid of 71 MP, black but for some pixels at one place."""
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for level in range(3):
+            shape = 8704 >> level, 8192 >> level
+
+            def tiles(shape=shape, factor=1 << level):
+                whole = np.zeros(shape, np.uint16)
+                top, left = (start // factor for start in place)
+                part = pixels[::factor, ::factor]
+                whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+                for row in range(0, shape[0], 512):
+                    for column in range(0, shape[1], 512):
+                        yield whole[row : row + 512, column : column + 512]
+
+            file.write(
+                tiles(), shape=shape, dtype=np.uint16, tile=(512, 512), compression="zlib",
+                subifds=2 if level == 0 else 0, subfiletype=int(level > 0),
+            )  # fmt: skip
+
+
+def test_of_a_large_image_the_part_that_is_seen_is_read_and_looked_at(tmp_path, site, browser):
+    package, image = make_package(tmp_path / "package"), tmp_path / "large.tif"
+    pixels = blobs(300, 410)
+    write_large(image, pixels, (6000, 6500))
+    with visit(browser, site(package)) as page:
+        look(page, image)
+        expect(page.locator("#status")).to_contain_text("part by part")
+        facts = "[abbe.picture.planes.length, abbe.picture.tiled.levels.length]"
+        assert page.evaluate(facts) == [0, 3]
+        seen = page.evaluate(
+            """() => { const { viewer } = abbe, { width, height } = viewer.canvas;
+            const zoom = 1.5;
+            viewer.view = { zoom, x: 6700 - width / 2 / zoom, y: 6150 - height / 2 / zoom };
+            viewer.draw();
+            return viewer.seen(); }"""
+        )
+        page.evaluate("document.body.dataset.state = 'busy'")
+        page.click("#asked button")
+        wait(page)
+        part = np.zeros((8704, 8192), np.uint16)
+        part[6000:6300, 6500:6910] = pixels
+        part = part[seen["top"] : seen["bottom"], seen["left"] : seen["right"]]
+        wanted = predict(package, part, **FP32)
+        np.testing.assert_array_equal(labels_of(page), wanted)
+        table = np.genfromtxt(saved(page, "csv", tmp_path), delimiter=",", names=True)
+        assert table["x"][0] == pytest.approx(np.nonzero(wanted == 1)[1].mean() + seen["left"])
+        # The picture is there: what is bright in the file is bright on the screen.
+        lit = page.evaluate(
+            """() => { const { canvas } = abbe.viewer, { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return data.filter((v, i) => i % 4 === 1 && v > 128).length / data.length * 4; }"""
+        )
+        assert lit > 0.02
 
 
 def test_regions_are_those_of_predict(tmp_path, site, browser):

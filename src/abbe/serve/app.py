@@ -1,58 +1,55 @@
 """The page's server: what each address answers."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from abbe.errors import AbbeError
 from abbe.serve.coco import Object
+from abbe.serve.engine_answers import EngineAnswers, facts_of, pixels_answer
 from abbe.serve.guard import Guard
+from abbe.serve.native import Native
+from abbe.serve.requests import LARGEST_BODY, Body, json_of, number_of
 from abbe.serve.session import Prompt, Session, StaleError, UnknownImageError
+from abbe.serve.site import page_of
 
 STATIC = Path(__file__).parent / "static"
-LARGEST_BODY = 32 << 20
-"""Bytes of a request that carries masks: thousands of large ones."""
-LARGEST_QUESTION = 64 << 10
-"""Bytes of a request that carries prompts."""
 MOST_POINTS = 1000
 """Of a prompt. Each costs the network time, and hardly anybody clicks ten."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Asked(_Body):
+class _Asked(Body):
     points: Annotated[
         list[Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]],
         Field(max_length=MOST_POINTS),
-    ] = []
-    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = []
+    ] = Field(default_factory=list)
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)] = Field(
+        default_factory=list
+    )
     box: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)] | None = None
 
 
-class _Kept(_Body):
+class _Kept(Body):
     counts: list[Annotated[int, Field(ge=0)]]
     score: FiniteFloat
 
 
-class _Saved(_Body):
+class _Saved(Body):
     objects: list[_Kept]
     edition: str | None = None
     """Of the objects that these take the place of, as the page was given it; None for any."""
 
 
-class _Unsaved(_Body):
+class _Unsaved(Body):
     objects: list[_Kept] | None
     """None where all are saved."""
     edition: str | None = None
@@ -70,42 +67,51 @@ class _Answers:
     async def overview(self, request: Request) -> Response:
         session = self._session
         saved = await run_in_threadpool(session.saved)
-        images = [{"name": name, "saved": len(saved.get(name, []))} for name in session.names]
+        unsaved = session.unsaved()
+        images = [
+            {
+                "name": name, "saved": len(saved.get(name, [])), "done": name in saved,
+                "unsaved": name in unsaved,
+            }
+            for name in session.names
+        ]  # fmt: skip
         return JSONResponse({"title": session.title, "out": str(session.out), "images": images})
 
     async def image(self, request: Request) -> Response:
-        session, number = self._session, _number(request)
-        height, width = await run_in_threadpool(session.shape, number)
+        session, number = self._session, number_of(request)
 
         def state() -> dict[str, Any]:
+            height, width = session.shape(number)
+            facts = facts_of(session.image(number), session.seen(number))
             with session.changing:
                 objects, saved = session.objects(number)
                 shown = [_shown(each) for each in objects]
-                return {"objects": shown, "saved": saved, "edition": session.edition(number)}
+                now = {"objects": shown, "saved": saved, "edition": session.edition(number)}
+            return {"width": width, "height": height} | facts | now
 
-        return JSONResponse({"width": width, "height": height, **await run_in_threadpool(state)})
+        return JSONResponse(await run_in_threadpool(state))
 
     async def picture(self, request: Request) -> Response:
-        content = await run_in_threadpool(self._session.picture, _number(request))
+        content = await run_in_threadpool(self._session.picture, number_of(request))
         return Response(content, media_type="image/png")
 
     async def encode(self, request: Request) -> Response:
-        await run_in_threadpool(self._session.encode, _number(request))
+        await run_in_threadpool(self._session.encode, number_of(request))
         return JSONResponse({})
 
     async def masks(self, request: Request) -> Response:
-        asked = _Asked.model_validate(await _json(request, LARGEST_QUESTION))
+        asked = _Asked.model_validate(await json_of(request))
         prompt = Prompt(
             tuple((x, y) for x, y in asked.points),
             tuple(asked.labels),
             None if asked.box is None else _corners(*asked.box),
         )
-        answers = await run_in_threadpool(self._session.masks, _number(request), prompt)
+        answers = await run_in_threadpool(self._session.masks, number_of(request), prompt)
         return JSONResponse({"masks": [_shown(each) for each in answers]})
 
     async def save(self, request: Request) -> Response:
-        session, number = self._session, _number(request)
-        body = _Saved.model_validate(await _json(request))
+        session, number = self._session, number_of(request)
+        body = _Saved.model_validate(await json_of(request, LARGEST_BODY))
 
         def written() -> dict[str, Any]:
             with session.changing:
@@ -115,8 +121,8 @@ class _Answers:
         return JSONResponse(await run_in_threadpool(written))
 
     async def keep(self, request: Request) -> Response:
-        session, number = self._session, _number(request)
-        body = _Unsaved.model_validate(await _json(request))
+        session, number = self._session, number_of(request)
+        body = _Unsaved.model_validate(await json_of(request, LARGEST_BODY))
         objects = None if body.objects is None else _objects(body.objects)
 
         def kept() -> dict[str, Any]:
@@ -127,25 +133,33 @@ class _Answers:
         return JSONResponse(await run_in_threadpool(kept))
 
 
-def application(session: Session) -> Starlette:
+def application(session: Session, native: Native | None = None) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
+
+    With ``native``, a package that is no promptable one, it is the page of `abbe web`, whose engine
+    is this machine's.
 
     Problems are answered as {"error": words}: 400 for a request that is none, 403 for other
     hosts and origins, 404 for an unknown image or page, 409 for a page that is out of date, 413
     for one too large, 422 for what `Session` refuses, 500 where the disk fails.
     """
     answers, one = _Answers(session), "/api/images/{number:int}"
+    own: list[BaseRoute]
+    if native is None:
+        own = [Route("/", answers.page), Mount("/static", StaticFiles(directory=STATIC))]
+    else:
+        own = [*EngineAnswers(session, native).routes(one), *page_of(native.predictor.package)]
     return Starlette(
         routes=[
-            Route("/", answers.page),
             Route("/api/session", answers.overview),
+            Route(f"{one}/pixels", pixels_answer(session)),
             Route(one, answers.image),
             Route(f"{one}/picture", answers.picture),
             Route(f"{one}/encode", answers.encode, methods=["POST"]),
             Route(f"{one}/masks", answers.masks, methods=["POST"]),
             Route(f"{one}/objects", answers.save, methods=["PUT"]),
             Route(f"{one}/unsaved", answers.keep, methods=["PUT"]),
-            Mount("/static", StaticFiles(directory=STATIC)),
+            *own,
         ],
         middleware=[Middleware(Guard)],
         exception_handlers={
@@ -157,10 +171,6 @@ def application(session: Session) -> Starlette:
             OSError: _disk,
         },
     )
-
-
-def _number(request: Request) -> int:
-    return request.path_params["number"]
 
 
 def _corners(
@@ -175,27 +185,6 @@ def _objects(kept: list[_Kept]) -> list[Object]:
 
 def _shown(each: Object) -> dict[str, Any]:
     return {"counts": each.counts, "score": each.score}
-
-
-async def _json(request: Request, largest: int = LARGEST_BODY) -> Any:
-    stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated) > largest:
-        raise _too_large(largest)  # before any of it is read
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > largest:
-            raise _too_large(largest)
-    try:
-        return json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the request is no JSON ({error})") from error
-
-
-def _too_large(largest: int) -> HTTPException:
-    # What is left of the request is not read, so the connection cannot be used again.
-    words = f"such a request has at most {largest >> 10:,} KiB"
-    return HTTPException(413, words, headers={"Connection": "close"})
 
 
 async def _stale(request: Request, error: Exception) -> Response:

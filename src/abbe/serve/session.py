@@ -98,18 +98,20 @@ class Session:
         title: What the page calls the network.
         images: File → its path below the served folder, by which results are named.
         new_predictor: Makes a predictor for one image; all may share one network, as they are
-            asked one after the other.
+            asked one after the other. None where the package takes no prompts.
         out: Folder for what is saved.
         channels: Names of all the images' channels in order, where the files do not say.
+        channels_of: The channels of an image that the network sees, where there are no prompts.
     """
 
     def __init__(
         self,
         title: str,
         images: Mapping[Path, Path],
-        new_predictor: Callable[[], MaskPredictor],
+        new_predictor: Callable[[], MaskPredictor] | None,
         out: Path,
         channels: Sequence[str] | None = None,
+        channels_of: Callable[[Image], tuple[str, ...]] | None = None,
     ) -> None:
         self.title = title
         self.out = out
@@ -117,6 +119,7 @@ class Session:
         self._files = list(images)
         self._new_predictor = new_predictor
         self._channels = channels
+        self._seen_by = channels_of
         self._saved = AnnotationFile(out / ANNOTATIONS)
         self._embedded: OrderedDict[int, MaskPredictor] = OrderedDict()
         self._shapes: dict[int, tuple[int, int]] = {}
@@ -126,6 +129,33 @@ class Session:
         """Held while an image's objects change; whoever holds it sees them with their edition."""
         self._mark = uuid.uuid4().hex  # an earlier server's editions are none of this one
         self._changes: dict[int, int] = {}
+
+    def image(self, number: int) -> Image:
+        """An image, opened; pixels are read when asked for.
+
+        Raises:
+            UnknownImageError: There is no such number.
+            InputError: The file cannot be read.
+        """
+        return self._open(number)
+
+    def seen(self, number: int) -> list[int] | None:
+        """Places of the channels that the network sees; None where the page must ask for them.
+
+        Raises:
+            UnknownImageError, InputError: As `image`.
+        """
+        image = self._open(number)
+        try:
+            names = self._channels_of(image)
+        except InputError:
+            return None
+        return [image.channels.index(name) for name in names]
+
+    def stem_of(self, number: int) -> Path:
+        """The beginning of the names of an image's results."""
+        self._file(number)
+        return self.out / _stem(self.names[number])
 
     def shape(self, number: int) -> tuple[int, int]:
         """(height, width) of an image, px.
@@ -148,7 +178,7 @@ class Session:
         """
         image = self._open(number)
         many = len(image.channels) > 3
-        channels = self._new_predictor().channels_of(image) if many else image.channels
+        channels = self._channels_of(image) if many else image.channels
         rule = choose_rule("auto", len(channels))
         picture = PIL.Image.fromarray(three_channels(image.read(channels=channels), rule))
         if max(picture.size) > LARGEST_SHOWN:
@@ -326,11 +356,21 @@ class Session:
     def _open(self, number: int) -> Image:
         return open_image(self._file(number), channels=self._channels)
 
+    def _channels_of(self, image: Image) -> tuple[str, ...]:
+        if self._seen_by is not None:
+            return self._seen_by(image)
+        return self._fresh().channels_of(image)
+
+    def _fresh(self) -> MaskPredictor:
+        if self._new_predictor is None:
+            raise InputError("this package takes no points and boxes")
+        return self._new_predictor()
+
     def _predictor(self, number: int) -> MaskPredictor:
         """The predictor that holds the image. Only with the network's lock held."""
         predictor = self._embedded.get(number)
         if predictor is None:
-            predictor = self._new_predictor()
+            predictor = self._fresh()
             predictor.set_channels(self._open(number))
             self._embedded[number] = predictor
             if len(self._embedded) > IMAGES_KEPT:

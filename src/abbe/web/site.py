@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,7 @@ def _copy_runtime(fetched: Fetched, lib: Path, *, webgpu: bool) -> None:
             continue
         source, name = fetched.file(ONNXRUNTIME, path), Path(path).name
         if name.endswith(".wasm"):
-            packed = gzip.compress(source.read_bytes(), 9, mtime=0)
-            (lib / f"{name}.gz.bin").write_bytes(packed)
+            (lib / f"{name}.gz.bin").write_bytes(_packed(source))
         else:
             shutil.copyfile(source, lib / name.replace(".mjs", ".js"))
     shutil.copyfile(fetched.file(GEOTIFF, "dist-browser/geotiff.js"), lib / "geotiff.js")
@@ -113,6 +113,12 @@ def _copy_runtime(fetched: Fetched, lib: Path, *, webgpu: bool) -> None:
     licence = fetched.file(GEOTIFF, "LICENSE").read_text("utf-8")
     text = "\n".join(notices) + "\n\nonnxruntime-web: Copyright (c) Microsoft Corporation.\n"
     (lib / "LICENCES.txt").write_text(f"{text}geotiff: {licence}", "utf-8")
+
+
+@lru_cache(maxsize=2)
+def _packed(path: Path) -> bytes:
+    """A large file that never changes: its checksum was looked at."""
+    return gzip.compress(path.read_bytes(), 9, mtime=0)
 
 
 def _copy_package(package: Package, folder: Path) -> dict[str, Any]:
@@ -128,10 +134,15 @@ def _copy_package(package: Package, folder: Path) -> dict[str, Any]:
         raise PackageError(f"{package.folder}: the package has no ONNX network")
     if package.has("card"):
         shutil.copyfile(package.file("card"), folder / "README.md")
+    return described(package) | {"files": files}
+
+
+def described(package: Package) -> dict[str, Any]:
+    """A package's description as far as the page needs it."""
     description = package.description.model_dump(mode="json")
     for key in ("training", "timings", "parity"):  # they stand in the card
         description.pop(key)
-    return description | {"files": files}
+    return description
 
 
 def _write_mark(

@@ -1,4 +1,4 @@
-"""``abbe serve``: a local page to try a promptable network; with ``--api``, a REST service."""
+"""``abbe serve``: a local page for a package of any task; with ``--api``, a REST service."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from abbe.cli.shared.arguments import parse, say
-from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError, PackageError
+from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError
 from abbe.near import meant_beside
 
 if TYPE_CHECKING:
     from abbe.imaging import Image, ThreeChannelRule
+    from abbe.runtime.job import Predictor
+    from abbe.runtime.package import Package
     from abbe.sam.model import SAM
     from abbe.serve import MaskPredictor, Session
 
@@ -24,11 +26,12 @@ class ServeArguments:
     """Arguments of ``abbe serve``."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """The package that abbe export wrote, or a finished run of KD SAM (which needs torch)."""
+    """A package: its folder, or the name of one that comes with Abbe; or a finished run of KD SAM
+    (which needs torch)."""
     images: tuple[str, ...]
     """Images, folders of images, or patterns in quotes."""
     out: Path = Path("masks")
-    """Folder for the masks that are saved."""
+    """Folder for what is saved."""
     channels: tuple[str, ...] | None = None
     """Names of all the images' channels in order, where the files do not say."""
     port: int = 0
@@ -43,14 +46,18 @@ def run(words: list[str]) -> int:
         from abbe.cli.serve.api import run as run_api
 
         return run_api(words)
-    description = """Try a promptable network in the browser: click points, drag boxes, keep masks.
+    description = """Use a package of any task in the browser, on this machine's engine.
 
+Packages that find objects, areas or classes look at each image, and thresholds can be moved;
+promptable ones (and finished runs of KD SAM) take clicks and boxes. Slides are shown by tiles.
 The page is for this machine only: it is bound to 127.0.0.1 and loads nothing from a network.
-Saved for an image NAME: NAME.labels.png (one number an object), and all images' objects in
-annotations.json (COCO, run lengths). Started again with the same --out, it goes on from there.
-Ctrl+C saves what was accepted and not yet saved. Files called NAME.labels.* are no images.
+Saved of masks that were clicked in an image NAME: NAME.labels.png (one number an object), and all
+images' objects in annotations.json (COCO, run lengths). Started again with the same --out, it goes
+on from there. Ctrl+C saves what was accepted and not yet saved. Files called NAME.labels.* are no
+images.
 
 examples:
+  abbe serve nuclei --images slides/ --open
   abbe serve packages/polyps --images polyps/images --open
   abbe serve runs/polyps --images "polyps/images/*.png" --out masks/ --port 8000
 
@@ -68,15 +75,34 @@ abbe serve --api PACKAGE ... is another thing: a REST service for programs, with
             raise
         raise MissingExtraError(error.name, "serve", "The local page") from error
     images = _images(arguments.images, arguments.out)
-    title, new_predictor = open_promptable(arguments.model)
+    package, native = found_package(arguments.model), None
+    if package is None or package.description.traits.prompted:
+        title, new_predictor = open_promptable(package or arguments.model)
+        session = Session(title, images, new_predictor, arguments.out, arguments.channels)
+    else:
+        from abbe.serve.native import Native
+
+        native = Native(_ready(package, images, arguments))
+        title, sees = package.description.title, native.predictor.channels_of
+        session = Session(title, images, None, arguments.out, arguments.channels, sees)
     _check_writable(arguments.out)
-    session = Session(title, images, new_predictor, arguments.out, arguments.channels)
     session.recover()  # damaged annotations are told of before work begins
     listening = listen(arguments.port)
-    say(f"{title}, {len(images)} images; masks go to {arguments.out}/")
+    say(f"{title}, {len(images)} images; what is saved goes to {arguments.out}/")
     say(f"Open {address_of(listening)} in a browser on this machine. Ctrl+C ends it.")
-    run_server(application(session), listening, open_browser=arguments.open)
+    try:
+        run_server(application(session, native), listening, open_browser=arguments.open)
+    finally:
+        if native is not None:
+            native.close()
     return _end(session)
+
+
+def _ready(package: "Package", images: dict[Path, Path], arguments: ServeArguments) -> "Predictor":
+    from abbe.imaging import Reading
+    from abbe.runtime.predictors.tasks import open_predictor_for
+
+    return open_predictor_for(package, images, Reading(channels=arguments.channels))
 
 
 def _images(inputs: Sequence[str], out: Path) -> dict[Path, Path]:
@@ -120,37 +146,43 @@ def _counts(objects: dict[str, int]) -> str:
     )
 
 
-def open_promptable(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
+def found_package(model: Path) -> "Package | None":
+    """The package of a folder or a name; None where it is a finished run.
+
+    Raises:
+        PackageError: It is damaged.
+        InputError: There is neither a package nor a finished run.
+    """
+    if (model / "summary.json").is_file() and not (model / "package.json").is_file():
+        return None
+    from abbe.runtime.package import read_package
+    from abbe.runtime.package.places import shipped
+
+    if not (model / "package.json").is_file() and str(model) not in shipped():
+        raise InputError(
+            f"{model}: holds neither a package (package.json) nor a finished run (summary.json). "
+            "Give the folder that 'abbe export' or 'abbe distill kdsam' wrote, or the name of a "
+            f"package that comes with Abbe (abbe models).{meant_beside(model)}"
+        )
+    return read_package(model)
+
+
+def open_promptable(model: "Package | Path") -> tuple[str, Callable[[], "MaskPredictor"]]:
     """A package's or a run's title, and what makes predictors that share its network.
 
     Raises:
-        PackageError: The package is of another task, or damaged.
-        InputError: There is neither a package nor a finished run, or the run is of another kind.
+        PackageError: The package is damaged.
+        InputError: The run is of another kind.
     """
-    if (path / "package.json").is_file():
-        return _of_package(path)
-    if (path / "summary.json").is_file():
-        return _of_run(path)
-    raise InputError(
-        f"{path}: holds neither a package (package.json) nor a finished run (summary.json). Give "
-        f"the folder that 'abbe export' or 'abbe distill kdsam' wrote.{meant_beside(path)}"
-    )
+    from abbe.runtime.package import Package
 
-
-def _of_package(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
-    from abbe.runtime.package import read_package
-
-    package = read_package(path)
-    if not package.description.traits.prompted:
-        raise PackageError(
-            f"{path}: this is a {package.description.task} package, and points and boxes need a "
-            "promptable one. Run it with 'abbe predict'"
-        )
+    if not isinstance(model, Package):
+        return _of_run(model)
     from abbe.runtime.predictors.promptable import PromptablePredictor
 
-    first = PromptablePredictor(package)
+    first = PromptablePredictor(model)
     # A copy shares the networks and holds an image of its own.
-    return package.description.title, lambda: copy(first)
+    return model.description.title, lambda: copy(first)
 
 
 def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:

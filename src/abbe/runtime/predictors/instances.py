@@ -24,6 +24,7 @@ from abbe.runtime.tiling.work import Work
 from abbe.runtime.writing.results import Prediction, notes_on, write_results
 
 if TYPE_CHECKING:
+    from abbe.runtime.postprocess.map_rule import MapRule
     from abbe.runtime.tiling.tissue import Tissue
 
 
@@ -106,6 +107,7 @@ class InstancePredictor(OpenPackage):
         timings: Timings | None = None,
         limits: np.ndarray | None = None,
         tissue: Tissue | None = None,
+        rule: MapRule | None = None,
     ) -> Prediction:
         """Find the objects of one image.
 
@@ -118,6 +120,7 @@ class InstancePredictor(OpenPackage):
             timings: Where to add the time of each part.
             limits: (C, 2) what becomes 0 and 1 of its channels; None for what the package says.
             tissue: Where on a slide to look; None for everywhere.
+            rule: How maps become objects; None for what the package says.
 
         Raises:
             InputError: The image lacks a channel or its pixel size, or cannot be read.
@@ -129,6 +132,7 @@ class InstancePredictor(OpenPackage):
         from abbe.runtime.tiling.tiles import find_objects, network_maps
 
         description = self.package.description
+        rule = rule or MapRule.of(description)
         timings = timings or Timings()
         channels = self.channels_of(image)
         grid = self.grid(image)
@@ -144,7 +148,7 @@ class InstancePredictor(OpenPackage):
         numbering = find_objects(
             grid,
             maps_of,
-            MapRule.of(description),
+            rule,
             work,
             pool,
             workers=self.workers,
@@ -155,7 +159,7 @@ class InstancePredictor(OpenPackage):
         labels = Labels(grid, numbering, work)
         if grid.coarser_image:
             with timings.measure("instances"):
-                least = description.instances.minimum_area
+                least = rule.instances.minimum_area
                 parts = numbering_of_parts(labels, pool, 2 * self.workers, minimum_area=least)
             labels = labels.of_parts(parts)
         told = description.outputs, work, description.temperature

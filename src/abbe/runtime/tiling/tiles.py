@@ -103,6 +103,13 @@ def find_objects(
     return number_objects(pieces, matches, rule.instances.minimum_area)
 
 
+def forget_objects(grid: Grid, work: Work) -> None:
+    """Drop what was found in an image, but not the maps: other thresholds find other objects."""
+    for tile in grid.tiles:
+        for name in (labels_name(tile), _probability_name(tile)):
+            work.drop(name, compressed=True)
+
+
 @dataclass(frozen=True)
 class _Job:
     """The two steps of a tile, and what they leave in the work."""

@@ -6,6 +6,7 @@ import { cardOf } from "./page/card.js";
 import { ImageForm } from "./page/image_form.js";
 import { Prompting } from "./page/prompting.js";
 import { Results } from "./page/results.js";
+import { Images } from "./page/images.js";
 import { RuleForm } from "./page/rule_form.js";
 import { keepOffline } from "./page/offline.js";
 import { Viewer } from "./page/viewer.js";
@@ -14,6 +15,9 @@ import { element, show } from "./page/elements.js";
 import { PROBLEMS, TEXTS, say } from "./texts.js";
 
 /** @typedef {import("./core/types.js").Picture} Picture */
+
+/** px of a part of a large image that is looked at in one go. */
+const MOST_SEEN = 2 ** 24;
 
 class Page {
   /** @param {any} site What site.json says. */
@@ -24,9 +28,10 @@ class Page {
     this.description.colours = this.description.classes.map((_, number) => classColour(number));
     this.asking = new Asking();
     this.viewer = new Viewer(/** @type {HTMLCanvasElement} */ (element("canvas")));
-    this.form = new ImageForm(this.description, this.viewer, () => this.look());
+    this.form = new ImageForm(this.description, this.viewer, this.asking, () => this.look());
     this.rules = new RuleForm(this.description, (rule) => this.change(rule));
-    this.results = new Results(this.description, this.viewer, (what) => this.save(what));
+    this.results = new Results(this.description, this.viewer, this.asking, (what) => this.save(what));
+    this.images = new Images((number) => this.openServed(number));
     this.prompting = new Prompting(this.asking, this.viewer, this.results);
     /** @type {Picture | null} */
     this.picture = null;
@@ -43,8 +48,12 @@ class Page {
     element("title").textContent = description.title;
     element("found").textContent = TEXTS[description.task];
     element("licence").textContent = licenceOf(description);
-    element("privacy").textContent = TEXTS.nothingLeaves;
+    element("privacy").textContent = site.server ? TEXTS.staysHere : TEXTS.nothingLeaves;
     this.listen();
+    if (site.server) {
+      await this.startServed();
+      return;
+    }
     this.tell(TEXTS.starting);
     // Where the service worker is new, the page comes again with it, and threads with that.
     if (await keepOffline(site.files)) return;
@@ -53,6 +62,22 @@ class Page {
     element("engine").textContent = say(threads > 1 ? TEXTS.engine : TEXTS.engineOne, { engine, threads });
     if (!this.picture) this.tell(TEXTS.readyToOpen);
     document.body.dataset.ready = "yes";
+  }
+
+  /** The page of `abbe serve`: its images are those of the server, and so is what computes. */
+  async startServed() {
+    for (const id of ["open", "empty"]) show(id, false);
+    const { engine } = await this.asking.ask("start", { site: this.site });
+    element("engine").textContent = say(TEXTS.engineNative, { engine });
+    const session = await (await fetch("api/session")).json();
+    document.body.dataset.ready = "yes";
+    this.images.show(session.images);
+  }
+
+  /** @param {number} number */
+  openServed(number) {
+    const { name } = this.images.list[number];
+    return this.openPicture({ number }, name);
   }
 
   /** @param {string} text */
@@ -66,7 +91,8 @@ class Page {
     show("progress", false);
     if (told.outdated) return;
     const { description, picture } = this;
-    const text = told.named && told.message in PROBLEMS ? PROBLEMS[/** @type {keyof typeof PROBLEMS} */ (told.message)] : PROBLEMS.failed;
+    const known = told.message in PROBLEMS ? PROBLEMS[/** @type {keyof typeof PROBLEMS} */ (told.message)] : told.message;
+    const text = told.named ? known : PROBLEMS.failed;
     const size = description.pixel_size ? `${description.pixel_size} µm` : `${description.object_diameter} px`;
     element("problem").textContent = say(text, {
       name: this.opening ?? picture?.name ?? "", reason: told.message, size,
@@ -78,18 +104,23 @@ class Page {
   }
 
   /** @param {Blob} file @param {string} name */
-  async open(file, name) {
+  open(file, name) {
+    return this.openPicture({ file, name }, name);
+  }
+
+  /** @param {object} asked What the worker opens. @param {string} name */
+  async openPicture(asked, name) {
     document.body.dataset.state = "busy";
     show("problem", false);
     this.opening = name;
     this.tell(say(TEXTS.opening, { name }));
     try {
-      const { picture, channels } = await this.asking.ask("open", { file, name });
+      const { picture, channels } = await this.asking.ask("open", asked);
       this.picture = picture;
       this.opening = undefined;
       show("empty", false);
       for (const id of ["tools", "panels"]) show(id, true);
-      this.form.show(picture, channels);
+      await this.form.show(picture, channels);
       element("canvas").focus({ preventScroll: true }); // so that keys mean the image, and no button
       this.results.clear(picture);
       this.prompting.clear();
@@ -105,18 +136,25 @@ class Page {
     show("problem", false);
     const asked = this.form.asked();
     if (!asked) {
-      const grey = this.picture.planes.length < this.description.channels.length;
+      const grey = this.picture.channels.length < this.description.channels.length;
       this.complain({ message: grey && this.description.channels.length === 3 ? "colourNeeded" : "channelsNeeded", named: true });
+      return;
+    }
+    const region = this.region();
+    if (region && (region.right - region.left) * (region.bottom - region.top) > MOST_SEEN) {
+      this.tell(TEXTS.largeImage);
+      document.body.dataset.state = "large";
       return;
     }
     this.tell(TEXTS.lookingFirst);
     this.picture.pixelSize = asked.pixelSize ?? null;
     try {
-      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule() }, (progress) => this.progress(progress));
+      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule(), region }, (progress) => this.progress(progress));
       show("progress", false);
       this.form.looked(asked);
       if (this.description.task === "promptable") {
-        this.prompting.ready();
+        const { width, height } = this.picture;
+        this.prompting.ready(region ?? { left: 0, top: 0, right: width, bottom: height });
         this.tell(TEXTS.embedded);
       } else {
         this.found(told);
@@ -127,10 +165,15 @@ class Page {
     }
   }
 
+  /** The part of a large image that is looked at: what is seen; null for all of it. */
+  region() {
+    return this.picture?.tiled && !this.site.server ? this.viewer.seen() : null;
+  }
+
   /** @param {{done: number, total: number, seconds: number}} told */
   progress({ done, total, seconds }) {
     const box = element("progress");
-    show("progress", total > 1 && done < total);
+    show("progress", (total > 1 || done > 0) && done < total);
     /** @type {HTMLProgressElement} */ (box.querySelector("progress")).value = done / total;
     const left = done ? (seconds / done) * (total - done) : 0;
     const time = left < 90 ? say(TEXTS.secondsLeft, { count: Math.ceil(left) }) : say(TEXTS.minutesLeft, { count: Math.ceil(left / 60) });
@@ -141,6 +184,7 @@ class Page {
   /** @param {any} told */
   found(told) {
     this.results.show(told);
+    if (this.site.server) this.images.mark(this.images.number, { done: true });
     const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);
     const { count } = told.labels;
     if (told.whole) {
@@ -175,7 +219,11 @@ class Page {
   async save(what) {
     if (!this.picture) return;
     try {
-      const { data, type } = await this.asking.ask("save", { what });
+      const { data, type, file } = await this.asking.ask("save", { what });
+      if (file) {
+        this.tell(say(TEXTS.saved, { name: file }));
+        return;
+      }
       const stem = this.picture.name.replace(/(\.ome)?\.\w+$/i, "");
       const ending = /** @type {Record<string, string>} */ ({ geojson: "geojson", labels: "labels.tif", png: "labels.png", csv: "csv" })[what];
       const link = document.createElement("a");
@@ -197,7 +245,7 @@ class Page {
   listen() {
     const file = /** @type {HTMLInputElement} */ (element("file"));
     const openFirst = (/** @type {FileList | undefined | null} */ files) => {
-      if (files?.length) this.open(files[0], files[0].name);
+      if (files?.length && !this.site.server) this.open(files[0], files[0].name);
     };
     element("open").onclick = () => file.click();
     file.onchange = () => {

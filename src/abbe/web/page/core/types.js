@@ -10,10 +10,15 @@
  * @property {string} name
  * @property {number} width
  * @property {number} height
- * @property {Values[]} planes One for each channel, row by row.
+ * @property {Values[]} planes One for each channel, row by row; none where it is read by region.
+ * @property {{levels: {width: number, height: number}[], side: number} | null} tiled Its pyramid,
+ *   the finest level first, and the side of the tiles that are shown; null where `planes` are all.
+ * @property {Reader} [read]
  * @property {string[]} channels Their names.
  * @property {number | null} pixelSize µm per px.
  * @property {string[]} notes What was taken for granted.
+ *
+ * @typedef {(level: number, region: Region) => Promise<Values[]>} Reader A region of a level.
  *
  * @typedef {object} Labels Objects 1…count in reading order of their first pixel; 0 is background.
  * @property {Int32Array} values
@@ -21,6 +26,10 @@
  * @property {number} height
  * @property {number} count
  * @property {Float64Array} confidence By number; empty where none is known.
+ * @property {number} [left] Where the part that was looked at lies in the image.
+ * @property {number} [top]
+ * @property {{levels: {width: number, height: number}[], side: number}} [tiled] Where they are not
+ *   in `values`, but read by region.
  * @property {Float64Array[]} [types] How probable each type of each object is, by type and number.
  *
  * @typedef {object} Description What stands in package.json, as far as the page reads it.

@@ -3,27 +3,63 @@
 import { InputProblem } from "../core/types.js";
 import { readByBrowser } from "./browser.js";
 import { isPng, readPng } from "./png.js";
-import { isTiff, readTiff } from "./tiff.js";
+import { isTiff, openTiff } from "./tiff.js";
 
-/** Values that an image may have: more fills the memory of a tab. */
+/** Values that an image may have which is kept whole: more fills the memory of a tab. */
 const MOST_VALUES = 2 ** 28;
+/** px of one that is kept whole although it could be read by region. */
+const MOST_PIXELS = 2 ** 26;
+
+/** @typedef {import("../core/types.js").Picture} Picture */
+/** @typedef {import("../core/types.js").Region} Region */
 
 /**
  * @param {Blob & {name?: string}} file
  * @param {string} name
- * @returns {Promise<import("../core/types.js").Picture>}
+ * @returns {Promise<Picture>}
  */
 export async function openPicture(file, name) {
   const start = new Uint8Array(await file.slice(0, 16).arrayBuffer());
-  const read = isPng(start)
-    ? { channels: null, ...(await readPng(new Uint8Array(await file.arrayBuffer()))) }
-    : isTiff(start)
-      ? await readTiff(file)
-      : { channels: null, ...(await readByBrowser(file)) };
+  if (isTiff(start)) return kept(await openTiff(file), name);
+  const read = isPng(start) ? await readPng(new Uint8Array(await file.arrayBuffer())) : await readByBrowser(file);
   if (!read.width || !read.height || !read.planes.length) throw new InputProblem("notAnImage");
   if (read.width * read.height * read.planes.length > MOST_VALUES) throw new InputProblem("tooLarge");
-  const { width, height, planes, pixelSize, notes } = read;
-  return { name, width, height, planes, pixelSize, notes, channels: read.channels ?? usualNames(planes.length) };
+  return { ...read, name, tiled: null, channels: usualNames(read.planes.length) };
+}
+
+/**
+ * An image that is read by region: whole where it is small enough.
+ *
+ * @param {Omit<Picture, "planes" | "name" | "channels" | "tiled"> & {channels: string[] | null, count: number,
+ *   levels: {width: number, height: number}[], side: number, read: import("../core/types.js").Reader}} opened
+ * @param {string} name
+ * @returns {Promise<Picture>}
+ */
+export async function kept({ channels, count, levels, side, ...opened }, name) {
+  const { width, height, read } = opened;
+  if (!width || !height || !count) throw new InputProblem("notAnImage");
+  const names = channels ?? usualNames(count);
+  if (width * height > MOST_PIXELS || width * height * count > MOST_VALUES) {
+    return { ...opened, name, channels: names, planes: [], tiled: { levels, side } };
+  }
+  const planes = await read(0, { top: 0, left: 0, bottom: height, right: width });
+  return { ...opened, name, channels: names, planes, tiled: null };
+}
+
+/**
+ * The part of an image that is looked at: all of it, or of a large one what is seen.
+ *
+ * @param {Picture} picture
+ * @param {Region | null} region
+ * @returns {Promise<{part: Picture, left: number, top: number}>}
+ */
+export async function partOf(picture, region) {
+  if (!picture.tiled || !picture.read) return { part: picture, left: 0, top: 0 };
+  if (!region) throw new InputProblem("partNeeded");
+  const [width, height] = [region.right - region.left, region.bottom - region.top];
+  if (width < 1 || height < 1) throw new InputProblem("partNeeded");
+  const planes = await picture.read(0, region);
+  return { part: { ...picture, width, height, planes, tiled: null }, left: region.left, top: region.top };
 }
 
 /** As `abbe.imaging` names channels that a file does not. @param {number} count */
@@ -44,7 +80,7 @@ export function channelsFor(picture, wanted) {
   const places = wanted.map((name) => picture.channels.indexOf(name));
   if (places.every((place) => place >= 0)) return places;
   if (wanted.length !== 1) return null;
-  if (picture.planes.length === 1) return [0];
+  if (picture.channels.length === 1) return [0];
   return isGrey(picture) ? [0] : null;
 }
 

@@ -18,35 +18,77 @@ export function isTiff(data) {
   return (order === "II" || order === "MM") && (magic === 42 || magic === 43);
 }
 
+/** Side of the tiles that are shown, px. */
+const SIDE = 512;
+
 /**
- * Read the first image of a TIFF; smaller levels of a pyramid are passed over.
+ * Open the first image of a TIFF, with its pyramid; pixels are decoded when a region is read.
  *
  * @param {Blob} file
- * @returns {Promise<{width: number, height: number, planes: import("../core/types.js").Values[],
- *   channels: string[] | null, pixelSize: number | null, notes: string[]}>}
  */
-export async function readTiff(file) {
+export async function openTiff(file) {
   await import(new URL("../lib/geotiff.js", import.meta.url).href); // it puts itself among the globals
-  const { fromBlob } = /** @type {any} */ (globalThis).GeoTIFF;
-  try {
-    const tiff = await fromBlob(file);
+  return named(async () => {
+    const tiff = await /** @type {any} */ (globalThis).GeoTIFF.fromBlob(file);
     const first = await tiff.getImage(0);
     const text = String((await tag(first, "ImageDescription")) ?? "");
-    const pages = await pagesOf(tiff, first);
+    const { pages, smaller } = await pagesOf(tiff, first);
     const stated = layoutOf(text, pages.length);
     if (stated.stack) throw new InputProblem("tiffStack");
-    const planes = [];
-    for (const page of pages.slice(0, stated.pages ?? pages.length)) {
-      if ([8, 16, 32, 64].every((bits) => bits !== page.getBitsPerSample())) {
-        throw new InputProblem("tiffBits");
-      }
-      planes.push(...(await page.readRasters({ interleave: false })));
+    const shown = pages.slice(0, stated.pages ?? pages.length);
+    for (const page of shown) {
+      if ([8, 16, 32, 64].every((bits) => bits !== page.getBitsPerSample())) throw new InputProblem("tiffBits");
     }
-    return await described(first, planes, stated, text);
+    const levels = [shown, ...(await coarser(tiff, shown, smaller))];
+    return described(first, levels, stated, text);
+  });
+}
+
+/** @template T @param {() => Promise<T>} act @returns {Promise<T>} What goes wrong has a name. */
+async function named(act) {
+  try {
+    return await act();
   } catch (problem) {
     if (problem instanceof InputProblem) throw problem;
     throw new InputProblem("tiffDamaged", { cause: problem });
   }
+}
+
+/**
+ * The smaller copies of some pages: below each of them (OME-TIFF), or behind them (SVS and others).
+ *
+ * @param {any} tiff
+ * @param {any[]} pages
+ * @param {any[]} smaller
+ * @returns {Promise<any[][]>} By level.
+ */
+async function coarser(tiff, pages, smaller) {
+  const below = await Promise.all(pages.map((page) => tag(page, "SubIFDs")));
+  const image = async (/** @type {number} */ offset) =>
+    new /** @type {any} */ (globalThis).GeoTIFF.GeoTIFFImage(
+      await tiff.parser.parseFileDirectoryAt(Number(offset)), tiff.littleEndian, tiff.cache, tiff.source,
+    );
+  if (below.every((offsets) => offsets?.length)) {
+    const count = Math.min(...below.map((offsets) => offsets.length));
+    return Promise.all(Array.from({ length: count }, (_, level) => Promise.all(below.map((offsets) => image(offsets[level])))));
+  }
+  const [{ width, height }] = pages.map(sizeOf);
+  /** @type {Map<number, any[]>} */
+  const bySize = new Map();
+  for (const page of smaller) {
+    const size = sizeOf(page);
+    const factors = [width / size.width, height / size.height];
+    // A label or macro picture has another shape, and is no level.
+    if (!page.isTiled || Math.abs(factors[0] - factors[1]) > 0.02 * factors[0]) continue;
+    bySize.set(size.width, [...(bySize.get(size.width) ?? []), page]);
+  }
+  const found = [...bySize].sort(([a], [b]) => b - a).map(([, level]) => level);
+  return found.filter((level) => level.length === pages.length);
+}
+
+/** @param {any} page */
+function sizeOf(page) {
+  return { width: page.getWidth(), height: page.getHeight() };
 }
 
 /** @param {any} image @param {string} name */
@@ -58,46 +100,56 @@ async function tag(image, name) {
   return directory[name];
 }
 
-/** Pages of the size of the first, but reduced ones. @param {any} tiff @param {any} first */
+/** Pages of the size of the first, and those that are smaller. @param {any} tiff @param {any} first */
 async function pagesOf(tiff, first) {
   const count = await tiff.getImageCount();
   if (count > 4 * MOST_CHANNELS) throw new InputProblem("tiffStack");
-  const found = [first];
+  const [pages, smaller] = [[first], /** @type {any[]} */ ([])];
   for (let i = 1; i < count; i++) {
     const page = await tiff.getImage(i);
     const reduced = (Number(await tag(page, "NewSubfileType")) & 1) === 1;
-    if (!reduced && page.getWidth() === first.getWidth() && page.getHeight() === first.getHeight()) {
-      found.push(page);
-    }
+    const [own, whole] = [sizeOf(page), sizeOf(first)];
+    if (!reduced && own.width === whole.width && own.height === whole.height) pages.push(page);
+    else if (own.width < whole.width && own.height < whole.height) smaller.push(page);
   }
-  return found;
+  return { pages, smaller };
 }
 
 /**
  * @param {any} first
- * @param {import("../core/types.js").Values[]} planes
+ * @param {any[][]} levels Pages, by level.
  * @param {{names: string[], pixelSize: number | null}} stated
  * @param {string} text
  */
-async function described(first, planes, stated, text) {
+async function described(first, levels, stated, text) {
   const photometric = Number(await tag(first, "PhotometricInterpretation"));
   const notes = [];
-  if ([2, 6].includes(photometric) && planes.length === 4) {
-    planes.pop();
+  let count = levels[0].reduce((sum, page) => sum + page.getSamplesPerPixel(), 0);
+  if ([2, 6].includes(photometric) && count === 4) {
+    count = 3;
     notes.push("alphaLeftOut");
   }
-  if (planes.length > MOST_CHANNELS) throw new InputProblem("tiffStack");
+  if (count > MOST_CHANNELS) throw new InputProblem("tiffStack");
   if (photometric === 3) throw new InputProblem("tiffPalette");
-  if (photometric === 0) {
-    planes.forEach(inverted);
-    notes.push("inverted");
-  }
-  const rgb = [2, 6].includes(photometric) && planes.length === 3;
-  const named = stated.names.length === planes.length && stated.names.some(Boolean);
-  const channels = named ? stated.names : rgb ? ["red", "green", "blue"] : null;
+  if (photometric === 0) notes.push("inverted");
+  const rgb = [2, 6].includes(photometric) && count === 3;
+  const namesFit = stated.names.length === count && stated.names.some(Boolean);
+  const channels = namesFit ? stated.names : rgb ? ["red", "green", "blue"] : null;
   const pixelSize = stated.pixelSize ?? (await resolutionOf(first, text));
+  /** @type {import("../core/types.js").Reader} */
+  const read = (level, { top, left, bottom, right }) =>
+    named(async () => {
+      const planes = [];
+      for (const page of levels[level]) {
+        planes.push(...(await page.readRasters({ interleave: false, window: [left, top, right, bottom] })));
+      }
+      const shown = planes.slice(0, count);
+      if (photometric === 0) shown.forEach(inverted);
+      return shown;
+    });
   return {
-    width: first.getWidth(), height: first.getHeight(), planes, channels, pixelSize, notes,
+    ...sizeOf(first), channels, count, pixelSize, notes, read, side: SIDE,
+    levels: levels.map(([page]) => sizeOf(page)),
   };
 }
 

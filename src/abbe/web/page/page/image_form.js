@@ -3,17 +3,19 @@
 import { evenSample } from "./sample.js";
 import { channelColours, fromHex, hex } from "./colours.js";
 import { element, input, made, show } from "./elements.js";
-import { levelsOf } from "./levels.js";
+import { tiledImage, wholeImage } from "./levels.js";
 import { TEXTS, say } from "../texts.js";
 
 export class ImageForm {
   /**
    * @param {import("../core/types.js").Description} description
    * @param {import("./viewer.js").Viewer} viewer
+   * @param {import("./asking.js").Asking} asking
    * @param {() => void} again
    */
-  constructor(description, viewer, again) {
+  constructor(description, viewer, asking, again) {
     this.description = description;
+    this.asking = asking;
     this.viewer = viewer;
     /** @type {HTMLSelectElement[]} */
     this.selects = [];
@@ -28,19 +30,29 @@ export class ImageForm {
    * @param {import("../core/types.js").Picture} picture
    * @param {number[] | null} channels Those that the network sees, where that is known.
    */
-  show(picture, channels) {
+  async show(picture, channels) {
     this.picture = picture;
-    this.showFacts(picture);
+    const planes = await this.sampleOf(picture);
+    this.showFacts(picture, planes);
     this.showChoices(picture, channels);
     input("pixel-size").value = picture.pixelSize ? String(Number(picture.pixelSize.toPrecision(6))) : "";
     this.fileSize = picture.pixelSize;
     input("diameter").value = "";
-    this.showChannels(picture);
+    this.showChannels(picture, planes);
   }
 
-  /** @param {import("../core/types.js").Picture} picture */
-  showFacts(picture) {
-    const kind = picture.planes[0].constructor.name.replace("Array", "");
+  /** Planes that stand for all of an image: itself, or the middle of its coarsest level. @param {import("../core/types.js").Picture} picture */
+  async sampleOf({ planes, tiled }) {
+    if (!tiled) return planes;
+    const level = tiled.levels.length - 1;
+    const middle = (/** @type {number} */ side) => Math.floor(side / tiled.side / 2);
+    const { width, height } = tiled.levels[level];
+    return (await this.asking.ask("tile", { level, row: middle(height), column: middle(width) })).planes;
+  }
+
+  /** @param {import("../core/types.js").Picture} picture @param {import("../core/types.js").Values[]} planes */
+  showFacts(picture, planes) {
+    const kind = planes[0].constructor.name.replace("Array", "");
     const rows = [
       ["File", picture.name], ["Size", say(TEXTS.size, { width: picture.width, height: picture.height })],
       ["Channels", picture.channels.join(", ")], ["Values", kind],
@@ -51,7 +63,7 @@ export class ImageForm {
   /** @param {import("../core/types.js").Picture} picture @param {number[] | null} channels */
   showChoices(picture, channels) {
     const { channels: wanted } = this.description;
-    this.grey = picture.planes.length === 1 && wanted.length === 3 && this.description.task === "promptable";
+    this.grey = picture.channels.length === 1 && wanted.length === 3 && this.description.task === "promptable";
     this.selects = wanted.map((name, i) => {
       const options = [made("option", { value: "", textContent: "—" })];
       picture.channels.forEach((has, place) => options.push(made("option", { value: String(place), textContent: has })));
@@ -61,7 +73,7 @@ export class ImageForm {
       return select;
     });
     const known = channels !== null && picture.channels.join() === wanted.join();
-    const ask = !known && !this.grey && picture.planes.length > 1;
+    const ask = !known && !this.grey && picture.channels.length > 1;
     element("choices").replaceChildren(
       ...(ask ? this.selects.map((select, i) => made("label", {}, [wanted[i], select])) : []),
     );
@@ -90,25 +102,27 @@ export class ImageForm {
     if (picture.notes.includes("inverted")) notes.push(TEXTS.noteInverted);
     const [name] = description.channels;
     if (description.channels.length === 1 && picture.channels[channels[0]] !== name) {
-      const one = picture.planes.length === 1;
+      const one = picture.channels.length === 1;
       notes.push(one ? say(TEXTS.noteOne, { has: picture.channels[0], name }) : say(TEXTS.noteGrey, { name }));
     }
     if (pixelSize && !description.pixel_size && !diameter && !description.image_size) notes.push(TEXTS.noteSize);
     element("notes").replaceChildren(...notes.map((text) => made("li", { textContent: text })));
   }
 
-  /** @param {import("../core/types.js").Picture} picture */
-  showChannels(picture) {
+  /** @param {import("../core/types.js").Picture} picture @param {import("../core/types.js").Values[]} planes */
+  showChannels(picture, planes) {
+    const { width, height, tiled } = picture;
     const colours = channelColours(picture.channels);
-    const rgb = picture.channels.join() === "red,green,blue" && picture.planes[0] instanceof Uint8Array;
-    const channels = picture.planes.map((plane, i) => {
+    const rgb = picture.channels.join() === "red,green,blue" && planes[0] instanceof Uint8Array;
+    const channels = planes.map((plane, i) => {
       const sample = evenSample(plane);
       const at = (/** @type {number} */ share) => sample[Math.floor(share * (sample.length - 1))];
       const [low, high] = rgb ? [0, 255] : [at(0.01), Math.max(at(0.998), at(0.01) + 1e-9)];
-      const levels = levelsOf(plane, picture.width, picture.height);
-      return { levels, colour: colours[i], low, high, shown: i < 6, least: Math.min(at(0), low), most: Math.max(at(1), high) };
+      return { colour: colours[i], low, high, shown: i < 6, least: Math.min(at(0), low), most: Math.max(at(1), high) };
     });
-    this.viewer.show(picture.width, picture.height, channels);
+    const ask = async (/** @type {object} */ asked) => (await this.asking.ask("tile", asked)).planes;
+    const shown = tiled ? tiledImage({ width, height, ...tiled }, ask, () => this.viewer.draw()) : wholeImage(planes, width, height);
+    this.viewer.show(shown, channels);
     element("channels").replaceChildren(...channels.map((channel, i) => this.controls(channel, picture.channels[i])));
   }
 

@@ -16,6 +16,9 @@ export function listenToKeys(page) {
   for (const each of document.querySelectorAll(".prompted")) {
     /** @type {HTMLElement} */ (each).hidden = !prompted;
   }
+  for (const each of document.querySelectorAll(".of-server")) {
+    /** @type {HTMLElement} */ (each).hidden = !page.site.server;
+  }
   listenToTheme(viewer);
   const toggled = (/** @type {string} */ id) => {
     input(id).checked = !input(id).checked;
@@ -23,7 +26,9 @@ export function listenToKeys(page) {
   };
   /** @type {Record<string, () => void>} */
   const keys = {
-    o: () => input("file").click(),
+    ...(page.site.server
+      ? { PageUp: () => page.images.turnTo(page.images.number - 1), PageDown: () => page.images.turnTo(page.images.number + 1) }
+      : { o: () => input("file").click() }),
     "+": () => viewer.zoomBy(1.5), "=": () => viewer.zoomBy(1.5), "-": () => viewer.zoomBy(1 / 1.5),
     0: () => viewer.fit(),
     ArrowLeft: () => viewer.moveBy(PAN, 0), ArrowRight: () => viewer.moveBy(-PAN, 0),

@@ -1,20 +1,22 @@
 /** Paints what is seen of an image and its objects, pixel by pixel of the screen. */
 
 import { classColour, objectColour } from "./colours.js";
+import { levelFor } from "./levels.js";
 
 /** Steps into which the light of a channel is divided. */
 const STEPS = 1024;
 
 /**
  * @typedef {object} Channel
- * @property {import("./levels.js").Level[]} levels
  * @property {import("./colours.js").Colour} colour
  * @property {number} low Shown black.
  * @property {number} high Shown at its brightest.
  * @property {boolean} shown
  *
  * @typedef {object} Overlay
- * @property {Int32Array} values Objects, in px of the image.
+ * @property {import("./levels.js").Shown} labels Objects, in px of the part of the image that was looked at.
+ * @property {number} left Where that part lies.
+ * @property {number} top
  * @property {Uint8Array | null} classOf
  * @property {number} selected
  * @property {boolean} outlines
@@ -22,33 +24,100 @@ const STEPS = 1024;
  *
  * @typedef {{zoom: number, x: number, y: number}} View px of the screen for one of the image, and
  *   the image's place at the upper left of the screen.
+ *
+ * @typedef {{tile: number, from: number, to: number}} Run px of the screen that lie in one tile.
  */
 
 /**
  * @param {ImageData} screen
  * @param {View} view
- * @param {number} width Of the image.
- * @param {number} height
+ * @param {import("./levels.js").Shown} image
  * @param {Channel[]} channels
  * @param {Overlay | null} overlay
  * @param {number} line px of the screen that an outline is wide.
  * @param {number[]} ground Colour beside the image.
  */
-export function paint(screen, view, width, height, channels, overlay, line, ground) {
-  const columns = placesOf(screen.width, view.x, view.zoom, width);
-  const rows = placesOf(screen.height, view.y, view.zoom, height);
+export function paint(screen, view, image, channels, overlay, line, ground) {
   const pixels = new Uint32Array(screen.data.buffer);
   pixels.fill(word(ground[0], ground[1], ground[2]));
-  paintChannels(pixels, screen.width, view, columns, rows, channels.filter(({ shown }) => shown));
-  if (overlay) paintOverlay(pixels, screen.width, columns, rows, width, overlay, line);
+  const wanted = levelFor(image, view.zoom);
+  // The coarsest level first, which is here soonest, where tiles of the right one may be missing.
+  const levels = image.side === Infinity || wanted === image.levels.length - 1 ? [wanted] : [image.levels.length - 1, wanted];
+  for (const level of levels) {
+    eachTile(screen, view, image, level, 0, 0, (planes, tile) => paintTile(pixels, screen.width, planes, tile, channels));
+  }
+  if (overlay) paintOverlay(pixels, screen, view, overlay, line);
 }
 
-/** For each px of the screen the image's, −1 beside it. @param {number} length @param {number} start @param {number} zoom @param {number} full */
-function placesOf(length, start, zoom, full) {
+/**
+ * @typedef {object} Tile
+ * @property {Run} across
+ * @property {Run} down
+ * @property {Int32Array} columns For each px of the screen that of the level.
+ * @property {Int32Array} rows
+ * @property {number} left Where the tile begins in its level.
+ * @property {number} top
+ * @property {number} width
+ */
+
+/**
+ * Call for each tile of a level that is seen, and here.
+ *
+ * @param {{width: number, height: number}} screen
+ * @param {View} view
+ * @param {import("./levels.js").Shown} image
+ * @param {number} number Of the level.
+ * @param {number} left Where the image lies in the one that the view is of.
+ * @param {number} top
+ * @param {(planes: import("../core/types.js").Values[], tile: Tile) => void} act
+ */
+function eachTile(screen, view, image, number, left, top, act) {
+  const { levels, side } = image;
+  const level = levels[number];
+  const columns = placesOf(screen.width, view.x - left, view.zoom, image.width, level.width);
+  const rows = placesOf(screen.height, view.y - top, view.zoom, image.height, level.height);
+  const runs = (/** @type {Int32Array} */ places) => runsOf(places, side);
+  for (const down of runs(rows)) {
+    for (const across of runs(columns)) {
+      const planes = image.tile(number, down.tile, across.tile);
+      if (!planes) continue;
+      const start = side === Infinity ? 0 : across.tile * side;
+      act(planes, {
+        across, down, columns, rows, left: start, top: side === Infinity ? 0 : down.tile * side,
+        width: Math.min(side, level.width - start),
+      });
+    }
+  }
+}
+
+/**
+ * For each px of the screen the level's, −1 beside it.
+ *
+ * @param {number} length
+ * @param {number} start
+ * @param {number} zoom
+ * @param {number} full px of the image.
+ * @param {number} level px of the level.
+ */
+function placesOf(length, start, zoom, full, level) {
   return Int32Array.from({ length }, (_, i) => {
     const place = Math.floor(start + (i + 0.5) / zoom);
-    return place >= 0 && place < full ? place : -1;
+    return place >= 0 && place < full ? Math.min(Math.floor((place + 0.5) * (level / full)), level - 1) : -1;
   });
+}
+
+/** @param {Int32Array} places @param {number} side @returns {Run[]} */
+function runsOf(places, side) {
+  /** @type {Run[]} */
+  const found = [];
+  places.forEach((place, i) => {
+    if (place < 0) return;
+    const tile = Math.floor(place / side);
+    const last = found[found.length - 1];
+    if (last?.tile === tile) last.to = i + 1;
+    else found.push({ tile, from: i, to: i + 1 });
+  });
+  return found;
 }
 
 /** @param {number} red @param {number} green @param {number} blue */
@@ -59,26 +128,21 @@ function word(red, green, blue) {
 /**
  * @param {Uint32Array} pixels
  * @param {number} width Of the screen.
- * @param {View} view
- * @param {Int32Array} columns
- * @param {Int32Array} rows
+ * @param {import("../core/types.js").Values[]} planes
+ * @param {Tile} tile
  * @param {Channel[]} channels
  */
-function paintChannels(pixels, width, view, columns, rows, channels) {
-  const prepared = channels.map((channel) => {
-    const wanted = Math.max(0, Math.floor(Math.log2(1 / view.zoom)));
-    const number = Math.min(wanted, channel.levels.length - 1);
-    const scale = STEPS / Math.max(channel.high - channel.low, 1e-30);
-    return { ...channel.levels[number], number, scale, low: channel.low, colour: channel.colour };
-  });
-  for (let y = 0; y < rows.length; y++) {
-    if (rows[y] < 0) continue;
-    for (let x = 0; x < width; x++) {
-      if (columns[x] < 0) continue;
+function paintTile(pixels, width, planes, tile, channels) {
+  const { across, down, columns, rows } = tile;
+  const prepared = channels.flatMap(({ shown, low, high, colour }, i) =>
+    shown ? [{ plane: planes[i], scale: STEPS / Math.max(high - low, 1e-30), low, colour }] : [],
+  );
+  for (let y = down.from; y < down.to; y++) {
+    const row = (rows[y] - tile.top) * tile.width - tile.left;
+    for (let x = across.from; x < across.to; x++) {
       let [red, green, blue] = [0, 0, 0];
-      for (const { plane, width: w, height: h, number, scale, low, colour } of prepared) {
-        const row = Math.min(rows[y] >> number, h - 1);
-        const light = Math.min(Math.max((plane[row * w + Math.min(columns[x] >> number, w - 1)] - low) * scale, 0), STEPS) / STEPS;
+      for (const { plane, scale, low, colour } of prepared) {
+        const light = Math.min(Math.max((plane[row + columns[x]] - low) * scale, 0), STEPS) / STEPS;
         red += light * colour[0];
         green += light * colour[1];
         blue += light * colour[2];
@@ -88,31 +152,44 @@ function paintChannels(pixels, width, view, columns, rows, channels) {
   }
 }
 
+/** The object at each px of the screen, 0 where none is, −1 beside the image. @param {{width: number, height: number}} screen @param {View} view @param {Overlay} overlay */
+function numbersOf(screen, view, { labels, left, top }) {
+  const numbers = new Int32Array(screen.width * screen.height).fill(-1);
+  eachTile(screen, view, labels, levelFor(labels, view.zoom), left, top, ([plane], { across, down, columns, rows, ...tile }) => {
+    for (let y = down.from; y < down.to; y++) {
+      const row = (rows[y] - tile.top) * tile.width - tile.left;
+      for (let x = across.from; x < across.to; x++) numbers[y * screen.width + x] = plane[row + columns[x]];
+    }
+  });
+  return numbers;
+}
+
 /**
  * @param {Uint32Array} pixels
- * @param {number} width Of the screen.
- * @param {Int32Array} columns
- * @param {Int32Array} rows
- * @param {number} full Width of the image.
+ * @param {{width: number, height: number}} screen
+ * @param {View} view
  * @param {Overlay} overlay
  * @param {number} line
  */
-function paintOverlay(pixels, width, columns, rows, full, overlay, line) {
-  const { values, classOf, selected, outlines, fill } = overlay;
-  const height = rows.length;
-  const at = (/** @type {number} */ x, /** @type {number} */ y) =>
-    x < 0 || y < 0 || x >= width || y >= height || columns[x] < 0 || rows[y] < 0 ? -1 : values[rows[y] * full + columns[x]];
+function paintOverlay(pixels, screen, view, overlay, line) {
+  const { classOf, selected, outlines, fill } = overlay;
+  const { width, height } = screen;
+  const numbers = numbersOf(screen, view, overlay);
+  const differs = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ here) => {
+    if (x < 0 || y < 0 || x >= width || y >= height) return false;
+    const there = numbers[y * width + x];
+    return there !== here && there !== -1;
+  };
   for (let y = 0; y < height; y++) {
-    if (rows[y] < 0) continue;
     for (let x = 0; x < width; x++) {
-      const number = at(x, y);
+      const number = numbers[y * width + x];
       if (number <= 0) continue;
       const chosen = number === selected;
       const reach = chosen ? 2 * line : line;
       const edge =
         (outlines || chosen) &&
-        (differs(at(x - reach, y), number) || differs(at(x + reach, y), number) ||
-          differs(at(x, y - reach), number) || differs(at(x, y + reach), number));
+        (differs(x - reach, y, number) || differs(x + reach, y, number) ||
+          differs(x, y - reach, number) || differs(x, y + reach, number));
       const share = edge ? 1 : chosen ? Math.max(fill, 0.2) : fill;
       if (!share) continue;
       const colour = edge && chosen ? [255, 255, 255] : classOf ? classColour(classOf[number]) : objectColour(number);
@@ -121,9 +198,4 @@ function paintOverlay(pixels, width, columns, rows, full, overlay, line) {
       pixels[y * width + x] = word(mixed[0], mixed[1], mixed[2]);
     }
   }
-}
-
-/** @param {number} there @param {number} here */
-function differs(there, here) {
-  return there !== here && there !== -1;
 }

@@ -19,6 +19,7 @@ export class Prompting {
     this.shown = 0;
     this.isReady = false;
     this.asked = 0;
+    this.part = { left: 0, top: 0, width: 0, height: 0 };
     show("prompting", this.prompted);
     if (!this.prompted) return;
     viewer.addEventListener("choose", (event) => this.point(/** @type {CustomEvent} */ (event).detail));
@@ -31,7 +32,9 @@ export class Prompting {
     element("undo").onclick = () => this.undo();
   }
 
-  ready() {
+  /** @param {import("../core/types.js").Region} part What was embedded, in px of the image. */
+  ready({ left, top, right, bottom }) {
+    this.part = { left, top, width: right - left, height: bottom - top };
     this.isReady = true;
     this.clear();
   }
@@ -47,8 +50,8 @@ export class Prompting {
 
   /** @param {{imageX: number, imageY: number, outside: boolean}} place */
   async point({ imageX: x, imageY: y, outside }) {
-    const { width, height } = this.viewer;
-    if (!this.isReady || x < 0 || y < 0 || x >= width || y >= height) return;
+    const { left, top, width, height } = this.part;
+    if (!this.isReady || x < left || y < top || x >= left + width || y >= top + height) return;
     const kept = this.results.told && !this.viewer.points.length && !outside ? this.results.numberAt({ imageX: x, imageY: y }) : 0;
     if (kept) {
       this.results.choose(kept);
@@ -59,10 +62,14 @@ export class Prompting {
   }
 
   async ask() {
-    const { points, box, width, height } = this.viewer;
-    const clipped = box && [Math.max(box[0], 0), Math.max(box[1], 0), Math.min(box[2], width), Math.min(box[3], height)];
+    const { points, box } = this.viewer;
+    const { left, top, width, height } = this.part;
+    const within = (/** @type {number} */ place, /** @type {number} */ most) => Math.min(Math.max(place, 0), most);
+    const clipped = box && [
+      within(box[0] - left, width), within(box[1] - top, height), within(box[2] - left, width), within(box[3] - top, height),
+    ];
     const number = ++this.asked;
-    const prompt = { points: points.map(({ x, y }) => [x, y]), labels: points.map(({ inside }) => (inside ? 1 : 0)), box: clipped };
+    const prompt = { points: points.map(({ x, y }) => [x - left, y - top]), labels: points.map(({ inside }) => (inside ? 1 : 0)), box: clipped };
     const { masks } = await this.asking.ask("prompt", { prompt });
     if (number !== this.asked) return;
     this.masks = masks;
@@ -110,14 +117,15 @@ export class Prompting {
   /** The mask in question lies over those that were kept. */
   draw() {
     if (!this.prompted) return;
-    const { width, height } = this.viewer;
+    const { left, top, width, height } = this.part;
     const chosen = this.masks[this.shown];
     this.results.draw();
     if (!chosen) return;
     const values = this.results.told ? this.results.told.labels.values.slice() : new Int32Array(width * height);
     const number = (this.results.told?.labels.count ?? 0) + 1;
     for (let i = 0; i < values.length; i++) if (chosen.mask[i]) values[i] = number;
-    this.viewer.overlay = { values, classOf: null, selected: number, outlines: true, fill: this.results.fill };
+    const labels = this.results.shownOf({ values, width, height, count: number, confidence: new Float64Array(0) });
+    this.viewer.overlay = { labels, left, top, classOf: null, selected: number, outlines: true, fill: this.results.fill };
     this.viewer.draw();
     element("status").textContent = say(TEXTS.masksFound, { number: this.shown + 1, count: this.masks.length, score: chosen.score.toFixed(2) });
   }

@@ -2,15 +2,20 @@
 
 import { element, input, made, show } from "./elements.js";
 import { classColour, hex } from "./colours.js";
+import { levelFor, tiledImage } from "./levels.js";
 import { Table, drawHistogram, rounded } from "./objects.js";
 
 export class Results {
   /**
    * @param {import("../core/types.js").Description} description
    * @param {import("./viewer.js").Viewer} viewer
+   * @param {import("./asking.js").Asking} asking
    * @param {(what: string) => void} save
    */
-  constructor(description, viewer, save) {
+  constructor(description, viewer, asking, save) {
+    this.asking = asking;
+    /** @type {import("./levels.js").Shown | null} */
+    this.shown = null;
     this.description = description;
     this.viewer = viewer;
     /** @type {any} */
@@ -67,6 +72,7 @@ export class Results {
   show(told) {
     this.told = told;
     const { labels, columns, classOf } = told;
+    this.shown = this.shownOf(labels);
     const [unit, areas] = columns.has("area_um2") ? ["µm²", columns.get("area_um2")] : ["px", columns.get("area_px")];
     if (classOf) columns.set("class", Float64Array.from(classOf.subarray(1)));
     element("count").textContent = labels.count.toLocaleString("en");
@@ -100,11 +106,19 @@ export class Results {
     /** @type {HTMLElement} */ (element("classes").querySelector("div")).replaceChildren(...rows);
   }
 
+  /** Labels as the viewer reads them. @param {import("../core/types.js").Labels} labels @returns {import("./levels.js").Shown} */
+  shownOf({ values, width, height, tiled }) {
+    if (!tiled) return { width, height, levels: [{ width, height }], side: Infinity, tile: () => [values] };
+    const ask = async (/** @type {object} */ asked) => (await this.asking.ask("labelTile", asked)).planes;
+    return tiledImage({ width, height, ...tiled }, ask, () => this.viewer.draw());
+  }
+
   draw() {
     const { told, viewer } = this;
     /** @type {HTMLOutputElement} */ (input("fill").parentElement?.querySelector("output")).value = `${Math.round(100 * this.fill)} %`;
     viewer.overlay = told && {
-      values: told.labels.values, classOf: told.classOf, selected: this.table.selected,
+      labels: /** @type {import("./levels.js").Shown} */ (this.shown), left: told.labels.left ?? 0, top: told.labels.top ?? 0,
+      classOf: told.classOf, selected: this.table.selected,
       outlines: input("outlines").checked, fill: this.fill,
     };
     viewer.draw();
@@ -112,9 +126,18 @@ export class Results {
 
   /** @param {{imageX: number, imageY: number}} place */
   numberAt({ imageX, imageY }) {
-    const { values, width, height } = this.told.labels;
-    const [x, y] = [Math.floor(imageX), Math.floor(imageY)];
-    return x >= 0 && y >= 0 && x < width && y < height ? values[y * width + x] : 0;
+    const { left = 0, top = 0 } = this.told.labels;
+    const [x, y] = [Math.floor(imageX) - left, Math.floor(imageY) - top];
+    const shown = /** @type {import("./levels.js").Shown} */ (this.shown);
+    if (x < 0 || y < 0 || x >= shown.width || y >= shown.height) return 0;
+    const number = levelFor(shown, this.viewer.view.zoom);
+    const level = shown.levels[number];
+    const [column, row] = [Math.floor((x + 0.5) * (level.width / shown.width)), Math.floor((y + 0.5) * (level.height / shown.height))];
+    const side = Math.min(shown.side, level.width);
+    const [across, down] = shown.side === Infinity ? [0, 0] : [Math.floor(column / side), Math.floor(row / side)];
+    const planes = shown.tile(number, down, across);
+    const width = Math.min(side, level.width - across * side);
+    return planes ? planes[0][(row - down * side) * width + column - across * side] : 0;
   }
 
   /** Choose an object. @param {number} number 0 for none. @param {boolean} [centre] Whether to bring it into sight. */

@@ -13,6 +13,8 @@ export class Viewer extends EventTarget {
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.view = { zoom: 1, x: 0, y: 0 };
     this.width = this.height = 0;
+    /** @type {import("./levels.js").Shown | null} */
+    this.image = null;
     /** @type {import("./painting.js").Channel[]} */
     this.channels = [];
     /** @type {import("./painting.js").Overlay | null} */
@@ -32,10 +34,29 @@ export class Viewer extends EventTarget {
     this.listen();
   }
 
-  /** @param {number} width @param {number} height @param {import("./painting.js").Channel[]} channels */
-  show(width, height, channels) {
-    Object.assign(this, { width, height, channels, overlay: null, box: null, points: [] });
+  /** @param {import("./levels.js").Shown} image @param {import("./painting.js").Channel[]} channels */
+  show(image, channels) {
+    const { width, height } = image;
+    Object.assign(this, { image, width, height, channels, overlay: null, box: null, points: [] });
     this.fit();
+  }
+
+  /** How far away the image may be: as far as its coarsest level has few tiles in sight. */
+  get smallest() {
+    const { canvas, image, width, height } = this;
+    const all = Math.min(canvas.width / width, canvas.height / height, 1) / 4;
+    if (!image || image.side === Infinity) return all;
+    return Math.max(all, image.levels[image.levels.length - 1].width / width / 4);
+  }
+
+  /** What is seen of the image, in its px. */
+  seen() {
+    const { canvas, view, width, height } = this;
+    const within = (/** @type {number} */ place, /** @type {number} */ most) => Math.round(Math.min(Math.max(place, 0), most));
+    return {
+      top: within(view.y, height), left: within(view.x, width),
+      bottom: within(view.y + canvas.height / view.zoom, height), right: within(view.x + canvas.width / view.zoom, width),
+    };
   }
 
   resized() {
@@ -54,7 +75,7 @@ export class Viewer extends EventTarget {
       this.draw();
       return;
     }
-    const zoom = Math.min(canvas.width / width, canvas.height / height, CLOSEST);
+    const zoom = Math.max(Math.min(canvas.width / width, canvas.height / height, CLOSEST), this.smallest);
     this.view = { zoom, x: (width - canvas.width / zoom) / 2, y: (height - canvas.height / zoom) / 2 };
     this.fitted = true;
     this.draw();
@@ -62,8 +83,7 @@ export class Viewer extends EventTarget {
 
   /** Enlarge around a place of the screen. @param {number} factor @param {number} [x] @param {number} [y] */
   zoomBy(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
-    const smallest = Math.min(this.canvas.width / this.width, this.canvas.height / this.height, 1) / 4;
-    const zoom = Math.min(Math.max(this.view.zoom * factor, smallest), CLOSEST);
+    const zoom = Math.min(Math.max(this.view.zoom * factor, this.smallest), CLOSEST);
     this.view.x += x / this.view.zoom - x / zoom;
     this.view.y += y / this.view.zoom - y / zoom;
     this.view.zoom = zoom;
@@ -107,7 +127,8 @@ export class Viewer extends EventTarget {
     const screen = context.createImageData(canvas.width, canvas.height);
     const line = Math.max(1, Math.round(Math.min(devicePixelRatio || 1, 2)));
     const ground = getComputedStyle(canvas).getPropertyValue("--ground").split(" ").map(Number);
-    paint(screen, view, this.width, this.height, this.channels, this.overlay, line, ground);
+    if (this.image) paint(screen, view, this.image, this.channels, this.overlay, line, ground);
+    else new Uint32Array(screen.data.buffer).fill(((255 << 24) | (ground[2] << 16) | (ground[1] << 8) | ground[0]) >>> 0);
     context.putImageData(screen, 0, 0);
     const placed = (/** @type {number} */ x, /** @type {number} */ y) => [(x - view.x) * view.zoom, (y - view.y) * view.zoom];
     if (this.box) {

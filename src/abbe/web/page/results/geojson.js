@@ -16,8 +16,11 @@ export function geojsonOf(labels, { pixelSize, classification, classOf, kind, co
   for (let i = 0; i < labels.values.length; i++) areas[labels.values[i]]++;
   const told = [...columns].filter(([name]) => !["label", "area_px", "area_um2"].includes(name));
   const prefix = randomPrefix();
-  const features = polygonsOf(labels).flatMap((polygons, number) => {
-    if (!number || !polygons.length) return [];
+  const { left = 0, top = 0 } = labels;
+  const placed = (/** @type {import("./contours.js").Ring} */ ring) => ring.map(([x, y]) => [x + left, y + top]);
+  const features = polygonsOf(labels).flatMap((outlines, number) => {
+    if (!number || !outlines.length) return [];
+    const polygons = outlines.map((rings) => rings.map(placed));
     const one = polygons.length === 1;
     const geometry = one
       ? { type: "Polygon", coordinates: polygons[0] }

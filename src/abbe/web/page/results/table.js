@@ -12,7 +12,7 @@ import { componentsOf } from "../core/components.js";
  * @returns {Columns}
  */
 export function measured(labels, picture) {
-  const { values, width, count } = labels;
+  const { values, width, count, left = 0, top = 0 } = labels;
   const first = new Int32Array(count + 1).fill(-1);
   const [area, sy, sx, yy, xx, yx] = Array.from({ length: 6 }, () => new Float64Array(count + 1));
   const means = picture.planes.map(() => new Float64Array(count + 1));
@@ -35,8 +35,8 @@ export function measured(labels, picture) {
   const columns = new Map();
   const column = (/** @type {string} */ name, /** @type {(n: number) => number} */ value) =>
     columns.set(name, Float64Array.from({ length: count }, (_, i) => value(i + 1)));
-  const x = (/** @type {number} */ n) => sx[n] / area[n] + (first[n] % width);
-  const y = (/** @type {number} */ n) => sy[n] / area[n] + Math.floor(first[n] / width);
+  const x = (/** @type {number} */ n) => sx[n] / area[n] + (first[n] % width) + left;
+  const y = (/** @type {number} */ n) => sy[n] / area[n] + Math.floor(first[n] / width) + top;
   const axes = Array.from({ length: count + 1 }, (_, n) => {
     const [my, mx] = [sy[n] / area[n], sx[n] / area[n]];
     return axesOf(yy[n] / area[n] - my * my, xx[n] / area[n] - mx * mx, yx[n] / area[n] - my * mx);
