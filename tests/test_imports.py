@@ -63,7 +63,7 @@ ROOMS = {
     "teachers": BELOW | {"imaging", "targets", "runtime"},
     "training": BELOW | {"datasets", "imaging", "losses", "scoring", "students", "targets"},
     "reporting": BELOW | {"imaging", "scoring"},
-    "serve": BELOW | {"imaging"},
+    "serve": BELOW | {"imaging", "runtime", "web"},
     "service": BELOW | {"imaging", "runtime", "serve"},
     "napari": BELOW | {"imaging", "runtime"},
     "web": BELOW | {"runtime"},

@@ -54,7 +54,7 @@ def test_the_page_shows_what_this_machines_engine_finds(tmp_path, browser):
 
 
 def test_a_slide_is_shown_by_tiles_and_its_results_are_written(tmp_path, browser, monkeypatch):
-    monkeypatch.setattr("abbe.serve.engine_answers.SENT_WHOLE", 1000)
+    monkeypatch.setattr("abbe.serve.pixels.SENT_WHOLE", 1000)
     package, images = made.make_package(tmp_path / "package"), tmp_path / "images"
     images.mkdir()
     pixels = made.blobs(700, 900)

@@ -1,7 +1,7 @@
 """The page's server: what each address answers."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, ValidationError
 from starlette.applications import Starlette
@@ -15,12 +15,13 @@ from starlette.staticfiles import StaticFiles
 
 from abbe.errors import AbbeError
 from abbe.serve.coco import Object
-from abbe.serve.engine_answers import EngineAnswers, facts_of, pixels_answer
 from abbe.serve.guard import Guard
-from abbe.serve.native import Native
+from abbe.serve.pixels import facts_of, pixels_answer
 from abbe.serve.requests import LARGEST_BODY, Body, json_of, number_of
 from abbe.serve.session import Prompt, Session, StaleError, UnknownImageError
-from abbe.serve.site import page_of
+
+if TYPE_CHECKING:
+    from abbe.serve.native import Native
 
 STATIC = Path(__file__).parent / "static"
 MOST_POINTS = 1000
@@ -133,7 +134,7 @@ class _Answers:
         return JSONResponse(await run_in_threadpool(kept))
 
 
-def application(session: Session, native: Native | None = None) -> Starlette:
+def application(session: Session, native: "Native | None" = None) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 
     With ``native``, a package that is no promptable one, it is the page of `abbe web`, whose engine
@@ -148,6 +149,9 @@ def application(session: Session, native: Native | None = None) -> Starlette:
     if native is None:
         own = [Route("/", answers.page), Mount("/static", StaticFiles(directory=STATIC))]
     else:
+        from abbe.serve.engine_answers import EngineAnswers  # others use this room's server alone
+        from abbe.serve.site import page_of
+
         own = [*EngineAnswers(session, native).routes(one), *page_of(native.predictor.package)]
     return Starlette(
         routes=[

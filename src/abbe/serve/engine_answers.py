@@ -1,28 +1,21 @@
-"""What the page asks of this machine's engine: the image's pixels, and what the package finds."""
+"""What the page asks of this machine's engine: what the package finds in an image."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from abbe.errors import InputError
-from abbe.imaging import Image, Region, slide_of
-from abbe.imaging.bounds import check_size
 from abbe.runtime.job import SUFFIXES, Result
 from abbe.serve.native import Asked, Found, Native, Rule
-from abbe.serve.packed import packed, plain
+from abbe.serve.packed import packed
+from abbe.serve.pixels import binary, level_of, region_of, whole
 from abbe.serve.requests import Body, json_of, number_of
 from abbe.serve.session import Session
 
-SIDE = 512
-"""px of a tile that is shown."""
-SENT_WHOLE = 1 << 25
-"""px of an image that the page takes whole; of larger ones it asks for the tiles that are seen."""
 _WRITTEN: dict[str, Result] = {"labels": "labels", "geojson": "geojson", "csv": "table"}
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -78,7 +71,7 @@ class EngineAnswers:
             image = self._session.image(number)
             return _told(self._native.look(number, image, asked, body.rule.rule()))
 
-        return _binary(await run_in_threadpool(found))
+        return binary(await run_in_threadpool(found))
 
     async def change(self, request: Request) -> Response:
         """The same by other thresholds."""
@@ -87,26 +80,26 @@ class EngineAnswers:
         def found() -> bytes:
             return _told(self._native.change(number, body.rule.rule()))
 
-        return _binary(await run_in_threadpool(found))
+        return binary(await run_in_threadpool(found))
 
     async def labels(self, request: Request) -> Response:
         """Numbers of a region of a level."""
-        number, level, region = number_of(request), _whole(request, "level"), _region(request)
+        number, level, region = number_of(request), whole(request, "level"), region_of(request)
 
         def values() -> bytes:
-            shape = _level(self._session.image(number), level).shape
+            shape = level_of(self._session.image(number), level).shape
             return packed({"values": self._native.labels(number, region, shape)})
 
-        return _binary(await run_in_threadpool(values))
+        return binary(await run_in_threadpool(values))
 
     async def classes(self, request: Request) -> Response:
         """The class of each pixel of a region."""
-        number, region = number_of(request), _region(request)
+        number, region = number_of(request), region_of(request)
 
         def values() -> bytes:
             return packed({"values": self._native.classes(number, region)})
 
-        return _binary(await run_in_threadpool(values))
+        return binary(await run_in_threadpool(values))
 
     async def write(self, request: Request) -> Response:
         """Write what was found beside what is saved."""
@@ -131,66 +124,9 @@ class EngineAnswers:
         return JSONResponse({})
 
 
-def pixels_answer(session: Session) -> Any:
-    """The address that gives a region of a level, all channels."""
-
-    async def pixels(request: Request) -> Response:
-        number, level, region = number_of(request), _whole(request, "level"), _region(request)
-
-        def read() -> bytes:
-            image = _level(session.image(number), level)
-            height, width = region.bottom - region.top, region.right - region.left
-            check_size(len(image.channels) * height * width * image.dtype.itemsize, image.name)
-            return packed({"planes": list(plain(image.read(region)))})
-
-        return _binary(await run_in_threadpool(read))
-
-    return pixels
-
-
-def facts_of(image: Image, seen: list[int] | None) -> dict[str, Any]:
-    """What the page must know of an image before it asks for pixels."""
-    levels = [{"height": level.shape[0], "width": level.shape[1]} for level in levels_of(image)]
-    return {
-        "name": image.name, "channels": list(image.channels), "pixelSize": image.pixel_size,
-        "notes": list(image.notes), "levels": levels, "side": SIDE, "seen": seen,
-        "whole": image.shape[0] * image.shape[1] <= SENT_WHOLE,
-    }  # fmt: skip
-
-
-def levels_of(image: Image) -> tuple[Image, ...]:
-    """The image and the coarser levels of its pyramid."""
-    return slide_of(image).levels
-
-
-def _level(image: Image, number: int) -> Image:
-    levels = levels_of(image)
-    if number >= len(levels):
-        raise InputError(f"{image.name}: it has {len(levels)} levels, and no level {number}")
-    return levels[number]
-
-
 def _told(found: Found) -> bytes:
     columns = {name: np.asarray(values, np.float64) for name, values in found.columns.items()}
     return packed({
         "count": found.count, "columns": columns, "class_of": found.class_of,
         "whole": found.whole, "has_pixels": found.pixels is not None,
     })  # fmt: skip
-
-
-def _binary(content: bytes) -> Response:
-    return Response(content, media_type="application/octet-stream")
-
-
-def _whole(request: Request, name: str) -> int:
-    text = request.query_params.get(name, "")
-    if not text.isdecimal() or len(text) > 12:
-        raise HTTPException(400, f"{name}: a whole number is needed, not '{text}'")
-    return int(text)
-
-
-def _region(request: Request) -> Region:
-    found = Region(*(_whole(request, name) for name in ("top", "left", "bottom", "right")))
-    if found.top >= found.bottom or found.left >= found.right:
-        raise InputError("the region has no pixels")
-    return found
