@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-fast test-avx2 lint install clean
+.PHONY: demo test test-fast test-avx2 lint image image-check sbom install clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,26 @@ lint: install
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/pyright
+
+image:  ## the container of abbe serve --api; needs an engine
+	docker build -t abbe .
+
+# Without an engine: the Dockerfile linted, its steps run in a fresh folder, and what it starts asked
+# (Linux, as root, some minutes). It downloads what the image would.
+image-check: install
+	npx --yes dockerfile-utils@0.16 lint Dockerfile
+	$(BIN)/python tests/image_check.py
+
+# What the image's environment consists of, with versions and licences (CycloneDX).
+sbom:
+	rm -rf build/sbom build/sbom-tool
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/python -m pip install --quiet '.[service,dicom]'
+	build/sbom/bin/python -m pip uninstall --quiet --yes pip setuptools
+	$(PYTHON) -m venv build/sbom-tool
+	build/sbom-tool/bin/python -m pip install --quiet 'cyclonedx-bom>=5'
+	build/sbom-tool/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		--output-file build/sbom.json build/sbom
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
