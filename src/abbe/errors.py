@@ -9,6 +9,14 @@ class InputError(AbbeError):
     """An image, a label or a data set is missing, damaged or of the wrong form."""
 
 
+class RemoteError(InputError):
+    """An object behind a URL cannot be read or written: no right, no network, no credentials."""
+
+
+class RefusedError(RemoteError):
+    """The server does not let these credentials have an object, or says so of one it lacks."""
+
+
 class ConfigError(AbbeError):
     """An experiment file or a command-line value is wrong."""
 

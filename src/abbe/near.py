@@ -41,6 +41,8 @@ def meant_beside(path: str | os.PathLike[str], names: Iterable[str] = ()) -> str
         path: what was given.
         names: that might have been meant instead, such as those of packages; files go first.
     """
+    if (told := getattr(path, "told_missing", None)) is not None:
+        return told()  # of what lies behind a URL
     given = Path(path)
     if os.path.exists(given):
         return ""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from abbe.cli.shared.arguments import parse, say
+from abbe.remote import as_path
 
 Result = Literal[
     "labels", "zarr", "probability", "geojson", "geojson.gz", "geoparquet", "table", "overview",
@@ -22,10 +23,11 @@ class PredictArguments:
     """The package: its folder, the name of one that comes with Abbe (abbe models), or
     hf:OWNER/NAME, a repository on Hugging Face."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Images, folders of images, or patterns in quotes."""
+    """Images, folders of images, or patterns in quotes; by URL (s3://, gs://, az://, https://),
+    too, with abbe[cloud]."""
     out: Path | None = None
-    """Folder for the results, which are named after the images; PACKAGE-results here where
-    omitted."""
+    """Folder, or s3://BUCKET/…, for the results, which are named after the images; PACKAGE-results
+    here where omitted."""
     prompts: Path | None = None
     """For a promptable package: a .csv file of boxes or points, or a folder of masks."""
     results: tuple[Result, ...] = ()
@@ -108,6 +110,7 @@ examples:
   abbe predict packages/nuclei dicom/level-0.dcm --out results/ --results dicom-seg dicom-ann
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
   abbe predict packages/nuclei slide.svs --out results/ --device cuda
+  abbe predict nuclei s3://lab/scans/ --out s3://lab/results/
   abbe predict nuclei scans/ --out results/ --cluster local:4
   abbe predict nuclei scans/ --out results/ --cluster slurm.yaml
   abbe predict nuclei images/ --diameter 12     (px; of images whose pixel size nobody knows)
@@ -119,10 +122,11 @@ examples:
     out = options.pop("out") or default_out(arguments.package)
     outcome = predict_files(**options, out=out, say=say)
     say(outcome.summary())
-    say(f"results: {out}")
+    say(f"results: {as_path(out)}")
     return 1 if outcome.failed else 0
 
 
 def default_out(package: str) -> Path:
     """Where results go if nothing is said: packages/nuclei → nuclei-results, in this folder."""
-    return Path(f"{Path(package).resolve().name}-results")
+    place = as_path(package)
+    return Path(f"{place.resolve().name}-results")

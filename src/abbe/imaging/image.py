@@ -16,6 +16,8 @@ from abbe.imaging.bounds import MOST_CHANNELS, check_size
 from abbe.imaging.channels import renamed, renames_in
 from abbe.imaging.lines_held import lines_held
 from abbe.imaging.units import LARGEST, SMALLEST, possible
+from abbe.remote.faults import fault_of
+from abbe.remote.urls import is_url
 
 _NO_DATA = 3e38
 
@@ -335,6 +337,8 @@ def decoding(source: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{source}: there is no such file any more.") from error
     except Exception as error:  # decoders of a dozen formats raise as many kinds
+        if is_url(source) and (fault := fault_of(source, error)):
+            raise fault from None
         raise InputError(
             f"{source}: the file is damaged, truncated or of a form that is not supported "
             f"({type(error).__name__}: {error}). Copy or export it again."

@@ -12,6 +12,8 @@ from abbe.imaging.formats.plates import field_name
 from abbe.imaging.image import Contents, Diameter, Image, channel_names, decoding, positive_size
 from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
 from abbe.near import meant_beside
+from abbe.remote import as_path
+from abbe.remote.paths import is_there, opened
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -53,7 +55,7 @@ def open_image(
     bright is made high. Alpha channels are left out. ``notes`` of the image says such things.
 
     Args:
-        path: A file, or the folder of an OME-Zarr image.
+        path: A file, or the folder of an OME-Zarr image; or the URL of one.
         channels: Names for all channels of the file, in its order; or new names for some of them,
             as "nucleus=DAPI".
         pixel_size: In µm, where the file does not say; what a file says goes before it.
@@ -66,7 +68,7 @@ def open_image(
             given. The message names the file and says what to do.
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
-    path = Path(path)
+    path = as_path(path)
     source = str(path)
     all_named = None if renames_in(channels, source) else channels
     contents = contents_of(path, all_named, npz_keys=("image", "images", "X"))
@@ -196,12 +198,12 @@ def contents_of(path: Path, channels: Sequence[str] | None, npz_keys: Sequence[s
 
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a zarr array or group; one that cannot be looked into is not."""
-    return any(os.path.exists(folder / name) for name in ("zarr.json", ".zgroup", ".zarray"))
+    return any(is_there(folder / name) for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _require_readable(folder: Path) -> None:
     try:
-        os.listdir(folder)
+        next(iter(folder.iterdir()), None)
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
 
@@ -216,7 +218,7 @@ def kind_of(path: Path) -> str:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: its name is not UTF-8. Rename it.") from error
-    if not os.path.exists(path):  # Path.exists fails where a folder may not be entered
+    if not is_there(path):
         raise InputError(f"{path}: there is no such file.{meant_beside(path)}")
     if not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
         raise InputError(f"{path}: this is a pipe or a device, not a file. Save the image first.")
@@ -226,7 +228,7 @@ def kind_of(path: Path) -> str:
         _require_readable(path)
         raise InputError(f"{path}: this is a folder, not an image. Supported are: {SUPPORTED}.")
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             start = file.read(8)
     except OSError as error:
         raise InputError(f"{path}: it cannot be read ({error.strerror}).") from error

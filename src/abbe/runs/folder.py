@@ -21,6 +21,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import parse_json, remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
+from abbe.remote.urls import masked
 from abbe.runs.showing import figures_of_run, picture_of_example
 from abbe.summary import (
     PREVIEWS,
@@ -331,7 +332,7 @@ def write_environment(folder: Path, *, device: str, precision: str, seed: int) -
             versions[package] = "not installed"
     now = time.strftime(_TIME)
     begun: dict[str, Any] = {
-        "command": shlex.join([_program(), *sys.argv[1:]]),
+        "command": masked(shlex.join([_program(), *sys.argv[1:]])),
         "started": now,
         "resumed": [],
         "seconds": 0.0,

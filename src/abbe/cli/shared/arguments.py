@@ -14,6 +14,7 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.near import nearest
 from abbe.progress import end_all
+from abbe.remote.urls import masked
 from abbe.threads import set_threads
 
 
@@ -99,7 +100,7 @@ def say(text: str) -> None:
 
     Much of it comes from files, so nothing in it may steer the terminal.
     """
-    print(shown(text), flush=True)
+    print(masked(shown(text)), flush=True)
 
 
 @contextmanager

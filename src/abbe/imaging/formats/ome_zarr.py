@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -18,9 +18,12 @@ from abbe.imaging.formats.zarr_bounds import open_node
 from abbe.imaging.image import ArrayPixels, Contents, Levels
 from abbe.imaging.layout import check_2d
 from abbe.imaging.units import length
+from abbe.remote import RemotePath, as_remote
+from abbe.remote.paths import is_web
 
 VERSIONS = ("0.4", "0.5")
 _SPARSEST = 10_000
+_LOOKED_AT = 9  # chunks behind a URL
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 
@@ -93,7 +96,7 @@ def _image_in(path: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _group(path: Path) -> zarr.Group:
-    node = open_node(str(path))
+    node = open_node(path)
     if not isinstance(node, zarr.Group):
         raise InputError(
             f"{path}: it is a plain zarr array without names of axes. "
@@ -103,7 +106,7 @@ def _group(path: Path) -> zarr.Group:
 
 
 def _array(path: Path, level: str) -> zarr.Array[Any]:
-    node = open_node(str(path), level)
+    node = open_node(path, level)
     if not isinstance(node, zarr.Array):
         raise InputError(f"{path}: '{level}' should be an array of pixels, but is a group.")
     return node
@@ -120,10 +123,14 @@ def _stores_chunks(path: Path, level: str, array: zarr.Array[Any]) -> bool:
         InputError: Chunks are there, but fewer than one of `_SPARSEST`; none is, of more than so
             many; there are files, but none has the name of a chunk.
     """
+    if as_remote(path) is not None and _some_chunk_is_there(path / level, array):
+        return True
     sides = zip(array.shape, array.shards or array.chunks, strict=True)
     all_chunks = math.prod(-(-side // chunk) for side, chunk in sides)
     wanted = max(1, all_chunks // _SPARSEST)
     folder = path / level
+    if is_web(path):  # which lists no folder
+        return False
     files = (file for file in _files_in(folder) if file.name not in _METADATA)
     keys = [file.relative_to(folder).as_posix() for file in islice(files, 100 + 2 * wanted)]
     found = sum(islice((True for key in keys if _is_chunk(key, array)), wanted))
@@ -142,6 +149,16 @@ def _stores_chunks(path: Path, level: str, array: zarr.Array[Any]) -> bool:
     return found > 0
 
 
+def _some_chunk_is_there(folder: Path, array: zarr.Array[Any]) -> bool:
+    """Whether one of a few chunks is stored, the middle one among them: no bucket is listed."""
+    counts = [-(-side // chunk) for side, chunk in
+              zip(array.shape, array.shards or array.chunks, strict=True)]  # fmt: skip
+    spread = np.linspace(0, 1, _LOOKED_AT)
+    places = {tuple(int(share * (count - 1)) for count in counts) for share in (0.5, *spread)}
+    keys = (array.metadata.encode_chunk_key(place) for place in sorted(places))
+    return any(cast(RemotePath, folder / key).is_readable() for key in keys)
+
+
 def _is_chunk(key: str, array: zarr.Array[Any]) -> bool:
     numbers = tuple(int(number) for number in re.findall(r"\d+", key))[-array.ndim :]
     return len(numbers) == array.ndim and array.metadata.encode_chunk_key(numbers) == key
@@ -157,6 +174,9 @@ def _nothing_stored(array: zarr.Array[Any]) -> str:
 
 def _files_in(folder: Path) -> Iterator[Path]:
     """All files below a folder, without listing the whole of it: it may have millions."""
+    if (remote := as_remote(folder)) is not None:
+        yield from cast(Iterator[Path], remote.below())
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):  # a link may lead back here

@@ -1,5 +1,6 @@
 """NDPI, MRXS and other slide formats, read through OpenSlide (``abbe[wsi]``)."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,15 @@ from abbe.imaging.formats.dicom.images import start_of_dicom
 from abbe.imaging.formats.raster import RGB
 from abbe.imaging.image import Contents, Levels, Region
 from abbe.imaging.units import length, number
+from abbe.remote import as_remote
+from abbe.remote.cache import folder_copy, local_copy
 
 if TYPE_CHECKING:
     import openslide
 
 _WHITE = "ffffff"
+_SEVERAL_FILES = (".vms", ".vmu")
+"""Hamamatsu's slides, whose other files lie in the same folder."""
 
 
 def open_openslide(path: Path) -> Contents:
@@ -85,6 +90,24 @@ class OpenSlidePixels:
         return colours.transpose(2, 0, 1)[list(channels)]
 
 
+def _file(path: Path) -> Path:
+    """The slide itself; of one behind a URL a copy, with the files that belong to it."""
+    remote = as_remote(path)
+    if remote is None:
+        return path
+    if path.suffix.lower() == ".mrxs":
+        folder_copy(remote.with_suffix(""))
+    elif path.suffix.lower() in _SEVERAL_FILES:
+        for each in remote.parent.iterdir():
+            local_copy(each)
+    elif start_of_dicom(path):
+        from abbe.imaging.formats.dicom.series import files_of_series
+
+        for file in files_of_series(path):
+            os.fspath(file)  # brings it here
+    return local_copy(remote)
+
+
 def _open(path: Path) -> "openslide.OpenSlide":
     try:
         import openslide
@@ -93,7 +116,7 @@ def _open(path: Path) -> "openslide.OpenSlide":
             error
         )
     try:
-        return openslide.OpenSlide(path)
+        return openslide.OpenSlide(_file(path))
     except openslide.OpenSlideError as error:
         if path.suffix == ".mrxs":
             companion = " and the folder of the same name beside it"

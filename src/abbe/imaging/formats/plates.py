@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from abbe.errors import InputError
+from abbe.errors import InputError, RemoteError
 from abbe.files import parse_json
 
 
@@ -50,7 +50,7 @@ def _attributes(folder: Path) -> Mapping[str, Any]:
     for name in ("zarr.json", ".zattrs"):
         try:
             found = parse_json((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RemoteError):  # of a bucket one may see a part alone
             continue
         attributes = found.get("attributes", {}) if name == "zarr.json" else found
         ome = attributes.get("ome")

@@ -1,5 +1,6 @@
 """PNG and JPEG: decoded whole, with checks that the libraries leave out."""
 
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -28,6 +29,11 @@ _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Huffman's shortest code is one bit, and each block of 8 × 8 px has at least one.
 _PIXELS_PER_BYTE = 8 * 64
 _LARGEST_CHUNK = 1 << 20  # bytes: what is longer holds pixels, profiles or texts
+
+
+def _file(path: Path) -> Path:
+    """The file itself; of one behind a URL its copy here."""
+    return Path(os.fspath(path))
 
 
 def open_png(path: Path) -> Contents:
@@ -121,7 +127,7 @@ def palette_indices(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _whole_png(path: Path) -> bytes:
-    data = path.read_bytes()
+    data = _file(path).read_bytes()
     if b"IEND" not in data[-4096:]:
         raise InputError(f"{path}: the PNG is truncated. Copy or export it again.")
     return data
@@ -149,7 +155,7 @@ def open_jpeg(path: Path) -> Contents:
     The image is turned as its EXIF says. Density tags are print sizes and never taken for a pixel
     size.
     """
-    data = path.read_bytes()
+    data = _file(path).read_bytes()
     (bits, height, width, components, huffman), orientation = _jpeg_header(path, data)
     dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     decoded = width * height * components * dtype.itemsize
@@ -214,7 +220,7 @@ def _jpeg_header(path: Path, data: bytes) -> tuple[_Frame, int]:
 
 
 def _decode_jpeg(path: Path, components: int) -> ArrayPixels:
-    data = path.read_bytes()
+    data = _file(path).read_bytes()
     if components == 4:
         with PIL.Image.open(BytesIO(data)) as image:
             return ArrayPixels(np.asarray(image.convert("RGB")), "YXC")

@@ -18,6 +18,8 @@ from abbe.imaging.formats.tiff_metadata import names_in_tiff, pixel_size_in_tiff
 from abbe.imaging.formats.tiff_segments import TiffSegments, planes_of, truncated
 from abbe.imaging.image import ArrayPixels, Contents, Levels, Pixels, Region
 from abbe.imaging.layout import axes_of_array, check_2d
+from abbe.remote import as_remote
+from abbe.remote.paths import opened
 
 _LARGE_SEGMENT = 64 << 20  # bytes
 _ALPHA = (1, 2)  # values of ExtraSamples: associated and unassociated alpha
@@ -142,7 +144,7 @@ def _check_whole(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: 
     length = tif.filehandle.size
     last = tif.pages[len(tif.pages) - 1]
     at = last.offset
-    with open(path, "rb") as file:
+    with opened(path) as file:
         file.seek(at)
         count = struct.unpack(tif.tiff.tagnoformat, file.read(tif.tiff.tagnosize))[0]
         file.seek(at + tif.tiff.tagnosize + count * tif.tiff.tagsize)
@@ -186,7 +188,8 @@ def _load(path: Path, axes: str, number: int, level: int) -> Pixels:
     with open_tables(path) as tif:
         series = tif.series[number].levels[level]
         page = series.keyframe
-        if series.dataoffset is not None and not page.is_tiled and series.dtype is not None:
+        whole = series.dataoffset is not None and not page.is_tiled and series.dtype is not None
+        if whole and as_remote(path) is None:
             return _map(path, tif.byteorder, series, axes)
         planes = planes_of(series, axes)
         if planes is None:

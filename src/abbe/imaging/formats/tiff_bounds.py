@@ -3,7 +3,7 @@
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +11,7 @@ import tifffile
 
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_growth
+from abbe.remote import as_remote
 
 MOST_PLANES = 1 << 20
 """Of all images in a file. tifffile makes a list of them before it looks for any."""
@@ -28,7 +29,10 @@ def open_tables(path: Path) -> Iterator[tifffile.TiffFile]:
     Raises:
         InputError: They do.
     """
-    with tifffile.TiffFile(path) as tif:
+    remote = as_remote(path)
+    with ExitStack() as stack:
+        file = path if remote is None else stack.enter_context(remote.opened())
+        tif = stack.enter_context(tifffile.TiffFile(file, name=path.name))
         planes = max(_ome_planes(tif), _imagej_planes(tif))
         if planes > MOST_PLANES:
             raise InputError(

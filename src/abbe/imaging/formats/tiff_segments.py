@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -12,6 +11,7 @@ from abbe.errors import InputError
 from abbe.imaging.bounds import check_size
 from abbe.imaging.formats.tiff_bounds import segment_bytes, segment_shape, stated_pixels
 from abbe.imaging.image import Region
+from abbe.remote.paths import parts_of
 
 _PADDED, _SMALL = 4, 1 << 16
 """Pictures may be padded: times the pixels of a tile, and pixels."""
@@ -75,41 +75,46 @@ class TiffSegments:
 
     def read(self, region: Region, channels: Sequence[int]) -> np.ndarray:
         """Pixels of ``region``, (len(channels), height, width)."""
-        with open(self.path, "rb") as file:
-            if self.interleaved > 1:
-                block = self._read_plane(file, self.planes[0], region)
-                return np.ascontiguousarray(block[..., list(channels)].transpose(2, 0, 1))
-            return np.stack(
-                [self._read_plane(file, self.planes[i], region)[..., 0] for i in channels]
-            )
+        if self.interleaved > 1:
+            block = self._read_plane(self.planes[0], region)
+            return np.ascontiguousarray(block[..., list(channels)].transpose(2, 0, 1))
+        return np.stack([self._read_plane(self.planes[i], region)[..., 0] for i in channels])
 
-    def _read_plane(self, file: Any, plane: Plane, region: Region) -> np.ndarray:
+    def _read_plane(self, plane: Plane, region: Region) -> np.ndarray:
         height, width = region.bottom - region.top, region.right - region.left
         block = np.zeros((height, width, self.interleaved), self.dtype)
         rows, columns = self.segment
-        for row in range(region.top // rows, -(-region.bottom // rows)):
-            for column in range(region.left // columns, -(-region.right // columns)):
-                number = row * self.columns + column
-                data = self._bytes(file, plane, number)
-                decoded, _, _ = self.decode(
-                    data, plane.first + number, jpegtables=plane.tables, jpegheader=plane.header
-                )
-                top, left = row * rows - region.top, column * columns - region.left
-                if decoded is not None:
-                    _paste(block, decoded[0], top, left)
+        numbers = [
+            row * self.columns + column
+            for row in range(region.top // rows, -(-region.bottom // rows))
+            for column in range(region.left // columns, -(-region.right // columns))
+        ]
+        stored = parts_of(self.path, [self._place(plane, number) for number in numbers])
+        for number, data in zip(numbers, stored, strict=True):
+            decoded, _, _ = self.decode(
+                self._checked(plane, number, data) if data else None,
+                plane.first + number,
+                jpegtables=plane.tables,
+                jpegheader=plane.header,
+            )
+            row, column = divmod(number, self.columns)
+            top, left = row * rows - region.top, column * columns - region.left
+            if decoded is not None:
+                _paste(block, decoded[0], top, left)
         return block
 
-    def _bytes(self, file: Any, plane: Plane, number: int) -> bytes | None:
+    def _place(self, plane: Plane, number: int) -> tuple[int, int]:
+        """Where a strip or tile begins, and its bytes."""
         offset, count = int(plane.offsets[number]), int(plane.counts[number])
-        if not count:
-            return None
-        if not offset:
+        if count and not offset:
             raise InputError(
                 f"{self.path}: the TIFF is damaged: tile {number} has {count:,} bytes, but no "
                 "place. Copy or export it again."
             )
-        file.seek(offset)
-        data = file.read(count)
+        return offset, count
+
+    def _checked(self, plane: Plane, number: int, data: bytes) -> bytes:
+        offset, count = self._place(plane, number)
         if len(data) < count:
             raise truncated(self.path, offset + count, offset + len(data))
         own = self.segment[0] * self.segment[1]

@@ -10,20 +10,27 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import imagecodecs
 import numpy as np
 import zarr
 from zarr.abc.codec import ArrayBytesCodec, BytesBytesCodec, Codec
+from zarr.abc.store import ByteRequest
 from zarr.codecs import ShardingCodec
 from zarr.core.array_spec import ArraySpec
-from zarr.core.buffer import Buffer
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.registry import register_pipeline
+from zarr.storage import FsspecStore
 
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_growth
+from abbe.remote import RemotePath, as_remote
+from abbe.remote.faults import is_refused
+from abbe.remote.paths import ZARR
+from abbe.remote.systems import system
 
 _SLACK = 1 << 16
 """Bytes that filters, checksums and indexes of shards may add to a chunk's own."""
@@ -41,11 +48,39 @@ class BoundedPipeline(BatchedCodecPipeline):
 register_pipeline(BoundedPipeline)
 
 
-def open_node(path: str, inner: str | None = None) -> zarr.Group | zarr.Array[Any]:
+def open_node(path: Path, inner: str | None = None) -> zarr.Group | zarr.Array[Any]:
     """`zarr.open` for reading; what is read later is bounded."""
+    remote = as_remote(path)
+    store = str(path) if remote is None else _store_of(remote)
     name = f"{BoundedPipeline.__module__}.{BoundedPipeline.__qualname__}"
     with zarr.config.set({"codec_pipeline.path": name}):
-        return zarr.open(path, mode="r", path=inner)
+        return zarr.open(store, mode="r", path=inner)
+
+
+def _store_of(path: RemotePath) -> FsspecStore:
+    """Chunks behind a URL, each fetched when a region touches it."""
+    if path.is_web:  # whose asynchronous sessions nobody closes
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        files = AsyncFileSystemWrapper(system(path.url), asynchronous=True)
+    else:
+        files = system(path.url, asynchronous=True)
+    return _Chunks(files, read_only=True, path=path.inside)
+
+
+class _Chunks(FsspecStore):
+    """Metadata that are refused are none, where a bucket may not be listed; chunks are an error."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """What is stored under a name."""
+        try:
+            return await super().get(key, prototype, byte_range)
+        except Exception as error:
+            if key.rpartition("/")[2] in ZARR and is_refused(error):
+                return None
+            raise
 
 
 def _bounded(codec: Codec) -> Codec:

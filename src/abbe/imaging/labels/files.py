@@ -16,6 +16,7 @@ from abbe.imaging.labels.checks import require_numbers
 from abbe.imaging.labels.names import INSTANCE_NAMES, stem_of_label
 from abbe.imaging.opening import contents_of, kind_of
 from abbe.imaging.views import WHITE_IS_ZERO
+from abbe.remote import as_path
 
 UNKNOWN = -1
 _LARGEST = np.iinfo(np.int32).max
@@ -66,7 +67,7 @@ def read_labels(path: str | os.PathLike[str], *, ignore: int | None = None) -> n
 
 def read_label_file(path: str | os.PathLike[str], *, ignore: int | None = None) -> LabelFile:
     """The same as `read_labels`, with what was noticed."""
-    path = Path(path)
+    path = as_path(path)
     values, notes = read_numbers(path, ignore=ignore)
     if not stem_of_label(path.name).endswith(INSTANCE_NAMES):  # whose name does not say what it is
         require_numbers(values, str(path))

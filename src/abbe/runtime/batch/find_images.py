@@ -11,6 +11,8 @@ from abbe.imaging.formats.plates import field_name, fields_of, is_plate
 from abbe.imaging.labels.names import MASK_NAMES
 from abbe.imaging.opening import is_zarr
 from abbe.near import meant_beside
+from abbe.remote import as_path, as_remote
+from abbe.remote.paths import is_folder, is_there
 from abbe.runtime.job import SUFFIXES
 
 IMAGE_SUFFIXES = (
@@ -34,41 +36,41 @@ def find_images(
     what lies in ``labels`` beside a folder ``images``; a file that is named is always taken.
 
     Args:
-        inputs: Files, folders, patterns.
+        inputs: Files, folders, patterns, of this machine or by URL.
         out: Folder that the results are written to, if any are.
 
     Raises:
         InputError: A name leads to nothing, or a folder holds no image.
         ConfigError: Two images would write the same results.
     """
-    own = None if out is None else Path(out).resolve()
+    own = None if out is None else as_path(out).resolve()
     found: dict[Path, Path] = {}
     named: set[Path] = set()
     for each in inputs:
         if not os.fspath(each):  # Path("") is the folder that one is in
             raise InputError("an image's name is empty, as of a variable that is not set")
-        path = Path(each)
-        if os.path.isdir(path) and is_plate(path):
+        path = as_path(each)
+        if is_folder(path) and is_plate(path):
             found |= {field: Path(name) for name, field in fields_of(path).items()}
-        elif os.path.isdir(path) and not is_zarr(path):
+        elif is_folder(path) and not is_zarr(path):
             inside = sorted(_images_below(path, own))
             if not inside:
                 unread = not_read(_files_below(path, own), path)
                 raise InputError(unread or f"{path}: there is no image in this folder")
             found |= {image: _below(image, path) for image in inside}
-        elif os.path.exists(path):  # Path.exists fails for names that are too long
+        elif is_there(path):
             found[path] = _below(path, path.parent)
             named.add(path)
         else:
-            matching = sorted(glob.glob(str(each), recursive=True))
+            matching = _matching(path, each)
             if not matching:
-                raise InputError(f"{each}: there is no such image.{meant_beside(each)}")
-            found |= {Path(match): _below(Path(match), Path(match).parent) for match in matching}
+                raise InputError(f"{path}: there is no such image.{meant_beside(path)}")
+            found |= {match: _below(match, match.parent) for match in matching}
     results, masks = _results_of(found, out), _masks_among(found)
     found = {
         image: below
         for image, below in found.items()
-        if image in named or not (os.path.abspath(image) in results or image in masks)
+        if image in named or not (_whole(image) in results or image in masks)
     }
     stems: dict[Path, Path] = {}
     for image, below in found.items():
@@ -86,13 +88,25 @@ def left_out(
     inputs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None
 ) -> list[str]:
     """What to say of image files in folders that `find_images` passes over, in lines."""
-    own = None if out is None else Path(out).resolve()
+    own = None if out is None else as_path(out).resolve()
     told: list[str | None] = []
-    for folder in map(Path, inputs):
-        if os.path.isdir(folder) and not is_zarr(folder):
+    for folder in map(as_path, inputs):
+        if is_folder(folder) and not is_zarr(folder):
             files = list(_files_below(folder, own))
             told += not_read(files, folder), _masks_told(files, folder, out)
     return [line for line in told if line is not None]
+
+
+def _matching(path: Path, pattern: str | os.PathLike[str]) -> list[Path]:
+    """What a pattern names, by name."""
+    if as_remote(path) is None:
+        return [Path(found) for found in sorted(glob.glob(str(pattern), recursive=True))]
+    fixed = next((each for each in path.parents if not glob.has_magic(str(each))), path)
+    return sorted(fixed.glob(path.relative_to(fixed).as_posix()))
+
+
+def _whole(path: Path) -> str:
+    return os.path.abspath(path) if as_remote(path) is None else str(path)
 
 
 def stem_of(below: Path) -> Path:
@@ -129,7 +143,7 @@ def _files_below(
 
     What is hidden and the folder ``out`` are left out.
     """
-    own = os.path.realpath(folder)
+    own = os.path.realpath(folder) if as_remote(folder) is None else str(folder)
     if own in above:  # a link leads back to where it lies
         return
     try:
@@ -140,7 +154,7 @@ def _files_below(
     for path in found:
         if path.name.startswith("."):
             continue
-        if os.path.isdir(path) and not is_zarr(path):
+        if is_folder(path) and not is_zarr(path):
             if path.resolve() != out:
                 yield from _files_below(path, out, above | {own})
         else:
@@ -155,7 +169,7 @@ def _masks_told(
         file: file.relative_to(folder) for file in files if file.suffix.lower() in IMAGE_SUFFIXES
     }
     results = _results_of(found, out)
-    masks = sorted(each for each in _masks_among(found) if os.path.abspath(each) not in results)
+    masks = sorted(each for each in _masks_among(found) if _whole(each) not in results)
     if not masks:
         return None
     number = "1 file is" if len(masks) == 1 else f"{len(masks)} files are"
@@ -197,5 +211,5 @@ def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None)
     """Where results of these images lie, or would: in ``out``, and beside the images."""
     stems = {stem_of(image) for image in images}
     if out is not None:
-        stems |= {out / stem_of(below) for below in images.values()}
-    return {os.path.abspath(f"{stem}{suffix}") for stem in stems for suffix in SUFFIXES.values()}
+        stems |= {as_path(out) / stem_of(below) for below in images.values()}
+    return {f"{_whole(stem)}{suffix}" for stem in stems for suffix in SUFFIXES.values()}

@@ -14,6 +14,7 @@ from abbe.errors import InputError
 from abbe.files import parse_json
 from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
+from abbe.remote import as_remote
 from abbe.runtime.job import AS_FOUND, Job, Predictor, Written
 from abbe.runtime.package import DESCRIPTION
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
@@ -104,8 +105,13 @@ def _digest(prompts: Sequence[ObjectPrompt]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _contents(path: Path) -> dict[str, int]:
-    """Size and time of a file; of a folder those of its files, which the folder's own tell not."""
+def _contents(path: Path) -> dict[str, Any]:
+    """Size and time of a file; of a folder those of its files, which the folder's own tell not.
+
+    Behind a URL, the server's checksum stands for the time.
+    """
+    if (remote := as_remote(path)) is not None:
+        return remote.contents()
     try:
         if not path.is_dir():
             status = path.stat()

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
+from abbe.runtime.batch.delivery import Delivery
 from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import LOG, Finished, settings_of
 from abbe.runtime.batch.leftovers import Leftovers
@@ -94,8 +96,11 @@ def predict_many(
     job: Job,
     report: Report | None = None,
     elsewhere: Elsewhere | None = None,
+    delivery: Delivery | None = None,
 ) -> Outcome:
     """Run a package on every image and write the results, here or on the workers of a cluster.
+
+    With a ``delivery``, ``out`` is its folder, and results go on to their bucket from there.
 
     Small images go several at a time; large ones one after the other, their tiles at the same
     time. An image that cannot be read is noted in the outcome. Run again after an interrupt, what
@@ -111,14 +116,15 @@ def predict_many(
     _check_job(predictor, job)
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    run = Run(predictor, images, out, job, report or (lambda name, share: None))
+    run = Run(predictor, images, out, job, report or (lambda name, share: None), delivery)
     if elsewhere is None:
         with ThreadPoolExecutor(predictor.workers) as pool:
             run.predict_all(pool)
     else:
         predict_on_workers(run, elsewhere)
     earlier = run.finished.answers(settings_of(predictor))
-    predictor.conclude(out, _with_earlier(run.answers, earlier, images))
+    with nullcontext() if delivery is None else delivery.concluding():
+        predictor.conclude(out, _with_earlier(run.answers, earlier, images))
     run.outcome.seconds = time.perf_counter() - started
     return run.outcome
 
@@ -132,6 +138,7 @@ class Run:
     out: Path
     job: Job
     tell: Report
+    delivery: Delivery | None = None
 
     def __post_init__(self) -> None:
         self.outcome = Outcome(counts=self.predictor.counts)
@@ -168,12 +175,22 @@ class Run:
             return None
         self.outcome.notes.update(one.notes)
         earlier = self.finished.find(one.stem, one.task)
-        if earlier and one.is_written():
+        if earlier and self._has_results(one, earlier):
             self.outcome.kept.append(str(path))
             self.answers[one.below.as_posix()] = earlier.get("answer")
             return None
         self.finished.begin(one.stem, one.task)
         return one
+
+    def _has_results(self, one: OneImage, line: dict[str, Any]) -> bool:
+        if self.delivery is None:
+            return one.is_written()
+        if self.delivery.has(one.stem, one.files):
+            return True
+        if one.is_written():  # and was not delivered before the run was killed
+            self.delivery.send(line)
+            return True
+        return False
 
     def _drain(self, running: dict[Future[Written], OneImage], most: int) -> None:
         while len(running) > most:
@@ -197,6 +214,8 @@ class Run:
         self.outcome.megapixels += line["task"]["megapixels"]
         self.answers[self.images[path].as_posix()] = line.get("answer")
         self.finished.take(line)
+        if self.delivery is not None:
+            self.delivery.send(line)
 
 
 def _with_earlier(

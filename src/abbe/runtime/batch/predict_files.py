@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from abbe.cluster import open_cluster
 from abbe.errors import ConfigError
 from abbe.imaging import Diameter, Reading
 from abbe.progress import images_by_name
+from abbe.remote import as_path, as_remote
+from abbe.runtime.batch.delivery import Delivery
 from abbe.runtime.batch.find_images import find_images, left_out
 from abbe.runtime.batch.many import Outcome, check_outlining, check_prompts, predict_many
 from abbe.runtime.batch.on_workers import Elsewhere
@@ -56,8 +57,8 @@ def predict_files(
 
     Args:
         package: The package, or its folder.
-        images: Files, folders or patterns.
-        out: Folder for the results.
+        images: Files, folders or patterns; or URLs of them.
+        out: Folder for the results, or a URL of a bucket.
         results: Which files to write for each image; what the package's task usually gives where
             none is named.
         prompts: For a promptable package: a .csv file of boxes or points, or a folder of masks.
@@ -100,7 +101,7 @@ def predict_files(
     outlining = Outlining(simplify, minimum_area, class_name)
     check_outlining(opened, outlining, results)
     check_diameter(opened.description, diameter is not None)
-    asked = None if prompts is None else read_prompts(Path(prompts))
+    asked = None if prompts is None else read_prompts(as_path(prompts))
     own: RunOptions = {**options}
     if cluster is not None:
         own["workers"] = 1  # nothing is computed here
@@ -111,11 +112,15 @@ def predict_files(
     job = Job(
         tuple(results) or predictor.results[:1], reading, zarr_version, asked, outlining, all_tiles
     )
+    place = as_path(out)
+    bucket = as_remote(place)
+    delivery = None if bucket is None else Delivery(bucket)
     with ExitStack() as stack:
         elsewhere = report = None
         if cluster is not None:
             workers = stack.enter_context(open_cluster(cluster, say))
-            elsewhere = Elsewhere(workers, options, None if prompts is None else Path(prompts))
+            elsewhere = Elsewhere(workers, options, None if prompts is None else as_path(prompts))
         if progress:
             report = stack.enter_context(images_by_name("predict", len(found)))
-        return predict_many(predictor, found, Path(out), job, report, elsewhere)
+        folder = place if delivery is None else delivery.folder
+        return predict_many(predictor, found, folder, job, report, elsewhere, delivery)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from abbe.errors import MissingExtraError, PackageError
+from abbe.remote import RemotePath, as_path, as_remote
+from abbe.remote.cache import folder_copy
 from abbe.runtime.package.description import DESCRIPTION, SUFFIXES
 
 FOLDER = Path(__file__).parents[2] / "starter"
@@ -28,8 +30,9 @@ def located(place: Place) -> Path:
     in the way.
 
     Args:
-        place: A folder; the name of a package that comes with Abbe, such as "nuclei"; or
-            "hf:OWNER/NAME", a repository on Hugging Face, which is fetched.
+        place: A folder; the name of a package that comes with Abbe, such as "nuclei";
+            "hf:OWNER/NAME", a repository on Hugging Face, which is fetched; or the URL of a folder
+            in a bucket, which is copied.
 
     Raises:
         PackageError: The repository cannot be fetched.
@@ -38,10 +41,22 @@ def located(place: Place) -> Path:
     name = repository_of(place)
     if name is not None:
         return fetched(name)
+    if (remote := as_remote(as_path(place))) is not None:
+        return _brought(remote)
     folder = Path(place)
     if (folder / DESCRIPTION).exists():
         return folder
     return shipped().get(os.fspath(place), folder)
+
+
+def _brought(package: RemotePath) -> Path:
+    """The copy here of a package's folder in a bucket, brought up to date."""
+    try:
+        return folder_copy(package)
+    except FileNotFoundError as error:
+        raise PackageError(
+            f"{package}: there is no such package.{package.told_missing()}"
+        ) from error
 
 
 def repository_of(place: Place) -> str | None:

@@ -10,6 +10,8 @@ from abbe.errors import InputError, MissingExtraError
 from abbe.imaging.bounds import check_growth, check_shape, check_size
 from abbe.imaging.formats.raster import RGB
 from abbe.imaging.image import ArrayPixels, Contents
+from abbe.remote import as_remote
+from abbe.remote.paths import opened
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -24,7 +26,7 @@ _MM, _CM = 1e3, 1e4  # in µm
 
 def start_of_dicom(path: Path) -> bool:
     """Whether a file has the preamble of DICOM."""
-    with open(path, "rb") as file:
+    with opened(path) as file:
         return file.read(132)[128:] == b"DICM"
 
 
@@ -86,7 +88,10 @@ def read_header(path: Path, tags: list[str] | None = None, *, pixels: bool = Fal
     except ModuleNotFoundError as error:
         raise MissingExtraError("pydicom", "dicom", "Reading DICOM") from error
     try:
-        return dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
+        if pixels or as_remote(path) is None:
+            return dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
+        with opened(path) as file:  # behind a URL, without its pixels
+            return dcmread(file, stop_before_pixels=True, specific_tags=tags)
     except (InvalidDicomError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: this DICOM file cannot be read ({error}). Copy or export it again."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from abbe.errors import InputError, MissingExtraError
 from abbe.imaging.formats.dicom.images import WHOLE_SLIDE, read_header, start_of_dicom
+from abbe.remote import as_path
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -74,7 +75,7 @@ def source_of(path: str | os.PathLike[str], *, slide: bool = False) -> Source:
             viewers need to show results on it.
         MissingExtraError: pydicom is not installed.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file() or not start_of_dicom(path):
         raise InputError(
             f"{path}: results in DICOM refer to a DICOM image, and this is none. Take dicom-seg "
@@ -105,6 +106,11 @@ def _levels(path: Path, series: str) -> list[Dataset]:
     if not found:
         raise InputError(f"{path}: this series has no level of a slide (ImageType VOLUME).")
     return [found[shape] for shape in sorted(found, reverse=True)]
+
+
+def files_of_series(path: Path) -> list[Path]:
+    """The files of the slide that one belongs to, all beside it."""
+    return _series(path, read_header(path, ["SeriesInstanceUID"]).get("SeriesInstanceUID"))
 
 
 def _series(path: Path, series: str | None) -> list[Path]:
