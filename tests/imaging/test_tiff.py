@@ -105,13 +105,13 @@ def test_only_the_segments_of_the_region_are_decoded(
 ) -> None:
     path = write(tmp_path / "image.tif", pixels, tile=(16, 16), compression="zlib")
     read: list[int] = []
-    original = tiff.TiffSegments._bytes
+    original = tiff.TiffSegments._checked
 
-    def counted(self: Any, file: Any, plane: Any, number: int) -> bytes | None:
+    def counted(self: Any, plane: Any, number: int, data: bytes) -> bytes:
         read.append(number)
-        return original(self, file, plane, number)
+        return original(self, plane, number, data)
 
-    monkeypatch.setattr(tiff.TiffSegments, "_bytes", counted)
+    monkeypatch.setattr(tiff.TiffSegments, "_checked", counted)
     opened = open_image(path)
     assert read == []
     opened.read(Region(16, 16, 33, 32), [opened.channels[1]])
