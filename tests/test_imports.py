@@ -37,7 +37,7 @@ BELOW = {
 }
 ROOMS = {
     "caveats": {"summary"},
-    "cluster": {"errors", "files", "near", "threads"},
+    "cluster": {"__version__", "errors", "files", "near", "threads"},
     "registry": {"errors"},
     "remote": {"errors", "files"},
     "summary": {"errors", "files", "near"},
@@ -90,7 +90,7 @@ INSIDE = {
     ],
     "teachers": [
         "teacher", "type_tables", ("introduction", "masks", "several", "teach", "tiles", "turned"),
-        ("equivariance", "plan"),
+        ("equivariance", "on_workers", "plan"),
         ("networks", "run", "sam"), "programs",
     ],
     "datasets": [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from abbe import config, datasets, teachers
 from abbe.datasets import Dataset
 from abbe.datasets.check import CheckReport
-from abbe.errors import InputError
+from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
@@ -28,6 +28,7 @@ from abbe.runs.from_python import (
 )
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
+from abbe.teachers.on_workers import teach_on_cluster
 
 if TYPE_CHECKING:
     from abbe.curves.folder import Curve
@@ -44,6 +45,7 @@ def teach(
     allow_failed: int = 0,
     trust_code: bool = False,
     progress: bool = True,
+    cluster: str | None = None,
 ) -> TargetStore:
     """Have a teacher answer for every image, once, and open the store of its answers.
 
@@ -56,6 +58,9 @@ def teach(
         allow_failed: how many images may fail, or be unreadable; their reasons are printed.
         trust_code: a teacher of kind 'torch' may run the code that its path names.
         progress: show a progress bar.
+        cluster: workers to teach on: "local:4", "tcp://host:8786" or a .yaml file of
+            dask-jobqueue; None for this process alone. The teacher is then given by its path or
+            its keys.
 
     Raises:
         InputError: the teacher failed on more images; the store holds all the others, and the
@@ -63,6 +68,7 @@ def teach(
         AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
     """
     dataset, places = dataset_of(data), list[Path | None]()
+    settings = None
     if isinstance(teacher, list | tuple):
         places += map(Path, teacher)
         section = None if isinstance(data, Dataset) else config.Data(**data_section(data, None))
@@ -72,7 +78,13 @@ def teach(
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
         places.append(settings.path)
     assert isinstance(teacher, Teacher)
-    report = teachers.teach(teacher, dataset, out, progress=progress)
+    if cluster is None:
+        report = teachers.teach(teacher, dataset, out, progress=progress)
+    elif settings is None:
+        raise ConfigError("cluster: give the path or the keys of a teacher, which workers can open")
+    else:
+        make = partial(build.build_teacher, settings, dataset, trust_code=trust_code)
+        report = teach_on_cluster(cluster, make, dataset, out, teacher=teacher, progress=progress)
     hand_on(Path(out), *places)
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from abbe.cli.shared.experiment import SOME_DATA, SOME_TEACHER
 from abbe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from abbe.teachers import Plan
+    from abbe.datasets import Dataset
+    from abbe.teachers import Plan, Teacher, TeachReport
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class TeachArguments(Computing):
     """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     allow_failed: int = 0
     """How many images may fail, or be unreadable, and the exit code still be 0."""
+    cluster: str | None = None
+    """Workers to teach on: local:N (processes here), tcp://HOST:PORT (a dask scheduler), or a .yaml
+    file of dask-jobqueue (SLURM, LSF, PBS, SGE); this process alone where omitted."""
     check_equivariance: bool = False
     """Also measure whether turning an image turns the teacher's answer with it."""
     plan: bool = False
@@ -54,7 +59,9 @@ examples:
   abbe teach --out targets.zarr --data.path nuclei/ --teacher.kind torch \\
       --teacher.path my_package.models:big_unet --trust-code --plan
   abbe teach --out both.zarr --data.path nuclei/ --teacher.kind store \\
-      --teacher.path a.zarr --teacher.also b.zarr"""
+      --teacher.path a.zarr --teacher.also b.zarr
+  abbe teach --out targets.zarr --data.path tissue/ --teacher.kind onnx --teacher.path big.onnx \\
+      --teacher.input-channels nucleus --cluster slurm.yaml"""
     arguments = parse(TeachArguments, "teach", words, description)
     from abbe import teachers
     from abbe.runs import build
@@ -69,6 +76,10 @@ examples:
             raise ConfigError(f"teacher.{key}: belongs to 'abbe distill'. Leave it out here")
     if arguments.json and not arguments.plan:
         raise ConfigError("--json belongs to --plan: give both, or neither")
+    if arguments.plan and arguments.cluster:
+        raise ConfigError(
+            "--plan is made here: leave --cluster out, and divide its time by workers"
+        )
     build.require_trust(arguments.teacher, trust_code=arguments.trust_code)
     dataset = build.collect(arguments.data)
     build.tell_problems(dataset)
@@ -81,10 +92,25 @@ examples:
     say(teachers.introduction(provenance))
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
-    report = teachers.teach(teacher, dataset, arguments.out)
+    report = _teach(arguments, teacher, dataset)
     hand_on(arguments.out, arguments.teacher.path)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
+
+
+def _teach(arguments: TeachArguments, teacher: Teacher, dataset: Dataset) -> TeachReport:
+    """Here, or on workers."""
+    from abbe import teachers
+    from abbe.runs import build
+    from abbe.teachers.on_workers import teach_on_cluster
+
+    if arguments.cluster is None:
+        return teachers.teach(teacher, dataset, arguments.out)
+    trust_code = arguments.trust_code
+    make = partial(build.build_teacher, arguments.teacher, dataset, trust_code=trust_code)
+    return teach_on_cluster(
+        arguments.cluster, make, dataset, arguments.out, teacher=teacher, say=say
+    )
 
 
 def _combine(arguments: TeachArguments) -> int:
@@ -99,10 +125,10 @@ def _combine(arguments: TeachArguments) -> int:
             "teacher.also: 'abbe teach' takes the mean of stores. Have each teacher answer into "
             "one, then give --teacher.kind store --teacher.path A.zarr --teacher.also B.zarr"
         )
-    if arguments.plan or arguments.check_equivariance or asked.tta:
+    if arguments.plan or arguments.check_equivariance or asked.tta or arguments.cluster:
         raise ConfigError(
-            "teacher.also: the answers are there already. Leave --plan, --check-equivariance and "
-            "--teacher.tta out"
+            "teacher.also: the answers are there already. Leave --plan, --check-equivariance, "
+            "--cluster and --teacher.tta out"
         )
     places = (asked.path, *asked.also)
     dataset = build.collect(arguments.data)

@@ -57,6 +57,8 @@ def open_cluster(place: str, say: Callable[[str], None] = lambda line: None) -> 
     import dask
     from distributed import Client
 
+    from abbe.cluster.leaving import LeavesAtDeadline, PassesOnDeadline
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths are told by us
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_OURS))  # pyright: ignore[reportPrivateImportUsage]
@@ -75,7 +77,9 @@ def open_cluster(place: str, say: Callable[[str], None] = lambda line: None) -> 
             raise ConfigError(
                 f"--cluster {place}: no scheduler answers there. Start one with: dask scheduler"
             ) from error
-        workers = Workers(client, place, share)
+        for plugin in (LeavesAtDeadline(), PassesOnDeadline()):
+            client.register_plugin(plugin)
+        workers = Workers(client, place, share, say)
         say(f"cluster: {workers}")
         say(f"dashboard: {client.dashboard_link}")
         yield workers

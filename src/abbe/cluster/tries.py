@@ -46,7 +46,12 @@ class Tries:
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(lock_beside(path), wait=True):
-            yield Attempt(path, _read(path), self.most)
+            attempt = Attempt(path, _read(path), self.most)
+            _IN_HAND.add(attempt)
+            try:
+                yield attempt
+            finally:
+                _IN_HAND.discard(attempt)
 
     def collect(self) -> list[tuple[Path, Any]]:
         """Files of finished items that no client has taken, and what each says; counts end."""
@@ -92,6 +97,7 @@ class Attempt:
     def __init__(self, path: Path, said: dict[str, Any], most: int) -> None:
         self._path = path
         self.finished: Any = said.get("finished")
+        self._kept = self.finished is not None
         self.number = said.get("begun", 0) + 1
         self.given_up = self.number > most
         if self.finished is None and not self.given_up:
@@ -99,11 +105,28 @@ class Attempt:
 
     def finish(self, value: Any) -> None:
         """Keep what became of it until the client has taken it."""
+        self._kept = True
         write_json(self._path, {"finished": value})
 
     def end(self) -> None:
         """Forget that it was begun: it ended by itself, as by an error or a deadline."""
-        self._path.unlink(missing_ok=True)
+        if not self._kept:
+            self._path.unlink(missing_ok=True)
+
+
+_IN_HAND: set[Attempt] = set()
+"""Of this process."""
+
+
+def any_in_hand() -> bool:
+    """Whether this process works on an item."""
+    return bool(_IN_HAND)
+
+
+def end_all() -> None:
+    """Forget that anything in hand was begun: this process ends, whatever becomes of it."""
+    for attempt in list(_IN_HAND):
+        attempt.end()
 
 
 def _read(path: Path) -> dict[str, Any]:

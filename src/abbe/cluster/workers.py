@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from abbe.cluster.deadline import Ended
 from abbe.errors import ClusterError
 
 Item = TypeVar("Item")
@@ -17,6 +18,8 @@ _AHEAD = 3
 """Items with dask for each one that is worked on, so that no worker waits for the client."""
 _MOST_LOST = 10
 """Times that an item is given out again whose workers died before it was begun."""
+_MOST_ENDED = 100
+"""Times that an item is given out again whose workers' time was up: each may have done a part."""
 _LOOK_EVERY = 1.0
 """Seconds between looks at how many workers there are: they come and go."""
 
@@ -36,11 +39,13 @@ class Workers:
         client: Dask's.
         place: What ``--cluster`` says.
         share: Cores of each worker; None where each finds out itself what it was given.
+        say: Told of workers that end, in lines.
     """
 
     client: Any
     place: str
     share: int | None = None
+    say: Callable[[str], None] = lambda line: None
 
     def __str__(self) -> str:
         slots = self.slots()
@@ -51,12 +56,12 @@ class Workers:
         return sum(self.client.nthreads().values())
 
     def run(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
+        self, function: Callable[[Item], Result | Ended], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | Lost]]:
         """Each item and what the function gives for it, in the order in which they finish.
 
-        Items are taken as workers become free, so there may be millions. One whose worker dies is
-        given to another. What the function raises is raised here, and ends the work.
+        Items are taken as workers become free, so there may be millions. One whose worker dies or
+        has to end is given to another. What the function raises is raised here, and ends the work.
 
         Args:
             function: Of a module that the workers have, too.
@@ -80,21 +85,21 @@ class Workers:
 class _Hand(Generic[Item, Result]):
     """The items that are with dask."""
 
-    def __init__(self, workers: Workers, function: Callable[[Item], Result]) -> None:
+    def __init__(self, workers: Workers, function: Callable[[Item], Result | Ended]) -> None:
         from distributed import as_completed
 
         self._workers, self._function = workers, function
-        self.running: dict[Any, tuple[Item, int]] = {}
+        self.running: dict[Any, tuple[Item, int, int]] = {}
         self._finished = as_completed(loop=workers.client.loop)
         self._name = f"{function.__name__}-{uuid.uuid4().hex[:8]}"
         self._number, self._most, self._looked = 0, 1, float("-inf")
 
-    def give(self, item: Item, lost: int = 0) -> None:
-        """Hand an item to dask."""
+    def give(self, item: Item, lost: int = 0, ended: int = 0) -> None:
+        """Hand an item to dask; how often its workers died and ended before."""
         self._number += 1
         key = (self._name, self._number)  # items of one call are one group for dask
         future = self._workers.client.submit(self._function, item, key=key, pure=False)
-        self.running[future] = item, lost
+        self.running[future] = item, lost, ended
         self._finished.add(future)
 
     def full(self) -> bool:
@@ -111,16 +116,23 @@ class _Hand(Generic[Item, Result]):
 
         while True:
             future = next(self._finished)
-            item, lost = self.running.pop(future)
+            item, lost, ended = self.running.pop(future)
             if future.status == "cancelled":
                 raise self._gone()
             try:
                 with self._words():
-                    return item, future.result()
+                    result = future.result()
             except KilledWorker:  # blamed for a death, with or without being the cause
                 if lost >= _MOST_LOST:
                     return item, Lost(lost)
-                self.give(item, lost + 1)
+                self.give(item, lost + 1, ended)
+                continue
+            if not isinstance(result, Ended):
+                return item, result
+            if ended >= _MOST_ENDED:
+                return item, Lost(ended)
+            self._workers.say(f"{result.name}: its worker's time is up; another goes on with it")
+            self.give(item, lost, ended + 1)
 
     def cancel(self) -> None:
         """Take back what has not been worked on."""

@@ -125,7 +125,7 @@ class GrowingArray:
         """
         needed = math.ceil((self.rows + len(frames)) / self._slots) * self._slots
         if needed > self._capacity:
-            _write_parent_group(self._folder)
+            write_group(self._folder.parent)
             write_json(
                 self._folder / "zarr.json",
                 _metadata(self._kind, self._map_shape, self._slots, needed),
@@ -241,7 +241,8 @@ def _metadata(kind: str, map_shape: tuple[int, ...], slots: int, rows: int) -> d
     }
 
 
-def _write_parent_group(array: Path) -> None:
-    file = array.parent / "zarr.json"
+def write_group(folder: Path) -> None:
+    """Make a zarr group of a folder that is none yet."""
+    file = folder / "zarr.json"
     if not file.exists():
         write_json(file, {"zarr_format": 3, "node_type": "group", "attributes": {}})

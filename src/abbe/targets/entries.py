@@ -73,6 +73,10 @@ class Place(NamedTuple):
     array: str
     row: int
 
+    def below(self, folder: str) -> "Place":
+        """The same map, seen from a folder above."""
+        return Place(f"{folder}/{self.array}", self.row)
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +18,7 @@ import numpy as np
 
 from abbe.errors import StoreError
 from abbe.targets import index
-from abbe.targets.arrays import GrowingArray
+from abbe.targets.arrays import GrowingArray, write_group
 from abbe.targets.entries import IDENTITY, Entry, Place, View, check_facts
 from abbe.targets.kinds import to_stored
 from abbe.targets.lock import WriterLock
@@ -32,6 +32,8 @@ _APART_SECONDS = 0.5
 # Images that may wait for the disk: enough to smooth over a slow write, few enough to teach again.
 _WAITING = 2 * _TOGETHER
 _LOCK = ".lock"
+PARTS = "parts"
+"""Folder, in a store's, of what several writers have made at the same time: a store each."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -51,11 +53,19 @@ class TargetWriter:
     """
 
     def __init__(
-        self, path: Path, outputs: tuple[str, ...], lock: WriterLock, entries: list[Entry]
+        self,
+        path: Path,
+        provenance: Provenance,
+        lock: WriterLock | None,
+        entries: list[Entry],
+        told: Callable[[Entry], object],
     ) -> None:
         self.path = path
-        self._outputs = outputs
+        self._provenance = provenance
+        self._outputs = provenance.outputs
         self._lock = lock
+        self._told = told
+        self._adopted: set[str] = set()
         self._known: dict[str, tuple[str, set[View]]] = {}
         self._rows: dict[str, int] = {}
         self._arrays: dict[str, GrowingArray] = {}
@@ -71,12 +81,22 @@ class TargetWriter:
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], provenance: Provenance) -> Self:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        provenance: Provenance,
+        *,
+        locked: bool = True,
+        told: Callable[[Entry], object] = lambda entry: None,
+    ) -> Self:
         """Make a store, or continue the one that is there.
 
         Args:
             path: the store's folder; made, with its parents, if it is not there.
             provenance: the teacher; all but its notes must agree with the store's.
+            locked: keep other writers out. Only who has made up the folder's name knows that there
+                are none, where a file system has no locks.
+            told: told of each target once it is on the disk, by the writing thread.
 
         Raises:
             StoreError: the folder holds something else or another teacher's targets (each
@@ -86,19 +106,21 @@ class TargetWriter:
         with _explaining(root, "opening it"):
             _refuse_others(root, provenance)
             root.mkdir(parents=True, exist_ok=True)
-            lock = WriterLock(root / _LOCK)
+            lock = WriterLock(root / _LOCK) if locked else None
             try:
                 if not (root / "zarr.json").exists():
                     index.create(root, provenance)
                 _refuse_others(root, provenance)
-                for part in root.rglob(".*.part"):
-                    part.unlink()
+                for half in root.rglob(".*.part"):
+                    if PARTS not in half.relative_to(root).parts:  # others may write there
+                        half.unlink()
                 entries, whole = index.read_index(root)
                 if whole < (root / index.INDEX).stat().st_size:
                     os.truncate(root / index.INDEX, whole)
-                return cls(root, provenance.outputs, lock, entries)
+                return cls(root, provenance, lock, entries, told)
             except BaseException:
-                lock.release()
+                if lock is not None:
+                    lock.release()
                 raise
 
     def has(self, id: str, image_sha256: str, *, view: View = IDENTITY) -> bool:
@@ -163,6 +185,46 @@ class TargetWriter:
         if len(self._waiting) >= _TOGETHER or apart >= _APART_SECONDS:
             self._thread.submit(self._write_waiting)
 
+    def known_sha256(self, id: str) -> str | None:
+        """The checksum of the image as it was taught; None where it was not."""
+        known = self._known.get(id)
+        return None if known is None else known[0]
+
+    def adopt(self, part: str, entries: Sequence[Entry] | None = None) -> int:
+        """Take up what another writer has put into ``parts/PART``; its maps stay where they are.
+
+        Targets that are here already are passed over.
+
+        Args:
+            part: the name of the part, a store of its own.
+            entries: what is known to be new in it; all that its index names where None.
+
+        Returns:
+            How many targets are new here.
+
+        Raises:
+            StoreError: the part is another teacher's or damaged, or the index cannot be written.
+        """
+        self._raise_failure()
+        folder, below = self.path / PARTS / part, f"{PARTS}/{part}"
+        with _explaining(self.path, f"adopting {part}"):
+            if part not in self._adopted:
+                _refuse_others(folder, self._provenance)
+                write_group(folder.parent)
+                self._adopted.add(part)
+            if entries is None:
+                entries = index.read_index(folder)[0]
+            new = [
+                replace(entry, maps={kind: at.below(below) for kind, at in entry.maps.items()})
+                for entry in entries
+                if not self.has(entry.id, entry.image_sha256, view=entry.view)
+            ]
+            if new:
+                self._write_index(new)
+        for entry in new:
+            self._remember(entry)
+        return len(new)
+
     def flush(self) -> None:
         """Return once everything appended is on the disk.
 
@@ -185,7 +247,8 @@ class TargetWriter:
         self._closed = True
         self._thread.submit(self._write_waiting)
         self._thread.shutdown(wait=True)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         if self._failure is not None:
             raise self._failure
 
@@ -233,7 +296,7 @@ class TargetWriter:
 
     def _write(self, batch: list[_Waiting]) -> None:
         frames: dict[tuple[str, tuple[int, ...]], list[bytes]] = {}
-        lines = []
+        entries = []
         for entry, maps in batch:
             places = {}
             for kind, values in maps.items():
@@ -241,10 +304,16 @@ class TargetWriter:
                 waiting = frames.setdefault((kind, values.shape), [])
                 places[kind] = Place(name, self._array(kind, values.shape).rows + len(waiting))
                 waiting.append(compress(values))
-            record = replace(entry, maps=places).to_json()
-            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+            entries.append(replace(entry, maps=places))
         for (kind, map_shape), waiting in frames.items():
             self._array(kind, map_shape).append(waiting)
+        self._write_index(entries)
+        for entry in entries:
+            self._told(entry)
+
+    def _write_index(self, entries: Sequence[Entry]) -> None:
+        """Record targets whose maps are on the disk."""
+        lines = [json.dumps(each.to_json(), ensure_ascii=False) + "\n" for each in entries]
         with open(self.path / index.INDEX, "a", encoding="utf-8", newline="\n") as file:
             file.writelines(lines)
             file.flush()

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from abbe import __version__
-from abbe.cluster.tries import Tries
+from abbe.cluster import Done
+from abbe.cluster.deadline import go_on
 from abbe.errors import ClusterError, InputError
 from abbe.runtime.batch.finished import settings_of
 from abbe.runtime.batch.leftovers import Leftovers
@@ -37,10 +37,8 @@ class Common:
         job: What is asked for each image, without its prompts, which are no plain values.
         prompts: Their file or folder.
         out: Folder of the results.
-        tries: How often items were begun, and what became of them.
         key: What makes an item of this run that of another which does the same.
         share: Cores of each worker; None where it finds out itself what it was given.
-        version: Of Abbe.
     """
 
     package: Path
@@ -49,10 +47,8 @@ class Common:
     job: Job
     prompts: Path | None
     out: Path
-    tries: Tries
     key: str
     share: int | None
-    version: str = __version__
 
 
 @dataclass(frozen=True)
@@ -73,61 +69,30 @@ class Item:
     below: Path
     begun: bool
 
-    @property
-    def name(self) -> str:
-        """Of the item among those of its folder of results."""
-        return f"{self.common.key} {self.below.as_posix()}"
-
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of an item.
+class Beside:
+    """What the client is told of an item beside its line in the log.
 
     Attributes:
-        line: What is noted in the log; None where it failed.
-        failed: Why.
+        failed: Why there is no line.
         opened: What was noted when it was opened.
         seconds: How long each part took.
     """
 
-    line: dict[str, Any] | None
     failed: str = ""
     opened: tuple[str, ...] = ()
     seconds: dict[Part, float] = field(default_factory=dict)
 
 
-def predict_item(item: Item) -> Answer:
+def predict_item(item: Item, number: int) -> Done:
     """Work on an image, as a machine alone would; called on a worker.
 
-    A worker that has the item still, as of a client that was killed, is waited for, and its answer
-    taken.
+    Returns:
+        What is noted of it in the log, and `Beside`.
     """
-    with item.common.tries.begin(item.name) as attempt:
-        if attempt.finished is not None:
-            return Answer(attempt.finished)
-        if attempt.given_up:
-            return Answer(None, _died(item))
-        try:
-            answer = _predict(item, again=attempt.number > 1 or item.begun)
-        except BaseException:
-            attempt.end()
-            raise
-        if answer.line is None:
-            attempt.end()
-        else:
-            attempt.finish(answer.line)
-        return answer
-
-
-def _died(item: Item) -> str:
-    return (
-        f"{item.asked}: {item.common.tries.most} workers died while they had this image in hand. "
-        "Try it alone, without --cluster: it may need more memory than a worker is given"
-    )
-
-
-def _predict(item: Item, *, again: bool) -> Answer:
     timings = Timings()
+    again = number > 1 or item.begun
     opened: tuple[str, ...] = ()
     try:
         batch = _batch(item, timings, again, many_tiles=False)
@@ -141,8 +106,8 @@ def _predict(item: Item, *, again: bool) -> Answer:
             with ThreadPoolExecutor(max(1, batch.predictor.workers // _slots())) as pool:
                 written = one.write(pool)
     except InputError as error:
-        return Answer(None, str(error), opened, timings.seconds)
-    return Answer(one.line(written), "", opened, timings.seconds)
+        return Done(None, Beside(str(error), opened, timings.seconds))
+    return Done(one.line(written), Beside("", opened, timings.seconds))
 
 
 def _batch(item: Item, timings: Timings, again: bool, *, many_tiles: bool) -> Batch:
@@ -150,7 +115,7 @@ def _batch(item: Item, timings: Timings, again: bool, *, many_tiles: bool) -> Ba
     predictor, prompts = _OPEN.get(common, many_tiles)
     stems: Sequence[Path] = [common.out / item.below] if again else ()
     job = replace(common.job, prompts=prompts)
-    return Batch(predictor, common.out, job, Leftovers(stems), timings, lambda name, share: None)
+    return Batch(predictor, common.out, job, Leftovers(stems), timings, go_on)
 
 
 def _slots() -> int:
@@ -187,10 +152,6 @@ _OPEN = _Opened()
 
 
 def _open(common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
-    if common.version != __version__:
-        raise ClusterError(
-            f"a worker has Abbe {__version__} and you have {common.version}: install the same"
-        )
     slots = _slots()
     given = common.share * slots if common.share else cores()
     options = common.options.copy()

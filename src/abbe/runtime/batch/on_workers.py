@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from abbe.cluster import Lost, Workers
+from abbe.cluster import Died, Done, Workers, carry_out
 from abbe.cluster.tries import MOST_TRIES, Tries
 from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import settings_of
-from abbe.runtime.batch.item import Answer, Common, Item, predict_item
+from abbe.runtime.batch.item import Beside, Common, Item, predict_item
 from abbe.runtime.predictors.opening import RunOptions
 
 if TYPE_CHECKING:
@@ -50,19 +50,17 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
     Raises:
         ClusterError: The scheduler has gone, or a worker has another Abbe or package.
     """
-    common = _common(run, elsewhere)
-    for path, line in common.tries.collect():
+    common, tries = _common(run, elsewhere), Tries(run.out.absolute() / TRIES, elsewhere.most_tries)
+    for path, line in tries.collect():
         if not run.finished.ends_with(line):  # the client was killed before it took it
             run.finished.take(line)
         path.unlink(missing_ok=True)
-    for item, answer in elsewhere.workers.run(predict_item, _due(run, common)):
+    for item, answer in carry_out(elsewhere.workers, tries, predict_item, _due(run, common)):
         _take(run, item, answer)
-        common.tries.forget(item.name)
         run.tell(item.path.name, 1.0)
-    common.tries.close()
 
 
-def _due(run: Run, common: Common) -> Iterator[Item]:
+def _due(run: Run, common: Common) -> Iterator[tuple[str, Item]]:
     """The images to give out: those that are in the log already are looked at here first."""
     for path, below in run.images.items():
         stem = stem_of(below)
@@ -70,23 +68,23 @@ def _due(run: Run, common: Common) -> Iterator[Item]:
             run.tell(path.name, 1.0)
             continue
         begun = run.batch.leftovers.has(run.out / stem)
-        yield Item(common, path, path.absolute(), below, begun)
+        item = Item(common, path, path.absolute(), below, begun)
+        yield f"{common.key} {below.as_posix()}", item
 
 
-def _take(run: Run, item: Item, answer: Answer | Lost) -> None:
+def _take(run: Run, item: Item, answer: Done | Died) -> None:
     path = item.asked
-    if isinstance(answer, Lost):
-        run.outcome.failed[str(path)] = (
-            f"{path}: its workers died {answer.times} times before they began. See their logs"
-        )
+    if isinstance(answer, Died):
+        run.outcome.failed[str(path)] = f"{path}: {answer.words('this image')}"
         return
-    run.outcome.timings.add(answer.seconds)
-    if answer.line is None:
-        run.outcome.notes.update(answer.opened)
-        run.outcome.failed[str(path)] = answer.failed
+    beside = answer.beside or Beside()  # nothing where its client was killed meanwhile
+    run.outcome.timings.add(beside.seconds)
+    if answer.kept is None:
+        run.outcome.notes.update(beside.opened)
+        run.outcome.failed[str(path)] = beside.failed
         return
-    run.outcome.notes.update(answer.line.get("notes", ()))
-    run.take(path, answer.line)
+    run.outcome.notes.update(answer.kept.get("notes", ()))
+    run.take(path, answer.kept)
 
 
 def _common(run: Run, elsewhere: Elsewhere) -> Common:
@@ -107,7 +105,6 @@ def _common(run: Run, elsewhere: Elsewhere) -> Common:
         job=job,
         prompts=prompts,
         out=out,
-        tries=Tries(out / TRIES, elsewhere.most_tries),
         key=key,
         share=elsewhere.workers.share,
     )
