@@ -22,7 +22,8 @@ abbe distill supervised --out "$out/nuclei-he" --title "Nuclei in H&E" --data.pa
 python models/examples.py "$out/examples"
 cp "$out/nuclei-he/summary.json" models/nuclei-he.json
 abbe export "$out/nuclei-he" --out "$package" --compact --tile 512 \
-    --example "$out/examples/nuclei-he.png" --data-licence CC0-1.0 --encoder-licence Apache-2.0 \
+    --example "$out/examples/nuclei-he.png" --intended-use "Nuclei in H&E, in research" \
+    --not-tested-on "cytology" "other stains than H&E" --data-licence CC0-1.0 --encoder-licence Apache-2.0 \
     --notes "The encoder began with EfficientNet-Lite0's ImageNet weights (Apache-2.0)." \
     "Trained on NuCLS (10 fields) and the stained images of DSB-2018 (70), both CC0." \
     "These weights may be used under Apache-2.0, as Abbe may." "The test image is simulated."

@@ -21,6 +21,7 @@ abbe distill supervised --out "$out/nuclei" --title "Nuclei in fluorescence" \
 python models/examples.py "$out/examples"
 cp "$out/nuclei/summary.json" models/nuclei.json
 abbe export "$out/nuclei" --out "$package" --compact --tile 512 \
-    --example "$out/examples/nuclei.tif" --data-licence CC0-1.0 --encoder-licence Apache-2.0 --notes \
+    --example "$out/examples/nuclei.tif" --intended-use "Nuclei in fluorescence microscopy, in research" \
+    --not-tested-on "thick tissue" "stacks" --data-licence CC0-1.0 --encoder-licence Apache-2.0 --notes \
     "The encoder began with EfficientNet-Lite0's ImageNet weights (Apache-2.0)." \
     "These weights may be used under Apache-2.0, as Abbe may." "The test image is simulated."

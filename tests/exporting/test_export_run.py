@@ -6,15 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from commands import TINY, TISSUE, abbe, told
+from pyarrow import parquet
 from small_students import number
 
 import abbe as package_of_abbe
+from abbe.datasets import Record
+from abbe.datasets.collection import FileImage
+from abbe.errors import ConfigError
 from abbe.exporting.request import ExportRequest
 from abbe.registry import TASKS
 from abbe.runs import export
 from abbe.runs.export_inputs.common import Source, parity_records
+from abbe.runs.export_inputs.stated import scores_by_subgroup
 from abbe.runs.folder import open_run
 from abbe.runtime.package import read_package
 
@@ -42,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def package(run: Path) -> Path:
     """The budget is wide: what is tested is the way from the run to the package."""
-    wide = ["--budget-dice", 1, "--budget-pq", 1]
+    wide = ["--budget-dice", 1, "--budget-pq", 1, "--intended-use", "Tests of Abbe"]
     assert abbe("export", run, "--out", run.parent / "nuclei", *FEW, *wide) == 0
     return run.parent / "nuclei"
 
@@ -63,7 +69,10 @@ def test_the_package_tells_what_the_run_knows(run, package):
     assert description.lineage.teacher == "none"
     assert description.lineage.run == "run"
     assert description.training["models"] == summary["models"]
-    assert "**Trained on simulated images.**" in (package / "README.md").read_text("utf-8")
+    card = (package / "README.md").read_text("utf-8")
+    assert "**Trained on simulated images.**" in card
+    assert "| Intended use | Tests of Abbe |" in card
+    assert f"digests | {description.files['training_images'].sha256} |" in card
 
 
 def test_its_networks_are_checked_on_validation_images(package):
@@ -98,6 +107,35 @@ def test_python_has_the_same_verbs(run, package, tmp_path):
     )
     assert exported.description.tile == 256
     assert read_package(tmp_path / "again").description.title == exported.description.title
+
+
+def test_scores_are_told_by_subgroup(run, tmp_path):
+    finished = open_run(shutil.copytree(run, tmp_path / "run"))
+    rows = [
+        {"image": f"{image}", "group": None, "model": model, "seed": seed, "metric": metric,
+         "value": None if image == 8 else 0.5 + image / 20 + seed / 100}
+        for image in range(9) for seed in (0, 2)
+        for model in (finished.network, "teacher") for metric in ("dice", "hd95")
+    ]  # fmt: skip
+    parquet.write_table(pyarrow.Table.from_pylist(rows), finished.folder / "scores.parquet")
+    tests = [record_of(f"{place}", scanner="AB"[place % 2]) for place in range(9)]
+    found = scores_by_subgroup(finished, tests, ("scanner",))["scanner"]
+    assert {value: each["images"] for value, each in found.items()} == {"A": 5, "B": 4}
+    for value, mean in (("A", 0.66), ("B", 0.71)):
+        (metric, told) = next(iter(found[value]["metrics"].items()))
+        assert (metric, told["n"]) == ("dice", 4)  # one of A's images has no score
+        assert told["mean"] == pytest.approx(mean)
+        low, high = told["ci95"]
+        assert 0.3 < low < mean < high < 0.9
+    with pytest.raises(ConfigError, match="--subgroups site: the test images' table has no such"):
+        scores_by_subgroup(finished, tests, ("site",))
+    named = [record_of(f"{place}", patient=f"{place}") for place in range(31)]
+    with pytest.raises(ConfigError, match="--subgroups patient: 31 values"):
+        scores_by_subgroup(finished, named, ("patient",))
+
+
+def record_of(id: str, **columns: str) -> Record:
+    return Record(id, FileImage(Path("not-opened.png")), columns=columns)
 
 
 def test_a_place_that_is_taken_is_refused(run, package, capsys):

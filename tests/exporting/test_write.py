@@ -115,6 +115,42 @@ def test_the_card_says_how_many_groups_and_whose_network_and_why():
     assert "groups" not in card.partition("## Scores")[2].partition("|")[0]
 
 
+def test_the_card_says_what_a_hospital_asks_and_what_nobody_stated():
+    described = read_package("nuclei").description
+    score = {"mean": 0.9, "ci95": [0.8, 0.95], "n": 5}
+    told = {
+        "intended_use": "Counting, in research",
+        "not_tested_on": ["frozen sections", "<b>others</b>"],
+        "data_version": "2018-1", "teacher_version": "9",
+        "data": {"test": 8},
+        "calibration": {"student": {"foreground": {
+            "temperature": 1.5, "images": 6, "error_before": 0.12, "error_after": 0.034}}},
+        "subgroups": {"scanner": {"A|B": {"images": 5, "metrics": {"dice": score}},
+                                  "": {"images": 3, "metrics": {}}}},
+    }  # fmt: skip
+    taught = described.lineage.model_copy(update={"teacher": "someone"})
+    card = model_card(described.model_copy(update={"training": told, "lineage": taught}))
+    for line in (
+        "| Intended use | Counting, in research |",
+        "| Tested on | 8 images of dsb2018 |",
+        "| Not tested on | frozen sections; &lt;b&gt;others&lt;/b&gt; |",
+        "| Training data | dsb2018, version 2018-1 |",
+        f"digests | {described.files['training_images'].sha256} |",
+        "| Teacher | someone, version 9 |",
+        "| SHA-256 of the teacher's weights | not stated |",
+        "| foreground | 1.5 | 6 | 0.120 | 0.034 |",
+        "| scanner | images | Dice |",
+        "| A\\|B | 5 | 0.900 [0.800, 0.950] |",
+        "| (empty) | 3 | — |",
+    ):
+        assert line in card.splitlines() or line in card
+    bare = described.model_copy(update={"training": {}})
+    unknown = model_card(bare.model_copy(update={"files": {"onnx": described.files["onnx"]}}))
+    assert unknown.count("not stated") == 4  # use, not tested on, version, list of images
+    assert "## Scores by subgroup\n\nNot stated." in unknown
+    assert "## Calibration\n\nNot stated." in unknown
+
+
 def test_int8_is_smaller_and_close(exported, tmp_path):
     package = exported.package
     assert package.has("int8_xml"), exported.said

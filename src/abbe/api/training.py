@@ -337,6 +337,11 @@ class ExportOptions(TypedDict, total=False):
     engine: Literal["openvino", "onnxruntime"] | None
     example: Path | None
     data_licence: str | None
+    intended_use: str | None
+    not_tested_on: tuple[str, ...]
+    data_version: str | None
+    teacher_version: str | None
+    subgroups: tuple[str, ...]
     encoder_licence: str | None
     notes: tuple[str, ...]
     bioimageio: Path | None

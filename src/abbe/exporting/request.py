@@ -90,6 +90,17 @@ class ExportRequest:
     """Licence of the file of encoder weights that training began from."""
     notes: tuple[str, ...] = ()
     """Sentences to stand in the package's card, beside its lineage."""
+    intended_use: str | None = None
+    """For the card: what the package is meant for, and by whom; "not stated" where omitted."""
+    not_tested_on: tuple[str, ...] = ()
+    """For the card: what it was never tried on, such as "frozen sections" "scanners of B"."""
+    data_version: str | None = None
+    """For the card: version of the training data."""
+    teacher_version: str | None = None
+    """For the card: version of the teacher."""
+    subgroups: tuple[str, ...] = ()
+    """For the card: columns of the data set's table, such as site or scanner; test scores are told
+    for each of their values."""
     bioimageio: Path | None = None
     """Also write a bioimage.io package, a .zip file, and test it."""
     torchscript: Path | None = None

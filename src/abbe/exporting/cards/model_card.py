@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from abbe.caveats import listed
-from abbe.exporting.cards import classes, promptable
+from abbe.exporting.cards import classes, limits, promptable
 from abbe.exporting.cards.parity import number, parity
 from abbe.foreign_text import markdown_text
 from abbe.runtime.package import PackageDescription
@@ -25,8 +25,11 @@ def model_card(package: PackageDescription) -> str:
     package = _harmless(package)
     sections = SECTIONS[package.task]
     parts = [_metadata(package, sections.kind), f"# {package.title}", sections.summary(package)]
-    parts += [_marks(package), sections.use(package), _scores(package), _origin(package)]
-    parts += [sections.parity(package), _speed(package)]
+    parts += [_marks(package), limits.use_and_limits(package), sections.use(package)]
+    parts += [_scores(package), limits.by_subgroup(package, METRICS)]
+    if not package.traits.prompted:
+        parts.append(limits.calibration(package, str(package.training.get("network", "student"))))
+    parts += [_origin(package), sections.parity(package), _speed(package)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -168,12 +171,7 @@ def _seeds(package: PackageDescription) -> int | None:
 
 def _cell(model: Any, metric: str) -> str:
     value = model.get("metrics", {}).get(metric) if isinstance(model, dict) else None
-    if not value or value.get("mean") is None:
-        return "—"
-    low, high = value.get("ci95") or (None, None)
-    if low is None or high is None:
-        return f"{value['mean']:.3f}"
-    return f"{value['mean']:.3f} [{low:.3f}, {high:.3f}]"
+    return limits.interval(value)
 
 
 def _origin(package: PackageDescription) -> str:
@@ -187,7 +185,6 @@ def _origin(package: PackageDescription) -> str:
         "Teacher prompted with": lineage.prompt_mode or "nothing",
         "Weights that this one learned from, and their licence": lineage.weights_licence,
         "Licence of what the teacher was trained on": lineage.training_data_licence,
-        "SHA-256 of the teacher's weights": lineage.teacher_weights_sha256 or "unknown",
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     notes = "\n".join(f"- {note}" for note in lineage.notes)

@@ -20,6 +20,7 @@ from abbe.exporting.parity.promptable import Pictures
 from abbe.exporting.request import ExportRequest
 from abbe.imaging import Scaling, normalise, open_image, scaling_in_words
 from abbe.runs import build
+from abbe.runs.export_inputs.stated import scores_by_subgroup, stated
 from abbe.runs.folder import Run
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import Lineage, Normalisation, Standardised
@@ -107,8 +108,17 @@ def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
         "title": run.summary.title,
         "lineage": lineage(run, learned, source.request),
-        "training": kept(run.summary) | ({} if taught(run) else {"network": run.network}),
+        "training": kept(run.summary)
+        | ({} if taught(run) else {"network": run.network})
+        | stated(source.request)
+        | _subgroups(source),
     }
+
+
+def _subgroups(source: Source) -> dict[str, Any]:
+    tests = list(source.dataset.split("test")) if source.request.subgroups else []
+    found = scores_by_subgroup(source.run, tests, source.request.subgroups)
+    return {"subgroups": found} if found else {}
 
 
 def taught(run: Run) -> bool:
@@ -172,8 +182,8 @@ def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lin
     if encoder == "imagenet":
         licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
     elif encoder != "random":
-        stated = request.encoder_licence or "licence not stated"
-        licences.append(f"encoder: {Path(encoder).name}, {stated}")
+        licence = request.encoder_licence or "licence not stated"
+        licences.append(f"encoder: {Path(encoder).name}, {licence}")
     return Lineage(
         teacher=teacher.teacher or "none",
         teacher_weights_sha256=_sha256(teacher.weights_sha256),
@@ -201,13 +211,13 @@ def _instead(run: Run) -> tuple[str, ...]:
     )
 
 
-def _data_licence(known: str, stated: str | None) -> str:
-    if stated is not None and known not in (NOT_STATED, stated):
+def _data_licence(known: str, given: str | None) -> str:
+    if given is not None and known not in (NOT_STATED, given):
         raise ConfigError(
-            f"--data-licence {stated}: the run knows it, {known}. The option states what a run "
+            f"--data-licence {given}: the run knows it, {known}. The option states what a run "
             "does not know: leave it out"
         )
-    return stated or known
+    return given or known
 
 
 def _sha256(value: str | None) -> str | None:
