@@ -86,7 +86,7 @@ INSIDE = {
     "imaging": [
         ("bounds", "channels", "layout", "lines_held", "promptable", "units", "windows"), "image",
         ("normalisation", "views"), "scaling", "three_channels", "formats", "opening", "slide",
-        ("labels", "tissue"), "pictures",
+        ("labels", "stain", "tissue"), "pictures",
     ],
     "teachers": [
         "teacher", "type_tables", ("introduction", "masks", "several", "teach", "tiles", "turned"),

@@ -34,6 +34,7 @@ def predict(
     override_pixel_size: float | None = None,
     diameter: "Diameter | None" = None,
     all_tiles: bool = False,
+    stain_like: Place | None = None,
     **options: "Unpack[RunOptions]",
 ) -> "np.ndarray": ...
 
@@ -54,6 +55,7 @@ def predict(
     minimum_area: int | None = None,
     class_name: str | None = None,
     all_tiles: bool = False,
+    stain_like: Place | None = None,
     progress: bool = True,
     cluster: str | None = None,
     **options: "Unpack[RunOptions]",
@@ -75,6 +77,7 @@ def predict(
             where the image does not say; ``override_pixel_size``, µm per px whatever it says;
             ``diameter``, px across of the image's objects instead of a pixel size, or "auto";
             ``all_tiles``, to compute glass, ink and blur of a slide, which are left out else;
+            ``stain_like``, "package" or an image in whose stains H&E is shown to the network;
             ``engine``, ``precision``, ``threads``, ``tile``, ``workers``, ``device`` ("cuda",
             "gpu"): the package's where left out. With ``out`` also ``results``, which files to
             write; ``prompts``, of a promptable package, a .csv file of boxes or points, or a folder

@@ -67,6 +67,9 @@ class PredictArguments:
     """Class of all objects in outlines; the package's where omitted."""
     all_tiles: bool = False
     """Compute everything: without it, glass, ink and blur of H&E slides are left out."""
+    stain_like: str | None = None
+    """Show H&E to the network in the stains of an image that it was trained on: package (its test
+    image), or FILE. Macenko's method; results are of the image as it is."""
     zarr_version: Literal["0.4", "0.5"] = "0.5"
     """Version of OME-Zarr for the result zarr."""
 
@@ -108,6 +111,7 @@ examples:
   abbe predict packages/nuclei slide.svs --out results/ --results geojson --simplify 0.5 \\
       --class-name Nucleus                    (for QuPath)
   abbe predict packages/nuclei dicom/level-0.dcm --out results/ --results dicom-seg dicom-ann
+  abbe predict nuclei-he slides/ --out results/ --stain-like package
   abbe predict packages/nuclei old/ --out results/ --override-pixel-size 0.5
   abbe predict packages/nuclei slide.svs --out results/ --device cuda
   abbe predict nuclei s3://lab/scans/ --out s3://lab/results/

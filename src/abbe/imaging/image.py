@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from abbe.imaging.lines_held import lines_held
 from abbe.imaging.units import LARGEST, SMALLEST, possible
 from abbe.remote.faults import fault_of
 from abbe.remote.urls import is_url
+
+if TYPE_CHECKING:
+    from abbe.imaging.stain import Stains
 
 _NO_DATA = 3e38
 
@@ -120,6 +123,7 @@ class Image:
         pixel_size: Side of a pixel in µm, or None where it is not known.
         diameter: px across of its objects, where the user says so, or "auto" where it is to be
             estimated; None where nothing is said.
+        stain: In whose stains networks are to see it (`abbe.imaging.stain`); None for its own.
         notes: What was left out or taken for granted while opening, in sentences for people.
         coarser: Looks for the coarser levels of its pyramid; `slide_of` makes images of them.
     """
@@ -139,6 +143,7 @@ class Image:
         self.dtype = pixel_dtype(contents.dtype, source or name)
         self.pixel_size = pixel_size
         self.diameter: Diameter | None = None
+        self.stain: Stains | None = None
         self.notes = contents.notes
         self.coarser = contents.coarser
         self.source = source or name
@@ -232,6 +237,12 @@ class Image:
                 "pixel_size=…), or how large its objects are with --diameter (diameter=…)."
             )
         return self.pixel_size
+
+    def with_stain(self, stain: "Stains | None") -> "Image":
+        """The same image, which networks are to see in these stains; its pixels stay."""
+        stained = copy(self)
+        stained.stain = stain
+        return stained
 
     def sha256(self, channels: Sequence[str] | None = None) -> str:
         """SHA-256 of what a teacher sees: dtype, shape and pixels of these channels, in order.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_shape
@@ -14,6 +15,9 @@ from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
 from abbe.near import meant_beside
 from abbe.remote import as_path
 from abbe.remote.paths import is_there, opened
+
+if TYPE_CHECKING:
+    from abbe.imaging.stain import Stains
 
 SUPPORTED = (
     "PNG, JPEG, TIFF, OME-TIFF, SVS, QPTIFF, OME-Zarr 0.4 and 0.5, npy, npz; with abbe[wsi] NDPI, "
@@ -90,12 +94,14 @@ def open_image(
 
 @dataclass(frozen=True)
 class Reading:
-    """How the user has files read; arguments as for `open_image`, and how large objects are."""
+    """How the user has files read; arguments as for `open_image`, how large objects are, and
+    in which stains networks see them."""
 
     channels: tuple[str, ...] | None = None
     pixel_size: float | None = None
     override_pixel_size: float | None = None
     diameter: Diameter | None = None
+    stain: "Stains | None" = None
 
     def open(self, path: Path) -> Image:
         """Open a file so."""
@@ -105,7 +111,7 @@ class Reading:
             pixel_size=self.pixel_size,
             override_pixel_size=self.override_pixel_size,
         )
-        return opened.with_diameter(self.diameter)
+        return opened.with_diameter(self.diameter).with_stain(self.stain)
 
 
 AS_THEY_SAY = Reading()

@@ -46,6 +46,8 @@ def task_of(
         asked["diameter"] = image.diameter
     if may_be_slide(image) and not job.all_tiles:
         asked["tissue"] = "first"
+    if image.stain is not None:
+        asked["stain"] = asdict(image.stain)
     if job.outlining != AS_FOUND:
         asked["outlining"] = asdict(job.outlining)
     return {

@@ -20,6 +20,7 @@ from abbe.runtime.job import Job, Outlining, Result
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import read_prompts
+from abbe.runtime.predictors.stain_like import stain_of
 from abbe.runtime.predictors.tasks import open_predictor_for
 from abbe.runtime.tiling.cutting import check_diameter, check_scale
 
@@ -45,6 +46,7 @@ def predict_files(
     minimum_area: int | None = None,
     class_name: str | None = None,
     all_tiles: bool = False,
+    stain_like: Place | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
     cluster: str | None = None,
@@ -73,6 +75,8 @@ def predict_files(
             the package says where None.
         class_name: Of all objects in outlines; the package's, if it has one, where None.
         all_tiles: Compute glass, ink and blur of slides, too.
+        stain_like: In whose stains H&E is shown to the network: "package" for those of its test
+            image, or an image; None for the images' own. See `abbe.imaging.stain`.
         say: Told of the package and of files that are passed over, in lines.
         progress: Show how far it is.
         cluster: Workers to run on: "local:4", "tcp://host:8786" or a .yaml file of dask-jobqueue;
@@ -92,7 +96,6 @@ def predict_files(
     named = None if channels is None else tuple(channels)
     check_scale(pixel_size, override_pixel_size, diameter)
     across = diameter if diameter is None or diameter == "auto" else float(diameter)
-    reading = Reading(named, pixel_size, override_pixel_size, across)
     found = find_images(images, out)
     for line in left_out(images, out):
         say(f"note: {line}")
@@ -101,6 +104,8 @@ def predict_files(
     outlining = Outlining(simplify, minimum_area, class_name)
     check_outlining(opened, outlining, results)
     check_diameter(opened.description, diameter is not None)
+    stain = stain_of(opened, stain_like)
+    reading = Reading(named, pixel_size, override_pixel_size, across, stain)
     asked = None if prompts is None else read_prompts(as_path(prompts))
     own: RunOptions = {**options}
     if cluster is not None:

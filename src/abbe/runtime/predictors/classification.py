@@ -74,12 +74,13 @@ class ClassPredictor(OpenPackage):
         channels = self.channels_of(image)
         tiles, scale = self.cut(image), scale_for(image, description)
         limits, work = None, tools.work
-        if description.normalisation.kind != "tile_percentile":
-            with tools.timings.measure("read"):
-                limits = description.normalisation.scaling.image_limits(image, channels)
+        with tools.timings.measure("read"):
+            seen = self.seen(image)
+            if description.normalisation.kind != "tile_percentile":
+                limits = description.normalisation.scaling.image_limits(seen, channels)
 
         small = round(image.shape[0] * scale), round(image.shape[1] * scale)
-        source = slide_of(image).level_for(small) if scale < 1 else image
+        source = slide_of(seen).level_for(small) if scale < 1 else seen
 
         tissue = self._tissue(image, tiles, tools)
         unknown = np.full(len(description.classes), np.nan, np.float32)
@@ -90,9 +91,9 @@ class ClassPredictor(OpenPackage):
             with tools.timings.measure("read"):
                 window = tiles.window(*place)
                 pixels = source.read(in_level(window, image.shape, source.shape), channels)
-                seen = network_input(pixels, limits, size_of(window, scale), description)
+                shown = network_input(pixels, limits, size_of(window, scale), description)
             with tools.timings.measure("network"):
-                answer = self.engine.probabilities(seen[None])[0]
+                answer = self.engine.probabilities(shown[None])[0]
             return calibrated(answer, description.temperature, exclusive=True)
 
         rows = range(len(tiles.rows))

@@ -137,9 +137,10 @@ class InstancePredictor(OpenPackage):
         channels = self.channels_of(image)
         grid = self.grid(image)
         with timings.measure("read"):
+            seen = self.seen(image)
             if limits is None:
-                limits = description.normalisation.scaling.image_limits(image, channels)
-        maps_of = network_maps(self.engine, image, channels, limits, grid, timings)
+                limits = description.normalisation.scaling.image_limits(seen, channels)
+        maps_of = network_maps(self.engine, seen, channels, limits, grid, timings)
         if tissue is not None:
             from abbe.runtime.tiling.tissue import within
 

@@ -78,6 +78,18 @@ class OpenPackage:
         with tools.timings.measure("read"):
             return squares_of(image, tools.pool, 2 * self.workers)
 
+    def seen(self, image: Image) -> Image:
+        """The image as the network is to see it: in other stains, where these are asked for.
+
+        Raises:
+            InputError: It is no H&E, or cannot be read.
+        """
+        if image.stain is None:
+            return image
+        from abbe.imaging.stain import as_asked  # most images need none of it
+
+        return as_asked(image)
+
     def __str__(self) -> str:
         return f"{self.engine}, tile {self.tile} px"
 

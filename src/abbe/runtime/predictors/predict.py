@@ -17,6 +17,7 @@ from abbe.imaging import Diameter, Image, open_image
 from abbe.runtime.job import Predictor, Tools
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.package.engine import Device, EngineName, Precision
+from abbe.runtime.predictors.stain_like import stain_of
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling.cutting import check_diameter, check_scale
 from abbe.runtime.tiling.executors import Inline
@@ -34,6 +35,7 @@ def predict(
     override_pixel_size: float | None = None,
     diameter: Diameter | None = None,
     all_tiles: bool = False,
+    stain_like: str | os.PathLike[str] | None = None,
     engine: EngineName | None = None,
     precision: Precision | None = None,
     tile: int | None = None,
@@ -55,6 +57,8 @@ def predict(
         diameter: px across of the image's objects, or "auto" to have it estimated; tells the scale
             of an image where pixel sizes do not.
         all_tiles: Compute glass, ink and blur of a slide, too; see `abbe.runtime.tiling.tissue`.
+        stain_like: "package" or an image in whose stains H&E is shown to the network; see
+            `abbe.runtime.predictors.stain_like`.
         engine, precision, tile, workers: See `predictor`.
         device: cpu, cuda or gpu; see `abbe.runtime.package.engine.open_engine`.
 
@@ -97,6 +101,7 @@ def predict(
     )
     if diameter is not None:
         opened = opened.with_diameter(diameter if diameter == "auto" else float(diameter))
+    opened = opened.with_stain(stain_of(described, stain_like))
     if isinstance(package, Package):
         if workers is None:
             shape = shape_of(opened, package.description)

@@ -61,8 +61,9 @@ class RegionPredictor(OpenPackage):
         channels = self.channels_of(image)
         grid = self.grid(image)
         with tools.timings.measure("read"):
-            limits = description.normalisation.scaling.image_limits(image, channels)
-        maps_of = network_maps(self.engine, image, channels, limits, grid, tools.timings)
+            seen = self.seen(image)
+            limits = description.normalisation.scaling.image_limits(seen, channels)
+        maps_of = network_maps(self.engine, seen, channels, limits, grid, tools.timings)
         names, work = description.classes, tools.work
         background = names.index("background") if "background" in names else None
         # Without such a class there is nothing that glass could be said to be.
