@@ -15,7 +15,7 @@ from abbe.runs.folder import open_run
 pytestmark = pytest.mark.slow
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "no_effect.py"
-RUNS, CONTROLS = 20, 2
+RUNS, CONTROLS = 16, 1
 AT_MOST = int(binom.ppf(0.999, RUNS, 0.05))
 """Claims in so many runs, where 5 of 100 claim: no more in 999 of 1000 cases."""
 

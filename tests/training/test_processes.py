@@ -61,8 +61,16 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", "--dropout=0.3")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """The folder and the weights of a training with dropout that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder, "--dropout=0.3")
+
+
+def test_a_killed_run_resumes_as_if_nothing_had_happened(
+    tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]]
+) -> None:
     cut = tmp_path / "cut"
     killed = start(cut, "--dropout=0.3", "--seconds=0.1")
     wait_for_line(cut / "log.jsonl", step=30)  # the last checkpoint is that of step 28
@@ -72,15 +80,17 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert max(line["step"] for line in lines_of(cut / "log.jsonl")) < 60
 
     resumed = run(cut, "--dropout=0.3", "--resume")
-    assert same(whole, resumed)
-    logs = [untimed(lines_of(tmp_path / name / "log.jsonl")) for name in ("whole", "cut")]
+    undisturbed, weights = whole
+    assert same(weights, resumed)
+    logs = [untimed(lines_of(folder / "log.jsonl")) for folder in (undisturbed, cut)]
     assert logs[0] == logs[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_stop_loses_at_most_the_step(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_to_stop_loses_at_most_the_step(
+    tmp_path: Path, whole: tuple[Path, dict[str, torch.Tensor]], number: signal.Signals
+) -> None:
     """As from a terminal: the whole group gets the signal, the processes of batches too."""
-    whole = run(tmp_path / "whole", "--dropout=0.3")
     cut = tmp_path / "cut"
     stopped = start(cut, "--dropout=0.3", "--seconds=0.1", "--workers=2", new_group=True)
     wait_for_line(cut / "log.jsonl", step=30)  # the last checkpoint is that of step 28
@@ -89,7 +99,7 @@ def test_a_signal_to_stop_loses_at_most_the_step(tmp_path: Path, number: signal.
     kept = load_checkpoint(cut / "student.pt")["step"]
     logged = max(line["step"] for line in lines_of(cut / "log.jsonl"))
     assert 30 <= kept == logged < 60
-    assert same(whole, run(cut, "--dropout=0.3", "--resume"))
+    assert same(whole[1], run(cut, "--dropout=0.3", "--resume"))
 
 
 def test_two_processes_agree_on_the_step_they_stop_after(tmp_path: Path) -> None:
