@@ -24,7 +24,8 @@ def asked(predictors, folder, path="/v1/packages", headers=None, method="GET", *
 
 
 @pytest.mark.parametrize("path", ["/v1/packages", "/v1/packages/cells", "/metrics", "/"])
-def test_what_tells_something_needs_the_token(predictors, working, path):
+def test_what_tells_something_needs_the_token(predictors, working, path, caplog):
+    caplog.set_level("INFO", "abbe.service")
     for headers, status in [
         ({}, 401), ({"Authorization": f"Bearer {TOKEN}x"}, 401), ({"Authorization": TOKEN}, 401),
         (SHOWN | {"Host": "scanner.hospital.example"}, 200), (SHOWN | {"Origin": "null"}, 200),
@@ -32,6 +33,8 @@ def test_what_tells_something_needs_the_token(predictors, working, path):
         response = asked(predictors, working, path, headers, token=TOKEN)
         assert response.status_code == status
         assert ("www-authenticate" in response.headers) == (status == 401)
+    assert caplog.messages.count("GET (refused) 401 0.000 s") == 3
+    assert TOKEN not in caplog.text
 
 
 def test_predicting_needs_the_token(predictors, working):
@@ -114,6 +117,12 @@ def test_ports_and_hosts_that_are_not_to_be_had_are_told():
 def test_two_packages_of_one_name_are_told(packages):
     with pytest.raises(ConfigError, match="there is a package 'brightness' already"):
         open_packages([str(packages["cells"]), str(packages["regions"])])
+
+
+def test_a_package_may_have_a_name_of_its_own_and_a_place_an_equals_sign(packages, tmp_path):
+    (tmp_path / "a=b").symlink_to(packages["cells"])
+    own = open_packages([f"{tmp_path}/a=b", f"mine={tmp_path}/a=b"], workers=1)
+    assert list(own) == ["brightness", "mine"]
 
 
 def test_what_a_killed_service_left_is_removed_by_the_next(tmp_path, monkeypatch):

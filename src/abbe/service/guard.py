@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from abbe.errors import ConfigError
+from abbe.service.log import tell
 
 LEAST_TOKEN = 16
 """Characters of a token: fewer can be tried out."""
@@ -79,6 +80,8 @@ class Guard:
             await send(message)
 
         refused = self._refusal(scope["path"], Headers(scope=scope))
+        if refused is not None:
+            tell(scope["method"], "(refused)", refused.status_code, 0.0)
         await (refused or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, path: str, headers: Headers) -> JSONResponse | None:

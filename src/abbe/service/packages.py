@@ -1,5 +1,6 @@
 """The packages of a service: found by name, opened before the first request."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -9,6 +10,9 @@ from abbe.runtime.package import read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.service.asked import RESULTS
+
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<place>.+)")
+"""Places may have = in them, too, but not before anything that a name has not."""
 
 
 def open_packages(places: Sequence[str], **options: Unpack[RunOptions]) -> Mapping[str, Predictor]:
@@ -25,11 +29,10 @@ def open_packages(places: Sequence[str], **options: Unpack[RunOptions]) -> Mappi
     """
     found = {}
     for each in places:
-        name, given, place = each.rpartition("=")
+        named = _NAMED.fullmatch(each)
+        place = named["place"] if named else each
         package = read_package(place)
-        name = name if given else package.description.name
-        if not name or "/" in name:
-            raise ConfigError(f"--api {each}: a name has letters, and no / in it")
+        name = named["name"] if named else package.description.name
         if name in found:
             raise ConfigError(
                 f"--api {each}: there is a package '{name}' already. Call one of them otherwise: "
