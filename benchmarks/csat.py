@@ -5,9 +5,11 @@
 
 speed   Classifiers of 9 classes with random weights, in OpenVINO, one image at a time, take turns
         on one image, in fp32 and, where the processor has it, in bf16; the median of --repeats
-        turns of five calls, and the quickest. resnet10t has csat-like's MACs and no attention:
-        about what a network of that budget can reach. "of peak" is the quickest turn's share of
-        the speed of a product of matrices (torch, 1024 x 1024, the same threads and number
+        turns of five calls, and the quickest; and the median of the processor's time, which says
+        more on a busy machine (--threads 1). "without attention" is csat-like with gates that are
+        constants: what its convolutions alone take. resnet10t has csat-like's MACs and no
+        attention: about what a network of that budget can reach. "of peak" is the quickest turn's
+        share of the speed of a product of matrices (torch, 1024 x 1024, the same threads and number
         format); in fp32 it may pass 100 %, since 3 x 3 convolutions have ways with fewer products.
 operators
         What csat-like spends on each kind of operator, the least of 60 calls, in milliseconds.
@@ -31,8 +33,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.runtime.package.openvino_core import computes_bf16, load_openvino
+from abbe.students.csat import SpatialAttention  # registers csat_like with timm
 
 NETWORKS = ("efficientnet_b0", "csat_like", "resnet10t", "resnet18")
 REFERENCE = "efficientnet_b0"
@@ -70,6 +72,7 @@ def precisions() -> list[str]:
 
 def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
     networks = {name: timm.create_model(name, num_classes=9).eval() for name in NETWORKS}
+    networks["csat_like without attention"] = without_attention()
     models = {name: converted(network, side) for name, network in networks.items()}
     ready = {
         (name, precision): compiled(model, threads, precision).create_infer_request()
@@ -78,13 +81,15 @@ def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
     }
     image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
+    computed: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
     for _ in range(repeats):
         for key, request in ready.items():
             request.infer([image])  # the other networks have emptied the caches
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             for _ in range(CALLS):
                 request.infer([image])
             seconds[key].append((time.perf_counter() - start) / CALLS)
+            computed[key].append((time.process_time() - used) / CALLS)
     peaks = {precision: matrix_speed(FORMATS[precision]) for precision in precisions()}
     rows = []
     for (name, precision), each in seconds.items():
@@ -101,10 +106,23 @@ def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
                     statistics.median(reference) / statistics.median(each), 2
                 ),
                 "of the quickest": round(min(reference) / min(each), 2),
+                "of processor time": round(
+                    statistics.median(computed[REFERENCE, precision])
+                    / statistics.median(computed[name, precision]),
+                    2,
+                ),
                 "of peak": f"{2 * cost / min(each) / peaks[precision]:.0%}",
             }
         )
     return rows
+
+
+def without_attention() -> nn.Module:
+    network = timm.create_model("csat_like", num_classes=9).eval()
+    for part in network.modules():
+        if isinstance(part, SpatialAttention):
+            part.forward = lambda x: x.new_full((1, 1, 1, 1), 0.5)
+    return network
 
 
 def matrix_speed(kind: torch.dtype) -> float:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, Region, normalise
-from abbe.imaging.windows import spans
+from abbe.imaging.windows import even_tile, spans
 from abbe.runtime.tiling.grid import Grid, scale_between
 from abbe.runtime.tiling.sampling import read_window
 
@@ -28,6 +28,34 @@ def test_spans_cover_everything_once_with_a_halo(length, divisor, halos, more):
         assert span.start % divisor == 0
         assert span.start == 0 or span.core_start - span.start >= halo
         assert span.stop == length or span.stop - span.core_stop >= halo
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    length=st.integers(1, 5000),
+    divisor=st.sampled_from([1, 8, 32]),
+    margins=st.integers(0, 4),
+    more=st.integers(1, 30),
+)
+def test_windows_are_no_larger_than_as_many_need(length, divisor, margins, more):
+    margin, tile = margins * divisor, (2 * margins + more) * divisor
+    length = -(-length // divisor) * divisor
+    even = even_tile(length, tile, margin, divisor)
+    assert even % divisor == 0
+    assert 0.875 * tile <= even <= tile
+    windows = len(spans(length, tile, margin))
+    assert len(spans(length, even, margin)) == windows
+    if length > tile and even - divisor >= max(0.875 * tile, 2 * margin + 1):
+        assert len(spans(length, even - divisor, margin)) > windows
+
+
+@pytest.mark.parametrize(
+    ("length", "side"), [(1024, 1024), (1056, 896), (1792, 960), (4096, 928), (16384, 992)]
+)
+def test_windows_of_1024_share_an_image_evenly(length, side):
+    grid = Grid.of((length, 500), 1.0, 32, 1024, 64, 64)
+    assert {each.stop - each.start for each in grid.rows} == {side}
+    assert {each.stop - each.start for each in grid.columns} == {512}
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -1,11 +1,15 @@
 """Covering an image with windows, and continuing it to sides that a network takes."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
+
+LEAST_TILE = 7 / 8
+"""Share of its side to which a window may shrink, so that windows share an image evenly."""
 
 
 class Span(NamedTuple):
@@ -41,6 +45,21 @@ def spans(length: int, tile: int, margin: int) -> list[Span]:
         found.append(Span(covered, end, start, stop))
         covered = end
     return found
+
+
+def even_tile(length: int, tile: int, margin: int, divisor: int) -> int:
+    """The smallest side by which as many windows as by ``tile`` still cover ``length`` px.
+
+    The last window would otherwise show again what others have shown. It is a multiple of
+    ``divisor``, as the others are, and at least ``LEAST_TILE`` of the tile, since some networks
+    look at all of a window.
+    """
+    if length <= tile:
+        return tile
+    count = -(-(length - 2 * margin) // (tile - 2 * margin))
+    enough = -(-(length + 2 * margin * (count - 1)) // count)
+    least = max(enough, math.ceil(LEAST_TILE * tile), 2 * margin + 1)
+    return min(-(-least // divisor) * divisor, tile)
 
 
 def mirrored(pixels: NDArray, below: int, beside: int) -> NDArray:

@@ -103,7 +103,8 @@ class OneImage:
         with _named(self.image.source), image_lock(hidden) if large else nullcontext():
             files = batch.predictor.files(self.image, batch.predictor.results)
             batch.leftovers.remove(stem, files, alone=large)
-            work = Work(hidden if large else None, self.task)
+            # Tiles that an earlier version has left lie elsewhere.
+            work = Work(hidden if large else None, {**self.task, "windows": "even"})
             advance = partial(batch.tell, self.image.name)
             tools = Tools(pool, work, batch.timings, advance, self.prompts, batch.job.all_tiles)
             written = batch.predictor.write(self.image, stem, batch.job, tools)

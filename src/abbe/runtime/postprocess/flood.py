@@ -18,7 +18,7 @@ _RANKS = 1 << 21
 
 def components_of(mask: np.ndarray) -> np.ndarray:
     """(H, W) int32: the 4-connected components of a mask, numbered from 1, 0 outside."""
-    return cc3d.connected_components(mask, connectivity=4).astype(np.int32)
+    return cc3d.connected_components(mask, connectivity=4, out_dtype=np.uint32).view(np.int32)
 
 
 def owners(seeds: np.ndarray, components: np.ndarray) -> np.ndarray:
@@ -50,27 +50,32 @@ def flood(components: np.ndarray, seeds: np.ndarray, height: np.ndarray) -> np.n
     if not contested.any():
         return components
     enclosed = _enclosed(seeds > 0)
+    open_water = contested & ~enclosed
     shores = np.where(enclosed, 0, seeds)
-    basins = watershed(_ordered(height, shores > 0), shores, mask=contested & ~enclosed)
+    basins = watershed(_ordered(height, shores > 0, open_water), shores, mask=open_water)
     basins = np.where(enclosed, seeds, basins)
     return np.where(contested, basins + count, components).astype(np.int32, copy=False)
 
 
-def _ordered(height: np.ndarray, shores: np.ndarray) -> np.ndarray:
-    """The same heights, but no two pixels of ``shores`` are equally high.
+def _ordered(height: np.ndarray, shores: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The same heights ``where`` they are asked for, but no two pixels of ``shores`` equally high.
 
     Where several seeds' pixels are equally high, skimage floods from them in the order in which its
     heap happens to hold them, and that depends on whatever else is in the image. Here the first in
     reading order comes first, so a component is shared out in the same way wherever it lies, and a
     tile agrees with its neighbour.
     """
-    bits = np.ascontiguousarray(height, np.float32).view(np.int32).astype(np.int64)
+    places = np.flatnonzero(where)
+    bits = height.ravel()[places].astype(np.float32, copy=False).view(np.int32).astype(np.int64)
     key = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # ascends as the floats do
-    rank = np.full(height.shape, _RANKS - 1, np.int64)
-    count = int(np.count_nonzero(shores))
+    rank = np.full(len(places), _RANKS - 1, np.int64)
+    ashore = shores.ravel()[places]
+    count = int(np.count_nonzero(ashore))
     order = np.arange(count, dtype=np.int64)
-    rank[shores] = order if count < _RANKS else order * (_RANKS - 1) // count
-    return (key * _RANKS + rank).astype(np.float64)
+    rank[ashore] = order if count < _RANKS else order * (_RANKS - 1) // count
+    ordered = np.zeros(height.shape, np.float64)
+    ordered.ravel()[places] = key * _RANKS + rank
+    return ordered
 
 
 def _enclosed(mask: np.ndarray) -> np.ndarray:

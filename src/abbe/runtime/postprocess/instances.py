@@ -65,12 +65,15 @@ def _without_tiny_seeds(seeds: np.ndarray, components: np.ndarray) -> np.ndarray
     largest = np.zeros(int(components.max()) + 1, np.int64)
     np.maximum.at(largest, owner, area)
     kept = area >= np.minimum(SMALLEST_SEED, largest[owner])
-    return np.where(kept[seeds], seeds, 0)
+    return seeds if kept.all() else np.where(kept[seeds], seeds, 0)
 
 
 def _without_specks(labels: np.ndarray, minimum_area: int) -> np.ndarray:
-    kept = np.bincount(labels.ravel()) >= minimum_area
-    cleaned = labels if kept.all() else np.where(kept[labels], labels, 0)
+    cleaned = labels
+    if minimum_area > 1:
+        kept = np.bincount(labels.ravel()) >= minimum_area
+        kept[0] = False
+        cleaned = labels if kept[1:].all() else np.where(kept[labels], labels, 0)
     return fastremap.renumber(cleaned, preserve_zero=True)[0].astype(np.int32, copy=False)
 
 

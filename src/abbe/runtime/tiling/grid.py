@@ -10,7 +10,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
-from abbe.imaging.windows import Span, spans
+from abbe.imaging.windows import Span, even_tile, spans
 
 # Pixel sizes that differ by less are taken for the same: no image is resampled for nothing.
 SAME_SCALE = 0.05
@@ -77,7 +77,7 @@ class Grid:
             image_shape: (H, W) in px.
             scale: px of the network for each px of the image.
             divisor: The network's windows are multiples of it.
-            tile: Side of a window, a multiple of ``divisor``.
+            tile: Side of a window, a multiple of ``divisor``; less where as many windows suffice.
             halo: At least 1 px.
             margin: px of a window that are thrown away at its cut edges, a multiple of
                 ``divisor`` and less than half of ``tile``; None for as many as the halo has.
@@ -92,7 +92,11 @@ class Grid:
                 f"two margins less than a tile, and the halo ({halo} px) at least 1 px"
             )
         shape = tuple(max(1, round(side * scale)) for side in image_shape)
-        rows, columns = (_inside(spans(-(-n // divisor) * divisor, tile, margin), n) for n in shape)
+        padded = [-(-side // divisor) * divisor for side in shape]
+        rows, columns = (
+            _inside(spans(length, even_tile(length, tile, margin, divisor), margin), side)
+            for length, side in zip(padded, shape, strict=True)
+        )
         return Grid(image_shape, (shape[0], shape[1]), halo, rows, columns)
 
     @property

@@ -7,6 +7,8 @@ import { InputProblem } from "./types.js";
 const SAME_SCALE = 0.05;
 const LARGEST_ENLARGEMENT = 8;
 const LARGEST_REDUCTION = 64;
+/** Share of its side to which a window may shrink, so that windows share an image evenly. */
+const LEAST_TILE = 7 / 8;
 
 /** @typedef {{coreStart: number, coreStop: number, start: number, stop: number}} Span */
 /** @typedef {import("./types.js").Region} Region */
@@ -56,6 +58,22 @@ export function spans(length, tile, margin) {
   return found;
 }
 
+/**
+ * The smallest side by which as many windows still cover a length.
+ *
+ * @param {number} length
+ * @param {number} tile
+ * @param {number} margin
+ * @param {number} divisor
+ */
+export function evenTile(length, tile, margin, divisor) {
+  if (length <= tile) return tile;
+  const count = Math.ceil((length - 2 * margin) / (tile - 2 * margin));
+  const enough = Math.ceil((length + 2 * margin * (count - 1)) / count);
+  const least = Math.max(enough, Math.ceil(LEAST_TILE * tile), 2 * margin + 1);
+  return Math.min(Math.ceil(least / divisor) * divisor, tile);
+}
+
 /** The tiles of an image: windows that the network sees, cores that do not overlap, halos. */
 export class Grid {
   /**
@@ -69,12 +87,13 @@ export class Grid {
     this.halo = description.halo || divisor;
     this.imageShape = imageShape;
     this.shape = imageShape.map((side) => Math.max(1, roundHalfEven(side * scale)));
-    const [rows, columns] = this.shape.map((side) =>
-      spans(Math.ceil(side / divisor) * divisor, tile, margin).map((span) => ({
+    const [rows, columns] = this.shape.map((side) => {
+      const length = Math.ceil(side / divisor) * divisor;
+      return spans(length, evenTile(length, tile, margin, divisor), margin).map((span) => ({
         ...span,
         coreStop: Math.min(span.coreStop, side),
-      })),
-    );
+      }));
+    });
     this.rows = rows;
     this.columns = columns;
     /** For each row and column of the image the network's that its centre lies in. */
