@@ -106,7 +106,7 @@ def test_parameters_weights_and_standardisation_are_timms(base: str, tmp_path) -
 
 @pytest.mark.parametrize(
     ("asked", "context"),
-    [({}, 192), ({"tile": (512,)}, 128), ({"tile": (256,)}, 64), ({"context": 32}, 32)],
+    [({}, 256), ({"tile": (512,)}, 128), ({"tile": (256,)}, 64), ({"context": 32}, 32)],
 )
 def test_packages_of_them_look_further_beyond_a_cut(asked: dict, context: int) -> None:
     plain, local = (

@@ -68,7 +68,7 @@ class ExportRequest:
     """px around a tile in which its objects are looked for; the largest's extent where omitted."""
     context: int | None = None
     """px at a window's edges that only lend the rest their context; 64 where omitted, or
-    192 of the students whose names end with -local."""
+    256 of the students whose names end with -local."""
     threads: int | None = None
     """Processor threads to run with; all cores where omitted."""
     images: int | None = None

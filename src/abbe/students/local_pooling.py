@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 BASES = ("mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0")
 """timm's networks; ours are called so with "_local" behind."""
-REACH = 192
+REACH = 256
 """px from a cut within which a U-Net on such an encoder still sees it: of objects in a mosaic cut
-in windows of 1024 px, PQ against the uncut one is 0.983 with 64 px and 0.9995 with these."""
+in windows of 1024 px, PQ against the uncut one is 0.984 with 64 px, 0.998 with 192 and 0.9998 with
+these."""
 _SIDE = 128
 """px of the image by which strides are found out; nothing is computed."""
 
