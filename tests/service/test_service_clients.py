@@ -47,7 +47,7 @@ def test_the_clients_print_what_predict_finds(client, serve, packages, picture, 
         assert outlines == (tmp_path / "out" / "image.geojson").read_bytes()
 
 
-def test_the_page_of_all_addresses_needs_no_network(serve):
+def test_the_page_of_all_addresses_answers_and_needs_no_network(serve, picture):
     playwright = pytest.importorskip("playwright.sync_api")
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None and not os.environ.get("ABBE_NEEDS_BROWSER"):
@@ -61,6 +61,13 @@ def test_the_page_of_all_addresses_needs_no_network(serve):
         page.goto(str(service.base_url))
         page.wait_for_selector(".opblock-summary-path", timeout=20_000)
         shown = page.locator(".opblock-summary-path").all_inner_texts()
+        page.click(".opblock-post .opblock-summary")
+        page.click(".try-out__btn")
+        page.fill("input[placeholder=package]", "cells")
+        page.set_input_files("input[type=file]", str(picture))
+        with page.expect_response("**/predict?*") as answered:
+            page.click(".execute")
+        assert answered.value.json()["count"] > 10
         browser.close()
     address = str(service.base_url).rstrip("/")
     assert problems == []

@@ -195,6 +195,7 @@ _BODY: dict[str, Any] = {
                         "image": _FILE | {"description": "PNG, JPEG, TIFF, npy, npz, DICOM …"},
                         "prompts": {
                             "type": "string",
+                            "default": "",  # else the page fills in a word
                             "description": "Of a promptable package, a JSON list with an entry an "
                             'object: {"box": [x0, y0, x1, y1]} or {"points": [[x, y], …], '
                             '"labels": [1, …]}.',

@@ -111,7 +111,8 @@ async def _parts(form: FormData, folder: Path) -> Received:
         prompts = await prompts.read(LARGEST_PROMPTS + 1)
         if len(prompts) > LARGEST_PROMPTS:
             raise Refusal(413, f"prompts have at most {LARGEST_PROMPTS >> 20} MiB")
-    asked = None if prompts is None else read_prompts(prompts)
+    # A page's form that is left empty sends an empty part.
+    asked = None if prompts is None or not prompts.strip() else read_prompts(prompts)
     return Received(_named(path, image.filename or ""), asked)
 
 
