@@ -85,12 +85,23 @@ def run(package: Path, images: Path, out: Path, **options) -> "abbe.runtime.batc
     return abbe.predict(package, [images], out, **{**words, **options})
 
 
-def test_results_tables_and_failures_are_those_of_one_machine(package, cluster, tmp_path):
+def test_results_tables_and_failures_are_those_of_one_machine(
+    package, cluster, tmp_path, monkeypatch
+):
     images = make_images(tmp_path / "images", 6)
+    tifffile.imwrite(images / "slide.tif", blobs(150, 1800), tile=(64, 64))
+    divided = []
+    original = on_workers._Giving._divide
+    monkeypatch.setattr(
+        on_workers._Giving,
+        "_divide",
+        lambda self, item: (divided.append(item), original(self, item)),
+    )
     alone = run(package, images, tmp_path / "alone")
     together = run(package, images, tmp_path / "cluster", cluster=cluster.scheduler_address)
     assert files_of(tmp_path / "cluster") == files_of(tmp_path / "alone")
-    assert len(files_of(tmp_path / "alone")) == 7 * len(RESULTS)
+    assert len(files_of(tmp_path / "alone")) == 8 * len(RESULTS)
+    assert [item.below.name for item in divided] == ["slide.tif"]
     assert together.done == alone.done
     assert sum(together.done.values()) > 0
     assert together.failed == alone.failed
@@ -105,6 +116,65 @@ def test_results_tables_and_failures_are_those_of_one_machine(package, cluster, 
     assert not again.done
     one = run(package, images, tmp_path / "cluster")  # and the other way round
     assert sorted(one.kept) == sorted(alone.done)
+
+
+class Lingering(WorkerPlugin):
+    """Has every tile take longer, and tells who works on the slide."""
+
+    def __init__(self, notes: Path) -> None:
+        self.notes = notes
+
+    def setup(self, worker) -> None:
+        from abbe.runtime.batch.one_image import OneImage
+        from abbe.runtime.tiling.tiles import _Job
+
+        notes, original, compute = self.notes, OneImage.compute, _Job.compute_labels
+
+        def compute_labels(self, tile):
+            time.sleep(0.1)
+            compute(self, tile)
+
+        def compute_block(self, block, pool):
+            with open(notes, "a") as file:
+                file.write(f"{os.getpid()} {block}\n")
+            original(self, block, pool)
+
+        OneImage.compute, _Job.compute_labels = compute_block, compute_labels
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_at_a_deadline_a_worker_ends_between_two_tiles_and_leaves(
+    package, cluster, tmp_path, number
+):
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite(tmp_path / "images" / "slide.tif", blobs(150, 1800), tile=(64, 64))
+    notes, said = tmp_path / "notes", []
+
+    def send() -> None:
+        while not notes.exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(int(notes.read_text().split()[0]), number)
+
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.register_plugin(Lingering(notes), name="lingering")
+        sending = threading.Thread(target=send)
+        sending.start()
+        outcome = run(
+            package, tmp_path / "images", tmp_path / "out", cluster=cluster.scheduler_address,
+            say=said.append,
+        )  # fmt: skip
+        sending.join()
+    run(package, tmp_path / "images", tmp_path / "alone")
+    assert not outcome.failed
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "alone")
+    first, block = notes.read_text().splitlines()[0].split()
+    workers_of = [
+        line.split()[0] for line in notes.read_text().splitlines() if line.endswith(block)
+    ]
+    assert len(workers_of) == 2  # another went on with it
+    assert workers_of[1] != first
+    assert any("time is up; another goes on with it" in line for line in said)
 
 
 def kill_workers(cluster: Any, times: int, stop: threading.Event, seed: int) -> list[int]:

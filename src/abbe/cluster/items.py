@@ -72,7 +72,10 @@ class _Given(Generic[Item]):
 
 
 def carry_out(
-    workers: Workers, tries: Tries, work: Work[Item], items: Iterable[tuple[str, Item]]
+    workers: Workers,
+    tries: Tries,
+    work: Work[Item],
+    items: Iterable[tuple[str, Item] | None],
 ) -> Iterator[tuple[Item, Done | Died]]:
     """Items and what became of them, in the order in which they end.
 
@@ -83,12 +86,13 @@ def carry_out(
         workers: Who do the work.
         tries: The folder of what they begin and finish; it goes at the end.
         work: What is done with an item.
-        items: Names, each of its own, and the items.
+        items: Names, each of its own, and the items; None says that what comes next depends on
+            what is in hand.
 
     Raises:
         ClusterError: The scheduler has gone, or a worker has another Abbe.
     """
-    given = (_Given(work, name, item, tries) for name, item in items)
+    given = (each and _Given(work, *each, tries) for each in items)
     for one, answer in workers.run(_try, given):
         if isinstance(answer, Lost):
             answer = Died(answer.times, begun=False)

@@ -56,7 +56,7 @@ class Workers:
         return sum(self.client.nthreads().values())
 
     def run(
-        self, function: Callable[[Item], Result | Ended], items: Iterable[Item]
+        self, function: Callable[[Item], Result | Ended], items: Iterable[Item | None]
     ) -> Iterator[tuple[Item, Result | Lost]]:
         """Each item and what the function gives for it, in the order in which they finish.
 
@@ -65,7 +65,8 @@ class Workers:
 
         Args:
             function: Of a module that the workers have, too.
-            items: Arguments, one a call.
+            items: Arguments, one a call; None where the next is not known before one of those in
+                hand is finished.
 
         Raises:
             ClusterError: The scheduler has gone.
@@ -73,6 +74,9 @@ class Workers:
         hand = _Hand(self, function)
         try:
             for item in items:
+                if item is None:
+                    yield hand.next()
+                    continue
                 hand.give(item)
                 while hand.full():
                     yield hand.next()

@@ -122,6 +122,23 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Block:
+    """Tiles of a large image that are computed together, apart from the others.
+
+    Attributes:
+        rows, columns: The first and, not included, the last.
+        seams: What could not be computed before its neighbours had been.
+    """
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    seams: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.rows[0]}-{self.columns[0]}{'-seams' if self.seams else ''}"
+
+
 class AnyEngine(Protocol):
     """The engine of a package: one network (`Engine`) or two (`PromptableNetworks`)."""
 
@@ -192,6 +209,19 @@ class Predictor(Protocol):
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """From an image's pixels to its files, named ``stem`` and a suffix.
+
+        Raises:
+            InputError: The image cannot be read.
+            PackageError: The network fails.
+        """
+        ...
+
+    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+        """Blocks that may be computed apart, each round when all before it is done; () for none."""
+        ...
+
+    def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
+        """Of an image, all of a block that ``write`` would compute; it stays in ``tools.work``.
 
         Raises:
             InputError: The image cannot be read.

@@ -15,7 +15,7 @@ from abbe.errors import ClusterError, InputError
 from abbe.runtime.batch.finished import settings_of
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch
-from abbe.runtime.job import Job, Predictor
+from abbe.runtime.job import Block, Job, Predictor
 from abbe.runtime.package import read_package
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import Prompts, read_prompts
@@ -53,7 +53,7 @@ class Common:
 
 @dataclass(frozen=True)
 class Item:
-    """One image.
+    """One image, or a part of the work on it.
 
     Attributes:
         common: What it shares with all others.
@@ -61,6 +61,9 @@ class Item:
         path: The same from anywhere.
         below: Where it lies below its folder.
         begun: Whether a killed run left something half written of it.
+        block: Compute this of it and write nothing; None for all of it.
+        whole: Whether it is to be written, as its blocks are computed; else a large image comes
+            back, to be divided.
     """
 
     common: Common
@@ -68,6 +71,14 @@ class Item:
     path: Path
     below: Path
     begun: bool
+    block: Block | None = None
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its own among the items of a run."""
+        part = f" {self.block or 'whole'}" if self.block or self.whole else ""
+        return f"{self.common.key} {self.below.as_posix()}{part}"
 
 
 @dataclass(frozen=True)
@@ -76,11 +87,13 @@ class Beside:
 
     Attributes:
         failed: Why there is no line.
+        divide: It has none because it is large, and its blocks are to be given out.
         opened: What was noted when it was opened.
         seconds: How long each part took.
     """
 
     failed: str = ""
+    divide: bool = False
     opened: tuple[str, ...] = ()
     seconds: dict[Part, float] = field(default_factory=dict)
 
@@ -91,23 +104,26 @@ def predict_item(item: Item, number: int) -> Done:
     Returns:
         What is noted of it in the log, and `Beside`.
     """
-    timings = Timings()
-    again = number > 1 or item.begun
-    opened: tuple[str, ...] = ()
+    timings, again = Timings(), number > 1 or item.begun
+    one = None
     try:
-        batch = _batch(item, timings, again, many_tiles=False)
-        one = batch.open(item.path, item.below)
-        opened = one.notes
+        one = _batch(item, timings, again, many_tiles=False).open(item.path, item.below)
         if one.small:
             written = one.write(Inline())
+        elif item.block is None and not item.whole and one.rounds:
+            return Done(None, Beside(divide=True))
         else:
             batch = _batch(item, timings, again, many_tiles=True)
             one = batch.open(item.path, item.below)
             with ThreadPoolExecutor(max(1, batch.predictor.workers // _slots())) as pool:
+                if item.block is not None:
+                    one.compute(item.block, pool)
+                    return Done(None, Beside(seconds=timings.seconds))
                 written = one.write(pool)
     except InputError as error:
-        return Done(None, Beside(str(error), opened, timings.seconds))
-    return Done(one.line(written), Beside("", opened, timings.seconds))
+        opened = one.notes if one is not None else ()
+        return Done(None, Beside(str(error), opened=opened, seconds=timings.seconds))
+    return Done(one.line(written), Beside(opened=one.notes, seconds=timings.seconds))
 
 
 def _batch(item: Item, timings: Timings, again: bool, *, many_tiles: bool) -> Batch:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abbe.cluster import Died, Done, Workers, carry_out
 from abbe.cluster.tries import MOST_TRIES, Tries
+from abbe.errors import InputError
 from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import settings_of
 from abbe.runtime.batch.item import Beside, Common, Item, predict_item
+from abbe.runtime.job import Block
 from abbe.runtime.predictors.opening import RunOptions
 
 if TYPE_CHECKING:
@@ -55,36 +59,128 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
         if not run.finished.ends_with(line):  # the client was killed before it took it
             run.finished.take(line)
         path.unlink(missing_ok=True)
-    for item, answer in carry_out(elsewhere.workers, tries, predict_item, _due(run, common)):
-        _take(run, item, answer)
-        run.tell(item.path.name, 1.0)
+    giving = _Giving(run, common)
+    try:
+        for item, answer in carry_out(elsewhere.workers, tries, predict_item, giving.items()):
+            giving.take(item, answer)
+    finally:
+        giving.close()
 
 
-def _due(run: Run, common: Common) -> Iterator[tuple[str, Item]]:
-    """The images to give out: those that are in the log already are looked at here first."""
-    for path, below in run.images.items():
-        stem = stem_of(below)
-        if run.finished.knows(stem.as_posix()) and run.due(path) is None:
-            run.tell(path.name, 1.0)
-            continue
-        begun = run.batch.leftovers.has(run.out / stem)
-        item = Item(common, path, path.absolute(), below, begun)
-        yield f"{common.key} {below.as_posix()}", item
+@dataclass
+class _Divided:
+    """A large image whose blocks are given out.
+
+    Attributes:
+        lock: Held until it is written, so that no other process works on it.
+        rounds: Blocks that are due after those in hand.
+        waits: How many are in hand.
+        step: Share of the image that a block is counted as.
+    """
+
+    lock: ExitStack
+    rounds: list[tuple[Block, ...]]
+    waits: int
+    step: float
 
 
-def _take(run: Run, item: Item, answer: Done | Died) -> None:
-    path = item.asked
-    if isinstance(answer, Died):
-        run.outcome.failed[str(path)] = f"{path}: {answer.words('this image')}"
-        return
-    beside = answer.beside or Beside()  # nothing where its client was killed meanwhile
-    run.outcome.timings.add(beside.seconds)
-    if answer.kept is None:
-        run.outcome.notes.update(beside.opened)
-        run.outcome.failed[str(path)] = beside.failed
-        return
-    run.outcome.notes.update(answer.kept.get("notes", ()))
-    run.take(path, answer.kept)
+class _Giving:
+    """What is given out, and what comes of it: images, and the blocks of large ones."""
+
+    def __init__(self, run: Run, common: Common) -> None:
+        self._run, self._common = run, common
+        self._ready: deque[Item] = deque()
+        self._divided: dict[Path, _Divided] = {}
+        self._outstanding = 0
+
+    def items(self) -> Iterator[tuple[str, Item] | None]:
+        """Parts of large images first; None while what comes next depends on what is in hand."""
+        for item in self._images():
+            while self._ready:
+                yield self._give(self._ready.popleft())
+            yield self._give(item)
+        while self._outstanding or self._ready:
+            yield self._give(self._ready.popleft()) if self._ready else None
+
+    def take(self, item: Item, answer: Done | Died) -> None:
+        """Note what came of an item; blocks of an image that failed are not gone on with."""
+        self._outstanding -= 1
+        path, run = item.asked, self._run
+        beside = (answer.beside if isinstance(answer, Done) else None) or Beside()
+        run.outcome.timings.add(beside.seconds)
+        if isinstance(answer, Died):
+            self._fail(item, f"{path}: {answer.words('this image')}")
+        elif beside.divide:
+            self._divide(item)
+        elif answer.kept is not None:
+            run.outcome.notes.update(answer.kept.get("notes", ()))
+            run.take(path, answer.kept)
+            self._end(item)
+        elif item.block is None or beside.failed:
+            run.outcome.notes.update(beside.opened)
+            self._fail(item, beside.failed)
+        elif path in self._divided:
+            run.tell(path.name, self._divided[path].step)
+            self._go_on(item)
+
+    def close(self) -> None:
+        """Let go of the images that are not finished."""
+        for divided in self._divided.values():
+            divided.lock.close()
+
+    def _give(self, item: Item) -> tuple[str, Item]:
+        self._outstanding += 1
+        return item.name, item
+
+    def _images(self) -> Iterator[Item]:
+        """Those that are in the log already are looked at here first."""
+        run = self._run
+        for path, below in run.images.items():
+            stem = stem_of(below)
+            if run.finished.knows(stem.as_posix()) and run.due(path) is None:
+                run.tell(path.name, 1.0)
+                continue
+            begun = run.batch.leftovers.has(run.out / stem)
+            yield Item(self._common, path, path.absolute(), below, begun)
+
+    def _divide(self, item: Item) -> None:
+        lock = ExitStack()
+        try:
+            one = self._run.batch.open(item.asked, item.below)
+            lock.enter_context(one.divided())
+        except InputError as error:
+            self._fail(item, str(error))
+            return
+        rounds = list(one.rounds)
+        step = 1 / (1 + sum(map(len, rounds)))
+        self._divided[item.asked] = _Divided(lock, rounds, 1, step)
+        self._go_on(item)
+
+    def _go_on(self, item: Item) -> None:
+        """One part less is in hand: the next round may be due, and in the end the whole."""
+        divided = self._divided[item.asked]
+        divided.waits -= 1
+        if divided.waits:
+            return
+        if divided.rounds:
+            blocks = divided.rounds.pop(0)
+            divided.waits = len(blocks)
+            self._ready += [replace(item, block=block) for block in blocks]
+        else:
+            divided.lock.close()  # whoever writes it locks it
+            self._ready.append(replace(item, block=None, whole=True))
+
+    def _fail(self, item: Item, why: str) -> None:
+        if str(item.asked) not in self._run.outcome.failed:  # by another of its blocks
+            self._run.outcome.failed[str(item.asked)] = why
+            self._end(item)
+
+    def _end(self, item: Item) -> None:
+        divided = self._divided.pop(item.asked, None)
+        if divided is not None:
+            divided.lock.close()
+            self._ready = deque(each for each in self._ready if each.asked != item.asked)
+        self._run.tell(item.path.name, 1.0 if divided is None else divided.step)
 
 
 def _common(run: Run, elsewhere: Elsewhere) -> Common:

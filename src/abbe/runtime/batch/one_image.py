@@ -18,7 +18,7 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import Task, line_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import DICOM, Job, Predictor, Tools, Written
+from abbe.runtime.job import DICOM, Block, Job, Predictor, Tools, Written
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.timing import Timings
@@ -95,11 +95,39 @@ class OneImage:
         """Whether all its files are there."""
         return all(os.path.exists(f"{self.batch.out / self.stem}{each}") for each in self.files)
 
+    @property
+    def rounds(self) -> tuple[tuple[Block, ...], ...]:
+        """Blocks of a large image that may be computed apart; see `abbe.runtime.job.Predictor`."""
+        return () if self.small else self.batch.predictor.rounds(self.image)
+
+    @contextmanager
+    def divided(self) -> Iterator[None]:
+        """Nobody else may work on this image; its blocks may be computed, by anybody."""
+        with image_lock(self._hidden):
+            Work(self._hidden, self.task)
+            yield
+
+    def compute(self, block: Block, pool: Executor) -> None:
+        """A block of it, which is kept until the image is written; its maker has it `divided`."""
+        batch, work = self.batch, Work(self._hidden, self.task)
+        with _named(self.image.source):
+            tools = Tools(
+                pool, work, batch.timings, partial(batch.tell, self.image.name), self.prompts,
+                batch.job.all_tiles,
+            )  # fmt: skip
+            batch.predictor.compute(self.image, batch.job, tools, block)
+
+    @property
+    def _hidden(self) -> Path:
+        """Where its tiles are kept."""
+        stem = self.batch.out / self.stem
+        return stem.with_name(f".{stem.name}.abbe")
+
     def write(self, pool: Executor) -> Written:
         """From its pixels to its files; that of a large image is kept tile by tile meanwhile."""
         batch, large = self.batch, not self.small
         stem = batch.out / self.stem
-        hidden = stem.with_name(f".{stem.name}.abbe")
+        hidden = self._hidden
         with _named(self.image.source), image_lock(hidden) if large else nullcontext():
             files = batch.predictor.files(self.image, batch.predictor.results)
             batch.leftovers.remove(stem, files, alone=large)

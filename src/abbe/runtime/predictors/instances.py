@@ -14,9 +14,9 @@ import numpy as np
 
 from abbe.imaging import Image
 from abbe.object_types import types_in
-from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Block, Job, Result, Tools, Written
 from abbe.runtime.package import Package
-from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, limits_of, open_for
 from abbe.runtime.tiling.cutting import check_tile, goes_by_diameter, grid_of
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
@@ -25,6 +25,7 @@ from abbe.runtime.writing.results import Prediction, notes_on, write_results
 
 if TYPE_CHECKING:
     from abbe.runtime.postprocess.map_rule import MapRule
+    from abbe.runtime.tiling.tiles import MapsOf
     from abbe.runtime.tiling.tissue import Tissue
 
 
@@ -129,23 +130,13 @@ class InstancePredictor(OpenPackage):
         from abbe.runtime.postprocess.map_rule import MapRule
         from abbe.runtime.tiling.field import Labels, Maps
         from abbe.runtime.tiling.one_part import numbering_of_parts
-        from abbe.runtime.tiling.tiles import find_objects, network_maps
+        from abbe.runtime.tiling.tiles import find_objects
 
         description = self.package.description
         rule = rule or MapRule.of(description)
         timings = timings or Timings()
-        channels = self.channels_of(image)
-        grid = self.grid(image)
-        with timings.measure("read"):
-            seen = self.seen(image)
-            if limits is None:
-                limits = description.normalisation.scaling.image_limits(seen, channels)
-        maps_of = network_maps(self.engine, seen, channels, limits, grid, timings)
-        if tissue is not None:
-            from abbe.runtime.tiling.tissue import within
-
-            nothing = np.zeros(len(description.outputs), np.float32)
-            maps_of = within(maps_of, grid, tissue, nothing)
+        channels, grid = self.channels_of(image), self.grid(image)
+        maps_of, limits = self._maps_of(image, work, timings, limits, tissue)
         numbering = find_objects(
             grid,
             maps_of,
@@ -167,6 +158,59 @@ class InstancePredictor(OpenPackage):
         maps = Maps(grid, *told) if keep_maps else None
         types = types_in(description.outputs)
         return Prediction(image, labels, maps, channels, limits, grid, timings, tissue, types)
+
+    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+        """Blocks of a large image, and then their seams; see `abbe.runtime.job.Predictor`."""
+        from abbe.runtime.tiling.tiles import blocks_of
+
+        if image.diameter == "auto" and goes_by_diameter(image, self.package.description):
+            return ()  # what the grid is, is estimated with the image
+        return blocks_of(self.grid(image), seams=True)
+
+    def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
+        """Maps and labels of a block; see `abbe.runtime.job.Predictor`."""
+        from abbe.runtime.postprocess.map_rule import MapRule
+        from abbe.runtime.tiling.tiles import label_block
+
+        tissue = self.squares(image, tools)
+        maps_of, _ = self._maps_of(image, tools.work, tools.timings, None, tissue)
+        label_block(
+            self.grid(image),
+            maps_of,
+            MapRule.of(self.package.description),
+            tools.work,
+            tools.pool,
+            block,
+            workers=self.workers,
+            keep_maps="probability" in job.results,
+            timings=tools.timings,
+            advance=tools.advance,
+        )
+
+    def _maps_of(
+        self,
+        image: Image,
+        work: Work,
+        timings: Timings,
+        limits: np.ndarray | None,
+        tissue: Tissue | None,
+    ) -> tuple[MapsOf, np.ndarray]:
+        """What gives a tile's maps, and what becomes 0 and 1 of the image's channels."""
+        from abbe.runtime.tiling.tiles import network_maps
+
+        description, grid = self.package.description, self.grid(image)
+        channels = self.channels_of(image)
+        with timings.measure("read"):
+            seen = self.seen(image)
+            if limits is None:
+                limits = limits_of(seen, channels, description, work)
+        maps_of = network_maps(self.engine, seen, channels, limits, grid, timings)
+        if tissue is not None:
+            from abbe.runtime.tiling.tissue import within
+
+            nothing = np.zeros(len(description.outputs), np.float32)
+            maps_of = within(maps_of, grid, tissue, nothing)
+        return maps_of, limits
 
 
 def predictor(

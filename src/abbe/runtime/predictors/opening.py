@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+import numpy as np
+
 from abbe.errors import ConfigError
 from abbe.imaging import Image
-from abbe.runtime.job import Tools
+from abbe.runtime.job import Block, Job, Tools
 from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.package.engine import (
     Device,
@@ -19,6 +21,7 @@ from abbe.runtime.package.engine import (
 )
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.tiling.cutting import may_be_slide
+from abbe.runtime.tiling.work import Work
 from abbe.threads import cores
 
 if TYPE_CHECKING:
@@ -90,8 +93,33 @@ class OpenPackage:
 
         return as_asked(image)
 
+    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+        """None: images are computed whole."""
+        return ()
+
+    def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
+        """Nothing is ever asked for: there are no blocks."""
+        raise NotImplementedError(f"{self} has no blocks")
+
     def __str__(self) -> str:
         return f"{self.engine}, tile {self.tile} px"
+
+
+def limits_of(
+    image: Image, channels: tuple[str, ...], description: PackageDescription, work: Work
+) -> np.ndarray:
+    """(C, 2): what becomes 0 and 1 of an image's channels; kept, for it takes a whole slide.
+
+    Args:
+        image: The image.
+        channels: Those that the network sees.
+        description: Of the package.
+        work: Of the image.
+    """
+    if not work.has("limits", compressed=True):
+        found = description.normalisation.scaling.image_limits(image, channels)
+        work.put("limits", np.asarray(found), compress=True)
+    return work.get("limits", compressed=True)
 
 
 def open_for(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, Region
-from abbe.runtime.job import SUFFIXES, Advance, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Advance, Block, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.package.promptable_networks import PromptableNetworks
 from abbe.runtime.predictors.opening import RunOptions
@@ -72,6 +72,14 @@ class PromptedPredictor:
     def channels_of(self, image: Image) -> tuple[str, ...]:
         """The channels that are shown: the package's, or the only one of a grey image."""
         return self.predictor.channels_of(image)
+
+    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+        """None: an image is embedded whole."""
+        return ()
+
+    def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
+        """Nothing is ever asked for: there are no blocks."""
+        raise NotImplementedError(f"{self} has no blocks")
 
     def tiles(self, image: Image) -> int:
         """In how many parts an image's masks are kept and written."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from abbe.imaging import Image
-from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Block, Job, Result, Tools, Written
 from abbe.runtime.package import Package
-from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, limits_of, open_for
 from abbe.runtime.tiling.cutting import check_tile, grid_of
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
 from abbe.runtime.tiling.grid import Grid, Tile
 from abbe.runtime.tiling.seams import crop
-from abbe.runtime.tiling.tiles import classes_name, maps_name, network_maps
+from abbe.runtime.tiling.tiles import blocks_of, classes_name, maps_name, network_maps, tiles_of
 from abbe.runtime.writing.region_results import RegionPrediction, write_region_results
+
+if TYPE_CHECKING:
+    from abbe.runtime.tiling.tissue import Tissue
 
 
 class RegionPredictor(OpenPackage):
@@ -57,12 +60,34 @@ class RegionPredictor(OpenPackage):
             InputError: The image lacks a channel or its pixel size, or cannot be read.
             PackageError: The network fails.
         """
+        description, grid = self.package.description, self.grid(image)
+        tissue, limits = self._compute(image, tools, grid.tiles, keep_maps=keep_maps)
+        names, work = description.classes, tools.work
+        background = names.index("background") if "background" in names else None
+        classes = ClassMap(grid, names, work)
+        told = description.temperature
+        maps = Maps(grid, names, work, told, exclusive=True) if keep_maps else None
+        channels = self.channels_of(image)
+        return RegionPrediction(image, classes, maps, channels, limits, grid, background, tissue)
+
+    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+        """Blocks of a large image; see `abbe.runtime.job.Predictor`."""
+        return blocks_of(self.grid(image), seams=False)
+
+    def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
+        """Classes of a block; see `abbe.runtime.job.Predictor`."""
+        self._compute(image, tools, tiles_of(block), keep_maps="probability" in job.results)
+
+    def _compute(
+        self, image: Image, tools: Tools, tiles: Sequence[Tile], *, keep_maps: bool
+    ) -> tuple[Tissue | None, np.ndarray]:
+        """Classes of tiles, into the work; with where tissue is, and what became 0 and 1."""
         description = self.package.description
         channels = self.channels_of(image)
         grid = self.grid(image)
         with tools.timings.measure("read"):
             seen = self.seen(image)
-            limits = description.normalisation.scaling.image_limits(seen, channels)
+            limits = limits_of(seen, channels, description, tools.work)
         maps_of = network_maps(self.engine, seen, channels, limits, grid, tools.timings)
         names, work = description.classes, tools.work
         background = names.index("background") if "background" in names else None
@@ -82,14 +107,11 @@ class RegionPredictor(OpenPackage):
                 work.put(maps_name(tile), np.ascontiguousarray(maps), compress=False)
             work.put(classes_name(tile), maps.argmax(0).astype(np.uint8), compress=True)
 
-        step = 1 / len(grid.tiles)
+        step = 1 / len(tiles)
         tools.advance(0.0)  # it has begun
-        for _ in in_order(tools.pool, compute, grid.tiles, 2 * self.workers):
+        for _ in in_order(tools.pool, compute, tiles, 2 * self.workers):
             tools.advance(step)
-        classes = ClassMap(grid, names, work)
-        told = description.temperature
-        maps = Maps(grid, names, work, told, exclusive=True) if keep_maps else None
-        return RegionPrediction(image, classes, maps, channels, limits, grid, background, tissue)
+        return tissue, limits
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; of how many tiles it is."""

@@ -6,15 +6,20 @@ interrupted run goes on at the next tile. The steps of different tiles overlap i
 networks, watersheds and decoders do not hold Python's lock.
 """
 
+from __future__ import annotations
+
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from abbe.imaging import Image
 from abbe.object_types import type_maps, types_in
+from abbe.runtime.job import Block
 from abbe.runtime.package.engine import Engine
 from abbe.runtime.postprocess.map_rule import MapRule
 from abbe.runtime.tiling.executors import in_order
@@ -33,6 +38,9 @@ from abbe.runtime.tiling.work import Work
 
 Advance = Callable[[float], None]
 """Told the share of the tiles that is newly done."""
+
+BLOCK = 12
+"""Tiles a side of what one worker computes of a large image: with 512 px about 5,000 px."""
 
 MapsOf = Callable[[Tile], np.ndarray]
 """A tile's window → (K, h, w) probabilities."""
@@ -94,7 +102,8 @@ def find_objects(
     """
     timings = timings or Timings()
     job = _Job(grid, maps_of, rule, work, keep_maps, timings)
-    _run(job, pool, 2 * workers, advance or (lambda share: None))
+    progress = _Progress(job, advance or (lambda share: None), grid.tiles)
+    _run(job, pool, 2 * workers, progress)
     measured = in_order(pool, job.measure, grid.tiles, 2 * workers)
     pieces, matches = [], []
     for place, (found, seams) in enumerate(measured):
@@ -108,6 +117,57 @@ def forget_objects(grid: Grid, work: Work) -> None:
     for tile in grid.tiles:
         for name in (labels_name(tile), _probability_name(tile)):
             work.drop(name, compressed=True)
+
+
+def label_block(
+    grid: Grid,
+    maps_of: MapsOf,
+    rule: MapRule,
+    work: Work,
+    pool: Executor,
+    block: Block,
+    *,
+    workers: int,
+    keep_maps: bool = False,
+    timings: Timings | None = None,
+    advance: Advance | None = None,
+) -> None:
+    """Of a block, what `find_objects` would compute first; it then finds it in ``work``.
+
+    At first maps of all its tiles, and labels of those whose neighbours are in the block, too. Its
+    seams, once all blocks have come so far, are the labels of the others: their maps were kept.
+    Arguments are those of `find_objects`.
+    """
+    job = _Job(grid, maps_of, rule, work, keep_maps, timings or Timings())
+    tiles = tiles_of(block)
+    within = frozenset(tiles)
+    inner = [tile for tile in tiles if within.issuperset(grid.around(tile))]
+    if block.seams:
+        tiles = sorted(within.difference(inner))
+        progress = _Progress(job, advance or (lambda share: None), tiles, forget=False)
+    else:
+        progress = _Progress(job, advance or (lambda share: None), inner, mapped=tiles)
+    _run(job, pool, 2 * workers, progress)
+
+
+def tiles_of(block: Block) -> list[Tile]:
+    """The tiles of a block, row by row."""
+    return [Tile(row, column) for row in range(*block.rows) for column in range(*block.columns)]
+
+
+def blocks_of(grid: Grid, *, seams: bool) -> tuple[tuple[Block, ...], ...]:
+    """Rounds of blocks of at most `BLOCK` tiles a side; none where one would be all."""
+    rows, columns = _divided(len(grid.rows)), _divided(grid.width)
+    if len(rows) * len(columns) == 1:
+        return ()
+    first = tuple(Block(down, across) for down in rows for across in columns)
+    return (first, tuple(replace(each, seams=True) for each in first)) if seams else (first,)
+
+
+def _divided(count: int) -> list[tuple[int, int]]:
+    """Almost equal spans of at most `BLOCK`."""
+    edges = np.linspace(0, count, math.ceil(count / BLOCK) + 1).round().astype(int).tolist()
+    return list(pairwise(edges))
 
 
 @dataclass(frozen=True)
@@ -186,9 +246,8 @@ class _Job:
         return joined
 
 
-def _run(job: _Job, pool: Executor, most: int, advance: Advance) -> None:
-    """Take every tile through both steps, with at most ``most`` steps in hand at a time."""
-    progress = _Progress(job, advance)
+def _run(job: _Job, pool: Executor, most: int, progress: _Progress) -> None:
+    """Take tiles through both steps, with at most ``most`` steps in hand at a time."""
     running: dict[Future[None], tuple[Tile, bool]] = {}
     try:
         while True:
@@ -215,12 +274,21 @@ def _run(job: _Job, pool: Executor, most: int, advance: Advance) -> None:
 class _Progress:
     """Which step of which tile is due; each tile is looked at when its turn comes."""
 
-    def __init__(self, job: _Job, advance: Advance) -> None:
+    def __init__(
+        self,
+        job: _Job,
+        advance: Advance,
+        labelled: Sequence[Tile],
+        *,
+        mapped: Sequence[Tile] = (),
+        forget: bool = True,
+    ) -> None:
+        """Of which tiles labels are due, of which others maps; whether maps are let go."""
         self._job, self._advance = job, advance
-        self._grid = job.grid
-        self._upcoming = iter(job.grid.tiles)
+        self._grid, self._forget = job.grid, forget
+        self._upcoming, self._others = iter(labelled), iter(mapped)
         count = len(job.grid.tiles)
-        self._share = 1 / count
+        self._share = 1 / max(1, len(labelled))
         # A byte a tile, of which only those are touched whose turn has come: there may be millions.
         self._has_maps, self._has_labels = np.zeros(count, bool), np.zeros(count, bool)
         self._asked = np.zeros(count, bool)  # for its maps
@@ -232,10 +300,12 @@ class _Progress:
     def next_step(self) -> tuple[Tile, bool] | None:
         """A tile, and whether it has its maps and waits for labels; None if nothing can be done."""
         while not self._ready and not self._unmapped:
-            tile = next(self._upcoming, None)
-            if tile is None:
+            if (tile := next(self._upcoming, None)) is not None:
+                self._take_up(tile)
+            elif (tile := next(self._others, None)) is not None:
+                self._ask_for_maps(tile)
+            else:
                 return None
-            self._take_up(tile)
         if self._ready:  # first what frees maps
             return self._ready.pop(), True
         return self._unmapped.popleft(), False
@@ -252,9 +322,18 @@ class _Progress:
         """The tile has its labels; maps that no tile needs any more are let go."""
         self._has_labels[self._grid.number(tile)] = True
         self._advance(self._share)
-        for near in self._grid.around(tile):
+        for near in self._grid.around(tile) if self._forget else ():
             if self._all(near, self._has_labels):
                 self._job.forget_maps(near)
+
+    def _ask_for_maps(self, tile: Tile) -> None:
+        """Of a tile whose neighbours will need them, unless they have labels by now."""
+        number = self._grid.number(tile)
+        if self._asked[number] or all(map(self._job.has_labels, self._grid.around(tile))):
+            return
+        self._asked[number] = True
+        if not self._job.has_maps(tile):
+            self._unmapped.append(tile)
 
     def _take_up(self, tile: Tile) -> None:
         if self._job.has_labels(tile):  # of a run that was interrupted
