@@ -407,16 +407,21 @@ def test_the_page_answers_clicks_and_boxes_as_the_package_does(
     with visit(browser, served(tmp_path / "site")) as page:
         look(page, image)
         for prompt in prompts:
-            asked = "async (prompt) => (await abbe.asking.ask('prompt', { prompt })).masks"
-            shown = f"({asked})(prompt).then((found) => found.map((m) => [m.score, [...m.mask]]))"
-            found = page.evaluate(f"async (prompt) => {shown}", prompt)
+            found = page.evaluate(
+                """async (prompt) => {
+                const { masks } = await abbe.asking.ask("prompt", { prompt });
+                return masks.map(({ score, mask: { left, top, width, height, data } }) =>
+                  [score, [top, left, top + height, left + width], [...data]]); }""",
+                prompt,
+            )
             points = {"point_coords": prompt["points"], "point_labels": prompt["labels"]}
             given = points if prompt["points"] else {"box": prompt["box"]}
             several = len(prompt["points"]) == 1
             masks, scores, _ = predictor.predict(**given, multimask_output=several)
             order = np.argsort(-scores, kind="stable")
-            np.testing.assert_allclose([score for score, _ in found], scores[order], atol=1e-3)
-            for (_, mask), number in zip(found, order, strict=True):
-                seen = np.reshape(mask, masks.shape[1:]).astype(bool)
+            np.testing.assert_allclose([each[0] for each in found], scores[order], atol=1e-3)
+            for (_, (top, left, bottom, right), mask), number in zip(found, order, strict=True):
+                seen = np.zeros(masks.shape[1:], bool)
+                seen[top:bottom, left:right] = np.reshape(mask, (bottom - top, right - left))
                 assert iou(seen, masks[number]) > 0.995
                 assert masks[number].any()

@@ -10,9 +10,11 @@ from typing import Any
 import uvicorn
 
 from abbe.runtime.batch.find_images import find_images
+from abbe.runtime.package import read_package
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.serve import Session, address_of, application, listen
 from abbe.serve.native import Native
+from abbe.serve.site import site_of
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def serving_package(package: Path, images: Path, out: Path) -> Iterator[Any]:
     native = Native(open_predictor(package, engine="onnxruntime", precision="fp32"))
     sees = native.predictor.channels_of
     session = Session("package", find_images([images]), None, out, channels_of=sees)
-    with running(application(session, native)) as address:
+    with running(application(session, site_of(read_package(package)), native)) as address:
         yield SimpleNamespace(server_port=int(address.rstrip("/").rpartition(":")[2]))
     native.close()
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.imaging import Image, write_png
 from abbe.runtime.batch.find_images import find_images
-from abbe.serve import Session
+from abbe.serve import Session, application
+from abbe.serve.site import site_of_run
 
 WIDTH, HEIGHT = 160, 120
 
@@ -71,3 +72,8 @@ def session_of(
     folder: Path, out: Path, new_predictor: Callable[[], FakePredictor] = FakePredictor
 ) -> Session:
     return Session("fake network", find_images([folder]), new_predictor, out)
+
+
+def app_of(session: Session) -> Any:
+    """The page and its requests, for the network that is none."""
+    return application(session, site_of_run(session.title, FakePredictor.input_channels))

@@ -1,4 +1,3 @@
-import io
 import json
 import subprocess
 import sys
@@ -6,21 +5,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
-from serving import HEIGHT, WIDTH, FakePredictor, folder_of_images, session_of
+from serving import HEIGHT, WIDTH, FakePredictor, app_of, folder_of_images, session_of
 from starlette.testclient import TestClient
 
 from abbe.imaging import read_labels, write_png
-from abbe.serve import Session, application
+from abbe.serve import Session
 from abbe.serve.coco import Object, mask_of
-from abbe.serve.session import IMAGES_KEPT, LARGEST_SHOWN, Prompt
+from abbe.serve.session import IMAGES_KEPT, Prompt
+from abbe.web import PAGE
 
 
 @pytest.fixture
 def client(tmp_path):
     session = session_of(folder_of_images(tmp_path / "images"), tmp_path / "out")
-    return TestClient(application(session), base_url="http://127.0.0.1:5000")
+    return TestClient(app_of(session), base_url="http://127.0.0.1:5000")
 
 
 def masks(client, number=0, **prompt):
@@ -31,10 +30,12 @@ def test_the_page_and_its_parts_load_nothing_from_elsewhere(client):
     page = client.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("main.js", "view.js", "masks.js", "work.js", "requests.js", "style.css"):
-        part = client.get(f"/static/{name}")
-        assert part.status_code == 200
-        assert "http" not in part.text
+    for path in PAGE.rglob("*"):
+        if path.suffix in (".js", ".css"):
+            part = client.get(f"/{path.relative_to(PAGE).as_posix()}")
+            assert part.status_code == 200
+            assert "http:" not in part.text
+            assert "https:" not in part.text
 
 
 def test_the_session_lists_the_images(client):
@@ -66,15 +67,6 @@ def test_an_image_is_encoded_once_while_it_is_remembered(tmp_path):
     assert FakePredictor.encoded - before == IMAGES_KEPT + 1
     session.encode(1)
     assert FakePredictor.encoded - before == IMAGES_KEPT + 2
-
-
-def test_a_large_image_is_shown_smaller_and_keeps_its_pixels(tmp_path):
-    write_png(tmp_path / "images" / "long.png", np.zeros((10, 2 * LARGEST_SHOWN), np.uint8))
-    session = session_of(tmp_path / "images", tmp_path / "out")
-    assert PIL.Image.open(io.BytesIO(session.picture(0))).size == (LARGEST_SHOWN, 5)
-    client = TestClient(application(session), base_url="http://localhost")
-    [mask] = masks(client, box=[3000, 0, 3100, 10]).json()["masks"]
-    assert mask_of(mask["counts"], (10, 2 * LARGEST_SHOWN)).sum() == 1000
 
 
 def test_objects_are_saved_as_label_image_and_annotations_and_found_again(client, tmp_path):
@@ -125,14 +117,15 @@ def test_what_is_no_request_is_refused_in_words(client, body):
 @pytest.mark.parametrize("number", ["2", "99999999999999999999", "-1", "x"])
 def test_an_unknown_image_is_refused(client, number):
     assert client.get(f"/api/images/{number}").status_code == 404
-    assert client.get(f"/api/images/{number}/picture").status_code == 404
+    region = "level=0&top=0&left=0&bottom=9&right=9"
+    assert client.get(f"/api/images/{number}/pixels?{region}").status_code == 404
     assert client.post(f"/api/images/{number}/encode", json={}).status_code == 404
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd",
-     "/api/images/..%2f..%2fsecret/picture", "/api/images/0/../../../secret"],
+    ["/../site.py", "/page/%2e%2e/%2e%2e/site.py", "/page/..%2f..%2fsite.py", "//etc/passwd",
+     "/api/images/..%2f..%2fsecret/pixels", "/api/images/0/../../../secret"],
 )  # fmt: skip
 def test_no_address_leads_out_of_the_folders(client, path):
     assert client.get(path).status_code == 404
@@ -167,19 +160,18 @@ def test_other_hosts_and_origins_are_refused(client):
 def test_an_image_that_cannot_be_read_is_told_and_the_rest_goes_on(tmp_path):
     folder = folder_of_images(tmp_path / "images")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    client = TestClient(
-        application(session_of(folder, tmp_path / "out")), base_url="http://127.0.0.1"
-    )
-    for path in ("", "/picture"):
+    client = TestClient(app_of(session_of(folder, tmp_path / "out")), base_url="http://127.0.0.1")
+    region = "level=0&top=0&left=0&bottom=9&right=9"
+    for path in ("", f"/pixels?{region}"):
         answer = client.get(f"/api/images/0{path}")
         assert answer.status_code == 422
         assert "broken.png" in answer.json()["error"]
-    assert client.get("/api/images/1/picture").status_code == 200
+    assert client.get(f"/api/images/1/pixels?{region}").status_code == 200
 
 
 def test_what_is_not_saved_is_kept_and_saved_at_the_end(tmp_path):
     session = session_of(folder_of_images(tmp_path / "images"), tmp_path / "out")
-    client = TestClient(application(session), base_url="http://127.0.0.1")
+    client = TestClient(app_of(session), base_url="http://127.0.0.1")
     found = {"objects": masks(client, box=[10, 20, 40, 30]).json()["masks"]}
     for number in (0, 1):
         assert client.put(f"/api/images/{number}/unsaved", json=found).status_code == 200
@@ -248,17 +240,29 @@ def test_a_disk_that_fails_is_told_in_words(client, tmp_path):
     assert "out" in answer.json()["error"]
 
 
-def test_of_many_channels_those_are_shown_that_the_network_sees(tmp_path, monkeypatch):
-    pixels = np.zeros((4, 6, 8), np.uint8)
-    pixels[2, :3] = 200
+def test_of_many_channels_the_page_is_told_which_the_network_sees(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
-    np.save(tmp_path / "images" / "a.npy", pixels)
+    np.save(tmp_path / "images" / "a.npy", np.zeros((4, 6, 8), np.uint8))
     images = {tmp_path / "images" / "a.npy": Path("a.npy")}
     monkeypatch.setattr(FakePredictor, "input_channels", ("z",))
     session = Session("fake", images, FakePredictor, tmp_path / "out", ("x", "y", "z", "w"))
-    shown = np.asarray(PIL.Image.open(io.BytesIO(session.picture(0))))
-    assert (shown[:3] == 255).all()
-    assert (shown[3:] == 0).all()
+    assert TestClient(app_of(session), base_url="http://localhost").get("/api/images/0").json()[
+        "seen"
+    ] == [2]
+
+
+def test_classes_of_objects_are_saved_and_found_again(client, tmp_path):
+    [first] = masks(client, box=[10, 20, 40, 30]).json()["masks"]
+    objects = [first | {"category": name} for name in ("tumour", None, "stroma", "tumour")]
+    assert client.put("/api/images/0/objects", json={"objects": objects}).status_code == 200
+    other = [first | {"category": "stroma"}]
+    assert client.put("/api/images/1/objects", json={"objects": other}).status_code == 200
+    written = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    names = {each["id"]: each["name"] for each in written["categories"]}
+    assert names == {1: "object", 2: "tumour", 3: "stroma"}
+    assert [each["category_id"] for each in written["annotations"]] == [2, 1, 3, 2, 3]
+    again = client.get("/api/images/0").json()["objects"]
+    assert [each["category"] for each in again] == ["tumour", None, "stroma", "tumour"]
 
 
 @pytest.mark.parametrize("name", ["a.png", "b.c.PNG", "a.ome.tif", "a.OME.TIFF"])
@@ -291,7 +295,7 @@ def test_a_stale_tab_is_told_and_changes_nothing(client, tmp_path):
 def test_a_tab_of_an_earlier_server_is_told(tmp_path):
     images = folder_of_images(tmp_path / "images")
     clients = [
-        TestClient(application(session_of(images, tmp_path / "out")), base_url="http://localhost")
+        TestClient(app_of(session_of(images, tmp_path / "out")), base_url="http://localhost")
         for _ in range(2)
     ]
     edition = clients[0].get("/api/images/0").json()["edition"]

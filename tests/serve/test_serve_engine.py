@@ -20,6 +20,7 @@ from abbe.runtime.predictors.tasks import open_predictor
 from abbe.serve import Session, application
 from abbe.serve.native import Asked, Native, Rule, StoppedError
 from abbe.serve.packed import packed
+from abbe.serve.site import site_of
 
 sys.path.append(str(Path(__file__).parents[1] / "runtime"))
 made = import_module("made_packages")
@@ -60,7 +61,10 @@ def served(tmp_path):
         session = Session(
             "cells", find_images([folder]), None, out, channels_of=native.predictor.channels_of
         )
-        client = TestClient(application(session, native), base_url="http://127.0.0.1:5000")
+        client = TestClient(
+            application(session, site_of(read_package(package)), native),
+            base_url="http://127.0.0.1:5000",
+        )
         return client, image, out
 
     return serve

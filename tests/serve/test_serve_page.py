@@ -1,17 +1,16 @@
-"""The page in a real browser, without a window."""
+"""The page with a promptable network behind it, in a real browser, without a window."""
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-import uvicorn
+from pages import running
 from playwright.sync_api import Page, expect
-from serving import HEIGHT, WIDTH, folder_of_images, session_of
+from serving import HEIGHT, WIDTH, app_of, folder_of_images, session_of
 
-from abbe.imaging import read_labels
-from abbe.serve import address_of, application, listen
+from abbe.imaging import read_labels, write_png
 
 pytestmark = pytest.mark.slow
 
@@ -20,14 +19,8 @@ pytestmark = pytest.mark.slow
 def served(tmp_path) -> Iterator[tuple[str, Path]]:
     """The address of a page that a fake network answers, and the folder it saves to."""
     out = tmp_path / "out"
-    listening = listen()
-    app = application(session_of(folder_of_images(tmp_path / "images"), out))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    yield address_of(listening), out
-    server.should_exit = True
-    thread.join(10)
+    with running(app_of(session_of(folder_of_images(tmp_path / "images"), out))) as address:
+        yield address, out
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ def page(browser, served) -> Iterator[Page]:
         requested: list[str] = []
         opened.on("request", lambda request: requested.append(request.url))
         opened.goto(served[0])
-        expect(opened.get_by_role("status")).to_contain_text("Ready", timeout=20_000)
+        expect(opened.locator("#status")).to_contain_text("Ready", timeout=20_000)
         yield opened
         assert problems == []
         assert all(url.startswith((served[0], "blob:", "data:")) for url in requested)
@@ -48,9 +41,14 @@ def page(browser, served) -> Iterator[Page]:
 
 def at(page: Page, x: float, y: float) -> tuple[float, float]:
     """Where a pixel of the image lies on the page."""
-    box = page.locator("#canvas").bounding_box()
-    assert box is not None
-    return box["x"] + x * box["width"] / WIDTH, box["y"] + y * box["height"] / HEIGHT
+    found = page.evaluate(
+        """([x, y]) => { const { view, canvas } = abbe.viewer;
+        const box = canvas.getBoundingClientRect(), ratio = box.width / canvas.width;
+        return [box.left + (x - view.x) * view.zoom * ratio,
+                box.top + (y - view.y) * view.zoom * ratio]; }""",
+        [x, y],
+    )
+    return found[0], found[1]
 
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -60,42 +58,38 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.up()
 
 
-def colour(page: Page, x: float, y: float) -> list[int]:
-    return page.evaluate(
-        """([x, y]) => { const canvas = document.getElementById("canvas");
-        return [...canvas.getContext("2d").getImageData(
-          x * canvas.width, y * canvas.height, 1, 1).data].slice(0, 3); }""",
-        [x / WIDTH, y / HEIGHT],
-    )
+def box(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.keyboard.down("Shift")
+    drag(page, start, end)
+    page.keyboard.up("Shift")
+    expect(page.locator("#status")).to_contain_text("Enter keeps it")
 
 
-def test_clicks_and_boxes_become_saved_masks(page, served):
-    status, objects = page.get_by_role("status"), page.locator("#objects li")
-    before = colour(page, 70, 50)
+def test_clicking_boxing_undoing_and_saving(page, served):
+    status, count = page.locator("#status"), page.locator("#count")
     page.mouse.click(*at(page, 60, 50))
     expect(status).to_contain_text("expected IoU 0.90")  # the best of three
-    page.keyboard.press("3")
+    page.keyboard.press("2")
     expect(status).to_contain_text("expected IoU 0.70")
-    assert colour(page, 70, 50) != before  # the mask is seen
     page.mouse.click(*at(page, 60, 41), button="right")  # outside
     expect(page.locator("#prompts")).to_have_text("2 points")
     page.keyboard.press("Control+z")
     expect(page.locator("#prompts")).to_have_text("1 point")
-    expect(status).to_contain_text("expected IoU 0.70")  # the choice came back as well
+    expect(status).to_contain_text("of 3")
+    page.keyboard.press("2")
+    expect(status).to_contain_text("expected IoU 0.70")
     page.keyboard.press("Enter")
-    expect(objects).to_have_count(1)
+    expect(count).to_have_text("1")
 
-    drag(page, (100, 20), (140, 50))
-    expect(status).to_contain_text("Enter accepts")
+    box(page, (100, 20), (140, 50))
     page.keyboard.press("Enter")
-    expect(objects).to_have_count(2)
-    drag(page, (10, 90), (30, 110))
-    expect(status).to_contain_text("Enter accepts")
+    expect(count).to_have_text("2")
+    box(page, (10, 90), (30, 110))
     page.keyboard.press("Delete")
     expect(page.locator("#prompts")).to_have_text("")
 
     page.keyboard.press("Control+s")
-    expect(status).to_contain_text("Saved")
+    expect(status).to_contain_text("first.labels.png")
     labels = read_labels(served[1] / "first.labels.png")
     assert labels.shape == (HEIGHT, WIDTH)
     assert (labels == 1).sum() == pytest.approx(804, rel=0.05)  # π · 16²
@@ -109,52 +103,106 @@ def test_clicks_and_boxes_become_saved_masks(page, served):
 
 
 def test_by_keyboard_alone(page, served):
-    status, objects = page.get_by_role("status"), page.locator("#objects li")
-    page.keyboard.press("ArrowRight")
+    status, count = page.locator("#status"), page.locator("#count")
+    page.locator("#canvas").focus()
+    page.keyboard.press("PageDown")
     expect(page.locator("#images")).to_have_value("1")
     expect(status).to_contain_text("Ready")
     page.get_by_text("Place by numbers").focus()
     page.keyboard.press("Enter")
     page.locator("#coordinates").fill("10, 20, 40, 30")
     page.keyboard.press("Enter")
-    expect(status).to_contain_text("300 px")
+    expect(status).to_contain_text("Enter keeps it")
     page.locator("#coordinates").fill("10, 500")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("outside the image of 160 × 120")
+    expect(page.get_by_role("alert")).to_contain_text("outside the image")
     page.locator("#canvas").focus()
     page.keyboard.press("Enter")
-    expect(objects).to_have_count(1)
-    page.keyboard.press("ArrowUp")
-    expect(page.locator("#objects .name")).to_have_attribute("aria-pressed", "true")
+    expect(count).to_have_text("1")
+    page.keyboard.press("j")
+    expect(page.locator("#table .row[aria-selected=true]")).to_have_count(1)
     page.keyboard.press("Delete")
-    expect(objects).to_have_count(0)
+    expect(count).to_have_text("0")
     page.keyboard.press("Control+z")
-    expect(objects).to_have_count(1)
+    expect(count).to_have_text("1")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("Control+s")
     expect(status).to_contain_text("second.labels.png")
-    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("PageUp")
     expect(status).to_contain_text("Ready")
-    expect(objects).to_have_count(0)
+    expect(count).to_have_text("0")
     page.reload()
+    expect(page.locator("#images option").nth(1)).to_contain_text("✓ more/second.png (1 saved)")
     page.locator("#images").select_option("1")
-    expect(objects).to_have_count(1)  # what was saved is there again
+    expect(count).to_have_text("1")  # what was saved is there again
 
 
 def test_what_is_not_saved_outlives_the_page(page, served):
-    objects = page.locator("#objects li")
     for left in (20, 100):
-        drag(page, (left, 20), (left + 20, 50))
-        expect(page.get_by_role("status")).to_contain_text("Enter accepts")
+        box(page, (left, 20), (left + 20, 50))
         with page.expect_response("**/unsaved"):
             page.keyboard.press("Enter")
+    expect(page.locator("#images option").first).to_contain_text("● first.png (not saved)")
     page.on("dialog", lambda dialog: dialog.accept())
     page.reload()
-    expect(objects).to_have_count(2)
+    expect(page.locator("#count")).to_have_text("2")
     expect(page.locator("#saved")).to_have_text("Not saved yet")
     assert not served[1].exists()
     page.keyboard.press("Control+s")
     expect(page.locator("#saved")).to_have_text("All saved")
     assert read_labels(served[1] / "first.labels.png").max() == 2
+
+
+def test_masks_of_a_file_are_corrected_and_given_classes(page, served, tmp_path):
+    masks = np.zeros((HEIGHT, WIDTH), np.uint8)
+    masks[10:40, 10:40], masks[60:90, 100:130] = 1, 2
+    write_png(tmp_path / "masks.png", masks)
+    page.set_input_files("#masks-file", tmp_path / "masks.png")
+    count = page.locator("#count")
+    expect(count).to_have_text("2")
+
+    page.evaluate("abbe.results.choose(1)")
+    page.evaluate("abbe.editing.resize(8)")
+    page.locator("#canvas").focus()
+    page.keyboard.press("b")
+    drag(page, (35, 25), (60, 25))  # the first grows to the right
+    area = page.locator("#table .row[aria-selected=true] span").nth(1)
+    expect(area).not_to_have_text("900")
+    page.evaluate("abbe.results.choose(0)")
+    drag(page, (120, 20), (140, 20))  # a third, drawn by hand
+    expect(count).to_have_text("3")
+    page.evaluate("abbe.results.choose(2)")
+    page.locator("#canvas").focus()
+    page.keyboard.press("e")
+    drag(page, (100, 75), (130, 75))  # the second loses a line
+    page.keyboard.press("v")
+    page.fill("#new-class", "tumour")
+    page.click("#add-class")  # and is given a class
+    expect(page.locator("#table .row:nth-child(2) span").nth(2)).to_have_text("tumour")
+    page.evaluate("abbe.results.choose(1)")
+    page.locator("#canvas").focus()
+    page.keyboard.press("Delete")
+    expect(count).to_have_text("2")
+    page.keyboard.press("Control+z")
+    expect(count).to_have_text("3")
+
+    page.keyboard.press("Control+s")
+    expect(page.locator("#status")).to_contain_text("first.labels.png")
+    labels = read_labels(served[1] / "first.labels.png")
+    assert (labels[25, 10:62] == 1).all()
+    assert 900 < (labels == 1).sum() < 900 + 30 * 9
+    assert (labels[20, 120:140] == 3).all()
+    assert (labels[75, 102:128] == 0).all()
+    assert (labels[65, 100:130] == 2).all()
+    written = json.loads((served[1] / "annotations.json").read_text())
+    names = {each["id"]: each["name"] for each in written["categories"]}
+    found = [names[each["category_id"]] for each in written["annotations"]]
+    assert found == ["object", "tumour", "object"]
+    with page.expect_download() as told:
+        page.click("[data-save=geojson]")
+    features = json.loads(told.value.path().read_text())["features"]
+    assert [each["properties"].get("classification", {}).get("name") for each in features] == [
+        None, "tumour", None,
+    ]  # fmt: skip

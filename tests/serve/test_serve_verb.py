@@ -5,7 +5,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from serving import HEIGHT, WIDTH, folder_of_images, session_of
+from serving import HEIGHT, WIDTH, app_of, folder_of_images, session_of
 
 from abbe.cli.serve import (
     RunPredictor,
@@ -17,7 +17,7 @@ from abbe.cli.serve import (
 )
 from abbe.errors import ConfigError, InputError, PackageError
 from abbe.imaging import Image, three_channels
-from abbe.serve import address_of, application, listen, run
+from abbe.serve import address_of, listen, run
 from abbe.serve.coco import Object
 
 COLOURS = ("red", "green", "blue")
@@ -123,7 +123,7 @@ def test_the_end_saves_what_is_not_and_says_so(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_ctrl_c_and_its_like_end_the_server_quietly(tmp_path, name):
-    app = application(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
+    app = app_of(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
     number = getattr(signal, name)
     # nohup and a shell's background jobs begin with these ignored, and so they would stay.
     before = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
@@ -145,7 +145,7 @@ def test_ctrl_c_and_its_like_end_the_server_quietly(tmp_path, name):
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
-    app = application(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
+    app = app_of(session_of(folder_of_images(tmp_path / "images"), tmp_path / "out"))
     own = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     seen = []
     with listen() as listening:

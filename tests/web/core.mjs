@@ -14,6 +14,8 @@ const { readWindow } = await load("sampling.js");
 const { resizeBytes } = await load("resize.js");
 const { calibrated, calibratedClasses } = await load("calibration.js");
 
+const { Kept, countsOf, patchOf } = await import(pathToFileURL(join(page, "tasks", "kept.js")).href);
+
 const KINDS = {
   uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array,
   float64: Float64Array,
@@ -27,6 +29,13 @@ const functions = {
   instances({ foreground, boundary, width, height, thresholds, minimumArea }) {
     const edges = boundary ? array(boundary) : null;
     return instancesFromMaps(array(foreground), edges, width, height, thresholds, minimumArea).labels;
+  },
+  runs({ labels, width, height }) {
+    // Each object's run lengths, and the labels that are made of these again.
+    const found = Kept.of(array(labels), width, height);
+    const counts = found.objects.map((each) => countsOf(each, width, height));
+    const again = new Kept(width, height, counts.map((each) => ({ ...patchOf(each, height), score: 1, kind: -1 })));
+    return Int32Array.from([...again.labels().values, ...counts.flatMap((each) => [each.length, ...each])]);
   },
   calibrated({ probabilities, temperature, exclusive }) {
     return (exclusive ? calibratedClasses : calibrated)(array(probabilities), temperature);

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,8 @@ from abbe.cli import main
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import write_png
 from abbe.web import build_site, runtime_files
-from abbe.web.runtime_files import NpmPackage, fetch_from_mirror
+from abbe.web.pinned import NpmPackage
+from abbe.web.runtime_files import fetch_from_mirror
 
 make_package = import_module("made_packages").make_package
 
@@ -39,6 +41,26 @@ def test_a_site_holds_what_the_page_needs_and_no_image_of_yours(tmp_path, runtim
     assert (out / "example.png").read_bytes() == picture.read_bytes()
     assert not any("asyncify" in path for path in site.files)
     assert json.loads((out / "site.json").read_text())["version"] != mark["version"]
+
+
+def test_other_servers_are_read_from_only_where_they_are_named(tmp_path, runtime):
+    package, out = make_package(tmp_path / "package"), tmp_path / "site"
+    build_site(package, out, runtime=runtime, webgpu=False)
+    assert "connect-src 'self';" in (out / "index.html").read_text()
+    named = ("https://images.example.org", "http://localhost:8000")
+    build_site(package, out, runtime=runtime, webgpu=False, origins=named)
+    assert f"connect-src 'self' {' '.join(named)};" in (out / "index.html").read_text()
+    for wrong in ("images.example.org", "https://a.org/path", "https://a.org; script-src *", "*"):
+        with pytest.raises(ConfigError, match="is no server"):
+            build_site(package, out, runtime=runtime, origins=(wrong,))
+    for path in (out / "lib" / "zarr").rglob("*.js"):
+        assert not re.findall(
+            r"""\bfrom\s+["'](?!\.)|\bimport\(["'](?!\.)""", without_comments(path)
+        )
+
+
+def without_comments(path):
+    return re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.DOTALL)
 
 
 def test_nothing_but_a_site_is_replaced(tmp_path, runtime):

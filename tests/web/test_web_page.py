@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
+import zarr
 from playwright.sync_api import expect
 from prompt_package import make_prompt_package
 from visits import labels_of, look, saved, visit, wait
@@ -133,6 +134,27 @@ def test_table_picture_and_keys_show_one_choice(tmp_path, site, browser):
         page.click("#table button[data-column=area_px]")
         areas = page.locator("#table .row span:nth-child(2)").all_inner_texts()
         assert areas == sorted(areas, key=int)
+
+        # What was found is corrected: an object less, back, and one more by the brush.
+        found, count = labels_of(page), page.locator("#count")
+        page.locator("#canvas").focus()
+        page.keyboard.press("j")
+        page.keyboard.press("Delete")
+        expect(count).to_have_text(str(found.max() - 1))
+        page.keyboard.press("Control+z")
+        expect(count).to_have_text(str(found.max()))
+        np.testing.assert_array_equal(labels_of(page), found)
+        page.keyboard.press("Escape")
+        page.evaluate(
+            """() => { const detail = { points: [[3, 3], [20, 3]], erase: false };
+            abbe.viewer.dispatchEvent(new CustomEvent("stroke", { detail })); }"""
+        )
+        expect(count).to_have_text(str(found.max() + 1))
+        drawn = labels_of(page)
+        assert (drawn[3, 3:20] == found.max() + 1).all()
+        assert (drawn == found)[drawn != found.max() + 1].all()
+        table = np.genfromtxt(saved(page, "csv", tmp_path), delimiter=",", names=True)
+        np.testing.assert_array_equal(table["area_px"], np.bincount(drawn.ravel())[1:])
 
 
 def test_the_site_works_without_a_server_once_it_was_open(tmp_path, site, browser):
@@ -294,6 +316,56 @@ def test_of_a_large_image_the_part_that_is_seen_is_read_and_looked_at(tmp_path, 
             return data.filter((v, i) => i % 4 === 1 && v > 128).length / data.length * 4; }"""
         )
         assert lit > 0.02
+
+
+def write_zarr(path, pixels, version):
+    """An image of two channels in two levels, 0.5 µm a pixel."""
+    group = zarr.open_group(path, mode="w", zarr_format=version)
+    levels = [np.stack([pixels[::-1], pixels]), np.stack([pixels[::-2, ::2], pixels[::2, ::2]])]
+    for number, level in enumerate(levels):
+        sharded = {"shards": (1, 128, 128)} if version == 3 else {}
+        group.create_array(str(number), data=level, chunks=(1, 64, 64), **sharded)
+    datasets = [
+        {"path": str(n), "coordinateTransformations": [
+            {"type": "scale", "scale": [1, 0.5 * 2**n, 0.5 * 2**n]}]}
+        for n in range(2)
+    ]  # fmt: skip
+    unit = {"type": "space", "unit": "micrometer"}
+    axes = [{"name": "c", "type": "channel"}, {"name": "y", **unit}, {"name": "x", **unit}]
+    described = {
+        "multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}],
+        "omero": {"channels": [{"label": "actin"}, {"label": "nucleus"}]},
+    }
+    group.attrs.update({"ome": described | {"version": "0.5"}} if version == 3 else described)
+
+
+def test_ome_zarr_is_read_from_an_address_and_from_a_folder(tmp_path, site, browser):
+    package = make_package(tmp_path / "package", pixel_size=0.5)
+    server = site(package)
+    images = [tmp_path / "site" / "old.ome.zarr", tmp_path / "new.ome.zarr"]
+    for image, version in zip(images, (2, 3), strict=True):
+        write_zarr(image, blobs(150, 170, seed=version), version)
+    wanted = [predict(package, image, **FP32) for image in images]
+    with visit(browser, server) as page:
+        page.evaluate("document.body.dataset.state = 'busy'")
+        page.click("#open-zarr")
+        page.fill("#address", "old.ome.zarr/")
+        page.click("#zarr-form .main")
+        wait(page)
+        assert not page.is_visible("#problem"), page.inner_text("#problem")
+        np.testing.assert_array_equal(labels_of(page), wanted[0])
+        assert page.evaluate("[abbe.picture.pixelSize, ...abbe.picture.channels]") == [
+            0.5, "actin", "nucleus",
+        ]  # fmt: skip
+        page.evaluate("document.body.dataset.state = 'busy'")
+        page.set_input_files("#folder", images[1])
+        wait(page)
+        assert not page.is_visible("#problem"), page.inner_text("#problem")
+        np.testing.assert_array_equal(labels_of(page), wanted[1])
+        page.evaluate("document.body.dataset.state = 'busy'")
+        page.evaluate("abbe.openAddress('nothing.zarr')")
+        wait(page)
+        expect(page.get_by_role("alert")).to_contain_text("Is the address right")
 
 
 def test_regions_are_those_of_predict(tmp_path, site, browser):

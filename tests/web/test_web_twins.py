@@ -21,6 +21,7 @@ from abbe.runtime.tiling.one_part import numbering_of_parts
 from abbe.runtime.tiling.sampling import read_window
 from abbe.runtime.tiling.tiles import find_objects
 from abbe.runtime.tiling.work import Work
+from abbe.serve.coco import counts_of
 
 
 def maps_of(random: np.random.Generator, shape: tuple[int, int], count: int) -> np.ndarray:
@@ -137,6 +138,27 @@ def test_temperatures_tell_what_python_tells(tmp_path):
     for found, wanted in zip(cases.answers(np.float32), expected, strict=True):
         np.testing.assert_allclose(found, wanted.ravel(), rtol=2e-5, atol=1e-7)
         assert found.reshape(wanted.shape).argmax() == wanted.argmax()
+
+
+def test_objects_that_are_saved_have_the_run_lengths_of_coco(tmp_path):
+    random, cases, expected = np.random.default_rng(7), Cases(tmp_path), []
+    for _ in range(40):
+        shape = tuple(random.integers(1, 30, 2).tolist())
+        labels = random.integers(0, 4, shape).astype(np.int32)
+        labels[:, random.random(shape[1]) < 0.3] = 1  # whole columns, which runs go through
+        labels = np.unique(labels, return_inverse=True)[1].reshape(shape).astype(np.int32)
+        cases.add("runs", labels=cases.array(labels), width=shape[1], height=shape[0])
+        expected.append(labels)
+    for found, labels in zip(cases.answers(np.int32), expected, strict=True):
+        np.testing.assert_array_equal(found[: labels.size].reshape(labels.shape), labels)
+        rest = found[labels.size :].tolist()
+        for number in range(1, labels.max() + 1):
+            length = rest.pop(0)
+            counts, rest = rest[:length], rest[length:]
+            wanted = counts_of(labels == number)
+            assert counts[: len(wanted)] == wanted
+            assert not any(counts[len(wanted) :])
+        assert rest == []
 
 
 PIXELS = {

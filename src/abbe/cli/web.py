@@ -22,6 +22,8 @@ class WebArguments:
     """Folder of the npm packages that the page needs, where there is no network."""
     webgpu: bool = True
     """Compute on graphics processors where the browser has them; 6.6 MB more."""
+    origins: tuple[str, ...] = ()
+    """Servers that visitors may open OME-Zarr from; else the page reaches no server but its own."""
 
 
 def run(words: list[str]) -> int:
@@ -30,7 +32,7 @@ def run(words: list[str]) -> int:
 can give. Someone opens it, drops an image, and sees the objects. Nothing is installed, and no image
 leaves the machine.
 
-ONNX Runtime and geotiff.js are fetched from npm once, checked, and kept for the next site. The test
+ONNX Runtime, geotiff.js and zarrita are fetched from npm once, checked, and kept. The test
 image of a package of yours is a part of one of your images, so it is not published: give one that
 may be seen with --example.
 
@@ -38,6 +40,7 @@ examples:
   abbe web nuclei --out site/
   python -m http.server --directory site/       (then open http://localhost:8000)
   abbe web packages/polyps --out site/ --example polyp.png
+  abbe web nuclei --origins https://images.example.org
   abbe web nuclei --runtime node_modules/       (without a network)"""
     arguments = parse(WebArguments, "web", words, description)
     from abbe.runtime.package.places import located
@@ -49,6 +52,7 @@ examples:
         runtime=arguments.runtime,
         example=arguments.example,
         webgpu=arguments.webgpu,
+        origins=arguments.origins,
     )
     say(f"{arguments.out}: {len(site.files)} files, {site.size / 1e6:.1f} MB")
     if not site.example:

@@ -1,6 +1,5 @@
 """The page's server: what each address answers."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, ValidationError
@@ -9,9 +8,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from abbe.errors import AbbeError
 from abbe.serve.coco import Object
@@ -22,8 +20,8 @@ from abbe.serve.session import Prompt, Session, StaleError, UnknownImageError
 
 if TYPE_CHECKING:
     from abbe.serve.native import Native
+    from abbe.serve.site import ServedSite
 
-STATIC = Path(__file__).parent / "static"
 MOST_POINTS = 1000
 """Of a prompt. Each costs the network time, and hardly anybody clicks ten."""
 
@@ -42,6 +40,7 @@ class _Asked(Body):
 class _Kept(Body):
     counts: list[Annotated[int, Field(ge=0)]]
     score: FiniteFloat
+    category: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class _Saved(Body):
@@ -61,9 +60,6 @@ class _Answers:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    async def page(self, request: Request) -> Response:
-        return FileResponse(STATIC / "index.html")
 
     async def overview(self, request: Request) -> Response:
         session = self._session
@@ -91,10 +87,6 @@ class _Answers:
             return {"width": width, "height": height} | facts | now
 
         return JSONResponse(await run_in_threadpool(state))
-
-    async def picture(self, request: Request) -> Response:
-        content = await run_in_threadpool(self._session.picture, number_of(request))
-        return Response(content, media_type="image/png")
 
     async def encode(self, request: Request) -> Response:
         await run_in_threadpool(self._session.encode, number_of(request))
@@ -134,36 +126,38 @@ class _Answers:
         return JSONResponse(await run_in_threadpool(kept))
 
 
-def application(session: Session, native: "Native | None" = None) -> Starlette:
+def application(session: Session, site: "ServedSite", native: "Native | None" = None) -> Starlette:
     """The page and its requests, for `uvicorn` or a test.
 
-    With ``native``, a package that is no promptable one, it is the page of `abbe web`, whose engine
-    is this machine's.
+    Args:
+        session: The images, prompts, and where is saved.
+        site: What the page is told of the package.
+        native: A package that takes no prompts; None for a promptable one.
 
     Problems are answered as {"error": words}: 400 for a request that is none, 403 for other
     hosts and origins, 404 for an unknown image or page, 409 for a page that is out of date, 413
     for one too large, 422 for what `Session` refuses, 500 where the disk fails.
     """
-    answers, one = _Answers(session), "/api/images/{number:int}"
-    own: list[BaseRoute]
-    if native is None:
-        own = [Route("/", answers.page), Mount("/static", StaticFiles(directory=STATIC))]
-    else:
-        from abbe.serve.engine_answers import EngineAnswers  # others use this room's server alone
-        from abbe.serve.site import page_of
+    from abbe.serve.site import page_of  # others use this room's server alone
 
-        own = [*EngineAnswers(session, native).routes(one), *page_of(native.predictor.package)]
+    answers, one = _Answers(session), "/api/images/{number:int}"
+    own_engine: list[BaseRoute] = []
+    if native is not None:
+        from abbe.serve.engine_answers import EngineAnswers
+
+        own_engine = EngineAnswers(session, native).routes(one)
     return Starlette(
         routes=[
             Route("/api/session", answers.overview),
             Route(f"{one}/pixels", pixels_answer(session)),
             Route(one, answers.image),
-            Route(f"{one}/picture", answers.picture),
             Route(f"{one}/encode", answers.encode, methods=["POST"]),
             Route(f"{one}/masks", answers.masks, methods=["POST"]),
             Route(f"{one}/objects", answers.save, methods=["PUT"]),
             Route(f"{one}/unsaved", answers.keep, methods=["PUT"]),
-            *own,
+            *own_engine,
+            Route("/api/{rest:path}", _nothing, methods=["GET", "POST", "PUT", "DELETE"]),
+            *page_of(site),
         ],
         middleware=[Middleware(Guard)],
         exception_handlers={
@@ -177,6 +171,10 @@ def application(session: Session, native: "Native | None" = None) -> Starlette:
     )
 
 
+async def _nothing(request: Request) -> Response:
+    raise HTTPException(404)
+
+
 def _corners(
     left: float, top: float, right: float, bottom: float
 ) -> tuple[float, float, float, float]:
@@ -184,11 +182,11 @@ def _corners(
 
 
 def _objects(kept: list[_Kept]) -> list[Object]:
-    return [Object(tuple(each.counts), each.score) for each in kept]
+    return [Object(tuple(each.counts), each.score, each.category) for each in kept]
 
 
 def _shown(each: Object) -> dict[str, Any]:
-    return {"counts": each.counts, "score": each.score}
+    return {"counts": each.counts, "score": each.score, "category": each.category}
 
 
 async def _stale(request: Request, error: Exception) -> Response:

@@ -18,15 +18,23 @@ from numpy.typing import NDArray
 from abbe.errors import InputError
 from abbe.files import write_json
 
-CATEGORY = {"id": 1, "name": "object"}
+CATEGORY: dict[str, Any] = {"id": 1, "name": "object"}
+"""Of objects that were given no class."""
 
 
 @dataclass(frozen=True)
 class Object:
-    """One object of an image: run lengths of its mask, and the IoU its network expected of it."""
+    """One object of an image.
+
+    Attributes:
+        counts: Run lengths of its mask.
+        score: The IoU that the network expected of it; 1 of what was drawn by hand.
+        category: Its class; None where it was given none.
+    """
 
     counts: tuple[int, ...]
     score: float
+    category: str | None = None
 
 
 def counts_of(mask: NDArray[np.bool_]) -> list[int]:
@@ -89,6 +97,17 @@ def annotation(each: Object, shape: tuple[int, int]) -> dict[str, Any]:
     }
 
 
+def _category(categories: list[dict[str, Any]], name: str | None) -> int:
+    """The number of a class, which is added where it is new."""
+    if name is None:
+        return CATEGORY["id"]
+    for each in categories:
+        if each["name"] == name and each["id"] != CATEGORY["id"]:
+            return each["id"]
+    categories.append({"id": 1 + max(each["id"] for each in categories), "name": name})
+    return categories[-1]["id"]
+
+
 class AnnotationFile:
     """The annotations of many images in one JSON file; absent until the first are written."""
 
@@ -104,10 +123,13 @@ class AnnotationFile:
         value = self._read()
         try:
             names = {image["id"]: image["file_name"] for image in value["images"]}
+            classes = {each["id"]: str(each["name"]) for each in value["categories"]}
+            classes[CATEGORY["id"]] = None
             found: dict[str, list[Object]] = {name: [] for name in names.values()}
             for each in value["annotations"]:
                 counts = tuple(int(count) for count in each["segmentation"]["counts"])
-                found[names[each["image_id"]]].append(Object(counts, float(each["score"])))
+                one = Object(counts, float(each["score"]), classes[each["category_id"]])
+                found[names[each["image_id"]]].append(one)
         except (KeyError, TypeError, ValueError) as error:
             raise self._other_form(error) from error
         return found
@@ -132,6 +154,8 @@ class AnnotationFile:
             numbered = [
                 {"id": number, "image_id": id, **each} for number, each in enumerate(made, first)
             ]
+            for each, one in zip(numbered, objects, strict=True):
+                each["category_id"] = _category(value["categories"], one.category)
             value["annotations"] = kept + numbered
         except (KeyError, TypeError) as error:
             raise self._other_form(error) from error
@@ -139,7 +163,7 @@ class AnnotationFile:
 
     def _read(self) -> dict[str, Any]:
         if not self.path.exists():
-            return {"images": [], "annotations": [], "categories": [CATEGORY]}
+            return {"images": [], "annotations": [], "categories": [dict(CATEGORY)]}
         try:
             value = json.loads(self.path.read_text("utf-8"))
         except (ValueError, RecursionError) as error:

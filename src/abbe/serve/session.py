@@ -1,6 +1,5 @@
 """What the page works on: images, a network with SAM's calls, and where masks are saved."""
 
-import io
 import os
 import uuid
 from collections import OrderedDict
@@ -11,18 +10,14 @@ from threading import Lock, RLock
 from typing import Any, Protocol
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from abbe.errors import InputError
 from abbe.files import atomic_path, remove_stale_parts, stale_parts
-from abbe.imaging import Image, choose_rule, open_image, three_channels
+from abbe.imaging import Image, open_image
 from abbe.imaging.labels.files import labels_as_png
 from abbe.imaging.promptable.prompt_checks import checked_box, checked_labels, checked_points
 from abbe.serve.coco import AnnotationFile, Object, check_counts, counts_of, mask_of
-
-LARGEST_SHOWN = 1600
-"""Longest side of the picture that the page gets, px; prompts and masks keep the image's own."""
 
 IMAGES_KEPT = 4
 """Images whose embedding is remembered, so that going back to one costs nothing."""
@@ -167,25 +162,6 @@ class Session:
         if number not in self._shapes:
             self._shapes[number] = self._open(number).shape
         return self._shapes[number]
-
-    def picture(self, number: int) -> bytes:
-        """The image as a PNG of at most `LARGEST_SHOWN` px a side.
-
-        Of more than three channels, those are shown that the network sees.
-
-        Raises:
-            InputError: It lacks one of these, and all that `shape` raises.
-        """
-        image = self._open(number)
-        many = len(image.channels) > 3
-        channels = self._channels_of(image) if many else image.channels
-        rule = choose_rule("auto", len(channels))
-        picture = PIL.Image.fromarray(three_channels(image.read(channels=channels), rule))
-        if max(picture.size) > LARGEST_SHOWN:
-            picture.thumbnail((LARGEST_SHOWN, LARGEST_SHOWN), reducing_gap=2.0)
-        file = io.BytesIO()
-        picture.save(file, "PNG", compress_level=1)
-        return file.getvalue()
 
     def encode(self, number: int) -> None:
         """Embed an image, unless it is remembered.

@@ -1,4 +1,4 @@
-"""What the page needs of others: files of two npm packages, pinned by checksum, fetched once."""
+"""What the page needs of others: files of npm packages, pinned by checksum, fetched once."""
 
 import hashlib
 import os
@@ -8,70 +8,19 @@ import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from abbe.errors import InputError
 from abbe.files import atomic_path, sha256_of_file
+from abbe.web.pinned import PACKAGES, NpmPackage
 
 MIRROR = "https://cdn.jsdelivr.net/npm"
 """Gives single files of npm packages, where the program npm is not installed."""
 _TIMEOUT = 120
 _LARGEST = 64 << 20
 
-
-@dataclass(frozen=True)
-class NpmPackage:
-    """A version of an npm package, and the files of it that the page needs.
-
-    Attributes:
-        name, version: As npm has them.
-        licence: Its licence.
-        files: SHA-256 by path in the package.
-    """
-
-    name: str
-    version: str
-    licence: str
-    files: Mapping[str, str]
-
-    @property
-    def spec(self) -> str:
-        """What npm calls it."""
-        return f"{self.name}@{self.version}"
-
-
-ONNXRUNTIME = NpmPackage(
-    "onnxruntime-web",
-    "1.30.0",
-    "MIT",
-    {
-        "dist/ort.wasm.min.mjs":
-            "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
-        "dist/ort-wasm-simd-threaded.mjs":
-            "e13f7f94fc51b4ca72b12faeb1ee95f4ace6dfbc8939bc718aabdc0a27c4299b",
-        "dist/ort-wasm-simd-threaded.wasm":
-            "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
-        "dist/ort.webgpu.min.mjs":
-            "3dffff71811bc13a3a3d9591c57ca5ee5735b8f5f3eaf789510b02bb040ae3a0",
-        "dist/ort-wasm-simd-threaded.asyncify.mjs":
-            "3d1c85995364bb643302fc6fd877a0c3ba5ae72401815e0f24828a53d9191e28",
-        "dist/ort-wasm-simd-threaded.asyncify.wasm":
-            "39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da",
-    },
-)  # fmt: skip
-GEOTIFF = NpmPackage(
-    "geotiff",
-    "3.0.5",
-    "MIT",
-    {
-        "dist-browser/geotiff.js":
-            "8cfc01ffc945904766d8fb89f19da7afb799e342834454f5592fbcf0bcfe2db5",
-        "LICENSE": "da0811089f254e909f69f75fa496ca97e5167a8eaa945d9a6bffdd8499b47a49",
-    },
-)  # fmt: skip
-PACKAGES = (ONNXRUNTIME, GEOTIFF)
 
 Fetch = Callable[[NpmPackage, Path], None]
 """Puts the files of a package into a folder, below their own paths."""

@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,8 @@ from abbe.errors import ConfigError, PackageError
 from abbe.files import atomic_folder
 from abbe.runtime.package import Package, Role, read_package
 from abbe.runtime.package.places import shipped
-from abbe.web.runtime_files import GEOTIFF, ONNXRUNTIME, PACKAGES, Fetched, runtime_files
+from abbe.web.pinned import GEOTIFF, NUMCODECS, ONNXRUNTIME, PACKAGES, ZARR_STORAGE, ZARRITA
+from abbe.web.runtime_files import Fetched, runtime_files
 
 PAGE = Path(__file__).with_name("page")
 """The page itself: plain files, as they are served."""
@@ -23,6 +26,8 @@ MARK = "site.json"
 """Says what a site holds; a folder with one may be written anew."""
 _NETWORKS: tuple[Role, ...] = ("onnx", "encoder_onnx", "decoder_onnx")
 _VERSION = "@VERSION@"
+_OWN = "connect-src 'self'"
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def build_site(
     runtime: Path | None = None,
     example: Path | None = None,
     webgpu: bool = True,
+    origins: Sequence[str] = (),
 ) -> Site:
     """Write a folder that any static server can give.
 
@@ -62,12 +68,20 @@ def build_site(
         example: An image to try. None: the package's test image where it is simulated, else none,
             because it is a part of somebody's image.
         webgpu: Whether graphics processors are used where the browser has them.
+        origins: Other servers that visitors may open OME-Zarr from, such as
+            ``https://images.example.org``. The page can reach no server but these and its own.
 
     Raises:
         PackageError: The package is damaged.
         InputError: The files of others cannot be had; see `runtime_files`.
-        ConfigError: ``out`` is there and no site, or the example does not exist.
+        ConfigError: ``out`` is there and no site, the example does not exist, or an origin is none.
     """
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"--origins {origin}: is no server. Give https:// and its name, such as "
+                "https://images.example.org, without a path"
+            )
     if not isinstance(package, Package):
         package = read_package(package)
     if out.exists() and not (out / MARK).is_file() and (not out.is_dir() or any(out.iterdir())):
@@ -79,6 +93,9 @@ def build_site(
     fetched = runtime_files(runtime)
     with atomic_folder(out) as folder:
         shutil.copytree(PAGE, folder, ignore=shutil.ignore_patterns("*.json", "*.d.ts"))
+        page = folder / "index.html"
+        allowed = " ".join([_OWN, *origins])
+        page.write_text(page.read_text("utf-8").replace(_OWN, allowed), "utf-8")
         (folder / ".nojekyll").touch()  # GitHub Pages gives the files as they are
         _copy_runtime(fetched, folder / "lib", webgpu=webgpu)
         shown = _copy_package(package, folder / "package")
@@ -109,10 +126,34 @@ def _copy_runtime(fetched: Fetched, lib: Path, *, webgpu: bool) -> None:
         else:
             shutil.copyfile(source, lib / name.replace(".mjs", ".js"))
     shutil.copyfile(fetched.file(GEOTIFF, "dist-browser/geotiff.js"), lib / "geotiff.js")
+    _copy_zarr(fetched, lib / "zarr")
     notices = [f"{each.spec}: {each.licence}" for each in PACKAGES]
-    licence = fetched.file(GEOTIFF, "LICENSE").read_text("utf-8")
     text = "\n".join(notices) + "\n\nonnxruntime-web: Copyright (c) Microsoft Corporation.\n"
-    (lib / "LICENCES.txt").write_text(f"{text}geotiff: {licence}", "utf-8")
+    for package in (GEOTIFF, ZARRITA):  # whose authors are those of the other two as well
+        licence = fetched.file(package, "LICENSE").read_text("utf-8")
+        text += f"\n{package.name}: {licence}"
+    (lib / "LICENCES.txt").write_text(text, "utf-8")
+
+
+def _copy_zarr(fetched: Fetched, folder: Path) -> None:
+    """What reads OME-Zarr. Browsers find no packages by name, so that addresses stand instead."""
+    places = {"@zarrita/storage/": "storage/", "numcodecs/": "numcodecs/"}
+    for package, below in (
+        (ZARRITA, "zarrita"),
+        (ZARR_STORAGE, "storage"),
+        (NUMCODECS, "numcodecs"),
+    ):
+        for path in package.files:
+            if not path.endswith(".js"):
+                continue
+            inner = Path(path.removeprefix("dist/").removeprefix("src/"))
+            text = fetched.file(package, path).read_text("utf-8")
+            up = "../" * len(inner.parts)
+            for name, place in places.items():
+                named = re.compile(rf'((?:from |import\()["\']){re.escape(name)}(\w+)(["\'])')
+                text = named.sub(rf"\g<1>{up}{place}\g<2>.js\g<3>", text)
+            (folder / below / inner).parent.mkdir(parents=True, exist_ok=True)
+            (folder / below / inner).write_text(text, "utf-8")
 
 
 @lru_cache(maxsize=2)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from abbe.runtime.package import Package
     from abbe.sam.model import SAM
     from abbe.serve import MaskPredictor, Session
+    from abbe.serve.site import ServedSite
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ def run(words: list[str]) -> int:
     description = """Use a package of any task in the browser, on this machine's engine.
 
 Packages that find objects, areas or classes look at each image, and thresholds can be moved;
-promptable ones (and finished runs of KD SAM) take clicks and boxes. Slides are shown by tiles.
+promptable ones (and finished runs of KD SAM) take clicks and boxes. Objects can be corrected by
+brush and eraser and given classes, and masks of files can be. Slides are shown by tiles.
 The page is for this machine only: it is bound to 127.0.0.1 and loads nothing from a network.
-Saved of masks that were clicked in an image NAME: NAME.labels.png (one number an object), and all
-images' objects in annotations.json (COCO, run lengths). Started again with the same --out, it goes
-on from there. Ctrl+C saves what was accepted and not yet saved. Files called NAME.labels.* are no
-images.
+Saved for an image NAME: NAME.labels.png (one number an object), and all images' objects in
+annotations.json (COCO, run lengths). Started again with the same --out, it goes on from there.
+Ctrl+C saves what was changed and not yet saved. Files called NAME.labels.* are no images.
 
 examples:
   abbe serve nuclei --images slides/ --open
@@ -77,12 +78,14 @@ abbe serve --api PACKAGE ... is another thing: a REST service for programs, with
     images = _images(arguments.images, arguments.out)
     package, native = found_package(arguments.model), None
     if package is None or package.description.traits.prompted:
-        title, new_predictor = open_promptable(package or arguments.model)
+        site, new_predictor = open_promptable(package or arguments.model)
+        title = site.description["title"]
         session = Session(title, images, new_predictor, arguments.out, arguments.channels)
     else:
         from abbe.serve.native import Native
+        from abbe.serve.site import site_of
 
-        native = Native(_ready(package, images, arguments))
+        native, site = Native(_ready(package, images, arguments)), site_of(package)
         title, sees = package.description.title, native.predictor.channels_of
         session = Session(title, images, None, arguments.out, arguments.channels, sees)
     _check_writable(arguments.out)
@@ -91,7 +94,7 @@ abbe serve --api PACKAGE ... is another thing: a REST service for programs, with
     say(f"{title}, {len(images)} images; what is saved goes to {arguments.out}/")
     say(f"Open {address_of(listening)} in a browser on this machine. Ctrl+C ends it.")
     try:
-        run_server(application(session, native), listening, open_browser=arguments.open)
+        run_server(application(session, site, native), listening, open_browser=arguments.open)
     finally:
         if native is not None:
             native.close()
@@ -167,8 +170,10 @@ def found_package(model: Path) -> "Package | None":
     return read_package(model)
 
 
-def open_promptable(model: "Package | Path") -> tuple[str, Callable[[], "MaskPredictor"]]:
-    """A package's or a run's title, and what makes predictors that share its network.
+def open_promptable(
+    model: "Package | Path",
+) -> tuple["ServedSite", Callable[[], "MaskPredictor"]]:
+    """What the page is told of a package or run, and what makes predictors that share its network.
 
     Raises:
         PackageError: The package is damaged.
@@ -179,14 +184,16 @@ def open_promptable(model: "Package | Path") -> tuple[str, Callable[[], "MaskPre
     if not isinstance(model, Package):
         return _of_run(model)
     from abbe.runtime.predictors.promptable import PromptablePredictor
+    from abbe.serve.site import site_of
 
     first = PromptablePredictor(model)
     # A copy shares the networks and holds an image of its own.
-    return model.description.title, lambda: copy(first)
+    return site_of(model), lambda: copy(first)
 
 
-def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
+def _of_run(path: Path) -> tuple["ServedSite", Callable[[], "MaskPredictor"]]:
     from abbe.runs.folder import open_run
+    from abbe.serve.site import site_of_run
     from abbe.students import load_promptable
 
     run = open_run(path)
@@ -197,7 +204,8 @@ def _of_run(path: Path) -> tuple[str, Callable[[], "MaskPredictor"]]:
         )
     network, learned = load_promptable(run.student)
     channels, rule = tuple(learned["channels"]), learned["inputs"]
-    return f"{path.name} ({network.side} px)", lambda: RunPredictor(network, channels, rule)
+    site = site_of_run(f"{path.name} ({network.side} px)", channels)
+    return site, lambda: RunPredictor(network, channels, rule)
 
 
 class RunPredictor:

@@ -6,6 +6,8 @@ import { cardOf } from "./page/card.js";
 import { ImageForm } from "./page/image_form.js";
 import { Prompting } from "./page/prompting.js";
 import { Results } from "./page/results.js";
+import { Editing } from "./page/editing.js";
+import { chosenFolder, droppedFolder } from "./page/folders.js";
 import { Images } from "./page/images.js";
 import { RuleForm } from "./page/rule_form.js";
 import { keepOffline } from "./page/offline.js";
@@ -32,7 +34,10 @@ class Page {
     this.rules = new RuleForm(this.description, (rule) => this.change(rule));
     this.results = new Results(this.description, this.viewer, this.asking, (what) => this.save(what));
     this.images = new Images((number) => this.openServed(number));
-    this.prompting = new Prompting(this.asking, this.viewer, this.results);
+    this.editing = new Editing(this.description, this.asking, this.viewer, this.results, this);
+    /** @type {Prompting} */
+    this.prompting = new Prompting(this.asking, this.viewer, this.results, this.editing, (problem) => this.complain(problem));
+    this.asking.told = (message) => this.complain({ message, named: true, minor: true });
     /** @type {Picture | null} */
     this.picture = null;
     /** @type {string | undefined} */
@@ -62,11 +67,18 @@ class Page {
     element("engine").textContent = say(threads > 1 ? TEXTS.engine : TEXTS.engineOne, { engine, threads });
     if (!this.picture) this.tell(TEXTS.readyToOpen);
     document.body.dataset.ready = "yes";
+    const linked = new URLSearchParams(location.search).get("zarr");
+    if (linked && !this.picture) await this.openAddress(linked);
   }
 
   /** The page of `abbe serve`: its images are those of the server, and so is what computes. */
   async startServed() {
     for (const id of ["open", "empty"]) show(id, false);
+    show("save", true);
+    element("save").onclick = () => this.store();
+    addEventListener("beforeunload", (event) => {
+      if (this.images.list.some(({ unsaved }) => unsaved)) event.preventDefault();
+    });
     const { engine } = await this.asking.ask("start", { site: this.site });
     element("engine").textContent = say(TEXTS.engineNative, { engine });
     const session = await (await fetch("api/session")).json();
@@ -87,7 +99,7 @@ class Page {
 
   /** @param {unknown} problem */
   complain(problem) {
-    const told = /** @type {{message: string, named?: boolean, outdated?: boolean}} */ (problem);
+    const told = /** @type {{message: string, named?: boolean, outdated?: boolean, minor?: boolean}} */ (problem);
     show("progress", false);
     if (told.outdated) return;
     const { description, picture } = this;
@@ -100,7 +112,7 @@ class Page {
     });
     show("problem", true);
     this.tell("");
-    document.body.dataset.state = "problem";
+    if (!told.minor) document.body.dataset.state = "problem";
   }
 
   /** @param {Blob} file @param {string} name */
@@ -123,15 +135,22 @@ class Page {
       await this.form.show(picture, channels);
       element("canvas").focus({ preventScroll: true }); // so that keys mean the image, and no button
       this.results.clear(picture);
+      this.editing.edited = false;
       this.prompting.clear();
-      await this.look();
+      await this.look(true);
     } catch (problem) {
       this.complain(problem);
     }
   }
 
-  async look() {
-    if (!this.picture) return;
+  /** Where what was looked at lies in the image. @returns {{left: number, top: number}} */
+  get part() {
+    return this.prompting.part;
+  }
+
+  /** @param {boolean} [first] Whether the image was just opened. */
+  async look(first = false) {
+    if (!this.picture || (!first && !this.mayDrop())) return;
     document.body.dataset.state = "busy";
     show("problem", false);
     const asked = this.form.asked();
@@ -149,20 +168,63 @@ class Page {
     this.tell(TEXTS.lookingFirst);
     this.picture.pixelSize = asked.pixelSize ?? null;
     try {
-      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule(), region }, (progress) => this.progress(progress));
+      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule(), region, first }, (progress) => this.progress(progress));
       show("progress", false);
       this.form.looked(asked);
       if (this.description.task === "promptable") {
         const { width, height } = this.picture;
         this.prompting.ready(region ?? { left: 0, top: 0, right: width, bottom: height });
+        this.shown(told);
         this.tell(TEXTS.embedded);
       } else {
         this.found(told);
+        this.shown(told);
       }
       document.body.dataset.state = "done";
     } catch (problem) {
       this.complain(problem);
     }
+  }
+
+  /** What was corrected at an earlier time is there again. @param {any} told */
+  shown(told) {
+    this.editing.edited = Boolean(told.edited);
+    if (this.description.task === "promptable" && told.labels) this.results.show(told);
+    if (told.names?.length) {
+      this.editing.classes = told.names;
+      this.editing.showClasses();
+    }
+    if (this.site.server) this.showSaved();
+  }
+
+  /** Objects were changed. @param {any} told */
+  changed(told) {
+    if (!this.site.server) return;
+    this.images.mark(this.images.number, { unsaved: told.unsaved });
+    this.showSaved();
+  }
+
+  showSaved() {
+    const { unsaved, saved } = this.images.list[this.images.number];
+    element("saved").textContent = unsaved ? TEXTS.notSaved : saved ? TEXTS.allSaved : "";
+  }
+
+  /** Save the objects with `abbe serve`. */
+  async store() {
+    if (!this.site.server || !this.editing.ready) return;
+    try {
+      const { files, count } = await this.asking.ask("store", {});
+      this.images.mark(this.images.number, { unsaved: false, done: true, saved: count });
+      this.showSaved();
+      this.tell(say(TEXTS.savedIn, { files: files.join(", ") }));
+    } catch (problem) {
+      this.complain(Object.assign(/** @type {Error} */ (problem), { minor: true }));
+    }
+  }
+
+  /** Whether what was corrected may be replaced by what the network finds. */
+  mayDrop() {
+    return !this.editing.edited || this.description.task === "promptable" || confirm(TEXTS.dropEdits);
   }
 
   /** The part of a large image that is looked at: what is seen; null for all of it. */
@@ -184,7 +246,7 @@ class Page {
   /** @param {any} told */
   found(told) {
     this.results.show(told);
-    if (this.site.server) this.images.mark(this.images.number, { done: true });
+    if (this.site.server && !this.images.list[this.images.number].unsaved) this.images.mark(this.images.number, { done: true });
     const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);
     const { count } = told.labels;
     if (told.whole) {
@@ -199,6 +261,8 @@ class Page {
 
   /** Apply other thresholds: the newest, when the last are answered. @param {any} rule */
   async change(rule) {
+    if (this.editing.edited && !this.changing && !this.mayDrop()) return;
+    this.editing.edited = false;
     this.wanted = rule;
     if (this.changing || document.body.dataset.state !== "done") return;
     this.changing = true;
@@ -263,12 +327,40 @@ class Page {
     addEventListener("drop", (event) => {
       event.preventDefault();
       show("drop", false);
-      openFirst(event.dataTransfer?.files);
+      const folder = this.site.server ? null : droppedFolder(event.dataTransfer);
+      if (folder) folder.then(({ name, files }) => this.openPicture({ files, name }, name));
+      else openFirst(event.dataTransfer?.files);
     });
+    this.listenToZarr();
     addEventListener("paste", (event) => openFirst(event.clipboardData?.files));
     show("about", this.site.card);
     element("about").onclick = () => this.showCard();
     listenToKeys(this);
+  }
+
+  /** OME-Zarr: an address, or a folder. */
+  listenToZarr() {
+    const dialog = /** @type {HTMLDialogElement} */ (element("zarr"));
+    const folder = /** @type {HTMLInputElement} */ (element("folder"));
+    show("open-zarr", !this.site.server);
+    element("open-zarr").onclick = () => dialog.showModal();
+    element("zarr-form").onsubmit = () => this.openAddress(/** @type {HTMLInputElement} */ (element("address")).value.trim());
+    element("choose-folder").onclick = () => folder.click();
+    folder.onchange = () => {
+      if (!folder.files?.length) return;
+      const { name, files } = chosenFolder(folder.files);
+      folder.value = "";
+      dialog.close();
+      this.openPicture({ files, name }, name);
+    };
+  }
+
+  /** @param {string} address Of an OME-Zarr; relative ones are beside the page. */
+  async openAddress(address) {
+    if (!address) return;
+    const url = new URL(address, location.href).href.replace(/\/+$/, "");
+    const name = decodeURIComponent(url.split("/").pop() ?? url);
+    await this.openPicture({ url, name }, name);
   }
 
   /** Let go of what is computed for. */

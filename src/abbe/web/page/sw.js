@@ -23,6 +23,7 @@ self.addEventListener("message", (event) => {
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   if (request.method !== "GET" || !request.url.startsWith(self.registration.scope)) return;
+  if (request.url.includes(".zarr/")) return; // images beside the site are no part of it
   event.respondWith(kept(request.url.split(/[?#]/)[0]));
 });
 

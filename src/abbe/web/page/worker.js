@@ -1,20 +1,24 @@
 /** Reads images and asks the network, beside the page: what is computed here never blocks it. */
 
 import { InputProblem } from "./core/types.js";
-import { channelsFor, openPicture, partOf } from "./formats/open.js";
-import { Native, NativePrompts, openServed } from "./formats/server.js";
+import { channelsFor, kept as keptOf, openPicture, partOf } from "./formats/open.js";
+import { openZarr } from "./formats/zarr.js";
+import { Native, NativePrompts, openServed, request } from "./formats/server.js";
 import { labelPng, labelTiff } from "./formats/write.js";
+import { classColour } from "./page/colours.js";
 import { csvOf, measured } from "./results/table.js";
 import { geojsonOf } from "./results/geojson.js";
 import { openRuntime } from "./tasks/network.js";
 import { Classes } from "./tasks/classes.js";
 import { Instances } from "./tasks/instances.js";
-import { Kept } from "./tasks/kept.js";
+import { Kept, countsOf, patchOf } from "./tasks/kept.js";
 import { Prompts } from "./tasks/prompts.js";
 import { Regions } from "./tasks/regions.js";
 
 /** Thrown where another image or another request came in between. */
 class Outdated extends Error {}
+
+/** @typedef {import("./tasks/kept.js").Kept1} Kept1 */
 
 /** @type {import("./core/types.js").Description} */
 let description;
@@ -24,9 +28,18 @@ let ready;
 let picture = null;
 /** What was looked at of it: all, or a part. @type {{part: import("./core/types.js").Picture, left: number, top: number} | null} */
 let seen = null;
-/** @type {Kept | null} */
+/** Objects that are corrected; null while they are as the network found them. @type {Kept | null} */
 let kept = null;
-/** @type {{labels: import("./core/types.js").Labels, classOf: Uint8Array | null, pixels?: Uint8Array} | null} */
+/** Names of the objects' classes, by number. @type {string[]} */
+let names = [];
+/**
+ * What the server knows of each of its images, and what was corrected.
+ * @type {Map<number, {kept: Kept | null, edition: string, saved: Kept1[] | null, names: string[]}>}
+ */
+const works = new Map();
+/** The image that is open, of the server's. @type {number | undefined} */
+let served;
+/** @type {{labels: import("./core/types.js").Labels, classOf: Uint8Array | Int16Array | null, pixels?: Uint8Array} | null} */
 let result = null;
 /** Columns that the server measured. @type {import("./results/table.js").Columns | undefined} */
 let given;
@@ -65,20 +78,39 @@ async function taskOf(runtime) {
   return new Task(await open("onnx"), description);
 }
 
-/** @param {{file?: Blob, name?: string, number?: number}} asked */
-async function open({ file, name, number }) {
+/** @param {{file?: Blob, files?: Map<string, File>, url?: string, name?: string, number?: number}} asked */
+async function open({ file, files, url, name, number }) {
   let channels = null;
+  served = number;
   if (number !== undefined) {
     const task = /** @type {Native | NativePrompts} */ (await ready);
-    const served = await openServed(number);
+    const opened = await openServed(number);
     task.number = number;
-    [picture, channels] = [served, served.seen];
+    [picture, channels] = [opened, opened.seen];
+    if (!works.has(number)) works.set(number, workOf(opened));
+  } else if (url || files) {
+    picture = await keptOf(await openZarr(url ? { url } : { files: /** @type {Map<string, File>} */ (files) }), name ?? "");
   } else {
     picture = await openPicture(/** @type {Blob} */ (file), name ?? "");
   }
   result = kept = seen = null;
+  names = typed() ? description.classes : [];
   const { read, ...told } = picture;
   return { picture: told, channels: channels ?? channelsFor(picture, description.channels) };
+}
+
+/** Whether the package tells types of objects apart. */
+const typed = () => description.outputs.some((name) => name.startsWith("type:"));
+
+/** Objects of an earlier time, saved or not. @param {any} opened */
+function workOf({ objects, saved, edition, width, height }) {
+  const own = typed() ? [...description.classes] : [];
+  const found = objects.map((/** @type {{counts: number[], score: number, category: string | null}} */ each) => {
+    if (each.category !== null && !own.includes(each.category)) own.push(each.category);
+    return { ...patchOf(each.counts, height), score: each.score, kind: each.category === null ? -1 : own.indexOf(each.category) };
+  });
+  const first = found.length ? new Kept(width, height, found) : null;
+  return { kept: first, edition, saved: saved ? found : null, names: own };
 }
 
 /** Pixels of a tile that is seen. @param {{level: number, row: number, column: number}} asked */
@@ -90,8 +122,11 @@ async function tile({ level, row, column }) {
 /** Numbers of a tile that is seen. @param {{level: number, row: number, column: number}} asked */
 async function labelTile({ level, row, column }) {
   const task = await ready;
-  if (!picture?.tiled || !(task instanceof Native)) throw new Error("no such labels");
-  return { planes: [await task.labels(level, regionOf(picture.tiled, level, row, column))] };
+  if (!picture?.tiled) throw new Error("no such labels");
+  const region = regionOf(picture.tiled, level, row, column);
+  if (kept) return { planes: [kept.region(picture.tiled.levels[level], region)] };
+  if (!(task instanceof Native)) throw new Error("no such labels");
+  return { planes: [await task.labels(level, region)] };
 }
 
 /** @param {{levels: {width: number, height: number}[], side: number}} tiled @param {number} level @param {number} row @param {number} column */
@@ -105,10 +140,10 @@ function regionOf({ levels, side }, level, row, column) {
 
 /**
  * @param {{channels: number[], pixelSize: number | null, diameter: number | null, rule: any,
- *   region: import("./core/types.js").Region | null}} asked
+ *   region: import("./core/types.js").Region | null, first: boolean}} asked first: the image was just opened.
  * @param {number} id
  */
-async function look({ channels, pixelSize, diameter, rule, region }, id) {
+async function look({ channels, pixelSize, diameter, rule, region, first }, id) {
   if (!picture) throw new Error("no image is open");
   const looked = { ...picture, pixelSize };
   const task = await ready;
@@ -117,11 +152,21 @@ async function look({ channels, pixelSize, diameter, rule, region }, id) {
   const part = native ? { part: looked, left: 0, top: 0 } : await partOf(looked, region);
   await task.look(part.part, { channels, diameter, rule }, advanceOf(id, begun));
   [picture, seen] = [looked, part];
-  if (task instanceof Prompts || task instanceof NativePrompts) {
-    kept = new Kept(part.part.width, part.part.height);
-    return { seconds: (performance.now() - begun) / 1000, left: part.left, top: part.top };
+  const seconds = () => (performance.now() - begun) / 1000;
+  const prompted = task instanceof Prompts || task instanceof NativePrompts;
+  const work = served === undefined ? undefined : works.get(served);
+  if (!prompted) {
+    const found = answered(await task.answer(rule));
+    const tiled = Boolean(found.labels?.tiled);
+    // What was corrected before stays, until another look is asked for.
+    if (!first || !work?.kept || tiled) {
+      if (work?.kept && !tiled) replaceBy(work.kept);
+      return { ...found, seconds: seconds() };
+    }
   }
-  return { ...answered(await task.answer(rule)), seconds: (performance.now() - begun) / 1000 };
+  kept = work?.kept ?? new Kept(part.part.width, part.part.height);
+  if (work) [work.kept, names] = [kept, work.names];
+  return { ...shownOf(kept), seconds: seconds(), names, edited: !prompted || kept.objects.length > 0 };
 }
 
 /** Tells the page how far it is; throws where the work is no longer wanted. @param {number} id @param {number} begun */
@@ -138,7 +183,9 @@ async function change({ rule }, id) {
   if (task instanceof Prompts || task instanceof NativePrompts) throw new Error("a promptable network has no thresholds");
   const begun = performance.now();
   if (task instanceof Native) await task.change(rule, advanceOf(id, begun));
-  return { ...answered(await task.answer(rule)), seconds: (performance.now() - begun) / 1000 };
+  const found = answered(await task.answer(rule));
+  if (kept) replaceBy(kept);
+  return { ...found, seconds: (performance.now() - begun) / 1000 };
 }
 
 /** @param {import("./core/types.js").Labels} labels @param {import("./core/types.js").Picture} of */
@@ -168,13 +215,107 @@ async function prompt(asked) {
   return { masks: await task.masks(asked.prompt) };
 }
 
-/** @param {{mask?: Uint8Array, score?: number, remove?: number, undo?: boolean}} asked */
+/** What the network found takes the place of what was corrected, which can be taken back. @param {Kept} before */
+function replaceBy(before) {
+  if (!result) return;
+  const { labels, classOf } = result;
+  before.change(Kept.of(labels.values, labels.width, labels.height, { confidence: labels.confidence, classOf }).objects);
+  kept = before;
+  tellServer();
+}
+
+/** What the page is told of objects that are corrected. @param {Kept} of */
+function shownOf(of) {
+  const { width, height, objects } = of;
+  const tiled = served !== undefined && picture?.tiled;
+  if (!tiled) return answered({ labels: of.labels(), classOf: of.kinds() });
+  const labels = { values: new Int32Array(0), width, height, count: objects.length, confidence: new Float64Array(0), tiled };
+  return answered({ labels, classOf: of.kinds(), columns: of.columns() });
+}
+
+/**
+ * Change the objects.
+ *
+ * @param {{mask?: import("./tasks/kept.js").Patch, score?: number, category?: number, remove?: number, undo?: boolean,
+ *   patch?: import("./tasks/kept.js").Patch, erase?: boolean, number?: number, classify?: boolean,
+ *   file?: Blob, name?: string, classes: string[]}} asked
+ */
 async function keep(asked) {
+  if (!seen) throw new Error("no image is open");
+  if (!kept && result) {
+    const { labels, classOf } = result;
+    kept = Kept.of(labels.values, labels.width, labels.height, { confidence: labels.confidence, classOf });
+  }
   if (!kept) throw new Error("no image is open");
-  if (asked.mask) kept.add(asked.mask, asked.score ?? 0);
+  names = asked.classes;
+  const { number: old = 0, category: kind = -1, patch } = asked;
+  let number;
+  if (asked.mask) kept.add(asked.mask, asked.score ?? 0, kind);
   else if (asked.remove) kept.remove(asked.remove);
-  else kept.undo();
-  return answered({ labels: kept.labels(), classOf: null });
+  else if (asked.undo) kept.undo();
+  else if (asked.classify) kept.classify(old, kind);
+  else if (patch && asked.erase) kept.erase(patch, old);
+  else if (patch) number = kept.paint(patch, old, kind);
+  else if (asked.file) kept.change((await masksOf(asked.file, asked.name ?? "")).objects);
+  const work = served === undefined ? undefined : works.get(served);
+  if (work) Object.assign(work, { kept, names });
+  tellServer();
+  return { ...shownOf(kept), number, unsaved: work ? kept.objects !== work.saved : undefined };
+}
+
+/** Objects of a label image of the same size. @param {Blob} file @param {string} name */
+async function masksOf(file, name) {
+  const { width, height, planes } = await openPicture(file, name);
+  const { part } = /** @type {NonNullable<typeof seen>} */ (seen);
+  if (planes.length !== 1 || planes[0].some((value) => value < 0 || !Number.isInteger(value))) throw new InputProblem("masksNumbers");
+  if (width !== part.width || height !== part.height) throw new InputProblem("masksSize");
+  return Kept.of(planes[0], width, height);
+}
+
+/** What the server is told last, after all before. @type {Promise<any>} */
+let sent = Promise.resolve();
+
+/** Each change names the edition that it was made from, so that no other page overwrites it unseen. @param {number} number @param {string} address @param {Kept1[] | null} objects */
+function send(number, address, objects) {
+  const work = /** @type {NonNullable<ReturnType<typeof works.get>>} */ (works.get(number));
+  const own = work.names;
+  const { width, height } = /** @type {Kept} */ (work.kept);
+  const answer = sent.then(async () => {
+    const told = objects && objects.map((each) => ({
+      counts: countsOf(each, width, height), score: each.score, category: own[each.kind] ?? null,
+    }));
+    const body = { objects: told, edition: work.edition };
+    const found = await (await request(`images/${number}/${address}`, { method: "PUT", body })).json();
+    work.edition = found.edition;
+    return found;
+  });
+  sent = answer.catch(() => {});
+  return answer;
+}
+
+/** The server keeps what is not saved: it outlives the page, and is saved when the server ends. */
+function tellServer() {
+  if (served === undefined || !kept) return;
+  const number = served;
+  const work = works.get(number);
+  const { objects } = kept;
+  send(number, "unsaved", objects === work?.saved ? null : objects).catch(({ message }) => postMessage({ id: 0, told: message }));
+}
+
+/** Save the objects beside those of other images. */
+async function store() {
+  if (served === undefined || !seen) throw new Error("no image of the server's is open");
+  const work = /** @type {NonNullable<ReturnType<typeof works.get>>} */ (works.get(served));
+  if (!kept && result) {
+    const { labels, classOf } = result;
+    kept = Kept.of(labels.values, labels.width, labels.height, { confidence: labels.confidence, classOf });
+  }
+  if (!kept) throw new InputProblem("nothing is open");
+  Object.assign(work, { kept, names });
+  const { objects } = kept;
+  const { files } = await send(served, "objects", objects);
+  work.saved = objects;
+  return { files, count: objects.length };
 }
 
 /** @param {{what: "geojson" | "labels" | "png" | "csv"}} asked */
@@ -185,7 +326,8 @@ async function save({ what }) {
   if (result.labels.tiled && task instanceof Native) return { file: await task.write(what) };
   const { labels, classOf, pixels } = result;
   const { classes, task: purpose } = description;
-  const nameOf = (/** @type {number} */ n) => classes[classOf?.[n] ?? 0];
+  const own = kept ? names : classes;
+  const nameOf = (/** @type {number} */ n) => own[classOf?.[n] ?? 0] ?? "";
   if (what === "labels" || what === "png") {
     const values = pixels ? Int32Array.from(pixels) : labels.values;
     const write = what === "png" ? labelPng : labelTiff;
@@ -201,12 +343,12 @@ async function save({ what }) {
   const kind = { segmentation: "detection", promptable: "annotation", regions: "annotation", classification: "tile" }[purpose];
   const text = geojsonOf(labels, {
     pixelSize: seen.part.pixelSize, columns: columnsOf(labels, seen.part), classification: one, kind,
-    classOf: classOf && ((n) => ({ name: nameOf(n), colour: description.colours[classOf[n]] })),
+    classOf: classOf && ((n) => (classOf[n] < 0 ? null : { name: nameOf(n), colour: classColour(classOf[n]) })),
   });
   return { data: text, type: "application/geo+json" };
 }
 
-const answers = { start, open, tile, labelTile, look, change, prompt, keep, save, stop: async () => {} };
+const answers = { start, open, tile, labelTile, look, change, prompt, keep, store, save, stop: async () => {} };
 /** Those that make an earlier look at an image pointless. */
 const NEW = ["open", "look", "stop"];
 

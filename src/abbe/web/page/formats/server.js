@@ -1,6 +1,7 @@
 /** Images and answers of the server behind `abbe serve`: this page's other engine. */
 
 import { InputProblem } from "../core/types.js";
+import { patchOf } from "../tasks/kept.js";
 
 /** @typedef {import("../core/types.js").Values} Values */
 
@@ -52,11 +53,12 @@ const query = ({ top, left, bottom, right }) => `top=${top}&left=${left}&bottom=
  * One of the images that the server was given.
  *
  * @param {number} number
- * @returns {Promise<import("../core/types.js").Picture & {seen: number[] | null}>}
+ * @returns {Promise<import("../core/types.js").Picture & {seen: number[] | null, objects: any[],
+ *   saved: boolean, edition: string}>}
  */
 export async function openServed(number) {
   const facts = await (await request(`images/${number}`)).json();
-  const { name, width, height, channels, pixelSize, notes, levels, side, seen, whole } = facts;
+  const { width, height, levels, side, whole, ...rest } = facts;
   /** @type {import("../core/types.js").Reader} */
   const read = async (level, region) => {
     const { planes } = await unpacked(`images/${number}/pixels?level=${level}&${query(region)}`);
@@ -64,7 +66,7 @@ export async function openServed(number) {
   };
   const planes = whole ? await read(0, { top: 0, left: 0, bottom: height, right: width }) : [];
   const tiled = whole ? null : { levels, side };
-  return { name, width, height, planes, tiled, read, channels, pixelSize, notes, seen };
+  return { ...rest, width, height, planes, tiled, read };
 }
 
 /** A package that the server runs. */
@@ -158,31 +160,14 @@ export class NativePrompts {
     advance(1, 1);
   }
 
-  /** @param {import("../tasks/prompts.js").Prompt} prompt @returns {Promise<{mask: Uint8Array, score: number}[]>} */
+  /** @param {import("../tasks/prompts.js").Prompt} prompt @returns {Promise<{mask: import("../tasks/kept.js").Patch, score: number}[]>} */
   async masks({ points, labels, box }) {
-    const { width, height } = /** @type {import("../core/types.js").Picture} */ (this.picture);
+    const { height } = /** @type {import("../core/types.js").Picture} */ (this.picture);
     const { masks } = await (await request(`images/${this.number}/masks`, { body: { points, labels, box } })).json();
     return masks
-      .map((/** @type {{counts: number[], score: number}} */ each) => ({ mask: maskOf(each.counts, width, height), score: each.score }))
+      .map((/** @type {{counts: number[], score: number}} */ each) => ({ mask: patchOf(each.counts, height), score: each.score }))
       .sort((/** @type {{score: number}} */ a, /** @type {{score: number}} */ b) => b.score - a.score);
   }
-}
-
-/**
- * The mask of COCO's run lengths, which go down the columns.
- *
- * @param {number[]} counts
- * @param {number} width
- * @param {number} height
- */
-function maskOf(counts, width, height) {
-  const mask = new Uint8Array(width * height);
-  let at = 0;
-  counts.forEach((count, i) => {
-    if (i % 2) for (let k = at; k < at + count; k++) mask[(k % height) * width + Math.floor(k / height)] = 1;
-    at += count;
-  });
-  return mask;
 }
 
 /** @param {any} rule */

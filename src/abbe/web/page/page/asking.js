@@ -15,7 +15,10 @@ export class Asking {
     this.last = 0;
     /** @type {Map<number, {resolve: (answer: any) => void, reject: (problem: Error) => void, progress?: (told: any) => void}>} */
     this.open = new Map();
+    /** Told of what goes wrong without having been asked. @type {(message: string) => void} */
+    this.told = () => {};
     this.worker.onmessage = ({ data }) => {
+      if (data.told) this.told(data.told);
       const waiting = this.open.get(data.id);
       if (!waiting) return;
       if (data.progress) {

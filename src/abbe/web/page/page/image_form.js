@@ -38,7 +38,7 @@ export class ImageForm {
     input("pixel-size").value = picture.pixelSize ? String(Number(picture.pixelSize.toPrecision(6))) : "";
     this.fileSize = picture.pixelSize;
     input("diameter").value = "";
-    this.showChannels(picture, planes);
+    this.showChannels(picture, planes, channels);
   }
 
   /** Planes that stand for all of an image: itself, or the middle of its coarsest level. @param {import("../core/types.js").Picture} picture */
@@ -109,8 +109,8 @@ export class ImageForm {
     element("notes").replaceChildren(...notes.map((text) => made("li", { textContent: text })));
   }
 
-  /** @param {import("../core/types.js").Picture} picture @param {import("../core/types.js").Values[]} planes */
-  showChannels(picture, planes) {
+  /** @param {import("../core/types.js").Picture} picture @param {import("../core/types.js").Values[]} planes @param {number[] | null} seen */
+  showChannels(picture, planes, seen) {
     const { width, height, tiled } = picture;
     const colours = channelColours(picture.channels);
     const rgb = picture.channels.join() === "red,green,blue" && planes[0] instanceof Uint8Array;
@@ -118,7 +118,7 @@ export class ImageForm {
       const sample = evenSample(plane);
       const at = (/** @type {number} */ share) => sample[Math.floor(share * (sample.length - 1))];
       const [low, high] = rgb ? [0, 255] : [at(0.01), Math.max(at(0.998), at(0.01) + 1e-9)];
-      return { colour: colours[i], low, high, shown: i < 6, least: Math.min(at(0), low), most: Math.max(at(1), high) };
+      return { colour: colours[i], low, high, shown: seen && planes.length > 3 ? seen.includes(i) : i < 6, least: Math.min(at(0), low), most: Math.max(at(1), high) };
     });
     const ask = async (/** @type {object} */ asked) => (await this.asking.ask("tile", asked)).planes;
     const shown = tiled ? tiledImage({ width, height, ...tiled }, ask, () => this.viewer.draw()) : wholeImage(planes, width, height);

@@ -6,7 +6,7 @@ const PAN = 60; // px of the screen
 
 /** @param {any} page */
 export function listenToKeys(page) {
-  const { viewer, results, prompting } = page;
+  const { viewer, results, prompting, editing } = page;
   element("closer").onclick = () => viewer.zoomBy(1.5);
   element("farther").onclick = () => viewer.zoomBy(1 / 1.5);
   element("fit").onclick = () => viewer.fit();
@@ -15,6 +15,9 @@ export function listenToKeys(page) {
   const prompted = page.description.task === "promptable";
   for (const each of document.querySelectorAll(".prompted")) {
     /** @type {HTMLElement} */ (each).hidden = !prompted;
+  }
+  for (const each of document.querySelectorAll(".edited")) {
+    /** @type {HTMLElement} */ (each).hidden = !editing.possible;
   }
   for (const each of document.querySelectorAll(".of-server")) {
     /** @type {HTMLElement} */ (each).hidden = !page.site.server;
@@ -40,24 +43,47 @@ export function listenToKeys(page) {
       results.choose(0);
       if (prompted) prompting.clear();
     },
-    ...(prompted ? { Enter: () => prompting.keep(), n: () => prompting.next(), Delete: () => prompting.remove(), Backspace: () => prompting.remove() } : {}),
+    ...(editing.possible ? editingKeys(page) : {}),
+    ...(prompted ? { Enter: () => prompting.keep(), n: () => prompting.next() } : {}),
   };
   addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (document.querySelector("dialog[open]")) return;
-    if (prompted && event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) {
+    const control = (event.ctrlKey || event.metaKey) && event.key.toLowerCase();
+    if (page.site.server && control === "s") {
       event.preventDefault();
-      prompting.undo();
+      page.store();
       return;
     }
-    const typing = target.matches("input:not([type=checkbox]), select, textarea");
+    const typing = target.matches("input:not([type=checkbox], [type=radio], [type=range]), select, textarea");
+    if (control === "z" && editing.possible && !typing) {
+      event.preventDefault();
+      if (prompted) prompting.undo();
+      else editing.undo();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
-    if (target.matches("button") && event.key === "Enter") return;
+    if (target.matches("button, summary") && event.key === "Enter") return;
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
     event.preventDefault();
     act();
   });
+}
+
+/** @param {any} page @returns {Record<string, () => void>} */
+function editingKeys({ editing, prompting, viewer }) {
+  const remove = () => (prompting.prompted ? prompting.remove() : editing.remove());
+  const numbers = Array.from({ length: 9 }, (_, i) => [
+    String(i + 1), () => (prompting.masks.length ? prompting.pick(i) : editing.pick(i)),
+  ]);
+  return {
+    ...Object.fromEntries(numbers),
+    b: () => editing.use("brush"), e: () => editing.use("eraser"), v: () => editing.use("choose"),
+    "[": () => editing.resize(2 * viewer.radius - Math.max(1, viewer.radius / 4)),
+    "]": () => editing.resize(2 * viewer.radius + Math.max(1, viewer.radius / 4)),
+    Delete: remove, Backspace: remove,
+  };
 }
 
 /** Light or dark: as the system has it, until the user says otherwise. @param {any} viewer */

@@ -33,13 +33,21 @@ export class Table extends EventTarget {
       const at = this.order.indexOf(this.selected);
       this.choose(this.order[Math.min(Math.max(at + step, 0), this.order.length - 1)]);
     });
-    for (const button of box.querySelectorAll("button[data-column]")) {
-      button.addEventListener("click", () => {
-        const column = /** @type {HTMLElement} */ (button).dataset.column ?? "label";
+  }
+
+  /** @param {string[][]} heads Columns and what they are called. */
+  showHeads(heads) {
+    const buttons = heads.map(([column, textContent]) => {
+      const button = document.createElement("button");
+      button.textContent = textContent;
+      button.dataset.column = column;
+      button.onclick = () => {
         this.sorted = { column, up: this.sorted.column === column ? !this.sorted.up : true };
         this.sort();
-      });
-    }
+      };
+      return button;
+    });
+    /** @type {HTMLElement} */ (this.box.querySelector(".head")).replaceChildren(...buttons);
   }
 
   /** @param {Map<string, Float64Array>} columns @param {(number: number) => string[]} cells */

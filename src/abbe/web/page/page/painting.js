@@ -17,7 +17,7 @@ const STEPS = 1024;
  * @property {import("./levels.js").Shown} labels Objects, in px of the part of the image that was looked at.
  * @property {number} left Where that part lies.
  * @property {number} top
- * @property {Uint8Array | null} classOf
+ * @property {ArrayLike<number> | null} classOf Below 0 where an object has no class.
  * @property {number} selected
  * @property {boolean} outlines
  * @property {number} fill 0 to 1.
@@ -33,11 +33,11 @@ const STEPS = 1024;
  * @param {View} view
  * @param {import("./levels.js").Shown} image
  * @param {Channel[]} channels
- * @param {Overlay | null} overlay
+ * @param {(Overlay | null)[]} overlays
  * @param {number} line px of the screen that an outline is wide.
  * @param {number[]} ground Colour beside the image.
  */
-export function paint(screen, view, image, channels, overlay, line, ground) {
+export function paint(screen, view, image, channels, overlays, line, ground) {
   const pixels = new Uint32Array(screen.data.buffer);
   pixels.fill(word(ground[0], ground[1], ground[2]));
   const wanted = levelFor(image, view.zoom);
@@ -46,7 +46,7 @@ export function paint(screen, view, image, channels, overlay, line, ground) {
   for (const level of levels) {
     eachTile(screen, view, image, level, 0, 0, (planes, tile) => paintTile(pixels, screen.width, planes, tile, channels));
   }
-  if (overlay) paintOverlay(pixels, screen, view, overlay, line);
+  for (const overlay of overlays) if (overlay?.labels.width) paintOverlay(pixels, screen, view, overlay, line);
 }
 
 /**
@@ -178,7 +178,7 @@ function paintOverlay(pixels, screen, view, overlay, line) {
   const differs = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ here) => {
     if (x < 0 || y < 0 || x >= width || y >= height) return false;
     const there = numbers[y * width + x];
-    return there !== here && there !== -1;
+    return there !== here && (there !== -1 || overlay.selected === here);
   };
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -192,7 +192,7 @@ function paintOverlay(pixels, screen, view, overlay, line) {
           differs(x, y - reach, number) || differs(x, y + reach, number));
       const share = edge ? 1 : chosen ? Math.max(fill, 0.2) : fill;
       if (!share) continue;
-      const colour = edge && chosen ? [255, 255, 255] : classOf ? classColour(classOf[number]) : objectColour(number);
+      const colour = edge && chosen ? [255, 255, 255] : classOf && classOf[number] >= 0 ? classColour(classOf[number]) : objectColour(number);
       const below = pixels[y * width + x];
       const mixed = colour.map((part, c) => Math.round(part * share + ((below >>> (8 * c)) & 255) * (1 - share)));
       pixels[y * width + x] = word(mixed[0], mixed[1], mixed[2]);

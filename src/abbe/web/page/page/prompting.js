@@ -8,13 +8,17 @@ export class Prompting {
    * @param {import("./asking.js").Asking} asking
    * @param {import("./viewer.js").Viewer} viewer
    * @param {import("./results.js").Results} results
+   * @param {import("./editing.js").Editing} editing
+   * @param {(problem: unknown) => void} complain
    */
-  constructor(asking, viewer, results) {
+  constructor(asking, viewer, results, editing, complain) {
+    this.editing = editing;
+    this.complain = complain;
     this.asking = asking;
     this.viewer = viewer;
     this.results = results;
     this.prompted = results.description.task === "promptable";
-    /** @type {{mask: Uint8Array, score: number}[]} */
+    /** @type {{mask: import("../tasks/kept.js").Patch, score: number}[]} */
     this.masks = [];
     this.shown = 0;
     this.isReady = false;
@@ -22,7 +26,7 @@ export class Prompting {
     this.part = { left: 0, top: 0, width: 0, height: 0 };
     show("prompting", this.prompted);
     if (!this.prompted) return;
-    viewer.addEventListener("choose", (event) => this.point(/** @type {CustomEvent} */ (event).detail));
+    viewer.addEventListener("choose", (event) => viewer.tool === "choose" && this.point(/** @type {CustomEvent} */ (event).detail));
     viewer.addEventListener("box", () => this.ask());
     viewer.boxes = true;
     input("boxes").oninput = () => (viewer.alwaysBoxes = input("boxes").checked);
@@ -30,6 +34,33 @@ export class Prompting {
     element("next").onclick = () => this.next();
     element("clear").onclick = () => this.clear();
     element("undo").onclick = () => this.undo();
+    element("numbers").onsubmit = (event) => {
+      event.preventDefault();
+      this.place(input("coordinates").value);
+    };
+  }
+
+  /** Whether a click says what is outside. */
+  get outside() {
+    return input("means-outside").checked;
+  }
+
+  /** Put a point or a box where numbers say. @param {string} text */
+  place(text) {
+    const numbers = text.split(/[\s,;]+/).filter(Boolean).map(Number);
+    const { left, top, width, height } = this.part;
+    const limits = [left + width, top + height];
+    if (![2, 4].includes(numbers.length) || numbers.some(Number.isNaN)) {
+      this.complain({ message: "numbersNeeded", named: true, minor: true });
+    } else if (numbers.some((each, i) => each < [left, top][i % 2] || each > limits[i % 2])) {
+      this.complain({ message: "numbersOutside", named: true, minor: true });
+    } else if (numbers.length === 2) {
+      this.viewer.points.push({ x: numbers[0], y: numbers[1], inside: !this.outside });
+      this.ask();
+    } else {
+      this.viewer.box = /** @type {[number, number, number, number]} */ (numbers);
+      this.ask();
+    }
   }
 
   /** @param {import("../core/types.js").Region} part What was embedded, in px of the image. */
@@ -45,11 +76,13 @@ export class Prompting {
     this.viewer.points = [];
     this.viewer.box = null;
     this.masks = [];
+    this.tellPrompt();
     this.draw();
   }
 
   /** @param {{imageX: number, imageY: number, outside: boolean}} place */
-  async point({ imageX: x, imageY: y, outside }) {
+  async point({ imageX: x, imageY: y, outside: other }) {
+    const outside = other || this.outside;
     const { left, top, width, height } = this.part;
     if (!this.isReady || x < left || y < top || x >= left + width || y >= top + height) return;
     const kept = this.results.told && !this.viewer.points.length && !outside ? this.results.numberAt({ imageX: x, imageY: y }) : 0;
@@ -70,62 +103,81 @@ export class Prompting {
     ];
     const number = ++this.asked;
     const prompt = { points: points.map(({ x, y }) => [x - left, y - top]), labels: points.map(({ inside }) => (inside ? 1 : 0)), box: clipped };
-    const { masks } = await this.asking.ask("prompt", { prompt });
-    if (number !== this.asked) return;
-    this.masks = masks;
-    this.shown = 0;
-    this.draw();
+    this.tellPrompt();
+    this.masks = []; // so that Enter keeps no mask of an earlier question
+    element("status").textContent = TEXTS.asking;
+    try {
+      const { masks } = await this.asking.ask("prompt", { prompt });
+      if (number !== this.asked) return;
+      show("problem", false);
+      this.masks = masks;
+      this.shown = 0;
+      this.draw();
+    } catch (problem) {
+      this.complain(Object.assign(/** @type {Error} */ (problem), { minor: true }));
+    }
+  }
+
+  /** Say what was asked. */
+  tellPrompt() {
+    const { points, box } = this.viewer;
+    const parts = [points.length && say(points.length === 1 ? TEXTS.onePoint : TEXTS.points, { count: points.length }), box && TEXTS.aBox];
+    element("prompts").textContent = parts.filter(Boolean).join(", ");
   }
 
   next() {
-    if (!this.masks.length) return;
-    this.shown = (this.shown + 1) % this.masks.length;
+    this.pick((this.shown + 1) % Math.max(this.masks.length, 1));
+  }
+
+  /** @param {number} number Of the masks for a single point. */
+  pick(number) {
+    if (number >= this.masks.length) return;
+    this.shown = number;
     this.draw();
   }
 
   async keep() {
     const chosen = this.masks[this.shown];
     if (!chosen) return;
-    this.clear();
-    this.told(await this.asking.ask("keep", chosen));
-  }
-
-  async undo() {
-    if (this.viewer.points.length || this.viewer.box) {
-      if (this.viewer.box) this.viewer.box = null;
-      else this.viewer.points.pop();
-      if (this.viewer.points.length) await this.ask();
-      else this.clear();
+    if (!chosen.mask.data.includes(1)) {
+      element("status").textContent = TEXTS.nothingThere;
       return;
     }
-    this.told(await this.asking.ask("keep", { undo: true }));
+    this.clear();
+    await this.editing.apply({ mask: chosen.mask, score: chosen.score, category: this.editing.kind }, 0);
+  }
+
+  /** Take the last point or box back, else the last change of the objects. */
+  async undo() {
+    const { viewer } = this;
+    if (!viewer.points.length && !viewer.box) {
+      await this.editing.undo();
+      return;
+    }
+    if (viewer.box) viewer.box = null;
+    else viewer.points.pop();
+    if (viewer.points.length) await this.ask();
+    else this.clear();
   }
 
   async remove() {
-    const { selected } = this.results.table;
-    if (this.masks.length || !selected) this.clear();
-    else this.told(await this.asking.ask("keep", { remove: selected }));
-  }
-
-  /** @param {any} told */
-  told(told) {
-    this.results.table.selected = 0;
-    this.results.show(told);
-    element("status").textContent = say(TEXTS.accepted, { count: told.labels.count });
+    if (this.masks.length || !this.results.table.selected) this.clear();
+    else await this.editing.remove();
   }
 
   /** The mask in question lies over those that were kept. */
   draw() {
     if (!this.prompted) return;
-    const { left, top, width, height } = this.part;
     const chosen = this.masks[this.shown];
+    this.viewer.asked = null;
     this.results.draw();
     if (!chosen) return;
-    const values = this.results.told ? this.results.told.labels.values.slice() : new Int32Array(width * height);
-    const number = (this.results.told?.labels.count ?? 0) + 1;
-    for (let i = 0; i < values.length; i++) if (chosen.mask[i]) values[i] = number;
-    const labels = this.results.shownOf({ values, width, height, count: number, confidence: new Float64Array(0) });
-    this.viewer.overlay = { labels, left, top, classOf: null, selected: number, outlines: true, fill: this.results.fill };
+    const { left, top, width, height, data } = chosen.mask;
+    const labels = { width, height, levels: [{ width, height }], side: Infinity, tile: () => [data] };
+    this.viewer.asked = {
+      labels, left: left + this.part.left, top: top + this.part.top, classOf: null, selected: 1, outlines: true,
+      fill: this.results.fill,
+    };
     this.viewer.draw();
     element("status").textContent = say(TEXTS.masksFound, { number: this.shown + 1, count: this.masks.length, score: chosen.score.toFixed(2) });
   }

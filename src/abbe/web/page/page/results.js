@@ -23,22 +23,17 @@ export class Results {
     /** @type {import("../core/types.js").Picture | null} */
     this.picture = null;
     this.fill = 0.2;
-    const heads = [["label", "No."], ["area_px", "Area"], ["x", "x"], ["y", "y"]];
     const typed = description.outputs.some((name) => name.startsWith("type:"));
-    if (typed || (description.classes.length && description.task !== "segmentation")) heads[2] = ["class", "Class"];
-    if (description.task === "classification") heads[3] = ["confidence", "Sure"];
-    this.heads = heads;
-    /** @type {HTMLElement} */ (element("table").querySelector(".head")).append(
-      ...heads.map(([column, textContent]) => {
-        const button = made("button", { textContent });
-        button.dataset.column = column;
-        return button;
-      }),
-    );
+    const named = typed || (description.classes.length > 0 && description.task !== "segmentation");
+    /** @type {string[]} */
+    this.classes = named ? description.classes : [];
+    /** @type {string[][]} */
+    this.heads = [];
     this.table = new Table(element("table"));
+    this.showHeads();
     this.table.addEventListener("choose", (event) => this.choose(/** @type {CustomEvent} */ (event).detail, true));
     viewer.addEventListener("choose", (event) => {
-      if (description.task === "promptable" || !this.told) return;
+      if (description.task === "promptable" || !this.told || viewer.tool !== "choose") return;
       this.choose(this.numberAt(/** @type {CustomEvent} */ (event).detail));
     });
     input("outlines").addEventListener("input", () => this.draw());
@@ -49,7 +44,21 @@ export class Results {
     for (const button of element("downloads").querySelectorAll("button")) {
       button.onclick = () => save(button.dataset.save ?? "");
     }
-    show("classes", description.task === "regions" || description.task === "classification");
+  }
+
+  showHeads() {
+    const heads = [["label", "No."], ["area_px", "Area"], ["x", "x"], ["y", "y"]];
+    if (this.classes.length) heads[2] = ["class", "Class"];
+    if (this.description.task === "classification") heads[3] = ["confidence", "Sure"];
+    this.heads = heads;
+    this.table.showHeads(heads);
+  }
+
+  /** Objects may have these classes now. @param {string[]} classes */
+  named(classes) {
+    this.classes = classes;
+    this.showHeads();
+    if (this.told) this.show(this.told);
   }
 
   /** @param {import("../core/types.js").Picture} picture */
@@ -75,6 +84,7 @@ export class Results {
     this.shown = this.shownOf(labels);
     const [unit, areas] = columns.has("area_um2") ? ["µm²", columns.get("area_um2")] : ["px", columns.get("area_px")];
     if (classOf) columns.set("class", Float64Array.from(classOf.subarray(1)));
+    else columns.delete("class");
     element("count").textContent = labels.count.toLocaleString("en");
     drawHistogram(element("histogram"), areas, unit);
     this.table.show(columns, (number) => this.heads.map(([column]) => this.cell(column, number, areas)));
@@ -88,16 +98,16 @@ export class Results {
     const value = this.told.columns.get(column)?.[number - 1];
     if (column === "label") return String(number);
     if (column === "area_px") return rounded(areas[number - 1]);
-    if (column === "class") return this.description.classes[value];
+    if (column === "class") return this.classes[value] ?? "—";
     return column === "confidence" ? `${Math.round(100 * value)} %` : value.toFixed(1);
   }
 
   showClasses() {
     const { classOf, whole, pixels } = this.told;
+    show("classes", Boolean(classOf));
     if (!classOf) return;
-    show("classes", true);
-    const shares = whole ?? sharesOf(pixels ?? classOf.subarray(1), this.description.classes.length);
-    const rows = this.description.classes.map((name, number) => {
+    const shares = whole ?? sharesOf(pixels ?? classOf.subarray(1), this.classes.length);
+    const rows = this.classes.map((name, number) => {
       const [swatch, bar] = [made("b"), made("i")];
       swatch.style.background = hex(classColour(number));
       bar.style.width = `${100 * shares[number]}%`;
@@ -167,9 +177,9 @@ export class Results {
   }
 }
 
-/** The share of each class. @param {Uint8Array} pixels @param {number} count */
+/** The share of each class. @param {Uint8Array | Int16Array} pixels @param {number} count */
 function sharesOf(pixels, count) {
   const found = new Float64Array(count);
-  for (const pixel of pixels) found[pixel] += 1 / pixels.length;
+  for (const pixel of pixels) if (pixel >= 0) found[pixel] += 1 / pixels.length;
   return found;
 }

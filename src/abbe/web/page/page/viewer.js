@@ -19,6 +19,8 @@ export class Viewer extends EventTarget {
     this.channels = [];
     /** @type {import("./painting.js").Overlay | null} */
     this.overlay = null;
+    /** The mask in question, over the objects. @type {import("./painting.js").Overlay | null} */
+    this.asked = null;
     /** @type {[number, number, number, number] | null} A box that is drawn, in px of the image. */
     this.box = null;
     /** @type {{x: number, y: number, inside: boolean}[]} */
@@ -26,6 +28,12 @@ export class Viewer extends EventTarget {
     /** Whether boxes may be drawn: by dragging with Shift, or always. */
     this.boxes = false;
     this.alwaysBoxes = false;
+    /** What dragging does: move the image, or draw. @type {import("./editing.js").Tool} */
+    this.tool = "choose";
+    /** Of the brush, px of the image. */
+    this.radius = 5;
+    /** @type {[number, number][]} Where the brush has been. */
+    this.stroke = [];
     this.waiting = 0;
     this.fitted = true;
     new ResizeObserver(() => this.resized()).observe(canvas);
@@ -37,7 +45,7 @@ export class Viewer extends EventTarget {
   /** @param {import("./levels.js").Shown} image @param {import("./painting.js").Channel[]} channels */
   show(image, channels) {
     const { width, height } = image;
-    Object.assign(this, { image, width, height, channels, overlay: null, box: null, points: [] });
+    Object.assign(this, { image, width, height, channels, overlay: null, asked: null, box: null, points: [] });
     this.fit();
   }
 
@@ -127,7 +135,7 @@ export class Viewer extends EventTarget {
     const screen = context.createImageData(canvas.width, canvas.height);
     const line = Math.max(1, Math.round(Math.min(devicePixelRatio || 1, 2)));
     const ground = getComputedStyle(canvas).getPropertyValue("--ground").split(" ").map(Number);
-    if (this.image) paint(screen, view, this.image, this.channels, this.overlay, line, ground);
+    if (this.image) paint(screen, view, this.image, this.channels, [this.overlay, this.asked], line, ground);
     else new Uint32Array(screen.data.buffer).fill(((255 << 24) | (ground[2] << 16) | (ground[1] << 8) | ground[0]) >>> 0);
     context.putImageData(screen, 0, 0);
     const placed = (/** @type {number} */ x, /** @type {number} */ y) => [(x - view.x) * view.zoom, (y - view.y) * view.zoom];
@@ -136,6 +144,19 @@ export class Viewer extends EventTarget {
       context.lineWidth = 2 * line;
       context.strokeStyle = "#ffd400";
       context.strokeRect(left, top, right - left, bottom - top);
+    }
+    if (this.stroke.length) {
+      context.beginPath();
+      this.stroke.forEach(([x, y], i) => {
+        const [sx, sy] = placed(x, y);
+        if (i) context.lineTo(sx, sy);
+        else context.moveTo(sx, sy + 0.01); // so that a point is drawn, too
+      });
+      for (const [x, y] of this.stroke.slice(-1)) context.lineTo(.../** @type {[number, number]} */ (placed(x, y)));
+      context.lineCap = context.lineJoin = "round";
+      context.lineWidth = Math.max(2 * this.radius * view.zoom, 1);
+      context.strokeStyle = this.tool === "eraser" ? "#ef444488" : "#ffd40088";
+      context.stroke();
     }
     for (const { x, y, inside } of this.points) {
       const [cx, cy] = placed(x, y);
@@ -176,6 +197,12 @@ export class Viewer extends EventTarget {
       const place = this.place(event);
       fingers.set(event.pointerId, place);
       moved = 0;
+      if (this.tool !== "choose" && event.button === 0 && fingers.size === 1 && !event.altKey) {
+        this.stroke = [[place.imageX, place.imageY]];
+        this.draw();
+        return;
+      }
+      this.stroke = []; // a second finger moves and enlarges
       corner = this.boxes && (event.shiftKey || this.alwaysBoxes) && fingers.size === 1 ? place : null;
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -187,7 +214,10 @@ export class Viewer extends EventTarget {
       }
       const [dx, dy] = [now.x - before.x, now.y - before.y];
       moved += Math.abs(dx) + Math.abs(dy);
-      if (corner) {
+      if (this.stroke.length) {
+        this.stroke.push([now.imageX, now.imageY]);
+        this.draw();
+      } else if (corner) {
         this.box = [Math.min(corner.imageX, now.imageX), Math.min(corner.imageY, now.imageY), Math.max(corner.imageX, now.imageX), Math.max(corner.imageY, now.imageY)];
         this.draw();
       } else if (fingers.size === 2) {
@@ -202,7 +232,12 @@ export class Viewer extends EventTarget {
     const released = (/** @type {PointerEvent} */ event) => {
       if (!fingers.delete(event.pointerId)) return;
       const place = this.place(event);
-      if (corner && this.box && moved > 6) this.dispatchEvent(new CustomEvent("box", { detail: this.box }));
+      if (this.stroke.length) {
+        const detail = { points: this.stroke, erase: this.tool === "eraser" };
+        this.stroke = [];
+        if (event.type === "pointerup") this.dispatchEvent(new CustomEvent("stroke", { detail }));
+        this.draw();
+      } else if (corner && this.box && moved > 6) this.dispatchEvent(new CustomEvent("box", { detail: this.box }));
       else if (event.type === "pointerup" && moved <= 4) {
         const outside = event.button === 2 || event.altKey;
         this.dispatchEvent(new CustomEvent("choose", { detail: { ...place, outside } }));

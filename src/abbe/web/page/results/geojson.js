@@ -7,7 +7,7 @@ import { polygonsOf } from "./contours.js";
  * @param {object} options
  * @param {number | null} options.pixelSize µm
  * @param {string | null} options.classification A class for all objects.
- * @param {((number: number) => {name: string, colour: number[]}) | null} options.classOf The class of each.
+ * @param {((number: number) => {name: string, colour: number[]} | null) | null} options.classOf The class of each.
  * @param {string} options.kind QuPath's objectType.
  * @param {import("./table.js").Columns} options.columns What was measured.
  */

@@ -3,6 +3,7 @@
 import { limitsOf, normalised } from "../core/limits.js";
 import { roundHalfEven } from "../core/numbers.js";
 import { resizeBytes } from "../core/resize.js";
+import { trimmed } from "./kept.js";
 import { checkAnswer } from "./maps.js";
 
 const MEAN = [123.675, 116.28, 103.53];
@@ -65,7 +66,7 @@ export class Prompts {
    * Masks for a prompt: three for a single point, else one.
    *
    * @param {Prompt} prompt
-   * @returns {Promise<{mask: Uint8Array, score: number}[]>} The most certain first.
+   * @returns {Promise<{mask: import("./kept.js").Patch, score: number}[]>} The most certain first.
    */
   async masks({ points, labels, box }) {
     if (!this.kept) throw new Error("no image has been looked at");
@@ -96,7 +97,8 @@ export class Prompts {
     return wanted
       .map((number) => {
         const plane = logits.data.subarray(number * low * low, (number + 1) * low * low);
-        return { mask: this.maskOf(plane, low), score: scores.data[number] };
+        const mask = trimmed({ left: 0, top: 0, width, height, data: this.maskOf(plane, low) });
+        return { mask, score: scores.data[number] };
       })
       .sort((a, b) => b.score - a.score);
   }
