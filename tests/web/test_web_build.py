@@ -33,6 +33,8 @@ def test_a_site_holds_what_the_page_needs_and_no_image_of_yours(tmp_path, runtim
         path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
     } - {".nojekyll", "sw.js", "site.json"}
     assert mark["version"] in (out / "sw.js").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', (out / "index.html").read_text())
+    assert len(ids) == len(set(ids))
     assert not list(out.rglob("*.mjs"))  # which some servers give as plain bytes
 
     picture = tmp_path / "seen.png"

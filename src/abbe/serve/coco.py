@@ -123,6 +123,7 @@ class AnnotationFile:
         value = self._read()
         try:
             names = {image["id"]: image["file_name"] for image in value["images"]}
+            classes: dict[int, str | None]
             classes = {each["id"]: str(each["name"]) for each in value["categories"]}
             classes[CATEGORY["id"]] = None
             found: dict[str, list[Object]] = {name: [] for name in names.values()}

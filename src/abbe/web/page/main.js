@@ -52,6 +52,7 @@ class Page {
     document.title = description.title;
     element("title").textContent = description.title;
     element("found").textContent = TEXTS[description.task];
+    if (site.server || description.task === "promptable") document.body.dataset.annotates = "yes";
     element("licence").textContent = licenceOf(description);
     element("privacy").textContent = site.server ? TEXTS.staysHere : TEXTS.nothingLeaves;
     this.listen();
