@@ -1,6 +1,7 @@
 import io
 import json
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -148,10 +149,30 @@ def test_pixel_sizes_outlines_and_channels_are_as_asked(asked):
     assert areas[1] < areas[0]
 
 
+def test_a_dicom_image_is_answered_in_dicom(packages, client, picture, tmp_path):
+    pytest.importorskip("highdicom")
+    made_dicom, pydicom = import_module("made_dicom"), import_module("pydicom")
+    pixels = np.asarray(Pillow.open(picture))
+    image = made_dicom.write_image(tmp_path / "image.dcm", pixels)
+    query = {"answer": "dicom-seg", "class_name": "Cell"}
+    response = client.post("/v1/packages/cells/predict", params=query, content=image.read_bytes())
+    assert response.headers["content-type"] == "application/dicom"
+    read = pydicom.dcmread(io.BytesIO(response.content))
+    expected = abbe.predict(packages["cells"], image)
+    assert [each.SegmentLabel for each in read.SegmentSequence] == [
+        f"Cell {number}" for number in range(1, expected.max() + 1)
+    ]
+    assert read.pixel_array.sum() == np.count_nonzero(expected)
+    response = client.post("/v1/packages/cells/predict", params=query, content=picture.read_bytes())
+    assert response.status_code == 422
+    assert "Take dicom-seg and dicom-ann out of answer" in response.json()["error"]
+
+
 def test_packages_are_told_of(client):
     listed = client.get("/v1/packages").json()["packages"]
     assert [each["name"] for each in listed] == ["cells", "regions", "tiles", "prompted"]
-    assert listed[2]["answers"] == ["json", "geojson", "table", "overview"]
+    assert listed[2]["answers"][:4] == ["json", "geojson", "table", "overview"]
+    assert "png" not in listed[2]["answers"]
     assert client.get("/v1/packages/prompted").json() == listed[3]
     assert listed[3]["prompted"] is True
     assert client.get("/v1/packages/none").status_code == 404

@@ -154,7 +154,7 @@ def test_prompts_that_do_not_fit_are_told(client, picture, package, prompts, wor
 def test_an_answer_that_the_package_does_not_give_is_told(client, picture):
     response = client.post("/v1/packages/tiles/predict?answer=png", content=picture.read_bytes())
     assert response.status_code == 400
-    assert "gives json, geojson, table, overview, not png" in response.json()["error"]
+    assert "gives json, geojson, table, overview, dicom-ann, not png" in response.json()["error"]
 
 
 def raw(client, request, *, then_close=False):

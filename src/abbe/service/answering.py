@@ -27,7 +27,7 @@ from abbe.service.turns import Stop
 MEDIA: Mapping[Answer, str] = {
     "json": "application/json", "geojson": "application/geo+json", "png": "image/png",
     "tiff": "image/tiff", "table": "text/csv; charset=utf-8", "probability": "image/tiff",
-    "overview": "image/png",
+    "overview": "image/png", "dicom-seg": "application/dicom", "dicom-ann": "application/dicom",
 }  # fmt: skip
 
 

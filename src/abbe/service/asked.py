@@ -16,10 +16,13 @@ from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.cutting import check_diameter, check_scale
 from abbe.service.limits import Refusal
 
-Answer = Literal["json", "geojson", "png", "tiff", "table", "probability", "overview"]
+Answer = Literal[
+    "json", "geojson", "png", "tiff", "table", "probability", "overview", "dicom-seg", "dicom-ann",
+]  # fmt: skip
 RESULTS: dict[Answer, Result] = {
     "json": "table", "geojson": "geojson", "png": "labels", "tiff": "labels", "table": "table",
-    "probability": "probability", "overview": "overview",
+    "probability": "probability", "overview": "overview", "dicom-seg": "dicom-seg",
+    "dicom-ann": "dicom-ann",
 }  # fmt: skip
 """The result of `abbe predict` that an answer is, or is made of."""
 MOST_PROMPTS = 10_000
@@ -40,7 +43,8 @@ class Asked(BaseModel):
         "json",
         description="json: what was found, in numbers. geojson: outlines, for QuPath. png, tiff: "
         "labels, one number an object (of regions: a class); png up to 65,535. table: CSV. "
-        "probability: the maps as TIFF, 255 = certain. overview: a picture.",
+        "probability: the maps as TIFF, 255 = certain. overview: a picture. Of DICOM "
+        "images also dicom-seg, and of slides dicom-ann.",
     )
     name: str = Field(
         "",
