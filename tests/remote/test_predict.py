@@ -158,5 +158,5 @@ def test_a_package_is_copied_from_its_bucket(bucket: Bucket, scans: Path, tmp_pa
     bucket.door.requests.clear()
     assert not (read_package(url).folder / "README.md").exists()
     assert not bucket.door.gets("packages/mine/")  # the copies are still those
-    with pytest.raises(PackageError, match="s3://lab/packages/other: there is no such package"):
+    with pytest.raises(PackageError, match="s3://lab/packages/other: holds no package"):
         read_package("s3://lab/packages/other")

@@ -11,6 +11,8 @@ from abbe.datasets import Dataset
 from abbe.datasets.check import CheckReport
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
+from abbe.remote import as_path
+from abbe.remote.folders import worked_on
 from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.from_python import (
@@ -70,22 +72,27 @@ def teach(
     dataset, places = dataset_of(data), list[Path | None]()
     settings = None
     if isinstance(teacher, list | tuple):
-        places += map(Path, teacher)
+        places += map(as_path, teacher)
         section = None if isinstance(data, Dataset) else config.Data(**data_section(data, None))
-        teacher = build.build_mean([Path(each) for each in teacher], dataset, section)
+        teacher = build.build_mean([as_path(each) for each in teacher], dataset, section)
     elif isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
         settings = config.Teacher(**teacher_section(teacher, None))
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
         places.append(settings.path)
     assert isinstance(teacher, Teacher)
-    if cluster is None:
-        report = teachers.teach(teacher, dataset, out, progress=progress)
-    elif settings is None:
-        raise ConfigError("cluster: give the path or the keys of a teacher, which workers can open")
-    else:
-        make = partial(build.build_teacher, settings, dataset, trust_code=trust_code)
-        report = teach_on_cluster(cluster, make, dataset, out, teacher=teacher, progress=progress)
-    hand_on(Path(out), *places)
+    with worked_on(out) as folder:
+        if cluster is None:
+            report = teachers.teach(teacher, dataset, folder, progress=progress)
+        elif settings is None:
+            raise ConfigError(
+                "cluster: give the path or the keys of a teacher, which workers can open"
+            )
+        else:
+            make = partial(build.build_teacher, settings, dataset, trust_code=trust_code)
+            report = teach_on_cluster(
+                cluster, make, dataset, folder, teacher=teacher, progress=progress
+            )
+        hand_on(folder, *places)
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")
     if report.failed:

@@ -11,7 +11,7 @@ from abbe.errors import AbbeError
 from abbe.foreign_text import shown
 from abbe.near import meant
 from abbe.progress import end_all
-from abbe.remote.urls import masked
+from abbe.remote.urls import told
 from abbe.telemetry import switch_off
 from abbe.threads import wait_passively
 
@@ -74,7 +74,7 @@ def _run(words: list[str]) -> int:
     try:
         return _carry_out(words)
     except AbbeError as error:
-        print(f"abbe {words[0]}: {masked(shown(error))}", file=sys.stderr)
+        print(f"abbe {words[0]}: {told(shown(error))}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in TRAIN_PACKAGES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from abbe import config
 from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.cli.shared.experiment import SOME_DATA, SOME_TEACHER
 from abbe.errors import ConfigError
+from abbe.remote.folders import worked_on
 
 if TYPE_CHECKING:
     from abbe.datasets import Dataset
@@ -92,8 +93,9 @@ examples:
     say(teachers.introduction(provenance))
     if arguments.check_equivariance:
         say(teachers.check_equivariance(teacher, dataset).summary())
-    report = _teach(arguments, teacher, dataset)
-    hand_on(arguments.out, arguments.teacher.path)
+    with worked_on(arguments.out) as out:
+        report = _teach(replace(arguments, out=out), teacher, dataset)
+        hand_on(out, arguments.teacher.path)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 
@@ -135,8 +137,9 @@ def _combine(arguments: TeachArguments) -> int:
     build.tell_problems(dataset)
     teacher = build.build_mean(places, dataset, arguments.data)
     say(teachers.introduction(teacher.provenance))
-    report = teachers.teach(teacher, dataset, arguments.out)
-    hand_on(arguments.out, *places)
+    with worked_on(arguments.out) as out:
+        report = teachers.teach(teacher, dataset, out)
+        hand_on(out, *places)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 

@@ -1,12 +1,11 @@
 """Which images a run reads."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from abbe.config.section import Section
-from abbe.config.values import Fraction
+from abbe.config.values import Fraction, Place
 from abbe.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ class Data(Section):
     """folder: images/, labels/, index.csv; classes: a folder of images a class; slides: the tiles
     of whole slides; simulated: made up by Abbe; given: from Python; else the original layout of a
     public set (`abbe data list`)."""
-    path: Path | None = None
+    path: Place | None = None
     """The data set's folder (for tissuenet that of its three .npz files, train, val and test)."""
     channels: tuple[str, ...] | None = None
     """Names of the image's channels in order; taken from the files' metadata where omitted."""

@@ -1,6 +1,5 @@
 """The whole experiment: its sections, and whether they go together."""
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -19,6 +18,7 @@ from abbe.config.networks import Student, Teacher
 from abbe.config.recipes import RECIPES
 from abbe.config.section import Section
 from abbe.config.training import Evaluation, Training
+from abbe.config.values import Place
 from abbe.near import meant
 from abbe.registry import traits_of
 
@@ -43,7 +43,7 @@ class Experiment(Section):
     """How the student is taught."""
     title: str = ""
     """Of the report; made of student and data where empty."""
-    out: Path
+    out: Place
     """The run folder."""
     seed: int = 0
     """Of the weights that begin at random, and of the batches."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from abbe.config.section import Section
-from abbe.config.values import Option
+from abbe.config.values import Option, Place
 from abbe.object_types import type_maps
 from abbe.registry import ENCODERS, TEACHERS, traits_of
 
@@ -38,7 +38,7 @@ class Teacher(Section):
     kind: TeacherKind = "none"
     """masks of any program; onnx; bioimageio; torch module; an earlier Abbe run; a package of
     Abbe's; SAM's family; cellpose and cellsam where they are installed; a target store."""
-    path: Path | None = None
+    path: Place | None = None
     """Folder, file, package, run or target store, by kind; for torch, package.module:factory, which
     runs with --trust-code only; for package, its folder or name (nuclei); for sam, a file, a folder
     or a Hugging Face id; for cellpose and cellsam, a model's name or file."""
@@ -46,7 +46,7 @@ class Teacher(Section):
     """Channels the teacher reads, in its order; all of the image's where omitted."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Further arguments of its function in abbe.teachers, for example tile: 512."""
-    also: tuple[Path, ...] = ()
+    also: tuple[Place, ...] = ()
     """Further teachers: stores, runs, packages, ONNX files. The student learns the mean of all
     their maps, each weighed by labelled validation images, and less where they disagree.
     ``teachers: [a.zarr, b.zarr]`` in a file says the same of stores."""

@@ -1,10 +1,15 @@
 """Kinds of values that several sections hold."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from abbe.remote.paths import as_path, plain
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Place = Annotated[Path, BeforeValidator(plain), AfterValidator(as_path), PlainSerializer(str)]
+"""A file or folder of this machine, or behind a URL."""
 Switch = BeforeValidator(lambda value: "off" if value is False else value)
 """YAML reads a bare off as false."""
 Option = Annotated[

@@ -30,6 +30,7 @@ from abbe.foreign_text import cells
 from abbe.foreign_text import shown as shown_text
 from abbe.recipes.recipe import recipe_named
 from abbe.registry import CURVES
+from abbe.remote.folders import worked_on
 from abbe.runs import build
 from abbe.runs import folder as run_folder
 from abbe.runs.accounts import overlap
@@ -74,14 +75,30 @@ def curve(
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
     build.require_trust(experiment.teacher, trust_code=trust_code)
-    plan = make_plan(
-        experiment,
-        fractions=fractions,
-        seeds=seeds,
-        initialisations=initialisations,
-        pretrain_per_seed=pretrain_per_seed,
-        resume=resume,
-    )
+    with worked_on(experiment.out) as out:
+        experiment = experiment.model_copy(update={"out": out})
+        plan = make_plan(
+            experiment,
+            fractions=fractions,
+            seeds=seeds,
+            initialisations=initialisations,
+            pretrain_per_seed=pretrain_per_seed,
+            resume=resume,
+        )
+        return _curve(
+            experiment, plan, dataset, resume=resume, trust_code=trust_code, progress=progress
+        )
+
+
+def _curve(
+    experiment: config.Experiment,
+    plan: Plan,
+    dataset: Dataset | None,
+    *,
+    resume: bool,
+    trust_code: bool,
+    progress: bool,
+) -> Curve:
     kind: type[Trainer] = CURVES[experiment.recipe]
     task = recipe_named(experiment.recipe).task(experiment)
     lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))

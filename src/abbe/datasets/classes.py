@@ -13,6 +13,7 @@ from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
 from abbe.near import meant_beside
+from abbe.remote import as_path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -42,7 +43,7 @@ def class_folder(
         InputError: There is no image, a folder whose name is no class, or a table that does not
             fit.
     """
-    root = Path(path)
+    root = as_path(path)
     parts = [(name, root / name) for name in SPLITS if (root / name).is_dir()]
     found: dict[str, tuple[Any, str, Path]] = {}  # split, class and file by id
     for split, directory in parts or [(None, root)]:

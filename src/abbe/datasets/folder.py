@@ -23,6 +23,7 @@ from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
 from abbe.imaging.labels.names import MASK_NAMES, beside
 from abbe.near import meant_beside
+from abbe.remote import as_path
 
 # Longest first: "a.ome.tif" is the image "a", not "a.ome".
 IMAGE_SUFFIXES = (
@@ -76,7 +77,7 @@ def folder(
     Raises:
         InputError: The layout or the table is not as expected; the message says what is.
     """
-    root = Path(path)
+    root = as_path(path)
     images, problems = _images(root)
     label_files, label_problems, notes = _labels(root, labels, images.keys())
     colours = _colours_of(class_colours, classes)

@@ -7,6 +7,8 @@ from abbe import config
 from abbe.errors import ConfigError
 from abbe.files import write_text
 from abbe.near import meant, meant_beside
+from abbe.remote import as_path, as_remote
+from abbe.remote.cache import local_copy
 
 CONFIG = "config.yaml"
 """The experiment file in the folder of a run."""
@@ -43,6 +45,10 @@ def values_of(name: str) -> tuple[Path, dict[str, Any]]:
     Raises:
         ConfigError: there is no such file, or it is no experiment file.
     """
+    if (remote := as_remote(as_path(name))) is not None and (remote / CONFIG).is_file():
+        return as_path(remote / CONFIG), config.read_saved(local_copy(remote / CONFIG)) | {
+            "out": name
+        }
     source = recipe_path(name)
     if Path(name) != source.parent:
         return source, config.read_values(source)

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from abbe.errors import ConfigError, RemoteError
-from abbe.files import atomic_path, parse_json, write_json
+from abbe.files import parse_json, write_json
 from abbe.files.locks import alone, lock_beside
-from abbe.remote.faults import again, in_words
-from abbe.remote.systems import system
 
 if TYPE_CHECKING:
     from abbe.remote.paths import RemotePath, Status
@@ -135,22 +133,9 @@ def _is_copy(target: Path, status: Status) -> bool:
 
 
 def _fetch(path: RemotePath, target: Path, status: Status) -> None:
-    files = system(path.url)
     _record_of(target).unlink(missing_ok=True)
-    with atomic_path(target) as temporary:
-        with in_words(path.url):
-            if path.is_web:
-                again(path.url, lambda: files.get_file(path.inside, os.fspath(temporary)))
-            else:
-                files.get_file(path.inside, os.fspath(temporary))
-        size = temporary.stat().st_size
-    if status.st_size and size != status.st_size:
-        target.unlink(missing_ok=True)
-        raise RemoteError(
-            f"{path}: {size:,} of its {status.st_size:,} bytes came: it was changed meanwhile, or "
-            "cut short. Start again"
-        )
-    write_json(_record_of(target), {"version": status.version, "bytes": size})
+    path.fetch(target)
+    write_json(_record_of(target), {"version": status.version, "bytes": status.st_size})
 
 
 def _make_room(copies: Path, path: RemotePath, size: int) -> None:

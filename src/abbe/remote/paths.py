@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 from abbe.errors import RefusedError, RemoteError
+from abbe.files import atomic_path
 from abbe.remote.faults import again, in_words
 from abbe.remote.ranges import RangeReader
 from abbe.remote.systems import refuse_login, system
@@ -25,6 +26,7 @@ from abbe.remote.urls import masked, url_of
 
 _PARTS = re.compile(r"([a-z0-9]+://[^/]+)([^?]*)(\?.*)?")
 _AT_ONCE = 64  # requests
+_SMALL = 1 << 20  # bytes, which take no longer than two or three requests for parts
 _BLOCK = 1 << 16  # bytes read at once from tables that lie here and there in a file
 ZARR = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
@@ -43,6 +45,11 @@ class Status:
     folder: bool
     st_size: int = 0
     version: str = ""
+
+    @property
+    def st_mtime_ns(self) -> int:
+        """A number that changes when the contents do, as the time of a file does."""
+        return int(hashlib.sha256(self.version.encode()).hexdigest()[:15], 16)
 
 
 class RemotePath:
@@ -370,6 +377,27 @@ class RemotePath:
             if fnmatchcase(each.name, pattern.rpartition("/")[2]):
                 yield each
 
+    def fetch(self, target: Path) -> None:
+        """Write the object to a file, which is whole or not there.
+
+        Raises:
+            FileNotFoundError: There is nothing.
+            RemoteError: It cannot be read, or comes cut short.
+        """
+        files, size = system(self.url), self.stat().st_size
+        with atomic_path(target) as temporary:
+            with in_words(self.url):
+                if self.is_web:
+                    again(self.url, lambda: files.get_file(self.inside, os.fspath(temporary)))
+                else:
+                    files.get_file(self.inside, os.fspath(temporary))
+            came = temporary.stat().st_size
+            if size and came != size:
+                raise RemoteError(
+                    f"{self}: {came:,} of its {size:,} bytes came: it was changed meanwhile, or "
+                    "cut short. Start again"
+                )
+
     def read_bytes(self) -> bytes:
         """The whole object, not kept on this machine.
 
@@ -433,6 +461,14 @@ def as_path(place: str | os.PathLike[str]) -> Path:
     return Path(place) if url is None else cast(Path, RemotePath(url))
 
 
+def plain(value: Any) -> Any:
+    """A URL as a path of pathlib's, which `as_path` knows again; anything else as it is.
+
+    For libraries that take these alone; it holds what is secret in the URL.
+    """
+    return Path(value.url) if isinstance(value, RemotePath) else value
+
+
 def as_remote(path: object) -> RemotePath | None:
     """The path itself where it is behind a URL, else None."""
     return path if isinstance(path, RemotePath) else None
@@ -456,7 +492,7 @@ def parts_of(path: Path, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         path: The file.
         places: Where each begins, and how many bytes it has; shorter where the file ends.
     """
-    remote = as_remote(path)
+    remote = _read_in_parts(path)
     if remote is not None:
         for first in range(0, len(places), _AT_ONCE):
             yield from remote.ranges(places[first : first + _AT_ONCE])
@@ -475,5 +511,14 @@ def is_web(path: Path) -> bool:
 
 def opened(path: Path) -> IO[bytes]:
     """A file to read here and there in."""
-    remote = as_remote(path)
+    remote = _read_in_parts(path)
     return open(path, "rb") if remote is None else remote.opened()
+
+
+def _read_in_parts(path: Path) -> RemotePath | None:
+    """The path where it lies behind a URL and its object is large; a small one comes whole."""
+    remote = as_remote(path)
+    if remote is None:
+        return None
+    found = remote.stat()
+    return None if found.version and found.st_size <= _SMALL else remote

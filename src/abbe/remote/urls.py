@@ -31,6 +31,21 @@ def is_url(place: str | os.PathLike[str]) -> bool:
     return url_of(place) is not None
 
 
+_shown_as: dict[str, str] = {}
+
+
+def show_as(folder: str, url: str) -> None:
+    """Have a folder of this machine, that stands for a URL, printed as that."""
+    _shown_as[folder] = url
+
+
+def told(text: str) -> str:
+    """A text for people: folders that stand for URLs are these, and nothing in it is secret."""
+    for folder, url in _shown_as.items():
+        text = text.replace(folder, url)
+    return masked(text)
+
+
 def masked(text: str) -> str:
     """A text whose URLs hold no password, no token and no signature.
 

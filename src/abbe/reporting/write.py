@@ -6,6 +6,7 @@ from pathlib import Path
 
 from abbe.errors import MissingExtraError
 from abbe.files import write_text
+from abbe.remote.folders import worked_on
 from abbe.summary import CurveSummary, read_summary
 
 
@@ -27,11 +28,11 @@ def write_report(run_folder: str | os.PathLike[str]) -> Path:
     from abbe.reporting.page import render_page
     from abbe.reporting.run_folder import read_run
 
-    folder = Path(run_folder)
-    summary, path = read_summary(folder), folder / "report.html"
-    if isinstance(summary, CurveSummary):
-        save_pictures(folder, summary)
-        write_text(path, render_curve_page(folder, summary))
-    else:
-        write_text(path, render_page(read_run(folder, summary)))
-    return path
+    with worked_on(run_folder) as folder:
+        summary, path = read_summary(folder), folder / "report.html"
+        if isinstance(summary, CurveSummary):
+            save_pictures(folder, summary)
+            write_text(path, render_curve_page(folder, summary))
+        else:
+            write_text(path, render_page(read_run(folder, summary)))
+        return path

@@ -13,6 +13,8 @@ from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
 from abbe.near import meant
 from abbe.registry import DATASETS, TEACHERS, traits_of
+from abbe.remote import as_remote
+from abbe.remote.cache import folder_copy, local_copy
 from abbe.targets import TargetStore
 from abbe.teachers import SeveralTeachers, Teacher, several, turned
 from abbe.threads import cores
@@ -197,8 +199,20 @@ def build_teacher(
     input_channels = teacher.input_channels
     if input_channels is None and traits_of(teacher.kind).reads_all:
         input_channels = dataset.channels
-    built = factory(teacher.path, input_channels, **options)
+    built = factory(_file_of(teacher), input_channels, **options)
     return turned(built) if teacher.tta else built
+
+
+_READ_IN_PARTS = ("masks", "store")
+"""Teachers that need no copy of what lies behind a URL."""
+
+
+def _file_of(teacher: config.Teacher) -> Path | None:
+    """Where the teacher is; of a network behind a URL, the copy here."""
+    remote = as_remote(teacher.path)
+    if remote is None or teacher.kind in _READ_IN_PARTS:
+        return teacher.path
+    return folder_copy(remote) if remote.is_dir() else local_copy(remote)
 
 
 def build_mean(

@@ -8,6 +8,7 @@ from typing import Any
 from abbe import config
 from abbe.datasets import Dataset
 from abbe.recipes.recipe import Recipe, fit_plan, recipe_named, weights_metadata
+from abbe.remote.folders import worked_on
 from abbe.runs import build, schedules
 from abbe.runs import folder as run_folder
 from abbe.runs.accounts import overlap
@@ -50,6 +51,23 @@ def distill(
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
     """
+    with worked_on(experiment.out) as out:
+        experiment = experiment.model_copy(update={"out": out})
+        return _distill(
+            experiment, dataset, resume=resume, trust_code=trust_code, progress=progress,
+            watch=watch,
+        )  # fmt: skip
+
+
+def _distill(
+    experiment: config.Experiment,
+    dataset: Dataset | None,
+    *,
+    resume: bool,
+    trust_code: bool,
+    progress: bool,
+    watch: Callable[[int, float], None] | None,
+) -> Run:
     build.require_trust(experiment.teacher, trust_code=trust_code)
     recipe = recipe_named(experiment.recipe)
     task = recipe.task(experiment)

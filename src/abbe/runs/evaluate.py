@@ -14,6 +14,7 @@ from abbe.foreign_text import shown
 from abbe.imaging import matching
 from abbe.recipes.recipe import recipe_named
 from abbe.registry import traits_of
+from abbe.remote.folders import worked_on
 from abbe.runs import build
 from abbe.runs.accounts import overlap
 from abbe.runs.distill import distill
@@ -71,7 +72,26 @@ def evaluate_run(
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
-    run = open_run(folder)
+    with worked_on(folder) as here:
+        return _evaluate(
+            open_run(here), data, name=name, distil=distil, teacher_channels=teacher_channels,
+            student_channels=student_channels, trust_code=trust_code, allow_failed=allow_failed,
+            allow_overlap=allow_overlap,
+        )  # fmt: skip
+
+
+def _evaluate(
+    run: Run,
+    data: config.Data | Dataset,
+    *,
+    name: str,
+    distil: bool,
+    teacher_channels: tuple[str, ...] | None,
+    student_channels: tuple[str, ...] | None,
+    trust_code: bool,
+    allow_failed: int,
+    allow_overlap: bool,
+) -> Run:
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")

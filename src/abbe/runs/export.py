@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from abbe import students
@@ -16,6 +17,7 @@ from abbe.exporting.write import write_package
 from abbe.files import sha256_of_file
 from abbe.near import meant_beside
 from abbe.registry import EXPORTS, TASKS
+from abbe.remote.folders import worked_on
 from abbe.runs.export_inputs.common import Source, TaskExport, dataset_of
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runtime.package import Package
@@ -46,10 +48,23 @@ def export_run(
             nothing meets the time budget.
         PackageError: The package would lose more than the budget.
     """
-    run = run if isinstance(run, Run) else open_run(run)
-    out = Path(out) if out is not None else run.folder / "package"
     request = request or ExportRequest()
     request.check()
+    with ExitStack() as stack:
+        if not isinstance(run, Run):
+            run = open_run(stack.enter_context(worked_on(run)))
+        place = run.folder / "package" if out is None else stack.enter_context(worked_on(out))
+        return _export(run, place, request, dataset, data_path, say)
+
+
+def _export(
+    run: Run,
+    out: Path,
+    request: ExportRequest,
+    dataset: Dataset | None,
+    data_path: Path | None,
+    say: Callable[[str], None],
+) -> Package:
     experiment = read_experiment(run.folder)
     _check_data_path(data_path, experiment.data.kind, dataset)
     require_student(run)

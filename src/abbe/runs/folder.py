@@ -21,6 +21,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import parse_json, remove_stale_parts_below, write_json
 from abbe.files.locks import alone
 from abbe.notebooks import card
+from abbe.remote import as_remote
 from abbe.remote.urls import masked
 from abbe.runs.showing import figures_of_run, picture_of_example
 from abbe.summary import (
@@ -190,6 +191,8 @@ def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
             experiment, is being trained by another process, or cannot be written.
     """
     folder = experiment.out
+    if as_remote(folder) is not None:
+        raise ConfigError(f"out: {folder}: this is made in folders of this machine alone")
     if os.environ.get("RANK", "0") != "0":
         yield folder
         return

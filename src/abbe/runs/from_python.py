@@ -10,6 +10,7 @@ from abbe.config.section import Section
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError
 from abbe.recipes.shipped import CONFIG, values_of
+from abbe.remote import as_path
 from abbe.runtime.package import DESCRIPTION, located, repository_of
 from abbe.targets import TargetStore
 
@@ -159,7 +160,7 @@ def teacher_section(teacher: TeacherLike, recipes: Keys | None) -> dict[str, Any
             "of abbe.teachers are stored with abbe.teach, and its store is given here"
         )
     own = {key: value for key, value in (recipes or {}).items() if key != "path"}
-    path = Path(teacher)
+    path = as_path(teacher)
     kind = kind_of_teacher(path) or own.get("kind")
     if kind is None:
         raise ConfigError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from abbe.errors import StoreError
 from abbe.files import parse_json, write_json
+from abbe.remote import RemotePath, as_remote
 from abbe.targets import shards
 from abbe.targets.kinds import KINDS, LARGEST
 
@@ -66,7 +67,9 @@ class MapArray:
             raise StoreError(f"{path}: row {row} {error}; {_AGAIN}") from None
         return values
 
-    def _frame(self, path: str, row: int) -> bytes:
+    def _frame(self, path: str | RemotePath, row: int) -> bytes:
+        if isinstance(path, RemotePath):
+            return self._remote_frame(path, row)
         with open(path, "rb") as file:
             if self._layout.index_location is None:
                 return file.read()
@@ -78,13 +81,37 @@ class MapArray:
             if known is None or known[0] != version:
                 index = shards.read_index(file, self._layout.slots, self._layout.index_location)
                 self._indexes[shard] = known = (version, index)
-            offset, length = (int(number) for number in known[1][slot])
-            if offset == shards.ABSENT:
-                raise StoreError("was never written")
+            offset, length = _place(known[1], slot)
             if offset + length > status.st_size:
                 raise StoreError("is cut short")
             file.seek(offset)
             return file.read(length)
+
+    def _remote_frame(self, path: RemotePath, row: int) -> bytes:
+        """The same of a shard behind a URL, of which no more is read than its index and the map.
+
+        An index that is known stays: shards grow, and what they held keeps its place.
+        """
+        if self._layout.index_location is None:
+            return path.read_bytes()
+        shard, slot = divmod(row, self._layout.slots)
+        known = self._indexes.get(shard)
+        if known is None or known[1][slot][0] == shards.ABSENT:
+            with path.opened() as file:
+                index = shards.read_index(file, self._layout.slots, self._layout.index_location)
+            self._indexes[shard] = known = ((), index)
+        offset, length = _place(known[1], slot)
+        (frame,) = path.ranges([(offset, length)])
+        if len(frame) < length:
+            raise StoreError("is cut short")
+        return frame
+
+
+def _place(index: np.ndarray, slot: int) -> tuple[int, int]:
+    offset, length = (int(number) for number in index[slot])
+    if offset == shards.ABSENT:
+        raise StoreError("was never written")
+    return offset, length
 
 
 class GrowingArray:
@@ -201,8 +228,10 @@ class _Layout:
         self.dtype = stored.newbyteorder("<")
 
 
-def _chunk_path(folder: Path, number: int, layout: _Layout) -> str:
+def _chunk_path(folder: Path, number: int, layout: _Layout) -> str | RemotePath:
     indices = ["c", str(number)] + ["0"] * len(layout.map_shape)
+    if (remote := as_remote(folder)) is not None:
+        return remote / layout.separator.join(indices)
     return os.path.join(folder, layout.separator.join(indices))  # a fifth of the cost of Path
 
 

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from abbe.errors import StoreError
 from abbe.notebooks import card, coloured, counted, grey
+from abbe.remote import as_path, as_remote
 from abbe.targets.arrays import MapArray
 from abbe.targets.entries import IDENTITY, Entry, View
 from abbe.targets.index import read_index, read_provenance
@@ -24,14 +24,14 @@ class TargetStore:
     the images recorded so far.
 
     Args:
-        path: the store's folder.
+        path: the store's folder, or its URL: maps are then read one by one, without a copy.
 
     Raises:
         StoreError: it is no target store, is damaged, or has a format version unknown here.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self.provenance = read_provenance(self.path)
         self._views: dict[str, dict[View, Entry]] = {}
         for entry in read_index(self.path)[0]:
@@ -78,7 +78,8 @@ class TargetStore:
         return None
 
     def __fspath__(self) -> str:
-        return os.fspath(self.path)
+        remote = as_remote(self.path)
+        return os.fspath(self.path) if remote is None else remote.url
 
     def __len__(self) -> int:
         return len(self._views)

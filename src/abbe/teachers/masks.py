@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
 from abbe.registry import TeacherTraits, declares
+from abbe.remote import as_path
 from abbe.runtime.predictors.prompt_files import MASK_SUFFIXES, mask_files
 from abbe.teachers.teacher import Prediction, require_channels
 
@@ -105,7 +106,7 @@ def masks(
     from abbe.targets import Provenance
     from abbe.teachers.type_tables import type_tables
 
-    folder = Path(path)
+    folder = as_path(path)
     tables = None if types is None else type_tables(Path(types), classes)
     channels = require_channels(channels, str(folder))
     return MaskTeacher(

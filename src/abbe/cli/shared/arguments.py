@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from abbe.errors import ConfigError
 from abbe.foreign_text import shown
 from abbe.near import nearest
 from abbe.progress import end_all
-from abbe.remote.urls import masked
+from abbe.remote.urls import is_url, told
 from abbe.threads import set_threads
 
 
@@ -42,12 +42,41 @@ def parse(form: Any, verb: str, words: list[str], description: str, **options: A
         if end.code and (told := meant_values(form, words)):
             print(shown(told), file=sys.stderr)
         raise
+    _refuse_urls(made, verb)
     own = getattr(made, "options", made)
     if isinstance(own, Computing):
         if own.threads is not None and own.threads < 1:
             raise ConfigError(f"--threads {own.threads}: at least 1 is needed")
         set_threads(own.threads)
     return made
+
+
+_BY_URL: Mapping[str, tuple[str, ...]] = {
+    "predict": ("out", "prompts"),
+    "teach": ("out",),
+    "distill": ("out",),
+    "curve": ("out",),
+    "evaluate": ("run",),
+    "export": ("run", "out", "data_path"),
+    "report": ("run",),
+    "bench": ("package",),
+}
+"""Options and arguments that are paths, and may be URLs; data and teachers may everywhere."""
+
+
+def _refuse_urls(made: Any, verb: str) -> None:
+    """Refuse a URL where a path of this machine is wanted: a folder of such a name would be made.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
+    for name, value in vars(made).items() if is_dataclass(made) else ():
+        takes_urls = name in _BY_URL.get(verb.split()[0], ())
+        if isinstance(value, Path) and is_url(value) and not takes_urls:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {told(str(value))}: 'abbe {verb}' takes a file or "
+                "folder of this machine here, and no URL"
+            )
 
 
 def meant_values(form: Any, words: Sequence[str]) -> str:
@@ -100,7 +129,7 @@ def say(text: str) -> None:
 
     Much of it comes from files, so nothing in it may steer the terminal.
     """
-    print(masked(shown(text)), flush=True)
+    print(told(shown(text)), flush=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from abbe import config
 from abbe.cli.shared.arguments import parse
 from abbe.config.section import Section
 from abbe.errors import ConfigError
+from abbe.remote.paths import plain
 
 Options = TypeVar("Options")
 
@@ -119,6 +120,7 @@ def _in_one_line(info: FieldInfo) -> str:
 
 
 def _default(value: Any) -> Any:
+    value = tuple(map(plain, value)) if isinstance(value, tuple) else plain(value)
     return field(default_factory=lambda: value)  # dictionaries among them
 
 

@@ -30,6 +30,7 @@ from abbe.datasets.public.modality import (
 from abbe.datasets.stored import Stored, archive_of
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image
+from abbe.remote import as_path
 
 LICENCE = "CC0 1.0 (BBBC038v1, Broad Bioimage Benchmark Collection)"
 SUBSETS = ("stage1_train", "stage1_test")
@@ -68,7 +69,7 @@ def bbbc038(
             more than one name. A damaged image raises where it is read.
         ConfigError: There is no such fold.
     """
-    root = Path(path)
+    root = as_path(path)
     names = COLOURS if channels is None else tuple(channels)
     if names != COLOURS and len(names) != 1:
         raise InputError(

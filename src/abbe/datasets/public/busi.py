@@ -12,6 +12,7 @@ from pathlib import Path
 from abbe.datasets.collection import Dataset, Record
 from abbe.datasets.public.photographs import COLOURS, ColourFile, WholeMasks
 from abbe.errors import InputError
+from abbe.remote import as_path
 
 LICENCE = "CC BY 4.0 by its paper (doi 10.1016/j.dib.2019.104863); the download page states none"
 CLASSES = ("benign", "malignant", "normal")
@@ -35,7 +36,7 @@ def busi(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     if (root / "Dataset_BUSI_with_GT").is_dir():
         root = root / "Dataset_BUSI_with_GT"
     records: list[Record] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from abbe.datasets.collection import Dataset, Record
 from abbe.datasets.public.photographs import GREY, FilledEllipse, GreyFile
 from abbe.errors import InputError
+from abbe.remote import as_path
 
 LICENCE = "CC BY 4.0 (HC18, doi 10.5281/zenodo.1327317)"
 SUBSETS = {
@@ -43,7 +44,7 @@ def hc18(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another, or a table holds no sizes.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     problems: list[str] = []
     for subset, (folder, table) in SUBSETS.items():

@@ -6,11 +6,11 @@ and ``ISIC-2017_Training_Part1_GroundTruth/ISIC_<id>_segmentation.png``; the sam
 """
 
 import os
-from pathlib import Path
 
 from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.public.photographs import COLOURS, WholeMasks, paired
 from abbe.errors import InputError
+from abbe.remote import as_path
 
 LICENCE = "CC0 1.0 (ISIC 2017 challenge; single images of the archive may differ)"
 SUBSETS = {
@@ -33,7 +33,7 @@ def isic2017(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: None of the folders is there, or one lacks its masks or images.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     problems: list[str] = []
     for split, begin in SUBSETS.items():

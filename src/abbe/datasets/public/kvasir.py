@@ -4,11 +4,11 @@
 """
 
 import os
-from pathlib import Path
 
 from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.public.photographs import COLOURS, PartsOfMask, paired
 from abbe.errors import InputError
+from abbe.remote import as_path
 
 LICENCE = (
     "research and education only; commercial use needs the publisher's permission "
@@ -32,7 +32,7 @@ def kvasir(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     if not (root / "images").is_dir() and (root / "Kvasir-SEG").is_dir():
         root = root / "Kvasir-SEG"
     images, masks = root / "images", root / "masks"

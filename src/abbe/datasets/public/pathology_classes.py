@@ -14,6 +14,7 @@ from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.files import parse_json
+from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
 
@@ -59,7 +60,7 @@ def nct_crc(path: str | os.PathLike[str], *, stain_normalised: bool = True) -> D
     Raises:
         InputError: Neither is there, or a class is unknown.
     """
-    root = Path(path)
+    root = as_path(path)
     training = "NCT-CRC-HE-100K" if stain_normalised else "NCT-CRC-HE-100K-NONORM"
     records = [
         Record(
@@ -93,7 +94,7 @@ def bach(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another, or a class is unknown.
     """
-    root = Path(path)
+    root = as_path(path)
     inside = root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"
     photos = next((folder for folder in inside if folder.is_dir()), root)
     records = [
@@ -126,7 +127,7 @@ def breakhis(path: str | os.PathLike[str], *, magnification: int | None = 40) ->
     Raises:
         InputError: There is no such image.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     problems: list[str] = []
     for file in sorted(root.rglob("*.png")):
@@ -167,7 +168,7 @@ def chaoyang(path: str | os.PathLike[str]) -> Dataset:
         InputError: A table is missing or of another form, a label is none of 0 to 3, or a name
             leads out of the folder.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     missing: list[str] = []
     for split in ("train", "test"):

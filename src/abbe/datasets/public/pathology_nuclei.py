@@ -17,6 +17,7 @@ from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.imaging import Image, open_image
 from abbe.imaging.formats.memory_map import memory_map
+from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
 
@@ -51,7 +52,7 @@ def pannuke(path: str | os.PathLike[str], *, folds: tuple[int, int, int] = (1, 2
     Raises:
         InputError: A fold is missing, or its arrays are of other shapes.
     """
-    root = Path(path)
+    root = as_path(path)
     if sorted(folds) != [1, 2, 3]:
         raise InputError(f"folds {folds}: the three folds are 1, 2 and 3, each once")
     records: list[Record] = []
@@ -99,7 +100,7 @@ def monuseg(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     problems: list[str] = []
     for annotation in sorted(root.rglob("*.xml")):
@@ -138,7 +139,7 @@ def nucls(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     records: list[Record] = []
     without: list[str] = []
     for file in sorted((root / "rgb").glob("*.png")):

@@ -15,6 +15,7 @@ from abbe.datasets.collection import Dataset, FileImage, Record
 from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.imaging import Image
+from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
 
@@ -51,7 +52,7 @@ def glas(path: str | os.PathLike[str], *, by_patient: bool = True) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     grades = _grades(root / "Grade.csv")
     records: list[Record] = []
     problems: list[str] = []
@@ -106,7 +107,7 @@ def bcss(path: str | os.PathLike[str]) -> Dataset:
     Raises:
         InputError: The layout is another.
     """
-    root = Path(path)
+    root = as_path(path)
     images, masks = root / "rgbs_colorNormalized", root / "masks"
     records: list[Record] = []
     without: list[str] = []

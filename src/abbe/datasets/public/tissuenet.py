@@ -26,6 +26,7 @@ from abbe.files.locks import alone, lock_beside
 from abbe.imaging import Image
 from abbe.imaging.formats.memory_map import memory_map
 from abbe.near import meant_beside
+from abbe.remote import as_path, as_remote
 
 CHANNELS = ("nucleus", "membrane")
 LICENCE = "TissueNet: non-commercial, academic use only (deepcell.org, login needed)"
@@ -58,9 +59,9 @@ def tissuenet(
     Raises:
         InputError: No such file, or its arrays are not of the expected names and shapes.
     """
-    root = Path(path)
+    root = as_path(path)
     files = _files(root)
-    home = Path(cache) if cache is not None else files[0].parent / "abbe-cache"
+    home = Path(cache) if cache is not None else _cache_for(files[0])
     records: list[Record] = []
     notes: list[str] = []
     for file in files:
@@ -130,6 +131,12 @@ class _Header:
 
     shape: tuple[int, ...]
     dtype: np.dtype
+
+
+def _cache_for(file: Path) -> Path:
+    """Beside the files; of those behind a URL, with the copies here."""
+    here = file if as_remote(file) is None else Path(os.fspath(file))
+    return here.parent / "abbe-cache"
 
 
 def _files(root: Path) -> list[Path]:

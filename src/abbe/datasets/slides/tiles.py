@@ -26,6 +26,7 @@ from abbe.datasets.slides.tile_picture import draw_tiles
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.image import Contents
+from abbe.remote import as_path
 from abbe.threads import cores
 
 WORKERS = 4  # slides that are judged at a time; each may need a few hundred MB
@@ -92,7 +93,7 @@ def slide_tiles(
             brightfield colour image, it is damaged, or no tile of it is taken.
         MissingExtraError: A slide's format needs ``abbe[wsi]``.
     """
-    root = Path(path)
+    root = as_path(path)
     named = None if channels is None else tuple(channels)
     require_colours(root, named)
     judge = partial(

@@ -12,6 +12,7 @@ import tifffile
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_growth
 from abbe.remote import as_remote
+from abbe.remote.paths import opened
 
 MOST_PLANES = 1 << 20
 """Of all images in a file. tifffile makes a list of them before it looks for any."""
@@ -29,9 +30,8 @@ def open_tables(path: Path) -> Iterator[tifffile.TiffFile]:
     Raises:
         InputError: They do.
     """
-    remote = as_remote(path)
     with ExitStack() as stack:
-        file = path if remote is None else stack.enter_context(remote.opened())
+        file = path if as_remote(path) is None else stack.enter_context(opened(path))
         tif = stack.enter_context(tifffile.TiffFile(file, name=path.name))
         planes = max(_ome_planes(tif), _imagej_planes(tif))
         if planes > MOST_PLANES:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from abbe.errors import MissingExtraError, PackageError
-from abbe.remote import RemotePath, as_path, as_remote
+from abbe.remote import as_path, as_remote
 from abbe.remote.cache import folder_copy
 from abbe.runtime.package.description import DESCRIPTION, SUFFIXES
 
@@ -42,25 +42,17 @@ def located(place: Place) -> Path:
     if name is not None:
         return fetched(name)
     if (remote := as_remote(as_path(place))) is not None:
-        return _brought(remote)
+        return folder_copy(remote) if (remote / DESCRIPTION).is_file() else as_path(remote)
     folder = Path(place)
     if (folder / DESCRIPTION).exists():
         return folder
     return shipped().get(os.fspath(place), folder)
 
 
-def _brought(package: RemotePath) -> Path:
-    """The copy here of a package's folder in a bucket, brought up to date."""
-    try:
-        return folder_copy(package)
-    except FileNotFoundError as error:
-        raise PackageError(
-            f"{package}: there is no such package.{package.told_missing()}"
-        ) from error
-
-
 def repository_of(place: Place) -> str | None:
     """The repository that "hf:OWNER/NAME" names; None for anything else."""
+    if as_remote(place) is not None:
+        return None
     text = os.fspath(place)
     return text.removeprefix(HUB).replace("\\", "/") if text.startswith(HUB) else None
 
