@@ -13,7 +13,8 @@ _URL = re.compile(rf"({_SCHEME}):/{{1,2}}(?=[^/])")
 _LOGIN = re.compile(
     rf"\b(https?:/{{1,2}})[^\s/@'\"]+@|\b((?:{_SCHEME}):/{{1,2}})[^\s/@'\":]*:[^\s/@'\"]*@"
 )
-_QUERY = re.compile(rf"\b((?:{_SCHEME}):/{{1,2}}[^\s?'\"<>]+\?)(?!\*\*\*)[^\s'\"<>]+")
+# Names in s3 and gs may hold question marks.
+_QUERY = re.compile(r"\b((?:https?|az|abfss?):/{1,2}[^\s?'\"<>]+\?)(?!\*\*\*)[^\s'\"<>)]+")
 
 
 def url_of(place: str | os.PathLike[str]) -> str | None:
