@@ -155,4 +155,4 @@ def test_what_is_no_secret_stays() -> None:
         "a@b:c",
     ):
         assert masked(text) == text
-    assert masked("see (https://t0ken@host/x?sig=a/b) now") == "see (https://***@host/x?*** now"
+    assert masked("see (https://t0ken@host/x?sig=a/b) now") == "see (https://***@host/x?***) now"
