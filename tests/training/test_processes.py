@@ -139,9 +139,9 @@ def start_two(
     ]
 
 
-def run_two(folder: Path, program: Path = PROGRAM) -> None:
+def run_two(folder: Path, *arguments: str, program: Path = PROGRAM) -> None:
     """Two processes train to the end."""
-    pair = start_two(folder, program=program)
+    pair = start_two(folder, *arguments, program=program)
     try:
         assert [process.wait(PATIENCE) for process in pair] == [0, 0]
     finally:
@@ -149,7 +149,39 @@ def run_two(folder: Path, program: Path = PROGRAM) -> None:
             process.kill()
 
 
-def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training by two processes that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("two")
+    run_two(folder)
+    return folder
+
+
+def test_two_go_on_as_if_nothing_had_happened_when_one_was_killed(
+    tmp_path: Path, shared: Path
+) -> None:
+    cut = tmp_path / "cut"
+    pair = start_two(cut, "--seconds=0.1")
+    try:
+        wait_for_line(cut / "log.jsonl", step=30)
+        pair[1].kill()
+        assert pair[0].wait(PATIENCE) != 0  # it does not wait for the other for ever
+    finally:
+        for process in pair:
+            process.kill()
+    assert not (cut / "net-0.pt").exists()
+    run_two(cut, "--resume")
+    for rank in range(2):
+        whole, resumed = (
+            torch.load(folder / f"net-{rank}.pt", weights_only=True) for folder in (shared, cut)
+        )
+        assert same(whole, resumed)
+    assert untimed(lines_of(cut / "log.jsonl")) == untimed(lines_of(shared / "log.jsonl"))
+
+
+def test_two_processes_train_as_one_does_with_the_same_whole_batch(
+    tmp_path: Path, shared: Path
+) -> None:
     """Eight images a step, by one process or by two with four each: the same curves.
 
     Three of the eight have a label, so that one process has two of them and the other one. This
@@ -158,11 +190,9 @@ def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Pat
     training.sync_batch_norm is set.
     """
     run(tmp_path / "one")
-    shared = tmp_path / "two"
-    run_two(shared)
     nets = [torch.load(shared / f"net-{rank}.pt", weights_only=True) for rank in range(2)]
     assert same(*nets)
-    one, two = (untimed(lines_of(tmp_path / name / "log.jsonl")) for name in ("one", "two"))
+    one, two = (untimed(lines_of(each / "log.jsonl")) for each in (tmp_path / "one", shared))
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for alone, together in zip(one, two, strict=True):
         for key in ("loss", "learning_rate"):
@@ -175,7 +205,7 @@ def test_two_processes_train_as_one_does_with_the_same_whole_batch(tmp_path: Pat
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
     """What each of two processes has after the gradients were averaged, by case."""
     folder = tmp_path_factory.mktemp("gradients")
-    run_two(folder, PROGRAM.with_name("gradients_of_parts.py"))
+    run_two(folder, program=PROGRAM.with_name("gradients_of_parts.py"))
     return [torch.load(folder / f"gradients-{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abbe.files import parse_json, write_json
+from abbe.files import parse_json
 from abbe.files.locks import alone, lock_beside
+from abbe.files.whole import part_beside
 
 MOST_TRIES = 3
 """An item whose workers died so often is given up."""
@@ -77,8 +79,9 @@ class Tries:
             with suppress(BlockingIOError), alone(lock_beside(each)):
                 if "finished" not in _read(each):
                     each.unlink(missing_ok=True)
-        for each in self.folder.glob(".*.lock"):
-            each.unlink(missing_ok=True)
+        for pattern in (".*.lock", ".*.part"):
+            for each in self.folder.glob(pattern):
+                each.unlink(missing_ok=True)
         try:
             self.folder.rmdir()
         except OSError:
@@ -106,7 +109,10 @@ class Attempt:
     def finish(self, value: Any) -> None:
         """Keep what became of it until the client has taken it."""
         self._kept = True
-        write_json(self._path, {"finished": value})
+        part = part_beside(self._path)
+        # Not synced to the disk: what a power cut takes is done again.
+        part.write_text(json.dumps({"finished": value}), "utf-8")
+        os.replace(part, self._path)
 
     def end(self) -> None:
         """Forget that it was begun: it ended by itself, as by an error or a deadline."""
