@@ -3,6 +3,7 @@
     python benchmarks/teach.py busy [--images 200] [--size 512] [--width 24] [--threads 2]
     python benchmarks/teach.py large [--size 8192]
     python benchmarks/teach.py encoder grid busy-sam [--layout vit_h] [--points 32] [--repeats 1]
+        [--int8]
 
 busy   A torch teacher of about 50 to 100 ms an image (a plain network of random weights; --width
        sets how wide) teaches simulated two-channel images from 16-bit TIFF files. Measured is the
@@ -16,8 +17,8 @@ large  The same teacher on one image of --size² px, two channels of 16 bits, as
 encoder, grid, busy-sam
        SAM's family beside `segment-anything` as shipped (MobileSAM beside its own package), with
        the same random weights: one 1024² image through an encoder (--layout vit_h), in turns
-       through that, torch and OpenVINO; a grid of --points² prompts; and the share of the wall
-       time inside the network with --layout. See teach_sam.py.
+       through that, torch and OpenVINO (--int8: also rounded); a grid of --points² prompts; and the
+       share of the wall time inside the network with --layout. See teach_sam.py.
 
 Each arm runs in a process of its own, so that peaks do not mix.
 """
@@ -169,7 +170,7 @@ def peak_mb() -> float:
 ARMS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "busy": lambda given: measure_busy(given.images, given.size or 512, given.width),
     "large": lambda given: measure_large(given.size or 8192, given.width),
-    "encoder": lambda given: _sam().measure_encoder(given.layout, given.repeats),
+    "encoder": lambda given: _sam().measure_encoder(given.layout, given.repeats, given.int8),
     "grid": lambda given: _sam().measure_grid(given.points, given.repeats),
     "busy-sam": lambda given: _sam().measure_busy(given.layout, given.images, given.size or 512),
 }
@@ -188,6 +189,7 @@ def run_apart(arm: str, given: argparse.Namespace) -> Row:
     words += ["--layout", given.layout, "--points", str(given.points)]
     words += ["--repeats", str(given.repeats)]
     words += ["--size", str(given.size)] if given.size else []
+    words += ["--int8"] if given.int8 else []
     here = Path(__file__).resolve()
     paths = [str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
@@ -218,6 +220,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of an image in px")
     parser.add_argument("--width", type=int, default=24, help="channels of the network")
     parser.add_argument("--layout", default="vit_h", help="of SAM: vit_h, vit_l, vit_b, mobile")
+    parser.add_argument("--int8", action="store_true", help="encoder: by OpenVINO in int8, too")
     parser.add_argument("--points", type=int, default=32, help="of the grid, along a side")
     parser.add_argument("--repeats", type=int, default=1, help="of the arms that take turns")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

@@ -20,6 +20,7 @@ from abbe.hardware import autocast_for, choose_precision
 from abbe.sam import SAM, Layout, Letterbox, Prompts, build_sam, named_layout
 from abbe.sam.grid import automatic_masks, grid_points
 from abbe.teachers.sam.encoders import openvino_encoder
+from abbe.teachers.sam.int8 import rounded_encoder
 
 CPU = torch.device("cpu")
 NMS = 1.0
@@ -110,8 +111,11 @@ def in_turns(arms: dict[str, Callable[[], Any]], repeats: int) -> dict[str, floa
 
 
 @torch.inference_mode()
-def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
-    """One 1024² image through the image encoder, and what that does to masks of 20 boxes."""
+def measure_encoder(name: str, repeats: int, int8: bool) -> dict[str, Any]:
+    """One 1024² image through the image encoder, and what that does to masks of 20 boxes.
+
+    With ``int8`` also by an encoder in int8, whose ranges are those of two other images.
+    """
     layout = named_layout(name)
     ours, theirs = pair(layout)
     letterbox = Letterbox.of((1024, 1024), 1024)
@@ -133,14 +137,18 @@ def measure_encoder(name: str, repeats: int) -> dict[str, Any]:
     if half != "fp32":
         arms[half] = partial(by_ours, half)
     converting = time.perf_counter()
-    by_openvino = openvino_encoder(ours, half)
+    engines = {half: openvino_encoder(ours, half)}
     converting = time.perf_counter() - converting
+    if int8:
+        others = [letterbox.image(picture(1024, seed))[None] for seed in (1, 2)]
+        engines["int8"] = rounded_encoder(ours, others)
 
-    def by_engine() -> None:
-        answers[f"openvino {half}"] = by_openvino(image)
+    def by_engine(precision: str) -> None:
+        answers[f"openvino {precision}"] = engines[precision](image)
 
-    by_engine()  # the first call prepares memory
-    arms[f"openvino {half}"] = by_engine
+    for precision in engines:
+        by_engine(precision)  # the first call prepares memory
+        arms[f"openvino {precision}"] = partial(by_engine, precision)
     seconds = in_turns(arms, repeats)
     corners = np.random.default_rng(0).uniform(0, 900, (20, 2))
     boxes = Prompts(boxes=letterbox.boxes(np.hstack([corners, corners + 100])))

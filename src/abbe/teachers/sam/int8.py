@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -99,19 +100,7 @@ class Int8Encoder:
         Raises:
             ConfigError: masks by it do not agree with those by torch.
         """
-        from abbe.runtime.package.openvino_core import computes_bf16, nncf_for
-
-        with nncf_for("An encoder in int8") as nncf:
-            calibration = [image.numpy() for image in self._images[:CALIBRATION]]
-            model = nncf.quantize(
-                converted_encoder(self._network),
-                nncf.Dataset(calibration),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=CALIBRATION,
-                model_type=nncf.ModelType.TRANSFORMER,
-            )
-        # What is not rounded to int8 need not be more exact than torch is here.
-        encode = compiled_encoder(model, "bf16" if computes_bf16() else "fp32")
+        encode = rounded_encoder(self._network, self._images[:CALIBRATION])
         agreed: list[float] = []
         seconds = 0.0
         guard = zip(self._images[CALIBRATION:], self._embeddings[CALIBRATION:], strict=True)
@@ -133,6 +122,27 @@ class Int8Encoder:
             flush=True,
         )
         return encode
+
+
+def rounded_encoder(network: SAM, images: Sequence[torch.Tensor]) -> Encode:
+    """The image encoder in int8, compiled by OpenVINO for one image at a time.
+
+    Args:
+        network: of SAM's family, on the CPU, in evaluation mode.
+        images: (1, 3, side, side) each, from which the ranges of int8 are measured.
+    """
+    from abbe.runtime.package.openvino_core import computes_bf16, nncf_for
+
+    with nncf_for("An encoder in int8") as nncf:
+        model = nncf.quantize(
+            converted_encoder(network),
+            nncf.Dataset([image.numpy() for image in images]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(images),
+            model_type=nncf.ModelType.TRANSFORMER,
+        )
+    # What is not rounded to int8 need not be more exact than torch is here.
+    return compiled_encoder(model, "bf16" if computes_bf16() else "fp32")
 
 
 def mask_agreement(
