@@ -206,3 +206,30 @@ def test_masks_of_a_file_are_corrected_and_given_classes(page, served, tmp_path)
     assert [each["properties"].get("classification", {}).get("name") for each in features] == [
         None, "tumour", None,
     ]  # fmt: skip
+
+
+def test_of_an_image_that_is_shown_by_tiles_masks_are_clicked_too(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("abbe.serve.pixels.SENT_WHOLE", 1000)
+    out = tmp_path / "out"
+    app = app_of(session_of(folder_of_images(tmp_path / "images"), out))
+    with running(app) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        status, count = page.locator("#status"), page.locator("#count")
+        expect(status).to_contain_text("Ready", timeout=20_000)
+        assert page.evaluate("abbe.picture.planes.length") == 0
+        box(page, (100, 20), (140, 50))
+        page.keyboard.press("Enter")
+        expect(count).to_have_text("1")
+        columns = "['x', 'y', 'area_px'].map((name) => abbe.results.told.columns.get(name)[0])"
+        assert page.evaluate(columns) == pytest.approx([119.5, 34.5, 1200], rel=0.05)
+        shown = page.evaluate(
+            """async () => {
+            const at = () => abbe.results.numberAt({ imageX: 120, imageY: 35 });
+            for (let i = 0; i < 100 && !at(); i++) await new Promise((ok) => setTimeout(ok, 50));
+            return at(); }"""
+        )
+        assert shown == 1
+        page.keyboard.press("Control+s")
+        expect(status).to_contain_text("first.labels.png")
+        assert read_labels(out / "first.labels.png")[35, 120] == 1

@@ -35,6 +35,14 @@ def test_a_site_holds_what_the_page_needs_and_no_image_of_yours(tmp_path, runtim
     assert mark["version"] in (out / "sw.js").read_text()
     ids = re.findall(r'\bid="([^"]+)"', (out / "index.html").read_text())
     assert len(ids) == len(set(ids))
+    # Whoever translates the page needs texts.js alone: no other words stand in the page.
+    words = re.findall(r"^  (\w+): ", (out / "texts.js").read_text(), re.MULTILINE)
+    html = (out / "index.html").read_text().partition("<body>")[2]
+    named = re.findall(r'data-(?:text|title|aria-label|placeholder)="([^"]+)"', html)
+    assert named
+    assert set(named) <= set(words)
+    fixed = re.sub(r'(?s)<p class="problem" id="unserved">.*?</p>|<dt[^>]*>.*?</dt>', "", html)
+    assert re.findall(r">([^<>]*[A-Za-z][^<>]*)<", fixed) == ["Abbe"]
     assert not list(out.rglob("*.mjs"))  # which some servers give as plain bytes
 
     picture = tmp_path / "seen.png"

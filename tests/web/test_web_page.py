@@ -323,8 +323,8 @@ def write_zarr(path, pixels, version):
     group = zarr.open_group(path, mode="w", zarr_format=version)
     levels = [np.stack([pixels[::-1], pixels]), np.stack([pixels[::-2, ::2], pixels[::2, ::2]])]
     for number, level in enumerate(levels):
-        sharded = {"shards": (1, 128, 128)} if version == 3 else {}
-        group.create_array(str(number), data=level, chunks=(1, 64, 64), **sharded)
+        shards = (1, 128, 128) if version == 3 else None
+        group.create_array(str(number), data=level, chunks=(1, 64, 64), shards=shards)
     datasets = [
         {"path": str(n), "coordinateTransformations": [
             {"type": "scale", "scale": [1, 0.5 * 2**n, 0.5 * 2**n]}]}

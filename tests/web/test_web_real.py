@@ -16,7 +16,8 @@ IMAGES = 8
 
 
 def test_the_page_finds_what_predict_finds(tmp_path, runtime, browser, served, data_root):
-    build_site(shipped()["nuclei"], tmp_path / "site", runtime=runtime, webgpu=False)
+    site = build_site(shipped()["nuclei"], tmp_path / "site", runtime=runtime)
+    assert site.size <= 30e6
     found = compared(browser, served(tmp_path / "site"), data_root / "dsb2018", IMAGES)
     print(found)
     assert found.larger >= 2

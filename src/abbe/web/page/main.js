@@ -14,7 +14,7 @@ import { keepOffline } from "./page/offline.js";
 import { Viewer } from "./page/viewer.js";
 import { listenToKeys } from "./page/keys.js";
 import { element, show } from "./page/elements.js";
-import { PROBLEMS, TEXTS, say } from "./texts.js";
+import { PROBLEMS, TEXTS, fillWords, say } from "./texts.js";
 
 /** @typedef {import("./core/types.js").Picture} Picture */
 
@@ -384,11 +384,12 @@ class Page {
 
 /** @param {import("./core/types.js").Description} description */
 function licenceOf({ lineage }) {
-  const parts = [["Licence of the weights", lineage.weights_licence], ["Of the training images", lineage.dataset_licence]];
+  const parts = [[TEXTS.licenceOfWeights, lineage.weights_licence], [TEXTS.licenceOfImages, lineage.dataset_licence]];
   return parts.filter(([, text]) => text).map(([what, text]) => `${what}: ${text}.`).join(" ");
 }
 
 async function begin() {
+  fillWords();
   show("unserved", false);
   const site = await (await fetch("site.json")).json();
   const page = new Page(site);

@@ -43,6 +43,19 @@ export const TEXTS = {
   doneMark: "done",
   engineNative: "{engine}, by abbe serve",
   staysHere: "Images stay on this machine: abbe serve computes here and sends nothing.",
+  file: "File",
+  sizeHead: "Size",
+  channels: "Channels",
+  values: "Values",
+  colourOf: "{name}, colour",
+  blackOf: "{name}, black",
+  whiteOf: "{name}, white",
+  number: "No.",
+  area: "Area",
+  class: "Class",
+  sure: "Sure",
+  licenceOfWeights: "Licence of the weights",
+  licenceOfImages: "Of the training images",
   histogramEmpty: "No objects",
   histogramTitle: "Areas, {unit}",
   largest: "{value} {unit}",
@@ -52,6 +65,93 @@ export const TEXTS = {
   noteOne: "Its one channel, {has}, is taken for {name}.",
   noteSize: "The package does not say for which pixel size it was made: images are seen as they are, or say below how large the objects are.",
   chooseChannels: "The network sees {names}. Say which channels of the image these are.",
+};
+
+/** Fixed words of index.html, which names them: data-text, data-title, data-aria-label, data-placeholder. @type {Record<string, string>} */
+export const WORDS = {
+  previousImage: "Previous image",
+  previousImagePageUp: "Previous image (Page Up)",
+  image: "Image",
+  nextImage: "Next image",
+  nextImagePageDown: "Next image (Page Down)",
+  keys: "Keys",
+  lightOrDark: "Light or dark",
+  theImageAndIts: "The image and its objects",
+  larger: "Larger",
+  smaller: "Smaller",
+  showAll: "Show all",
+  newClass: "New class",
+  objects: "Objects",
+  close: "Close",
+  openImage: "Open image",
+  omeZarr: "OME-Zarr",
+  tryAnExample: "Try an example",
+  aboutThisModel: "About this model",
+  dropAnImageHere: "Drop an image here",
+  pngJpegWebpTiff: "PNG, JPEG, WebP, TIFF, OME-TIFF, or the folder of an OME-Zarr",
+  stop: "Stop",
+  masks: "Masks",
+  clickInsideAnObject: "Click inside an object; right or Alt-click outside it. Drag with Shift for a box.",
+  keep: "Keep",
+  nextMask: "Next mask",
+  clear: "Clear",
+  aClickMarks: "A click marks",
+  placeByNumbers: "Place by numbers",
+  place: "Place",
+  correct: "Correct",
+  dragging: "Dragging",
+  add: "Add",
+  undo: "Undo",
+  delete: "Delete",
+  importMasks: "Import masks",
+  save: "Save",
+  classes: "Classes",
+  reset: "Reset",
+  geojson: "GeoJSON",
+  labelTiff: "Label TIFF",
+  labelPng: "Label PNG",
+  csv: "CSV",
+  display: "Display",
+  lookAgain: "Look again",
+  dropToOpen: "Drop to open",
+  open: "Open",
+  chooseAFolder: "Choose a folder",
+  onlyPartsThatAre: "Only parts that are seen are fetched. The page may read from its own server, and from those that it was made for.",
+  openAnImage: "open an image",
+  previousNextImage: "previous, next image",
+  largerSmaller: "larger, smaller",
+  showAll2: "show all",
+  move: "move",
+  nextPreviousObject: "next, previous object",
+  fillOnAndOff: "fill on and off",
+  outlinesOnAndOff: "outlines on and off",
+  chooseNothingStop: "choose nothing; stop",
+  brushEraserNeitherA: "brush, eraser, neither; a chosen object is drawn on, else a new one",
+  smallerLargerBrush: "smaller, larger brush",
+  classOfTheChosen: "class of the chosen object, or one of three masks",
+  undo2: "undo",
+  removeTheChosenObject: "remove the chosen object",
+  save2: "save",
+  keepTheMask: "keep the mask",
+  nextMask2: "next mask",
+  inside: "inside",
+  outside: "outside",
+  draggingDrawsABox: "Dragging draws a box (else Shift)",
+  xYOrLeft: "x, y or left, top, right, bottom, px",
+  moves: "moves",
+  draws: "draws",
+  erases: "erases",
+  brushPx: "Brush, px",
+  class: "Class",
+  thresholds: "Thresholds",
+  foreground: "Foreground",
+  boundary: "Boundary",
+  leastAreaPx: "Least area, px",
+  outlines: "Outlines",
+  fill: "Fill",
+  pixelSizeM: "Pixel size, µm",
+  objectsAreAboutSo: "Objects are about so many px across",
+  address: "Address",
 };
 
 /** What went wrong, and what to do. */
@@ -92,4 +192,16 @@ export const PROBLEMS = {
  */
 export function say(text, values = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** Put the fixed words into the page. */
+export function fillWords() {
+  for (const name of ["aria-label", "title", "placeholder"]) {
+    for (const each of document.querySelectorAll(`[data-${name}]`)) {
+      each.setAttribute(name, WORDS[each.getAttribute(`data-${name}`) ?? ""]);
+    }
+  }
+  for (const each of document.querySelectorAll("[data-text]")) {
+    each.textContent = WORDS[each.getAttribute("data-text") ?? ""];
+  }
 }

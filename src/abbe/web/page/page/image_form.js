@@ -54,8 +54,8 @@ export class ImageForm {
   showFacts(picture, planes) {
     const kind = planes[0].constructor.name.replace("Array", "");
     const rows = [
-      ["File", picture.name], ["Size", say(TEXTS.size, { width: picture.width, height: picture.height })],
-      ["Channels", picture.channels.join(", ")], ["Values", kind],
+      [TEXTS.file, picture.name], [TEXTS.sizeHead, say(TEXTS.size, { width: picture.width, height: picture.height })],
+      [TEXTS.channels, picture.channels.join(", ")], [TEXTS.values, kind],
     ];
     element("facts").replaceChildren(...rows.flatMap(([name, value]) => [made("dt", { textContent: name }), made("dd", { textContent: value })]));
   }
@@ -130,7 +130,7 @@ export class ImageForm {
   controls(channel, name) {
     const draw = () => this.viewer.draw();
     const shown = made("input", { type: "checkbox", checked: channel.shown, ariaLabel: name });
-    const colour = made("input", { type: "color", value: hex(channel.colour), ariaLabel: `${name}, colour` });
+    const colour = made("input", { type: "color", value: hex(channel.colour), ariaLabel: say(TEXTS.colourOf, { name }) });
     shown.oninput = () => {
       channel.shown = /** @type {HTMLInputElement} */ (shown).checked;
       draw();
@@ -142,7 +142,7 @@ export class ImageForm {
     const step = (channel.most - channel.least) / 500 || 1;
     const ends = /** @type {("low" | "high")[]} */ (["low", "high"]).map((end) => {
       const slider = /** @type {HTMLInputElement} */ (made("input", {
-        type: "range", min: String(channel.least), max: String(channel.most), step: String(step), ariaLabel: `${name}, ${end === "low" ? "black" : "white"}`,
+        type: "range", min: String(channel.least), max: String(channel.most), step: String(step), ariaLabel: say(end === "low" ? TEXTS.blackOf : TEXTS.whiteOf, { name }),
       }));
       slider.value = String(channel[end]);
       slider.oninput = () => {

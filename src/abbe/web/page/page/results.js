@@ -2,6 +2,7 @@
 
 import { element, input, made, show } from "./elements.js";
 import { classColour, hex } from "./colours.js";
+import { TEXTS } from "../texts.js";
 import { levelFor, tiledImage } from "./levels.js";
 import { Table, drawHistogram, rounded } from "./objects.js";
 
@@ -47,9 +48,9 @@ export class Results {
   }
 
   showHeads() {
-    const heads = [["label", "No."], ["area_px", "Area"], ["x", "x"], ["y", "y"]];
-    if (this.classes.length) heads[2] = ["class", "Class"];
-    if (this.description.task === "classification") heads[3] = ["confidence", "Sure"];
+    const heads = [["label", TEXTS.number], ["area_px", TEXTS.area], ["x", "x"], ["y", "y"]];
+    if (this.classes.length) heads[2] = ["class", TEXTS.class];
+    if (this.description.task === "classification") heads[3] = ["confidence", TEXTS.sure];
     this.heads = heads;
     this.table.showHeads(heads);
   }
