@@ -175,7 +175,7 @@ class Data(Part):
     validation: int | None = None
     """Labelled validation images."""
     test: int | None = None
-    """Labelled test images."""
+    """Labelled test images; slides, where these are scored whole."""
     grouped: bool | None = None
     """Whether it is known which test images belong together (of a patient, a slide)."""
     test_groups: int | None = None

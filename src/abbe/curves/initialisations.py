@@ -41,6 +41,7 @@ from abbe.runs.results import describe_teacher
 from abbe.runs.session import Session
 from abbe.runs.teaching import STORE
 from abbe.targets import TargetStore
+from abbe.tasks.classes import Answers, Predictions
 from abbe.training.fit import Fitted
 
 INITIALISATIONS = ("random", "given", "contrastive", "rckd", "rckd+contrastive")
@@ -194,12 +195,16 @@ class InitialisationTrainer(Trainer):
         if session.is_main:
             input_channels, classes = experiment.student.input_channels, self._task.classes(dataset)
             size = metadata["pixel_size"]
-            arrays = self._task.arrays(
-                self._task.predictions(model, self._tests, input_channels, len(classes), size),
-                self._tests,
-            )
-            if is_probed(experiment):
-                arrays["probe"] = self._probe(experiment, training, kept)
+            found = self._task.predictions(model, self._tests, input_channels, len(classes), size)
+            tests, probed = self._tests, is_probed(experiment)
+            answers: Answers = {"network": {None: found}}
+            if probed:
+                probe = Predictions(self._probe(experiment, training, kept))
+                answers = {**answers, "probe": {None: probe}}
+            answers, tests, _ = self._task.joined(answers, tests, dataset)
+            arrays = self._task.arrays(answers["network"][None], tests)
+            if probed:
+                arrays["probe"] = answers["probe"][None].table
             save_outcome(
                 path_of(self._session.folder, training.name),
                 Outcome(
@@ -207,8 +212,8 @@ class InitialisationTrainer(Trainer):
                     best_step=None if fitted.best is None else fitted.best[1],
                     seconds=seconds_of(fitted, experiment.training.batch_size),
                     labels_sha256=sha256_of_ids(kept),
-                    images=[image.id for image in self._tests],
-                    groups=[self._dataset[image.id].unit for image in self._tests],
+                    images=[image.id for image in tests],
+                    groups=[self._dataset[image.id].unit for image in tests],
                     arrays=arrays,
                 ),
             )

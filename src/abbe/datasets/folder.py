@@ -354,21 +354,27 @@ def _group_in(file_name: str, pattern: str) -> str:
     return found[1]
 
 
-def read_table(file: Path, images: Sequence[str], names: Mapping[str, str]) -> Table:
+def read_table(
+    file: Path,
+    images: Sequence[str],
+    names: Mapping[str, str],
+    id_columns: Sequence[str] = ID_COLUMNS,
+) -> Table:
     """Read ``index.csv`` and match its rows to the images.
 
     Args:
         file: The table; where there is none, nothing is known of any image.
         images: Their ids.
         names: What else an image may be called, and its id.
+        id_columns: That may name the images; the first one that is there does.
 
     Raises:
         InputError: It cannot be read, an image has two rows, or no row names an image.
     """
     if not file.exists():
         return Table(file, {}, ())
-    header, rows = read_csv(file, COLUMNS)
-    column = id_column(file, header)
+    header, rows = read_csv(file, (*COLUMNS, *id_columns))
+    column = id_column(file, header, id_columns)
     known = set(images)
     matched: dict[str, dict[str, str]] = {}
     strays: list[str] = []
@@ -395,16 +401,16 @@ def read_table(file: Path, images: Sequence[str], names: Mapping[str, str]) -> T
     return Table(file, matched, header, tuple(problems))
 
 
-def id_column(file: Path, header: Sequence[str]) -> str:
-    """The column that names the images.
+def id_column(file: Path, header: Sequence[str], among: Sequence[str] = ID_COLUMNS) -> str:
+    """The column that names the images: the first of ``among`` that is there.
 
     Raises:
-        InputError: None of `ID_COLUMNS` is there.
+        InputError: None of them is there.
     """
-    for column in ID_COLUMNS:
+    for column in among:
         if column in header:
             return column
     raise InputError(
-        f"{file} has no column that names the image ({', '.join(ID_COLUMNS)}); "
+        f"{file} has no column that names the image ({', '.join(among)}); "
         f"its columns are: {', '.join(header)}"
     )

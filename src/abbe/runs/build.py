@@ -68,9 +68,10 @@ _NOT_FOR = {"classes": ("classes",), "tissuenet": ("pixel_size",)}
 
 
 def _keys_of(data: config.Data, names: Collection[str]) -> set[str]:
-    """The keys of ``data`` that are read of its kind; slides take all about contents but labels."""
+    """The keys of ``data`` that are read of its kind; slides take all about contents but labels
+    and pictures."""
     if "data" in names:
-        return {"channels", "pixel_size", "override_pixel_size"}
+        return {"channels", "pixel_size", "override_pixel_size", "classes", "group"}
     return {key for key in names if key not in _NOT_FOR.get(data.kind, ())}
 
 

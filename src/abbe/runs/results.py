@@ -21,6 +21,7 @@ from abbe.summary import Calibration, Model, RunSummary, Speed, Targets, Teacher
 from abbe.targets import Provenance, TargetStore
 from abbe.tasks.calibration import calibrate
 from abbe.tasks.scores import Scores, ranking_of, save_examples, save_scores
+from abbe.tasks.slides import write_slides
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 
 EITHER = "twin and supervised network in one: all that it trains on is labelled"
@@ -157,13 +158,15 @@ def summarise(
 
 
 def write_scored(folder: Path, scored: Scored) -> None:
-    """Write scores.parquet, examples and predictions.parquet, as far as a task has them."""
+    """Write scores.parquet, examples, slides.csv, predictions.parquet, as far as there are any."""
     if scored.rows:
         scores = Scores(scored.rows)
         save_scores(scores, folder / "scores.parquet")
         if scored.example is not None:
             ranking = scored.ranking or ranking_of(scores)
             save_examples(ranking, folder / "examples", scored.example)
+    if scored.slides:
+        write_slides(folder / "slides.csv", scored.slides)
     if scored.predictions:
         save_predictions(folder / "predictions.parquet", scored.predictions)
 

@@ -34,6 +34,8 @@ def slide_tiles(data: config.Data, picture: Path | None = None) -> Dataset:
             slide_pixel_size=data.pixel_size,
             override_pixel_size=data.override_pixel_size,
             channels=data.channels,
+            classes=data.classes,
+            group=data.group,
             picture=picture,
             progress=moving.move_to,
         )

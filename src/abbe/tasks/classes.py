@@ -57,6 +57,10 @@ class Predictions:
     maps: list[NDArray[np.int32]] = field(default_factory=list)
 
 
+Answers = Mapping[str, Mapping[int | None, Predictions]]
+"""By model and seed."""
+
+
 class ClassTask(Task):
     """A task with classes: its network is a U-Net or a classifier on the same encoders."""
 
@@ -202,6 +206,21 @@ class ClassTask(Task):
 
         return validate
 
+    def joined(
+        self, answers: Answers, images: Sequence[Prepared], dataset: Dataset
+    ) -> tuple[Answers, Sequence[Prepared], list[dict[str, Any]]]:
+        """What is scored: answers for whole slides where images are tiles of them.
+
+        Args:
+            answers: by model and seed.
+            images: what they answered for.
+            dataset: where they are of.
+
+        Returns:
+            Answers; of each whole an image with its class; and rows of slides.csv.
+        """
+        return answers, images, []
+
     @abstractmethod
     def preview(
         self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]
@@ -225,7 +244,6 @@ class ClassTask(Task):
         images = self.images(dataset, tests, first.channels, first.scaling)
         if not images:
             raise InputError(f"data set '{dataset.name}' has no test image with {self.need}")
-        groups = [dataset[image.id].unit for image in images]
         answers = {
             name: {
                 seed: self.predictions(
@@ -235,6 +253,8 @@ class ClassTask(Task):
             }
             for name, by_seed in models.items()
         }
+        answers, images, slides = self.joined(answers, images, dataset)
+        groups = [dataset[image.id].unit for image in images]
         networks = {name: each.network for name, each in beginning.items()}
         costs, timing = costs_of(networks, self.predict, len(first.channels), images[0].shape)
         details = dict(self.details(first_of(answers), images, dataset))
@@ -244,6 +264,7 @@ class ClassTask(Task):
             self.compare(answers, images, groups),
             {name: costs[name] | more.get(name, {}) for name in models},
             timing,
+            slides=slides,
             **details,
         )
 

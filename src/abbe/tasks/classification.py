@@ -20,8 +20,9 @@ from abbe.errors import InputError
 from abbe.imaging import Scaling, view
 from abbe.runs import build
 from abbe.students.unet import encoder_name_of
+from abbe.tasks import slides
 from abbe.tasks.calibration import CLASSES, Sample, Samples
-from abbe.tasks.classes import ClassModel, ClassTask, Predictions
+from abbe.tasks.classes import Answers, ClassModel, ClassTask, Predictions
 from abbe.tasks.previews import ClassPreview
 from abbe.tasks.scores import Row
 from abbe.training.stage import Term
@@ -69,9 +70,15 @@ class Classification(ClassTask):
         datasets.require_classes(dataset)
 
     def describe(self, dataset: Dataset) -> summary.Data:
-        """Counted by class, too."""
-        counts = {part: datasets.class_counts(dataset.split(part)) for part in SPLITS}
-        return super().describe(dataset).model_copy(update={"class_counts": counts})
+        """Counted by class, too; test slides as often as they are scored, once."""
+        tests = dataset.split("test")
+        tests = replace(tests, records=slides.one_each(tests))
+        parts = {part: dataset.split(part) for part in SPLITS} | {"test": tests}
+        changes = {
+            "class_counts": {part: datasets.class_counts(each) for part, each in parts.items()},
+            "test": len(self.labelled(tests)),
+        }
+        return super().describe(dataset).model_copy(update=changes)
 
     def build(
         self, student: config.Student, classes: Sequence[str], trains: str = "all"
@@ -108,6 +115,24 @@ class Classification(ClassTask):
         numbers = datasets.class_numbers(dataset)
         images = prepare(self.labelled(records), input_channels, scaling=scaling)
         return [replace(image, category=numbers[image.id]) for image in images]
+
+    def joined(
+        self, answers: Answers, images: Sequence[Prepared], dataset: Dataset
+    ) -> tuple[Answers, Sequence[Prepared], list[dict[str, Any]]]:
+        """A slide's class is that of the mean over its tiles; its first tile stands for it."""
+        members = slides.members_of(images, dataset)
+        if not members:
+            return answers, images, []
+        whole = {
+            name: {
+                seed: Predictions(slides.mean_over_tiles(each.table, members))
+                for seed, each in by_seed.items()
+            }
+            for name, by_seed in answers.items()
+        }
+        tables = {name: next(iter(by_seed.values())).table for name, by_seed in answers.items()}
+        rows = slides.rows_of(tables, members, images, dataset)
+        return whole, [images[int(places[0])] for places in members], rows
 
     def preview(
         self, images: Sequence[Prepared], input_channels: Sequence[str], classes: Sequence[str]

@@ -48,6 +48,7 @@ class Scored:
         example: draws an image; None where there is nothing to draw.
         ranking: of the images by how well the student answered, where no metric says it.
         predictions: one row an image and model: the answers themselves, where they are few.
+        slides: one row a slide and model, where images are tiles of slides.
     """
 
     rows: list[Row]
@@ -58,6 +59,7 @@ class Scored:
     example: Example | None = None
     ranking: dict[str, float] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
+    slides: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Task(ABC):

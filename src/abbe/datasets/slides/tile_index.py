@@ -84,7 +84,7 @@ class TileIndex:
     @property
     def name(self) -> str:
         """The slide's name without its suffix."""
-        return self.path.name.split(".")[0] if self.path.is_dir() else self.path.stem
+        return name_of(self.path)
 
     @property
     def taken(self) -> tuple[Tile, ...]:
@@ -95,6 +95,11 @@ class TileIndex:
         """How many were taken and left out, in words."""
         found = Counter(tile.verdict for tile in self.tiles)
         return ", ".join(f"{found[v]} {v}" for v in ("taken", "empty", "pen", "blurred"))
+
+
+def name_of(path: Path) -> str:
+    """The name of a slide without its suffix."""
+    return path.name.split(".")[0] if path.is_dir() else path.stem
 
 
 def index_tiles(

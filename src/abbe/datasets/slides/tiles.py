@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from abbe.datasets.collection import Dataset, Record
+from abbe.datasets.folder import ID_COLUMNS, Table, read_table
 from abbe.datasets.slides.brightfield import (
     CHANNELS,
     find_slides,
@@ -21,7 +22,7 @@ from abbe.datasets.slides.brightfield import (
     require_colours,
     slides_not_read,
 )
-from abbe.datasets.slides.tile_index import USUAL_TILES, TileIndex, TileRules, index_tiles
+from abbe.datasets.slides.tile_index import USUAL_TILES, TileIndex, TileRules, index_tiles, name_of
 from abbe.datasets.slides.tile_picture import draw_tiles
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
@@ -67,13 +68,17 @@ def slide_tiles(
     slide_pixel_size: float | None = None,
     override_pixel_size: float | None = None,
     channels: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
+    group: str | None = None,
     picture: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """The tiles with tissue of a slide, or of all slides in a folder.
 
     The group of a record is its slide, so that no slide is in two splits. In a folder, a slide that
-    cannot be used is left out, and `Dataset.left_out` says why.
+    cannot be used is left out, and `Dataset.left_out` says why. ``index.csv`` in the folder may say
+    more of slides: a row each, called by the file's name with or without its ending; its columns
+    (class, split, group such as the patient, and any others) are those of the slide's tiles.
 
     Args:
         path: A slide, or a folder of slides.
@@ -83,6 +88,8 @@ def slide_tiles(
         override_pixel_size: The same, whatever the files say.
         channels: "red", "green", "blue" to say that the files' three channels are colours, whatever
             they call them. Otherwise their names say it in any case, or are numbers or missing.
+        classes: Order of the values in the table's column class; that of their names where none.
+        group: Column of the table that names the patient; "group" where None.
         picture: Where to draw what was taken (PNG); see `draw_tiles`. It is drawn even if nothing
             was.
         progress: Called with the number of slides done, from 0, and of all.
@@ -103,7 +110,9 @@ def slide_tiles(
         override_pixel_size=override_pixel_size,
         channels=named,
     )
-    judged = _judge_all(find_slides(root), judge, progress)
+    slides = find_slides(root)
+    table = _table_of(root, slides)
+    judged = _judge_all(slides, judge, progress)
     unread = slides_not_read(root)
     indices = [each for each in judged if isinstance(each, TileIndex)]
     if picture is not None and indices:
@@ -112,12 +121,14 @@ def slide_tiles(
     errors = [error for error in map(_error_of, judged) if error is not None]
     if not usable:
         raise _joined(root, errors)
+    known = {row["class"] for row in table.rows.values() if row.get("class")}
     return Dataset(
         name=root.name.split(".")[0],
-        records=tuple(record for index in usable for record in _records(index)),
+        records=tuple(record for index in usable for record in _records(index, table, group)),
         channels=CHANNELS,
         notes=tuple(f"{index.path.name}: {index.counts()}" for index in usable),
-        problems=() if unread is None else (unread,),
+        problems=(*(() if unread is None else (unread,)), *table.problems),
+        classes=tuple(classes or sorted(known)),
         left_out=tuple(str(error) for error in errors),
     )
 
@@ -189,13 +200,28 @@ def _view(path: Path, pixel_size: float, given: float | None, modified: int) -> 
     return open_again(path, given).at(pixel_size)
 
 
-def _records(index: TileIndex) -> list[Record]:
+def _table_of(root: Path, slides: Sequence[Path]) -> Table:
+    """What index.csv says of slides, by their names without endings."""
+    if not root.is_dir():
+        return Table(root, {}, ())
+    names = {path.name: name_of(path) for path in slides}
+    columns = "slide", *ID_COLUMNS
+    return read_table(root / "index.csv", list(names.values()), names, columns)
+
+
+def _records(index: TileIndex, table: Table, group: str | None) -> list[Record]:
+    told = table.rows.get(index.name, {})
+    split = table.split_of(index.name)
+    grouped = group is not None or "group" in table.header
+    unit = table.group_of(index.name, group, index.path.name) if grouped else None
     return [
         Record(
             id=f"{index.name}-x{tile.region.left}-y{tile.region.top}",
             image=SlideTile(index.path, index.pixel_size, tile.region, index.given_pixel_size),
-            group=index.name,
-            columns={
+            split=split,
+            group=unit or index.name,
+            columns=dict(told)
+            | {
                 "slide": index.path.name,
                 "x": str(tile.region.left),
                 "y": str(tile.region.top),
