@@ -47,6 +47,7 @@ def test_the_clients_print_what_predict_finds(client, serve, packages, picture, 
         assert outlines == (tmp_path / "out" / "image.geojson").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_page_of_all_addresses_answers_and_needs_no_network(serve, picture):
     playwright = pytest.importorskip("playwright.sync_api")
     found = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -78,6 +79,7 @@ def test_the_page_of_all_addresses_answers_and_needs_no_network(serve, picture):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_verb_answers_keeps_nothing_and_tells_nothing_of_images(packages, picture, tmp_path):
     """In a process of its own, to its end by SIGTERM."""
     temporary = tmp_path / "temporary"
