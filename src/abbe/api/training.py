@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from abbe import config, datasets, teachers
 from abbe.datasets import Dataset
-from abbe.datasets.check import CheckReport
+from abbe.datasets.check import CheckReport, check_on_cluster
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.remote import as_path
@@ -394,12 +394,14 @@ def export(
     return export_run(run, out, request, dataset=given, data_path=moved, say=say)
 
 
-def check(data: DataLike, *, crop: int | None = None) -> CheckReport:
+def check(data: DataLike, *, crop: int | None = None, cluster: str | None = None) -> CheckReport:
     """What Abbe sees in a data set, and every problem in it.
 
     Args:
         data: a data set, its folder, or keys such as ``{"kind": "tissuenet", "path": "here"}``.
         crop: side of the training crop in px; smaller images are pointed out.
+        cluster: workers to look on: "local:4", "tcp://host:8786" or a .yaml file of dask-jobqueue;
+            None for this process alone.
 
     Returns:
         A report with ``ok``, the recommended ``crop``, ``text()``, ``to_json()`` and
@@ -408,12 +410,15 @@ def check(data: DataLike, *, crop: int | None = None) -> CheckReport:
     Raises:
         InputError: there is no data set there.
     """
+    divide = None
     if isinstance(data, Dataset):
-        return datasets.check(data, crop=crop)
-    section = config.Data(**data_section(data, None))
-    return datasets.check(
-        build.collect(section), crop=crop, divide=partial(build.split, data=section)
-    )
+        dataset = data
+    else:
+        section = config.Data(**data_section(data, None))
+        dataset, divide = build.collect(section), partial(build.split, data=section)
+    if cluster is None:
+        return datasets.check(dataset, crop=crop, divide=divide)
+    return check_on_cluster(cluster, dataset, crop=crop, divide=divide)
 
 
 def dataset_of(data: DataLike) -> Dataset:

@@ -54,6 +54,9 @@ class CheckArguments:
     """Draw here on each slide which tiles are taken and which not (.png; kind slides only)."""
     json: Path | None = None
     """Write everything that was found here as JSON."""
+    cluster: str | None = None
+    """Workers to look on: local:N (processes here), tcp://HOST:PORT (a dask scheduler), or a .yaml
+    file of dask-jobqueue (SLURM, LSF, PBS, SGE); this process alone where omitted."""
 
 
 def data_list(words: list[str]) -> int:
@@ -105,7 +108,14 @@ examples:
         say(f"picture of the tiles: {arguments.picture}")
     dataset = build.collect(arguments.data)
     divide = partial(build.split, data=arguments.data)
-    report = datasets.check(dataset, crop=arguments.crop, divide=divide)
+    if arguments.cluster is None:
+        report = datasets.check(dataset, crop=arguments.crop, divide=divide)
+    else:
+        from abbe.datasets.check import check_on_cluster
+
+        report = check_on_cluster(
+            arguments.cluster, dataset, crop=arguments.crop, divide=divide, say=say
+        )
     say(report.text())
     if (used := build.labels_in_words(dataset, arguments.data)) is not None:
         say(used)

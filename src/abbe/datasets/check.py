@@ -1,14 +1,16 @@
 """What Abbe sees in a data set, and every problem in it (``abbe data check``)."""
 
 import os
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from abbe.cluster import open_cluster
 from abbe.datasets.class_check import (
     class_lines,
     class_problems,
@@ -29,6 +31,7 @@ from abbe.datasets.inspection import (
     RegionFacts,
     Severity,
     inspect,
+    inspect_on_workers,
 )
 from abbe.datasets.splits import assign_splits, split_groups
 from abbe.errors import InputError
@@ -206,6 +209,7 @@ def check(
     crop: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     divide: Callable[[Dataset], object] | None = None,
+    inspections: Iterable[Inspection] | None = None,
 ) -> CheckReport:
     """Read every image and label, and gather all problems; it never stops at the first.
 
@@ -214,12 +218,45 @@ def check(
         crop: Side in px of training crops; smaller images are reported.
         divide: Draws splits as a run would; `assign_splits` where None and the set has none.
         progress: Called after each image with the number done and the number of all.
+        inspections: What was found in each record, where workers have looked.
     """
-    inspections: list[Inspection] = []
-    for done, record in enumerate(dataset, start=1):
-        inspections.append(inspect(record, crop))
+    if inspections is None:
+        inspections = (inspect(record, crop) for record in dataset)
+    gone_through: list[Inspection] = []
+    for done, found in enumerate(inspections, start=1):
+        gone_through.append(found)
         if progress is not None:
             progress(done, len(dataset))
+    return _report(dataset, gone_through, divide)
+
+
+def check_on_cluster(
+    cluster: str,
+    dataset: Dataset,
+    *,
+    crop: int | None = None,
+    divide: Callable[[Dataset], object] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> CheckReport:
+    """`check`, by workers; the report is the same.
+
+    Args:
+        cluster: Such as "local:4"; see `abbe.cluster.open_cluster`.
+        dataset, crop, divide: As `check` takes them.
+        say: Told of the workers, in lines.
+    """
+    with open_cluster(cluster, say) as workers:
+        scratch = Path(tempfile.mkdtemp(prefix=".abbe-check-", dir=Path.cwd()))
+        found = inspect_on_workers(dataset, crop, workers, scratch)
+    return check(dataset, divide=divide, inspections=found)
+
+
+def _report(
+    dataset: Dataset,
+    inspections: Sequence[Inspection],
+    divide: Callable[[Dataset], object] | None,
+) -> CheckReport:
+    """What all inspections come to."""
     images = {found.record.id: found.image for found in inspections if found.image is not None}
     labels = {found.record.id: found.label for found in inspections if found.label is not None}
     regions = {found.record.id: found.regions for found in inspections if found.regions is not None}

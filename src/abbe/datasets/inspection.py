@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
+from abbe.cluster import Died, Done, Workers, carry_out
+from abbe.cluster.shared import Shared, share
+from abbe.cluster.tries import Tries
 from abbe.datasets.class_pictures import TypesFile
 from abbe.datasets.collection import (
     LABEL_IS_IMAGE,
@@ -25,6 +29,7 @@ from abbe.imaging import Image, Region
 from abbe.imaging.labels.checks import doubts, equals_image
 from abbe.imaging.labels.files import notes_on_labels, read_label_file
 from abbe.imaging.normalisation import percentiles
+from abbe.progress import bar
 
 STRIP_BYTES = 64 << 20  # pixels in memory at a time, so that a slide can be checked too
 SPECK = 3  # px: an object of at most this area is more likely a slip of the pen
@@ -150,6 +155,49 @@ def _type_findings(record: Record) -> list[Finding]:
         where = "the picture of types marks other places than the label"
         return [Finding("error", "types name no object", where)]
     return [Finding("warning", "objects have no type", "they teach where objects are, and no type")]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A record as it is sent to a worker; relative paths are those of the client's folder."""
+
+    record: Record
+    crop: int | None
+    folder: Shared[None]
+
+
+def inspect_on_workers(
+    dataset: Dataset, crop: int | None, workers: Workers, scratch: Path
+) -> Iterator[Inspection]:
+    """What `inspect` finds in each record of a data set, by workers, in the set's order.
+
+    Args:
+        dataset: The data set.
+        crop: As `inspect` takes it.
+        workers: Who look.
+        scratch: A new folder that they see under the same name; it is removed.
+
+    Raises:
+        ClusterError: The scheduler has gone, or a worker does not see the client's folder.
+    """
+    found: dict[str, Inspection] = {}
+    with share(scratch, None) as folder:
+        items = ((record.id, _Asked(record, crop, folder)) for record in dataset)
+        with bar("check", len(dataset)) as moving:
+            for asked, answer in carry_out(workers, Tries(scratch), _inspect_item, items):
+                record = asked.record
+                if isinstance(answer, Died):
+                    finding = Finding("error", "image cannot be read", answer.words("this image"))
+                    found[record.id] = Inspection(record, findings=[finding])
+                else:
+                    found[record.id] = answer.beside
+                moving.advance()
+    return (found[record.id] for record in dataset)
+
+
+def _inspect_item(asked: _Asked, number: int) -> Done:
+    asked.folder.get()
+    return Done(beside=inspect(asked.record, asked.crop))
 
 
 def _reason(error: Exception) -> str:
