@@ -41,13 +41,17 @@ _OURS: Mapping[str, Any] = {
 
 
 @contextmanager
-def open_cluster(place: str, say: Callable[[str], None] = lambda line: None) -> Iterator[Workers]:
+def open_cluster(
+    place: str, say: Callable[[str], None] = lambda line: None, *, on_gpus: bool = False
+) -> Iterator[Workers]:
     """Workers while the block runs; those that were started for it end with it.
 
     Args:
         place: "local:4", processes on this machine; "tcp://host:8786", a scheduler that runs; or a
             .yaml file of dask-jobqueue, whose jobs are workers.
         say: Told where the workers are and where to watch them, in lines.
+        on_gpus: What they are to do is done on GPUs where there are any: of those here each has one
+            of its own, and there are no more of them.
 
     Raises:
         ConfigError: It is none of these, nobody answers there, or the file is wrong.
@@ -57,14 +61,16 @@ def open_cluster(place: str, say: Callable[[str], None] = lambda line: None) -> 
     import dask
     from distributed import Client
 
+    from abbe.cluster.gpus import HasOwnGpu, gpus
     from abbe.cluster.leaving import LeavesAtDeadline, PassesOnDeadline
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths are told by us
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_OURS))  # pyright: ignore[reportPrivateImportUsage]
-        share = None
+        share, here = None, ()
         if place.startswith("local:"):
-            cluster, share = _local(place, stack)
+            here = gpus() if on_gpus else ()
+            cluster, share = _local(place, stack, most=len(here) or None)
         elif place.startswith(_SCHEDULERS):
             cluster = place
         else:
@@ -77,6 +83,9 @@ def open_cluster(place: str, say: Callable[[str], None] = lambda line: None) -> 
             raise ConfigError(
                 f"--cluster {place}: no scheduler answers there. Start one with: dask scheduler"
             ) from error
+        if here:
+            client.register_plugin(HasOwnGpu(here))
+            say(f"one worker a GPU: {', '.join(here)}")
         for plugin in (LeavesAtDeadline(), PassesOnDeadline()):
             client.register_plugin(plugin)
         workers = Workers(client, place, share, say)
@@ -90,16 +99,17 @@ def _require(package: str, purpose: str) -> None:
         raise MissingExtraError(package, "cluster", purpose)
 
 
-def _local(place: str, stack: ExitStack) -> tuple[Any, int]:
-    """Processes here, and the cores of each: their share of what this process is given."""
+def _local(place: str, stack: ExitStack, most: int | None = None) -> tuple[Any, int]:
+    """Processes here, ``most`` at most; and the cores of each, its share of this process's."""
     from distributed import LocalCluster
 
     number = place.removeprefix("local:")
     if not number.isdecimal() or int(number) < 1:
         raise ConfigError(f"--cluster {place}: give a number of workers, such as local:4")
+    count = min(int(number), most or int(number))
     cluster = stack.enter_context(
         LocalCluster(
-            n_workers=int(number),
+            n_workers=count,
             threads_per_worker=1,
             processes=True,
             memory_limit=0,  # the machine's, as without workers
@@ -107,7 +117,7 @@ def _local(place: str, stack: ExitStack) -> tuple[Any, int]:
             silence_logs=logging.CRITICAL,
         )
     )
-    return cluster, max(1, cores() // int(number))
+    return cluster, max(1, cores() // count)
 
 
 def _queue(path: Path, stack: ExitStack) -> Any:

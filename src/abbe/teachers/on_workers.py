@@ -7,6 +7,7 @@ own, and the client alone writes the index that names the maps in them.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import uuid
@@ -82,7 +83,8 @@ def teach_on_cluster(
     progress: bool = True,
 ) -> TeachReport:
     """`teach_on_workers`, on what ``--cluster`` says; see `abbe.cluster.open_cluster`."""
-    with open_cluster(cluster, say) as workers:
+    on_gpus = "torch" in sys.modules  # a teacher without it computes on processors
+    with open_cluster(cluster, say, on_gpus=on_gpus) as workers:
         return teach_on_workers(make, teacher, dataset, path, workers, progress=progress)
 
 

@@ -123,7 +123,9 @@ def predict_files(
     with ExitStack() as stack:
         elsewhere = report = None
         if cluster is not None:
-            workers = stack.enter_context(open_cluster(cluster, say))
+            workers = stack.enter_context(
+                open_cluster(cluster, say, on_gpus=options.get("device") == "cuda")
+            )
             elsewhere = Elsewhere(workers, options, None if prompts is None else as_path(prompts))
         if progress:
             report = stack.enter_context(images_by_name("predict", len(found)))
