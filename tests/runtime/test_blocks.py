@@ -3,6 +3,7 @@
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from abbe.runtime.tiling.work import Work
 def test_blocks_in_any_order_leave_what_one_machine_finds(tmp_path: Path, monkeypatch, results):
     monkeypatch.setattr(tiling, "BLOCK", 3)
     package = make_package(tmp_path / "package")
-    predictor = open_predictor(package, precision="fp32", threads=1, workers=1)
+    predictor: Any = open_predictor(package, precision="fp32", threads=1, workers=1)
     tifffile.imwrite(tmp_path / "a.tif", blobs(420, 500), tile=(64, 64))
     image, job = open_image(tmp_path / "a.tif"), Job(results)
     grid = predictor.grid(image)
@@ -111,5 +112,6 @@ def test_a_million_objects_are_joined_within_a_gibibyte():
     assert found.count == tiles * each - (tiles - 1) * shared == 1_000_300
     np.testing.assert_array_equal(found.of_tile[0][1:], np.arange(1, each + 1))
     np.testing.assert_array_equal(found.of_tile[0][-shared:], found.of_tile[1][1 : shared + 1])
+    assert found.means is not None
     np.testing.assert_allclose(found.means[1:], 0.75)
     assert peak < 1 << 30
