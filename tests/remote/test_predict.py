@@ -14,6 +14,7 @@ from abbe.runtime.batch.finished import LOG
 from abbe.runtime.batch.many import Outcome
 from abbe.runtime.batch.predict_files import predict_files
 from abbe.runtime.package import read_package
+from abbe.runtime.package.catalogue import catalogue
 from abbe.runtime.package.places import shipped
 
 OUT = "s3://lab/out"
@@ -154,6 +155,7 @@ def test_a_package_is_copied_from_its_bucket(bucket: Bucket, scans: Path, tmp_pa
     package = read_package(url)
     assert package.folder.is_relative_to(tmp_path / "cache")
     assert package.description == read_package("nuclei").description
+    assert [entry.name for entry in catalogue(["s3://lab/packages"]).entries][-1:] == [url]
     bucket.client.delete_object(Bucket="lab", Key="packages/mine/README.md")
     bucket.door.requests.clear()
     assert not (read_package(url).folder / "README.md").exists()

@@ -14,8 +14,10 @@ from abbe import cli, config
 from abbe.datasets import check, folder
 from abbe.errors import RemoteError, StoreError
 from abbe.imaging.labels.files import write_labels
+from abbe.recipes.shipped import values_of
 from abbe.remote.folders import worked_on
 from abbe.runs import build
+from abbe.runs.folder import open_run
 from abbe.targets import Provenance, TargetStore, TargetWriter
 
 
@@ -226,4 +228,8 @@ def test_a_run_is_trained_into_a_bucket_from_a_bucket(
     assert not [key for key in bucket.names() if key.startswith("targets.zarr/.l")]
 
     monkeypatch.setenv("ABBE_CACHE", str(tmp_path / "another machine"))
-    assert cli.main(["distill", "s3://lab/run", "--resume"]) == 0
+    source, values = values_of("s3://lab/run")
+    assert (str(source), values["out"]) == ("s3://lab/run/config.yaml", "s3://lab/run")
+    with worked_on("s3://lab/run") as folder:
+        assert open_run(folder).summary == run.summary
+        assert open_run(folder).student.read_bytes() == run.student.read_bytes()

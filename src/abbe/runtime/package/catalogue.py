@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from abbe.errors import AbbeError, PackageError
+from abbe.remote import as_path
 from abbe.runtime.package.description import DESCRIPTION, Package, PackageDescription
 from abbe.runtime.package.places import HUB, Place, fetched, repository_of, shipped
 from abbe.runtime.package.reading import read_package
@@ -157,7 +157,7 @@ def _entries_at(place: Place) -> list[Entry]:
     if repository is not None:
         package = read_package(fetched(repository, only=[DESCRIPTION]))
         return [entry_of(package, f"{HUB}{repository}", "hub")]
-    folder = Path(place)
+    folder = as_path(place)
     if (folder / DESCRIPTION).is_file():
         return [entry_of(read_package(folder), str(folder), "folder")]
     within = sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}"))
