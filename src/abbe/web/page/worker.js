@@ -215,6 +215,13 @@ async function prompt(asked) {
   return { masks: await task.masks(asked.prompt) };
 }
 
+/** One more mask of the last prompt. @param {{number: number}} asked */
+async function mask({ number }) {
+  const task = await ready;
+  if (!(task instanceof Prompts)) throw new Error("there is no such mask");
+  return { mask: task.mask(number) };
+}
+
 /** What the network found takes the place of what was corrected, which can be taken back. @param {Kept} before */
 function replaceBy(before) {
   if (!result) return;
@@ -348,7 +355,7 @@ async function save({ what }) {
   return { data: text, type: "application/geo+json" };
 }
 
-const answers = { start, open, tile, labelTile, look, change, prompt, keep, store, save, stop: async () => {} };
+const answers = { start, open, tile, labelTile, look, change, prompt, mask, keep, store, save, stop: async () => {} };
 /** Those that make an earlier look at an image pointless. */
 const NEW = ["open", "look", "stop"];
 

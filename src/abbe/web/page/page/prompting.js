@@ -18,7 +18,7 @@ export class Prompting {
     this.viewer = viewer;
     this.results = results;
     this.prompted = results.description.task === "promptable";
-    /** @type {{mask: import("../tasks/kept.js").Patch, score: number}[]} */
+    /** @type {{mask: import("../tasks/kept.js").Patch | null, score: number}[]} */
     this.masks = [];
     this.shown = 0;
     this.isReady = false;
@@ -130,15 +130,18 @@ export class Prompting {
   }
 
   /** @param {number} number Of the masks for a single point. */
-  pick(number) {
-    if (number >= this.masks.length) return;
+  async pick(number) {
+    const [wanted, asked] = [this.masks[number], this.asked];
+    if (!wanted) return;
+    wanted.mask ??= (await this.asking.ask("mask", { number })).mask;
+    if (asked !== this.asked) return;
     this.shown = number;
     this.draw();
   }
 
   async keep() {
     const chosen = this.masks[this.shown];
-    if (!chosen) return;
+    if (!chosen?.mask) return;
     if (!chosen.mask.data.includes(1)) {
       element("status").textContent = TEXTS.nothingThere;
       return;
@@ -171,7 +174,7 @@ export class Prompting {
     const chosen = this.masks[this.shown];
     this.viewer.asked = null;
     this.results.draw();
-    if (!chosen) return;
+    if (!chosen?.mask) return;
     const { left, top, width, height, data } = chosen.mask;
     const labels = { width, height, levels: [{ width, height }], side: Infinity, tile: () => [data] };
     this.viewer.asked = {

@@ -188,16 +188,16 @@ function without(a, b) {
 /** The smallest box around what is inside. @param {Patch} patch @returns {Patch} */
 export function trimmed({ left, top, width, height, data }) {
   let [x0, y0, x1, y1] = [width, height, 0, 0];
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at++) {
-      if (!data[at]) continue;
-      [x0, x1] = [Math.min(x0, x), Math.max(x1, x + 1)];
-      [y0, y1] = [Math.min(y0, y), Math.max(y1, y + 1)];
-    }
+  for (let y = 0; y < height; y++) {
+    const row = data.subarray(y * width, (y + 1) * width);
+    const first = row.indexOf(1);
+    if (first < 0) continue;
+    [x0, x1] = [Math.min(x0, first), Math.max(x1, row.lastIndexOf(1) + 1)];
+    [y0, y1] = [Math.min(y0, y), y + 1];
   }
   if (x0 >= x1) return empty(left, top, 0, 0);
   const found = empty(left + x0, top + y0, x1 - x0, y1 - y0);
-  put(found, { left, top, width, height, data }, 1);
+  for (let y = y0; y < y1; y++) found.data.set(data.subarray(y * width + x0, y * width + x1), (y - y0) * found.width);
   return found;
 }
 

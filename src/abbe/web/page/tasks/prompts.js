@@ -26,8 +26,10 @@ export class Prompts {
     this.decoder = decoder;
     this.description = description;
     this.side = description.image_size?.[0] ?? 1024;
-    /** @type {{width: number, height: number, resized: [number, number], embedding: Float32Array} | null} */
+    /** @type {{width: number, height: number, resized: [number, number], embedding: Float32Array, rows: Parts, columns: Parts} | null} */
     this.kept = null;
+    /** What the last prompt gave. @type {{plane: Float32Array, score: number}[]} */
+    this.answers = [];
   }
 
   /**
@@ -58,7 +60,9 @@ export class Prompts {
     const [answer] = await this.encoder.run({ image: { data, shape: [1, 3, side, side] } });
     const grid = side / PATCH;
     checkAnswer(answer, [1, EMBEDDING, grid, grid]);
-    this.kept = { width, height, resized: [h, w], embedding: answer.data.slice() };
+    // What a mask's pixels are made of is the same for every click.
+    const [rows, columns] = [twice(4 * grid, side, h, height), twice(4 * grid, side, w, width)];
+    this.kept = { width, height, resized: [h, w], embedding: answer.data.slice(), rows, columns };
     advance(1, 1);
   }
 
@@ -66,7 +70,8 @@ export class Prompts {
    * Masks for a prompt: three for a single point, else one.
    *
    * @param {Prompt} prompt
-   * @returns {Promise<{mask: import("./kept.js").Patch, score: number}[]>} The most certain first.
+   * @returns {Promise<{mask: import("./kept.js").Patch | null, score: number}[]>} The most certain
+   *   first, with its mask; the others' are made when they are asked for.
    */
   async masks({ points, labels, box }) {
     if (!this.kept) throw new Error("no image has been looked at");
@@ -94,43 +99,77 @@ export class Prompts {
     checkAnswer(scores, [1, 4]);
     const several = points.length === 1 && !box;
     const wanted = several ? [1, 2, 3] : [0];
-    return wanted
-      .map((number) => {
-        const plane = logits.data.subarray(number * low * low, (number + 1) * low * low);
-        const mask = trimmed({ left: 0, top: 0, width, height, data: this.maskOf(plane, low) });
-        return { mask, score: scores.data[number] };
-      })
-      .sort((a, b) => b.score - a.score);
+    const found = wanted.map((number) => ({
+      plane: logits.data.slice(number * low * low, (number + 1) * low * low), score: scores.data[number],
+    }));
+    this.answers = found.sort((a, b) => b.score - a.score);
+    return this.answers.map(({ score }, i) => ({ mask: i ? null : this.mask(0), score }));
+  }
+
+  /** One of the masks of the last prompt. @param {number} number */
+  mask(number) {
+    return this.maskOf(this.answers[number].plane, (4 * this.side) / PATCH);
   }
 
   /**
    * Logits, brought to the image as SAM does it: to the square, then without the padding to the image.
    *
+   * A px is a mean of some logits: where none of these is above 0 it lies outside, and is not computed.
+   *
    * @param {Float32Array} plane
    * @param {number} low Its side.
    */
   maskOf(plane, low) {
-    const { width, height, resized } = /** @type {NonNullable<typeof this.kept>} */ (this.kept);
-    const rows = twice(low, this.side, resized[0], height);
-    const columns = twice(low, this.side, resized[1], width);
+    const { rows, columns } = /** @type {NonNullable<typeof this.kept>} */ (this.kept);
+    const box = aboveZero(plane, low);
+    const [top, bottom] = reached(rows, box.top, box.bottom);
+    const [left, right] = reached(columns, box.left, box.right);
+    const [width, height] = [right - left, bottom - top];
     const wide = new Float32Array(low * width);
     for (let y = 0; y < low; y++) {
       for (let x = 0; x < width; x++) {
         let sum = 0;
-        for (let k = TAPS * x; k < TAPS * x + TAPS; k++) sum += plane[y * low + columns.places[k]] * columns.shares[k];
+        for (let k = TAPS * (left + x), end = k + TAPS; k < end; k++) sum += plane[y * low + columns.places[k]] * columns.shares[k];
         wide[y * width + x] = sum;
       }
     }
-    const mask = new Uint8Array(width * height);
+    const data = new Uint8Array(width * height);
     for (let y = 0; y < height; y++) {
-      const [a, b, c, d] = rows.places.subarray(TAPS * y, TAPS * y + TAPS).map((place) => place * width);
-      const [p, q, r, s] = rows.shares.subarray(TAPS * y, TAPS * y + TAPS);
+      const k = TAPS * (top + y);
+      const [a, b, c, d] = rows.places.subarray(k, k + TAPS).map((place) => place * width);
+      const [p, q, r, s] = rows.shares.subarray(k, k + TAPS);
       for (let x = 0, at = y * width; x < width; x++, at++) {
-        mask[at] = wide[a + x] * p + wide[b + x] * q + wide[c + x] * r + wide[d + x] * s > 0 ? 1 : 0;
+        data[at] = wide[a + x] * p + wide[b + x] * q + wide[c + x] * r + wide[d + x] * s > 0 ? 1 : 0;
       }
     }
-    return mask;
+    return trimmed({ left, top, width, height, data });
   }
+}
+
+/** The box of the logits above 0, its ends not counted. @param {Float32Array} plane @param {number} low */
+function aboveZero(plane, low) {
+  const box = { top: low, left: low, bottom: 0, right: 0 };
+  for (let y = 0, at = 0; y < low; y++) {
+    for (let x = 0; x < low; x++, at++) {
+      if (!(plane[at] > 0)) continue;
+      box.top = Math.min(box.top, y);
+      box.bottom = y + 1;
+      box.left = Math.min(box.left, x);
+      box.right = Math.max(box.right, x + 1);
+    }
+  }
+  return box;
+}
+
+/** The px that some of these logits count for. @param {Parts} parts @param {number} from @param {number} to @returns {[number, number]} */
+function reached({ places, shares }, from, to) {
+  let [first, last] = [places.length / TAPS, 0];
+  places.forEach((place, k) => {
+    if (place < from || place >= to || !shares[k]) return;
+    first = Math.min(first, Math.floor(k / TAPS));
+    last = Math.floor(k / TAPS) + 1;
+  });
+  return first < last ? [first, last] : [0, 0];
 }
 
 /** Places that a px of the image is made of, at most: two of the square, each of two logits. */
