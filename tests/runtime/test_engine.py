@@ -99,6 +99,9 @@ def test_what_the_package_lacks_is_said(package):
         open_engine(package, precision="int8")
     with pytest.raises(ConfigError, match="onnxruntime runs packages in fp32"):
         open_engine(package, engine="onnxruntime", precision="bf16")
+    # Whoever asks for a precision alone is answered by the engine that has it.
+    with pytest.raises(ConfigError, match="no int8 network"):
+        open_engine(asking_for(package, engine="onnxruntime"), precision="int8")
 
 
 def asking_for(package, **changes):

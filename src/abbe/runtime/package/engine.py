@@ -104,7 +104,8 @@ def open_engine(
 
     Args:
         package: The package.
-        engine: None for what the package says; OpenVINO, with a note, where that is not installed.
+        engine: None for what the package says; OpenVINO where bf16 or int8 is asked for, and, with
+            a note, where that is not installed.
         precision: None for what the package says. bf16 where only the package asks for it
             becomes fp32 on hardware without it, with a note.
         threads: None for what the package says, or else all cores.
@@ -143,6 +144,8 @@ def open_engine(
             _require_one_of_each(package, network)
             return Engine(chosen, "fp32", threads or cores(), streams, (), network, device)
     told = description.engine
+    if engine is None and precision in ("bf16", "int8"):  # whichever runs it otherwise
+        engine = "openvino"
     chosen, notes = (engine, ()) if engine else _engine_here(told.engine)
     notes = (*gpu_notes, *notes)
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
