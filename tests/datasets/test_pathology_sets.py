@@ -34,6 +34,7 @@ from abbe.datasets import (
     pannuke,
     require_classes,
 )
+from abbe.datasets.training.prepare import types_of
 from abbe.errors import InputError
 
 SIZE = (20, 30)
@@ -254,6 +255,9 @@ def test_pannuke(tmp_path):
     assert label[16, 16] == label[10, 10] != label[22, 22]
     assert [types[12, 12], types[22, 22], types[65, 65], types[0, 0]] == [1, 2, 5, 0]
     assert ((label > 0) == (types > 0)).all()
+    taught = types_of(record, record.image.open(), ("epithelial", "neoplastic"), dataset.classes)
+    assert taught is not None
+    assert [taught[12, 12], taught[22, 22], taught[65, 65], taught[0, 0]] == [2, 0, 1, 0]
     stored = np.load(tmp_path / "Fold 1" / "images" / "fold1" / "images.npy")[0, 7, 9]
     assert record.image.open().read()[:, 7, 9].tolist() == stored.tolist()
 
@@ -350,6 +354,10 @@ def test_nucls(tmp_path):
     at = [(5, 5), (8, 7), (11, 12), (12, 22), (0, 0), (18, 28)]
     assert [int(label[i]) for i in at] == [1, 1, -1, 2, 0, 0]
     assert [int(types[i]) for i in at] == [1, 1, -1, -1, 0, 0]
+    # What a typed student is taught: boxes and unnamed nuclei say nothing of types.
+    taught = types_of(record, record.image.open(), dataset.classes, dataset.classes)
+    assert taught is not None
+    assert [int(taught[i]) for i in at] == [1, 1, 0, 0, 0, 0]
 
     table.write_text(NUCLS_CSV.replace("tumor_any", "tumour"))
     with pytest.raises(InputError, match="class 'tumour' is not in the list of classes: tumor_any"):
