@@ -1,15 +1,21 @@
 """Jobs of a queue: the scripts that dask-jobqueue writes, and workers that they start."""
 
 import math
+import os
 import re
 import shutil
+import signal
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from abbe.cluster import open_cluster, opening
+from abbe.cluster import Done, carry_out, open_cluster, opening
+from abbe.cluster.deadline import go_on
+from abbe.cluster.tries import Tries
 from abbe.errors import ConfigError
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
@@ -19,8 +25,8 @@ EXAMPLES = re.findall(
 
 SBATCH = """#!/bin/bash
 # Stands in for sbatch: takes a copy of the script, runs it in a session of its own, tells a number.
-cp "$1" "$FAKE_QUEUE/job.sh"
-setsid bash "$FAKE_QUEUE/job.sh" >"$FAKE_QUEUE/out" 2>&1 </dev/null &
+cp "$1" "$FAKE_QUEUE/job.$$.sh"
+setsid bash "$FAKE_QUEUE/job.$$.sh" >"$FAKE_QUEUE/out.$$" 2>&1 </dev/null &
 echo $! >>"$FAKE_QUEUE/pids"
 echo "Submitted batch job $!"
 """
@@ -83,6 +89,46 @@ def test_a_job_that_bash_runs_works_and_is_cancelled_at_the_end(tmp_path, queue)
     jobs = (queue / "pids").read_text().split()
     assert len(jobs) == 1
     assert (queue / "cancelled").read_text().split() == jobs
+
+
+def linger(notes: str, number: int) -> Done:
+    """An item that looks for deadlines, and tells which processes have it in hand."""
+    with open(notes, "a") as file:
+        file.write(f"{os.getpid()} {os.getppid()} {number}\n")
+    if len(Path(notes).read_text().splitlines()) > 1:
+        return Done("done")
+    for _ in range(600):
+        time.sleep(0.1)
+        go_on()
+    return Done("too late")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="jobs are sessions of their own")
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_job_at_its_deadline_ends_its_item_and_another_job_takes_it(
+    tmp_path, queue, number, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    path, notes, said = tmp_path / "slurm.yaml", tmp_path / "notes", []
+    path.write_text(EXAMPLES[0][1].replace("jobs: 20", "jobs: 2").replace("16GB", "1GB"))
+
+    def send() -> None:
+        while not notes.exists() or not notes.read_text().endswith("\n"):
+            time.sleep(0.05)
+        os.kill(int(notes.read_text().split()[1]), number)  # dask's nanny, as the job's own process
+
+    with open_cluster(str(path), said.append) as workers:
+        workers.client.wait_for_workers(2, timeout=60)
+        sending = threading.Thread(target=send, daemon=True)
+        sending.start()
+        tries = Tries(tmp_path / "tries")
+        ((item, done),) = carry_out(workers, tries, linger, [("a", str(notes))])
+        sending.join()
+    assert (item, done) == (str(notes), Done("done"))
+    first, second = (line.split() for line in notes.read_text().splitlines())
+    assert first[0] != second[0]
+    assert (first[2], second[2]) == ("1", "1")  # what a deadline ends is no death
 
 
 @pytest.mark.parametrize(
