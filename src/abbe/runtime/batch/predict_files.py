@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from abbe.cluster import open_cluster
@@ -93,9 +94,7 @@ def predict_files(
     """
     if not images:
         raise ConfigError("no image was named: give files, folders or patterns")
-    named = None if channels is None else tuple(channels)
-    check_scale(pixel_size, override_pixel_size, diameter)
-    across = diameter if diameter is None or diameter == "auto" else float(diameter)
+    reading = _reading(channels, pixel_size, override_pixel_size, diameter)
     found = find_images(images, out)
     for line in left_out(images, out):
         say(f"note: {line}")
@@ -104,8 +103,7 @@ def predict_files(
     outlining = Outlining(simplify, minimum_area, class_name)
     check_outlining(opened, outlining, results)
     check_diameter(opened.description, diameter is not None)
-    stain = stain_of(opened, stain_like)
-    reading = Reading(named, pixel_size, override_pixel_size, across, stain)
+    reading = replace(reading, stain=stain_of(opened, stain_like))
     asked = None if prompts is None else read_prompts(as_path(prompts))
     own: RunOptions = {**options}
     if cluster is not None:
@@ -131,3 +129,16 @@ def predict_files(
             report = stack.enter_context(images_by_name("predict", len(found)))
         folder = place if delivery is None else delivery.folder
         return predict_many(predictor, found, folder, job, report, elsewhere, delivery)
+
+
+def _reading(
+    channels: Sequence[str] | None,
+    pixel_size: float | None,
+    override_pixel_size: float | None,
+    diameter: Diameter | None,
+) -> Reading:
+    """How the user has files read."""
+    check_scale(pixel_size, override_pixel_size, diameter)
+    named = None if channels is None else tuple(channels)
+    across = diameter if diameter is None or diameter == "auto" else float(diameter)
+    return Reading(named, pixel_size, override_pixel_size, across)
