@@ -158,7 +158,7 @@ def test_arrays_of_zarr_read_as_zarr_reads_them(codec: str, tmp_path: Path) -> N
         compressors=[codecs.get(codec, codecs["zstd"])],
         overwrite=True,
     )
-    array = open_node(str(tmp_path / "a.zarr"))
+    array = open_node(tmp_path / "a.zarr")
     assert isinstance(array, zarr.Array)
     np.testing.assert_array_equal(array[5:80, 3:66], pixels[5:80, 3:66])
 
