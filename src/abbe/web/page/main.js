@@ -247,7 +247,8 @@ class Page {
   /** @param {any} told */
   found(told) {
     this.results.show(told);
-    if (this.site.server && !this.images.list[this.images.number].unsaved) this.images.mark(this.images.number, { done: true });
+    // What can be corrected is done once it is saved.
+    if (this.site.server && !this.editing.possible) this.images.mark(this.images.number, { done: true });
     const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);
     const { count } = told.labels;
     if (told.whole) {
