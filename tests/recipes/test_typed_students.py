@@ -190,7 +190,7 @@ def test_a_run_from_typed_masks_to_the_report(typed, tmp_path, capsys):
         assert set(models[name].metrics) >= {"type_pq", "type_f1", "type_accuracy"}
         assert list(models[name].types) == list(NAMES)
     assert models["teacher"].metrics["type_pq"].mean == 1
-    assert models["student"].metrics["type_accuracy"].mean > 0.9
+    assert (models["student"].metrics["type_accuracy"].mean or 0) > 0.9
     confusion = np.array(models["teacher"].type_confusion)
     assert confusion.sum() == np.trace(confusion) == 32
     assert run.summary.task_title == "instance segmentation with types"
