@@ -66,12 +66,10 @@ def onnx_contents(model: Path | bytes) -> OnnxContents:
     with open(model, "rb") as file:
         if not file.read(1):
             raise ValueError("the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            try:
-                _walk(view, "model", found, 0)
-            finally:
-                view.release()
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # Not closed, which views forbid, but let go of: the profiler of dask's workers holds frames,
+    # and so views, a moment longer than they last.
+    _walk(memoryview(mapped), "model", found, 0)
     return found
 
 
