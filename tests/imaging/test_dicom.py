@@ -236,6 +236,18 @@ def test_a_series_without_its_finest_level_says_so(slide):
     assert any("finest level" in note for note in image.notes)
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"), [((1, 2, 4, 8), 0), ((1, 4, 8), 0), ((1, 2, 8), 1), ((1, 8), 1), ((1,), 0)]
+)
+def test_a_series_that_seems_to_lack_a_level_says_so(tmp_path, steps, told):
+    pixels, series = np.full((512, 768, 3), 200, np.uint8), (pydicom.uid.generate_uid(), "1.2.3")
+    for number, step in enumerate(steps, 1):
+        level = np.ascontiguousarray(pixels[::step, ::step])
+        write_level(tmp_path / f"{number}.dcm", level, 0.0005 * step, series, number)
+    notes = open_image(tmp_path / "1.dcm").notes
+    assert sum("a level between may be missing" in note for note in notes) == told
+
+
 def test_other_images_need_no_pydicom(tmp_path):
     code = "import abbe.imaging, sys; assert 'pydicom' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from made_dicom import nuclei_slide, write_image
-from made_packages import blobs, make_class_package, make_package, make_region_package, slide_types
+from made_dicom import nuclei_slide, write_image, write_level
+from made_packages import (
+    blobs,
+    make_class_package,
+    make_package,
+    make_region_package,
+    one_convolution,
+    slide_types,
+)
 from PIL import Image as Picture
 
 from abbe.errors import ConfigError, InputError, MissingExtraError
@@ -18,6 +25,7 @@ from abbe.imaging import read_labels
 from abbe.imaging.formats.dicom.series import source_of
 from abbe.runtime.batch.many import Outcome
 from abbe.runtime.batch.predict_files import predict_files
+from abbe.runtime.package.description import Normalisation
 
 hd: Any = pytest.importorskip("highdicom")
 pytest.importorskip("openslide")
@@ -196,6 +204,27 @@ def test_where_nothing_is_found_there_are_no_annotations_and_an_empty_segmentati
     assert not (out / "level-1.ann.dcm").exists()
     written = hd.seg.segread(out / "level-1.seg.dcm")
     assert not written.get_total_pixel_matrix(combine_segments=True).any()
+    assert predict(package, path, out, "dicom-ann").kept == [str(path)]  # and not looked for again
+
+
+def test_holes_that_annotations_cannot_have_are_told(place):
+    ring = np.full((300, 400, 3), 220, np.uint8)
+    ring[50:100, 50:100] = ring[50:100, 150:200] = 40
+    ring[72:78, 72:78] = 220
+    (place / "ring").mkdir()
+    path = place / "ring/a.dcm"
+    write_level(path, ring, 0.0005, ("1.2.4", "1.2.3"), 1)
+    weight = np.zeros((2, 3, 1, 1))
+    weight[0, 1] = -40  # dark in green is an object, and no line parts objects
+    package = make_package(
+        place / "ring-package", network=one_convolution(weight, np.array([16.0, -9]), pool=False),
+        channels=("red", "green", "blue"), normalisation=Normalisation(kind="range"), tile=256,
+    )  # fmt: skip
+    outcome = predict(package, path, place / "ring-out", "dicom-seg", "dicom-ann")
+    (told,) = (note for note in outcome.notes if "hole" in note)
+    assert told.startswith("1 hole in its objects cannot be told by dicom-ann")
+    (group,) = hd.ann.annread(place / "ring-out/a.ann.dcm").get_annotation_groups()
+    assert len(group.get_graphic_data(coordinate_type="2D")) == 2
 
 
 def test_what_is_no_dicom_is_told_before_it_is_computed_and_the_rest_goes_on(typed, place):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import openslide
 
 _WHITE = "ffffff"
+_USUAL_STEP = 4
+"""How many times smaller than the finest level of a slide the next one is, at most."""
 _SEVERAL_FILES = (".vms", ".vmu")
 """Hamamatsu's slides, whose other files lie in the same folder."""
 
@@ -52,11 +55,20 @@ def open_openslide(path: Path) -> Contents:
 
 
 def _notes(slide: "openslide.OpenSlide") -> tuple[str, ...]:
-    """Of a DICOM series whose finest level is missing, that it is."""
+    """Of a DICOM series which levels are missing, as far as can be seen."""
     kinds = [value for key, value in slide.properties.items() if key.startswith("dicom.ImageType")]
-    if "RESAMPLED" not in kinds:
-        return ()
-    return ("The file of its finest level is not beside it: a reduced one is read.",)
+    notes = []
+    if "RESAMPLED" in kinds:
+        notes.append("The file of its finest level is not beside it: a reduced one is read.")
+    steps = [b / a for a, b in pairwise(slide.level_downsamples)] if kinds else []
+    for place, step in enumerate(steps):
+        # Scanners go down by 2 or 4, and by less towards the end. Sides of levels are rounded.
+        if step > 1.9 * max(steps[:place], default=_USUAL_STEP):
+            notes.append(
+                f"Its level {place + 2} is {step:.0f} times smaller than the one before: the file "
+                "of a level between may be missing. What is computed does not need it."
+            )
+    return tuple(notes)
 
 
 def coarser_levels(path: Path) -> Levels:

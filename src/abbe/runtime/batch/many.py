@@ -183,11 +183,12 @@ class Run:
         return one
 
     def _has_results(self, one: OneImage, line: dict[str, Any]) -> bool:
+        files = one.files_of(line[self.predictor.counts])
         if self.delivery is None:
-            return one.is_written()
-        if self.delivery.has(one.stem, one.files):
+            return one.is_written(files)
+        if self.delivery.has(one.stem, files):
             return True
-        if one.is_written():  # and was not delivered before the run was killed
+        if one.is_written(files):  # and was not delivered before the run was killed
             self.delivery.send(line)
             return True
         return False

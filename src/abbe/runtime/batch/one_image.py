@@ -18,7 +18,7 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import Task, line_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import DICOM, Block, Job, Predictor, Tools, Written
+from abbe.runtime.job import DICOM, SUFFIXES, Block, Job, Predictor, Tools, Written
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.timing import Timings
@@ -91,9 +91,13 @@ class OneImage:
         """Where it lies below its folder, without ending."""
         return stem_of(self.below).as_posix()
 
-    def is_written(self) -> bool:
-        """Whether all its files are there."""
-        return all(os.path.exists(f"{self.batch.out / self.stem}{each}") for each in self.files)
+    def files_of(self, count: int) -> tuple[str, ...]:
+        """Suffixes of the files that it has with so many objects: DICOM has no list of none."""
+        return tuple(each for each in self.files if count or each != SUFFIXES["dicom-ann"])
+
+    def is_written(self, files: Sequence[str]) -> bool:
+        """Whether these of its files are there."""
+        return all(os.path.exists(f"{self.batch.out / self.stem}{each}") for each in files)
 
     @property
     def rounds(self) -> tuple[tuple[Block, ...], ...]:

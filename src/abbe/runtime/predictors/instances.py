@@ -63,10 +63,11 @@ class InstancePredictor(OpenPackage):
             timings=tools.timings,
             tissue=self.squares(image, tools),
         )
-        write_results(prediction, stem, job, tools.pool, 2 * self.workers, self.package.description)
-        return Written(
-            prediction.labels.count, diameter=self._diameter_of(image), notes=notes_on(prediction)
+        untold = write_results(
+            prediction, stem, job, tools.pool, 2 * self.workers, self.package.description
         )
+        notes = (*notes_on(prediction), *untold)
+        return Written(prediction.labels.count, diameter=self._diameter_of(image), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""

@@ -93,8 +93,9 @@ class PromptedPredictor:
         with tools.timings.measure("read"):
             limits = description.normalisation.scaling.image_limits(image, channels)
         prediction = Prediction(image, labels, None, channels, limits, labels.grid, tools.timings)
-        write_results(prediction, stem, job, tools.pool, 2 * self.workers, description)
-        return Written(int(np.count_nonzero(labels.numbering.tiles_of[1:])))
+        workers = 2 * self.workers
+        notes = write_results(prediction, stem, job, tools.pool, workers, description)
+        return Written(int(np.count_nonzero(labels.numbering.tiles_of[1:])), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""

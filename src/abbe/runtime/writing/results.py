@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +75,7 @@ def write_results(
     pool: Executor,
     most: int,
     description: PackageDescription,
-) -> None:
+) -> tuple[str, ...]:
     """Write the files that are asked for, each whole or not at all.
 
     Args:
@@ -85,6 +85,9 @@ def write_results(
         pool: Threads.
         most: How many pieces to have in hand at a time.
         description: Of the package; its class, if it has but one, is that of all objects.
+
+    Returns:
+        What the files could not say, in sentences for people.
     """
     only = description.classes[0] if len(description.classes) == 1 else None
     named = job.outlining.class_name or only
@@ -93,6 +96,7 @@ def write_results(
         path = stem.with_name(stem.name + SUFFIXES[result])
         with prediction.timings.measure("write"):
             writer.write(result, path)
+    return tuple(writer.notes)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class _Writer:
     most: int
     classification: str | None
     description: PackageDescription
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -192,12 +197,17 @@ class _Writer:
             from abbe.runtime.writing.dicom.annotations import write_annotations
             from abbe.runtime.writing.outlines import outlines
 
-            write_annotations(
+            holes = write_annotations(
                 path, source, outlines(labels, self.pool, self.most), classes,
                 lambda number: int(kinds[number]),
                 table=self.table, description=self.description,
                 simplify=self.job.outlining.simplify,
             )  # fmt: skip
+            if holes:
+                self.notes.append(
+                    f"{holes:,} hole{'s' * (holes > 1)} in its objects cannot be told by dicom-ann,"
+                    " as DICOM's outlines have none: dicom-seg and geojson have them."
+                )
             return
         from abbe.runtime.writing.dicom.segmentation import MOST_OBJECTS, write_segmentation
 

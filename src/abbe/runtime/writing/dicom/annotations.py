@@ -59,7 +59,7 @@ def write_annotations(
         simplify: px; see `simplified`. 0 keeps the pixels' edges.
 
     Returns:
-        How many outlines were written.
+        How many holes were left out.
 
     Raises:
         MissingExtraError: shapely is not installed, and outlines are to be simplified.
@@ -68,8 +68,10 @@ def write_annotations(
 
     found: list[list[np.ndarray]] = [[] for _ in classes.names]
     owners: list[list[int]] = [[] for _ in classes.names]
+    holes = 0
     for rings in outlines:
         drawn = rings if simplify == 0 else simplified(rings, simplify)
+        holes += int(np.count_nonzero(rings.area < 0))
         for ring in np.flatnonzero(rings.area > 0).tolist():
             number = int(rings.number[ring])
             kind = class_of(number)
@@ -95,7 +97,7 @@ def write_annotations(
     )
     with atomic_path(path) as temporary:
         written.save_as(temporary)
-    return sum(map(len, owners))
+    return holes
 
 
 def _group(
