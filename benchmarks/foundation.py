@@ -12,6 +12,7 @@ of the pictures with one seed, to see whether everything runs; it compares nothi
     codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
     polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
     polyps-*, busi-*, skin-*   KD SAM
+    tuned-*    MobileSAM tuned with few ultrasound labels
     stained-*    CMKD: H&E nuclei
     lesions-*    RCKD: which lesion an ultrasound picture shows
 """
@@ -47,6 +48,10 @@ class Sizes:
     unet: int = 150
     embeddings: int = 120
     masks: int = 40
+    longer: tuple[int, int] = (240, 100)
+    """Steps for embeddings and for masks on ultrasound, where many pictures have no label."""
+    tuning: int = 120
+    """Steps of two pictures that a teacher is tuned for."""
     pretraining: int = 100
     task: int = 40
     seeds: int = 5
@@ -61,6 +66,8 @@ QUICK = Sizes(
     unet=2,
     embeddings=2,
     masks=2,
+    longer=(2, 2),
+    tuning=2,
     pretraining=2,
     task=2,
     seeds=1,
@@ -206,20 +213,14 @@ def taken_over(done: Path, new: Path) -> Callable[[], None]:
 
 def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
     """MobileSAM's encoder into EfficientNet-Lite0; MobileSAM at the student's side beside it."""
-    common, seeds = kd_sam(places, sizes), ("--seeds", sizes.seeds_of_promptable)
+    common, seeds = kd_sam(places, sizes), seeds_of(sizes)
     compared = ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
     yield Item(
         "mobilesam-set",
         make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
     )
     yield from left_out_videos(places, sizes, (*common, *compared))
-    path = places.set("ultrasound")
-    yield Item("busi-set", make=lambda path=path: sets.ultrasound(places.data, path, sizes.thin))
-    yield Item(
-        "busi-both",
-        (*common, *compared, "--seeds", sizes.seeds, "--data.path", path,
-         "--student.input-channels", "grey", "--out", places.out / "busi-both"),
-    )  # fmt: skip
+    yield from ultrasound(places, sizes, (*common, *longer(sizes)), (*compared, *seeds))
     path = places.set("polyps")
     yield Item("polyps-set", make=lambda path=path: sets.polyps(places.data, path, sizes.thin))
     data = ("--data.path", path, "--data.group", "sequence",
@@ -245,6 +246,53 @@ def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
         "--training.steps", sizes.embeddings, "--training.batch-size", 4,
         "--training.learning-rate", 0.001, "--training.validate-every", 100, "--resume",
     )  # fmt: skip
+
+
+def ultrasound(
+    places: Places, sizes: Sizes, common: tuple[object, ...], compared: tuple[object, ...]
+) -> Iterator[Item]:
+    """Both terms with all baselines; then students without the perceptual term, on ResNet-18
+    (random weights: others were not at hand), and of teachers that few labels have tuned.
+    """
+    path, first = places.set("ultrasound"), places.out / "busi-both"
+    common = (*common, "--data.path", path, "--student.input-channels", "grey")
+    alone = ("--evidence", "quick", *seeds_of(sizes))
+    yield Item("busi-set", make=lambda: sets.ultrasound(places.data, path, sizes.thin))
+    yield Item("busi-both", (*common, *compared, "--out", first))
+    others: dict[str, tuple[object, ...]] = {
+        "busi-mse": ("--promptable.perceptual", 0),
+        "busi-resnet18": ("--student.architecture", "promptable-resnet18",
+                          "--student.encoder-weights", "random"),
+    }  # fmt: skip
+    for name, words in others.items():
+        out = places.out / name
+        yield Item(
+            f"{name}-answers",
+            make=lambda out=out: shutil.copytree(first / "targets.zarr", out / "targets.zarr"),
+        )
+        yield Item(name, (*common, *alone, *words, "--out", out))
+    for labels in (sizes.labels, 4 * sizes.labels):
+        tuned = [places.out / f"tuned-{labels}-{seed}" for seed in range(sizes.seeds_of_promptable)]
+        for seed, out in enumerate(tuned):
+            yield Item(
+                out.name,
+                ("tune-teacher", "--teacher", places.mobile_sam, "--data.path", path,
+                 "--data.labelled", labels, "--side", SIDE, "--steps", sizes.tuning,
+                 "--seed", seed, "--out", out, "--resume"),
+            )  # fmt: skip
+        teacher = ("--teacher.path", tuned[0] / "teacher.safetensors")
+        name = f"busi-tuned-{labels}"
+        yield Item(name, (*common, *alone, *teacher, "--out", places.out / name))
+
+
+def seeds_of(sizes: Sizes) -> tuple[object, ...]:
+    return ("--seeds", sizes.seeds_of_promptable)
+
+
+def longer(sizes: Sizes) -> tuple[object, ...]:
+    """Lengths for 245 pictures of which 225 have no label; the twin has as many steps in all."""
+    embeddings, masks = sizes.longer
+    return ("--training.steps", embeddings, "--promptable.decoder-steps", masks)
 
 
 def left_out_videos(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
@@ -298,8 +346,8 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         "--training.validate-every", sizes.task, "--fractions", 0.06,
         "--seeds", *range(sizes.seeds), "--resume",
     )  # fmt: skip
-    begun = {"imagenet": (places.lite0, ("given", "rckd")),
-             "random": ("random", ("random", "rckd"))}  # fmt: skip
+    begun = {"imagenet": (places.lite0, ("given", "contrastive", "rckd")),
+             "random": ("random", ("random", "contrastive", "rckd"))}  # fmt: skip
     for name, (weights, initialisations) in begun.items():
         yield Item(
             f"lesions-{name}",

@@ -1,5 +1,6 @@
 """The Markdown tables of benchmarks/foundation.py, from the summaries of its runs."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,9 +21,12 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
     ("KD SAM", ("polyps-*", "busi-*", "polyps-both/evaluations/skin"), PROMPTS),
 )
-PLAIN = "codex-mobilenetv3-boxes"
-VARIANTS = (f"{PLAIN}-cwd", f"{PLAIN}-dist", "codex-mobilenetv3-several")
-"""Runs whose students are held against that of ``PLAIN``, seed by seed."""
+CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
+VARIANTS = {
+    CODEX: ((f"{CODEX}-cwd", f"{CODEX}-dist", "codex-mobilenetv3-several"), OBJECTS),
+    BUSI: (("busi-mse", "busi-resnet18", "busi-tuned-20", "busi-tuned-80"), PROMPTS),
+}
+"""Runs whose students are held against that of a plain one, seed by seed."""
 FOLDS = (
     ("KD SAM, polyps, two of 24 videos left out", "polyp-folds-??", PROMPTS),
     ("CMKD, H&E, MobileNetV3 from random weights", "stained-mobilenetv3-??", OBJECTS),
@@ -45,7 +49,9 @@ def print_all(out: Path) -> None:
             for folder in runs:
                 print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
     print_programs(out / "sets" / "codex", OBJECTS)
-    print_variants(out, OBJECTS)
+    for plain in VARIANTS:
+        print_variants(out, plain)
+    print_tuned(out)
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     for folder in finished(out, "lesions-*"):
@@ -70,25 +76,43 @@ def print_programs(folder: Path, metrics: Sequence[str]) -> None:
         row(program, len(files), *cells(told, metrics))
 
 
-def print_variants(out: Path, metrics: Sequence[str]) -> None:
+def print_variants(out: Path, plain: str) -> None:
     """Students that were taught otherwise, minus the plain one of the same seeds."""
-    found = [name for name in VARIANTS if (out / name / "summary.json").exists()]
+    names, metrics = VARIANTS[plain]
+    found = [name for name in (plain, *names) if (out / name / "summary.json").exists()]
     found = [name for name in found if is_complete(out / name)]
-    if not found:
+    if plain not in found or len(found) == 1:
         return
     rows = [
         {**row, "model": name}
-        for name in (PLAIN, *found)
+        for name in found
         for row in abbe.open_run(out / name).scores.to_pylist()
         if row["model"] == "student"
     ]
     scores = Scores(rows)
-    print(f"\n### Students taught otherwise than {PLAIN}\n")
+    print(f"\n### Students taught otherwise than {plain}\n")
     head("student", "images", *metrics)
-    for name in found:
-        pairs = {metric: scores.measured(metric, [name, PLAIN]) for metric in metrics}
-        gains = {key: measured_gain(one.minus(plain)) for key, (one, plain) in pairs.items()}
+    for name in found[1:]:
+        pairs = {metric: scores.measured(metric, [name, plain]) for metric in metrics}
+        gains = {key: measured_gain(one.minus(other)) for key, (one, other) in pairs.items()}
         row(f"{name} − plain", images(gains), *cells(gains, metrics, "+"))
+
+
+def print_tuned(out: Path) -> None:
+    """Dice of teachers on test pictures before and after few labels tuned them, by seed."""
+    known = {
+        path.parent.name: json.loads(path.read_text())
+        for path in sorted(out.glob("tuned-*/tuning.json"))
+    }
+    known = {name: each for name, each in known.items() if "after" in each}
+    if not known:
+        return
+    print("\n### MobileSAM tuned with few labels: Dice by box and by one point\n")
+    head("run", "box, before", "after", "one point, before", "after")
+    for name, each in known.items():
+        before, after = each["before"], each["after"]
+        kinds = ("dice", "dice_point")
+        row(name, *(f"{score[kind]:.3f}" for kind in kinds for score in (before, after)))
 
 
 def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:
