@@ -14,6 +14,7 @@ of the pictures with one seed, to see whether everything runs; it compares nothi
     polyps-*, busi-*, skin-*   KD SAM
     tuned-*    MobileSAM tuned with few ultrasound labels
     stained-*    CMKD: H&E nuclei
+    nuclei-*     CMKD: fluorescent nuclei, after a U-Net that has had all labels
     lesions-*    RCKD: which lesion an ultrasound picture shows
 """
 
@@ -197,6 +198,45 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
             )  # fmt: skip
 
 
+def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """Fluorescent nuclei of DSB-2018, trained for 600 steps of 4 crops, with 5 and 20 labels.
+
+    The teacher is no foundation model: a ResNet18 U-Net that has learnt from all 298 labels of
+    the training part. MobileSAM by boxes of Otsu's threshold was tried on ten validation images
+    and is no better than the threshold (Dice 0.886 and 0.893). All 298 images are used, ten
+    others choose weights and thresholds. Length, labels and seeds were fixed before any run.
+    """
+    data = ("--data.path", places.data / "dsb2018", "--data.where", "kind", "fluo",
+            "--data.channels", "nucleus", "--student.input-channels", "nucleus")  # fmt: skip
+    teacher, steps = places.out / "nuclei-teacher", 4 * sizes.unet
+    yield Item(
+        "nuclei-teacher",
+        ("distill", "supervised", *data, "--student.architecture", "unet-resnet18",
+         "--student.encoder-weights", "random", "--student.normalisation", "percentile",
+         "--training.steps", steps * 2 // 3, "--training.batch-size", 8, "--training.crop", 128,
+         "--training.validate-every", max(1, steps // 3), "--out", teacher, "--resume"),
+    )  # fmt: skip
+    first: Path | None = None
+    for labels in (5, 20):
+        out = places.out / f"nuclei-{labels:02}"
+        if first is not None:
+            yield Item(f"{out.name}-answers", make=answers_taken_over(first, out))
+        first = first or out
+        yield Item(
+            out.name,
+            ("distill", "cmkd", *data, "--data.labelled", labels, "--data.validation-labels", 10,
+             "--evidence", "full", "--seeds", sizes.seeds, "--teacher.kind", "run",
+             "--teacher.path", teacher, *unet("mobilenetv3", places, sizes),
+             "--training.crop", 96, "--training.batch-size", 4, "--training.steps", steps,
+             "--training.validate-every", max(1, steps // 4), "--out", out, "--resume"),
+        )  # fmt: skip
+
+
+def answers_taken_over(done: Path, new: Path) -> Callable[[], object]:
+    """Give a run the teacher's answers that another has stored."""
+    return lambda: shutil.copytree(done / "targets.zarr", new / "targets.zarr")
+
+
 ENCODERS = {"mobilenetv3": "mobilenetv3", "lite0": "efficientnet-lite0"}
 """Of the small U-Nets: MobileNetV3 begins with random weights, Lite0 with ImageNet's."""
 
@@ -374,7 +414,7 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         )  # fmt: skip
 
 
-PARTS = (promptable, stained, codex, lesions)
+PARTS = (promptable, stained, nuclei, codex, lesions)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ PROMPTS = ("dice", "dice_1_point", "dice_3_points")
 CLASSES = ("balanced_accuracy", "auroc")
 PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
+    ("CMKD on DSB-2018", ("nuclei-[0-9]*",), OBJECTS),
     ("KD SAM", ("polyps-*", "busi-*", "polyps-both/evaluations/skin"), PROMPTS),
 )
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
