@@ -7,7 +7,8 @@ WEIGHTS mobile_sam.safetensors, tf_efficientnet_lite0_imagenet.safetensors and
 vgg16_hed_relu3_3.safetensors. Every item is one call of `abbe`, in a process of its own, with one
 thread; OUT/done/NAME says how many seconds it took. What is there is not run again, and what was
 stopped goes on. --only takes names, or their beginnings. --quick trains for two steps on a part
-of the pictures with one seed, to see whether everything runs; it compares nothing.
+of the pictures with one seed, to see whether everything runs; it compares nothing. --jobs 2 runs
+two parts at once. Seconds of each item and their sum are printed at the end.
 
     codex-*      CMKD: teachers see nucleus and membrane, the student the nucleus
     polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
@@ -22,8 +23,10 @@ import argparse
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +114,11 @@ class Places:
 
 
 def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """MobileSAM by grid and by boxes of other programs' objects, and Mesmer's own masks."""
+    """MobileSAM by grid and by boxes of other programs' objects, and Mesmer's own masks.
+
+    Students that learn from boxes otherwise (several teachers, CWD, DIST) are trained alone: they
+    are held against the plain one of the same seeds.
+    """
     folder, stores = places.set("codex"), places.out
     data = ("--data.path", folder, "--data.channels", "nucleus", "cytoplasm", "membrane")
     yield Item("codex-set", make=lambda: sets.codex(places.data, folder, sizes.thin))
@@ -131,17 +138,19 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
              "--teacher.options", "gives", "probability", *options),
         )  # fmt: skip
         taught[name] = ("--teacher.kind", "store", "--teacher.path", stores / f"codex-{name}.zarr")
-    mesmer = stores / "codex-mobilenetv3-mesmer" / "targets.zarr"
+    mesmer = stores / "codex-mesmer.zarr"
+    yield Item("codex-teach-mesmer", ("teach", "--out", mesmer, *data, *taught["mesmer"]))
+    alone = (*taught["boxes"], "--evidence", "quick", "--seeds", sizes.seeds)
     more = {
-        "several": (*taught["boxes"], "--teacher.also", mesmer),
-        "boxes-cwd": (*taught["boxes"], "--loss.probability", "cwd"),
-        "boxes-dist": (*taught["boxes"], "--loss.probability", "dist"),
+        "several": (*alone, "--teacher.also", mesmer),
+        "boxes-cwd": (*alone, "--loss.probability", "cwd"),
+        "boxes-dist": (*alone, "--loss.probability", "dist"),
     }
     for student, teachers in {"mobilenetv3": taught | more, "lite0": taught}.items():
         first: str | None = None
         for teacher, words in teachers.items():
             name = f"codex-{student}-{teacher}"
-            if first is not None:
+            if first is not None and teacher in taught:
                 yield Item(f"{name}-baselines", make=taken_over(stores / first, stores / name))
             first = first or name
             yield Item(
@@ -424,15 +433,37 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="+", default=[""], metavar="NAME")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1, help="parts at once, one thread each")
     parser.add_argument("--table", action="store_true", help="of what is there; run nothing")
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
-    sizes = QUICK if asked.quick else Sizes()
-    for make in PARTS if not asked.table else ():
-        for item in make(places, sizes):
-            if item.name.startswith(tuple(asked.only)):
-                carry_out(item, places.out / "done" / item.name)
+    sizes, done = QUICK if asked.quick else Sizes(), places.out / "done"
+    parts = [list(make(places, sizes)) for make in PARTS]
+    if not asked.table:
+        only = tuple(asked.only)
+        wanted = [[item for item in part if item.name.startswith(only)] for part in parts]
+        carry_out_all(wanted, done, asked.jobs)
     tables.print_all(places.out)
+    tables.print_times([item.name for part in parts for item in part], done)
+
+
+def carry_out_all(parts: Sequence[Sequence[Item]], done: Path, jobs: int) -> None:
+    """Parts side by side, the items of each in turn; a failure ends the others after their item."""
+    failed = threading.Event()
+
+    def carry_out_part(items: Sequence[Item]) -> None:
+        for item in items:
+            if failed.is_set():
+                return
+            try:
+                carry_out(item, done / item.name)
+            except BaseException:
+                failed.set()
+                raise
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for part in [pool.submit(carry_out_part, items) for items in parts]:
+            part.result()
 
 
 def carry_out(item: Item, done: Path) -> None:

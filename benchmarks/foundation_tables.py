@@ -146,6 +146,16 @@ def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> 
         print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
 
 
+def print_times(names: Sequence[str], done: Path) -> None:
+    """Seconds of each finished item, and their sum; what has not been run is counted."""
+    took = {name: int((done / name).read_text()) for name in names if (done / name).exists()}
+    print("\n### Seconds of each item\n")
+    head("item", "s")
+    for name, seconds in took.items():
+        row(name, seconds)
+    row(f"**{len(took)} of {len(names)} items**", f"**{sum(took.values())}**")
+
+
 def is_complete(folder: Path) -> bool:
     return abbe.open_run(folder).summary.evidence.complete
 

@@ -4,21 +4,19 @@
 
 A run is a run folder, or one of its evaluations. Means with 95 % intervals over images (or groups)
 and seeds; gain is student − each baseline, retention student ÷ teacher. With --against also each
-run's student − another run's student (or MODEL, such as twin) on the same test images, paired.
+run's student − another run's student (or MODEL, such as twin), paired by test image and seed.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from pyarrow import parquet
 
-from abbe import scoring
 from abbe.reporting.tables import plain_cell
 from abbe.runs.folder import open_run
 from abbe.summary import Score
-from abbe.tasks.scores import gain_of
+from abbe.tasks.scores import Row, Scores, measured_gain
 
 
 def main() -> None:
@@ -44,31 +42,28 @@ def main() -> None:
 
 
 def differences(
-    folder: Path, metrics: list[str], against: str, model: str = "student"
+    folder: Path, metrics: Sequence[str], against: str, model: str = "student"
 ) -> dict[str, Score]:
-    """The student − another run's model, by metric."""
-    found = {}
-    for metric in metrics:
-        own, other = scores(folder, metric, "student"), scores(Path(against), metric, model)
-        if own.keys() != other.keys():
-            raise SystemExit(f"{folder} and {against} were tested on different images")
-        difference = scoring.paired_difference(
-            np.array([value for _, value in own.values()]),
-            np.array([other[image][1] for image in own]),
-            [group or image for image, (group, _) in own.items()],
-        )
-        found[metric] = gain_of(difference)
-    return found
+    """The student − another run's model, by metric, seed by seed."""
+    own, other = rows_of(folder, "student", "own"), rows_of(Path(against), model, "other")
+    if values(own, "image") != values(other, "image"):
+        raise SystemExit(f"{folder} and {against} were tested on different images")
+    seeds, others = values(own, "seed"), values(other, "seed")
+    if others not in (seeds, {None}):
+        raise SystemExit(f"{folder} has the seeds {seeds}, {against} {others}: no pairs of these")
+    found = Scores([*own, *other])
+    pairs = {metric: found.measured(metric, ("own", "other")) for metric in metrics}
+    return {metric: measured_gain(one.minus(two)) for metric, (one, two) in pairs.items()}
 
 
-def scores(folder: Path, metric: str, model: str) -> dict[str, tuple[str, float]]:
-    """By image its group and its score."""
+def rows_of(folder: Path, model: str, name: str) -> list[Row]:
+    """The scores of one model of a run, which is called ``name``."""
     rows = parquet.read_table(folder / "scores.parquet").to_pylist()
-    return {
-        row["image"]: (row["group"], row["value"])
-        for row in rows
-        if (row["metric"], row["model"]) == (metric, model)
-    }
+    return [{**row, "model": name} for row in rows if row["model"] == model]
+
+
+def values(rows: Sequence[Row], column: str) -> set[object]:
+    return {row[column] for row in rows}
 
 
 def row(

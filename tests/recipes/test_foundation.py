@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ import foundation
 import foundation_folds as folds
 import foundation_sets as sets
 import foundation_tables as tables
+import tables as plain_tables
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,30 @@ def test_every_item_is_named_once_and_begins_where_its_set_is_made(tmp_path: Pat
         assert not paths or any(name.endswith("-set") for name in made), item.name
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_part_that_fails_ends_all(tmp_path: Path, jobs: int) -> None:
+    made: list[int] = []
+    ended = threading.Event()
+
+    def fail() -> None:
+        ended.set()
+        raise SystemExit("no disk")
+
+    last = foundation.Item("last", make=lambda: made.append(1))
+    first = [foundation.Item("fails", make=fail), last]
+    second = [foundation.Item("waits", make=lambda: ended.wait(9) and time.sleep(0.1)), last]
+    with pytest.raises(SystemExit, match="no disk"):
+        foundation.carry_out_all([first, second], tmp_path, jobs)
+    assert not made
+
+
+def test_what_took_time_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one").write_text("7\n")
+    (tmp_path / "two").write_text("8\n")
+    tables.print_times(["one", "two", "three"], tmp_path)
+    assert "| two | 8 |\n| **2 of 3 items** | **15** |" in capsys.readouterr().out
+
+
 STUDENT = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "e": 0.8, "f": 0.7}
 TWIN = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.4, "e": 0.5, "f": 0.4}
 
@@ -141,3 +168,30 @@ def test_an_image_that_two_folds_test_is_refused(tmp_path: Path) -> None:
     both = [write_fold(tmp_path, number, images) for number, images in enumerate(("ab", "bc"))]
     with pytest.raises(SystemExit, match="b is tested by polyp-folds-00 and polyp-folds-01"):
         folds.gathered(both)
+
+
+def test_another_run_is_compared_seed_by_seed(tmp_path: Path) -> None:
+    for run, added in (("one", 0.1), ("two", 0.0)):
+        rows: list[Row] = [
+            {"image": image, "group": image, "model": "student", "metric": "dice", "seed": seed}
+            | {"value": 0.5 + added * (1 + seed)}
+            for seed in (0, 1)
+            for image in "abc"
+        ]
+        (tmp_path / run).mkdir()
+        save_scores(Scores(rows), tmp_path / run / "scores.parquet")
+    found = plain_tables.differences(tmp_path / "one", ["dice"], str(tmp_path / "two"))
+    assert found["dice"].mean == pytest.approx(0.15)
+    assert found["dice"].by_seed == pytest.approx([0.1, 0.2])
+
+
+def test_runs_of_other_seeds_or_images_are_refused(tmp_path: Path) -> None:
+    for run, image, seed in (("one", "a", 0), ("seed", "a", 1), ("image", "b", 0)):
+        row: Row = {"image": image, "group": image, "model": "student", "metric": "dice"}
+        (tmp_path / run).mkdir()
+        save_scores(
+            Scores([{**row, "seed": seed, "value": 0.5}]), tmp_path / run / "scores.parquet"
+        )
+    for run, said in (("seed", "no pairs"), ("image", "different images")):
+        with pytest.raises(SystemExit, match=said):
+            plain_tables.differences(tmp_path / "one", ["dice"], str(tmp_path / run))
