@@ -71,3 +71,22 @@ def test_gates_and_means_are_not_rounded_and_convolutions_are(block, preset):
     assert "FakeQuantize" in by_kind["Convolution"]
     far = np.abs(answer(rounded, IMAGE) - answer(block, IMAGE)).mean()
     assert 0 < far < 0.05 * np.abs(answer(block, IMAGE)).mean()
+
+
+def test_depthwise_weights_behind_a_reshape_are_rounded_a_channel_at_a_time():
+    rng = np.random.default_rng(2)
+    image = ops.parameter([1, 8, SIDE, SIDE], name="image")
+    kernels = ops.constant(rng.normal(0, 0.5, (8, 1, 3, 3)).astype(np.float32))
+    # As OpenVINO's ONNX reader writes it: the shape is computed from constants.
+    shape = ops.concat([ops.constant(np.array(part)) for part in ([8, 1], [1, 3, 3])], 0)
+    x = ops.group_convolution(
+        ops.relu(image), ops.reshape(kernels, shape, False), [1, 1], [1, 1], [1, 1], [1, 1]
+    )
+    made: Any = openvino.Model
+    batch = rng.normal(size=(1, 8, SIDE, SIDE)).astype(np.float32)
+    rounded = quantise(made([x], [image]), [batch], PRESETS[0])
+    (convolution,) = (
+        each for each in rounded.get_ordered_ops() if each.get_type_name() == "GroupConvolution"
+    )
+    scales = convolution.input_value(1).get_node().input_value(1).get_partial_shape()
+    assert list(scales.to_shape()) == [8, 1, 1, 1, 1]

@@ -65,6 +65,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
 
         kinds, overflow = nncf.QuantizationPreset, advanced.OverflowFix
         model = model.clone()
+        fold_constants(model)
         join_swish(model)
         exact = _ends(model) if preset.ends_exact else []
         return nncf.quantize(
@@ -77,6 +78,19 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
                 overflow_fix=overflow.ENABLE if preset.half_range else overflow.FIRST_LAYER
             ),
         )
+
+
+def fold_constants(model: Any) -> None:
+    """Compute what depends on constants alone, in place.
+
+    OpenVINO's ONNX reader leaves a reshape between a depthwise convolution and its weights, behind
+    which nncf takes the kernel's columns for channels, and OpenVINO then computes it in fp32.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
 
 
 def join_swish(model: Any) -> None:
