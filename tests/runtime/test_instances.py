@@ -174,6 +174,25 @@ def test_flood_keeps_seeds_and_objects_never_cross_components(
     assert ((labels > 0) == (components > 0)).all()
 
 
+def test_a_component_is_shared_out_alike_alone_and_among_others(rng: np.random.Generator) -> None:
+    mask = ndimage.gaussian_filter(rng.random((90, 120)), 3) > 0.51
+    components = components_of(mask)
+    seeds = components_of(mask & (rng.random(mask.shape) < 0.05))
+    height = rng.integers(0, 4, mask.shape).astype(np.float32)  # many pixels equally high
+    together = flood(components, seeds, height)
+    several = 0
+    for number, (rows, columns) in enumerate(ndimage.find_objects(components), 1):
+        one = np.pad(components[rows, columns] == number, 20)
+        alone = flood(
+            one.astype(np.int32),
+            np.where(one, np.pad(seeds[rows, columns], 20), 0),
+            np.pad(height[rows, columns], 20),
+        )
+        assert same_partition(alone[one], together[components == number])
+        several += len(np.unique(alone[one])) > 1
+    assert several >= 3
+
+
 def test_flood_equals_the_plain_watershed(rng: np.random.Generator) -> None:
     mask = ndimage.gaussian_filter(rng.random((200, 200)), 3) > 0.495
     height = ndimage.gaussian_filter(rng.random((200, 200)), 2)  # no ties: one right answer

@@ -24,7 +24,7 @@ def components_of(mask: np.ndarray) -> np.ndarray:
 def owners(seeds: np.ndarray, components: np.ndarray) -> np.ndarray:
     """For each seed number the component that it lies in; 0 for a number that no seed bears."""
     owner = np.zeros(int(seeds.max()) + 1, np.int64)
-    inside = np.flatnonzero(seeds)
+    inside = np.flatnonzero(seeds > 0)
     owner[seeds.ravel()[inside]] = components.ravel()[inside]
     return owner
 
@@ -46,36 +46,78 @@ def flood(components: np.ndarray, seeds: np.ndarray, height: np.ndarray) -> np.n
     count = int(components.max())
     seeds_in = np.bincount(owners(seeds, components), minlength=count + 1)
     seeds_in[0] = 0  # the numbers that no seed bears
-    contested = (seeds_in > 1)[components]
-    if not contested.any():
+    places = np.flatnonzero((seeds_in > 1)[components])
+    if not len(places):
         return components
-    enclosed = _enclosed(seeds > 0)
-    open_water = contested & ~enclosed
-    shores = np.where(enclosed, 0, seeds)
-    basins = watershed(_ordered(height, shores > 0, open_water), shores, mask=open_water)
-    basins = np.where(enclosed, seeds, basins)
-    return np.where(contested, basins + count, components).astype(np.int32, copy=False)
+    number = np.cumsum(seeds_in > 1) - 1  # of each component among those
+    shape, packed = _packed(places, number[components.ravel()[places]], components.shape)
+    basins = np.zeros(shape, np.int32)
+    basins.ravel()[packed] = seeds.ravel()[places]
+    enclosed = _enclosed(basins > 0)
+    wet = ~enclosed.ravel()[packed]
+    open_water = np.zeros(shape, bool)
+    open_water.ravel()[packed[wet]] = True
+    shores = basins * open_water
+    heights = np.zeros(shape)
+    heights.ravel()[packed[wet]] = _ordered(
+        height.ravel()[places[wet]], shores.ravel()[packed[wet]] > 0
+    )
+    basins = np.where(open_water, watershed(heights, shores, mask=open_water), basins)
+    labels = components.copy()
+    labels.ravel()[places] = basins.ravel()[packed] + count
+    return labels
 
 
-def _ordered(height: np.ndarray, shores: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The same heights ``where`` they are asked for, but no two pixels of ``shores`` equally high.
+def _packed(
+    places: np.ndarray, numbers: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """Components below each other, a row apart, in an image without what is between them.
+
+    Args:
+        places: (N,) of all their pixels in the raveled image, ascending.
+        numbers: (N,) which component each is of, from 0 without gaps.
+        shape: of the image.
+
+    Returns:
+        The shape of that image, and the place in it of each pixel; those of the image itself where
+        it would be no smaller.
+    """
+    rows, columns = np.divmod(places, shape[1])
+    count = int(numbers.max()) + 1
+    top, left = np.repeat([shape], count, axis=0).T
+    bottom, right = np.zeros((2, count), np.int64)
+    for least, most, values in ((top, bottom, rows), (left, right, columns)):
+        np.minimum.at(least, numbers, values)
+        np.maximum.at(most, numbers, values)
+    heights = bottom - top + 2
+    first = np.cumsum(heights) - heights
+    width = int((right - left).max()) + 1
+    smaller = int(heights.sum()), width
+    if smaller[0] * width >= shape[0] * shape[1]:
+        return shape, places
+    packed = (rows - top[numbers] + first[numbers]) * width + columns - left[numbers]
+    return smaller, packed
+
+
+def _ordered(height: np.ndarray, ashore: np.ndarray) -> np.ndarray:
+    """The same heights, but no two ashore equally high.
 
     Where several seeds' pixels are equally high, skimage floods from them in the order in which its
     heap happens to hold them, and that depends on whatever else is in the image. Here the first in
     reading order comes first, so a component is shared out in the same way wherever it lies, and a
     tile agrees with its neighbour.
+
+    Args:
+        height: (N,) of pixels in reading order.
+        ashore: (N,) bool, which of them bear a seed.
     """
-    places = np.flatnonzero(where)
-    bits = height.ravel()[places].astype(np.float32, copy=False).view(np.int32).astype(np.int64)
+    bits = height.astype(np.float32, copy=False).view(np.int32).astype(np.int64)
     key = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)  # ascends as the floats do
-    rank = np.full(len(places), _RANKS - 1, np.int64)
-    ashore = shores.ravel()[places]
+    rank = np.full(len(height), _RANKS - 1, np.int64)
     count = int(np.count_nonzero(ashore))
     order = np.arange(count, dtype=np.int64)
     rank[ashore] = order if count < _RANKS else order * (_RANKS - 1) // count
-    ordered = np.zeros(height.shape, np.float64)
-    ordered.ravel()[places] = key * _RANKS + rank
-    return ordered
+    return (key * _RANKS + rank).astype(np.float64)
 
 
 def _enclosed(mask: np.ndarray) -> np.ndarray:

@@ -59,13 +59,18 @@ def instances_from_maps(
 
 def _without_tiny_seeds(seeds: np.ndarray, components: np.ndarray) -> np.ndarray:
     """Drop seeds below ``SMALLEST_SEED``, but never the largest of a component."""
-    area = np.bincount(seeds.ravel())
-    area[0] = 0
+    inside = np.flatnonzero(seeds > 0)
+    numbers = seeds.ravel()[inside]
+    area = np.bincount(numbers, minlength=int(numbers.max(initial=0)) + 1)
     owner = owners(seeds, components)
     largest = np.zeros(int(components.max()) + 1, np.int64)
     np.maximum.at(largest, owner, area)
     kept = area >= np.minimum(SMALLEST_SEED, largest[owner])
-    return seeds if kept.all() else np.where(kept[seeds], seeds, 0)
+    if kept.all():
+        return seeds
+    left = seeds.copy()
+    left.ravel()[inside[~kept[numbers]]] = 0
+    return left
 
 
 def _without_specks(labels: np.ndarray, minimum_area: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class MapRule:
         )
 
     def told_foreground(self, maps: np.ndarray) -> np.ndarray:
-        """(K, H, W) probabilities → (H, W), the foreground's as they are told: calibrated."""
+        """(K, …) probabilities → (…), the foreground's as they are told: calibrated."""
         place = self.outputs.index("foreground")
         own = self.temperature[place : place + 1]
         return calibrated(maps[place : place + 1], own, exclusive=False)[0]

@@ -213,11 +213,12 @@ class _Job:
     def _probability(self, tile: Tile, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(n + 1, M) sums of probabilities over each object's pixels in the core; see `Pieces`."""
         place, outputs = (self.grid.field(tile), self.grid.core(tile)), self.rule.outputs
-        numbers, count = crop(labels, *place).ravel(), int(labels.max(initial=0)) + 1
-        maps = crop(maps, *place)
+        numbers, count = crop(labels, *place), int(labels.max(initial=0)) + 1
+        inside = numbers > 0  # most pixels are background, and calibration is costly
+        numbers, maps = numbers[inside], crop(maps, *place)[:, inside]
         types = (maps[outputs.index(each)] for each in type_maps(types_in(outputs)))
         summed = (self.rule.told_foreground(maps), *types)
-        return np.stack([np.bincount(numbers, each.ravel(), count) for each in summed], axis=1)
+        return np.stack([np.bincount(numbers, each, count) for each in summed], axis=1)
 
     def labels(self, tile: Tile) -> np.ndarray:
         return self.work.get(labels_name(tile), compressed=True)
