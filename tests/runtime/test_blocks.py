@@ -11,6 +11,8 @@ import tifffile
 from made_packages import blobs, make_package, make_region_package
 
 from abbe.imaging import open_image
+from abbe.runtime.batch.leftovers import Leftovers
+from abbe.runtime.batch.one_image import Batch
 from abbe.runtime.job import Job, Tools
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling import tiles as tiling
@@ -115,3 +117,24 @@ def test_a_million_objects_are_joined_within_a_gibibyte():
     assert found.means is not None
     np.testing.assert_allclose(found.means[1:], 0.75)
     assert peak < 1 << 30
+
+
+def test_who_writes_an_image_finds_what_others_computed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(tiling, "BLOCK", 3)
+    package = make_package(tmp_path / "package")
+    predictor: Any = open_predictor(package, precision="fp32", threads=1, workers=1)
+    tifffile.imwrite(tmp_path / "a.tif", blobs(200, 300), tile=(64, 64))
+    out, told = tmp_path / "out", lambda name, share: None
+    batch = Batch(predictor, out, Job(("labels",)), Leftovers(()), Timings(), told)
+    one = batch.open(tmp_path / "a.tif", Path("a.tif"))
+    asked = []
+    original = predictor.engine.probabilities
+    counted = lambda windows: (asked.append(1), original(windows))[1]  # noqa: E731
+    monkeypatch.setattr(type(predictor.engine), "probabilities", staticmethod(counted))
+    with one.divided():
+        for blocks in one.rounds:
+            for block in blocks:  # each as another worker opens it
+                batch.open(one.path, one.below).compute(block, Inline())
+    assert len(asked) == len(predictor.grid(one.image).tiles)
+    assert one.write(Inline()).count > 10
+    assert len(asked) == len(predictor.grid(one.image).tiles)

@@ -108,18 +108,23 @@ class OneImage:
     def divided(self) -> Iterator[None]:
         """Nobody else may work on this image; its blocks may be computed, by anybody."""
         with image_lock(self._hidden):
-            Work(self._hidden, self.task)
+            self._work()
             yield
 
     def compute(self, block: Block, pool: Executor) -> None:
         """A block of it, which is kept until the image is written; its maker has it `divided`."""
-        batch, work = self.batch, Work(self._hidden, self.task)
+        batch, work = self.batch, self._work()
         with _named(self.image.source):
             tools = Tools(
                 pool, work, batch.timings, partial(batch.tell, self.image.name), self.prompts,
                 batch.job.all_tiles,
             )  # fmt: skip
             batch.predictor.compute(self.image, batch.job, tools, block)
+
+    def _work(self) -> Work:
+        """What is kept of it until it is written, by whoever computes or writes it."""
+        # Tiles that an earlier version has left lie elsewhere.
+        return Work(None if self.small else self._hidden, {**self.task, "windows": "even"})
 
     @property
     def _hidden(self) -> Path:
@@ -131,12 +136,10 @@ class OneImage:
         """From its pixels to its files; that of a large image is kept tile by tile meanwhile."""
         batch, large = self.batch, not self.small
         stem = batch.out / self.stem
-        hidden = self._hidden
-        with _named(self.image.source), image_lock(hidden) if large else nullcontext():
+        with _named(self.image.source), image_lock(self._hidden) if large else nullcontext():
             files = batch.predictor.files(self.image, batch.predictor.results)
             batch.leftovers.remove(stem, files, alone=large)
-            # Tiles that an earlier version has left lie elsewhere.
-            work = Work(hidden if large else None, {**self.task, "windows": "even"})
+            work = self._work()
             advance = partial(batch.tell, self.image.name)
             tools = Tools(pool, work, batch.timings, advance, self.prompts, batch.job.all_tiles)
             written = batch.predictor.write(self.image, stem, batch.job, tools)
