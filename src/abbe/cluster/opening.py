@@ -37,6 +37,8 @@ _OURS: Mapping[str, Any] = {
     "distributed.scheduler.worker-saturation": 1.0,
     # How often an item may cost its worker is counted where it is worked on (`abbe.cluster.tries`).
     "distributed.scheduler.allowed-failures": 1000,
+    # Looking at what each worker computes a hundred times a second takes time from it.
+    "distributed.worker.profile.enabled": False,
 }
 
 
@@ -63,6 +65,7 @@ def open_cluster(
 
     from abbe.cluster.gpus import HasOwnGpu, gpus
     from abbe.cluster.leaving import LeavesAtDeadline, PassesOnDeadline
+    from abbe.cluster.memory import KeepsMemory
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # deaths are told by us
     with ExitStack() as stack:
@@ -86,7 +89,7 @@ def open_cluster(
         if here:
             client.register_plugin(HasOwnGpu(here))
             say(f"one worker a GPU: {', '.join(here)}")
-        for plugin in (LeavesAtDeadline(), PassesOnDeadline()):
+        for plugin in (KeepsMemory(), LeavesAtDeadline(), PassesOnDeadline()):
             client.register_plugin(plugin)
         workers = Workers(client, place, share, say)
         say(f"cluster: {workers}")

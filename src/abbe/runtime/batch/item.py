@@ -75,9 +75,14 @@ class Item:
     whole: bool = False
 
     @property
+    def large(self) -> bool:
+        """Whether it is part of the work on an image that was divided."""
+        return self.block is not None or self.whole
+
+    @property
     def name(self) -> str:
         """Of its own among the items of a run."""
-        part = f" {self.block or 'whole'}" if self.block or self.whole else ""
+        part = f" {self.block or 'whole'}" if self.large else ""
         return f"{self.common.key} {self.below.as_posix()}{part}"
 
 
@@ -107,14 +112,14 @@ def predict_item(item: Item, number: int) -> Done:
     timings, again = Timings(), number > 1 or item.begun
     one = None
     try:
-        one = _batch(item, timings, again, many_tiles=False).open(item.path, item.below)
+        one = _batch(item, timings, again, many_tiles=item.large).open(item.path, item.below)
         if one.small:
             written = one.write(Inline())
-        elif item.block is None and not item.whole and one.rounds:
+        elif not item.large and one.rounds:
             return Done(None, Beside(divide=True))
         else:
             batch = _batch(item, timings, again, many_tiles=True)
-            one = batch.open(item.path, item.below)
+            one = one if item.large else batch.open(item.path, item.below)
             with ThreadPoolExecutor(max(1, batch.predictor.workers // _slots())) as pool:
                 if item.block is not None:
                     one.compute(item.block, pool)
@@ -142,12 +147,12 @@ def _slots() -> int:
 
 
 class _Opened:
-    """The packages that this worker has open: of the last run, for small images and for large."""
+    """The package that this worker has open: of the last run, for small images and for large."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._key = ""
-        self._open: dict[bool, tuple[Predictor, Prompts | None]] = {}
+        self._open: dict[int, tuple[Predictor, Prompts | None]] = {}
 
     def get(self, common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
         """The predictor, and the prompts that were read beside it.
@@ -155,25 +160,26 @@ class _Opened:
         Raises:
             ClusterError: This worker has another Abbe or another package.
         """
+        slots = _slots()
+        given = common.share * slots if common.share else cores()
+        # Many tiles are computed one a core; a single one has all cores of its item.
+        workers = common.options.get("workers") or (given if many_tiles else slots)
         with self._lock:
             if self._key != common.key:
                 self._open.clear()
                 self._key = common.key
-            if many_tiles not in self._open:
-                self._open[many_tiles] = _open(common, many_tiles)
-            return self._open[many_tiles]
+            if workers not in self._open:
+                self._open[workers] = _open(common, given, workers)
+            return self._open[workers]
 
 
 _OPEN = _Opened()
 
 
-def _open(common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
-    slots = _slots()
-    given = common.share * slots if common.share else cores()
+def _open(common: Common, given: int, workers: int) -> tuple[Predictor, Prompts | None]:
     options = common.options.copy()
     options["threads"] = options.get("threads") or given
-    # Many tiles are computed one a core; a single one has all cores of its item.
-    options["workers"] = options.get("workers") or (given if many_tiles else slots)
+    options["workers"] = workers
     predictor = open_predictor(read_package(common.package), **options)
     if settings_of(predictor) != common.settings:
         raise ClusterError(
