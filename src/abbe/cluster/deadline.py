@@ -36,8 +36,13 @@ def go_on(*_: object) -> None:
     Raises:
         Deadline: This worker has to end.
     """
-    if _ENDING.is_set():
+    if near():
         raise Deadline
+
+
+def near() -> bool:
+    """Whether this process has to end."""
+    return _ENDING.is_set()
 
 
 def begin() -> None:

@@ -76,6 +76,8 @@ def carry_out(
     tries: Tries,
     work: Work[Item],
     items: Iterable[tuple[str, Item] | None],
+    *,
+    long: Callable[[Item], bool] = lambda item: False,
 ) -> Iterator[tuple[Item, Done | Died]]:
     """Items and what became of them, in the order in which they end.
 
@@ -88,12 +90,13 @@ def carry_out(
         work: What is done with an item.
         items: Names, each of its own, and the items; None says that what comes next depends on
             what is in hand.
+        long: Whether an item is sent alone in any case; short ones are sent together.
 
     Raises:
         ClusterError: The scheduler has gone, or a worker has another Abbe.
     """
     given = (each and _Given(work, *each, tries) for each in items)
-    for one, answer in workers.run(_try, given):
+    for one, answer in workers.run(_try, given, long=lambda one: long(one.item)):
         if isinstance(answer, Lost):
             answer = Died(answer.times, begun=False)
         yield one.item, answer

@@ -16,7 +16,7 @@ from typing import Any
 from distributed.core import Status
 from distributed.diagnostics.plugin import NannyPlugin, WorkerPlugin
 
-from abbe.cluster import deadline, tries
+from abbe.cluster import deadline
 
 SECONDS = 20.0
 """Until items in hand must have ended: SLURM kills 30 s after SIGTERM."""
@@ -57,8 +57,9 @@ class PassesOnDeadline(NannyPlugin):
 async def _leave(worker: Any) -> None:
     worker.status = Status.closing_gracefully  # it is given nothing more
     until = time.monotonic() + SECONDS
-    while tries.any_in_hand() and time.monotonic() < until:
+    while worker.state.executing and time.monotonic() < until:
         await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # what items in hand have come to is on its way
     await worker.scheduler.retire_workers(
         workers=[worker.address],
         close_workers=False,

@@ -124,11 +124,6 @@ _IN_HAND: set[Attempt] = set()
 """Of this process."""
 
 
-def any_in_hand() -> bool:
-    """Whether this process works on an item."""
-    return bool(_IN_HAND)
-
-
 def end_all() -> None:
     """Forget that anything in hand was begun: this process ends, whatever becomes of it."""
     for attempt in list(_IN_HAND):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from abbe.cluster import deadline
 from abbe.cluster.deadline import Ended
 from abbe.errors import ClusterError
 
@@ -15,7 +17,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 3
-"""Items with dask for each one that is worked on, so that no worker waits for the client."""
+"""Batches with dask for each one that is worked on, so that no worker waits for the client."""
+_TOGETHER = 0.5
+"""Seconds that the items of a batch are to take: what dask does for each is little beside them."""
+_MOST_TOGETHER = 100
 _MOST_LOST = 10
 """Times that an item is given out again whose workers died before it was begun."""
 _MOST_ENDED = 100
@@ -38,7 +43,7 @@ class Workers:
     Attributes:
         client: Dask's.
         place: What ``--cluster`` says.
-        share: Cores of each worker; None where each finds out itself what it was given.
+        share: Cores of each worker; None where each finds out itself what it was due.
         say: Told of workers that end, in lines.
     """
 
@@ -56,17 +61,23 @@ class Workers:
         return sum(self.client.nthreads().values())
 
     def run(
-        self, function: Callable[[Item], Result | Ended], items: Iterable[Item | None]
+        self,
+        function: Callable[[Item], Result | Ended],
+        items: Iterable[Item | None],
+        *,
+        long: Callable[[Item], bool] = lambda item: False,
     ) -> Iterator[tuple[Item, Result | Lost]]:
         """Each item and what the function gives for it, in the order in which they finish.
 
-        Items are taken as workers become free, so there may be millions. One whose worker dies or
-        has to end is given to another. What the function raises is raised here, and ends the work.
+        Items are taken as workers become free, so there may be millions. Where they are short,
+        many are sent together. One whose worker dies or has to end is given to another. What the
+        function raises is raised here, and ends the work.
 
         Args:
             function: Of a module that the workers have, too.
             items: Arguments, one a call; None where the next is not known before one of those in
                 hand is finished.
+            long: Whether an item is sent alone in any case.
 
         Raises:
             ClusterError: The scheduler has gone.
@@ -75,39 +86,86 @@ class Workers:
         try:
             for item in items:
                 if item is None:
+                    hand.send()
                     yield hand.next()
-                    continue
-                hand.give(item)
-                while hand.full():
+                else:
+                    hand.give(_Due(item), alone=long(item))
+                while hand.results or hand.full():
                     yield hand.next()
-            while hand.running:
+            hand.send()
+            while hand.results or hand.running:
                 yield hand.next()
         finally:
             hand.cancel()
 
 
+@dataclass(frozen=True)
+class _Due(Generic[Item]):
+    """An item; how often its workers died and ended before."""
+
+    item: Item
+    lost: int = 0
+    ended: int = 0
+
+
+@dataclass(frozen=True)
+class _Batch(Generic[Item, Result]):
+    """Items that are sent together. No list, which dask would look through."""
+
+    function: Callable[[Item], Result | Ended]
+    items: tuple[Item, ...]
+
+
+def _work_through(batch: _Batch[Any, Any]) -> tuple[list[Any], float]:
+    """Called on a worker: results of the first items, as many as there is time for; its seconds."""
+    start, results = time.monotonic(), []
+    for item in batch.items:
+        results.append(batch.function(item))
+        seconds = time.monotonic() - start
+        if seconds > _TOGETHER or deadline.near():
+            break
+    return results, time.monotonic() - start
+
+
 class _Hand(Generic[Item, Result]):
-    """The items that are with dask."""
+    """The items that are with dask, in batches, and results that nobody has asked for yet."""
 
     def __init__(self, workers: Workers, function: Callable[[Item], Result | Ended]) -> None:
         from distributed import as_completed
 
         self._workers, self._function = workers, function
-        self.running: dict[Any, tuple[Item, int, int]] = {}
+        self.running: dict[Any, list[_Due[Item]]] = {}
+        self.results: deque[tuple[Item, Result | Lost]] = deque()
         self._finished = as_completed(loop=workers.client.loop)
         self._name = f"{function.__name__}-{uuid.uuid4().hex[:8]}"
         self._number, self._most, self._looked = 0, 1, float("-inf")
+        self._together, self._collected = 1, list[_Due[Item]]()
 
-    def give(self, item: Item, lost: int = 0, ended: int = 0) -> None:
-        """Hand an item to dask; how often its workers died and ended before."""
+    def give(self, due: _Due[Item], *, alone: bool = False) -> None:
+        """Hand an item to dask, alone or as soon as there are enough for a batch."""
+        if alone:
+            self._send([due])
+            return
+        self._collected.append(due)
+        if len(self._collected) >= self._together:
+            self.send()
+
+    def send(self) -> None:
+        """Wait no longer for others."""
+        if self._collected:
+            self._send(self._collected)
+            self._collected = []
+
+    def _send(self, batch: list[_Due[Item]]) -> None:
         self._number += 1
-        key = (self._name, self._number)  # items of one call are one group for dask
-        future = self._workers.client.submit(self._function, item, key=key, pure=False)
-        self.running[future] = item, lost, ended
+        key = (self._name, self._number)  # batches of one call are one group for dask
+        sent = _Batch(self._function, tuple(each.item for each in batch))
+        future = self._workers.client.submit(_work_through, sent, key=key, pure=False)
+        self.running[future] = batch
         self._finished.add(future)
 
     def full(self) -> bool:
-        """Whether enough items wait for the workers that there are."""
+        """Whether enough batches wait for the workers that there are."""
         if time.monotonic() - self._looked > _LOOK_EVERY:
             with self._words():
                 self._most = 1 + _AHEAD * self._workers.slots()
@@ -116,27 +174,44 @@ class _Hand(Generic[Item, Result]):
 
     def next(self) -> tuple[Item, Result | Lost]:
         """Wait for the next item that is finished."""
+        while not self.results:
+            self.send()  # what is given again
+            self._take(next(self._finished))
+        return self.results.popleft()
+
+    def _take(self, future: Any) -> None:
+        """Results of a batch; what is not worked on is given again."""
         from distributed.scheduler import KilledWorker
 
-        while True:
-            future = next(self._finished)
-            item, lost, ended = self.running.pop(future)
-            if future.status == "cancelled":
-                raise self._gone()
-            try:
-                with self._words():
-                    result = future.result()
-            except KilledWorker:  # blamed for a death, with or without being the cause
-                if lost >= _MOST_LOST:
-                    return item, Lost(lost)
-                self.give(item, lost + 1, ended)
-                continue
-            if not isinstance(result, Ended):
-                return item, result
-            if ended >= _MOST_ENDED:
-                return item, Lost(ended)
-            self._workers.say(f"{result.name}: its worker's time is up; another goes on with it")
-            self.give(item, lost, ended + 1)
+        batch = self.running.pop(future)
+        if future.status == "cancelled":
+            raise self._gone()
+        try:
+            with self._words():
+                results, seconds = future.result()
+        except KilledWorker:  # blamed for a death, with or without being the cause
+            for due in batch:
+                self._give_again(_Due(due.item, due.lost + 1, due.ended))
+            return
+        few = max(1, int(len(results) * _TOGETHER / max(seconds, 1e-6)))
+        self._together = min(few, 2 * self._together, _MOST_TOGETHER)
+        for due, result in zip(batch, results, strict=False):
+            if isinstance(result, Ended):
+                self._workers.say(
+                    f"{result.name}: its worker's time is up; another goes on with it"
+                )
+                self._give_again(_Due(due.item, due.lost, due.ended + 1))
+            else:
+                self.results.append((due.item, result))
+        for due in batch[len(results) :]:
+            self.give(due)
+
+    def _give_again(self, due: _Due[Item]) -> None:
+        """Alone, so that it costs no others; or it is given up."""
+        if due.lost > _MOST_LOST or due.ended > _MOST_ENDED:
+            self.results.append((due.item, Lost(max(due.lost, due.ended))))
+        else:
+            self.give(due, alone=True)
 
     def cancel(self) -> None:
         """Take back what has not been worked on."""

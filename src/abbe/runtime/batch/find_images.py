@@ -12,7 +12,7 @@ from abbe.imaging.labels.names import MASK_NAMES
 from abbe.imaging.opening import is_zarr
 from abbe.near import meant_beside
 from abbe.remote import as_path, as_remote
-from abbe.remote.paths import is_folder, is_there
+from abbe.remote.alike import is_folder, is_there
 from abbe.runtime.job import SUFFIXES
 
 IMAGE_SUFFIXES = (

@@ -243,10 +243,11 @@ class Finished:
 
 def _cut_short_line(file: BinaryIO) -> None:
     """Cut off what a killed run left of a line; only with the lock held."""
-    file.seek(0)
-    data = file.read()
-    if data and not data.endswith(b"\n"):
-        file.truncate(data.rfind(b"\n") + 1)
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) not in (b"", b"\n"):  # what is whole is not read: there may be a million lines
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _is_like(task: Task, other: Task) -> bool:

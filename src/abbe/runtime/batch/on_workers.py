@@ -61,7 +61,9 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
         path.unlink(missing_ok=True)
     giving = _Giving(run, common)
     try:
-        for item, answer in carry_out(elsewhere.workers, tries, predict_item, giving.items()):
+        for item, answer in carry_out(
+            elsewhere.workers, tries, predict_item, giving.items(), long=lambda item: item.large
+        ):
             giving.take(item, answer)
     finally:
         giving.close()
