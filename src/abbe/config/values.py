@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from abbe.remote.paths import as_path, plain
+from abbe.remote.alike import as_path, plain
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Place = Annotated[Path, BeforeValidator(plain), AfterValidator(as_path), PlainSerializer(str)]

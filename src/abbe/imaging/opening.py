@@ -14,7 +14,7 @@ from abbe.imaging.image import Contents, Diameter, Image, channel_names, decodin
 from abbe.imaging.units import SQUARE_TOLERANCE, possible, printed, square
 from abbe.near import meant_beside
 from abbe.remote import as_path
-from abbe.remote.paths import is_there, opened
+from abbe.remote.alike import is_there, opened
 
 if TYPE_CHECKING:
     from abbe.imaging.stain import Stains

@@ -18,7 +18,8 @@ from pathlib import Path
 from abbe.errors import RemoteError
 from abbe.files import parse_json, part_of, write_json
 from abbe.files.locks import alone, lock_beside
-from abbe.remote.paths import RemotePath, as_path, as_remote
+from abbe.remote.alike import as_path, as_remote
+from abbe.remote.paths import RemotePath
 from abbe.remote.urls import show_as
 from abbe.remote.writing import put, put_bytes, remove, staging_of, writable
 

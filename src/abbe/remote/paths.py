@@ -2,6 +2,7 @@
 
 What needs a file of this machine gets one: ``os.fspath`` fetches the object (`abbe.remote.cache`),
 so ``open(path)`` and libraries that take paths read it whole. `opened` and `ranges` read parts.
+What its words alone tell is in `abbe.remote.pure`.
 """
 
 from __future__ import annotations
@@ -10,23 +11,19 @@ import errno
 import hashlib
 import io
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self
 
 from abbe.errors import RefusedError, RemoteError
 from abbe.files import atomic_path
 from abbe.remote.faults import again, in_words
+from abbe.remote.pure import PureRemotePath
 from abbe.remote.ranges import RangeReader
-from abbe.remote.systems import refuse_login, system
-from abbe.remote.urls import masked, url_of
+from abbe.remote.systems import system
 
-_PARTS = re.compile(r"([a-z0-9]+://[^/]+)([^?]*)(\?.*)?")
-_AT_ONCE = 64  # requests
-_SMALL = 1 << 20  # bytes, which take no longer than two or three requests for parts
 _BLOCK = 1 << 16  # bytes read at once from tables that lie here and there in a file
 ZARR = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
@@ -52,156 +49,22 @@ class Status:
         return int(hashlib.sha256(self.version.encode()).hexdigest()[:15], 16)
 
 
-class RemotePath:
-    """An object, or all that lies below a prefix; its text holds no credentials.
+class RemotePath(PureRemotePath):
+    """An object, or all that lies below a prefix.
 
     Picklable. What a listing has told of it is not asked again.
     """
 
-    __slots__ = ("_key", "_query", "_root", "_status")
+    __slots__ = ("_status",)
 
     def __init__(self, url: str, status: Status | None = None) -> None:
-        refuse_login(url)
-        found = _PARTS.fullmatch(url)
-        if found is None:
-            raise RemoteError(f"{masked(url)}: is no URL of an object, such as s3://bucket/name")
-        self._root, self._query = found[1], found[3] or ""
-        if url.startswith("s3:"):  # whose names may hold question marks
-            self._query, key = "", found[2] + self._query
-        else:
-            key = found[2]
-        self._key = PurePosixPath("/" + key.lstrip("/"))
+        super().__init__(url)
         self._status = status
 
-    def _at(self, key: PurePosixPath, status: Status | None = None) -> RemotePath:
-        other = object.__new__(RemotePath)
-        other._root, other._query, other._key, other._status = self._root, self._query, key, status
+    def _at(self, key: PurePosixPath, status: Status | None = None) -> Self:
+        other = super()._at(key)
+        other._status = status
         return other
-
-    @property
-    def url(self) -> str:
-        """The whole URL, with what is secret in it: not for people."""
-        return f"{self._root}{'' if self._is_root else self._key}{self._query}"
-
-    @property
-    def scheme(self) -> str:
-        """Such as s3."""
-        return self._root.partition(":")[0]
-
-    @property
-    def is_web(self) -> bool:
-        """Whether it lies on a web server, which lists no folders and takes no files."""
-        return self.scheme in ("http", "https")
-
-    @property
-    def _is_root(self) -> bool:
-        return self._key == PurePosixPath("/")
-
-    @property
-    def inside(self) -> str:
-        """How fsspec's file system calls it."""
-        return self.url if self.is_web else self.url.partition("://")[2]
-
-    # What the words of a path tell.
-
-    @property
-    def name(self) -> str:
-        """The last part; of a bucket its name."""
-        return self._key.name or masked(self._root).rpartition("/")[2]
-
-    @property
-    def stem(self) -> str:
-        """The name without its suffix."""
-        return self._key.stem
-
-    @property
-    def suffix(self) -> str:
-        """As of a file."""
-        return self._key.suffix
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Bucket first."""
-        return (masked(self._root), *self._key.parts[1:])
-
-    @property
-    def parent(self) -> RemotePath:
-        """What it lies in."""
-        return self._at(self._key.parent)
-
-    @property
-    def parents(self) -> Sequence[RemotePath]:
-        """All that it lies in, the nearest first."""
-        return [self._at(key) for key in self._key.parents]
-
-    def __truediv__(self, other: str | os.PathLike[str]) -> RemotePath:
-        text = other.as_posix() if isinstance(other, Path | PurePosixPath) else os.fspath(other)
-        return self._at(self._key / text.lstrip("/"))
-
-    def joinpath(self, *others: str) -> RemotePath:
-        """What lies below."""
-        return self._at(self._key.joinpath(*others))
-
-    def with_name(self, name: str) -> RemotePath:
-        """Beside it."""
-        return self._at(self._key.with_name(name))
-
-    def with_suffix(self, suffix: str) -> RemotePath:
-        """Beside it."""
-        return self._at(self._key.with_suffix(suffix))
-
-    def relative_to(self, other: RemotePath) -> Path:
-        """Where it lies below another: a path of no place."""
-        if not isinstance(other, RemotePath) or other._root != self._root:
-            raise ValueError(f"{self} does not lie below {other}")
-        return Path(self._key.relative_to(other._key))
-
-    def is_relative_to(self, other: object) -> bool:
-        """Whether it lies below another."""
-        return (
-            isinstance(other, RemotePath)
-            and other._root == self._root
-            and self._key.is_relative_to(other._key)
-        )
-
-    def is_absolute(self) -> bool:
-        """It always is."""
-        return True
-
-    def resolve(self) -> RemotePath:
-        """Itself: there are no links."""
-        return self
-
-    absolute = expanduser = resolve
-
-    def as_posix(self) -> str:
-        """As it is printed."""
-        return str(self)
-
-    def __str__(self) -> str:
-        return masked(self.url)
-
-    def __repr__(self) -> str:
-        return f"RemotePath('{self}')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemotePath) and self.url == other.url
-
-    def __lt__(self, other: RemotePath) -> bool:
-        return (self._root, self._key) < (other._root, other._key)
-
-    def __hash__(self) -> int:
-        return hash(self.url)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RemotePath, (self.url,)
-
-    def url_parts(self) -> tuple[str, ...]:
-        """Scheme, bucket or host without a login, and the parts of the name."""
-        host = self._root.partition("://")[2].rpartition("@" if self.is_web else "/")[2]
-        return (self.scheme, host, *self._key.parts[1:])
-
-    # What is asked of the server.
 
     def __fspath__(self) -> str:
         """The name of a copy on this machine, which is fetched where there is none."""
@@ -451,74 +314,3 @@ def _status_of(info: Mapping[str, Any]) -> Status:
              "mtime"))  # fmt: skip
     version = next((str(each).strip('"') for each in told if each), "")
     return Status(False, int(info.get("size") or 0), version)
-
-
-def as_path(place: str | os.PathLike[str]) -> Path:
-    """A path of this machine, or one behind a URL, which is used alike."""
-    if isinstance(place, RemotePath):
-        return cast(Path, place)
-    url = url_of(place)
-    return Path(place) if url is None else cast(Path, RemotePath(url))
-
-
-def plain(value: Any) -> Any:
-    """A URL as a path of pathlib's, which `as_path` knows again; anything else as it is.
-
-    For libraries that take these alone; it holds what is secret in the URL.
-    """
-    return Path(value.url) if isinstance(value, RemotePath) else value
-
-
-def as_remote(path: object) -> RemotePath | None:
-    """The path itself where it is behind a URL, else None."""
-    return path if isinstance(path, RemotePath) else None
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is something; of this machine, whatever its name, and who may enter there."""
-    # Path.exists fails for names that are too long, and where a folder may not be entered.
-    return os.path.exists(path) if as_remote(path) is None else path.exists()
-
-
-def is_folder(path: Path) -> bool:
-    """Whether it is a folder; likewise."""
-    return os.path.isdir(path) if as_remote(path) is None else path.is_dir()
-
-
-def parts_of(path: Path, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-    """Parts of a file, one after the other; those behind a URL are fetched many at a time.
-
-    Args:
-        path: The file.
-        places: Where each begins, and how many bytes it has; shorter where the file ends.
-    """
-    remote = _read_in_parts(path)
-    if remote is not None:
-        for first in range(0, len(places), _AT_ONCE):
-            yield from remote.ranges(places[first : first + _AT_ONCE])
-        return
-    with open(path, "rb") as file:
-        for start, count in places:
-            file.seek(start)
-            yield file.read(count)
-
-
-def is_web(path: Path) -> bool:
-    """Whether it lies on a web server, which lists no folders."""
-    remote = as_remote(path)
-    return remote is not None and remote.is_web
-
-
-def opened(path: Path) -> IO[bytes]:
-    """A file to read here and there in."""
-    remote = _read_in_parts(path)
-    return open(path, "rb") if remote is None else remote.opened()
-
-
-def _read_in_parts(path: Path) -> RemotePath | None:
-    """The path where it lies behind a URL and its object is large; a small one comes whole."""
-    remote = as_remote(path)
-    if remote is None:
-        return None
-    found = remote.stat()
-    return None if found.version and found.st_size <= _SMALL else remote

@@ -13,7 +13,7 @@ from abbe import config
 from abbe.cli.shared.arguments import parse
 from abbe.config.section import Section
 from abbe.errors import ConfigError
-from abbe.remote.paths import plain
+from abbe.remote.alike import plain
 
 Options = TypeVar("Options")
 

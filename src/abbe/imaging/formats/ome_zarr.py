@@ -19,7 +19,7 @@ from abbe.imaging.image import ArrayPixels, Contents, Levels
 from abbe.imaging.layout import check_2d
 from abbe.imaging.units import length
 from abbe.remote import RemotePath, as_remote
-from abbe.remote.paths import is_web
+from abbe.remote.alike import is_web
 
 VERSIONS = ("0.4", "0.5")
 _SPARSEST = 10_000

@@ -19,7 +19,7 @@ from abbe.imaging.formats.tiff_segments import TiffSegments, planes_of, truncate
 from abbe.imaging.image import ArrayPixels, Contents, Levels, Pixels, Region
 from abbe.imaging.layout import axes_of_array, check_2d
 from abbe.remote import as_remote
-from abbe.remote.paths import opened
+from abbe.remote.alike import opened
 
 _LARGE_SEGMENT = 64 << 20  # bytes
 _ALPHA = (1, 2)  # values of ExtraSamples: associated and unassociated alpha

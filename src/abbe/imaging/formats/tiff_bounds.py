@@ -12,7 +12,7 @@ import tifffile
 from abbe.errors import InputError
 from abbe.imaging.bounds import check_growth
 from abbe.remote import as_remote
-from abbe.remote.paths import opened
+from abbe.remote.alike import opened
 
 MOST_PLANES = 1 << 20
 """Of all images in a file. tifffile makes a list of them before it looks for any."""

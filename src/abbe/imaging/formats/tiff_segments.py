@@ -11,7 +11,7 @@ from abbe.errors import InputError
 from abbe.imaging.bounds import check_size
 from abbe.imaging.formats.tiff_bounds import segment_bytes, segment_shape, stated_pixels
 from abbe.imaging.image import Region
-from abbe.remote.paths import parts_of
+from abbe.remote.alike import parts_of
 
 _PADDED, _SMALL = 4, 1 << 16
 """Pictures may be padded: times the pixels of a tile, and pixels."""

@@ -11,7 +11,7 @@ from abbe.imaging.bounds import check_growth, check_shape, check_size
 from abbe.imaging.formats.raster import RGB
 from abbe.imaging.image import ArrayPixels, Contents
 from abbe.remote import as_remote
-from abbe.remote.paths import opened
+from abbe.remote.alike import opened
 
 if TYPE_CHECKING:
     from pydicom import Dataset
