@@ -3,10 +3,11 @@
     python benchmarks/cluster.py [--only images slide items stragglers] [--side 16384]
         [--images 200] [--items 20000] [--package nuclei]
 
-- images, slide: `abbe predict` with one worker and with two, one thread each, on small made
-  images and on one large one; the labels must be the same. From the first item to the last.
-- items: items without work, by two workers: seconds for each, and what the client's memory grew
-  by. Every item is noted in a folder, as real ones are.
+- images, slide: `abbe predict` in this process, by one worker and by two, one thread each, on small
+  made images and on one large one; the labels must be the same. Workers have worked before, so that
+  the package is open in all three cases: what that takes is told apart.
+- items: items without work, by two workers: seconds and processor time for each, and what the
+  client's memory grew by. Every item is noted in a folder, as real ones are.
 - stragglers: no measurement but a SIMULATION of 10^5 and 10^6 slides on many workers, with slides
   of very different size, nodes that are slow, and nodes that are lost.
 
@@ -22,13 +23,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 import abbe
-from abbe.cluster import Done, carry_out, open_cluster
+from abbe.cluster import Done, Workers, carry_out, open_cluster
 from abbe.cluster.tries import Tries
 
 PARTS = ("images", "slide", "items", "stragglers")
@@ -94,25 +96,39 @@ def large_image(folder: Path, side: int) -> Path:
 
 
 def compare(what: str, package: str, images: Path) -> None:
-    """Time one worker and two; their labels must not differ."""
-    seconds, counts = {}, {}
-    for workers in (1, 2):
-        out = images.with_name(f"{images.name}-{workers}")
-        outcome = abbe.predict(
-            package, [images], out, cluster=f"local:{workers}", threads=1, workers=1, progress=False
-        )
-        assert not outcome.failed, outcome.summary()
-        seconds[workers], counts[workers] = outcome.seconds, outcome.done
-    assert counts[1] == counts[2]
-    for one in images.with_name(f"{images.name}-1").glob("*.labels.tif"):
-        other = images.with_name(f"{images.name}-2") / one.name
-        assert np.array_equal(tifffile.imread(one), tifffile.imread(other)), one.name
-    gain = seconds[1] / seconds[2]
+    """Time this process, one worker and two; their labels must not differ."""
+    results = [predicted(workers, package, images) for workers in (0, 1, 2)]
+    (plain, _, first), (one, opening, _), (two, _, _) = results
+    for _, _, out in results[1:]:
+        for path in first.glob("*.labels.tif"):
+            labels = tifffile.imread(path), tifffile.imread(out / path.name)
+            assert np.array_equal(*labels), path.name
     print(
-        f"{what}: {seconds[1]:.1f} s with one worker, {seconds[2]:.1f} s with two: {gain:.2f} x; "
-        f"the same {sum(counts[1].values()):,} objects",
+        f"{what}: {plain:.1f} s in one process, {one:.1f} s with one worker ({one / plain:.2f} of "
+        f"it), {two:.1f} s with two: {one / two:.2f} x; the same labels. Before, the first image "
+        f"took {opening:.1f} s, as the worker opened the package",
         flush=True,
     )
+
+
+def predicted(workers: int, package: str, images: Path) -> tuple[float, float, Path]:
+    """Seconds for all images, those for a few before, and the folder of the results."""
+    out = images.with_name(f"{images.name}-{workers}")
+    few = out.with_name(f"{out.name}-few")
+    small_images(few, max(1, 4 * workers))
+    with ExitStack() as stack:
+        place = None
+        if workers:
+            opened = stack.enter_context(open_cluster(f"local:{workers}"))
+            place = opened.client.scheduler.address
+        seconds = []
+        for given, results in ((few, few / "results"), (images, out)):
+            outcome = abbe.predict(
+                package, [given], results, cluster=place, threads=1, workers=1, progress=False
+            )
+            assert not outcome.failed, outcome.summary()
+            seconds.append(outcome.seconds)
+    return seconds[1], seconds[0], out
 
 
 def nothing(item: int, number: int) -> Done:
@@ -121,21 +137,31 @@ def nothing(item: int, number: int) -> Done:
 
 
 def empty_items(folder: Path, count: int) -> None:
-    """Seconds an item, and the client's memory."""
+    """Seconds and processor time an item, and the client's memory."""
     items = ((str(number), number) for number in range(count))
     with open_cluster("local:2") as workers:
         for _ in carry_out(workers, Tries(folder / "warm"), nothing, [("0", 0), ("1", 1)]):
             pass
-        before, start = peak_bytes(), time.perf_counter()
+        peak, start, used = peak_bytes(), time.perf_counter(), processor_seconds(workers)
         finished = sum(1 for _ in carry_out(workers, Tries(folder / "tries"), nothing, items))
         seconds = time.perf_counter() - start
+        client, others = (
+            1000 * (after - before) / count
+            for before, after in zip(used, processor_seconds(workers), strict=True)
+        )
     assert finished == count
-    grown = peak_bytes() - before
     print(
-        f"{count:,} items without work: {1000 * seconds / count:.2f} ms an item; the client's "
-        f"memory grew by {grown / 2**20:.0f} MiB to {peak_bytes() / 2**20:.0f} MiB at most",
+        f"{count:,} items without work: {1000 * seconds / count:.2f} ms an item; processor time "
+        f"{client:.2f} ms of client and scheduler, {others:.2f} ms of the workers; the client's "
+        f"memory grew by {(peak_bytes() - peak) / 2**20:.0f} MiB to {peak_bytes() / 2**20:.0f} MiB",
         flush=True,
     )
+
+
+def processor_seconds(workers: Workers) -> tuple[float, float]:
+    """Of this process, and of all workers."""
+    each: dict[str, float] = workers.client.run(time.process_time)
+    return time.process_time(), sum(each.values())
 
 
 def peak_bytes() -> int:
