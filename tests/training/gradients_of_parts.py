@@ -167,7 +167,3 @@ def main() -> None:
     }
     torch.save(found, Path(sys.argv[1]) / f"gradients-{rank}.pt")
     accelerator.end_training()
-
-
-if __name__ == "__main__":
-    main()

@@ -3,47 +3,37 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
+import gradients_of_parts
+import programs
 import pytest
 import torch
+import train_a_little
 from gradients_of_parts import CASES, gradients
 from helpers_of_training import lines_of, same, untimed
+from programs import PATIENCE, ended
 
 from abbe.training.checkpoint import load_checkpoint
 from abbe.training.fit import LOG_EVERY
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = Path(__file__).with_name("train_a_little.py")
-PATIENCE = 120.0
-"""Seconds after which a program is held to hang."""
-
 
 def start(
-    folder: Path,
-    *arguments: str,
-    program: Path = PROGRAM,
-    new_group: bool = False,
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
+    folder: Path, *words: str, program: Callable[[], None] = train_a_little.main, **options: Any
+) -> BaseProcess:
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(program), str(folder), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
-        process_group=0 if new_group else None,
-        # A shell's background job has Ctrl+C ignored, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return programs.start(program, folder, *words, output=folder / "said.txt", **options)
 
 
 def run(folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
     """Train to the end; the weights."""
-    assert start(folder, *arguments).wait(PATIENCE) == 0
+    assert ended(start(folder, *arguments)) == 0, (folder / "said.txt").read_text()
     return torch.load(folder / "net-0.pt", weights_only=True)
 
 
@@ -74,8 +64,8 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
     cut = tmp_path / "cut"
     killed = start(cut, "--dropout=0.3", "--seconds=0.1")
     wait_for_line(cut / "log.jsonl", step=30)  # the last checkpoint is that of step 28
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait(PATIENCE) == -signal.SIGKILL
+    killed.kill()
+    assert ended(killed) == -signal.SIGKILL
     assert not (cut / "net-0.pt").exists()
     assert max(line["step"] for line in lines_of(cut / "log.jsonl")) < 60
 
@@ -94,8 +84,9 @@ def test_a_signal_to_stop_loses_at_most_the_step(
     cut = tmp_path / "cut"
     stopped = start(cut, "--dropout=0.3", "--seconds=0.1", "--workers=2", new_group=True)
     wait_for_line(cut / "log.jsonl", step=30)  # the last checkpoint is that of step 28
+    assert stopped.pid is not None
     os.killpg(stopped.pid, number)
-    assert stopped.wait(PATIENCE) != 0
+    assert ended(stopped)
     kept = load_checkpoint(cut / "student.pt")["step"]
     logged = max(line["step"] for line in lines_of(cut / "log.jsonl"))
     assert 30 <= kept == logged < 60
@@ -106,8 +97,9 @@ def test_two_processes_agree_on_the_step_they_stop_after(tmp_path: Path) -> None
     pair = start_two(tmp_path / "two", "--seconds=0.05")
     try:
         wait_for_line(tmp_path / "two" / "log.jsonl", step=20)
-        pair[1].send_signal(signal.SIGINT)  # one of them is enough
-        assert all(process.wait(PATIENCE) for process in pair)
+        assert pair[1].pid is not None
+        os.kill(pair[1].pid, signal.SIGINT)  # one of them is enough
+        assert all(ended(process) for process in pair)
     finally:
         for process in pair:
             process.kill()
@@ -117,8 +109,8 @@ def test_two_processes_agree_on_the_step_they_stop_after(tmp_path: Path) -> None
 
 
 def start_two(
-    folder: Path, *arguments: str, program: Path = PROGRAM
-) -> list[subprocess.Popen[bytes]]:
+    folder: Path, *arguments: str, program: Callable[[], None] = train_a_little.main
+) -> list[BaseProcess]:
     """Two processes that share each batch, meeting through the loopback interface."""
     meeting = {
         "MASTER_ADDR": "127.0.0.1",
@@ -139,11 +131,11 @@ def start_two(
     ]
 
 
-def run_two(folder: Path, *arguments: str, program: Path = PROGRAM) -> None:
+def run_two(folder: Path, *arguments: str, **options: Any) -> None:
     """Two processes train to the end."""
-    pair = start_two(folder, *arguments, program=program)
+    pair = start_two(folder, *arguments, **options)
     try:
-        assert [process.wait(PATIENCE) for process in pair] == [0, 0]
+        assert [ended(process) for process in pair] == [0, 0], (folder / "said.txt").read_text()
     finally:
         for process in pair:
             process.kill()
@@ -165,7 +157,7 @@ def test_two_go_on_as_if_nothing_had_happened_when_one_was_killed(
     try:
         wait_for_line(cut / "log.jsonl", step=30)
         pair[1].kill()
-        assert pair[0].wait(PATIENCE) != 0  # it does not wait for the other for ever
+        assert ended(pair[0])  # it does not wait for the other for ever
     finally:
         for process in pair:
             process.kill()
@@ -205,7 +197,7 @@ def test_two_processes_train_as_one_does_with_the_same_whole_batch(
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
     """What each of two processes has after the gradients were averaged, by case."""
     folder = tmp_path_factory.mktemp("gradients")
-    run_two(folder, program=PROGRAM.with_name("gradients_of_parts.py"))
+    run_two(folder, program=gradients_of_parts.main)
     return [torch.load(folder / f"gradients-{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -52,7 +52,3 @@ def main() -> None:
         workers=options.workers, resume=options.resume, progress=False,
     )  # fmt: skip
     torch.save(net.state_dict(), options.folder / f"net-{accelerator.process_index}.pt")
-
-
-if __name__ == "__main__":
-    main()
