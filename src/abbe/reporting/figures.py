@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -200,8 +201,10 @@ def to_svg(figure: Figure, label: str) -> Markup:
     """A figure as an SVG that can stand inside a page beside others; labels must differ."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.dpi = 200  # of what is drawn as a picture inside the SVG
     with matplotlib.rc_context({"svg.hashsalt": label}):
-        figure.savefig(buffer, format="svg", metadata=nothing, dpi=200)
+        # Figure.savefig would draw all of it twice, to lay it out first: drawing does so, too.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
     svg = buffer.getvalue()
     opening, rest = svg[svg.index("<svg") :].split(">", 1)
     box = re.search(r'viewBox="([^"]+)"', opening)

@@ -29,8 +29,13 @@ def costs_of(
         By model, fields of `abbe.summary.Model`.
     """
     networks = {name: each for name, each in models.items() if isinstance(each, NetworkModel)}
+    first = first_alike({name: model.network for name, model in networks.items()})
+    sizes = {
+        name: size_of(networks[name].network, len(networks[name].input_channels))
+        for name in dict.fromkeys(first.values())
+    }
     costs: dict[str, dict[str, Any]] = {name: {} for name in models} | {
-        name: size_of(model.network, len(model.input_channels)) for name, model in networks.items()
+        name: dict(sizes[alike]) for name, alike in first.items()
     }
     tests = dataset.split("test").labelled
     answered = [record for record in tests if "teacher" in models and models["teacher"].has(record)]

@@ -213,8 +213,9 @@ def costs_of(networks: Mapping[str, SAM]) -> tuple[dict[str, dict[str, Any]], Ti
         calls[f"image {name}"] = partial(_encode, network, picture)
         calls[f"prompt {name}"] = partial(_decode, network, embedding, point)
     timed = timing.time_in_turn(calls)
+    sizes = {name: size_of(networks[name])._asdict() for name in dict.fromkeys(first.values())}
     costs = {
-        name: size_of(networks[name])._asdict()
+        name: sizes[alike]
         | {
             "ms_per_image": timed[f"image {alike}"].milliseconds,
             "ms_per_prompt": timed[f"prompt {alike}"].milliseconds,

@@ -110,8 +110,9 @@ def costs_of(
     first = first_alike(networks)
     calls = {name: partial(run, networks[name], pixels) for name in dict.fromkeys(first.values())}
     timed = time_in_turn(calls)
+    sizes = {name: size_of(networks[name], channels) for name in calls}
     costs = {
-        name: size_of(networks[name], channels) | {"ms_per_image": timed[alike].milliseconds}
+        name: sizes[alike] | {"ms_per_image": timed[alike].milliseconds}
         for name, alike in first.items()
     }
     runs = {name: timed[alike].runs for name, alike in first.items()}
