@@ -15,7 +15,7 @@ writes and reads the file; reports, packages and Python read what it gives
 (`abbe.summary.read_summary(folder)`). Keys that nobody gave are left out, and what is not defined
 is null. `format` is {format}; files of earlier versions, which have no such key, are read too.
 
-This page is made of the types in `src/abbe/summary.py`: `python tests/summary_page.py`.
+This page is made of the types in `src/abbe/summary/`: `python tests/summary_page.py`.
 """
 
 

@@ -385,7 +385,7 @@ def test_one_module_reads_and_writes_summaries():
                     asked += 1
     assert asked
     # One names the file; the other lists it among what training leaves, and asks for each.
-    assert sorted(named) == ["runs/folder.py", "summary.py"]
+    assert sorted(named) == ["runs/folder.py", "summary/common.py"]
 
 
 def test_one_file_shows_progress():
