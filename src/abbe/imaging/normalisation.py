@@ -11,6 +11,8 @@ from abbe.imaging.image import Image, Region
 # Limits of a larger image come from an even grid of windows that hold about this many pixels.
 _SAMPLED_PIXELS = 1 << 24
 _WINDOW = 512
+# Values counted at a time, for numpy makes 64 bits of each first.
+_COUNTED = 1 << 18
 
 
 def percentile_limits(pixels: np.ndarray, low: float = 1.0, high: float = 99.8) -> np.ndarray:
@@ -56,7 +58,9 @@ def _percentiles(values: np.ndarray, wanted: tuple[float, float]) -> np.ndarray:
     """``np.percentile``; of many 8- or 16-bit values by histogram, in a quarter of the time."""
     if values.dtype.kind != "u" or values.dtype.itemsize > 2 or values.size < 1 << 16:
         return np.percentile(values, wanted)
-    up_to = np.cumsum(np.bincount(values))
+    parts = (values[at : at + _COUNTED] for at in range(0, values.size, _COUNTED))
+    most = int(np.iinfo(values.dtype).max) + 1
+    up_to = np.cumsum(sum(np.bincount(part, minlength=most) for part in parts))
     positions = np.array(wanted) / 100 * (values.size - 1)
     below = np.floor(positions)
     lower, upper = (np.searchsorted(up_to, rank, side="right") for rank in (below, below + 1))
