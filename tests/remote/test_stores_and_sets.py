@@ -11,8 +11,9 @@ from remote_bucket import Bucket
 
 import abbe
 from abbe import cli, config
+from abbe.cluster.shared import Shared
 from abbe.datasets import check, folder
-from abbe.errors import RemoteError, StoreError
+from abbe.errors import ClusterError, RemoteError, StoreError
 from abbe.imaging.labels.files import write_labels
 from abbe.recipes.shipped import values_of
 from abbe.remote.folders import worked_on
@@ -141,6 +142,26 @@ def test_a_store_is_taught_into_a_bucket_and_goes_on_elsewhere(
     assert teach("--out", "s3://lab/t.zarr", *words) == 0
     assert TargetStore("s3://lab/t.zarr").ids == ("a", "b", "c", "d")
     assert "cache/outgoing" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_workers_teach_into_a_bucket(bucket: Bucket, tissue: Path, tmp_path: Path) -> None:
+    url, masks = bucket.put("sets/tissue", tissue), bucket.put("masks", tissue / "labels")
+    teacher = {"kind": "masks", "path": masks}
+    abbe.teach(teacher, url, "s3://lab/targets.zarr", cluster="local:1", progress=False)
+    assert not [name for name in bucket.names() if "/." in name and ".abbe-writer" not in name]
+    alone = abbe.teach(teacher, url, tmp_path / "alone.zarr", progress=False)
+    there = TargetStore("s3://lab/targets.zarr")
+    assert sorted(there.ids) == sorted(alone.ids)
+    assert there.provenance == alone.provenance
+    for id in alone.ids:
+        assert there.entry(id).maps["instances"].array.startswith("parts/")
+        assert np.array_equal(there.read(id, "instances"), alone.read(id, "instances"))
+
+
+def test_a_worker_that_does_not_see_where_results_are_made_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"a worker does not see this folder.*ABBE_CACHE"):
+        Shared(tmp_path / "outgoing" / ".teaching" / "shared-1.pickle").get()
 
 
 def test_what_was_not_uploaded_goes_on_here_unless_others_went_on(

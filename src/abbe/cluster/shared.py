@@ -35,16 +35,26 @@ class Shared(Generic[Value]):
         """The value, read when it is first asked for; paths then mean what they do to the client.
 
         Raises:
-            ClusterError: The client's working folder is not there.
+            ClusterError: The client's folders are not there.
         """
         with _LOCK:
             if self.path not in _READ:
-                folder, data = pickle.loads(self.path.read_bytes())
+                folder, data = pickle.loads(self._bytes())
                 _enter(folder)
                 value = pickle.loads(data)
                 _READ.clear()
                 _READ[self.path] = value
             return _READ[self.path]
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError as error:
+            raise ClusterError(
+                f"{self.path.parent}: a worker does not see this folder. Files must lie where "
+                "client and workers see them under the same paths; what goes to a URL is made in "
+                "ABBE_CACHE, which then is such a folder"
+            ) from error
 
 
 def _enter(folder: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abbe.cluster import Died, Done, Workers, carry_out, open_cluster
+from abbe.cluster.own_threads import threads_wanted, use_threads
 from abbe.cluster.shared import Shared, share
 from abbe.cluster.tries import Tries
 from abbe.errors import ClusterError, InputError, StoreError
@@ -48,6 +49,7 @@ class Common:
         simulated: Whether the images are.
         path: The store, which the workers see under the same name, as all files.
         run: What this run's parts are called.
+        threads: Of each image; None where a worker finds out what it was given.
     """
 
     make: MakeTeacher
@@ -55,6 +57,7 @@ class Common:
     simulated: bool
     path: Path
     run: str
+    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def teach_on_workers(
         tries = Tries(root / TRIES)
         for word, _ in tries.collect():  # the parts hold what they say
             word.unlink(missing_ok=True)
-        common = Common(make, provenance, dataset.simulated, root, uuid.uuid4().hex[:12])
+        common = Common(
+            make, provenance, dataset.simulated, root, uuid.uuid4().hex[:12],
+            threads_wanted(workers),
+        )  # fmt: skip
         shared = stack.enter_context(share(tries.folder, common))
         start = time.perf_counter()
         for item, answer in carry_out(workers, tries, teach_item, _due(dataset, shared, writer)):
@@ -176,6 +182,7 @@ def teach_item(item: Item, number: int) -> Done:
         The part and the line of its index; nothing where the store has the answer; or what failed.
     """
     common = item.common.get()
+    use_threads(common.threads)
     part = _OPEN.get(common)
     record = item.record
     try:
