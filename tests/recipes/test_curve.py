@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from itertools import product
 
 import numpy as np
@@ -18,6 +19,8 @@ from commands import abbe
 from PIL import Image as Picture
 
 from abbe import config, students
+from abbe.cluster import Lost
+from abbe.curves import curve as curves
 from abbe.curves.initialisations import INITIALISATIONS, choose_initialisations
 from abbe.curves.trainings import load_outcome
 from abbe.imaging import write_labels
@@ -263,8 +266,11 @@ def test_pretraining_is_done_once_and_labels_are_the_same_for_all_at_a_seed(curv
             "dense": 1, "sparse": 1,
         }  # fmt: skip
         assert {row[seed] for row in rows} == {"0.2", "1.0"}
-    log = (curve / "trainings/log.jsonl").read_text().splitlines()
-    assert len({json.loads(line)["model"] for line in log}) == 12
+    logs = list((curve / "trainings").glob("*.jsonl"))
+    told = {path.stem: path.read_text().splitlines() for path in logs}
+    assert len(told) == 12
+    for name, lines in told.items():
+        assert {json.loads(line)["model"] for line in lines} == {name}
 
 
 @pytest.mark.slow
@@ -329,6 +335,68 @@ def test_a_killed_curve_ends_like_one_that_was_not(base, curve, tmp_path, fits):
     assert without_times(rows_of(out)) == without_times(whole)
     for arm in ("random", "rckd"):
         assert summary_of(out)["scores"][arm] == summary_of(curve)["scores"][arm][1:]
+
+
+class Inline:
+    """Workers in this process, which die of items, or whose client is stopped after a few."""
+
+    share = 1
+
+    def __init__(self, *, stops_after: int | None = None, dies_of: str = "nothing") -> None:
+        self.left, self.dies_of = stops_after, dies_of
+        self.names: list[str] = []
+
+    def run(self, function, items):
+        hand = []
+        for item in items:
+            if item is not None:
+                hand.append(item)
+            while hand and (item is None or len(hand) > 2):
+                yield self.carry(function, hand.pop(0))
+                item = 0
+        while hand:
+            yield self.carry(function, hand.pop(0))
+
+    def carry(self, function, item):
+        if "rckd" in item.name or "seed" in item.name:  # no tile for the teacher
+            if self.left is not None and len(self.names) == self.left:
+                raise KeyboardInterrupt
+            self.names.append(item.name)
+        return item, (Lost(10) if item.name == self.dies_of else function(item))
+
+
+@pytest.mark.slow
+def test_on_workers_trainings_wait_for_their_pretraining_and_none_is_done_twice(
+    base, curve, tmp_path, fits, monkeypatch, capsys
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    opened = []
+    monkeypatch.setattr(curves, "open_cluster", lambda *_, **__: nullcontext(opened[-1]))
+    out = tmp_path / "workers"
+    fewer = ["--fractions", 1, "--seeds", 0, 1, "--initialisations", "random", "rckd"]
+    words = [*base, *fewer, "--out", out, "--cluster", "x"]
+    opened.append(Inline(dies_of="pretraining rckd"))
+    assert abbe(*words) == 1
+    told = capsys.readouterr().err
+    assert "3 of the trainings were given up:\n  pretraining rckd: its workers died" in told
+    assert "rckd, 10 labelled images, seed 1: its pretraining was given up" in told
+    opened.append(Inline(stops_after=2))
+    assert abbe(*words, "--resume") == 130
+    assert opened[-1].names == ["pretraining rckd", "rckd-10-seed-0"]
+    opened.append(Inline())
+    assert abbe(*words, "--resume") == 0
+    assert opened[-1].names == ["rckd-10-seed-1"]
+    names = [f"{arm}-10-seed-{seed} · task" for arm in ("random", "rckd") for seed in (0, 1)]
+    assert sorted(fits) == sorted(["rckd · pretrain", *names])
+
+    def without_times(rows):
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+    whole = [
+        row for row in rows_of(curve)
+        if row["labelled"] == "10" and row["initialisation"] != "contrastive"
+    ]  # fmt: skip
+    assert without_times(rows_of(out)) == without_times(whole)
 
 
 @pytest.mark.slow

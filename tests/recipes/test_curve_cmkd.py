@@ -2,12 +2,17 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
+import threading
+import time
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet
 import pytest
-from commands import TINY, TISSUE, abbe, tissue
+from commands import TINY, TISSUE, abbe, tissue, weights_below
 
 import abbe as package
 from abbe.curves.results import table
@@ -113,6 +118,44 @@ def test_a_pair_that_was_cut_in_two_is_finished_and_no_other_is_touched(
         for folder in (curve, copy)
     )
     assert first == second
+
+
+@pytest.mark.slow
+def test_workers_train_the_same_networks_and_one_that_is_killed_costs_its_training(
+    base, curve, tmp_path, capsys
+):
+    out, killed = tmp_path / "curve", []
+
+    def kill_one() -> None:
+        while not killed:
+            for lock in out.glob(".training/.*.lock"):  # of a training that is in hand
+                with suppress(OSError, ValueError):
+                    killed.append(json.loads(lock.read_text())["pid"])
+                    os.kill(killed[0], signal.SIGKILL)
+                    return
+            time.sleep(0.02)
+
+    killing = threading.Thread(target=kill_one, daemon=True)
+    killing.start()
+    assert abbe(*base, *SHARES, "--out", out, "--cluster", "local:2") == 0
+    assert killed
+    assert "12 of 12 trainings done" in capsys.readouterr().err
+    assert weights_below(out) == weights_below(curve)
+    first, second = (
+        [{key: value for key, value in row.items() if key != "seconds"} for row in rows_of(folder)]
+        for folder in (curve, out)
+    )
+    assert first == second
+    told = [json.loads((folder / "summary.json").read_text()) for folder in (curve, out)]
+    for key in ("scores", "differences", "teacher_scores", "targets", "data", "lost"):
+        assert told[0][key] == told[1][key]
+    assert not (out / ".training").exists()
+
+
+def test_a_live_teacher_has_no_workers(base, tmp_path, capsys):
+    assert abbe(*base, "--teacher.live", "--out", tmp_path / "a", "--cluster", "local:1") == 1
+    assert "teacher.live: trainings on workers learn from answers" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
 from abbe.targets import TargetStore
+from abbe.tasks.each import Here
 from abbe.tasks.previews import TRUTH
 from abbe.tasks.promptable import (
     PromptedModel,
@@ -120,7 +121,9 @@ def dice_of(network, pictures) -> float:
     """Mean Dice by box on the test images, scored here."""
     tests = list(datasets.folder(pictures).split("test").labelled)
     scores = score_prompted(
-        {"it": {0: PromptedModel(network.eval(), ("red", "green", "blue"))}}, tests, progress=False
+        {"it": {0: PromptedModel(network.eval(), ("red", "green", "blue"))}},
+        tests,
+        each=Here(False),
     )
     return float(np.mean(list(scores.values("it", "dice").values())))
 
@@ -307,7 +310,7 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     both = model.masks(record, objects)["box"]
     alone = [model.masks(record, each[None])["box"] for each in objects]
     assert np.array_equal(both, alone[0] | alone[1])
-    scores = score_prompted({"teacher": {None: model}}, [record], progress=False)
+    scores = score_prompted({"teacher": {None: model}}, [record], each=Here(False))
     assert 0 <= scores.values("teacher", "dice")["2"] <= 1
     assert Letterbox.of((50, 70), SIDE).resized == (46, 64)
 

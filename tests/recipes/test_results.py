@@ -17,6 +17,7 @@ from abbe.reporting.tables import main_metrics, plain_table
 from abbe.runs.folder import open_run, opened
 from abbe.scoring import METRICS, PROMPTED_METRICS
 from abbe.summary import Model, RunSummary, Score, Thresholds, read_summary
+from abbe.tasks.each import Here
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
 from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
 from abbe.tasks.scores import Compared, Scores, compare, ranking_of, save_examples
@@ -57,7 +58,7 @@ def summary_of(values: dict[str, list[float]]) -> RunSummary:
 
 def scored(models: dict[str, "Answer"], data: Dataset) -> Scores:
     each: dict[str, BySeed] = {name: {0: model} for name, model in models.items()}
-    return score(each, data, thresholds_of(each, data, {}), progress=False)
+    return score(each, data, thresholds_of(each, data, {}), each=Here(False))
 
 
 class Answer:
@@ -170,7 +171,7 @@ def test_thresholds_of_before_are_kept():
     half = Answer(np.where(Label().read() > 0, 0.7, 0.1))
     given = thresholds_of({"a": {1: half}}, tissue(), {"a": {1: before}})
     assert given["a"] == {1: before}
-    kept = score({"a": {1: half}}, tissue(), given, progress=False)
+    kept = score({"a": {1: half}}, tissue(), given, each=Here(False))
     assert kept.values("a", "dice")["b"] == 0  # nothing reaches 0.9
     assert scored({"a": half}, tissue()).values("a", "dice")["b"] == 1
 

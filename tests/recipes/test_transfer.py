@@ -1,21 +1,33 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
+import os
+import pickle
 import shutil
+import signal
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import tifffile
-from commands import TISSUE, abbe, doubts, told
+import torch
+from commands import TISSUE, abbe, doubts, figures, told
 from pyarrow import parquet
 
+import abbe as package
 from abbe import config, datasets, students, teachers
+from abbe.cluster import Died
+from abbe.errors import InputError
 from abbe.imaging import Image, write_labels
+from abbe.registry import TASKS
 from abbe.runs import evaluate as transfer
 from abbe.runs.folder import Run, open_run
+from abbe.runs.lost import Lost
 from abbe.targets import TargetStore
+from abbe.tasks import each
 from abbe.tasks.maps import NetworkModel
+from abbe.tasks.task import BySeed
 from abbe.teachers.run import RunTeacher
 
 OTHER = ["--data.kind=simulated", "--data.count=4", "--data.size=64", "--data.seed=6"]
@@ -332,3 +344,87 @@ def test_the_hint_names_the_option_that_evaluate_has(run, tmp_path, capsys):
     message = refused(capsys, run, "hint", *data)
     assert "the student is to see nucleus" in message
     assert "say what it is shown with --student-channels" in message
+
+
+# ---------------------------------------------------------------------------------------- workers
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A label that ends the first worker that reads it."""
+
+    label: Any
+    notes: Path
+    client: int
+
+    def read(self) -> np.ndarray:
+        if os.getpid() != self.client and not self.notes.exists():
+            self.notes.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.label.read()
+
+
+@pytest.mark.slow
+def test_workers_give_the_summary_and_the_tables_of_one_machine(run, tmp_path):
+    other = datasets.simulated_tissue(4, size=64, seed=6)
+    healthy, *others = other.records
+    deadly = replace(healthy, label=Deadly(healthy.label, tmp_path / "notes", os.getpid()))
+    other = other.having((deadly, *others))
+    one = package.evaluate(run, other, name="alone")
+    many = package.evaluate(run, other, name="workers", cluster="local:2")
+    assert (tmp_path / "notes").exists()
+    assert figures(many.folder) == figures(one.folder)
+    assert many.scores == one.scores
+    stores = [TargetStore(each.folder / "targets.zarr") for each in (one, many)]
+    assert len(set(stores[1].ids)) == len(other)
+    for id in other.ids:
+        first, second = (store.read(id, "probability") for store in stores)
+        np.testing.assert_array_equal(first, second)
+    assert {path.name for path in (many.folder / "examples").iterdir()} == {
+        path.name for path in (one.folder / "examples").iterdir()
+    }
+    assert {path.name for path in many.folder.rglob(".[a-z]*")} <= {".lock"}  # of the store
+
+
+def test_an_image_that_workers_die_of_is_lost(monkeypatch, tmp_path):
+    records = datasets.simulated_tissue(3, size=32).records
+
+    def some_die(workers, scratch, work, items, moved):
+        return [Died(3) if id == records[1].id else work(item) for id, item in items.items()]
+
+    monkeypatch.setattr(each, "in_order", some_die)
+    on_workers = each.OnWorkers(cast(Any, None), tmp_path, Lost(allowed=1))
+    groups = [[record] for record in records]
+    assert on_workers(len, groups) == [(groups[0], 1), (groups[2], 1)]
+    assert "3 workers died while they had this image" in on_workers.lost.reasons[records[1].id]
+    with pytest.raises(InputError, match="1 image was lost, and 0 may be"):
+        each.OnWorkers(cast(Any, None), tmp_path, Lost())(len, groups)
+    with pytest.raises(InputError, match="no image is left to be scored"):
+        on_workers(len, groups[1:2])
+
+
+def sent(work, groups):
+    """As workers get it."""
+    for group in groups:
+        yield group, pickle.loads(pickle.dumps(work))(pickle.loads(pickle.dumps(group)))
+
+
+@pytest.mark.parametrize("name", ["classification", "semantic"])
+def test_groups_of_images_have_the_answers_of_all(name, tiles):
+    task = TASKS[name]
+    kind, folder = ("classes", "classes") if name == "classification" else ("folder", "regions")
+    dataset = task.collect(config.Data(kind=kind, path=tiles / folder))
+    torch.manual_seed(0)
+    student = config.Student(architecture="unet-mobilenetv3", encoder_weights="random",
+                             input_channels=("red", "green", "blue"))  # fmt: skip
+    network = task.build(student, task.classes(dataset)).eval()
+    model = task.model(network, {}, student.input_channels)
+    models: dict[str, BySeed] = {"student": {0: model}}
+    one, many = (task.score(models, dataset, config.Evaluation(), each=each)
+                 for each in (None, sent))  # fmt: skip
+    assert many.rows == one.rows
+    assert many.compared == one.compared
+    assert many.predictions == one.predictions
+    some = one.rows[0]["image"]
+    for key, array in many.example(some).items():
+        np.testing.assert_array_equal(array, one.example(some)[key])

@@ -180,6 +180,7 @@ def curve(
     resume: bool = False,
     trust_code: bool = False,
     progress: bool = True,
+    cluster: str | None = None,
     **keys: Unpack[FurtherKeys],
 ) -> "Curve":
     """Train at growing shares of the labels, over seeds, and plot what the labels buy.
@@ -197,6 +198,8 @@ def curve(
         resume: finish a curve that was interrupted, or add to it.
         trust_code: a teacher of kind 'torch' may run the code that its path names.
         progress: show progress.
+        cluster: workers by which the teacher answers and networks are trained: "local:4",
+            "tcp://host:8786" or a .yaml file of dask-jobqueue; None for this process alone.
 
     Returns:
         The curve, with ``summary`` and the paths of table, picture and report.
@@ -230,6 +233,7 @@ def curve(
         resume=resume,
         trust_code=trust_code,
         progress=progress,
+        cluster=cluster,
     )
 
 
@@ -244,6 +248,7 @@ def evaluate(
     allow_failed: int = 0,
     allow_overlap: bool = False,
     trust_code: bool = False,
+    cluster: str | None = None,
 ) -> "Run":
     """Score a finished run on another data set, as it is, with the thresholds it came with.
 
@@ -263,6 +268,8 @@ def evaluate(
         allow_overlap: go on where the run, or what it learned from, was trained on test images;
             the report says so.
         trust_code: the run's teacher of kind 'torch' may run the code that it names.
+        cluster: workers by which teacher and networks answer and are scored: "local:4",
+            "tcp://host:8786" or a .yaml file of dask-jobqueue; None for this process alone.
 
     Returns:
         The evaluation, which is read like a run.
@@ -287,6 +294,7 @@ def evaluate(
         trust_code=trust_code,
         allow_failed=allow_failed,
         allow_overlap=allow_overlap,
+        cluster=cluster,
     )
 
 

@@ -24,6 +24,10 @@ class CurveOptions(Computing):
     """Let a teacher of kind torch import and call the Python code that teacher.path names."""
     resume: bool = False
     """Finish a curve that was interrupted, or add shares, seeds or initialisations to it."""
+    cluster: str | None = None
+    """Workers by which the teacher answers and networks are trained: local:N (processes here),
+    tcp://HOST:PORT (a dask scheduler), or a .yaml file of dask-jobqueue (SLURM, LSF, PBS, SGE);
+    this process alone where omitted."""
 
 
 CURVE_HELP = """Train at growing shares of the labels, over seeds, and plot what the labels buy.
@@ -44,6 +48,7 @@ examples:
       --teacher.kind masks --teacher.path masks/ --student.encoder-weights imagenet --out curves/a
   abbe curve curves/tiles --resume
   abbe curve curves/tiles --resume --seeds 0 1 2 3 4
+  abbe curve curves/tiles --resume --cluster slurm.yaml
   abbe curve rckd --help            (with 'cmkd' for CMKD's keys)
 
 In --out come curve.csv (a row a training), curve.png and curve.svg, summary.json, scores.parquet
@@ -83,6 +88,8 @@ def run(words: list[str]) -> int:
             pretrain_per_seed=options.pretrain_per_seed,
             resume=options.resume,
             trust_code=options.trust_code,
+            cluster=options.cluster,
+            say=say,
         )
     if made.summary is not None:
         say(f"\n{table(made.summary)}\n\nreport: {made.report}")

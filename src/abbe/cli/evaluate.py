@@ -31,6 +31,10 @@ class EvaluateArguments(Computing):
     """How many images may be lost (unreadable, or the teacher failed on them)."""
     allow_overlap: bool = False
     """Go on where run or teacher was trained on test images; the report says so."""
+    cluster: str | None = None
+    """Workers by which teacher and networks answer and are scored: local:N (processes here),
+    tcp://HOST:PORT (a dask scheduler), or a .yaml file of dask-jobqueue (SLURM, LSF, PBS, SGE);
+    this process alone where omitted. --distil trains here."""
 
 
 def run(words: list[str]) -> int:
@@ -44,7 +48,8 @@ needs its teacher.
 examples:
   abbe evaluate runs/a --name expert2 --data.path codex/ --data.labels labels/expert2
   abbe evaluate runs/a --name dsb2018 --data.path dsb2018/ --data.channels nucleus --distil
-  abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/"""
+  abbe evaluate runs/rckd --name chaoyang --data.kind classes --data.path tiles_by_class/
+  abbe evaluate runs/a --name hospital2 --data.path hospital2/ --cluster slurm.yaml"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
     from abbe.reporting.tables import plain_table
     from abbe.runs.evaluate import evaluate_run
@@ -59,6 +64,8 @@ examples:
         trust_code=arguments.trust_code,
         allow_failed=arguments.allow_failed,
         allow_overlap=arguments.allow_overlap,
+        cluster=arguments.cluster,
+        say=say,
     )
     say(f"\n{plain_table(finished.summary)}\n\nreport: {finished.report}")
     return 0

@@ -3,15 +3,18 @@
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from abbe import config
+from abbe.cluster import open_cluster
 from abbe.curves import label_subsets
 from abbe.curves.folder import Curve
 from abbe.curves.label_subsets import Level
+from abbe.curves.on_workers import require_stored, train_on_workers
 from abbe.curves.plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
 from abbe.curves.results import load_outcomes, write_results, write_table
 from abbe.curves.trainings import (
@@ -51,6 +54,8 @@ def curve(
     resume: bool = False,
     trust_code: bool = False,
     progress: bool = True,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Curve:
     """Train at every share of the labels, for every seed and all that is compared; plot it.
 
@@ -70,6 +75,9 @@ def curve(
             it; no finished training is repeated.
         trust_code: a teacher of kind 'torch' may import and call the code that it names.
         progress: show progress.
+        cluster: workers by which the teacher answers and networks are trained, such as "local:4";
+            see `abbe.cluster.open_cluster`.
+        say: told of the workers, in lines.
 
     Raises:
         AbbeError: whatever the user can mend, before work starts wherever that is possible.
@@ -86,8 +94,9 @@ def curve(
             resume=resume,
         )
         return _curve(
-            experiment, plan, dataset, resume=resume, trust_code=trust_code, progress=progress
-        )
+            experiment, plan, dataset, resume=resume, trust_code=trust_code, progress=progress,
+            cluster=None if cluster is None else (cluster, say),
+        )  # fmt: skip
 
 
 def _curve(
@@ -98,6 +107,7 @@ def _curve(
     resume: bool,
     trust_code: bool,
     progress: bool,
+    cluster: tuple[str, Callable[[str], None]] | None,
 ) -> Curve:
     kind: type[Trainer] = CURVES[experiment.recipe]
     task = recipe_named(experiment.recipe).task(experiment)
@@ -108,13 +118,17 @@ def _curve(
     tiles = kind.prepare(experiment, dataset, compared, lost, progress)
     overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
-    with run_folder.opened(experiment, resume=resume) as folder:
+    with run_folder.opened(experiment, resume=resume) as folder, ExitStack() as stack:
         session = Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
         session = replace(session, previews=False)  # hundreds of trainings, seen by nobody
         if session.is_main:
             overlap.write_trained_on(folder, dataset, tiles, lost)
+        if cluster is not None:
+            require_stored(experiment, session.accelerator.num_processes)
+            workers = stack.enter_context(open_cluster(*cluster, on_gpus=True))
+            session = replace(session, helpers=workers)
         trainer = kind(
             experiment, dataset, tiles, session, compared,
             pretrain_per_seed=plan.pretrain_per_seed,
@@ -140,8 +154,13 @@ def _carry_out(trainer: Trainer, plan: Plan, session: Session) -> Curve:
             done=len(trainings) - len(waiting), pretrainings=trainer.pretrainings(waiting),
         )  # fmt: skip
         print(shown_text(text), flush=True)
-    trainer.teach(_waiting(folder, trainings))
-    for whole in _train(folder, experiment, trainer, trainings, session.shown):
+    left = _waiting(folder, trainings)
+    trainer.teach(left)
+    if session.helpers is None:
+        carried = _here(trainer, left, folder)
+    else:
+        carried = train_on_workers(trainer, left, experiment, session, session.helpers)
+    for whole in _train(folder, experiment, trainer, trainings, carried, session.shown):
         if session.is_main:
             outcomes = load_outcomes(folder, trainings)
             if whole:
@@ -157,19 +176,26 @@ def _carry_out(trainer: Trainer, plan: Plan, session: Session) -> Curve:
     return Curve(folder, summary)
 
 
+def _here(trainer: Trainer, left: Sequence[Training], folder: Path) -> Iterator[Training]:
+    """Carry out what waits in this process; each training as it ends."""
+    while left:
+        trainer.train(left[0])
+        yield left[0]
+        left = _waiting(folder, left)
+
+
 def _train(
     folder: Path,
     experiment: config.Experiment,
     trainer: Trainer,
     trainings: Sequence[Training],
+    carried: Iterator[Training],
     shown: bool,
 ) -> Iterator[bool]:
-    """Carry out what waits; after each training, whether a seed has become whole by it."""
+    """After each training that is carried out, whether a seed has become whole by it."""
     left = _waiting(folder, trainings)
     clock = Clock(experiment, len(left), len(trainer.pretrainings(left)))
-    while left:
-        training = left[0]
-        trainer.train(training)
+    for training in carried:
         left = _waiting(folder, trainings)
         assert training not in left, "a training ends with its file"
         if shown:

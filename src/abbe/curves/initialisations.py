@@ -1,6 +1,7 @@
 """Trainings of a curve of recipe 'rckd': initialisations of the same network, tuned alike."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -157,15 +158,13 @@ class InitialisationTrainer(Trainer):
         self.records: Sequence[Record] = self._task.labelled(dataset.split("train"))
         self.by_class = self._task.by_class
         self._experiment, self._dataset, self._session = experiment, dataset, session
-        self._tiles = tiles
-        self._per_seed = pretrain_per_seed
         self._pretrained: dict[str, Pretrained] = {}
         self._features: dict[str, FeaturesOf] = {}
 
     def resolve(self) -> config.Experiment:
         """Fix the schedule of pretraining, and that of the task, which all trainings share."""
         session = self._session
-        amounts = Rckd().amounts(self._experiment, self._dataset, self._tiles)
+        amounts = Rckd().amounts(self._experiment, self._dataset, self.tiles)
         self._experiment = schedules.resolve(
             self._experiment, amounts, session.folder, Rckd.rates,
             resume=session.resume, shown=session.progress,
@@ -187,6 +186,7 @@ class InitialisationTrainer(Trainer):
         dataset = label_subsets.keep(self._dataset, among, kept)
         model = self._initial(experiment, training)
         session = self._session.within("trainings", seed=training.seed)
+        session = replace(session, log=f"{training.name}.jsonl")
         metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
         plan = plan_of(experiment, dataset, model, session)
         (fitted,) = fit_plan(training.name, plan, self._task, metadata, session)[
@@ -221,12 +221,24 @@ class InitialisationTrainer(Trainer):
             checkpoint.unlink(missing_ok=True)
         session.accelerator.wait_for_everyone()
 
+    def work_of(self, training: Training) -> str:
+        """Its own."""
+        return training.name
+
     def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:
         """Names of the pretrainings that these trainings still wait for."""
         names = dict.fromkeys(
             self._pretraining_of(each) for each in trainings if each.compared in PRETRAINED
         )
         return [name for name in names if not self._done(name).exists()]
+
+    def pretrain(self, training: Training) -> Pretrained:
+        """See `Trainer`; it is done now, was before, or is read from its files."""
+        name = self._pretraining_of(training)
+        if name not in self._pretrained:
+            done = self._done(name).exists()
+            self._pretrained[name] = self._load(name) if done else self._pretrain_now(training)
+        return self._pretrained[name]
 
     def describe(self) -> dict[str, Any]:
         """What the summary says of task, data, teacher and pretraining."""
@@ -239,9 +251,9 @@ class InitialisationTrainer(Trainer):
             "classes": list(task.classes(self._dataset)),
             "metric_names": {metric: each.name for metric, each in task.metrics.items()},
             "data": task.describe(self._dataset),
-            **describe_teacher(self._stored_targets(), self._tiles or ()),
+            **describe_teacher(self._stored_targets(), self.tiles or ()),
             "pretraining": done,
-            "pretrain_per_seed": self._per_seed,
+            "pretrain_per_seed": self.pretrain_per_seed,
         }
 
     def teacher(self) -> Outcome | None:
@@ -252,14 +264,14 @@ class InitialisationTrainer(Trainer):
         """The network as its fine-tuning begins."""
         model = initial_model(experiment, self._dataset)
         if training.compared in PRETRAINED:
-            take_over(model, self._pretrain(training))
+            take_over(model, self.pretrain(training))
         return model
 
     def _probe(
         self, experiment: config.Experiment, training: Training, kept: Collection[str]
     ) -> NDArray[np.float64]:
         """What a linear probe says of the test images; each encoder looks at the images once."""
-        own_seed = training.compared == "random" or self._per_seed
+        own_seed = training.compared == "random" or self.pretrain_per_seed
         encoder = f"{training.compared}-{training.seed if own_seed else 'all'}"
         if encoder not in self._features:
             model = self._initial(experiment, training)
@@ -278,8 +290,8 @@ class InitialisationTrainer(Trainer):
     def _taught(self) -> tuple[TargetStore | None, dict[str, float]]:
         asking = next(name for name in self.compared if "rckd" in name)
         experiment = with_initialisation(self._experiment, asking, self._experiment.seed)
-        assert self._tiles is not None  # something is pretrained
-        return teach_tiles(experiment, self._tiles, self._session)
+        assert self.tiles is not None  # something is pretrained
+        return teach_tiles(experiment, self.tiles, self._session)
 
     def _stored_targets(self) -> TargetStore | None:
         settings, taught = self._experiment.teacher, self._session.folder / STORE
@@ -288,25 +300,22 @@ class InitialisationTrainer(Trainer):
         return TargetStore(taught) if taught.exists() else None
 
     def _pretraining_of(self, training: Training) -> str:
-        return f"{training.compared}-seed-{training.seed}" if self._per_seed else training.compared
+        return (
+            f"{training.compared}-seed-{training.seed}"
+            if self.pretrain_per_seed
+            else training.compared
+        )
 
     def _done(self, name: str) -> Path:
         return self._session.folder / "pretraining" / name / "done.json"
 
-    def _pretrain(self, training: Training) -> Pretrained:
-        name = self._pretraining_of(training)
-        if name not in self._pretrained:
-            done = self._done(name).exists()
-            self._pretrained[name] = self._load(name) if done else self._pretrain_now(training)
-        return self._pretrained[name]
-
     def _pretrain_now(self, training: Training) -> Pretrained:
         name = self._pretraining_of(training)
-        seed = training.seed if self._per_seed else self._experiment.seed
+        seed = training.seed if self.pretrain_per_seed else self._experiment.seed
         experiment = with_initialisation(self._experiment, training.compared, seed)
         session = self._session.within("pretraining", name, seed=seed)
         store, speed = self._taught if "rckd" in name else (None, {})
-        tiles = self._tiles
+        tiles = self.tiles
         assert tiles is not None  # something is pretrained
         known = None if store is None else set(store.ids)
         lacking = [id for id in tiles.ids if known is not None and id not in known]

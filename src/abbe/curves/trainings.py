@@ -135,7 +135,8 @@ class Trainer(ABC):
             compared: from `compares`.
             pretrain_per_seed: pretrain anew for each seed, not once for all.
         """
-        self.compared = compared
+        self.dataset, self.tiles, self.compared = dataset, tiles, compared
+        self.pretrain_per_seed = pretrain_per_seed
 
     @abstractmethod
     def resolve(self) -> config.Experiment:
@@ -152,6 +153,14 @@ class Trainer(ABC):
     @abstractmethod
     def train(self, training: Training) -> None:
         """Carry out a training, and perhaps others that belong to it, up to their files."""
+
+    @abstractmethod
+    def work_of(self, training: Training) -> str:
+        """The name of the work that it is carried out by, the same for all that belong to it."""
+
+    @abstractmethod
+    def pretrain(self, training: Training) -> object:
+        """Carry out the pretraining that a training begins with, unless it is there."""
 
     @abstractmethod
     def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:

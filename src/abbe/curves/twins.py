@@ -29,6 +29,7 @@ from abbe.runs.results import describe_teacher
 from abbe.runs.session import Session
 from abbe.runs.teaching import STORE, asked
 from abbe.targets import TargetStore
+from abbe.tasks.each import Here
 from abbe.tasks.instances import score, thresholds_of
 from abbe.tasks.maps import StoredModel
 from abbe.tasks.scores import Scores
@@ -117,8 +118,7 @@ class TwinTrainer(Trainer):
             self.records, training.level.fraction, seed=training.seed, by_class=False
         )
         dataset = label_subsets.keep(self._dataset, [each.id for each in self.records], kept)
-        name = f"{training.level.labelled}-seed-{training.seed}"
-        session = self._session.within("trainings", name, seed=training.seed)
+        session = self._session.within("trainings", self.work_of(training), seed=training.seed)
         metadata = weights_metadata(experiment, dataset, **self._task.metadata(experiment, dataset))
         trained: dict[str, Trained] = {}
         taught = replace(self._taught, folder=session.folder)
@@ -139,6 +139,13 @@ class TwinTrainer(Trainer):
                 save_outcome(path_of(self._session.folder, one.name), outcome)
             session.forget_checkpoints()
         session.accelerator.wait_for_everyone()
+
+    def work_of(self, training: Training) -> str:
+        """A share of a seed: all networks are trained at once."""
+        return f"{training.level.labelled}-seed-{training.seed}"
+
+    def pretrain(self, training: Training) -> None:
+        """There is nothing before the training itself."""
 
     def pretrainings(self, trainings: Sequence[Training]) -> Sequence[str]:
         """None: there is nothing before the training itself."""
@@ -188,7 +195,7 @@ class TwinTrainer(Trainer):
             thresholds_of(models, dataset, {}, settings.minimum_area),
             tolerance=settings.tolerance,
             minimum_area=settings.minimum_area,
-            progress=self._session.progress,
+            each=Here(self._session.progress),
         )
 
     def _outcome(

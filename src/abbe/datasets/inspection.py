@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,8 @@ import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.cluster import Died, Done, Workers, carry_out
-from abbe.cluster.shared import Shared, share
-from abbe.cluster.tries import Tries
+from abbe.cluster import Died, Workers
+from abbe.cluster.in_order import in_order
 from abbe.datasets.class_pictures import TypesFile
 from abbe.datasets.collection import (
     LABEL_IS_IMAGE,
@@ -157,18 +157,9 @@ def _type_findings(record: Record) -> list[Finding]:
     return [Finding("warning", "objects have no type", "they teach where objects are, and no type")]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A record as it is sent to a worker; relative paths are those of the client's folder."""
-
-    record: Record
-    crop: int | None
-    folder: Shared[None]
-
-
 def inspect_on_workers(
     dataset: Dataset, crop: int | None, workers: Workers, scratch: Path
-) -> Iterator[Inspection]:
+) -> list[Inspection]:
     """What `inspect` finds in each record of a data set, by workers, in the set's order.
 
     Args:
@@ -180,24 +171,18 @@ def inspect_on_workers(
     Raises:
         ClusterError: The scheduler has gone, or a worker does not see the client's folder.
     """
-    found: dict[str, Inspection] = {}
-    with share(scratch, None) as folder:
-        items = ((record.id, _Asked(record, crop, folder)) for record in dataset)
-        with bar("check", len(dataset)) as moving:
-            for asked, answer in carry_out(workers, Tries(scratch), _inspect_item, items):
-                record = asked.record
-                if isinstance(answer, Died):
-                    finding = Finding("error", "image cannot be read", answer.words("this image"))
-                    found[record.id] = Inspection(record, findings=[finding])
-                else:
-                    found[record.id] = answer.beside
-                moving.advance()
-    return (found[record.id] for record in dataset)
+    items = {record.id: record for record in dataset}
+    with bar("check", len(items)) as moving:
+        found = in_order(workers, scratch, partial(inspect, crop=crop), items, moving.advance)
+    return [
+        _deadly(record, each) if isinstance(each, Died) else each
+        for record, each in zip(dataset, found, strict=True)
+    ]
 
 
-def _inspect_item(asked: _Asked, number: int) -> Done:
-    asked.folder.get()
-    return Done(beside=inspect(asked.record, asked.crop))
+def _deadly(record: Record, died: Died) -> Inspection:
+    finding = Finding("error", "image cannot be read", died.words("this image"))
+    return Inspection(record, findings=[finding])
 
 
 def _reason(error: Exception) -> str:

@@ -25,6 +25,7 @@ from abbe.scoring import Metric
 from abbe.students.unet import encoder_name_of
 from abbe.summary import Labels, RunSummary, Score, Thresholds
 from abbe.tasks.classification import classification_term
+from abbe.tasks.each import Each
 from abbe.tasks.scores import Compared
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.tasks.timing import size_of
@@ -105,6 +106,7 @@ class PhotographsTask(Task):
         given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
+        each: Each | None = None,
     ) -> Scored:
         """Top-1 and top-5 accuracy on the validation photographs."""
         scores, networks = {}, first_of(models)

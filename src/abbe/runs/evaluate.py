@@ -2,12 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from abbe import config, reporting, teachers
+from abbe.cluster import Workers, open_cluster
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
@@ -24,12 +27,16 @@ from abbe.runs.results import describe_teacher, summarise, write_scored
 from abbe.runs.teaching import STORE
 from abbe.summary import BASELINES, SEEDS, Labels, Thresholds
 from abbe.targets import Provenance, TargetStore
+from abbe.tasks.each import Each, OnWorkers
 from abbe.tasks.maps import StoredModel
 from abbe.tasks.task import BySeed, Task, first_of
 from abbe.teachers import Teacher
+from abbe.teachers.on_workers import teach_on_workers
 
 HERE = {"student": "student distilled here"} | {name: f"{name} trained here" for name in BASELINES}
 """Names of the models that were trained on the other data set."""
+TRIES = ".scoring"
+"""Folder, in an evaluation's, of what workers have begun."""
 
 
 def evaluate_run(
@@ -43,6 +50,8 @@ def evaluate_run(
     trust_code: bool = False,
     allow_failed: int = 0,
     allow_overlap: bool = False,
+    cluster: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Score a run's student and baselines on another data set with the thresholds they came with.
 
@@ -64,23 +73,32 @@ def evaluate_run(
         allow_failed: how many images may be lost (unreadable, or the teacher failed on them).
         allow_overlap: go on where the run, or what it learned from, was trained on test images;
             the report says so.
+        cluster: workers by which teacher and networks answer and are scored, such as "local:4"; see
+            `abbe.cluster.open_cluster`. Networks are trained and timed in this process.
+        say: told of the workers, in lines.
 
     Raises:
+        ClusterError: the cluster's scheduler has gone.
         InputError: the run is not finished, channels are missing, test images were trained on, or
             more images are lost than allowed; the teacher's answers for the others are kept, and
             the same call goes on.
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
-    with worked_on(folder) as here:
-        return _evaluate(
-            open_run(here), data, name=name, distil=distil, teacher_channels=teacher_channels,
+    with worked_on(folder) as place, ExitStack() as stack:
+        here = _prepare(
+            open_run(place), data, name=name, distil=distil, teacher_channels=teacher_channels,
             student_channels=student_channels, trust_code=trust_code, allow_failed=allow_failed,
             allow_overlap=allow_overlap,
         )  # fmt: skip
+        if cluster is not None:
+            on_gpus = recipe_named(here.experiment.recipe).evaluates_teacher  # networks are not
+            workers = stack.enter_context(open_cluster(cluster, say, on_gpus=on_gpus))
+            here = replace(here, workers=workers)
+        return _evaluate(here, data, distil, teacher_channels, trust_code=trust_code)
 
 
-def _evaluate(
+def _prepare(
     run: Run,
     data: config.Data | Dataset,
     *,
@@ -91,7 +109,8 @@ def _evaluate(
     trust_code: bool,
     allow_failed: int,
     allow_overlap: bool,
-) -> Run:
+) -> "_Elsewhere":
+    """Refuse what cannot end well before anything is computed."""
     out = run.folder / "evaluations" / name
     if (out / "summary.json").exists():
         raise ConfigError(f"{out}: exists already; give another --name")
@@ -122,20 +141,31 @@ def _evaluate(
     )
     experiment = experiment.model_copy(update={"allow_overlap": allow_overlap})
     out.mkdir(parents=True, exist_ok=True)
-    here = _Elsewhere(run, experiment, task, dataset, input_channels, out, lost)
+    return _Elsewhere(run, experiment, task, dataset, input_channels, out, lost)
+
+
+def _evaluate(
+    here: "_Elsewhere",
+    data: config.Data | Dataset,
+    distil: bool,
+    teacher_channels: tuple[str, ...] | None,
+    *,
+    trust_code: bool,
+) -> Run:
     scored = _as_it_is(here)
-    if recipe.evaluates_teacher:
+    experiment = here.experiment
+    if recipe_named(experiment.recipe).evaluates_teacher:
         teacher = _on_other_data(experiment.teacher, teacher_channels)
         if distil:
             _distil(here, scored, data, teacher, trust_code=trust_code)
         elif teacher is None:
-            scored.store = _own_answers(run, dataset)
+            scored.store = _own_answers(here.run, here.dataset)
         else:
             _teach(
                 here, scored, teacher, chosen=teacher_channels is not None, trust_code=trust_code
             )
     _write(here, scored)
-    return open_run(out)
+    return open_run(here.out)
 
 
 @dataclass(frozen=True)
@@ -149,6 +179,14 @@ class _Elsewhere:
     input_channels: tuple[str, ...]
     out: Path
     lost: Lost
+    workers: Workers | None = None
+
+    @property
+    def each(self) -> Each | None:
+        """What has images answered and scored; None for this process."""
+        if self.workers is None:
+            return None
+        return OnWorkers(self.workers, self.out.absolute() / TRIES, self.lost)
 
 
 @dataclass
@@ -219,7 +257,11 @@ def _teach(
         print(shown(f"note: {text}"), flush=True)
         scored.doubts.append(text)
         return
-    taught = teachers.teach(teacher, tests, path)
+    if here.workers is None:
+        taught = teachers.teach(teacher, tests, path)
+    else:
+        make = partial(build.build_teacher, settings, tests, trust_code=trust_code)
+        taught = teach_on_workers(make, teacher, tests, path, here.workers)
     here.lost.add(taught.failed, path)
     scored.answering, scored.store = teacher, TargetStore(path)
 
@@ -238,6 +280,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         here.experiment.evaluation,
         given=found.given,
         teacher=found.answering,
+        each=here.each,
     )
     write_scored(out, scored)
     config.save(here.experiment, out / "config.yaml")

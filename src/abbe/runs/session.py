@@ -8,6 +8,7 @@ from typing import Self
 from accelerate import Accelerator
 
 from abbe import config
+from abbe.cluster import Workers
 from abbe.runs import build
 from abbe.runs import folder as run_folder
 from abbe.runs.lost import Lost
@@ -35,6 +36,10 @@ class Session:
     """What log and progress bars add to a network's name."""
     watch: Callable[[int, float], None] | None = None
     """Told of each validation; see `abbe.training.fit.fit`."""
+    helpers: Workers | None = None
+    """Workers of a cluster by whom a teacher answers; None for this process."""
+    log: str = "log.jsonl"
+    """The file of what is told while networks train."""
 
     @classmethod
     def start(
@@ -102,7 +107,7 @@ class Session:
         return fit(
             stage,
             self.accelerator,
-            Log(self.folder / "log.jsonl", self.accelerator, name + self.suffix),
+            Log(self.folder / self.log, self.accelerator, name + self.suffix),
             self.folder / "checkpoints" / f"{name}-{stage.name}.pt",
             seed=self.seed,
             workers=self.workers,

@@ -1,5 +1,6 @@
 """The teacher's answers for a run: given once, before anything is trained."""
 
+from functools import partial
 from pathlib import Path
 
 from abbe import config, teachers
@@ -14,6 +15,7 @@ from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
 from abbe.targets import TargetStore
 from abbe.teachers import Teacher
+from abbe.teachers.on_workers import teach_on_workers
 
 STORE = "targets.zarr"
 """The store of a run's own answers, in its folder."""
@@ -57,7 +59,7 @@ def teach(
     if settings.kind == "store":
         assert settings.path is not None  # the experiment file demands it
         store = TargetStore(settings.path)
-        if session.is_main:
+        if session.shown:
             print(shown(teachers.introduction(store.provenance)), flush=True)
         return None, store, {}
     teacher = build.build_teacher(settings, dataset, trust_code=session.trust_code)
@@ -68,7 +70,8 @@ def teach(
     if session.is_main:
         introduced = teachers.introduction(teachers.provenance_of(teacher, dataset))
         print(shown(introduced), flush=True)
-    store, speed = stored_predictions(teacher, dataset.having(asked(experiment, dataset)), session)
+    images = dataset.having(asked(experiment, dataset))
+    store, speed = stored_predictions(teacher, images, session, settings=settings)
     if session.is_main:
         hand_on(store.path, settings.path)
     return teacher, store, speed
@@ -94,7 +97,7 @@ def _mean_of(
             continue
         teacher = build.build_teacher(each, dataset, trust_code=session.trust_code)
         name = f"{SINGLE}/{number}.zarr"
-        stores.append(stored_predictions(teacher, images, session, name)[0])
+        stores.append(stored_predictions(teacher, images, session, name, settings=each)[0])
         if session.is_main:
             hand_on(stores[-1].path, each.path)
     labelled = build.held_out(dataset.split("val").labelled.records, experiment)
@@ -130,7 +133,12 @@ def _at(path: Path, tta: bool) -> config.Teacher:
 
 
 def stored_predictions(
-    teacher: Teacher, dataset: Dataset, session: Session, name: str = STORE
+    teacher: Teacher,
+    dataset: Dataset,
+    session: Session,
+    name: str = STORE,
+    *,
+    settings: config.Teacher | None = None,
 ) -> tuple[TargetStore, dict[str, float]]:
     """The store of a teacher's answers in the run's folder, once they are there; how fast it was.
 
@@ -139,13 +147,22 @@ def stored_predictions(
         dataset: the images.
         session: of the run.
         name: of the store in the run's folder.
+        settings: what the teacher was built of, so that workers can; None for one that answers in
+            this process whatever the session says.
 
     Raises:
         InputError: more images are lost than allowed; the store keeps all other answers.
     """
     path, speed = session.folder / name, {}
     if session.is_main:
-        report = teachers.teach(teacher, dataset, path, progress=session.progress)
+        if session.helpers is None or settings is None:
+            report = teachers.teach(teacher, dataset, path, progress=session.progress)
+        else:
+            trust = session.trust_code
+            make = partial(build.build_teacher, settings, dataset, trust_code=trust)
+            report = teach_on_workers(
+                make, teacher, dataset, path, session.helpers, progress=session.progress
+            )
         if report.done:  # a resumed run has nothing left to teach
             speed = {"teach_images_per_s": report.images_per_second}
         session.lost.add(report.failed, path)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from abbe.runtime.tiling.grid import Grid, scale_between
 from abbe.runtime.tiling.rescaling import to_shape, whole
 from abbe.scoring import Measured
 from abbe.summary import Thresholds
+from abbe.tasks.each import Each, Group
 from abbe.tasks.scores import Compared, Row, compare
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.tasks.timing import costs_of
@@ -55,6 +57,18 @@ class Predictions:
 
     table: NDArray[Any]
     maps: list[NDArray[np.int32]] = field(default_factory=list)
+
+    def split(self) -> "list[Predictions]":
+        """Those for each image."""
+        return [
+            Predictions(self.table[n : n + 1], self.maps[n : n + 1]) for n in range(len(self.table))
+        ]
+
+
+def joined_predictions(parts: "Sequence[Predictions]") -> Predictions:
+    """What `Predictions.split` has split."""
+    maps = [each for part in parts for each in part.maps]
+    return Predictions(np.concatenate([part.table for part in parts]), maps)
 
 
 Answers = Mapping[str, Mapping[int | None, Predictions]]
@@ -117,13 +131,22 @@ class ClassTask(Task):
         pixel_size: float | None,
     ) -> Iterator[tuple[int, NDArray[Any], Grid]]:
         """For each image its number, the answer and the grid that it was seen on; see `shown`."""
+        for numbers, grids in self.groups_of(network, images, pixel_size):
+            seen = [
+                shown(images[number], input_channels, grid)
+                for number, grid in zip(numbers, grids, strict=True)
+            ]
+            yield from zip(numbers, self.predict_together(network, seen), grids, strict=True)
+
+    def groups_of(
+        self, network: nn.Module, images: Sequence[Prepared], pixel_size: float | None
+    ) -> Iterator[tuple[list[int], list[Grid]]]:
+        """Numbers of images that a network answers together, and the grids it sees them on."""
         device = next(network.parameters()).device
         grids = [grid_of(image, pixel_size) for image in images]
         divisor = network.divisor if isinstance(network, students.UNet) else 1
         for numbers in students.together([grid.shape for grid in grids], divisor, device):
-            seen = [shown(images[number], input_channels, grids[number]) for number in numbers]
-            for number, answer in zip(numbers, self.predict_together(network, seen), strict=True):
-                yield number, answer, grids[number]
+            yield numbers, [grids[number] for number in numbers]
 
     @abstractmethod
     def predictions(
@@ -236,26 +259,21 @@ class ClassTask(Task):
         given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
+        each: Each | None = None,
     ) -> Scored:
         """Classes of all test images together; there are no thresholds."""
         beginning: dict[str, ClassModel] = first_of(models)
         first = next(iter(beginning.values()))
-        tests, classes = dataset.split("test"), len(self.classes(dataset))
-        images = self.images(dataset, tests, first.channels, first.scaling)
+        images = self.images(dataset, dataset.split("test"), first.channels, first.scaling)
         if not images:
             raise InputError(f"data set '{dataset.name}' has no test image with {self.need}")
-        answers = {
-            name: {
-                seed: self.predictions(
-                    each.network, images, each.channels, classes, each.pixel_size
-                )
-                for seed, each in by_seed.items()
-            }
-            for name, by_seed in models.items()
-        }
+        if each is None:
+            answers = self._answers(models, dataset, images)
+        else:
+            answers, images = self._answers_of_groups(models, dataset, images, each)
         answers, images, slides = self.joined(answers, images, dataset)
         groups = [dataset[image.id].unit for image in images]
-        networks = {name: each.network for name, each in beginning.items()}
+        networks = {name: model.network for name, model in beginning.items()}
         costs, timing = costs_of(networks, self.predict, len(first.channels), images[0].shape)
         details = dict(self.details(first_of(answers), images, dataset))
         more = details.pop("models", {})
@@ -267,6 +285,62 @@ class ClassTask(Task):
             slides=slides,
             **details,
         )
+
+    def _answers(
+        self, models: Mapping[str, BySeed], dataset: Dataset, images: Sequence[Prepared]
+    ) -> Answers:
+        classes = len(self.classes(dataset))
+        return {
+            name: {
+                seed: self.predictions(
+                    each.network, images, each.channels, classes, each.pixel_size
+                )
+                for seed, each in by_seed.items()
+            }
+            for name, by_seed in models.items()
+        }
+
+    def _answers_of_groups(
+        self,
+        models: Mapping[str, BySeed],
+        dataset: Dataset,
+        images: Sequence[Prepared],
+        each: Each,
+    ) -> tuple[Answers, list[Prepared]]:
+        """The same answers, had from ``each``; and the images that are not lost.
+
+        A group is what `predictions_of` answers at once, so that nothing is rounded otherwise.
+        """
+        first: ClassModel = next(iter(first_of(models).values()))
+        bare, classes = dataset.having(()), len(self.classes(dataset))
+        found: dict[str, dict[int | None, dict[str, Predictions]]] = {}
+        for name, by_seed in models.items():
+            for seed, model in by_seed.items():
+                groups = [
+                    [dataset[images[number].id] for number in numbers]
+                    for numbers, _ in self.groups_of(model.network, images, model.pixel_size)
+                ]
+                work = partial(self._answer_group, model, first, bare, classes)
+                one = found.setdefault(name, {}).setdefault(seed, {})
+                for group, answer in each(work, groups):
+                    one |= dict(zip((record.id for record in group), answer.split(), strict=True))
+        everywhere = [of_id for by_seed in found.values() for of_id in by_seed.values()]
+        kept = [image for image in images if all(image.id in of_id for of_id in everywhere)]
+        answers = {
+            name: {
+                seed: joined_predictions([of_id[image.id] for image in kept])
+                for seed, of_id in by_seed.items()
+            }
+            for name, by_seed in found.items()
+        }
+        return answers, kept
+
+    def _answer_group(
+        self, model: ClassModel, first: ClassModel, bare: Dataset, classes: int, group: Group
+    ) -> Predictions:
+        part = bare.having(group)
+        images = self.images(part, part, first.channels, first.scaling)
+        return self.predictions(model.network, images, model.channels, classes, model.pixel_size)
 
     def compare(
         self,

@@ -1,6 +1,7 @@
 """Objects, by a foreground map and a boundary map that parts those that touch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import scaling_in_words, view
 from abbe.object_types import types_in
-from abbe.progress import track
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
 from abbe.tasks import typed
 from abbe.tasks.calibration import Samples, binary, joined, pixels_of, some
 from abbe.tasks.costs import costs_of
+from abbe.tasks.each import HERE, Each, Group, Here
 from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, choose_thresholds, predict
-from abbe.tasks.scores import Row, Scores, compare
+from abbe.tasks.scores import Row, Scores, compare, rows_of
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
 from abbe.teachers.several import drawn
@@ -79,6 +80,7 @@ class Instances(Task):
         given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
+        each: Each | None = None,
     ) -> Scored:
         """Pixels, boundaries and objects, image by image."""
         least = evaluation.minimum_area
@@ -89,7 +91,7 @@ class Instances(Task):
             thresholds,
             tolerance=evaluation.tolerance,
             minimum_area=least,
-            progress=progress,
+            each=each or Here(progress),
         )
         first, cuts = first_of(models), first_of(thresholds)
         costs, timing = costs_of(first, dataset, teacher)
@@ -170,7 +172,7 @@ def score(
     *,
     tolerance: float = 2.0,
     minimum_area: int = 16,
-    progress: bool = True,
+    each: Each = HERE,
 ) -> Scores:
     """Score every model on the labelled test images that it answers for; its types, too.
 
@@ -180,43 +182,65 @@ def score(
         thresholds: likewise.
         tolerance: of boundary F1 and NSD, in px.
         minimum_area: objects below this many px are dropped.
-        progress: show a progress bar.
+        each: has images answered and scored.
 
     Raises:
         InputError: no test image has a label, or its types are others than the models'.
     """
     require_tests(dataset)
-    rows: list[Row] = []
     names = types_of_models(models)
+    work = _Scoring(models, dataset.having(()), thresholds, names, tolerance, minimum_area)
+    rows: list[Row] = []
     counts: dict[str, dict[int | None, list[scoring.TypeCounts]]] = {}
-    for record in track(dataset.split("test").labelled, "scoring", shown=progress):
-        truth = _truth(record)
-        types = typed.true_types(record, dataset, names) if names else None
+    for _, found in each(work, [[record] for record in dataset.split("test").labelled]):
+        rows += found.rows
+        for name, by_seed in found.types.items():
+            for seed, own in by_seed.items():
+                counts.setdefault(name, {}).setdefault(seed, []).append(own)
+    return Scores(rows, typed.details(first_of(counts), names))
+
+
+@dataclass(frozen=True)
+class _ImageScores:
+    """Of one image: its rows, and by model and seed what is told of its objects' types."""
+
+    rows: list[Row]
+    types: dict[str, dict[int | None, scoring.TypeCounts]]
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Scores an image; what must be known for it."""
+
+    models: Mapping[str, BySeed]
+    dataset: Dataset
+    thresholds: Mapping[str, Mapping[int | None, Thresholds]]
+    names: tuple[str, ...]
+    tolerance: float
+    minimum_area: int
+
+    def __call__(self, group: Group) -> _ImageScores:
+        """Ask every model of every seed that answers for it."""
+        (record,) = group
+        truth, names = _truth(record), self.names
+        types = typed.true_types(record, self.dataset, names) if names else None
+        found = _ImageScores([], {})
         for name, seed, model in (
-            (name, seed, model) for name, each in models.items() for seed, model in each.items()
+            (name, seed, model)
+            for name, each in self.models.items()
+            for seed, model in each.items()
+            if model.has(record)
         ):
-            if not model.has(record):
-                continue
-            cut, maps = thresholds[name][seed], predict(model, record, truth)
-            objects = maps.objects(cut, minimum_area)
-            values = scoring.image_scores(maps.mask(cut), objects, truth, tolerance=tolerance)
+            cut, maps = self.thresholds[name][seed], predict(model, record, truth)
+            objects = maps.objects(cut, self.minimum_area)
+            values = scoring.image_scores(maps.mask(cut), objects, truth, tolerance=self.tolerance)
             if names:
                 own = typed.counts_of(maps, objects, truth, types, names)
                 values |= typed.scores_of(own)
                 if own is not None:
-                    counts.setdefault(name, {}).setdefault(seed, []).append(own)
-            rows += [
-                {
-                    "image": record.id,
-                    "group": record.unit,
-                    "model": name,
-                    "seed": seed,
-                    "metric": metric,
-                    "value": float(value),
-                }
-                for metric, value in values.items()
-            ]
-    return Scores(rows, typed.details(first_of(counts), names))
+                    found.types.setdefault(name, {})[seed] = own
+            found.rows.extend(rows_of(record, name, seed, values))
+        return found
 
 
 def types_of_models(models: Mapping[str, BySeed]) -> tuple[str, ...]:

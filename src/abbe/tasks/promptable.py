@@ -15,13 +15,13 @@ from abbe.datasets import Dataset, Record
 from abbe.datasets.training.eval_prompts import inner_points, tight_box
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
-from abbe.progress import track
 from abbe.runs import build
 from abbe.sam import SAM, Letterbox, Prompts, size_of
 from abbe.summary import Thresholds, Timing
 from abbe.tasks import timing
+from abbe.tasks.each import HERE, Each, Group, Here
 from abbe.tasks.instances import require_tests
-from abbe.tasks.scores import Row, Scores, compare
+from abbe.tasks.scores import Row, Scores, compare, rows_of
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
 
@@ -78,10 +78,13 @@ class Promptable(Task):
         given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
+        each: Each | None = None,
     ) -> Scored:
         """Ask every model for every labelled object; a mask is where the logit is above 0."""
         tests = dataset.split("test").labelled.records
-        scores = score_prompted(models, tests, tolerance=evaluation.tolerance, progress=progress)
+        scores = score_prompted(
+            models, tests, tolerance=evaluation.tolerance, each=each or Here(progress)
+        )
         if not scores.rows:
             raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
         first = first_of(models)
@@ -160,33 +163,30 @@ def score_prompted(
     records: Sequence[Record],
     *,
     tolerance: float = 2.0,
-    progress: bool = True,
+    each: Each = HERE,
 ) -> Scores:
     """Score every model on labelled images with objects; the others cannot be asked about."""
+    work = partial(_score_image, models, tolerance)
+    found = each(work, [[record] for record in records])
+    return Scores([row for _, rows in found for row in rows])
+
+
+def _score_image(models: Mapping[str, BySeed], tolerance: float, group: Group) -> list[Row]:
+    (record,) = group
+    assert record.label is not None  # only labelled records are given
+    label = record.label.read()
+    objects = objects_of(label)
+    if not len(objects):
+        return []
     rows: list[Row] = []
-    for record in track(records, "scoring", shown=progress):
-        assert record.label is not None  # only labelled records are given
-        label = record.label.read()
-        objects = objects_of(label)
-        if not len(objects):
-            continue
-        for name, seed, model in (
-            (name, seed, model) for name, each in models.items() for seed, model in each.items()
-        ):
-            for kind, mask in model.masks(record, objects).items():
-                values = scores_of(mask, label, tolerance)
-                rows += [
-                    {
-                        "image": record.id,
-                        "group": record.unit,
-                        "model": name,
-                        "seed": seed,
-                        "metric": scoring.prompted_key(metric, kind),
-                        "value": values[metric],
-                    }
-                    for metric in scoring.MEASURED
-                ]
-    return Scores(rows)
+    for name, seed, model in (
+        (name, seed, model) for name, each in models.items() for seed, model in each.items()
+    ):
+        for kind, mask in model.masks(record, objects).items():
+            values = scores_of(mask, label, tolerance)
+            named = {scoring.prompted_key(m, kind): values[m] for m in scoring.MEASURED}
+            rows += rows_of(record, name, seed, named)
+    return rows
 
 
 def scores_of(mask: np.ndarray, label: np.ndarray, tolerance: float) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from abbe import scoring
+from abbe.datasets import Record
 from abbe.files import atomic_path
 from abbe.scoring import Measured
 from abbe.summary import BASELINES, Bounds, Gain, Number, Score
@@ -93,6 +94,12 @@ class Scores:
     def metrics(self) -> list[str]:
         """Metrics in order."""
         return list(dict.fromkeys(row["metric"] for row in self.rows))
+
+
+def rows_of(record: Record, model: str, seed: int | None, values: Mapping[str, float]) -> list[Row]:
+    """A row a metric of one image, model and seed."""
+    one = {"image": record.id, "group": record.unit, "model": model, "seed": seed}
+    return [{**one, "metric": metric, "value": float(value)} for metric, value in values.items()]
 
 
 def compare(

@@ -19,6 +19,7 @@ from abbe.runs.pixel_sizes import student_pixel_size
 from abbe.scoring import Metric
 from abbe.summary import Thresholds, Timing
 from abbe.tasks.calibration import Samples
+from abbe.tasks.each import Each
 from abbe.tasks.scores import Compared, Row
 from abbe.teachers import Teacher
 
@@ -198,6 +199,7 @@ class Task(ABC):
         given: Mapping[str, Mapping[int | None, Thresholds]] | None = None,
         teacher: Teacher | None = None,
         progress: bool = True,
+        each: Each | None = None,
     ) -> Scored:
         """Score models on the labelled test images.
 
@@ -208,6 +210,7 @@ class Task(ABC):
             given: thresholds of models that were chosen before, on other data, likewise.
             teacher: what gave ``models["teacher"]`` its answers, where it runs here, to be timed.
             progress: show a bar.
+            each: has images answered and scored; this process where None.
 
         Raises:
             InputError: there is nothing to score on.
