@@ -115,7 +115,7 @@ def find_objects(
 def forget_objects(grid: Grid, work: Work) -> None:
     """Drop what was found in an image, but not the maps: other thresholds find other objects."""
     for tile in grid.tiles:
-        for name in (labels_name(tile), _probability_name(tile)):
+        for name in (labels_name(tile), _probability_name(tile), _pieces_name(tile)):
             work.drop(name, compressed=True)
 
 
@@ -136,6 +136,7 @@ def label_block(
 
     At first maps of all its tiles, and labels of those whose neighbours are in the block, too. Its
     seams, once all blocks have come so far, are the labels of the others: their maps were kept.
+    Then all is measured that needs no other block: little is left for whoever joins them alone.
     Arguments are those of `find_objects`.
     """
     job = _Job(grid, maps_of, rule, work, keep_maps, timings or Timings())
@@ -148,6 +149,10 @@ def label_block(
     else:
         progress = _Progress(job, advance or (lambda share: None), inner, mapped=tiles)
     _run(job, pool, 2 * workers, progress)
+    if block.seams:
+        known = [tile for tile in tiles_of(block) if within.issuperset(job.following(tile))]
+        for _ in in_order(pool, job.keep_measured, known, 2 * workers):
+            pass
 
 
 def tiles_of(block: Block) -> list[Tile]:
@@ -201,14 +206,37 @@ class _Job:
     def measure(self, tile: Tile) -> tuple[Pieces, list[tuple[Tile, np.ndarray]]]:
         """The tile's pieces, and its matches with the tiles to the right and below."""
         with self.timings.measure("instances"):
-            labels, field = self.labels(tile), self.grid.field(tile)
-            seams = []
-            for other in (Tile(tile.row, tile.column + 1), Tile(tile.row + 1, tile.column)):
-                if other.row < len(self.grid.rows) and other.column < self.grid.width:
-                    there = self.labels(other), self.grid.field(other)
-                    seams.append((other, same_objects(labels, field, *there)))
             probability = self.work.get(_probability_name(tile), compressed=True)
+            if self.work.has(_pieces_name(tile), compressed=True):
+                pairs = self.work.get(_pairs_name(tile), compressed=True)
+                area, rows, columns = self.work.get(_pieces_name(tile), compressed=True)
+                following = enumerate(self.following(tile))
+                seams = [(other, pairs[pairs[:, 2] == n, :2]) for n, other in following]
+                return Pieces(area, rows, columns, probability), seams
+            labels, field = self.labels(tile), self.grid.field(tile)
+            seams = [
+                (other, same_objects(labels, field, self.labels(other), self.grid.field(other)))
+                for other in self.following(tile)
+            ]
             return pieces_of(labels, field, self.grid.core(tile), probability), seams
+
+    def keep_measured(self, tile: Tile) -> None:
+        """`measure` finds what it gives in the work: pieces, and pairs with the place of which."""
+        found, seams = self.measure(tile)
+        pairs = [np.insert(each, 2, n, axis=1) for n, (_, each) in enumerate(seams)]
+        joined = np.concatenate(pairs) if pairs else np.zeros((0, 3), np.int64)
+        # Before the pieces: where these are, both are.
+        self.work.put(_pairs_name(tile), joined, compress=True)
+        pieces = np.stack([found.area, found.first_row, found.first_column])
+        self.work.put(_pieces_name(tile), pieces, compress=True)
+
+    def following(self, tile: Tile) -> list[Tile]:
+        """The tiles to the right and below, as far as there are any."""
+        return [
+            other
+            for other in (Tile(tile.row, tile.column + 1), Tile(tile.row + 1, tile.column))
+            if other.row < len(self.grid.rows) and other.column < self.grid.width
+        ]
 
     def _probability(self, tile: Tile, maps: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(n + 1, M) sums of probabilities over each object's pixels in the core; see `Pieces`."""
@@ -371,6 +399,16 @@ def labels_name(tile: Tile) -> str:
 def _probability_name(tile: Tile) -> str:
     """Under which name the work keeps how probable a tile's objects are."""
     return f"means-{tile.row}-{tile.column}"
+
+
+def _pieces_name(tile: Tile) -> str:
+    """Under which name the work keeps where a tile's objects begin, and their area."""
+    return f"pieces-{tile.row}-{tile.column}"
+
+
+def _pairs_name(tile: Tile) -> str:
+    """Under which name the work keeps which of a tile's objects its neighbours mean, too."""
+    return f"pairs-{tile.row}-{tile.column}"
 
 
 def classes_name(tile: Tile) -> str:
