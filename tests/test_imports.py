@@ -96,7 +96,7 @@ INSIDE = {
     "datasets": [
         ("crops", "fingerprints"), "stored", "collection", "class_pictures",
         ("folder", "object_masks", "pictures"), "splits",
-        "validation", "classes", "imagenet", "inspection", "class_check", "check",
+        "validation", "classes", "imagenet", "inspection", "class_check", "checking", "check",
         ("public", "simulator", "slides", "training"),
     ],
     "files": ["whole", ("arrays", "locks", "onnx_contents", "tables", "tensors", "yaml_text")],
