@@ -22,7 +22,7 @@ from abbe.recipes.terms import (
     supervised_term,
     target_boundary_term,
 )
-from abbe.training.fit import LossOf
+from abbe.training.loss_of import LossOf
 from abbe.training.stage import Schedule, Stage, Term, twin_of
 
 SIDE = 16

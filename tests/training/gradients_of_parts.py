@@ -22,7 +22,7 @@ from abbe.recipes.pretraining import ResponseOutput, contrastive_term, hv_term, 
 from abbe.recipes.prompting import MaskPrediction
 from abbe.tasks.classification import classification_term
 from abbe.tasks.semantic import region_term
-from abbe.training.fit import LossOf
+from abbe.training.loss_of import LossOf
 from abbe.training.stage import Schedule, Term
 
 SIDE, MAPS = 16, 4

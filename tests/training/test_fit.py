@@ -30,8 +30,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
-from abbe.training.fit import WEIGHTING_RATE, Fitted, fit, learning_rate
+from abbe.training.fit import Fitted, fit, learning_rate
 from abbe.training.log import Log
+from abbe.training.parts import WEIGHTING_RATE
 from abbe.training.stage import Metrics, Schedule, Term
 
 Trainer = Callable[..., Fitted]

@@ -25,18 +25,18 @@ from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.clock import Clock
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
 from abbe.training.log import Log
+from abbe.training.loss_of import LossOf
 from abbe.training.memory import freed_memory_kept, memory_format
+from abbe.training.parts import only_parts_train, parameter_groups, rest_frozen
 from abbe.training.previews import Previews
-from abbe.training.stage import Schedule, Stage, Term, on_image
+from abbe.training.stage import Schedule, Stage
+from abbe.training.tally import Tally
 
 LOG_EVERY = 10
 """Steps between lines of the log."""
 
 PACED_AT = 2
 """The report that tells the pace: the first steps are slow."""
-WEIGHTING_RATE = 20
-"""Log-variances learn so many times faster than the network. At its rate they would need thousands
-of steps to come to rest, and until then a small term such as a mean squared error hardly counts."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +56,6 @@ class Fitted:
     images_per_second: float
     share_waiting: float
     share_validating: float = 0.0
-
-
-class LossOf(nn.Module):
-    """A network with the terms and the weighting of its stage: from a batch to a loss."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        terms: tuple[Term, ...],
-        weighting: nn.Module,
-        answer: Callable[[nn.Module, Batch], Any] = on_image,
-    ) -> None:
-        super().__init__()
-        self.network, self.weighting, self._terms, self._answer = network, weighting, terms, answer
-
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, Any], dict[str, Any]]:
-        """The loss, the values of each term and its parts, and each term's weight."""
-        output = self._answer(self.network, batch)
-        values = {term.name: term.values(output, batch) for term in self._terms}
-        present = {name: found[name] for name, found in values.items() if found}
-        if not present:
-            raise AbbeError(
-                "a training batch holds neither labels nor targets for any term of the loss: "
-                "raise training.labelled_share, or teach the unlabelled images"
-            )
-        loss, weights = self.weighting(present)
-        logged = {name: value for found in values.values() for name, value in found.items()}
-        return loss, {name: value.detach() for name, value in logged.items()}, weights
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -233,7 +205,7 @@ class _Run:
             stage.weighting([term.name for term in stage.terms]),
             stage.forward,
         )
-        groups = _parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
+        groups = parameter_groups(loss_of, self.schedule.weight_decay, stage.parts or {"": 1.0})
         # One pass over the weights on CPUs; on other devices torch chooses.
         fused = True if accelerator.device.type == "cpu" else None
         self.optimizer = torch.optim.AdamW(groups, fused=fused)
@@ -251,8 +223,7 @@ class _Run:
         self.best: tuple[float, int] | None = None
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.stopped = False
-        self._sums: dict[str, dict[str, Any]] = {"terms": {}, "weights": {}}
-        self._loss: torch.Tensor | float = 0.0
+        self.tally = Tally(stage.terms, accelerator)
         self._since = (0, 0.0, 0.0)  # step, waited, trained_for at the last report
         self.reports, self.pace = 0, 0.0  # since this start; seconds a step between the last two
         self.clock = Clock()
@@ -320,11 +291,7 @@ class _Run:
         self.step += 1
         if self.average is not None:
             self.average.update(self.loss_of.network, step=self.step)
-        self._loss = self._loss + loss.detach()
-        for kind, values in (("terms", terms), ("weights", weights)):
-            for name, value in values.items():
-                total, count = self._sums[kind].get(name, (0.0, 0))
-                self._sums[kind][name] = (total + value, count + 1)
+        self.tally.add(loss, terms, weights)
         self.images += len(batch["image"]) * self.accelerator.num_processes
         seconds = time.perf_counter() - started
         self.trained_for += seconds
@@ -354,7 +321,7 @@ class _Run:
         """Log the means since the last report; a short text for the progress bar."""
         step, waited, trained_for = self._since
         steps = self.step - step
-        loss, means = self._means(steps)
+        loss, means = self.tally.means(steps)
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of {self.log.model} is {loss}")
         seconds = max(self.trained_for - trained_for, 1e-9)
@@ -372,24 +339,7 @@ class _Run:
         )
         self._since = (self.step, self.waited, self.trained_for)
         self.reports, self.pace = self.reports + 1, seconds / steps
-        self._loss, self._sums = 0.0, {"terms": {}, "weights": {}}
         return f"{speed:.1f} images/s · loss {loss:.4f}"
-
-    def _means(self, steps: int) -> tuple[float, dict[str, dict[str, float]]]:
-        """Means of the loss, the terms and their weights, over all processes."""
-        terms = self.stage.terms
-        names = [("terms", name) for term in terms for name in term.logged]
-        names += [("weights", term.name) for term in terms]
-        sums = [self._sums[kind].get(name, (0.0, 0)) for kind, name in names]
-        table = [[float(self._loss), steps], *([float(total), count] for total, count in sums)]
-        whole = torch.tensor(table, device=self.accelerator.device)
-        reduced: Any = self.accelerator.reduce(whole, reduction="sum")
-        (loss, steps_taken), *sums = reduced.tolist()
-        means: dict[str, dict[str, float]] = {kind: {} for kind in self._sums}
-        for (kind, name), (total, count) in zip(names, sums, strict=True):
-            if count:
-                means[kind][name] = total / count
-        return loss / steps_taken, means
 
     def _diverged(self, what: str) -> AbbeError:
         return AbbeError(
@@ -501,47 +451,6 @@ class _Run:
             state = {"step": self.step, "finished": asdict(fitted), "network": weights}
             save_checkpoint(self.checkpoint, state)
         return fitted
-
-
-def rest_frozen(network: nn.Module) -> None:
-    """Set parts of a network that do not train to evaluate: their running means must stay too."""
-    for part in network.modules():
-        weights = list(part.parameters())
-        if weights and not any(weight.requires_grad for weight in weights):
-            part.eval()
-
-
-def only_parts_train(network: nn.Module, parts: Mapping[str, float] | None) -> None:
-    """Freeze every parameter that belongs to none of the parts; None leaves all as they are."""
-    if parts is None:
-        return
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(tuple(parts)))
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ValueError(f"no parameter belongs to a part that trains: {', '.join(parts)}")
-
-
-def _parameter_groups(
-    module: LossOf, weight_decay: float, parts: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Decay on matrices and kernels; none on biases, norms and the weighting's variances."""
-    groups: list[dict[str, Any]] = []
-    for part, rate in parts.items():
-        trained = [
-            parameter
-            for name, parameter in module.network.named_parameters()
-            if parameter.requires_grad and name.startswith(part)
-        ]
-        decayed = [parameter for parameter in trained if parameter.ndim >= 2]
-        free = [parameter for parameter in trained if parameter.ndim < 2]
-        groups += [
-            {"params": decayed, "weight_decay": weight_decay, "faster": rate},
-            {"params": free, "weight_decay": 0.0, "faster": rate},
-        ]
-    variances = list(module.weighting.parameters())
-    if variances:
-        groups.append({"params": variances, "weight_decay": 0.0, "faster": WEIGHTING_RATE})
-    return groups
 
 
 def _copy(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
