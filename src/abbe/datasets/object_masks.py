@@ -122,7 +122,7 @@ def decode(file: Stored, mode: str) -> PIL.Image.Image:
     try:
         with PIL.Image.open(io.BytesIO(file.read())) as image:
             if image.mode.startswith(("I", "F")):
-                raise InputError(f"{file} has more than 8 bits a px, which BBBC038 never has")
+                raise InputError(f"{file} has more than 8 bits a px, which this set never has")
             return image.convert(mode)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import cc3d
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
+from abbe.datasets.object_masks import decode
+from abbe.datasets.stored import Stored
 from abbe.errors import InputError
 from abbe.imaging import Image
 
@@ -30,7 +31,7 @@ class ColourFile:
 
     def open(self) -> Image:
         """(3, H, W) uint8."""
-        pixels = np.moveaxis(np.asarray(_decoded(self.file, "RGB")), -1, 0)
+        pixels = np.moveaxis(np.asarray(decode(Stored(self.file), "RGB")), -1, 0)
         return Image.from_array(pixels, COLOURS, name=self.file.stem)
 
 
@@ -43,7 +44,7 @@ class GreyFile:
 
     def open(self) -> Image:
         """(1, H, W) uint8."""
-        grey = np.asarray(_decoded(self.file, "L"))
+        grey = np.asarray(decode(Stored(self.file), "L"))
         return Image.from_array(grey[None], GREY, self.pixel_size, name=self.file.stem)
 
 
@@ -156,7 +157,7 @@ def read_mask(file: Path) -> NDArray[np.bool_]:
     Raises:
         InputError: The file is missing or damaged.
     """
-    return np.asarray(_decoded(file, "L")) >= _INSIDE
+    return np.asarray(decode(Stored(file), "L")) >= _INSIDE
 
 
 def paired(
@@ -174,18 +175,6 @@ def paired(
     unused = sorted(masks.keys() - {file.stem for file in files})
     problems += [f"{masks[stem].name} in {folder.name} has no image: left out" for stem in unused]
     return pairs, problems
-
-
-def _decoded(file: Path, mode: str) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise InputError(f"{file} has more than 8 bits a px, which this set never has")
-            return image.convert(mode)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"{file} cannot be read ({error}); it is missing or damaged: fetch the set again"
-        ) from error
 
 
 def _size(mask: NDArray[np.bool_]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from abbe.near import meant
 if TYPE_CHECKING:
     from abbe.imaging import Image, Region, Scaling
 
+Named = TypeVar("Named")
 Step = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 """Native pixels (C, h, w) of any part of one image → what the network reads."""
 Preprocessing = Callable[["Image", Sequence[str]], Step]
@@ -122,12 +123,7 @@ def preprocessing_named(name: str) -> Preprocessing:
     Raises:
         ConfigError: there is none.
     """
-    if name not in PREPROCESSINGS:
-        raise ConfigError(
-            f"there is no preprocessing '{name}'; allowed are "
-            f"{', '.join(PREPROCESSINGS)}.{meant(name, PREPROCESSINGS)}"
-        )
-    return PREPROCESSINGS[name]
+    return _named("preprocessing", name, PREPROCESSINGS)
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -167,9 +163,12 @@ def activation_named(name: str) -> Activation:
     Raises:
         ConfigError: there is none.
     """
-    if name not in ACTIVATIONS:
+    return _named("activation", name, ACTIVATIONS)
+
+
+def _named(what: str, name: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
         raise ConfigError(
-            f"there is no activation '{name}'; allowed are {', '.join(ACTIVATIONS)}."
-            f"{meant(name, ACTIVATIONS)}"
+            f"there is no {what} '{name}'; allowed are {', '.join(known)}.{meant(name, known)}"
         )
-    return ACTIVATIONS[name]
+    return known[name]
