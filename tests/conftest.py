@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sites import browser, runtime, served  # noqa: F401
 
 from abbe import hardware
+from abbe.datasets.simulator import simulated
 from abbe.runtime.package import openvino_core
 from abbe.runtime.package.signal_stack import signal_stack
 from abbe.telemetry import switch_off
@@ -50,6 +52,14 @@ def settings_are_timed_briefly() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("abbe.exporting.speed.ENOUGH", 0.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def simulated_images_are_kept() -> Iterator[None]:
+    """Most runs here read the same few simulated images of 64 px many times: each is made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulated, "_made", lru_cache(maxsize=64)(simulated._made.__wrapped__))
         yield
 
 
