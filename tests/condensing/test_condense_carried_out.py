@@ -1,23 +1,26 @@
 """From a folder to a package, the whole way and however often it is killed."""
 
+import os
 import shlex
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import programs
 import pytest
 from commands import abbe
 
-from abbe.condensing import carry
+from abbe.condensing import carry, page
+from abbe.exporting import write
 from abbe.exporting.request import ExportRequest
 from abbe.imaging import read_labels
 from abbe.runs.export import export_run
 from abbe.runs.folder import open_run
 from abbe.runtime.bench.speed import bench
 from abbe.runtime.package import read_package
+from abbe.training import fit
 
 pytestmark = pytest.mark.slow
 
@@ -68,36 +71,29 @@ def test_a_plan_is_run_by_distill_and_the_same_command_goes_on_to_a_package(
     assert package.description.training.get("network", "student") == told
 
 
-KILLED = """
-import os, signal, sys
-from functools import partial
-from abbe.cli import main
-from abbe.condensing import carry, page
-from abbe.exporting import write
-from abbe.exporting.request import ExportRequest
-from abbe.runs.export import export_run
-from abbe.training import fit
-
 def killed(*arguments, **keys):
     os.kill(os.getpid(), signal.SIGKILL)
 
-save, saved = fit.save_checkpoint, []
-def save_twice(path, state):
-    save(path, state)
-    saved.extend([path] if path.parts[0] == "a" else [])  # the trial of the plan lies elsewhere
-    if len(saved) == 2:
-        killed()
 
-place, words = sys.argv[1], sys.argv[2:]
-if place == "planning":
-    page.write_text = killed
-elif place == "training":
-    fit.save_checkpoint = save_twice
-elif place == "export":
-    carry.export_run = partial(export_run, request=ExportRequest(int8="none"))
-    write.check_parity = killed
-sys.exit(main(words))
-"""
+def killed_somewhere() -> None:
+    """``abbe``, killed in the place that the first word names."""
+    save, saved = fit.save_checkpoint, []
+
+    def save_twice(path, state):
+        save(path, state)
+        saved.extend([path] if path.parts[0] == "a" else [])  # the trial of the plan lies elsewhere
+        if len(saved) == 2:
+            killed()
+
+    place = sys.argv.pop(1)
+    if place == "planning":
+        page.write_text = killed
+    elif place == "training":
+        fit.save_checkpoint = save_twice
+    elif place == "export":
+        carry.export_run = partial(export_run, request=ExportRequest(int8="none"))
+        write.check_parity = killed
+    programs.abbe()
 
 
 def test_killed_in_planning_in_training_and_in_export_the_same_command_goes_on(
@@ -110,9 +106,8 @@ def test_killed_in_planning_in_training_and_in_export_the_same_command_goes_on(
         "export": ("summary.json", "package"),
     }
     for place, (there, lacking) in left.items():
-        command = [sys.executable, "-c", KILLED, place, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        code, said = programs.run(killed_somewhere, place, *words, output=Path("said.txt"))
+        assert code == -signal.SIGKILL, said
         assert Path("a", there).exists()
         assert not Path("a", lacking).exists()
     assert len(list(Path("a").glob(".package.*.part"))) == 1

@@ -5,13 +5,13 @@ import json
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import nullcontext
 from itertools import product
 
 import numpy as np
+import programs
 import pyarrow.parquet
 import pytest
 import torch
@@ -310,15 +310,13 @@ def test_a_killed_curve_ends_like_one_that_was_not(base, curve, tmp_path, fits):
     out = tmp_path / "killed"
     fewer = ["--fractions", 1, "--seeds", 0, 1, "--initialisations", "random", "rckd"]
     words = [str(word) for word in [*base, *fewer, "--out", out]]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "abbe", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = programs.start(programs.abbe, *words)
     ended = time.monotonic() + 900
     while len(list(out.glob("trainings/*.npz"))) < 2 and time.monotonic() < ended:
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert programs.ended(process) == -signal.SIGKILL
     done = {path.stem for path in out.glob("trainings/*.npz")}
     assert 2 <= len(done) < 4
     assert abbe(*words, "--resume") == 0

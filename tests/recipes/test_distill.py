@@ -4,11 +4,10 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import programs
 import pytest
 import torch
 from commands import TINY, TISSUE, TWIN_ALONE, abbe, doubts, tissue, told
@@ -263,10 +262,10 @@ def test_a_finished_run_is_resumed_to_the_same_end_in_a_process_of_its_own(run, 
     (folder / "config.yaml").write_text(written.replace(str(run.folder), str(folder)), "utf-8")
     (folder / "summary.json").unlink()  # as if it had been killed while it scored
     (folder / "twin.safetensors").unlink()
-    command = [sys.executable, "-m", "abbe", "distill", str(folder / "config.yaml"), "--resume"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"report: {folder / 'report.html'}" in done.stdout
+    words = ["distill", folder / "config.yaml", "--resume"]
+    code, said = programs.run(programs.abbe, *words, output=tmp_path / "said.txt")
+    assert code == 0, said
+    assert f"report: {folder / 'report.html'}" in said
     again = told(open_run(folder))
     for key in ("models", "gain", "retention", "thresholds", "data", "targets"):
         assert without_time(again[key]) == without_time(told(run)[key])

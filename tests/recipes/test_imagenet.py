@@ -3,12 +3,14 @@
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
 import PIL.Image
+import programs
 import pytest
 import timm
 import torch
@@ -123,15 +125,13 @@ def test_photographs_that_cannot_be_read_may_be_lost(photographs, tmp_path, caps
 def test_a_killed_run_ends_like_one_that_was_not(run, photographs, tmp_path, capsys):
     out = tmp_path / "killed"
     words = ["distill", "imagenet", *TINY, "--data.path", str(photographs), "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "abbe", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = programs.start(programs.abbe, *words)
     checkpoint, ended = out / "checkpoints" / "student-photographs.pt", time.monotonic() + 300
     while not checkpoint.exists() and time.monotonic() < ended:
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.005)
     process.kill()
-    process.wait()
+    assert programs.ended(process) == -signal.SIGKILL
     assert not (out / "summary.json").exists()
     assert abbe(*words) == 1
     assert "Give --resume to finish it" in capsys.readouterr().err

@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import programs
 import pytest
 from commands import TINY, TISSUE, abbe
 
@@ -56,20 +56,17 @@ def _text_of(path: Path) -> str:
 def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_path: Path) -> None:
     out, moved = tmp_path / "a", tmp_path / "moved"
     long = [*SUPERVISED, "--training.steps", "120", "--training.validate-every", "120"]
-    stopped = subprocess.Popen(
-        [sys.executable, "-m", "abbe", *long, "--out", str(out)],
-        stderr=subprocess.PIPE, text=True, process_group=0,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # in a job it is ignored
-    )  # fmt: skip
+    told = tmp_path / "said.txt"
+    stopped = programs.start(programs.abbe, *long, "--out", out, output=told, new_group=True)
+    assert stopped.pid is not None
     deadline = time.monotonic() + 120
     while '"step": 10,' not in _text_of(out / "log.jsonl"):
         assert time.monotonic() < deadline
-        assert stopped.poll() is None
+        assert stopped.exitcode is None
         time.sleep(0.02)
     os.killpg(stopped.pid, signal.SIGINT)
-    _, said = stopped.communicate(timeout=60)
-    assert stopped.returncode == 130
+    assert programs.ended(stopped) == 130
+    said = told.read_text("utf-8")
     assert f"Go on with: abbe distill {out} --resume" in said
     assert "Traceback" not in said
     before = (out / "log.jsonl").read_text().splitlines()
