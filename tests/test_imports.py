@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -133,12 +134,17 @@ def all_imports() -> list[Import]:
     for path in sorted(SOURCE.rglob("*.py")):
         file = path.relative_to(SOURCE)
         room = file.parts[0].removesuffix(".py")
-        for name, when in _imports_of(ast.parse(path.read_text("utf-8")), "module"):
+        for name, when in imports_in(path):
             first, _, rest = name.partition(".")
             imported = rest.partition(".")[0] or "__version__"  # the package for its version
             if first == "abbe" and imported != room:
                 found.append(Import(str(file), room, imported, when))
     return found
+
+
+@cache
+def imports_in(path: Path) -> tuple[tuple[str, When], ...]:
+    return tuple(_imports_of(ast.parse(path.read_text("utf-8")), "module"))
 
 
 def _imports_of(node: ast.AST, when: When) -> Iterator[tuple[str, When]]:
@@ -206,7 +212,7 @@ def test_rooms_inside_a_room_import_one_way(room):
             for path in files:
                 wrong = {
                     imported
-                    for imported, when in _imports_of(ast.parse(path.read_text("utf-8")), "module")
+                    for imported, when in imports_in(path)
                     if when != "typing"
                     and imported.startswith(f"abbe.{room}.")
                     and imported.split(".")[2] not in below | {name}
@@ -232,7 +238,7 @@ def _module_of(path: Path) -> str:
 def _imported_modules(path: Path, known: Collection[str]) -> set[str]:
     """What a file imports, inside functions too, but not for its types alone."""
     found = set()
-    for name, when in _imports_of(ast.parse(path.read_text("utf-8")), "module"):
+    for name, when in imports_in(path):
         module = name if name in known else name.rpartition(".")[0]
         if when != "typing" and module in known:
             found.add(module)
@@ -392,9 +398,6 @@ def test_one_file_shows_progress():
     showing = {
         path.relative_to(SOURCE).as_posix()
         for path in SOURCE.rglob("*.py")
-        if any(
-            name.split(".")[0] == "rich"
-            for name, _ in _imports_of(ast.parse(path.read_text("utf-8")), "module")
-        )
+        if any(name.split(".")[0] == "rich" for name, _ in imports_in(path))
     }
     assert showing == {"progress.py"}

@@ -1,7 +1,8 @@
 """What keeps the source readable: short functions, few parameters by position."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "abbe"
@@ -12,14 +13,17 @@ MOST_BY_POSITION = 7
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def functions() -> Iterator[tuple[str, Function, list[str]]]:
+@cache
+def functions() -> list[tuple[str, Function, list[str]]]:
     """Each as file and name, with its tree and the lines of its file."""
+    found = []
     for path in sorted(SOURCE.rglob("*.py")):
         text = path.read_text("utf-8")
+        lines = text.splitlines()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, Function):
-                name = f"{path.relative_to(SOURCE).as_posix()} {node.name}"
-                yield name, node, text.splitlines()
+                found.append((f"{path.relative_to(SOURCE).as_posix()} {node.name}", node, lines))
+    return found
 
 
 def length_of(node: Function) -> int:
