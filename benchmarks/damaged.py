@@ -1,4 +1,4 @@
-"""Damage files of ten formats at random and give each to ``abbe predict`` and ``abbe data check``.
+"""Damage files of twelve formats at random; ``abbe predict`` and ``abbe data check`` read each.
 
     python benchmarks/damaged.py --cases 1000 [--seed 0] [--only png npz]
 
@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ import zarr
 from declared import CHANGES
 from forked import bright_package, fork_abbe
 from PIL import Image as Picture
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+made = import_module("made_dicom")
 
 SLOWEST = 10.0
 """Seconds that a case may take."""
@@ -81,6 +85,14 @@ def write_zarr(path: Path, version: str) -> None:
         group.attrs["multiscales"] = [multiscale]
 
 
+def write_dicom_slide(path: Path) -> None:
+    """Two levels of a whole slide in the folder of ``path``, which is the finest."""
+    series = "1.2.3", "1.2.4"
+    for number, file in enumerate((path, path.with_name("coarse.dcm")), 1):
+        level = np.ascontiguousarray(np.stack([scene()[::number, ::number]] * 3, axis=-1))
+        made.write_level(file, level, 0.0005 * number, series, number, side=64)
+
+
 SVS = "Aperio Image Library v11\r\n128x96 [0,0 128x96]|AppMag = 20|MPP = 0.4990"
 FORMATS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "png": ("a.png", lambda path: Picture.fromarray(scene()).save(path)),
@@ -93,6 +105,8 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "zarr-0.4": ("a.ome.zarr", lambda path: write_zarr(path, "0.4")),
     "npy": ("a.npy", lambda path: np.save(path, scene())),
     "npz": ("a.npz", lambda path: np.savez_compressed(path, image=scene())),
+    "dicom": ("a.dcm", lambda path: made.write_image(path, scene())),
+    "slide": ("a.dcm", write_dicom_slide),
 }
 """Name of the image and what writes it, by format."""
 
@@ -198,6 +212,7 @@ def main() -> int:
 
 
 OUTCOMES = ("read", "empty", "refused", "failed")
+_COLOURED = ("svs", "slide")
 
 
 def run_case(
@@ -215,13 +230,13 @@ def run_case(
     if chance.random() < DECLARED:
         CHANGES[kind](image, chance)
     else:
-        damage(image, chance)
+        damage(image.parent if kind == "slide" else image, chance)
     Picture.fromarray((scene() > 100).astype(np.uint8) * 255).save(data / "labels" / "a.png")
     log = folder / "log"
     predict = ["predict", str(package), str(image), "--out", str(folder / "out")]
-    predict += ["--channels", *(("red", "green", "grey") if kind == "svs" else ("grey",))]
+    predict += ["--channels", *(("red", "green", "grey") if kind in _COLOURED else ("grey",))]
     return [
-        ("predict", run_command(predict, log), name),
+        ("predict", run_command(predict, log), ".dcm" if kind == "slide" else name),
         ("data check", run_command(["data", "check", str(data)], log), name.split(".")[0]),
     ]
 

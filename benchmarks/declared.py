@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import tifffile
 
 SIZES = (
@@ -104,6 +105,20 @@ def change_zarr(path: Path, chance: random.Random) -> None:
     file.write_text(json.dumps(array), "utf-8")
 
 
+def change_dicom(path: Path, chance: random.Random) -> None:
+    """Rows, columns, samples, bits, frames or sides of the slide of one file."""
+    file = chance.choice(sorted(path.parent.glob("*.dcm")))
+    header = pydicom.dcmread(file)
+    names = (
+        "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames",
+        "TotalPixelMatrixRows", "TotalPixelMatrixColumns",
+    )  # fmt: skip
+    name = chance.choice([each for each in names if each in header])
+    most = {"US": 16, "UL": 32, "IS": 31}[header[name].VR]
+    setattr(header, name, chance.choice(SIZES) % (1 << most))
+    header.save_as(file)
+
+
 CHANGES: dict[str, Callable[[Path, random.Random], None]] = {
     "png": change_png,
     "jpeg": change_jpeg,
@@ -115,5 +130,7 @@ CHANGES: dict[str, Callable[[Path, random.Random], None]] = {
     "zarr-0.4": change_zarr,
     "npy": change_npy,
     "npz": change_npz,
+    "dicom": change_dicom,
+    "slide": change_dicom,
 }
 """By format of `benchmarks/damaged.py`."""

@@ -114,7 +114,7 @@ def test_no_torch_is_loaded():
 
 
 def test_models_tells_of_them_first(capsys):
-    assert main(["models"]) == 0
+    assert main(["models", "nuclei"]) == 0
     told = capsys.readouterr().out
     assert told.startswith("nuclei: Nuclei in fluorescence")
     assert "nuclei-he: Nuclei in H&E" in told

@@ -42,6 +42,19 @@ def tissue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tissue"
 
 
+def test_numbers_of_classes_without_names_are_an_error(tissue):
+    (tissue / "types").mkdir()
+    numbers = np.repeat(np.arange(4, dtype=np.uint8), 16)[:, None].repeat(64, axis=1)
+    for number in range(6):
+        PIL.Image.fromarray(numbers).save(tissue / "types" / f"{number}.png")
+        PIL.Image.fromarray((numbers > 0).view(np.uint8)).save(tissue / "labels" / f"{number}.png")
+    report = check(folder(tissue, types="types"))
+    (problem,) = (each for each in report.problems if "numbers without a name" in each.what)
+    assert not report.ok
+    assert "name 1 to 3 in this order with --data.classes" in str(problem.where)
+    assert "0 classes" not in report.text()
+
+
 def test_colours_become_numbers(tissue):
     dataset = folder(tissue, class_colours=COLOURS)
     assert dataset.classes == ("tumor", "stroma")

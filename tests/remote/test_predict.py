@@ -146,7 +146,7 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_computed(
         run(scans, "s3://none/out")
     with pytest.raises(InputError, match="There is no bucket 'none', either: check its name"):
         run("s3://none/scans", OUT)
-    with pytest.raises(InputError, match="s3://lab/scans: there is no such image"):
+    with pytest.raises(InputError, match="s3://lab/scans: there is no such image or folder"):
         run("s3://lab/scans", OUT)
 
 

@@ -374,7 +374,7 @@ def test_a_plan_shows_the_items_and_does_nothing(told: Any, tmp_path: Path):
     [
         (["tables"], "there is no table 'tables'; there are: cmkd-tissuenet"),
         ([], "name a table; abbe reproduce --list"),
-        (["kdsam", "--data", "nowhere"], "--data nowhere: its look does not say what it is"),
+        (["kdsam", "--data", "nowhere"], "--data nowhere: there is no such file or folder"),
         (["kdsam", "--data", "busi=nowhere"], "--data busi=nowhere: there is no such folder"),
         (["kdsam", "--weights", "cellsam=x"], "--weights cellsam: table kdsam takes sam"),
         (["kdsam", "--only", "glas"], "--only glas: table kdsam has no such item; it has: kvasir"),

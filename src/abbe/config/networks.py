@@ -120,7 +120,8 @@ class Student(Section):
         if self.encoder_weights == "choose":
             raise ValueError(
                 "encoder_weights must be chosen: 'imagenet' (downloaded through timm), the path "
-                "of a weight file, or 'random' (trains from scratch, usually worse)"
+                "of a weight file, or 'random' (trains from scratch, usually worse), for example "
+                "--student.encoder-weights imagenet"
             )
         if "foreground" not in self.outputs or len(set(self.outputs)) != len(self.outputs):
             raise ValueError("outputs are [foreground] or [foreground, boundary]")

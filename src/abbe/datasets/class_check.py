@@ -106,7 +106,7 @@ def region_pixels(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> dict[
 
 def region_lines(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> Iterator[tuple[str, str]]:
     """Name and value of each line: the share, the pixels and the images of each class."""
-    if not regions:
+    if not regions or not dataset.classes:
         return
     pixels = region_pixels(dataset, regions)
     known = max(1, sum(pixels.values()))
@@ -123,6 +123,10 @@ def region_problems(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> Ite
     """Classes that are nowhere, or not in a split."""
     if not regions:
         return
+    highest = max(max(facts.pixels) for facts in regions.values())
+    if not dataset.classes and highest > 0:
+        detail = f"0 is the background; name 1 to {highest} in this order with --data.classes"
+        yield _of_set("error", "pictures of classes have numbers without a name", detail)
     total = region_pixels(dataset, regions)
     absent = [name for name in dataset.classes if not total[name]]
     if absent:

@@ -140,6 +140,8 @@ def named(
             pairs = [(name, path)]
         else:
             pairs = list(_recognised(Path(word), needs.values()))
+        if not pairs and strict and not Path(word).exists():
+            raise ConfigError(f"{option} {word}: there is no such file or folder")
         if not pairs and strict:
             known = ", ".join(needs)
             raise ConfigError(

@@ -66,9 +66,9 @@ class Lost:
         answers = "" if kept is None else f" The answers for the others are kept in {kept}."
         return (
             f"{_counted(count)} lost, and {self.allowed} may be:\n{_listed(self.reasons)}\n"
-            f"Nothing was trained on the rest.{answers} Mend the images and run the same again, "
-            f"with --resume where a run was begun, or go on without them with --allow-failed "
-            f"{count}"
+            f"Nothing was trained on the rest.{answers} Mend the images, or choose others of one "
+            "kind (--data.where COLUMN VALUE, by index.csv), and run the same again, with --resume "
+            f"where a run was begun, or go on without them with --allow-failed {count}"
         )
 
 

@@ -64,7 +64,7 @@ def find_images(
         else:
             matching = _matching(path, each)
             if not matching:
-                raise InputError(f"{path}: there is no such image.{meant_beside(path)}")
+                raise InputError(f"{path}: there is no such image or folder.{meant_beside(path)}")
             found |= {match: _below(match, match.parent) for match in matching}
     results, masks = _results_of(found, out), _masks_among(found)
     found = {

@@ -93,7 +93,7 @@ def predict_files(
         OSError: The disk is full or cannot be written to.
     """
     if not images:
-        raise ConfigError("no image was named: give files, folders or patterns")
+        raise ConfigError("no image was named: give some after the package: nuclei images/")
     reading = _reading(channels, pixel_size, override_pixel_size, diameter)
     found = find_images(images, out)
     for line in left_out(images, out):

@@ -145,6 +145,8 @@ def catalogue(places: Iterable[Place] = ()) -> Catalogue:
     found = [entry_of(read_package(folder), name, "shipped") for name, folder in shipped().items()]
     problems: dict[str, str] = {}
     for place in places:
+        if os.fspath(place) in shipped() and not os.path.exists(place):
+            continue  # it is listed already
         try:
             found += _entries_at(place)
         except AbbeError as error:
