@@ -128,7 +128,9 @@ def train_on_workers(
     tries = Tries(common.folder / TRIES)
     with share(tries.folder, common) as shared:
         giving = _Giving(trainer, trainings, shared)
-        for item, answer in carry_out(workers, tries, train_item, giving.items()):
+        for item, answer in carry_out(
+            workers, tries, train_item, giving.items(), long=lambda item: True
+        ):
             if giving.take(item, answer):
                 for each in giving.with_it(item.training):
                     _await(path_of(common.folder, each.name))
