@@ -60,6 +60,7 @@ class Sizes:
     task: int = 40
     seeds: int = 5
     seeds_of_promptable: int = 3
+    seeds_of_simclr: int = 3
 
 
 QUICK = Sizes(
@@ -76,6 +77,7 @@ QUICK = Sizes(
     task=2,
     seeds=1,
     seeds_of_promptable=1,
+    seeds_of_simclr=1,
 )
 
 
@@ -404,22 +406,27 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
          "grid_minimum_stability", 0.8, "largest", 0.4),
     )  # fmt: skip
     common = (
-        "curve", "rckd", "--teacher.kind", "store", "--teacher.path", store, *tiles,
+        "curve", "rckd", *tiles,
         "--data.kind", "folder", "--data.path", folder,
         "--student.architecture", "unet-efficientnet-lite0",
         "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 8,
         "--pretraining.crop", 128, "--training.steps", sizes.task, "--training.batch-size", 16,
         "--training.crop", 160, "--training.learning-rate", 0.0005,
-        "--training.validate-every", sizes.task, "--fractions", 0.06,
-        "--seeds", *range(sizes.seeds), "--resume",
+        "--training.validate-every", sizes.task, "--fractions", 0.06, "--resume",
     )  # fmt: skip
-    begun = {"imagenet": (places.lite0, ("given", "contrastive", "rckd")),
-             "random": ("random", ("random", "contrastive", "rckd"))}  # fmt: skip
-    for name, (weights, initialisations) in begun.items():
+    taught = ("--teacher.kind", "store", "--teacher.path", store, "--seeds", *range(sizes.seeds))
+    alone = ("--teacher.kind", "none", "--seeds", *range(sizes.seeds_of_simclr))
+    begun = {
+        "imagenet": (places.lite0, ("given", "rckd"), taught),
+        "random": ("random", ("random", "rckd"), taught),
+        "simclr": (places.lite0, ("given", "contrastive"), alone),
+        "simclr-random": ("random", ("random", "contrastive"), alone),
+    }
+    for name, (weights, initialisations, words) in begun.items():
         yield Item(
             f"lesions-{name}",
-            (*common, "--student.encoder-weights", weights, "--initialisations", *initialisations,
-             "--out", places.out / f"lesions-{name}"),
+            (*common, *words, "--student.encoder-weights", weights,
+             "--initialisations", *initialisations, "--out", places.out / f"lesions-{name}"),
         )  # fmt: skip
 
 

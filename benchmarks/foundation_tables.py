@@ -6,13 +6,14 @@ from pathlib import Path
 
 import foundation_folds as folds
 import foundation_sets as sets
+import foundation_shapes as shapes
 
 import abbe
 from abbe import scoring
-from abbe.reporting.tables import plain_cell
+from abbe.reporting.tables import METRICS, plain_cell
 from abbe.runs.folder import Run
 from abbe.summary import CurveSummary, Model, RunSummary, Score, read_summary
-from abbe.tasks.scores import Compared, Scores, measured_gain, score_of
+from abbe.tasks.scores import Compared, Row, Scores, measured_gain, measured_score, score_of
 
 OBJECTS = ("dice", "f1@0.5", "pq")
 PROMPTS = ("dice", "dice_1_point", "dice_3_points")
@@ -28,8 +29,11 @@ VARIANTS = {
     BUSI: (("busi-mse", "busi-resnet18", "busi-tuned-20", "busi-tuned-80"), PROMPTS),
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
+SHAPED = {"busi-both": "ultrasound", "polyps-both": "polyps"}
+"""Runs of promptable networks, and the sets whose prompts are answered without one, too."""
+POLYP_FOLDS = "polyp-folds-??"
 FOLDS = (
-    ("KD SAM, polyps, two of 24 videos left out", "polyp-folds-??", PROMPTS),
+    ("KD SAM, polyps, two of 24 videos left out", POLYP_FOLDS, PROMPTS),
     ("CMKD, H&E, MobileNetV3 from random weights", "stained-mobilenetv3-??", OBJECTS),
     ("CMKD, H&E, EfficientNet-Lite0 from ImageNet's", "stained-lite0-??", OBJECTS),
 )
@@ -53,6 +57,13 @@ def print_all(out: Path) -> None:
     for plain in VARIANTS:
         print_variants(out, plain)
     print_tuned(out)
+    for name, folder in SHAPED.items():
+        for each in filter(is_complete, finished(out, name)):
+            rows = abbe.open_run(each).scores.to_pylist()
+            print_shapes(name, rows, out / "sets" / folder)
+    if complete := [each for each in finished(out, POLYP_FOLDS) if is_complete(each)]:
+        rows = [{**row, "group": row["fold"]} for row in folds.gathered(complete).rows]
+        print_shapes("polyp-folds", rows, out / "sets" / "polyp-folds")
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     for folder in finished(out, "lesions-*"):
@@ -114,6 +125,31 @@ def print_tuned(out: Path) -> None:
         before, after = each["before"], each["after"]
         kinds = ("dice", "dice_point")
         row(name, *(f"{score[kind]:.3f}" for kind in kinds for score in (before, after)))
+
+
+def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
+    """What a box or a point says without a network, and what each network adds to that."""
+    tested = {row["image"]: row for row in rows if row["model"] == "student"}
+    alone = shapes.scored(folder, list(tested.values()))
+    scores = Scores([*rows, *alone])
+    metrics = ("dice", "dice_1_point")
+    print(f"\n### {name}: what the prompts say by themselves\n")
+    head("answer", "images", *metrics)
+    known = {
+        model: sorted({row["metric"] for row in alone if row["model"] == model})
+        for model in (shapes.BOX, shapes.SHAPE)
+    }
+    for model, its in known.items():
+        found = {
+            metric: measured_score(scores.measured(metric, [model])[0], METRICS[metric].scale)
+            for metric in its
+        }
+        row(model, images(found), *cells(found, metrics))
+    networks = [each for each in scores.models if each not in known]
+    for model in networks:
+        pairs = {each: scores.measured(each, [model, shapes.SHAPE]) for each in known[shapes.SHAPE]}
+        gains = {key: measured_gain(one.minus(other)) for key, (one, other) in pairs.items()}
+        row(f"{model} − {shapes.SHAPE}", images(gains), *cells(gains, metrics, "+"))
 
 
 def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import foundation
 import foundation_folds as folds
 import foundation_sets as sets
+import foundation_shapes as shapes
 import foundation_tables as tables
 import tables as plain_tables
 
@@ -195,3 +196,23 @@ def test_runs_of_other_seeds_or_images_are_refused(tmp_path: Path) -> None:
     for run, said in (("seed", "no pairs"), ("image", "different images")):
         with pytest.raises(SystemExit, match=said):
             plain_tables.differences(tmp_path / "one", ["dice"], str(tmp_path / run))
+
+
+def test_an_ellipse_fills_its_box_and_a_disc_lies_around_the_point(tmp_path: Path) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    y, x = np.ogrid[:40, :80]
+    oval = ((y - 19.5) / 10) ** 2 + ((x - 39.5) / 20) ** 2 <= 1
+    for name in "ab":
+        for part in ("images", "labels"):
+            Image.fromarray(np.uint8(255 * oval)).save(tmp_path / part / f"{name}.png")
+    sets.write_index(tmp_path, [{"id": "a", "split": "val"}, {"id": "b", "split": "test"}])
+    found = shapes.scored(tmp_path, [{"image": "b", "group": None, "model": "student"}])
+    dice = {(row["model"], row["metric"]): row["value"] for row in found}
+    assert dice[shapes.SHAPE, "dice"] == 1
+    # An ellipse has pi / 4 of its box: Dice is 2 * pi / 4 / (1 + pi / 4).
+    assert dice[shapes.BOX, "dice"] == pytest.approx(0.88, abs=0.01)
+    # The best disc is between the axes, so it misses the ends and takes too much beside.
+    assert 0.7 < dice[shapes.SHAPE, "dice_1_point"] < 0.9
+    alone = shapes.scores_of(next(iter(datasets.folder(tmp_path))), None)
+    assert (shapes.SHAPE, "dice_1_point") not in alone
