@@ -143,6 +143,8 @@ def test_a_calibrated_image_is_told_that_its_diameter_is_not_looked_at(tmp_path,
         ({"diameter": 12, "pixel_size": 0.5}, "not both"),
         ({"diameter": "auto", "override_pixel_size": 0.5}, "not both"),
         ({"pixel_size": 0.5, "override_pixel_size": 0.5}, "give one of them"),
+        ({"pixel_size": 0.0}, "--pixel-size 0: no pixel is so wide"),
+        ({"override_pixel_size": float("nan")}, "--override-pixel-size nan: no pixel is so wide"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(package, options, words):

@@ -5,6 +5,7 @@ import math
 from abbe.errors import ConfigError
 from abbe.imaging import Diameter, Image, slide_of
 from abbe.imaging.channels import RGB
+from abbe.imaging.units import possible
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.grid import Grid, scale_between, scale_by_diameter
 
@@ -59,7 +60,7 @@ def may_be_slide(image: Image) -> bool:
 def check_scale(
     pixel_size: float | None, override_pixel_size: float | None, diameter: Diameter | None
 ) -> None:
-    """Refuse two answers to how large things are, and a diameter that is none.
+    """Refuse two answers to how large things are, and sizes that nothing has.
 
     Raises:
         ConfigError: Naming the options.
@@ -69,6 +70,12 @@ def check_scale(
             "--pixel-size fills in where files do not say, --override-pixel-size goes before what "
             "they say: give one of them"
         )
+    for option, size in (
+        ("--pixel-size", pixel_size),
+        ("--override-pixel-size", override_pixel_size),
+    ):
+        if size is not None and not possible(size):
+            raise ConfigError(f"{option} {size:g}: no pixel is so wide. Give µm, such as 0.5")
     if diameter is None:
         return
     if pixel_size is not None or override_pixel_size is not None:
