@@ -100,6 +100,7 @@ def main() -> None:
         from abbe.runs import distill
 
         distill.SHOWN_EARLY = math.inf
+        gc.freeze()  # each training collects garbage; what is imported by now is none
         counts = {"no-effect": given.runs, "helps": given.controls, "harms": given.controls}
         found: dict[str, list[dict[str, str]]] = {name: [] for name in counts}
         for name, count in counts.items():
@@ -110,7 +111,7 @@ def main() -> None:
                 file = files / f"{name}.yaml"
                 run_once([str(file), *RUN, "--evidence", given.evidence, *luck], out)
                 reporting.write_report = lambda folder: folder
-                gc.freeze()  # each training collects garbage; what is imported by now is none
+                gc.freeze()  # and what the run has imported
                 found[name].append(verdicts(out))
                 spent = time.process_time()
                 told = f"{out.name}: {found[name][-1]}, {spent:.0f} s in all"
