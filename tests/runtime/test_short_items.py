@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def note_or_die(item: tuple[Path, int], number: int) -> Done:
     notes, n = item
     if n == 170:
         os.kill(os.getpid(), signal.SIGKILL)
+    if n >= 497:  # the last batch ends before its end
+        time.sleep(0.4)
     with open(notes, "a") as file:
         file.write(f"{n}\n")
     return Done({"n": n})

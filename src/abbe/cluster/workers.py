@@ -86,14 +86,12 @@ class Workers:
         try:
             for item in items:
                 if item is None:
-                    hand.send()
                     yield hand.next()
                 else:
                     hand.give(_Due(item), alone=long(item))
                 while hand.results or hand.full():
                     yield hand.next()
-            hand.send()
-            while hand.results or hand.running:
+            while hand.any():
                 yield hand.next()
         finally:
             hand.cancel()
@@ -172,10 +170,14 @@ class _Hand(Generic[Item, Result]):
             self._looked = time.monotonic()
         return len(self.running) >= self._most
 
+    def any(self) -> bool:
+        """Whether results are still to come."""
+        return bool(self.results or self.running or self._collected)
+
     def next(self) -> tuple[Item, Result | Lost]:
         """Wait for the next item that is finished."""
         while not self.results:
-            self.send()  # what is given again
+            self.send()  # what is given again, or waits for others that do not come
             self._take(next(self._finished))
         return self.results.popleft()
 
