@@ -50,6 +50,14 @@ def test_classes_are_listed_with_counts_by_split(tiles, tmp_path, capsys):
     assert facts["splits"]["test"] == {"images": 21, "labelled": 0, "classes": {"a": 10, "b": 11}}
 
 
+def test_a_folder_data_set_has_no_classes_called_images_and_labels(tmp_path):
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        PIL.Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / part / "a.png")
+    with pytest.raises(InputError, match=r"images, labels are no classes.*--data.kind folder"):
+        class_folder(tmp_path)
+
+
 def test_one_class_only_ends_with_one(tiles, capsys):
     root = tiles(train={"a": 3}, val={"a": 2}, test={"a": 12})
     assert abbe("data", "check", root, "--data.kind", "classes", "--crop", 8) == 1

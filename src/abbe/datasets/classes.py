@@ -40,8 +40,8 @@ def class_folder(
             `abbe.datasets.folder`.
 
     Raises:
-        InputError: There is no image, a folder whose name is no class, or a table that does not
-            fit.
+        InputError: There is no image, a folder whose name is no class, a table that does not fit,
+            or it is a folder data set.
     """
     root = as_path(path)
     parts = [(name, root / name) for name in SPLITS if (root / name).is_dir()]
@@ -50,6 +50,7 @@ def class_folder(
         for label, file in class_files(directory):
             prefix = f"{split}/" if split else ""
             found[f"{prefix}{label}/{file.stem}"] = (split, label, file)
+    _require_classes(root, {label for _, label, _ in found.values()})
     table = read_table(root / "index.csv", list(found), _names(root, found))
     records = [
         Record(
@@ -77,6 +78,15 @@ def class_folder(
         problems=(*(() if unread is None else (unread,)), *table.problems),
         classes=labels if classes is None else tuple(classes),
     )
+
+
+def _require_classes(root: Path, labels: set[str]) -> None:
+    """Refuse a folder data set, whose images and labels would be told apart as two classes."""
+    if "images" in labels and labels <= {"images", "labels", "masks", "types"}:
+        raise InputError(
+            f"{root}: {', '.join(sorted(labels))} are no classes but the parts of a folder data "
+            "set. Say --data.kind folder; its classes are the column 'class' of index.csv"
+        )
 
 
 def _names(root: Path, found: Mapping[str, tuple[Any, str, Path]]) -> dict[str, str]:
