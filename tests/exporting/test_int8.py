@@ -9,6 +9,7 @@ import pytest
 from openvino import opset13 as ops
 
 from abbe.exporting.networks.int8 import PRESETS, join_swish, quantise
+from abbe.exporting.networks.upsampled import join_upsampling
 
 SIDE = 16
 
@@ -90,3 +91,39 @@ def test_depthwise_weights_behind_a_reshape_are_rounded_a_channel_at_a_time():
     )
     scales = convolution.input_value(1).get_node().input_value(1).get_partial_shape()
     assert list(scales.to_shape()) == [8, 1, 1, 1, 1]
+
+
+def enlarged(x: Any, factor: int, mode: str) -> Any:
+    scales = ops.constant(np.array([1, 1, factor, factor], np.float32))
+    return ops.interpolate(
+        x, scales, mode, "scales", coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("factor", "mode", "skip", "joined"),
+    [(2, "nearest", True, 1), (2, "nearest", False, 1), (3, "nearest", False, 0),
+     (2, "linear_onnx", False, 0)],
+)  # fmt: skip
+def test_doubling_and_convolving_becomes_one_operation_with_the_same_answer(
+    factor, mode, skip, joined
+):
+    rng = np.random.default_rng(3)
+    image = ops.parameter([-1, 4, -1, -1], name="image")
+    x = enlarged(image, factor, mode)
+    if skip:
+        full = ops.constant(rng.normal(size=(4, 4, 2, 2)).astype(np.float32))
+        other = ops.convolution_backprop_data(image, full, [2, 2])
+        x = ops.concat([x, other], 1)
+    kernel = ops.constant(rng.normal(size=(5, 8 if skip else 4, 3, 3)).astype(np.float32))
+    x = ops.convolution(x, kernel, [1, 1], [1, 1], [1, 1], [1, 1])
+    made: Any = openvino.Model
+    plain = made([ops.relu(x)], [image])
+    before = kinds(plain)["ConvolutionBackpropData"]
+    short = plain.clone()
+    join_upsampling(short, IMAGE.shape)
+    assert kinds(short)["ConvolutionBackpropData"] - before == joined
+    assert kinds(short)["Interpolate"] == 1 - joined
+    for each in (IMAGE, IMAGE[:, :, :, 2:14]):
+        np.testing.assert_allclose(answer(short, each), answer(plain, each), atol=1e-4)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from abbe.exporting.networks.upsampled import join_upsampling
 from abbe.runtime.package.openvino_core import nncf_for
 
 CALIBRATION_SIDE = 256
@@ -67,6 +68,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
         model = model.clone()
         fold_constants(model)
         join_swish(model)
+        join_upsampling(model, calibration[0].shape)
         exact = _ends(model) if preset.ends_exact else []
         return nncf.quantize(
             model,
