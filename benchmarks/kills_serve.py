@@ -19,6 +19,8 @@ from PIL import Image as Picture
 from abbe.serve.coco import counts_of, mask_of
 
 IMAGES = 4
+CATEGORY = "nucleus"
+"""The class of all objects that are saved."""
 LONGEST = 2.0
 """Seconds of saving, at most, before the signal."""
 
@@ -136,7 +138,8 @@ class _Page:
         mask = np.zeros(SERVED, bool)
         bottom, right = top + self._chance.randrange(1, 20), left + self._chance.randrange(1, 20)
         mask[top:bottom, left:right] = True
-        return {"counts": counts_of(mask), "score": round(self._chance.random(), 3)}
+        score = round(self._chance.random(), 3)
+        return {"counts": counts_of(mask), "score": score, "category": CATEGORY}
 
     def _ask(self, where: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
