@@ -7,10 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from distributed.comm.core import CommClosedError
 
-from abbe.cluster import Died, Done, carry_out, deadline, open_cluster, workers
+from abbe.cluster import Died, Done, carry_out, deadline, open_cluster, opening, workers
 from abbe.cluster.tries import Tries
 from abbe.cluster.workers import _Batch, _work_through
+from abbe.errors import ClusterError
 
 
 def note_or_die(item: tuple[Path, int], number: int) -> Done:
@@ -55,3 +57,29 @@ def test_what_there_is_no_time_for_is_given_back(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(deadline, "near", lambda: True)
     assert _work_through(batch)[0] == [1]
+
+
+def test_workers_that_are_not_started_again_end_the_work_in_words(monkeypatch):
+    monkeypatch.setattr(opening, "NO_WORKER_SECONDS", 1)
+    with open_cluster("local:1") as opened:
+        opened.client.retire_workers(close_workers=True)
+        with pytest.raises(ClusterError, match="no worker is left"):
+            list(opened.run(abs, [-1]))
+
+
+class DyingOnce:
+    """A client, one of whose workers dies as it is told of a plugin."""
+
+    def __init__(self) -> None:
+        self.told = list[object]()
+
+    def register_plugin(self, plugin: object) -> None:
+        self.told.append(plugin)
+        if len(self.told) == 1:
+            raise CommClosedError
+
+
+def test_a_worker_may_die_while_workers_are_told_of_a_plugin():
+    client = DyingOnce()
+    opening._register(client, "plugin")
+    assert client.told == ["plugin", "plugin"]

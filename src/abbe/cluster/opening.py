@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from abbe.cluster.tries import MOST_TRIES
 from abbe.cluster.workers import Workers
 from abbe.errors import ConfigError, MissingExtraError
 from abbe.files.yaml_text import read_yaml
@@ -31,6 +32,8 @@ QUEUES = {
 """dask-jobqueue's classes, by the name of their section."""
 CONNECT_SECONDS = 15
 """Until a scheduler that does not answer is taken for absent."""
+NO_WORKER_SECONDS = 60
+"""Until items are given up where no worker is left here: dask starts most dead ones again."""
 _SCHEDULERS = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 _OURS: Mapping[str, Any] = {
     # A worker is given its next item when it has finished one: none waits behind a slow one.
@@ -87,14 +90,25 @@ def open_cluster(
                 f"--cluster {place}: no scheduler answers there. Start one with: dask scheduler"
             ) from error
         if here:
-            client.register_plugin(HasOwnGpu(here))
+            _register(client, HasOwnGpu(here))
             say(f"one worker a GPU: {', '.join(here)}")
         for plugin in (KeepsMemory(), LeavesAtDeadline(), PassesOnDeadline()):
-            client.register_plugin(plugin)
+            _register(client, plugin)
         workers = Workers(client, place, share, say)
         say(f"cluster: {workers}")
         say(f"dashboard: {client.dashboard_link}")
         yield workers
+
+
+def _register(client: Any, plugin: Any) -> None:
+    """Give all workers a plugin. One that dies meanwhile is no reason to end: others follow it."""
+    from distributed.comm.core import CommClosedError
+
+    for _ in range(MOST_TRIES):
+        with suppress(CommClosedError):
+            client.register_plugin(plugin)
+            return
+    client.register_plugin(plugin)
 
 
 def _require(package: str, purpose: str) -> None:
@@ -104,12 +118,15 @@ def _require(package: str, purpose: str) -> None:
 
 def _local(place: str, stack: ExitStack, most: int | None = None) -> tuple[Any, int]:
     """Processes here, ``most`` at most; and the cores of each, its share of this process's."""
+    import dask
     from distributed import LocalCluster
 
     number = place.removeprefix("local:")
     if not number.isdecimal() or int(number) < 1:
         raise ConfigError(f"--cluster {place}: give a number of workers, such as local:4")
     count = min(int(number), most or int(number))
+    bound = {"distributed.scheduler.no-workers-timeout": f"{NO_WORKER_SECONDS} s"}
+    stack.enter_context(dask.config.set(bound))  # pyright: ignore[reportPrivateImportUsage]
     cluster = stack.enter_context(
         LocalCluster(
             n_workers=count,

@@ -80,7 +80,7 @@ class Workers:
             long: Whether an item is sent alone in any case.
 
         Raises:
-            ClusterError: The scheduler has gone.
+            ClusterError: The scheduler has gone, or no worker here is left.
         """
         hand = _Hand(self, function)
         try:
@@ -183,7 +183,7 @@ class _Hand(Generic[Item, Result]):
 
     def _take(self, future: Any) -> None:
         """Results of a batch; what is not worked on is given again."""
-        from distributed.scheduler import KilledWorker
+        from distributed.scheduler import KilledWorker, NoWorkerError
 
         batch = self.running.pop(future)
         if future.status == "cancelled":
@@ -195,6 +195,11 @@ class _Hand(Generic[Item, Result]):
             for due in batch:
                 self._give_again(_Due(due.item, due.lost + 1, due.ended))
             return
+        except NoWorkerError as error:
+            raise ClusterError(
+                f"--cluster {self._workers.place}: no worker is left, and none could be started "
+                "again. What is finished is kept: run the same command again"
+            ) from error
         few = max(1, int(len(results) * _TOGETHER / max(seconds, 1e-6)))
         self._together = min(few, 2 * self._together, _MOST_TOGETHER)
         for due, result in zip(batch, results, strict=False):
