@@ -70,6 +70,7 @@ def _begin(
 ) -> None:
     if new_group:
         os.setpgid(0, 0)
+    multiprocessing.set_start_method(None, force=True)  # the system's, as in any other program
     # A shell's background job has Ctrl+C ignored, and so would what it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

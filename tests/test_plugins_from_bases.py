@@ -86,7 +86,9 @@ class Coverage(Task):
     def model(self, network, metadata, channels):
         return network.eval(), channels
 
-    def score(self, models, dataset, evaluation, *, given=None, teacher=None, progress=True):
+    def score(
+        self, models, dataset, evaluation, *, given=None, teacher=None, progress=True, each=None
+    ):
         rows = []
         for record in self.labelled(dataset.split("test")):
             for name, by_seed in models.items():

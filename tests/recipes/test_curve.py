@@ -344,7 +344,7 @@ class Inline:
         self.left, self.dies_of = stops_after, dies_of
         self.names: list[str] = []
 
-    def run(self, function, items):
+    def run(self, function, items, *, long):
         hand = []
         for item in items:
             if item is not None:

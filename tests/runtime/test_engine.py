@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -143,3 +146,15 @@ def test_a_user_who_asks_for_bf16_is_not_given_fp32(package, tmp_path, computes_
         return
     with pytest.raises(ConfigError, match="does not compute in bf16: use --precision fp32"):
         open_engine(package, precision="bf16", cache=tmp_path / "cache")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads are bound on Linux alone")
+def test_no_thread_is_bound_to_a_core_of_its_own(package, tmp_path):
+    """Each of several processes would bind its first to the first core."""
+    open_engine(package, cache=tmp_path / "cache", threads=1).probabilities(
+        np.zeros((1, 1, 32, 32), np.float32)
+    )
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    assert {frozenset(os.sched_getaffinity(each)) for each in threads} == {
+        frozenset(os.sched_getaffinity(0))
+    }

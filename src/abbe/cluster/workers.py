@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 _AHEAD = 3
 """Batches with dask for each one that is worked on, so that no worker waits for the client."""
-_TOGETHER = 0.5
+_TOGETHER = 0.2
 """Seconds that the items of a batch are to take: what dask does for each is little beside them."""
 _MOST_TOGETHER = 100
 _MOST_LOST = 10

@@ -69,6 +69,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
         fold_constants(model)
         join_swish(model)
         join_upsampling(model, calibration[0].shape)
+        number_names(model)
         exact = _ends(model) if preset.ends_exact else []
         return nncf.quantize(
             model,
@@ -93,6 +94,16 @@ def fold_constants(model: Any) -> None:
     manager = Manager()
     manager.register_pass(ConstantFolding())
     manager.run_passes(model)
+
+
+def number_names(model: Any) -> None:
+    """Name all constants and operations by their order, in place.
+
+    New ones are called by a count of the process's, so two exports would differ.
+    """
+    for number, node in enumerate(model.get_ordered_ops()):
+        if node.get_type_name() not in ("Parameter", "Result"):
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
 
 
 def join_swish(model: Any) -> None:

@@ -31,6 +31,9 @@ def openvino_core() -> Any:
     The tables of element types in openvino 2026.4 are made when first looked into, by code that
     gives up Python's lock on the way. A second thread that looks then waits for the table, with
     Python's lock in hand, and the first for the lock: both wait for ever.
+
+    Its threads are not bound to cores. Each process would bind its first to the first core, so
+    workers beside each other would wait for one core while others have nothing to do.
     """
     openvino = load_openvino()
     with _FIRST:
@@ -40,6 +43,7 @@ def openvino_core() -> Any:
     with signal_stack_kept():
         core = openvino.Core()
         core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+        core.set_property("CPU", {"ENABLE_CPU_PINNING": False})
     return core
 
 
