@@ -101,6 +101,11 @@ def fits(monkeypatch):
     return names
 
 
+def timeless(rows):
+    """Rows but for how long each took."""
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
 def rows_of(folder):
     return list(csv.DictReader((folder / "curve.csv").open()))
 
@@ -322,15 +327,10 @@ def test_a_killed_curve_ends_like_one_that_was_not(base, curve, tmp_path, fits):
     assert abbe(*words, "--resume") == 0
     assert not any(name.split(" · ")[0] in done for name in fits)
     assert len(fits) == 4 - len(done)  # the pretraining was over, too
-
-    def without_times(rows):
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-    whole = [
+    assert timeless(rows_of(out)) == timeless(
         row for row in rows_of(curve)
         if row["labelled"] == "10" and row["initialisation"] != "contrastive"
-    ]  # fmt: skip
-    assert without_times(rows_of(out)) == without_times(whole)
+    )  # fmt: skip
     for arm in ("random", "rckd"):
         assert summary_of(out)["scores"][arm] == summary_of(curve)["scores"][arm][1:]
 
@@ -386,15 +386,10 @@ def test_on_workers_trainings_wait_for_their_pretraining_and_none_is_done_twice(
     assert opened[-1].names == ["rckd-10-seed-1"]
     names = [f"{arm}-10-seed-{seed} · task" for arm in ("random", "rckd") for seed in (0, 1)]
     assert sorted(fits) == sorted(["rckd · pretrain", *names])
-
-    def without_times(rows):
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-    whole = [
+    assert timeless(rows_of(out)) == timeless(
         row for row in rows_of(curve)
         if row["labelled"] == "10" and row["initialisation"] != "contrastive"
-    ]  # fmt: skip
-    assert without_times(rows_of(out)) == without_times(whole)
+    )  # fmt: skip
 
 
 @pytest.mark.slow

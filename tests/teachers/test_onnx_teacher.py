@@ -16,6 +16,8 @@ from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.imaging import Image, normalise, percentile_limits
 from abbe.teachers import onnx
+from abbe.teachers.networks.onnx_network import OnnxNetwork
+from abbe.threads import cores
 
 CHANNELS = ("nucleus", "membrane")
 KERNEL = np.array([[[[1.0]], [[-0.5]]]])
@@ -34,6 +36,15 @@ def test_probabilities_are_the_networks(model: Path):
     expected = expit(values[0] - 0.5 * values[1])
     np.testing.assert_allclose(found.maps["probability"][0], expected, atol=1e-6)
     assert not found.empty
+
+
+def test_it_computes_with_the_threads_that_it_is_given(model: Path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = OnnxNetwork(model, str(model))._session.get_session_options()
+    assert options.intra_op_num_threads == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    options = OnnxNetwork(model, str(model))._session.get_session_options()
+    assert options.intra_op_num_threads == cores()
 
 
 def test_channels_come_in_the_teachers_order(model: Path):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from abbe.errors import InputError, MissingExtraError
 from abbe.files.onnx_contents import OnnxContents, onnx_contents
 from abbe.telemetry import switch_off
+from abbe.threads import cores, given
 
 INPUT_TYPES = {
     "tensor(float)": np.float32,
@@ -54,6 +55,8 @@ class OnnxNetwork:
             model = _release(model, release)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised, below
+        # Left to itself it takes every core of the machine, and binds a thread to each.
+        options.intra_op_num_threads = given() or cores()
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = onnxruntime.InferenceSession(
