@@ -280,27 +280,36 @@ def taken_over(done: Path, new: Path) -> Callable[[], None]:
     return copy
 
 
-def promptable(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """MobileSAM's encoder into EfficientNet-Lite0; MobileSAM at the student's side beside it."""
-    common, seeds = kd_sam(places, sizes), seeds_of(sizes)
-    compared = ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
+def small_teacher(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """What more than one part needs, made before any of them begins."""
+    del sizes
     yield Item(
         "mobilesam-set",
         make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
     )
+
+
+def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """MobileSAM's encoder into EfficientNet-Lite0: videos left out in turn, then one split."""
+    common, compared = kd_sam(places, sizes), beside(places)
     yield from left_out_videos(places, sizes, (*common, *compared))
-    yield from ultrasound(places, sizes, (*common, *longer(sizes)), (*compared, *seeds))
+    common = (*common, *seeds_of(sizes))
     path = places.set("polyps")
     yield Item("polyps-set", make=lambda path=path: sets.polyps(places.data, path, sizes.thin))
     data = ("--data.path", path, "--data.group", "sequence",
             "--data.split", "fraction", "--data.fractions", 0.35, 0.15, 0.5)  # fmt: skip
     out = places.out / "polyps-both"
-    yield Item("polyps-both", (*common, *seeds, *data, *compared, "--out", out))
+    yield Item("polyps-both", (*common, *data, *compared, "--out", out))
     skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
     yield Item("skin-both", ("evaluate", out, *skin))
     alone = ("--evidence", "quick", "--promptable.perceptual", 0)
     out = places.out / "polyps-mse"
-    yield Item("polyps-mse", (*common, *seeds, *data, *alone, "--out", out))
+    yield Item("polyps-mse", (*common, *data, *alone, "--out", out))
+
+
+def beside(places: Places) -> tuple[object, ...]:
+    """What KD SAM is held against: its twin, and MobileSAM at the student's side."""
+    return ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
 
 
 def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
@@ -317,17 +326,16 @@ def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def ultrasound(
-    places: Places, sizes: Sizes, common: tuple[object, ...], compared: tuple[object, ...]
-) -> Iterator[Item]:
-    """Both terms with all baselines; then students without the perceptual term, on ResNet-18
-    (random weights: others were not at hand), and of teachers that few labels have tuned.
+def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """KD SAM by both terms with all baselines; then students without the perceptual term, on
+    ResNet-18 (random weights: others were not at hand), and of teachers that few labels have tuned.
     """
     path, first = places.set("ultrasound"), places.out / "busi-both"
-    common = (*common, "--data.path", path, "--student.input-channels", "grey")
-    alone = ("--evidence", "quick", *seeds_of(sizes))
+    common = (*kd_sam(places, sizes), *longer(sizes), *seeds_of(sizes),
+              "--data.path", path, "--student.input-channels", "grey")  # fmt: skip
     yield Item("busi-set", make=lambda: sets.ultrasound(places.data, path, sizes.thin))
-    yield Item("busi-both", (*common, *compared, "--out", first))
+    yield Item("busi-both", (*common, *beside(places), "--out", first))
+    common = (*common, "--evidence", "quick")
     others: dict[str, tuple[object, ...]] = {
         "busi-mse": ("--promptable.perceptual", 0),
         "busi-resnet18": ("--student.architecture", "promptable-resnet18",
@@ -339,7 +347,7 @@ def ultrasound(
             f"{name}-answers",
             make=lambda out=out: shutil.copytree(first / "targets.zarr", out / "targets.zarr"),
         )
-        yield Item(name, (*common, *alone, *words, "--out", out))
+        yield Item(name, (*common, *words, "--out", out))
     for labels in (sizes.labels, 4 * sizes.labels):
         tuned = [places.out / f"tuned-{labels}-{seed}" for seed in range(sizes.seeds_of_promptable)]
         for seed, out in enumerate(tuned):
@@ -351,7 +359,7 @@ def ultrasound(
             )  # fmt: skip
         teacher = ("--teacher.path", tuned[0] / "teacher.safetensors")
         name = f"busi-tuned-{labels}"
-        yield Item(name, (*common, *alone, *teacher, "--out", places.out / name))
+        yield Item(name, (*common, *teacher, "--out", places.out / name))
 
 
 def seeds_of(sizes: Sizes) -> tuple[object, ...]:
@@ -430,7 +438,8 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
         )  # fmt: skip
 
 
-PARTS = (promptable, stained, nuclei, codex, lesions)
+PARTS = (ultrasound, codex, polyps, nuclei, stained, lesions)
+"""They need nothing of each other; the longest come first."""
 
 
 def main() -> None:
@@ -445,11 +454,12 @@ def main() -> None:
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
     sizes, done = QUICK if asked.quick else Sizes(), places.out / "done"
-    parts = [list(make(places, sizes)) for make in PARTS]
+    parts = [list(make(places, sizes)) for make in (small_teacher, *PARTS)]
     if not asked.table:
         only = tuple(asked.only)
         wanted = [[item for item in part if item.name.startswith(only)] for part in parts]
-        carry_out_all(wanted, done, asked.jobs)
+        carry_out_all(wanted[:1], done, 1)
+        carry_out_all(wanted[1:], done, asked.jobs)
     tables.print_all(places.out)
     tables.print_times([item.name for part in parts for item in part], done)
 
