@@ -12,7 +12,7 @@ import abbe
 from abbe import scoring
 from abbe.reporting.tables import METRICS, plain_cell
 from abbe.runs.folder import Run
-from abbe.summary import CurveSummary, Model, RunSummary, Score, read_summary
+from abbe.summary import SHAPE, CurveSummary, Model, RunSummary, Score, read_summary
 from abbe.tasks.scores import Compared, Row, Scores, measured_gain, measured_score, score_of
 
 OBJECTS = ("dice", "f1@0.5", "pq")
@@ -20,15 +20,20 @@ PROMPTS = ("dice", "dice_1_point", "dice_3_points")
 CLASSES = ("balanced_accuracy", "auroc")
 PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
+    ("CMKD on simulated tissue", ("tissue-*",), OBJECTS),
     ("CMKD on DSB-2018", ("nuclei-[0-9]*",), OBJECTS),
     ("KD SAM", ("polyps-*", "busi-*", "polyps-both/evaluations/skin"), PROMPTS),
 )
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
 VARIANTS = {
     CODEX: ((f"{CODEX}-cwd", f"{CODEX}-dist", "codex-mobilenetv3-several"), OBJECTS),
-    BUSI: (("busi-mse", "busi-resnet18", "busi-tuned-20", "busi-tuned-80"), PROMPTS),
+    BUSI: (
+        ("busi-mse", "busi-resnet18", "busi-resnet50", "busi-tuned-20", "busi-tuned-80"),
+        PROMPTS,
+    ),
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
+SUGGESTED = "nuclei-suggested"
 SHAPED = {"busi-both": "ultrasound", "polyps-both": "polyps"}
 """Runs of promptable networks, and the sets whose prompts are answered without one, too."""
 POLYP_FOLDS = "polyp-folds-??"
@@ -57,6 +62,8 @@ def print_all(out: Path) -> None:
     for plain in VARIANTS:
         print_variants(out, plain)
     print_tuned(out)
+    if (table := out / SUGGESTED / "table.md").exists():
+        print(f"\n### Labels that abbe suggest asked for\n{table.read_text()}")
     for name, folder in SHAPED.items():
         for each in filter(is_complete, finished(out, name)):
             rows = abbe.open_run(each).scores.to_pylist()
@@ -131,13 +138,13 @@ def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
     """What a box or a point says without a network, and what each network adds to that."""
     tested = {row["image"]: row for row in rows if row["model"] == "student"}
     alone = shapes.scored(folder, list(tested.values()))
-    scores = Scores([*rows, *alone])
+    scores = Scores([*(row for row in rows if row["model"] != SHAPE), *alone])
     metrics = ("dice", "dice_1_point")
     print(f"\n### {name}: what the prompts say by themselves\n")
     head("answer", "images", *metrics)
     known = {
         model: sorted({row["metric"] for row in alone if row["model"] == model})
-        for model in (shapes.BOX, shapes.SHAPE)
+        for model in (shapes.BOX, SHAPE)
     }
     for model, its in known.items():
         found = {
@@ -147,9 +154,9 @@ def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
         row(model, images(found), *cells(found, metrics))
     networks = [each for each in scores.models if each not in known]
     for model in networks:
-        pairs = {each: scores.measured(each, [model, shapes.SHAPE]) for each in known[shapes.SHAPE]}
+        pairs = {each: scores.measured(each, [model, SHAPE]) for each in known[SHAPE]}
         gains = {key: measured_gain(one.minus(other)) for key, (one, other) in pairs.items()}
-        row(f"{model} − {shapes.SHAPE}", images(gains), *cells(gains, metrics, "+"))
+        row(f"{model} − {SHAPE}", images(gains), *cells(gains, metrics, "+"))
 
 
 def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:

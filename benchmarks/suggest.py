@@ -1,10 +1,10 @@
 """What labels on suggested images are worth, against labels on random ones.
 
-    python benchmarks/suggest.py RUN DATA OUT [--count 20] [--seeds 5]
+    python benchmarks/suggest.py RUN DATA OUT [--count 20] [--seeds 5] [--steps 150]
 
 RUN is a run on DSB-2018 (DATA, with its columns kind and split) that had few labels and has stored
 its teacher's answers, such as OUT/labels-20 of benchmarks/evidence.sh. `abbe suggest` chooses
-COUNT of its unlabelled training images. A supervised MobileNetV3 U-Net (150 steps, the same
+COUNT of its unlabelled training images. A supervised MobileNetV3 U-Net (--steps, the same
 settings for all) then learns from the run's own labels and these; from its own labels and as many
 random ones, drawn anew for each seed; and from its own alone. All are scored on the test images;
 intervals are over images and seeds. Neither is done again when it is finished.
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=150)
     arguments = parser.parse_args()
     section = read_experiment(arguments.run).data.model_copy(update={"path": arguments.data})
     labelled = build.build_dataset(section)
@@ -45,7 +46,8 @@ def main() -> None:
     for seed in range(arguments.seeds):
         drawn = set(random.Random(seed).sample(others, len(suggested)))
         for arm, more in zip(ARMS, (suggested, drawn, set()), strict=True):
-            run = train(with_labels(whole, own | more), arguments.out / f"{arm}-{seed}", seed)
+            chosen, out = with_labels(whole, own | more), arguments.out / f"{arm}-{seed}"
+            run = train(chosen, out, seed, arguments.steps)
             rows += [{**row, "model": arm, "seed": seed} for row in run.scores.to_pylist()]
     print(f"\n{len(own)} labels of the run, {len(suggested)} more; {arguments.seeds} seeds\n")
     print_table(Scores(rows))
@@ -71,7 +73,7 @@ def with_labels(dataset: Dataset, ids: set[str]) -> Dataset:
     )
 
 
-def train(dataset: Dataset, out: Path, seed: int) -> Run:
+def train(dataset: Dataset, out: Path, seed: int, steps: int) -> Run:
     if (out / "summary.json").exists():
         return abbe.open_run(out)
     return abbe.distill(
@@ -82,7 +84,7 @@ def train(dataset: Dataset, out: Path, seed: int) -> Run:
         encoder_weights="random",
         out=out,
         seed=seed,
-        training={"steps": 150, "batch_size": 8, "crop": 128, "validate_every": 75},
+        training={"steps": steps, "batch_size": 8, "crop": 128, "validate_every": steps // 2},
     )
 
 

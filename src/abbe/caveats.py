@@ -5,7 +5,7 @@ The report and a package's card say the same sentences; nothing else makes any.
 
 from collections.abc import Mapping, Sequence
 
-from abbe.summary import OBJECTS, Data, RunSummary, Summary
+from abbe.summary import OBJECTS, SHAPE, Data, RunSummary, Score, Summary
 
 FEW_IMAGES = 30
 FEW_CLASSIFIED = 100
@@ -45,7 +45,7 @@ def caveats_of(summary: RunSummary) -> list[str]:
             "No validation image is labelled: the last weights were taken"
             f"{cut if summary.thresholds else ''}."
         )
-    found += trust_caveats(summary)
+    found += [*trust_caveats(summary), *shape_caveats(summary)]
     found += [*targets_caveats(summary), *thresholds_caveats(summary), *labels_caveats(summary)]
     found += overlap_caveats(summary)
     extra = [name for name in summary.teacher_channels if name not in summary.student_channels]
@@ -70,6 +70,26 @@ def trust_caveats(summary: RunSummary) -> list[str]:
     return [
         f"The teacher was trusted 0, {why}: the student has learned from labels alone, and nothing "
         "here says what distillation brings."
+    ]
+
+
+def shape_caveats(summary: RunSummary) -> list[str]:
+    """Where prompts alone come to what the student does, or to more."""
+    if SHAPE not in summary.models or "student" not in summary.models:
+        return []
+    found = []
+    for metric in ("dice", "dice_1_point", "dice_3_points"):
+        shape, student = (
+            summary.models[name].metrics.get(metric, Score()).mean for name in (SHAPE, "student")
+        )
+        if shape is not None and student is not None and shape >= student:
+            found.append(f"{summary.metric_names[metric]}: {shape:.3f}, the student {student:.3f}")
+    if not found:
+        return []
+    return [
+        "A shape that no network has a part in (the ellipse that fills the box, a disc around the "
+        f"points) does as well as the student or better. {'; '.join(found)}. So these scores say "
+        "more of the prompts than of the network."
     ]
 
 

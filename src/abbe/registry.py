@@ -212,7 +212,7 @@ TASKS = Registry(
         "instances": "abbe.tasks.instances:Instances",
         "semantic": "abbe.tasks.semantic:Semantic",
         "classification": "abbe.tasks.classification:Classification",
-        "promptable": "abbe.tasks.promptable:Promptable",
+        "promptable": "abbe.tasks.promptable.task:Promptable",
     },
     call=True,
 )

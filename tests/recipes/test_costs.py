@@ -16,8 +16,9 @@ from abbe.datasets import Dataset
 from abbe.imaging import Image, Scaling
 from abbe.sam import Layout, build_sam
 from abbe.targets import TargetStore
-from abbe.tasks import costs, promptable, timing
+from abbe.tasks import costs, timing
 from abbe.tasks.maps import Model, NetworkModel, StoredModel
+from abbe.tasks.promptable import task as promptable
 from abbe.teachers import Cost, Prediction, Teacher
 from abbe.teachers.run import RunTeacher
 from abbe.teachers.sam.teacher import SamTeacher

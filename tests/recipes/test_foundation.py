@@ -14,7 +14,8 @@ from PIL import Image
 
 from abbe import datasets
 from abbe.datasets import assign_splits
-from abbe.summary import Evidence, Model, RunSummary
+from abbe.summary import SHAPE, Evidence, Model, RunSummary
+from abbe.tasks.promptable.shapes import ShapeAlone
 from abbe.tasks.scores import Row, Scores, save_scores
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -24,6 +25,7 @@ import foundation_sets as sets
 import foundation_shapes as shapes
 import foundation_tables as tables
 import tables as plain_tables
+from foundation_items import Item, Places, Sizes
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_not_done(
 
     monkeypatch.setattr(subprocess, "run", run)
     item, done = (
-        foundation.Item("one", ("distill", "cmkd", "--seeds", 1)),
+        Item("one", ("distill", "cmkd", "--seeds", 1)),
         tmp_path / "done" / "one",
     )
     with pytest.raises(SystemExit) as ended:
@@ -90,7 +92,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_not_done(
 
 
 def test_every_item_is_named_once_and_begins_where_its_set_is_made(tmp_path: Path) -> None:
-    places, sizes = foundation.Places(tmp_path, tmp_path, tmp_path), foundation.Sizes()
+    places, sizes = Places(tmp_path, tmp_path, tmp_path), Sizes()
     items = [item for make in foundation.PARTS for item in make(places, sizes)]
     names = [item.name for item in items]
     assert len(set(names)) == len(names)
@@ -110,9 +112,9 @@ def test_a_part_that_fails_ends_all(tmp_path: Path, jobs: int) -> None:
         ended.set()
         raise SystemExit("no disk")
 
-    last = foundation.Item("last", make=lambda: made.append(1))
-    first = [foundation.Item("fails", make=fail), last]
-    second = [foundation.Item("waits", make=lambda: ended.wait(9) and time.sleep(0.1)), last]
+    last = Item("last", make=lambda: made.append(1))
+    first = [Item("fails", make=fail), last]
+    second = [Item("waits", make=lambda: ended.wait(9) and time.sleep(0.1)), last]
     with pytest.raises(SystemExit, match="no disk"):
         foundation.carry_out_all([first, second], tmp_path, jobs)
     assert not made
@@ -209,10 +211,10 @@ def test_an_ellipse_fills_its_box_and_a_disc_lies_around_the_point(tmp_path: Pat
     sets.write_index(tmp_path, [{"id": "a", "split": "val"}, {"id": "b", "split": "test"}])
     found = shapes.scored(tmp_path, [{"image": "b", "group": None, "model": "student"}])
     dice = {(row["model"], row["metric"]): row["value"] for row in found}
-    assert dice[shapes.SHAPE, "dice"] == 1
+    assert dice[SHAPE, "dice"] == 1
     # An ellipse has pi / 4 of its box: Dice is 2 * pi / 4 / (1 + pi / 4).
     assert dice[shapes.BOX, "dice"] == pytest.approx(0.88, abs=0.01)
     # The best disc is between the axes, so it misses the ends and takes too much beside.
-    assert 0.7 < dice[shapes.SHAPE, "dice_1_point"] < 0.9
-    alone = shapes.scores_of(next(iter(datasets.folder(tmp_path))), None)
-    assert (shapes.SHAPE, "dice_1_point") not in alone
+    assert 0.7 < dice[SHAPE, "dice_1_point"] < 0.9
+    alone = shapes.scores_of(next(iter(datasets.folder(tmp_path))), ShapeAlone({}))
+    assert (SHAPE, "dice_1_point") not in alone

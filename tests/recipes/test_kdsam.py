@@ -15,18 +15,16 @@ from safetensors.torch import save_file
 
 import abbe as in_python
 from abbe import datasets, scoring, students
+from abbe.datasets.training.eval_prompts import objects_of
 from abbe.files.tensors import read_tensors
 from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
+from abbe.summary import SHAPE
 from abbe.targets import TargetStore
 from abbe.tasks.each import Here
 from abbe.tasks.previews import TRUTH
-from abbe.tasks.promptable import (
-    PromptedModel,
-    objects_of,
-    score_prompted,
-)
+from abbe.tasks.promptable.task import PromptedModel, score_prompted
 from abbe.teachers.sam.teacher import SamTeacher
 
 TINY = shlex.split(
@@ -67,8 +65,12 @@ def test_figures_are_those_of_before(run):
 
 def test_a_run_scores_every_model_by_every_kind_of_prompt(run):
     summary = json.loads((run / "summary.json").read_text())
-    assert list(summary["models"]) == ["teacher", AFTER_FIRST, "student", "twin"]
+    assert list(summary["models"]) == ["teacher", AFTER_FIRST, "student", "twin", SHAPE]
     assert "before any label" in summary["models"][AFTER_FIRST]["about"]
+    shape = summary["models"].pop(SHAPE)
+    assert "the ellipse that fills the box; around the points a disc" in shape["about"]
+    assert set(shape["metrics"]) == set(scoring.PROMPTED_METRICS) == set(summary["gains"][SHAPE])
+    assert shape["metrics"]["dice"]["n"] == 2
     for model in summary["models"].values():
         assert set(model["metrics"]) == set(scoring.PROMPTED_METRICS)
         assert model["metrics"]["dice"]["n"] == 2  # the third test image has nothing to ask for
@@ -79,6 +81,8 @@ def test_a_run_scores_every_model_by_every_kind_of_prompt(run):
     assert summary["gain"]["dice_1_point"]["n"] == 2
     page = (run / "report.html").read_text()
     assert "Dice, one point" in page
+    assert "no network: the ellipse that fills the box" in page
+    assert "A shape that no network has a part in" in page  # two steps teach less than a box says
     assert "the student&#39;s encoder with the teacher&#39;s own decoder" in page
     assert summary["teacher"]["outputs"] == ["embedding"]
     assert summary["teacher"]["prompt_mode"] is None
@@ -153,7 +157,7 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
     assert "sees red, green, blue; is asked for its embedding of each image\n" in shown
     assert "amg" not in shown
     summary = json.loads((tmp_path / "live/summary.json").read_text())
-    models = ["teacher", AFTER_FIRST, "student", ZERO_SHOT, "baseline"]
+    models = ["teacher", AFTER_FIRST, "student", ZERO_SHOT, "baseline", SHAPE]
     assert list(summary["models"]) == models
     page = (tmp_path / "live/report.html").read_text()
     assert all(f"</span>{name}" in page for name in models)
@@ -190,7 +194,7 @@ def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
     ]  # fmt: skip
     assert abbe("distill", "kdsam", *arguments) == 0
     summary = json.loads((tmp_path / "one/summary.json").read_text())
-    assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT]
+    assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT, SHAPE]
 
 
 def test_a_baseline_that_saw_test_images_is_refused(run, pictures, sam_file, tmp_path, capsys):
@@ -213,7 +217,7 @@ def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
                     "rounds": 2},
         training={"steps": 2, "batch_size": 2, "validate_every": 2, "workers": 0, "ema": 0},
     )  # fmt: skip
-    assert set(second.summary.models) == {"teacher", AFTER_FIRST, "student"}
+    assert set(second.summary.models) == {"teacher", AFTER_FIRST, "student", SHAPE}
     # The first student's teacher was a stand-in, and so is what came of it.
     assert second.summary.teacher is not None
     assert second.summary.teacher.stand_in is True

@@ -16,7 +16,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.reporting.tables import main_metrics, plain_table
 from abbe.runs.folder import open_run, opened
 from abbe.scoring import METRICS, PROMPTED_METRICS
-from abbe.summary import Model, RunSummary, Score, Thresholds, read_summary
+from abbe.summary import SHAPE, Model, RunSummary, Score, Thresholds, read_summary
 from abbe.tasks.each import Here
 from abbe.tasks.instances import Instances, outlined, score, thresholds_of
 from abbe.tasks.maps import Maps, choose_thresholds, threshold_records
@@ -353,6 +353,14 @@ def test_thresholds_chosen_on_fewer_images_than_the_student_s_are_doubted():
     }
     (said,) = caveats_of(summary_with(models=models, thresholds=chosen("validation")))
     assert said.startswith("The teacher's thresholds were chosen on 3 of the 5 images")
+
+
+@pytest.mark.parametrize(("shape", "told"), [(0.5, True), (0.4, False), (None, False)])
+def test_a_shape_that_does_as_well_as_the_student_is_told(shape: float | None, told: bool) -> None:
+    values = {"student": 0.5, SHAPE: shape}
+    models = {name: {"metrics": {"dice": {"mean": value}}} for name, value in values.items()}
+    said = caveats_of(summary_with(models=models, metric_names={"dice": "Dice, tight box"}))
+    assert any("Dice, tight box: 0.500, the student 0.500" in text for text in said) is told
 
 
 def test_a_clean_run_warns_of_nothing():

@@ -36,7 +36,7 @@ from abbe.runs import build, teaching
 from abbe.runs.schedules import Amount
 from abbe.runs.session import Session
 from abbe.sam import SAM, Facts
-from abbe.tasks.promptable import PromptedModel
+from abbe.tasks.promptable.task import PromptedModel
 from abbe.tasks.task import Task
 from abbe.teachers.introduction import as_asked
 from abbe.teachers.sam.source import load_network

@@ -17,7 +17,7 @@ from abbe.summary.curve import (
 )
 from abbe.summary.part import Bounds, Number, Part
 from abbe.summary.reading import read_summary
-from abbe.summary.run import BASELINES, Evidence, Probes, RunSummary
+from abbe.summary.run import BASELINES, SHAPE, Evidence, Probes, RunSummary
 from abbe.summary.scores import (
     OBJECTS,
     Calibration,
@@ -45,6 +45,7 @@ __all__ = [
     "OBJECTS",
     "PREVIEWS",
     "SEEDS",
+    "SHAPE",
     "TITLES",
     "TRAINED_ON",
     "Asked",

@@ -13,6 +13,9 @@ from abbe.summary.sources import Trust
 BASELINES = ("supervised", "twin", "self-training")
 """What a student is held against: networks that no teacher taught."""
 
+SHAPE = "shape alone"
+"""What promptable networks are held against beside them: answers from the prompt alone."""
+
 
 class Probes(Part):
     """Linear probes of the encoders that a run compares, by what they began with."""

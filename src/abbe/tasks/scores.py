@@ -1,7 +1,7 @@
 """Scores by image, and what they come to: intervals, gain and retention, the same for all tasks."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -125,16 +125,22 @@ def compare(
     retention_ci95: dict[str, Bounds] = {}
     if "student" in models:
         for baseline in (name for name in BASELINES if name in models):
-            gains[baseline] = {}
-            for metric in metrics:
-                student, other = measure(metric, ["student", baseline])
-                gains[baseline][metric] = measured_gain(student.minus(other))
+            gains[baseline] = gains_over(baseline, metrics, measure)
         for metric, about in metrics.items():
             if "teacher" in models and about.higher_is_better:
                 student, teacher = measure(metric, ["student", "teacher"])
                 kept = score_of(student.over(teacher).interval("positive"))
                 retention[metric], retention_ci95[metric] = kept.mean, kept.ci95 or (None, None)
     return Compared(found, gains, retention, retention_ci95)
+
+
+def gains_over(other: str, metrics: Iterable[str], measure: Measure) -> dict[str, Gain]:
+    """The student minus another model, by metric."""
+    found = {}
+    for metric in metrics:
+        student, against = measure(metric, ["student", other])
+        found[metric] = measured_gain(student.minus(against))
+    return found
 
 
 def measured_score(measured: Measured, scale: scoring.Scale) -> Score:

@@ -1,4 +1,4 @@
-"""Prompts to evaluate with: one box, one point or several for an object, the same at every call."""
+"""Which objects are asked for in evaluation, and how: the same prompts at every call."""
 
 import edt
 import numpy as np
@@ -6,8 +6,18 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError
 
+MINIMUM_AREA = 8
+"""Objects below this many px are crumbs of a mask's outline and are not asked for."""
+
 RIM = 1 / 3
 """Share of the largest depth that further points keep from the object's edge."""
+
+
+def objects_of(label: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Masks (N, H, W) of the objects in a label (H, W); crumbs are left out."""
+    numbers, areas = np.unique(label[label > 0], return_counts=True)
+    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=0))]
+    return label == kept[:, None, None]
 
 
 def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from abbe import students
 from abbe.datasets import Record
-from abbe.datasets.training.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
 from abbe.exporting.parity.promptable import ParityPicture, Pictures
 from abbe.imaging import choose_rule, three_channels
 from abbe.runs.export_inputs.common import (
@@ -20,7 +20,6 @@ from abbe.runs.export_inputs.common import (
 )
 from abbe.runs.export_inputs.instances import IMAGES
 from abbe.students.promptable import architecture_of
-from abbe.tasks.promptable import objects_of
 
 MOST_OBJECTS = 8
 """Objects of an image that the package is asked for in its parity check."""

@@ -12,21 +12,19 @@ from torch import nn
 
 from abbe import config, scoring, students, summary
 from abbe.datasets import Dataset, Record
-from abbe.datasets.training.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.runs import build
 from abbe.sam import SAM, Letterbox, Prompts, size_of
-from abbe.summary import Thresholds, Timing
+from abbe.summary import SHAPE, Thresholds, Timing
 from abbe.tasks import timing
 from abbe.tasks.each import HERE, Each, Group, Here
 from abbe.tasks.instances import require_tests
+from abbe.tasks.promptable import shapes
 from abbe.tasks.scores import Row, Scores, compare, rows_of
 from abbe.tasks.task import BySeed, Scored, Task, first_of
 from abbe.teachers import Teacher
-
-MINIMUM_AREA = 8
-"""Objects below this many px are crumbs of a mask's outline and are not asked for."""
 
 
 class Promptable(Task):
@@ -80,19 +78,25 @@ class Promptable(Task):
         progress: bool = True,
         each: Each | None = None,
     ) -> Scored:
-        """Ask every model for every labelled object; a mask is where the logit is above 0."""
-        tests = dataset.split("test").labelled.records
+        """Ask every model for every labelled object; a mask is where the logit is above 0.
+
+        What the prompts say without any network is scored beside them, as `abbe.summary.SHAPE`.
+        """
+        tests, shape = dataset.split("test").labelled.records, shapes.chosen_on(dataset)
+        asked = {**models, SHAPE: {None: shape}}
         scores = score_prompted(
-            models, tests, tolerance=evaluation.tolerance, each=each or Here(progress)
+            asked, tests, tolerance=evaluation.tolerance, each=each or Here(progress)
         )
         if not scores.rows:
             raise InputError(f"data set '{dataset.name}': no test image has an object to ask for")
         first = first_of(models)
         costs, circumstances = costs_of({name: each.network for name, each in first.items()})
-        known = {metric: self.metrics[metric] for metric in scores.metrics}
+        costs[SHAPE] = {"about": shape.in_words}
+        compared = compare(list(models), self.metrics, scores.measured)
+        shapes.add(compared, shape, self.metrics, scores.measured)
         return Scored(
             scores.rows,
-            compare(scores.models, known, scores.measured),
+            compared,
             costs,
             circumstances,
             example=lambda id: outlined(first, dataset[id]),
@@ -138,13 +142,6 @@ class PromptedModel:
                 logits, _ = self.network.decode(embedding, prompts, multimask=False)
                 union[kind] |= (letterbox.masks(logits.float())[0, 0] > 0).cpu().numpy()
         return union
-
-
-def objects_of(label: np.ndarray) -> np.ndarray:
-    """Masks (N, H, W) bool of the instances in a label (H, W); crumbs are left out."""
-    numbers, areas = np.unique(label[label > 0], return_counts=True)
-    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=0))]
-    return label == kept[:, None, None]
 
 
 def prompts_for(mask: np.ndarray, kind: str, letterbox: Letterbox) -> Prompts:

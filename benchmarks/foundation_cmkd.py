@@ -1,0 +1,226 @@
+"""Items of benchmarks/foundation.py: CMKD on tissue, H&E and fluorescent nuclei."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import foundation_sets as sets
+from foundation_items import Item, Places, Sizes
+from foundation_tables import SUGGESTED
+
+from abbe.files import atomic_path
+
+
+def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """MobileSAM by grid and by boxes of other programs' objects, and Mesmer's own masks.
+
+    Students that learn from boxes otherwise (several teachers, CWD, DIST) are trained alone: they
+    are held against the plain one of the same seeds.
+    """
+    folder, stores = places.set("codex"), places.out
+    data = ("--data.path", folder, "--data.channels", "nucleus", "cytoplasm", "membrane")
+    yield Item("codex-set", make=lambda: sets.codex(places.data, folder, sizes.thin))
+    asked: dict[str, tuple[object, ...]] = {
+        "amg": ("prompts", "amg", "points_per_side", sizes.grid, "grid_minimum_iou", 0.7,
+                "grid_minimum_stability", 0.8, "largest", 0.02),
+        "boxes": ("prompts", "box", "prompt_file", folder / "cellpose"),
+    }  # fmt: skip
+    taught: dict[str, tuple[object, ...]] = {
+        "mesmer": ("--teacher.kind", "masks", "--teacher.path", folder / "mesmer")
+    }
+    for name, options in asked.items():
+        yield Item(
+            f"codex-teach-{name}",
+            ("teach", "--out", stores / f"codex-{name}.zarr", *data, "--teacher.kind", "sam",
+             "--teacher.path", places.mobile_sam, "--teacher.input-channels", "nucleus", "membrane",
+             "--teacher.options", "gives", "probability", *options),
+        )  # fmt: skip
+        taught[name] = ("--teacher.kind", "store", "--teacher.path", stores / f"codex-{name}.zarr")
+    mesmer = stores / "codex-mesmer.zarr"
+    yield Item("codex-teach-mesmer", ("teach", "--out", mesmer, *data, *taught["mesmer"]))
+    alone = (*taught["boxes"], "--evidence", "quick", "--seeds", sizes.seeds)
+    more = {
+        "several": (*alone, "--teacher.also", mesmer),
+        "boxes-cwd": (*alone, "--loss.probability", "cwd"),
+        "boxes-dist": (*alone, "--loss.probability", "dist"),
+    }
+    for student, teachers in {"mobilenetv3": taught | more, "lite0": taught}.items():
+        first: str | None = None
+        for teacher, words in teachers.items():
+            name = f"codex-{student}-{teacher}"
+            if first is not None and teacher in taught:
+                yield Item(f"{name}-baselines", make=taken_over(stores / first, stores / name))
+            first = first or name
+            yield Item(
+                name,
+                ("distill", "cmkd", *data, "--data.labelled", 3, "--evidence", "full",
+                 "--seeds", sizes.seeds, *words, "--student.input-channels", "nucleus",
+                 *unet(student, places, sizes), "--out", stores / name, "--resume"),
+            )  # fmt: skip
+
+
+def tissue(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """Simulated tissue, drawn anew: MobileSAM by a grid, and by boxes of what a watershed finds.
+
+    Four images are of one simulated slide, and a slide is the unit of the intervals. Settled
+    before anything was run.
+    """
+    folder = places.set("tissue")
+    data = ("--data.path", folder, "--data.group", "slide")
+    yield Item("tissue-set", make=lambda: sets.tissue(folder, sizes.thin))
+    asked: dict[str, tuple[object, ...]] = {
+        "amg": ("prompts", "amg", "points_per_side", sizes.grid, "grid_minimum_iou", 0.7,
+                "grid_minimum_stability", 0.8, "largest", 0.1),
+        "boxes": ("prompts", "box", "prompt_file", folder / "watershed"),
+    }  # fmt: skip
+    first: Path | None = None
+    for name, options in asked.items():
+        store, out = places.out / f"tissue-{name}.zarr", places.out / f"tissue-{name}"
+        yield Item(
+            f"tissue-teach-{name}",
+            ("teach", "--out", store, *data, "--teacher.kind", "sam",
+             "--teacher.path", places.mobile_sam, "--teacher.input-channels", "nucleus", "membrane",
+             "--teacher.options", "gives", "probability", *options),
+        )  # fmt: skip
+        if first is not None:
+            yield Item(f"{out.name}-baselines", make=taken_over(first, out))
+        first = first or out
+        yield Item(
+            out.name,
+            ("distill", "cmkd", *data, "--data.labelled", 3, "--evidence", "full",
+             "--seeds", sizes.seeds, "--teacher.kind", "store", "--teacher.path", store,
+             "--student.input-channels", "nucleus", *unet("mobilenetv3", places, sizes),
+             "--out", out, "--resume"),
+        )  # fmt: skip
+
+
+def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """H&E nuclei, by leaving out three of 15 pictures; some others are labelled, two choose.
+
+    MobileSAM is asked by boxes around what the haematoxylin stain shows. Full evidence, one
+    training of each network a fold, from the fold's own seed and with its own draw of labels: a
+    fold is the unit of the table's intervals.
+
+    Lite0's runs were fixed on 2026-11-28, when MobileNetV3's were known and none of theirs was.
+    With four labels, networks that begin with ImageNet's weights have little to learn from a
+    teacher that is no better than they are, so: two labels, the mean of MobileSAM's answers and
+    the stain's objects as the teacher, and twice as many steps of half the size.
+    """
+    folder, store = places.set("stained"), places.out / "stained.zarr"
+    stain = places.out / "stained-stain.zarr"
+    data = ("--data.path", folder)
+    yield Item("stained-set", make=lambda: sets.stained(places.data, folder, sizes.thin))
+    yield Item(
+        "stained-teach",
+        ("teach", "--out", store, *data, "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "probability",
+         "prompts", "box", "prompt_file", folder / "haematoxylin"),
+    )  # fmt: skip
+    yield Item(
+        "stained-stain",
+        ("teach", "--out", stain, *data, "--teacher.kind", "masks",
+         "--teacher.path", folder / "haematoxylin"),
+    )  # fmt: skip
+    differs = {
+        "mobilenetv3": ("--data.labelled", 4),
+        "lite0": ("--data.labelled", 2, "--teacher.also", stain,
+                  "--training.steps", 2 * sizes.unet, "--training.batch-size", 4,
+                  "--training.validate-every", sizes.unet),
+    }  # fmt: skip
+    for student, words in differs.items():
+        for fold in range(sets.STAINED_FOLDS)[: sizes.folds]:
+            out = places.out / f"stained-{student}-{fold:02}"
+            yield Item(
+                out.name,
+                ("distill", "cmkd", *data, "--data.split", sets.split_column(fold),
+                 "--data.split-seed", fold, "--evidence", "full", "--seed", fold, "--seeds", 1,
+                 "--teacher.kind", "store", "--teacher.path", store,
+                 "--student.input-channels", "red", "green", "blue",
+                 *unet(student, places, sizes), *words, "--out", out, "--resume"),
+            )  # fmt: skip
+
+
+def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """Fluorescent nuclei of DSB-2018, trained for 600 steps of 4 crops, with 5 and 20 labels.
+
+    The teacher is no foundation model: a ResNet18 U-Net that has learnt from all 298 labels of
+    the training part. MobileSAM by boxes of Otsu's threshold was tried on ten validation images
+    and is no better than the threshold (Dice 0.886 and 0.893). All 298 images are used, ten
+    others choose weights and thresholds. Length, labels and seeds were fixed before any run.
+    """
+    data = ("--data.path", places.data / "dsb2018", "--data.where", "kind", "fluo",
+            "--data.channels", "nucleus", "--student.input-channels", "nucleus")  # fmt: skip
+    teacher, steps = places.out / "nuclei-teacher", 4 * sizes.unet
+    yield Item(
+        "nuclei-teacher",
+        ("distill", "supervised", *data, "--student.architecture", "unet-resnet18",
+         "--student.encoder-weights", "random", "--student.normalisation", "percentile",
+         "--training.steps", steps * 2 // 3, "--training.batch-size", 8, "--training.crop", 128,
+         "--training.validate-every", max(1, steps // 3), "--out", teacher, "--resume"),
+    )  # fmt: skip
+    first: Path | None = None
+    for labels in (5, 20):
+        out = places.out / f"nuclei-{labels:02}"
+        if first is not None:
+            yield Item(f"{out.name}-answers", make=answers_taken_over(first, out))
+        first = first or out
+        yield Item(
+            out.name,
+            ("distill", "cmkd", *data, "--data.labelled", labels, "--data.validation-labels", 10,
+             "--evidence", "full", "--seeds", sizes.seeds, "--teacher.kind", "run",
+             "--teacher.path", teacher, *unet("mobilenetv3", places, sizes),
+             "--training.crop", 96, "--training.batch-size", 4, "--training.steps", steps,
+             "--training.validate-every", max(1, steps // 4), "--out", out, "--resume"),
+        )  # fmt: skip
+    asked = places.out / SUGGESTED
+    run, pictures = places.out / "nuclei-20", places.data / "dsb2018"
+    words = (run, pictures, asked, "--seeds", sizes.seeds, "--steps", sizes.unet)
+    yield Item(asked.name, make=lambda: suggested(words, asked / "table.md"))
+
+
+def suggested(words: Sequence[object], table: Path) -> None:
+    """What labels are worth that `abbe suggest` asks for, by benchmarks/suggest.py."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    call = [sys.executable, Path(__file__).with_name("suggest.py"), *words]
+    with atomic_path(table) as partial, open(partial, "w", encoding="utf-8") as file:
+        if code := subprocess.run(list(map(str, call)), stdout=file, check=False).returncode:
+            raise SystemExit(code)
+
+
+def answers_taken_over(done: Path, new: Path) -> Callable[[], object]:
+    """Give a run the teacher's answers that another has stored."""
+    return lambda: shutil.copytree(done / "targets.zarr", new / "targets.zarr")
+
+
+ENCODERS = {"mobilenetv3": "mobilenetv3", "lite0": "efficientnet-lite0"}
+"""Of the small U-Nets: MobileNetV3 begins with random weights, Lite0 with ImageNet's."""
+
+
+def unet(student: str, places: Places, sizes: Sizes) -> tuple[object, ...]:
+    """A small U-Net on one of ``ENCODERS``, and how it is trained."""
+    weights = places.lite0 if student == "lite0" else "random"
+    return (
+        "--student.architecture", f"unet-{ENCODERS[student]}", "--student.depth", 4,
+        "--student.decoder-widths", 64, 32, 16, 8, "--student.encoder-weights", weights,
+        "--training.steps", sizes.unet, "--training.batch-size", 8, "--training.crop", 128,
+        "--training.learning-rate", 0.002, "--training.validate-every", max(1, sizes.unet // 2),
+        "--training.patience", None,
+    )  # fmt: skip
+
+
+def taken_over(done: Path, new: Path) -> Callable[[], None]:
+    """Give a run the finished baselines of another: no teacher has a part in them.
+
+    They have the same student, images, labels and seeds, and so the same batches.
+    """
+
+    def copy() -> None:
+        for name in ("supervised", "twin", "self-training"):
+            for path in done.rglob(f"checkpoints/{name}-*.pt"):
+                here = new / path.relative_to(done)
+                here.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, here)
+
+    return copy

@@ -1,0 +1,88 @@
+"""What benchmarks/foundation.py does, item by item: its form, its lengths, its places."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import foundation_sets as sets
+
+SIDE = 256
+"""Of the square that promptable students see, px."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long everything trains, on how much, and from how many seeds."""
+
+    labels: int = 20
+    """Of promptable networks."""
+    thin: int = 1
+    """One picture of so many is taken of what the full sets hold."""
+    folds: int = sets.POLYP_FOLDS
+    """Of those that leave something out, the first so many."""
+    grid: int = 20
+    """Points on a side that MobileSAM is asked by on CODEX."""
+    unet: int = 150
+    embeddings: int = 120
+    masks: int = 40
+    longer: tuple[int, int] = (240, 100)
+    """Steps for embeddings and for masks on ultrasound, where many pictures have no label."""
+    tuning: int = 120
+    """Steps of two pictures that a teacher is tuned for."""
+    pretraining: int = 100
+    task: int = 40
+    seeds: int = 5
+    seeds_of_promptable: int = 3
+    seeds_of_simclr: int = 3
+
+
+QUICK = Sizes(
+    labels=4,
+    thin=6,
+    folds=1,
+    grid=4,
+    unet=2,
+    embeddings=2,
+    masks=2,
+    longer=(2, 2),
+    tuning=2,
+    pretraining=2,
+    task=2,
+    seeds=1,
+    seeds_of_promptable=1,
+    seeds_of_simclr=1,
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A call of abbe, or what must be there before."""
+
+    name: str
+    words: tuple[object, ...] = ()
+    make: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie."""
+
+    data: Path
+    weights: Path
+    out: Path
+
+    def set(self, name: str) -> Path:
+        return self.out / "sets" / name
+
+    @property
+    def mobile_sam(self) -> Path:
+        return self.weights / "mobile_sam.safetensors"
+
+    @property
+    def mobile_sam_small(self) -> Path:
+        """The same weights in a file that shows them squares of ``SIDE`` px."""
+        return self.set(f"mobilesam-{SIDE}.safetensors")
+
+    @property
+    def lite0(self) -> Path:
+        return self.weights / "tf_efficientnet_lite0_imagenet.safetensors"

@@ -1,0 +1,130 @@
+"""Items of benchmarks/foundation.py: KD SAM on polyps, ultrasound and skin."""
+
+import shutil
+from collections.abc import Iterator
+
+import foundation_sets as sets
+from foundation_items import SIDE, Item, Places, Sizes
+
+
+def small_teacher(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """What more than one part needs, made before any of them begins."""
+    del sizes
+    yield Item(
+        "mobilesam-set",
+        make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
+    )
+
+
+def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """MobileSAM's encoder into EfficientNet-Lite0: videos left out in turn, then one split."""
+    common, compared = kd_sam(places, sizes), beside(places)
+    yield from left_out_videos(places, sizes, (*common, *compared))
+    common = (*common, *seeds_of(sizes))
+    path = places.set("polyps")
+    yield Item("polyps-set", make=lambda path=path: sets.polyps(places.data, path, sizes.thin))
+    data = ("--data.path", path, "--data.group", "sequence",
+            "--data.split", "fraction", "--data.fractions", 0.35, 0.15, 0.5)  # fmt: skip
+    out = places.out / "polyps-both"
+    yield Item("polyps-both", (*common, *data, *compared, "--out", out))
+    skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
+    yield Item("skin-both", ("evaluate", out, *skin))
+    alone = ("--evidence", "quick", "--promptable.perceptual", 0)
+    out = places.out / "polyps-mse"
+    yield Item("polyps-mse", (*common, *data, *alone, "--out", out))
+
+
+def beside(places: Places) -> tuple[object, ...]:
+    """What KD SAM is held against: its twin, and MobileSAM at the student's side."""
+    return ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
+
+
+def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
+    """What all runs of KD SAM have in common."""
+    return (
+        "distill", "kdsam", "--teacher.path", places.mobile_sam, "--data.labelled", sizes.labels,
+        "--student.architecture", "promptable-timm-tf_efficientnet_lite0",
+        "--student.encoder-weights", places.lite0, "--promptable.side", SIDE,
+        "--promptable.vgg-weights", places.weights / "vgg16_hed_relu3_3.safetensors",
+        "--promptable.objects", 2, "--promptable.mask-step", 2,
+        "--promptable.decoder-steps", sizes.masks, "--promptable.decoder-learning-rate", 0.0003,
+        "--training.steps", sizes.embeddings, "--training.batch-size", 4,
+        "--training.learning-rate", 0.001, "--training.validate-every", 100, "--resume",
+    )  # fmt: skip
+
+
+def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """KD SAM by both terms with all baselines; then students without the perceptual term, on
+    ResNets (random weights: others were not at hand), and of teachers that few labels have tuned.
+    """
+    path, first = places.set("ultrasound"), places.out / "busi-both"
+    common = (*kd_sam(places, sizes), *longer(sizes), *seeds_of(sizes),
+              "--data.path", path, "--student.input-channels", "grey")  # fmt: skip
+    yield Item("busi-set", make=lambda: sets.ultrasound(places.data, path, sizes.thin))
+    yield Item("busi-both", (*common, *beside(places), "--out", first))
+    common = (*common, "--evidence", "quick")
+    others: dict[str, tuple[object, ...]] = {
+        "busi-mse": ("--promptable.perceptual", 0),
+        "busi-resnet18": ("--student.architecture", "promptable-resnet18",
+                          "--student.encoder-weights", "random"),
+        "busi-resnet50": ("--student.architecture", "promptable-resnet50",
+                          "--student.encoder-weights", "random"),
+    }  # fmt: skip
+    for name, words in others.items():
+        out = places.out / name
+        yield Item(
+            f"{name}-answers",
+            make=lambda out=out: shutil.copytree(first / "targets.zarr", out / "targets.zarr"),
+        )
+        yield Item(name, (*common, *words, "--out", out))
+    for labels in (sizes.labels, 4 * sizes.labels):
+        tuned = [places.out / f"tuned-{labels}-{seed}" for seed in range(sizes.seeds_of_promptable)]
+        for seed, out in enumerate(tuned):
+            yield Item(
+                out.name,
+                ("tune-teacher", "--teacher", places.mobile_sam, "--data.path", path,
+                 "--data.labelled", labels, "--side", SIDE, "--steps", sizes.tuning,
+                 "--seed", seed, "--out", out, "--resume"),
+            )  # fmt: skip
+        teacher = ("--teacher.path", tuned[0] / "teacher.safetensors")
+        name = f"busi-tuned-{labels}"
+        yield Item(name, (*common, *teacher, "--out", places.out / name))
+
+
+def seeds_of(sizes: Sizes) -> tuple[object, ...]:
+    return ("--seeds", sizes.seeds_of_promptable)
+
+
+def longer(sizes: Sizes) -> tuple[object, ...]:
+    """Lengths for 245 pictures of which 225 have no label; the twin has as many steps in all."""
+    embeddings, masks = sizes.longer
+    return ("--training.steps", embeddings, "--promptable.decoder-steps", masks)
+
+
+def left_out_videos(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
+    """Each video of polyps is tested once, by networks that have seen no frame of it.
+
+    One training of each network a fold, from the fold's own seed and with its own draw of 20
+    labels. No image chooses anything (validation_labels 0): 20 labels are all there is. A fold
+    is the unit of the table's intervals, for its videos have one training in common: they cover
+    videos, labels and seeds. Intervals by video are printed beside them.
+    """
+    folder, answers = places.set("polyp-folds"), places.out / "polyp-folds.zarr"
+    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder, sizes.thin))
+    yield Item(
+        "polyp-folds-teach",
+        ("teach", "--out", answers, "--data.path", folder, "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "embedding"),
+    )  # fmt: skip
+    for fold in range(sets.POLYP_FOLDS)[: sizes.folds]:
+        out = places.out / f"polyp-folds-{fold:02}"
+        yield Item(
+            f"{out.name}-answers",
+            make=lambda out=out: shutil.copytree(answers, out / "targets.zarr"),
+        )
+        yield Item(
+            out.name,
+            (*common, "--data.path", folder, "--data.group", "sequence",
+             "--data.split", sets.split_column(fold), "--data.split-seed", fold,
+             "--data.validation-labels", 0, "--seed", fold, "--seeds", 1, "--out", out),
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Masks that answer prompts: the task, and what prompts say by themselves."""
