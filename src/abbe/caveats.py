@@ -5,6 +5,7 @@ The report and a package's card say the same sentences; nothing else makes any.
 
 from collections.abc import Mapping, Sequence
 
+from abbe.in_words import counted, listing
 from abbe.summary import OBJECTS, SHAPE, Data, RunSummary, Score, Summary
 
 FEW_IMAGES = 30
@@ -98,16 +99,16 @@ def targets_caveats(summary: Summary) -> list[str]:
     found, targets = [], summary.targets
     if targets is not None and targets.empty:
         found.append(
-            f"The teacher found nothing on {targets.empty} of {targets.images} images; there the "
-            "student learned nothing from it."
+            f"The teacher found nothing on {targets.empty} of {counted(targets.images, 'image')}; "
+            "there the student learned nothing from it."
         )
     if targets is not None and targets.missing:
-        found.append(f"The teacher gave no answer for {targets.missing} images.")
+        found.append(f"The teacher gave no answer for {counted(targets.missing, 'image')}.")
     if count := len(summary.left_out):
-        more = f" and {count - SHOWN_IDS} more" if count > SHOWN_IDS else ""
         found.append(
-            f"{count} images could not be read and were left out, as was allowed: "
-            f"{', '.join(summary.left_out[:SHOWN_IDS])}{more}."
+            f"{counted(count, 'image')} could not be read and {'was' if count == 1 else 'were'} "
+            "left out, as was allowed: "
+            f"{listing(summary.left_out, SHOWN_IDS)}."
         )
     return found
 

@@ -45,15 +45,6 @@ def card(headline: str, figures: Mapping[str, object], picture: np.ndarray | Non
     )
 
 
-def counted(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "image"), counted(1200, "image")
-    ('1 image', '1,200 images')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def coloured(labels: np.ndarray) -> np.ndarray:
     """Instances (H, W) as a picture, neighbours in different colours; background and unknown dark.
 

@@ -8,6 +8,7 @@ from statistics import median
 import torch
 
 from abbe import threads
+from abbe.in_words import counted
 
 STEPS, SECONDS = 4, 2.0
 """A pace is the median of so many steps, or more, over so many seconds, or more."""
@@ -136,7 +137,7 @@ class Pace:
             self._wait = 0.0
             why = "others need the cores" if now < before else "there are cores again"
             self._told(
-                f"{now} of {self._most} threads from here on: {why}, and a step takes "
+                f"{now} of {counted(self._most, 'thread')} from here on: {why}, and a step takes "
                 f"{pace:.3g} s instead of {pace_before:.3g} s"
             )
         else:

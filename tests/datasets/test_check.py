@@ -104,9 +104,9 @@ def test_every_problem_is_found_in_one_go(make_folder):
     assert problem(report, "a group is in two splits") == ("error", {"1": "in train and test"})
     assert problem(report, "there are no val images")[0] == "warning"
     listed = [it.where[0][1] for it in report.problems if it.what == "found while listing"]
-    assert any("1 labels have no image: stray.png" in it for it in listed)
-    assert any("1 rows name no image: z" in it for it in listed)
-    assert any("1 images have no row: h" in it for it in listed)
+    assert any("1 label without an image: stray.png" in it for it in listed)
+    assert any("1 row of no image: z" in it for it in listed)
+    assert any("1 image without a row: h" in it for it in listed)
     severities = [it.severity for it in report.problems]
     assert severities == sorted(severities)
     assert "ERROR   image cannot be read" in report.text()
@@ -119,7 +119,7 @@ def test_nan_is_an_error():
     report = check(dataset_of(Record("a", ArrayImage(pixels))))
     severity, where = problem(report, "image cannot be read")
     assert severity == "error"
-    assert "3 pixels that are NaN or infinite" in where["a"]
+    assert "is NaN or infinite in 3 pixels" in where["a"]
 
 
 def test_one_dead_channel():

@@ -106,9 +106,9 @@ def test_strays_are_problems_not_errors(make_folder):
     (root / "images" / "notes.txt").touch()
     (root / "images" / ".hidden").touch()
     problems = "\n".join(folder(root).problems)
-    assert "index.csv: 1 rows name no image: x" in problems
-    assert "index.csv: 1 images have no row: c" in problems
-    assert "1 labels have no image: y.png" in problems
+    assert "index.csv: 1 row of no image: x" in problems
+    assert "index.csv: 1 image without a row: c" in problems
+    assert "1 label without an image: y.png" in problems
     assert "images/ holds what is no image and is left out: notes.txt" in problems
     assert "labels: what is no label file is left out: readme.md" in problems
     assert ".hidden" not in problems
@@ -223,7 +223,7 @@ def test_labels_may_be_called_labels_and_a_plain_name_comes_first(make_folder):
     assert dataset.labelled.ids == ("a", "b")
     files = [record.label.path.name for record in dataset if isinstance(record.label, FileLabel)]
     assert files == ["a.png", "b.labels.png"]
-    assert dataset.problems == ("labels: 1 labels have no image: a.labels.png",)
+    assert dataset.problems == ("labels: 1 label without an image: a.labels.png",)
 
 
 def test_masks_beside_copies_of_their_images_are_the_labels(make_folder):

@@ -147,7 +147,7 @@ def test_chaoyangs_tables_are_checked(tmp_path):
     with pytest.raises(InputError, match="leads out of the folder"):
         chaoyang(tmp_path)
     chaoyang_at(tmp_path, test=[{"name": "test/none.jpg", "label": 0}])
-    assert chaoyang(tmp_path).problems == ("1 images are not there: test/none.jpg",)
+    assert chaoyang(tmp_path).problems == ("not there: 1 image, test/none.jpg",)
     (tmp_path / "train.json").write_text("[1")
     with pytest.raises(InputError, match="damaged"):
         chaoyang(tmp_path)
@@ -344,7 +344,7 @@ def test_nucls(tmp_path):
     table = tmp_path / "csv" / f"{NUCLS_NAME}.csv"
     table.write_text(NUCLS_CSV)
     dataset = nucls(tmp_path)
-    assert dataset.problems == ("1 images have no table: TCGA-A2-A0SX-DX1.png",)
+    assert dataset.problems == ("1 image without a table: TCGA-A2-A0SX-DX1.png",)
     record = dataset[NUCLS_NAME]
     assert record.group == "TCGA-A1-A0SP"
     assert image_of(record) == (RGB, SIZE, 0.2)
@@ -417,7 +417,7 @@ def test_groups_of_a_folder_of_classes_stand_in_a_table_or_in_the_names(tmp_path
     assert groups["train/a/a-1"] == groups["train/b/b-0"] == "p2"
     assert groups["test/a/a-0"] is None
     assert dataset.problems == (
-        "index.csv: 3 images have no row: test/a/a-0, test/a/a-1, test/b/b-0",
+        "index.csv: 3 images without a row: test/a/a-0, test/a/a-1, test/b/b-0",
     )
     named = class_folder(tmp_path, group=r"(\w)-\d")
     assert {record.group for record in named} == {"a", "b"}

@@ -162,7 +162,7 @@ def test_npz_labels(tmp_path: Path, instances: np.ndarray) -> None:
 def bad_labels() -> list[tuple[np.ndarray, str]]:
     return [
         (np.array([[0, -2]]), r"−1 \(unknown\), but -2 occurs"),
-        (np.array([[0.0, 0.5]]), r"whole numbers, but 1 pixels are not \(such as 0\.5\)"),
+        (np.array([[0.0, 0.5]]), r"whole numbers, and are not in 1 pixel \(such as 0\.5\)"),
         (np.array([[0.0, np.nan]]), "NaN"),
         (np.array([[0, 2**31]]), r"label 2147483648 is above"),
         (np.zeros((5, 20, 30), int), "5 channels"),

@@ -341,10 +341,10 @@ def test_masks_teach_without_any_label_and_what_is_missing_is_told(tmp_path, cap
     assert summary["models"]["teacher"]["metrics"]["dice"]["mean"] == 1  # they are the truth
     assert summary["gain"] == {}
     assert not (out / "twin.safetensors").exists()
-    assert "The teacher gave no answer for 1 images." in doubts(out)
+    assert "The teacher gave no answer for 1 image." in doubts(out)
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in (
-        "The teacher gave no answer for 1 images",
+        "The teacher gave no answer for 1 image",
         "The teacher found nothing on 1 of 15 images",
         "prompted with the true labels",
         "No gain was measured",

@@ -368,7 +368,7 @@ def test_a_picture_that_the_teacher_fails_on_ends_the_run_before_it_trains(
     summary = json.loads((out / "summary.json").read_text())
     assert summary["targets"] == {"images": 2, "empty": 0, "missing": 1}
     assert summary["lost"] == ["1"]
-    assert "The teacher gave no answer for 1 images." in (out / "report.html").read_text()
+    assert "The teacher gave no answer for 1 image." in (out / "report.html").read_text()
 
 
 def test_a_picture_that_cannot_be_read_may_be_lost_too(pictures, sam_file, tmp_path, capsys):

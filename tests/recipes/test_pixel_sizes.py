@@ -63,8 +63,11 @@ def test_what_is_unknown_is_said_once_and_what_cannot_be_scored_is_refused(capsy
     assert said.count("do not agree on a pixel size (0.25 to 0.5 µm, 2 say none)") == 1
     assert "abbe export --pixel-size" in said
     pixel_sizes.check(dataset([0.5, 0.5], [0.25, 0.5]))
-    assert "1 images of val and test have another pixel size" in capsys.readouterr().out
-    with pytest.raises(InputError, match="1 others that are to be scored have none, such as 'test"):
+    assert (
+        "another pixel size than the training images' (0.5 µm) in 1 image of val and test"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(InputError, match="1 of those to be scored without one, such as 'test"):
         pixel_sizes.check(dataset([0.5, 0.5], [None]))
     with pytest.raises(InputError, match="One of the two is likely wrong"):
         pixel_sizes.check(dataset([0.5, 0.5], [50.0]))

@@ -70,8 +70,8 @@ def test_a_row_of_no_slide_is_told_and_two_of_one_are_refused(slides, tmp_path):
         (root / name).write_bytes((slides / name).read_bytes())
     (root / "index.csv").write_text("id,class\ns0,a\ns7,b\n")
     dataset = collect(root)
-    assert any("1 rows name no image: s7" in problem for problem in dataset.problems)
-    assert any("1 images have no row: s1" in problem for problem in dataset.problems)
+    assert any("1 row of no image: s7" in problem for problem in dataset.problems)
+    assert any("1 image without a row: s1" in problem for problem in dataset.problems)
     assert {record.group for record in dataset} == {"s0", "s1"}
     (root / "index.csv").write_text("id,class\ns0,a\ns0.tif,b\n")
     with pytest.raises(InputError, match="image 's0' has two rows"):

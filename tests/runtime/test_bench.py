@@ -57,7 +57,7 @@ def test_images_of_folders_are_measured_and_unsuitable_ones_listed(tmp_path, cap
     figures = json.loads(out.read_text("utf-8"))
     assert {job["images"] for job in figures["jobs"].values()} == {2}
     assert list(figures["unsuitable"]) == [str(tmp_path / "nest" / "colour.npy")]
-    assert "1 images were left out:" in capsys.readouterr().out
+    assert "left out: 1 image\n" in capsys.readouterr().out
 
 
 def test_names_of_channels_and_pixel_sizes_can_be_given(tmp_path, capsys):
@@ -65,7 +65,7 @@ def test_names_of_channels_and_pixel_sizes_can_be_given(tmp_path, capsys):
     np.save(tmp_path / "two.npy", np.stack([blobs(40, 50)] * 2))
     words = "bench", package, tmp_path / "two.npy", *QUICK
     assert abbe(*words) == 1
-    assert "none of 1 images suits the package" in capsys.readouterr().err
+    assert "none of 1 image suits the package" in capsys.readouterr().err
     out = tmp_path / "b.json"
     told = "--channels", "nucleus", "other", "--pixel-size", "0.5"
     assert abbe(*words, "--json", out, *told) == 0

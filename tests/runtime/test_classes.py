@@ -171,7 +171,7 @@ def test_bad_images_are_listed_and_the_rest_goes_on(package, tmp_path, capsys):
     (folder / "torn.png").write_bytes(png[: len(png) // 2])
     assert abbe("predict", package, folder, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
-    assert "1 images, 1 tiles" in said
+    assert "1 image, 1 tile, " in said
     assert "2 images failed" in said
     assert "cut.tif" in said
     assert [row["image"] for row in table(tmp_path / "out" / "classes.csv")] == ["good.tif"]
@@ -188,7 +188,7 @@ def test_what_is_finished_is_not_computed_again(package, tmp_path, capsys):
     write(tmp_path / "in" / "d.tif", checks(64, 64))
     capsys.readouterr()
     assert abbe(*words) == 0
-    assert "3 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 3 images" in capsys.readouterr().out
     again = table(tmp_path / "out" / "classes.csv")
     assert [row["image"] for row in again] == ["a.tif", "b.tif", "d.tif", "deep/c.tif"]
     assert [row for row in again if row["image"] != "d.tif"] == first

@@ -115,7 +115,7 @@ def test_files_say_by_which_diameter_they_were_seen(package, tmp_path, capsys):
     assert found["large"]["task"]["diameter"] == "auto"
     assert "seen by their diameter: objects of" in told
     assert main([*words, "--diameter", "auto"]) == 0
-    assert "2 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 2 images" in capsys.readouterr().out
     assert main([*words, "--diameter", "20"]) == 0  # another task
     assert "seen by their diameter: objects of 20 px" in capsys.readouterr().out
     assert lines(out)["small"]["diameter"] == lines(out)["small"]["task"]["diameter"] == 20

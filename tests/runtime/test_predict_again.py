@@ -57,7 +57,7 @@ def test_results_are_no_images(package, tmp_path, capsys, below, pattern):
     once = names(folder)
     capsys.readouterr()
     assert abbe("predict", package, folder / pattern, *words) == 0
-    assert "2 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 2 images" in capsys.readouterr().out
     assert names(folder) == once
     assert len(once) == 7
 
@@ -139,7 +139,7 @@ def test_results_beside_the_images_are_left_out_without_a_word(package, tmp_path
     for _ in range(2):
         assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "in") == 0
         printed = capsys.readouterr().out
-        assert "1 images" in printed
+        assert "1 image" in printed
         assert "left out" not in printed
 
 
@@ -195,7 +195,7 @@ def test_who_wrote_a_result_last_counts(package, tmp_path, capsys):
     assert "already" not in capsys.readouterr().out
     words = "predict", package, first, "--out", out, "--results", "table", "labels"
     assert abbe(*words) == 0
-    assert "1 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 1 image\n" in capsys.readouterr().out
 
 
 def test_an_image_that_another_process_has_in_hand_is_left_to_it(package, tmp_path, capsys):
@@ -331,4 +331,4 @@ def test_results_that_a_stopped_run_of_another_package_replaced_are_not_kept(
     assert "had their results already" not in capsys.readouterr().out
     np.testing.assert_array_equal(read_labels(out / "a.labels.tif"), expected)
     assert abbe("predict", package, image, "--out", out) == 0
-    assert "1 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 1 image\n" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def both_verbs(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert abbe("predict", package, data / "images", "--out", out) == 1
     predicted = capsys.readouterr()
     assert (out / "good.labels.tif").exists()
-    assert "1 images, " in predicted.out
+    assert "1 image, " in predicted.out
     assert abbe("data", "check", data, "--json", tmp_path / "found.json") == 1
     checked = capsys.readouterr()
     assert '"good": {' in (tmp_path / "found.json").read_text("utf-8")
@@ -182,4 +182,4 @@ def test_an_index_of_many_rows(
     rows = "".join(f"image-{number},train\n" for number in range(DEEP))
     (data / "index.csv").write_text("id,split\ngood,train\n" + rows)
     assert abbe("data", "check", data) == 0
-    assert "300000 rows name no image: image-0, " in capsys.readouterr().out
+    assert "300,000 rows of no image: image-0, " in capsys.readouterr().out

@@ -268,7 +268,7 @@ def test_bad_images_are_listed_and_the_rest_goes_on(package, tmp_path, capsys):
     tifffile.imwrite(folder / "many.tif", np.stack([blobs(30, 30)] * 4), photometric="minisblack")
     assert abbe("predict", package, folder, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
-    assert "1 images, " in said
+    assert "1 image, " in said
     assert "4 images failed" in said
     for name in ("cut.tif", "empty.png", "torn.png", "many.tif"):
         assert name in said
@@ -285,7 +285,7 @@ def test_what_is_finished_is_not_computed_again(package, tmp_path, capsys):
     first = (tmp_path / "out" / "a.labels.tif").stat().st_mtime_ns
     capsys.readouterr()
     assert abbe(*words) == 0
-    assert "2 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 2 images" in capsys.readouterr().out
     assert (tmp_path / "out" / "a.labels.tif").stat().st_mtime_ns == first
     write_tiff(tmp_path / "in" / "a.tif", blobs(60, 61))
     assert abbe(*words) == 0

@@ -134,7 +134,7 @@ def test_a_second_run_asks_only_for_what_has_changed(package, images, table, tmp
     with counted() as calls:
         assert abbe(*words) == 0
     assert calls == []
-    assert "4 images had their results already" in capsys.readouterr().out
+    assert "results were there already: 4 images" in capsys.readouterr().out
     write_table(table, BOXES | {"d": [(4, 5, 120, 45)]})
     with counted() as calls:
         assert abbe(*words) == 0

@@ -168,7 +168,7 @@ def test_nothing_known_of_the_spread_is_said_as_nan() -> None:
     [
         (lambda: mean_interval([[1.0, 2.0]]), "flat lists"),
         (lambda: mean_interval([1.0, math.inf]), "infinite"),
-        (lambda: mean_interval([1.0, 2.0], ["a"]), "2 scores but 1 groups"),
+        (lambda: mean_interval([1.0, 2.0], ["a"]), "2 scores but 1 group;"),
         (lambda: paired_difference([1.0, 2.0], [1.0]), r"got shapes \(2,\) and \(1,\)"),
     ],
 )

@@ -177,7 +177,7 @@ def test_int8_that_changes_masks_is_refused_with_the_measured_iou(monkeypatch):
     monkeypatch.setattr(int8, "converted_encoder", lambda _: None)
     monkeypatch.setattr("nncf.quantize", lambda *_, **__: None)
     for _ in range(2):  # it stays refused
-        with pytest.raises(ConfigError, match=r"mean IoU of 0\.\d{4} over \d+ masks of 1 images"):
+        with pytest.raises(ConfigError, match=r"mean IoU of 0\.\d{4} over \d+ masks of 1 image;"):
             encode(images_of(network))
 
 

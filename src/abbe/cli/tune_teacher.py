@@ -7,6 +7,7 @@ from typing import Literal
 from abbe import config
 from abbe.cli.shared.arguments import Computing, parse, say
 from abbe.cli.shared.experiment import SOME_DATA
+from abbe.in_words import counted
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,5 @@ examples:
         arguments.teacher, dataset, arguments.out, tuning,
         channels=arguments.channels, resume=arguments.resume,
     )  # fmt: skip
-    say(f"{found.labels} labelled images taught it\n{found.summary()}")
+    say(f"{counted(found.labels, 'labelled image')} taught it\n{found.summary()}")
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from abbe.cli.shared.arguments import parse, say
+from abbe.in_words import counted
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ examples:
         webgpu=arguments.webgpu,
         origins=arguments.origins,
     )
-    say(f"{arguments.out}: {len(site.files)} files, {site.size / 1e6:.1f} MB")
+    say(f"{arguments.out}: {counted(len(site.files), 'file')}, {site.size / 1e6:.1f} MB")
     if not site.example:
         say("It has no image to try: name one that everyone may see with --example.")
     say(f"Try it: python -m http.server --directory {arguments.out}, at http://localhost:8000")

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from abbe.cluster import deadline
 from abbe.cluster.deadline import Ended
 from abbe.errors import ClusterError
+from abbe.in_words import counted
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,7 +55,11 @@ class Workers:
 
     def __str__(self) -> str:
         slots = self.slots()
-        return f"{self.place}, {slots} items at a time" if slots else f"{self.place}, no worker yet"
+        return (
+            f"{self.place}, {counted(slots, 'item')} at a time"
+            if slots
+            else f"{self.place}, no worker yet"
+        )
 
     def slots(self) -> int:
         """How many items are worked on at a time, at this moment."""

@@ -10,6 +10,7 @@ from abbe.condensing.teacher import without_masks
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError
 from abbe.imaging import write_labels
+from abbe.in_words import counted
 from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.lost import Lost
@@ -102,7 +103,7 @@ def _require_time(
     rest = (len(dataset) - len(some)) / report.images_per_second
     if rest > seconds:
         raise ConfigError(
-            f"--hours: the teacher's answers for {len(dataset)} images take about "
+            f"--hours: the teacher's answers for {counted(len(dataset), 'image')} take about "
             f"{in_words(rest)} on this machine, going by {report.done} of them. Give "
             f"--hours {math.ceil(rest / 180) / 10:g} or more, a faster teacher, or fewer images. "
             f"What it has answered is kept in {store}"

@@ -9,6 +9,7 @@ from abbe.datasets import Dataset, Record, first_spread
 from abbe.errors import InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB
+from abbe.in_words import counted
 from abbe.progress import track
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.postprocess.diameters import diameters_of
@@ -60,7 +61,7 @@ class Facts:
     @property
     def text(self) -> str:
         """All of it, in lines."""
-        groups = f", {self.units} groups" if self.grouped else ""
+        groups = f", {counted(self.units, 'group')}" if self.grouped else ""
         labelled = f"{self.labelled} labelled" if self.labelled else "none labelled"
         size = "pixel size not known" if self.pixel_size is None else f"{self.pixel_size:g} µm/px"
         whose = "" if self.labelled else " of the teacher's"
@@ -69,9 +70,10 @@ class Facts:
             if self.diameter is None
             else f"objects {self.diameter:.0f} px across (median of {self.objects}{whose})"
         )
-        machine = f"{self.gpu or 'no GPU'}, {self.cores} cores, {self.memory / 2**30:.1f} GiB free"
+        free = f"{self.memory / 2**30:.1f} GiB free"
+        machine = f"{self.gpu or 'no GPU'}, {counted(self.cores, 'core')}, {free}"
         return shown(
-            f"{self.images} images ({', '.join(self.channels)}), {labelled}{groups}\n"
+            f"{counted(self.images, 'image')} ({', '.join(self.channels)}), {labelled}{groups}\n"
             f"{size}; smallest side {self.smallest} px; {objects}\n"
             f"{machine}"
         )

@@ -18,6 +18,7 @@ from abbe.condensing.plan import Plan
 from abbe.errors import ConfigError
 from abbe.files import write_json, write_text
 from abbe.foreign_text import shown
+from abbe.in_words import counted
 
 FILE = "plan.yaml"
 ASKED = "condense.json"
@@ -113,6 +114,6 @@ def times(plan: Plan) -> list[str]:
     for level, trainings in budget.others.items():
         named = f"evidence {level}: " if level else ""
         mark = "   <- planned" if level == budget.level else ""
-        count = f"{trainings} training{'s' * (trainings > 1)} of {budget.steps} steps"
+        count = f"{counted(trainings, 'training')} of {counted(budget.steps, 'step')}"
         lines.append(f"{named}{count}, about {in_words(budget.of(trainings))}{mark}")
     return lines

@@ -10,6 +10,7 @@ from abbe import config
 from abbe.curves.label_subsets import Level, require_distinct, require_shares
 from abbe.errors import ConfigError, InputError
 from abbe.files import parse_json
+from abbe.in_words import counted
 from abbe.registry import CURVES
 from abbe.reporting.facts import duration
 
@@ -156,11 +157,11 @@ def describe_plan(
         number, pretraining_steps = len(pretrainings), experiment.pretraining.steps
         assert pretraining_steps is not None
         steps += number * pretraining_steps
-        parts.append(f"{number} pretraining{'s' * (number > 1)} of {pretraining_steps} steps")
-    parts.append(f"{waiting} training{'s' * (waiting != 1)} of {steps_each} steps at most")
-    lines.append(f"  to do: {', '.join(parts)}; {steps} steps in all")
+        parts.append(f"{counted(number, 'pretraining')} of {counted(pretraining_steps, 'step')}")
+    parts.append(f"{counted(waiting, 'training')} of {counted(steps_each, 'step')} at most")
+    lines.append(f"  to do: {', '.join(parts)}; {counted(steps, 'step')} in all")
     if done:
-        lines.append(f"  done already: {done} trainings")
+        lines.append(f"  done already: {counted(done, 'training')}")
     return "\n".join(lines)
 
 

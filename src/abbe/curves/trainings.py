@@ -17,6 +17,7 @@ from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.files import atomic_path, parse_json
 from abbe.files.arrays import read_arrays
+from abbe.in_words import counted
 from abbe.runs.lost import Lost
 from abbe.runs.session import Session
 from abbe.scoring import Metric
@@ -40,7 +41,9 @@ class Training:
         return f"{self.compared}-{self.level.labelled}-seed-{self.seed}"
 
     def __str__(self) -> str:
-        return f"{self.compared}, {self.level.labelled} labelled images, seed {self.seed}"
+        return (
+            f"{self.compared}, {counted(self.level.labelled, 'labelled image')}, seed {self.seed}"
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from abbe.datasets.class_pictures import BACKGROUND
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset
 from abbe.datasets.inspection import Problem, RegionFacts, Severity
+from abbe.in_words import counted
 
 _FEW_TESTS = 10  # of a class; the report doubts such a class, too
 _LEAST = 2  # training images of a class, as `require_classes` has it
@@ -86,9 +87,7 @@ def _split_problems(dataset: Dataset, present: list[str]) -> Iterator[Problem]:
 def _fewer(counts: dict[str, int], labels: list[str], least: int) -> tuple[tuple[str, str], ...]:
     """The classes of fewer images than ``least``, each with its count in words."""
     return tuple(
-        (label, "1 image" if counts[label] == 1 else f"{counts[label]} images")
-        for label in labels
-        if counts[label] < least
+        (label, counted(counts[label], "image")) for label in labels if counts[label] < least
     )
 
 
@@ -110,10 +109,13 @@ def region_lines(dataset: Dataset, regions: Mapping[str, RegionFacts]) -> Iterat
         return
     pixels = region_pixels(dataset, regions)
     known = max(1, sum(pixels.values()))
-    yield "regions", f"{len(dataset.classes)} classes in {len(regions)} pictures"
+    yield "regions", f"{len(dataset.classes)} classes in {counted(len(regions), 'picture')}"
     for number, (name, count) in enumerate(pixels.items()):
         images = sum(number in facts.pixels for facts in regions.values())
-        yield f"  {name}", f"{count / known:.1%} of the known px ({count:,}), in {images} images"
+        yield (
+            f"  {name}",
+            f"{count / known:.1%} of the known px ({count:,}), in {counted(images, 'image')}",
+        )
     unknown = sum(facts.pixels.get(-1, 0) for facts in regions.values())
     if unknown:
         yield "  unknown", f"{unknown / (known + unknown):.1%} of all px ({unknown:,})"

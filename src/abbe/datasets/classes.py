@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from abbe.datasets.collection import SPLITS, Dataset, FileImage, Record, channels_of
-from abbe.datasets.folder import files_in, listing, read_table
+from abbe.datasets.folder import files_in, read_table
 from abbe.datasets.splits import require_whole_groups, shuffled
 from abbe.errors import InputError
 from abbe.imaging.formats.other_kinds import not_read
+from abbe.in_words import listing
 from abbe.near import meant_beside
 from abbe.remote import as_path
 

@@ -13,7 +13,8 @@ from abbe.errors import InputError
 from abbe.imaging import Image, matching, open_image, read_labels
 from abbe.imaging.labels.checks import equals_image
 from abbe.imaging.pictures.thumbnail import thumbnail
-from abbe.notebooks import card, counted
+from abbe.in_words import counted
+from abbe.notebooks import card
 
 SPLITS = ("train", "val", "test")
 LABEL_IS_IMAGE = "the label has the same pixels as the image: name the folder of the masks"

@@ -22,6 +22,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
 from abbe.imaging.labels.names import MASK_NAMES, beside
+from abbe.in_words import counted, listing
 from abbe.near import meant_beside
 from abbe.remote import as_path
 
@@ -139,13 +140,6 @@ def _pictures_of_classes(
     return {id: TypesFile(file, tuple(classes), ignore) for id, file in files.items()}
 
 
-def listing(names: Iterable[str], limit: int = 5) -> str:
-    """The first few names and how many more there are, for a message."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
 def _images(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The image files by id, in order of their names, and what else lies there."""
     directory = root / "images"
@@ -207,7 +201,9 @@ def _labels(
         )
     problems: list[str] = []
     if strays:
-        problems.append(f"{labels}: {len(strays)} labels have no image: {listing(strays)}")
+        problems.append(
+            f"{labels}: {counted(len(strays), 'label')} without an image: {listing(strays)}"
+        )
     if others:
         problems.append(f"{labels}: what is no label file is left out: {listing(others)}")
     if passed := [file.name for id, file in found.items() if files.get(id) not in (None, file)]:
@@ -394,10 +390,12 @@ def read_table(
         )
     problems: list[str] = []
     if strays:
-        problems.append(f"index.csv: {len(strays)} rows name no image: {listing(strays)}")
+        problems.append(f"index.csv: {counted(len(strays), 'row')} of no image: {listing(strays)}")
     missing = [id for id in images if id not in matched]
     if missing:
-        problems.append(f"index.csv: {len(missing)} images have no row: {listing(missing)}")
+        problems.append(
+            f"index.csv: {counted(len(missing), 'image')} without a row: {listing(missing)}"
+        )
     return Table(file, matched, header, tuple(problems))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from abbe.datasets.classes import SUFFIXES
 from abbe.errors import InputError
+from abbe.in_words import counted, faults
 from abbe.near import meant_beside
 from abbe.progress import track
 
@@ -152,7 +153,10 @@ def readable_photographs(
     }
     kept = np.array([not reason for reason in reasons])
     if not kept.any():
-        raise InputError(f"{photographs.folder}: none of its {count} images can be read")
+        raise InputError(
+            f"{photographs.folder}: none of its {counted(count, 'image')} can be read, for "
+            "example:\n" + "\n".join(faults(lost, 3))
+        )
     return photographs.having(np.flatnonzero(kept)), lost
 
 

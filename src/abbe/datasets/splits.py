@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from abbe.datasets.collection import SPLITS, Dataset, Record, Split
-from abbe.datasets.folder import COLUMNS, id_column, listing
+from abbe.datasets.folder import COLUMNS, id_column
 from abbe.errors import InputError
 from abbe.files.tables import read_csv
+from abbe.in_words import counted, listing
 
 DEFAULT_FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.7, "val": 0.1, "test": 0.2})
 
@@ -106,7 +107,7 @@ def require_split(dataset: Dataset, name: Split, *, labelled: bool = False) -> D
     counts = ", ".join(f"{split} {len(dataset.split(split))}" for split in SPLITS)
     what = f"{name} images with a label" if labelled else f"{name} images"
     raise InputError(
-        f"data set '{dataset.name}' has no {what} (of {len(dataset)} images: {counts}); "
+        f"data set '{dataset.name}' has no {what} (of {counted(len(dataset), 'image')}: {counts}); "
         f"give index.csv a column split, or let splits be drawn by fractions"
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from abbe.exporting.request import Budget
 from abbe.imaging.windows import pad_to
+from abbe.in_words import counted
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import EngineName, Precision, open_engine
 
@@ -89,8 +90,8 @@ class Comparison:
         if not over:
             return self.problem or None
         return (
-            f"{' and '.join(over)} (mean of {self.figures['images']} images, measured against "
-            f"{self.figures['measured_against']}); worst image: {self.worst}"
+            f"{' and '.join(over)} (mean of {counted(self.figures['images'], 'image')}, measured "
+            f"against {self.figures['measured_against']}); worst image: {self.worst}"
         )
 
 

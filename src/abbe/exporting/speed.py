@@ -11,6 +11,7 @@ import numpy as np
 
 from abbe.errors import ConfigError
 from abbe.exporting.comparison import NAMES, Comparison
+from abbe.in_words import counted
 from abbe.runtime.bench.common import in_turns
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
@@ -40,7 +41,7 @@ class Setting(NamedTuple):
         return f"{self.engine}/{self.precision}"
 
     def __str__(self) -> str:
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = counted(self.threads, "thread")
         return f"{self.run_as}, tile {self.tile}, {threads}"
 
 

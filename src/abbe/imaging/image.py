@@ -16,6 +16,7 @@ from abbe.imaging.bounds import MOST_CHANNELS, check_size
 from abbe.imaging.channels import renamed, renames_in
 from abbe.imaging.lines_held import lines_held
 from abbe.imaging.units import LARGEST, SMALLEST, possible
+from abbe.in_words import counted
 from abbe.remote.faults import fault_of
 from abbe.remote.urls import is_url
 
@@ -317,8 +318,9 @@ class Image:
             if count := int(plane.size - _are_values(plane).sum()):
                 what = "NaN or infinite" if not np.isfinite(plane).all() else "±3.4e38 (no data)"
                 raise InputError(
-                    f"{self.source}: channel '{self.channels[index]}' has {count} pixels that are "
-                    f"{what}. Replace them (for example by 0) and save the image again."
+                    f"{self.source}: channel '{self.channels[index]}' is {what} in "
+                    f"{counted(count, 'pixel')}. Replace them (for example by 0) and save the "
+                    "image again."
                 )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from abbe import scoring
+from abbe.in_words import counted
 from abbe.reporting.colours import class_colours, colours_of
 from abbe.reporting.figures import rates
 from abbe.reporting.numbers import decimal, percent
@@ -201,7 +202,8 @@ def _calibration(summary: RunSummary) -> list[tuple[str, Markup]]:
         found.append(
             (
                 f"The student{what} on test images, as it answers and with temperature "
-                f"{decimal(known.temperature, 2)}, fitted on {known.images} validation images. "
+                f"{decimal(known.temperature, 2)}, fitted on "
+                f"{counted(known.images, 'validation image')}. "
                 f"Expected calibration error: {decimal(known.error_before)} and "
                 f"{decimal(known.error_after)}. A package tells probabilities with it.",
                 drawn,
@@ -264,13 +266,14 @@ def agreement(run: Run) -> str:
     if (run.path / "predictions.parquet").exists():
         where = " The probability of each class, image by image, is in predictions.parquet."
     if not baseline:
-        return f"The student is right on {_right(student)} of {len(student)} test images.{where}"
+        tested = counted(len(student), "test image")
+        return f"The student is right on {_right(student)} of {tested}.{where}"
     both = sum(student[image] == baseline.get(image) == 1 for image in student)
     alone, other = _right(student) - both, _right(baseline) - both
     neither = len(student) - both - alone - other
     return (
-        f"Of {len(student)} test images student and {name} are both right on {both}, the student "
-        f"alone on {alone}, {name} alone on {other}, and neither on {neither}.{where}"
+        f"Of {counted(len(student), 'test image')} student and {name} are both right on {both}, "
+        f"the student alone on {alone}, {name} alone on {other}, and neither on {neither}.{where}"
     )
 
 

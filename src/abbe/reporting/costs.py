@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+from abbe.in_words import counted
 from abbe.reporting.numbers import quantity, significant
 from abbe.reporting.tables import models_of
 from abbe.summary import Model, RunSummary
@@ -85,17 +86,13 @@ def timed_of(summary: RunSummary) -> str:
     return f" ({size[0]} × {size[1]} px)" if size else ""
 
 
-def _counted(runs: int) -> str:
-    return f"{runs} run" if runs == 1 else f"{runs} runs"
-
-
 def timing_note(summary: RunSummary) -> str:
     """How times were taken, and whether the machine had other work meanwhile."""
     timing = summary.timing
     if timing is None:
         return ""
-    besides = ", ".join(f"{name} {_counted(count)}" for name, count in timing.runs.items())
-    text = f"Times are medians of {_counted(timing.repeats)}"
+    besides = ", ".join(f"{name} {counted(count, 'run')}" for name, count in timing.runs.items())
+    text = f"Times are medians of {counted(timing.repeats, 'run')}"
     text += f" ({besides}), the models in turn." if besides else ", the models in turn."
     if timing.whole_answers:
         text += (
@@ -110,6 +107,6 @@ def timing_note(summary: RunSummary) -> str:
     if timing.busy and timing.load is not None:
         text += (
             f" They were measured on a busy machine (load {timing.load:.1f} on "
-            f"{timing.cores} cores): take their ratio, not their size."
+            f"{counted(timing.cores, 'core')}): take their ratio, not their size."
         )
     return text

@@ -1,6 +1,7 @@
 """The sentences of a curve's page: what it found, what its intervals cover, what to doubt."""
 
 from abbe.caveats import group_caveats, labels_caveats, overlap_caveats, targets_caveats
+from abbe.in_words import counted
 from abbe.reporting.numbers import bounds_of, decimal, interval
 from abbe.reporting.tables import full_name, is_fraction, verdict_of
 from abbe.reporting.words import short_name
@@ -41,7 +42,7 @@ def headline(summary: CurveSummary) -> str:
         return f"{start}."
     first = found.levels[0]
     least, count = first.metrics[metric], first.labelled
-    images = "1 labelled image" if count == 1 else f"{count} labelled images"
+    images = counted(count, "labelled image")
     small = f"{points(summary, least)}" if least.mean is not None else "undefined"
     return f"{start}. With {images} the difference is {small}."
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from abbe.in_words import counted
 from abbe.reporting.numbers import decimal, is_number
 from abbe.summary import Data, RunSummary, Stage, Summary, Teacher
 
@@ -94,10 +95,10 @@ def trust_facts(summary: RunSummary) -> list[Fact]:
     trust = summary.trust
     if trust is None:
         return []
-    counted = ", ".join(f"{output} {weight:g}" for output, weight in trust.outputs.items())
+    weights = ", ".join(f"{output} {weight:g}" for output, weight in trust.outputs.items())
     asked = "chosen (auto)" if trust.asked == "auto" else "as asked"
-    found = [Fact("Trust in the teacher", f"{counted}; {asked}")]
-    place = f"on {trust.images} labelled {trust.measured_on} images"
+    found = [Fact("Trust in the teacher", f"{weights}; {asked}")]
+    place = f"on {counted(trust.images, f'labelled {trust.measured_on} image')}"
     for scores, name in ((trust.teacher, "The teacher"), (trust.alone, "Labels alone")):
         told = [
             f"{output} {metric.replace('_', ' ')} {decimal(value)}"
@@ -140,9 +141,9 @@ def text_of(value: Any) -> str:
 def schedule_sentence(stage: Stage) -> str:
     """``1875 steps of 16, 30 passes over 250 images (1000 crops); learning rate 0.0001``."""
     asked = stage.asked
-    data = f"{stage.images} image{'s' * (stage.images != 1)}"
+    data = counted(stage.images, "image")
     if stage.samples != stage.images:
-        data += f" ({stage.samples} crops)"
+        data += f" ({counted(stage.samples, 'crop')})"
     chosen = f" (of {stage.architecture})" if asked.learning_rate == "auto" else ""
     least = asked.passes is not None and stage.steps == asked.minimum_steps
     length = f"{stage.steps} steps of {stage.batch_size}{' (the least)' * least}"

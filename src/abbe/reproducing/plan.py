@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from typing import Any, Literal
 
 from abbe.errors import ConfigError, InputError
+from abbe.in_words import counted
 from abbe.near import meant
 from abbe.registry import PUBLISHED
 from abbe.reproducing.experiments import Settings
@@ -123,7 +124,7 @@ def plan_text(settings: Settings, steps: Sequence[Step]) -> str:
     quick = ", each a few steps on a few images" if settings.quick else ""
     lines += [
         "",
-        f"{_count(len(todo), 'run')} to do{quick}, over {_count(settings.seeds, 'seed')}; "
+        f"{counted(len(todo), 'run')} to do{quick}, over {counted(settings.seeds, 'seed')}; "
         f"into {settings.out}",
         f"the whole table: {table.long}",
         *missing_lines(table, settings.material),
@@ -203,7 +204,3 @@ def listing_values(listed: Sequence[tuple[Table, Material]]) -> list[dict[str, A
         }
         for table, material in listed
     ]
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"

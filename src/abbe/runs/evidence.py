@@ -7,6 +7,7 @@ from statistics import fmean
 
 from abbe import config
 from abbe.caveats import listed
+from abbe.in_words import counted
 from abbe.recipes.recipe import Trained
 from abbe.summary import BASELINES, Evidence
 
@@ -119,7 +120,7 @@ def times_in_words(experiment: config.Experiment, seconds: float) -> str:
     told = []
     for level, (baselines, seeds) in config.LEVELS.items():
         trainings = (1 + len(baselines)) * seeds
-        told.append(f"{level} {_duration(trainings * seconds)} ({trainings} trainings)")
+        told.append(f"{level} {_duration(trainings * seconds)} ({counted(trainings, 'training')})")
     return f"the student takes {_duration(seconds)}; evidence in all: {', '.join(told)} at most"
 
 

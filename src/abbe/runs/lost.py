@@ -10,13 +10,14 @@ from abbe.datasets.fingerprints import channel_digests
 from abbe.datasets.pictures import label_of
 from abbe.errors import InputError
 from abbe.foreign_text import shown
+from abbe.in_words import counted, faults
 from abbe.progress import track
 from abbe.summary import Overlap
 
 READERS = 2
 """Images that are read at a time."""
 SHOWN = 20
-"""Images that a message names; all of them stand in what the teacher's run printed."""
+"""Different faults that a message tells; all of them stand in what the teacher's run printed."""
 
 
 @dataclass
@@ -107,11 +108,8 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
 
 
 def _counted(count: int) -> str:
-    return "1 image was" if count == 1 else f"{count} images were"
+    return f"{counted(count, 'image')} {'was' if count == 1 else 'were'}"
 
 
 def _listed(reasons: Mapping[str, str]) -> str:
-    lines = [f"  {id}: {reason}" for id, reason in list(reasons.items())[:SHOWN]]
-    if len(reasons) > SHOWN:
-        lines.append(f"  … and {len(reasons) - SHOWN} more")
-    return "\n".join(lines)
+    return "\n".join(faults(reasons, SHOWN))

@@ -7,6 +7,7 @@ import numpy as np
 from abbe.datasets import Dataset, Record
 from abbe.errors import InputError
 from abbe.foreign_text import shown
+from abbe.in_words import counted
 from abbe.runtime.tiling.grid import SAME_SCALE, scale_between
 
 
@@ -51,14 +52,15 @@ def check(
     if silent:
         raise InputError(
             f"data set '{dataset.name}': training images have a pixel size ({size:g} µm), but "
-            f"{len(silent)} others that are to be scored have none, such as '{silent[0]}'. Give "
+            f"{len(silent)} of those to be scored without one, such as '{silent[0]}'. Give "
             "it with data.pixel_size"
         )
     scales = [scale_between(_size(record) or size, size, record.id) for record in others]
     if count := sum(scale != 1 for scale in scales):
         text = (
-            f"note: {count} images of val and test have another pixel size than the training "
-            f"images ({size:g} µm): they are resampled to it for the student, as abbe predict does"
+            f"note: another pixel size than the training images' ({size:g} µm) in "
+            f"{counted(count, 'image')} of val and test: resampled to it for the student, as abbe "
+            "predict does"
         )
         print(shown(text), flush=True)
 

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 from abbe.errors import InputError
+from abbe.in_words import counted
 
 CONFIDENCE = 0.95
 MINIMUM_GROUPS = 3
@@ -212,7 +213,9 @@ def _complete(
     if any(np.isinf(arm).any() for arm in scores):
         raise InputError("a score is infinite: give NaN for an image where a metric is undefined")
     if groups is not None and len(groups) != size:
-        raise InputError(f"{size} scores but {len(groups)} groups: give one group for each image")
+        raise InputError(
+            f"{size} scores but {counted(len(groups), 'group')}; give one group for each image"
+        )
     defined = ~np.isnan(np.sum(scores, axis=0))
     kept = [arm[defined] for arm in scores]
     if groups is None:

@@ -23,6 +23,7 @@ from abbe.files import atomic_path
 from abbe.foreign_text import cells
 from abbe.imaging import contact_sheet, draw_outlines, view
 from abbe.imaging.channels import matching
+from abbe.in_words import counted
 from abbe.progress import track
 from abbe.recipes.recipe import recipe_named
 from abbe.runs import build
@@ -251,11 +252,11 @@ class _Committee:
             return "the teacher and the student" + (f"s of {seeds} seeds" if seeds > 1 else "")
         if seeds < 2:
             raise ConfigError(
-                f"{len(records) - taught} of {len(records)} images have no answer but the "
+                f"{len(records) - taught} of {counted(len(records), 'image')}: no answer but the "
                 "student's, with which none can be compared. Name images whose teacher's answers "
                 "are stored in the run, or a run of several seeds (--evidence standard)"
             )
-        some = f" (and the teacher's of {taught} images)" if taught else ""
+        some = f" (and the teacher's of {counted(taught, 'image')})" if taught else ""
         return f"the students of {seeds} seeds{some}"
 
     def is_taught(self, record: Record) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from abbe.errors import StoreError
-from abbe.notebooks import card, coloured, counted, grey
+from abbe.in_words import counted
+from abbe.notebooks import card, coloured, grey
 from abbe.remote import as_path, as_remote
 from abbe.targets.arrays import MapArray
 from abbe.targets.entries import IDENTITY, Entry, View

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
+from abbe.in_words import counted
 from abbe.teachers.masks import MaskTeacher
 from abbe.teachers.teacher import Teacher
 
@@ -49,7 +50,10 @@ class EquivarianceReport:
 
     def summary(self) -> str:
         """For people: one line for each movement."""
-        lines = [f"{self.teacher}, {self.images} images: teacher(moved) against moved(teacher)"]
+        lines = [
+            f"{self.teacher}, {counted(self.images, 'image')}: teacher(moved) against "
+            "moved(teacher)"
+        ]
         for name, agreement in self.agreements.items():
             lines.append(
                 f"  {name:<16} mean |difference| {agreement.mean_difference:.4f}  "

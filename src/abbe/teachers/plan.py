@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from abbe.errors import ConfigError, InputError, StoreError
+from abbe.in_words import counted, faults
 from abbe.teachers.introduction import introduction
 from abbe.teachers.teach import OF_THE_TEACHER, READERS, load, provenance_of
 from abbe.teachers.teacher import Teacher
@@ -93,10 +94,10 @@ class Plan:
             f"disk: about {_size(self.bytes)}; {_size(self.free)} free",
         ]
         if self.sample:
-            lines.append(f"measured on {len(self.sample)} images: {self._slowest()}")
+            lines.append(f"measured on {counted(len(self.sample), 'image')}: {self._slowest()}")
         if not self.fits:
             lines.append("WARNING: this does not fit on the disk: free some space, or name another")
-        lines += [f"  {id}: {message}" for id, message in self.failed.items()]
+        lines += faults(self.failed)
         return "\n".join(lines)
 
     def _slowest(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError
+from abbe.in_words import counted, faults
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 
@@ -56,12 +57,12 @@ class TeachReport:
         return f"{self.images_per_second:.3g} images/s{failed}"
 
     def summary(self) -> str:
-        """For people: one line, and one more for each failure."""
+        """For people: one line, and one more for each fault."""
         line = (
-            f"{self.done} images taught ({self.empty} of them empty), {self.skipped} already "
-            f"there, {len(self.failed)} failed; {self.images_per_second:.3g} images/s"
+            f"{counted(self.done, 'image')} taught ({self.empty} of them empty), {self.skipped} "
+            f"already there, {len(self.failed)} failed; {self.images_per_second:.3g} images/s"
         )
-        return "\n".join([line, *(f"  {id}: {message}" for id, message in self.failed.items())])
+        return "\n".join([line, *faults(self.failed)])
 
 
 def teach(

@@ -11,6 +11,7 @@ import tyro
 
 from abbe.cli.shared.arguments import parse, say
 from abbe.errors import AbbeError, ConfigError, InputError, MissingExtraError
+from abbe.in_words import counted
 from abbe.near import meant_beside
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ abbe serve --api PACKAGE ... is another thing: a REST service for programs, with
     _check_writable(arguments.out)
     session.recover()  # damaged annotations are told of before work begins
     listening = listen(arguments.port)
-    say(f"{title}, {len(images)} images; what is saved goes to {arguments.out}/")
+    say(f"{title}, {counted(len(images), 'image')}; what is saved goes to {arguments.out}/")
     say(f"Open {address_of(listening)} in a browser on this machine. Ctrl+C ends it.")
     try:
         run_server(application(session, site, native), listening, open_browser=arguments.open)
@@ -144,9 +145,7 @@ def _end(session: "Session") -> int:
 
 
 def _counts(objects: dict[str, int]) -> str:
-    return ", ".join(
-        f"{count} object{'' if count == 1 else 's'} of {name}" for name, count in objects.items()
-    )
+    return ", ".join(f"{counted(count, 'object')} of {name}" for name, count in objects.items())
 
 
 def found_package(model: Path) -> "Package | None":

@@ -80,7 +80,8 @@ def parse_experiment(
     )
     parsed = parse(form, verb, words, description)
     given = {name: value for name, value in _plain(parsed).items() if name != "options"}
-    return config.parse({"recipe": recipe, **given}, f"abbe {verb}"), parsed.options
+    source_name = verb.partition(" ")[2]  # the verb is told by whoever prints the error
+    return config.parse({"recipe": recipe, **given}, source_name), parsed.options
 
 
 def _refuse_foreign(words: list[str], keys: Collection[str], recipe: str) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from abbe.datasets.class_check import class_lines, is_of_classes, region_lines
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset
-from abbe.datasets.folder import listing
 from abbe.datasets.inspection import ImageFacts, LabelFacts, RegionFacts
+from abbe.in_words import counted, listing
 
 MOST_KINDS = 8  # a column with more different values is not counted out
 
@@ -93,7 +93,7 @@ def _image_lines(images: Sequence[ImageFacts]) -> Iterator[tuple[str, str]]:
     )  # fmt: skip
     kinds = Counter(facts.channels for facts in images)
     for channels, count in kinds.most_common():
-        yield "channels", f"{', '.join(channels)} ({count} images)"
+        yield "channels", f"{', '.join(channels)} ({counted(count, 'image')})"
         alike = [facts for facts in images if facts.channels == channels]
         for index, name in enumerate(channels):
             low, high = (
@@ -118,7 +118,7 @@ def _label_lines(labels: Sequence[LabelFacts]) -> Iterator[tuple[str, str]]:
     yield (
         "objects",
         f"{total}; an image has {np.median(counts):.0f} in the median, {counts.min()} to "
-        f"{counts.max()}; {empty} labels have none",
+        f"{counts.max()}; without any: {counted(empty, 'label')}",
     )
     if total:
         areas = np.concatenate([facts.areas for facts in labels])

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from abbe.datasets.class_check import class_problems, is_of_classes, region_problems
 from abbe.datasets.collection import SPLITS, Dataset, Record
-from abbe.datasets.folder import listing
 from abbe.datasets.inspection import ImageFacts, Problem, RegionFacts
 from abbe.datasets.splits import assign_splits, split_groups
 from abbe.errors import InputError
+from abbe.in_words import listing
 
 
 def problems_of(

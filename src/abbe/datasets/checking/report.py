@@ -12,12 +12,12 @@ from abbe.datasets.class_check import region_pixels
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import Dataset, Record
 from abbe.datasets.crops import recommended_crop
-from abbe.datasets.folder import listing
 from abbe.datasets.inspection import ImageFacts, LabelFacts, Problem, RegionFacts
 from abbe.errors import InputError
 from abbe.files import atomic_path
 from abbe.imaging import contact_sheet
 from abbe.imaging.pictures.thumbnail import LONGEST, thumbnail
+from abbe.in_words import counted, listing
 
 SHEET_IMAGES = 24
 
@@ -51,7 +51,7 @@ class CheckReport:
 
     def text(self) -> str:
         """The report as lines of at most about 100 characters."""
-        lines = [f"{self.dataset.name}: {len(self.dataset)} images"]
+        lines = [f"{self.dataset.name}: {counted(len(self.dataset), 'image')}"]
         lines += [
             f"  {name:<13} {value}"
             for name, value in facts_of(
@@ -162,7 +162,7 @@ class CheckReport:
             objects = "classes of regions"
         else:
             count = len(self.labels[record.id].areas)
-            objects = "1 object" if count == 1 else f"{count} objects"
+            objects = counted(count, "object")
         shape = self.images[record.id].shape
         part = "(middle shown)" if max(shape) > LONGEST else ""
         parts = [record.id, record.split or "", objects, part]

@@ -11,9 +11,9 @@ from typing import Any
 
 from abbe.datasets.classes import class_files
 from abbe.datasets.collection import Dataset, FileImage, Record
-from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.files import parse_json
+from abbe.in_words import counted, listing
 from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
@@ -190,8 +190,10 @@ def chaoyang(path: str | os.PathLike[str]) -> Dataset:
             columns = {"class": CHAOYANG_CLASSES[label]}
             records.append(Record(id, FileImage(file, COLOURS), split=split, columns=columns))
     if not records:
-        raise InputError(f"{root}: none of the {len(missing)} images that its tables name is there")
-    problems = [f"{len(missing)} images are not there: {listing(missing)}"] if missing else []
+        raise InputError(f"{root}: no image that its tables name is there, of {len(missing)}")
+    problems = (
+        [f"not there: {counted(len(missing), 'image')}, {listing(missing)}"] if missing else []
+    )
     notes = ("Patients are not published.",)
     return _dataset("chaoyang", records, CHAOYANG_CLASSES, CHAOYANG_LICENCE, notes, problems)
 

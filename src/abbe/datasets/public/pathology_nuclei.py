@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.datasets.collection import Dataset, FileImage, Record
-from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.imaging import Image, open_image
 from abbe.imaging.formats.memory_map import memory_map
+from abbe.in_words import counted, listing
 from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
@@ -158,7 +158,11 @@ def nucls(path: str | os.PathLike[str]) -> Dataset:
         )
     if not records:
         raise InputError(f"{root} holds no image in rgb/: see https://sites.google.com/view/nucls")
-    problems = (f"{len(without)} images have no table: {listing(without)}",) if without else ()
+    problems = (
+        (f"{counted(len(without), 'image')} without a table: {listing(without)}",)
+        if without
+        else ()
+    )
     return Dataset(
         "nucls", tuple(records), COLOURS,
         licence=NUCLS_LICENCE, problems=problems, classes=NUCLS_CLASSES,

@@ -12,9 +12,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from abbe.datasets.collection import Dataset, FileImage, Record
-from abbe.datasets.folder import listing
 from abbe.errors import InputError
 from abbe.imaging import Image
+from abbe.in_words import counted, listing
 from abbe.remote import as_path
 
 COLOURS = ("red", "green", "blue")
@@ -136,7 +136,9 @@ def bcss(path: str | os.PathLike[str]) -> Dataset:
             f"{root} holds no image in rgbs_colorNormalized/: see "
             "https://github.com/PathologyDataScience/BCSS"
         )
-    problems = (f"{len(without)} images have no mask: {listing(without)}",) if without else ()
+    problems = (
+        (f"{counted(len(without), 'image')} without a mask: {listing(without)}",) if without else ()
+    )
     notes = ("The label holds classes of regions, not instances.",)
     return Dataset(
         "bcss",

@@ -9,6 +9,7 @@ from abbe.caveats import listed
 from abbe.exporting.cards import classes, limits, promptable
 from abbe.exporting.cards.parity import number, parity
 from abbe.foreign_text import markdown_text
+from abbe.in_words import counted
 from abbe.runtime.package import PackageDescription
 from abbe.summary import BASELINES
 
@@ -140,14 +141,18 @@ def _scores(package: PackageDescription) -> str:
         if any(cell != "—" for cell in cells):
             rows.append([title, *cells])
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    about = f"Means over {tests} test images of {package.lineage.dataset}" if tests else "Means"
+    about = (
+        f"Means over {counted(tests, 'test image')} of {package.lineage.dataset}"
+        if tests
+        else "Means"
+    )
     about += _groups(data)
     others = [name for name in BASELINES if name in names]
     about += ", with 95 % intervals"
     if seeds := _seeds(package):
         network = package.training.get("network", "student")
-        about += f" over images and {seeds} seeds; the package is the first seed's {network}, "
-        about += "named before any was scored"
+        about += f" over images and {counted(seeds, 'seed')}; the package is the first "
+        about += f"seed's {network}, named before any was scored"
     told = (
         f" {listed(others).capitalize()}: the same network without the teacher." if others else ""
     )

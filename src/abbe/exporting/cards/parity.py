@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from abbe.in_words import counted
 from abbe.runtime.package import PackageDescription
 
 Cell = Callable[[Mapping[str, Any]], str]
@@ -64,7 +65,8 @@ def parity(package: PackageDescription) -> str:
             notes.append(f"- {name}: {figures['reason']}")
     text = (
         f"## Does it answer as the student did?\n\nCompared with the student in eager torch on "
-        f"{about.get('images', 0)} images ({about.get('images_of', 'none')}). Lost: fp32 against "
+        f"{counted(about.get('images', 0), 'image')} ({about.get('images_of', 'none')}). Lost: "
+        "fp32 against "
         "eager's answers, the others against labels where there are some.\n\n" + "\n".join(rows)
     )
     return text + ("\n\n" + "\n".join(notes) if notes else "")

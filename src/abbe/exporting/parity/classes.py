@@ -18,6 +18,7 @@ from abbe.exporting.comparison import (
 )
 from abbe.exporting.networks.eager import eager_softmax
 from abbe.exporting.parity.example import normalised, write_example
+from abbe.in_words import counted
 from abbe.progress import track
 from abbe.runtime.package import Figures
 
@@ -94,8 +95,8 @@ def compare(
     worst = images[int(moved.argmax())].id
     figures |= {f"lost_{name}": value for name, value in lost.items()} | {"worst_image": worst}
     words = (
-        f"{int(same.sum())} of {len(images)} images have the same class, probabilities within "
-        f"{moved.max():.1g}; against {figures['measured_against']}: "
+        f"the same class in {int(same.sum())} of {counted(len(images), 'image')}, probabilities "
+        f"within {moved.max():.1g}; against {figures['measured_against']}: "
         f"{lost['accuracy']:.4f} accuracy lost"
     )
     return Comparison(figures, lost, worst, words)

@@ -19,6 +19,7 @@ from abbe.exporting.comparison import (
 )
 from abbe.exporting.networks.eager import eager_probabilities
 from abbe.exporting.parity.example import normalised, write_example
+from abbe.in_words import counted
 from abbe.progress import track
 from abbe.runtime.package import Figures
 from abbe.runtime.postprocess.map_rule import MapRule
@@ -156,8 +157,8 @@ def _agreement(rows: Sequence[Mapping[str, float]]) -> Figures:
 def _in_words(figures: Figures) -> str:
     return (
         f"Dice {figures['agreement_dice']:.4f}, PQ {figures['agreement_pq']:.4f}, "
-        f"{figures['objects']} of {figures['objects_eager']} objects, probabilities within "
-        f"{figures['max_difference']:.1g}; against {figures['measured_against']}: "
+        f"{figures['objects']} of {counted(figures['objects_eager'], 'object')}, probabilities "
+        f"within {figures['max_difference']:.1g}; against {figures['measured_against']}: "
         f"{figures['lost_dice']:.4f} Dice, {figures['lost_pq']:.4f} PQ lost"
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from abbe.exporting.comparison import Comparison
 from abbe.imaging import write_png
+from abbe.in_words import counted
 from abbe.progress import track
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import EngineName, Precision
@@ -174,7 +175,7 @@ def compare_exact(package: Predictor, known: Sequence[Reference], images_of: str
         )
     words = (
         f"embeddings off by {errors[farthest]:.2g}, masks agree to {mean:.5f} IoU over "
-        f"{len(agreement)} prompts"
+        f"{counted(len(agreement), 'prompt')}"
     )
     return Comparison(figures, {}, worst_id, words, problem)
 

@@ -16,6 +16,7 @@ from abbe.imaging.labels.checks import require_numbers
 from abbe.imaging.labels.names import INSTANCE_NAMES, stem_of_label
 from abbe.imaging.opening import contents_of, kind_of
 from abbe.imaging.views import WHITE_IS_ZERO
+from abbe.in_words import counted
 from abbe.remote import as_path
 
 UNKNOWN = -1
@@ -221,8 +222,9 @@ def _checked(values: np.ndarray, source: str) -> np.ndarray:
         broken = ~np.isfinite(values) | (values != np.floor(values))
         if broken.any():
             raise InputError(
-                f"{source}: labels must be whole numbers, but {int(broken.sum())} pixels are not "
-                f"(such as {values[broken][0]}). Probabilities need a threshold first."
+                f"{source}: labels must be whole numbers, and are not in "
+                f"{counted(int(broken.sum()), 'pixel')} (such as {values[broken][0]}). "
+                "Probabilities need a threshold first."
             )
     lowest, highest = values.min(initial=0), values.max(initial=0)
     if lowest < UNKNOWN:

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from abbe.errors import ConfigError, InputError
+from abbe.in_words import counted, faults
 from abbe.runtime.batch.delivery import Delivery
 from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import LOG, Finished, settings_of
@@ -61,22 +62,25 @@ class Outcome:
         """Lines on what was done, what was noted of images, and why images failed."""
         speed = self.megapixels / self.seconds if self.seconds else 0.0
         lines = [
-            f"{len(self.done)} images, {sum(self.done.values()):,} {self.counts}, "
+            f"{counted(len(self.done), 'image')}, {self._found()}, "
             f"{self.megapixels:.1f} megapixels in {self.seconds:.1f} s ({speed:.2f} MP/s)"
         ]
         if self.kept:
-            lines.append(f"{len(self.kept)} images had their results already")
+            lines.append(f"results were there already: {counted(len(self.kept), 'image')}")
         if self.diameters:
             lines.append(_diameters_in_words(list(self.diameters.values())))
         for note, count in self.notes.most_common(MOST_NOTES):
-            lines.append(f"note on {count} image{'s' if count > 1 else ''}: {note}")
+            lines.append(f"note on {counted(count, 'image')}: {note}")
         if len(self.notes) > MOST_NOTES:
             lines.append(f"and {len(self.notes) - MOST_NOTES} more notes: see {LOG}")
         if self.failed:
-            count = len(self.failed)
-            lines.append(f"{count} image{'s' * (count > 1)} failed:")
-            lines += [f"  {reason}" for reason in self.failed.values()]
+            lines.append(f"{counted(len(self.failed), 'image')} failed:")
+            lines += faults(self.failed)
         return "\n".join(lines)
+
+    def _found(self) -> str:
+        total = sum(self.done.values())
+        return counted(total, self.counts.removesuffix("s"))
 
 
 def _diameters_in_words(found: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, MissingExtraError
 from abbe.files import atomic_path
+from abbe.in_words import counted
 from abbe.runtime.bench.speed import Bench
 from abbe.runtime.tiling.timing import PARTS
 
@@ -51,7 +52,7 @@ def draw(result: Bench, path: Path) -> None:
         axes.barh(names, values, left=left, color=colour, label=part)
         left += values
     axes.set_xlabel("ms a megapixel, wall time")
-    axes.set_title(f"{result.package}: {result.machine['cores']} cores")
+    axes.set_title(f"{result.package}: {counted(result.machine['cores'], 'core')}")
     axes.legend(ncols=len(PARTS), frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.25))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix[1:].lower())

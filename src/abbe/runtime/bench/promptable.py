@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from abbe.errors import ConfigError
+from abbe.in_words import counted
 from abbe.runtime.bench.common import (
     REPEATS,
     check_counts,
@@ -59,7 +60,8 @@ class PromptableBench:
         """All figures, for people."""
         cold = f"{'first mask, s':>15}{'compiled before':>17}" if self.cold_start else ""
         lines = [
-            f"{self.package} on {self.machine['processor']}, {self.machine['cores']} cores",
+            f"{self.package} on {self.machine['processor']}, "
+            f"{counted(self.machine['cores'], 'core')}",
             "",
             f"{f'image of {self.side} px':20}{'encoder ms':>12}{'decoder ms/prompt':>19}{'MiB':>7}"
             + cold,

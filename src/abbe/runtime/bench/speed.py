@@ -13,6 +13,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, InputError, MissingExtraError
 from abbe.imaging import AS_THEY_SAY, Image, Reading, Region, open_image
+from abbe.in_words import counted, faults
 from abbe.runtime.bench.common import (
     REPEATS,
     check_counts,
@@ -96,7 +97,8 @@ class Bench:
         """All figures, for people."""
         area = self.tile**2 / 1e6
         lines = [
-            f"{self.package} on {self.machine['processor']}, {self.machine['cores']} cores",
+            f"{self.package} on {self.machine['processor']}, "
+            f"{counted(self.machine['cores'], 'core')}",
             "",
             f"{f'network, tile {self.tile} px':26}{'ms':>9}{'MP/s':>9}",
             *(
@@ -119,8 +121,8 @@ class Bench:
             lines += [f"  {name:24}{value:9.2f} s" for name, value in self.cold_start.items()]
         lines += not_measured(self.left_out)
         if self.unsuitable:
-            lines += ["", f"{len(self.unsuitable)} images were left out:"]
-            lines += [f"  {reason}" for reason in self.unsuitable.values()]
+            lines += ["", f"left out: {counted(len(self.unsuitable), 'image')}"]
+            lines += faults(self.unsuitable)
         return "\n".join(lines)
 
 
@@ -245,7 +247,8 @@ def _suitable(package: Package, given: _Inputs) -> tuple[_Inputs, dict[str, str]
             suitable[path] = below
     if not suitable:
         raise InputError(
-            f"none of {len(unsuitable)} images suits the package: {next(iter(unsuitable.values()))}"
+            f"none of {counted(len(unsuitable), 'image')} suits the package:\n"
+            + "\n".join(faults(unsuitable))
         )
     return replace(given, images=suitable), unsuitable
 

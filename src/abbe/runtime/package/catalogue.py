@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from abbe.errors import AbbeError, PackageError
+from abbe.in_words import counted
 from abbe.remote import as_path
 from abbe.runtime.package.description import DESCRIPTION, Package, PackageDescription
 from abbe.runtime.package.places import HUB, Place, fetched, repository_of, shipped
@@ -105,7 +106,7 @@ class Entry:
 
     def _scores(self) -> str:
         told = ", ".join(f"{NAMES[name]} {score}" for name, score in self.scores.items())
-        tests = f" on {self.test_images} test images" if self.test_images else ""
+        tests = f" on {counted(self.test_images, 'test image')}" if self.test_images else ""
         return f"{told}{tests}" if told else ""
 
 

@@ -8,6 +8,7 @@ from typing import TypedDict, get_args
 import numpy as np
 
 from abbe.errors import ConfigError, PackageError
+from abbe.in_words import counted
 from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.gpu import NoGpuError, require_openvino_gpu
 from abbe.runtime.package.network import Device, EngineName, Network, Precision, load_network
@@ -87,7 +88,7 @@ class Engine:
     def __str__(self) -> str:
         if self.device != "cpu":
             return f"{self.engine}, {self.precision}, {self.device}"
-        return f"{self.engine}, {self.precision}, {self.threads} threads"
+        return f"{self.engine}, {self.precision}, {counted(self.threads, 'thread')}"
 
 
 def open_engine(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abbe.errors import ConfigError, MissingExtraError
+from abbe.in_words import counted
 from abbe.teachers.sam.encoders import (
     Encode,
     EngineChoice,
@@ -113,7 +114,8 @@ class Int8Encoder:
         told = f"masks agree with torch's to a mean IoU of {mean:.4f} over {len(agreed)} masks"
         if not mean >= LEAST_IOU:  # a NaN is not
             raise ConfigError(
-                f"precision int8: {told} of {GUARD} images; {LEAST_IOU} is needed. What was "
+                f"precision int8: {told} of {counted(GUARD, 'image')}; {LEAST_IOU} is needed. "
+                "What was "
                 "answered so far, by torch, is kept. Set another precision, and another --out"
             )
         print(
