@@ -1,6 +1,7 @@
 """A large image in blocks that others compute: the same files as at once."""
 
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,41 @@ from made_packages import blobs, make_package, make_region_package
 from abbe.imaging import open_image
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch
-from abbe.runtime.job import Job, Tools
+from abbe.runtime.job import Block, Blocks, Job, Tools
 from abbe.runtime.predictors.tasks import open_predictor
+from abbe.runtime.tiling import blocks as dividing
 from abbe.runtime.tiling import tiles as tiling
+from abbe.runtime.tiling.blocks import tiles_of
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.seams import Pieces, number_objects
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
+from abbe.runtime.writing.tiff import pyramid as pyramid_tiff
+
+
+def late(blocks: Blocks) -> Iterator[Block]:
+    """Each after what it needs, but the last ones first."""
+    left = dict(blocks)
+    while left:
+        block = next(each for each in reversed(left) if not blocks[each] & left.keys())
+        del left[block]
+        yield block
 
 
 @pytest.mark.parametrize("results", [("labels", "table"), ("labels", "probability")])
 def test_blocks_in_any_order_leave_what_one_machine_finds(tmp_path: Path, monkeypatch, results):
-    monkeypatch.setattr(tiling, "BLOCK", 3)
+    monkeypatch.setattr(dividing, "MOST_TILES", 3)
     package = make_package(tmp_path / "package")
     predictor: Any = open_predictor(package, precision="fp32", threads=1, workers=1)
     tifffile.imwrite(tmp_path / "a.tif", blobs(420, 500), tile=(64, 64))
     image, job = open_image(tmp_path / "a.tif"), Job(results)
     grid = predictor.grid(image)
-    rounds = predictor.rounds(image)
-    assert len(rounds) == 2
-    assert len(rounds[0]) >= 4
-    covered = sorted(tile for block in rounds[0] for tile in tiling.tiles_of(block))
-    assert covered == list(grid.tiles)
+    blocks = predictor.blocks(image, job)
+    first = [block for block, needed in blocks.items() if not needed]
+    assert len(first) >= 4
+    assert sorted(tile for block in first for tile in tiles_of(block)) == list(grid.tiles)
+    seams = [needed for block, needed in blocks.items() if block.step == "seams"]
+    assert any(len(needed) < len(first) for needed in seams)  # some need not wait for all
     asked = []
     original = predictor.engine.probabilities
     counted = lambda windows: (asked.append(1), original(windows))[1]  # noqa: E731
@@ -46,15 +60,11 @@ def test_blocks_in_any_order_leave_what_one_machine_finds(tmp_path: Path, monkey
         )
         assert len(asked) == len(grid.tiles)
         asked.clear()
-        for number, blocks in enumerate(rounds):
-            for block in reversed(
-                blocks
-            ):  # each on another worker, with its own view of the folder
+        for block in late(blocks):  # each on another worker, with its own view of the folder
+            for _ in range(2):  # again, as after a death
                 work = Work(tmp_path / "work", {"same": 1})
                 tools = Tools(pool, work, Timings(), lambda share: None)
                 predictor.compute(image, job, tools, block)
-                if number == 0:
-                    predictor.compute(image, job, tools, block)  # again, as after a death
         assert len(asked) == len(grid.tiles)  # none is computed twice
         stem = tmp_path / "blocks"
         work = Work(tmp_path / "work", {"same": 1})
@@ -74,15 +84,16 @@ def test_blocks_in_any_order_leave_what_one_machine_finds(tmp_path: Path, monkey
 def test_small_images_are_not_divided(tmp_path: Path):
     predictor = open_predictor(make_package(tmp_path / "package"), precision="fp32", workers=1)
     tifffile.imwrite(tmp_path / "a.tif", blobs(100, 100))
-    assert predictor.rounds(open_image(tmp_path / "a.tif")) == ()
+    assert predictor.blocks(open_image(tmp_path / "a.tif"), Job()) == {}
 
 
 def test_regions_in_blocks_are_those_of_one_machine(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tiling, "BLOCK", 3)
+    monkeypatch.setattr(dividing, "MOST_TILES", 3)
     predictor = open_predictor(make_region_package(tmp_path / "package"), workers=1)
     tifffile.imwrite(tmp_path / "a.tif", blobs(420, 500) // 120, tile=(64, 64))
     image, job = open_image(tmp_path / "a.tif"), Job(("labels",))
-    (blocks,) = predictor.rounds(image)
+    blocks = predictor.blocks(image, job)
+    assert len(blocks) >= 4
     work = Work(tmp_path / "work", {})
     tools = Tools(Inline(), work, Timings(), lambda share: None)
     for block in blocks:
@@ -120,7 +131,7 @@ def test_a_million_objects_are_joined_within_a_gibibyte():
 
 
 def test_who_writes_an_image_finds_what_others_computed(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(tiling, "BLOCK", 3)
+    monkeypatch.setattr(dividing, "MOST_TILES", 3)
     package = make_package(tmp_path / "package")
     predictor: Any = open_predictor(package, precision="fp32", threads=1, workers=1)
     tifffile.imwrite(tmp_path / "a.tif", blobs(200, 300), tile=(64, 64))
@@ -132,14 +143,10 @@ def test_who_writes_an_image_finds_what_others_computed(tmp_path: Path, monkeypa
     counted = lambda windows: (asked.append(1), original(windows))[1]  # noqa: E731
     monkeypatch.setattr(type(predictor.engine), "probabilities", staticmethod(counted))
     with one.divided():
-        for blocks in one.rounds:
-            for block in blocks:  # each as another worker opens it
-                batch.open(one.path, one.below).compute(block, Inline())
+        for block in late(one.blocks):  # each as another worker opens it
+            batch.open(one.path, one.below).compute(block, Inline())
     tiles = predictor.grid(one.image).tiles
     assert len(asked) == len(tiles)
-    measured = []
-    own = tiling.pieces_of
-    monkeypatch.setattr(tiling, "pieces_of", lambda *given: (measured.append(1), own(*given))[1])
+    for module, name in ((tiling, "pieces_of"), (pyramid_tiff, "_whole_tile")):
+        monkeypatch.delattr(module, name)  # measured and encoded is all, too
     assert one.write(Inline()).count > 10
-    assert len(asked) == len(tiles)
-    assert 0 < len(measured) < len(tiles)  # those alone that need another block

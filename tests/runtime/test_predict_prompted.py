@@ -197,9 +197,9 @@ def test_a_kill_between_prompts_repeats_only_the_image_in_hand(package, images, 
 KILLED_WHILE_WRITING = """
 import os, signal
 from abbe.runtime.predictors import prompted
-from abbe.runtime.writing import pyramid_tiff
+from abbe.runtime.writing.tiff import pyramid as pyramid_tiff
 prompted.PART = 48
-pyramid_tiff._Level.encoded = lambda self, tile: os.kill(os.getpid(), signal.SIGKILL)
+pyramid_tiff.Level.encoded = lambda self, tile: os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

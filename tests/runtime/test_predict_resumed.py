@@ -74,14 +74,14 @@ def names(folder: Path) -> list[str]:
 
 KILLED_AT_TILE = """
 import os, signal
-from abbe.runtime.writing import pyramid_tiff
-original, seen = pyramid_tiff._Level.encoded, []
+from abbe.runtime.writing.tiff import pyramid as pyramid_tiff
+original, seen = pyramid_tiff.Level.encoded, []
 def encoded(self, tile):
     seen.append(tile)
     if len(seen) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, tile)
-pyramid_tiff._Level.encoded = encoded
+pyramid_tiff.Level.encoded = encoded
 pyramid_tiff.TILE = 128
 """
 

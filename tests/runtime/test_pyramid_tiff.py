@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from abbe.imaging import Region, open_slide, read_labels
-from abbe.runtime.writing.pyramid_tiff import (
+from abbe.runtime.writing.tiff.pyramid import (
     PYRAMID_FROM,
     TILE,
     Halve,
@@ -163,7 +163,7 @@ import resource, sys
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from abbe.runtime.writing.pyramid_tiff import every_second, write_tiff
+from abbe.runtime.writing.tiff.pyramid import every_second, write_tiff
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 (folder / "a.tif").write_bytes(b"what stood here before")

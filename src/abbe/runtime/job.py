@@ -122,21 +122,30 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
+Step = Literal["tiles", "seams", "numbers", "file"]
+
+
 @dataclass(frozen=True)
 class Block:
-    """Tiles of a large image that are computed together, apart from the others.
+    """A part of the work on a large image that is done apart from the others.
 
     Attributes:
-        rows, columns: The first and, not included, the last.
-        seams: What could not be computed before its neighbours had been.
+        rows, columns: The first and, not included, the last of its tiles.
+        step: What is done: "tiles", all that needs no other block; "seams", what could not be
+            computed before its neighbours had been; "numbers", the objects of the whole image;
+            "file", a part of the file of labels, of which there is a grid of its own.
     """
 
     rows: tuple[int, int]
     columns: tuple[int, int]
-    seams: bool = False
+    step: Step = "tiles"
 
     def __str__(self) -> str:
-        return f"{self.rows[0]}-{self.columns[0]}{'-seams' if self.seams else ''}"
+        return f"{self.rows[0]}-{self.columns[0]}-{self.step}"
+
+
+Blocks = Mapping[Block, frozenset[Block]]
+"""Blocks in the order in which they are best given out, each with those to be done before it."""
 
 
 class AnyEngine(Protocol):
@@ -216,8 +225,8 @@ class Predictor(Protocol):
         """
         ...
 
-    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
-        """Blocks that may be computed apart, each round when all before it is done; () for none."""
+    def blocks(self, image: Image, job: Job) -> Blocks:
+        """Blocks that may be computed apart; none where the image is computed whole."""
         ...
 
     def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:

@@ -115,7 +115,7 @@ def predict_item(item: Item, number: int) -> Done:
         one = _batch(item, timings, again, many_tiles=item.large).open(item.path, item.below)
         if one.small:
             written = one.write(Inline())
-        elif not item.large and one.rounds:
+        elif not item.large and one.blocks:
             return Done(None, Beside(divide=True))
         else:
             batch = _batch(item, timings, again, many_tiles=True)

@@ -75,15 +75,24 @@ class _Divided:
 
     Attributes:
         lock: Held until it is written, so that no other process works on it.
-        rounds: Blocks that are due after those in hand.
-        waits: How many are in hand.
+        waiting: Blocks that are not due yet, each with those that must be done before.
+        left: How many are not done.
         step: Share of the image that a block is counted as.
     """
 
     lock: ExitStack
-    rounds: list[tuple[Block, ...]]
-    waits: int
+    waiting: dict[Block, set[Block]]
+    left: int
     step: float
+
+    def due(self, done: Block | None = None) -> list[Block]:
+        """Blocks that may be given out now that one is done, or at first."""
+        for needed in self.waiting.values():
+            needed.discard(done)
+        due = [block for block, needed in self.waiting.items() if not needed]
+        for block in due:
+            del self.waiting[block]
+        return due
 
 
 class _Giving:
@@ -153,22 +162,17 @@ class _Giving:
         except InputError as error:
             self._fail(item, str(error))
             return
-        rounds = list(one.rounds)
-        step = 1 / (1 + sum(map(len, rounds)))
-        self._divided[item.asked] = _Divided(lock, rounds, 1, step)
-        self._go_on(item)
+        waiting = {block: set(needed) for block, needed in one.blocks.items()}
+        count = len(waiting)
+        self._divided[item.asked] = divided = _Divided(lock, waiting, count, 1 / (1 + count))
+        self._ready += [replace(item, block=block) for block in divided.due()]
 
     def _go_on(self, item: Item) -> None:
-        """One part less is in hand: the next round may be due, and in the end the whole."""
+        """A block is done: others may be due, and in the end the whole."""
         divided = self._divided[item.asked]
-        divided.waits -= 1
-        if divided.waits:
-            return
-        if divided.rounds:
-            blocks = divided.rounds.pop(0)
-            divided.waits = len(blocks)
-            self._ready += [replace(item, block=block) for block in blocks]
-        else:
+        divided.left -= 1
+        self._ready += [replace(item, block=block) for block in divided.due(item.block)]
+        if not divided.left:
             divided.lock.close()  # whoever writes it locks it
             self._ready.append(replace(item, block=None, whole=True))
 

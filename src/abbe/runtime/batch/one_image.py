@@ -18,7 +18,7 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import Task, line_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
-from abbe.runtime.job import DICOM, SUFFIXES, Block, Job, Predictor, Tools, Written
+from abbe.runtime.job import DICOM, SUFFIXES, Block, Blocks, Job, Predictor, Tools, Written
 from abbe.runtime.predictors.channels import remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.timing import Timings
@@ -100,9 +100,9 @@ class OneImage:
         return all(os.path.exists(f"{self.batch.out / self.stem}{each}") for each in files)
 
     @property
-    def rounds(self) -> tuple[tuple[Block, ...], ...]:
+    def blocks(self) -> Blocks:
         """Blocks of a large image that may be computed apart; see `abbe.runtime.job.Predictor`."""
-        return () if self.small else self.batch.predictor.rounds(self.image)
+        return {} if self.small else self.batch.predictor.blocks(self.image, self.batch.job)
 
     @contextmanager
     def divided(self) -> Iterator[None]:

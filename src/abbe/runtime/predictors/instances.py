@@ -14,7 +14,7 @@ import numpy as np
 
 from abbe.imaging import Image
 from abbe.object_types import types_in
-from abbe.runtime.job import SUFFIXES, Block, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Block, Blocks, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, limits_of, open_for
 from abbe.runtime.tiling.cutting import check_tile, goes_by_diameter, grid_of
@@ -160,22 +160,32 @@ class InstancePredictor(OpenPackage):
         types = types_in(description.outputs)
         return Prediction(image, labels, maps, channels, limits, grid, timings, tissue, types)
 
-    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
-        """Blocks of a large image, and then their seams; see `abbe.runtime.job.Predictor`."""
-        from abbe.runtime.tiling.tiles import blocks_of
+    def blocks(self, image: Image, job: Job) -> Blocks:
+        """Blocks of a large image, their seams, and parts of its labels' file; see `Predictor`."""
+        from abbe.runtime.tiling.blocks import blocks_of, with_seams
+        from abbe.runtime.writing.tiff.parts import parts_of
 
         if image.diameter == "auto" and goes_by_diameter(image, self.package.description):
-            return ()  # what the grid is, is estimated with the image
-        return blocks_of(self.grid(image), seams=True)
+            return {}  # what the grid is, is estimated with the image
+        grid = self.grid(image)
+        blocks = with_seams(grid, blocks_of(grid))
+        if not blocks or grid.coarser_image or "labels" not in job.results:
+            return blocks
+        *_, numbers = blocks
+        return {**blocks, **dict.fromkeys(parts_of(image.shape), frozenset({numbers}))}
 
     def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
-        """Maps and labels of a block; see `abbe.runtime.job.Predictor`."""
+        """A block's share of the work on an image; see `abbe.runtime.job.Predictor`."""
         from abbe.runtime.postprocess.map_rule import MapRule
-        from abbe.runtime.tiling.tiles import label_block
+        from abbe.runtime.tiling.tiles import compute_block
 
+        if block.step == "file":
+            with tools.timings.measure("write"):
+                self._encode(image, tools.work, block)
+            return
         tissue = self.squares(image, tools)
         maps_of, _ = self._maps_of(image, tools.work, tools.timings, None, tissue)
-        label_block(
+        compute_block(
             self.grid(image),
             maps_of,
             MapRule.of(self.package.description),
@@ -187,6 +197,16 @@ class InstancePredictor(OpenPackage):
             timings=tools.timings,
             advance=tools.advance,
         )
+
+    def _encode(self, image: Image, work: Work, part: Block) -> None:
+        """A part of the file of labels, of objects that have their numbers."""
+        from abbe.runtime.tiling.field import Labels
+        from abbe.runtime.tiling.seams import kept_numbering
+        from abbe.runtime.writing.label_files import keep_label_tiff_part
+
+        numbering = kept_numbering(work)
+        assert numbering is not None  # its block goes before
+        keep_label_tiff_part(part, Labels(self.grid(image), numbering, work))
 
     def _maps_of(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from abbe.errors import ConfigError
 from abbe.imaging import Image
-from abbe.runtime.job import Block, Job, Tools
+from abbe.runtime.job import Block, Blocks, Job, Tools
 from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.package.engine import (
     Device,
@@ -93,9 +93,9 @@ class OpenPackage:
 
         return as_asked(image)
 
-    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+    def blocks(self, image: Image, job: Job) -> Blocks:
         """None: images are computed whole."""
-        return ()
+        return {}
 
     def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
         """Nothing is ever asked for: there are no blocks."""

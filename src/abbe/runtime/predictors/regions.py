@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from abbe.imaging import Image
-from abbe.runtime.job import SUFFIXES, Block, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Block, Blocks, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.predictors.opening import OpenPackage, RunOptions, limits_of, open_for
+from abbe.runtime.tiling.blocks import blocks_of, tiles_of
 from abbe.runtime.tiling.cutting import check_tile, grid_of
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Maps
 from abbe.runtime.tiling.grid import Grid, Tile
 from abbe.runtime.tiling.seams import crop
-from abbe.runtime.tiling.tiles import blocks_of, classes_name, maps_name, network_maps, tiles_of
+from abbe.runtime.tiling.tiles import classes_name, maps_name, network_maps
 from abbe.runtime.writing.region_results import RegionPrediction, write_region_results
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class RegionPredictor(OpenPackage):
         channels = self.channels_of(image)
         return RegionPrediction(image, classes, maps, channels, limits, grid, background, tissue)
 
-    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+    def blocks(self, image: Image, job: Job) -> Blocks:
         """Blocks of a large image; see `abbe.runtime.job.Predictor`."""
-        return blocks_of(self.grid(image), seams=False)
+        return dict.fromkeys(blocks_of(self.grid(image)), frozenset())
 
     def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
         """Classes of a block; see `abbe.runtime.job.Predictor`."""

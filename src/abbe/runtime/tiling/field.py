@@ -82,6 +82,7 @@ class Labels(Field):
     Attributes:
         count: How many objects there are.
         numbering: How tiles make up objects.
+        work: Where the tiles are kept.
     """
 
     def __init__(
@@ -98,11 +99,12 @@ class Labels(Field):
         super().__init__(grid, core)
         self.numbering = parts or numbering
         self.count = self.numbering.count
-        self._made_of = numbering, work
+        self.work = work
+        self._joined = numbering
 
     def of_parts(self, parts: Numbering) -> "Labels":
         """The same with other numbers, those of `one_part.numbering_of_parts`."""
-        return Labels(self.grid, *self._made_of, parts)
+        return Labels(self.grid, self._joined, self.work, parts)
 
 
 class Maps(Field):

@@ -8,13 +8,14 @@ counted twice and nothing is cut silently.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from abbe.imaging import Region
 from abbe.runtime.postprocess.types import shares_of
 from abbe.runtime.tiling.grid import intersection
+from abbe.runtime.tiling.work import Work
 
 # Two tiles mean the same object if what they see of it agrees to more than this IoU. Above one
 # half, an object has at most one partner.
@@ -148,6 +149,40 @@ def same_numbers(pieces: list[Pieces], count: int) -> Numbering:
     """
     numbers = [np.arange(len(each.area), dtype=np.int32) for each in pieces]
     return _Joined.of(pieces).numbering(np.concatenate(numbers), count)
+
+
+def keep_numbering(work: Work, numbering: Numbering) -> None:
+    """Put the objects of an image into its work, for others to go on from there."""
+    for name in _ARRAYS:
+        array = getattr(numbering, name)
+        if array is not None:
+            work.put(_numbers_name(name), array, compress=False)
+    work.put(_numbers_name("of_tiles"), np.concatenate(numbering.of_tile), compress=False)
+    # At last: where these are, all are.
+    counts = np.array([numbering.count, *map(len, numbering.of_tile)])
+    work.put(_numbers_name("counts"), counts, compress=False)
+
+
+def kept_numbering(work: Work) -> Numbering | None:
+    """What was put there; None where nothing was."""
+    if not work.has(_numbers_name("counts"), compressed=False):
+        return None
+
+    def read(name: str) -> np.ndarray:
+        return np.asarray(work.get(_numbers_name(name), compressed=False))
+
+    count, *lengths = read("counts").tolist()
+    there = (name for name in _ARRAYS if work.has(_numbers_name(name), compressed=False))
+    of_tile = np.split(read("of_tiles"), np.cumsum(lengths)[:-1])
+    return Numbering(count=count, of_tile=of_tile, **{name: read(name) for name in there})
+
+
+_ARRAYS = tuple(each.name for each in fields(Numbering) if each.name not in ("count", "of_tile"))
+
+
+def _numbers_name(array: str) -> str:
+    """Under which name the work keeps an array of a numbering."""
+    return f"numbers-{array}"
 
 
 @dataclass(frozen=True)

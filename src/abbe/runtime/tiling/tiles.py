@@ -8,12 +8,10 @@ networks, watersheds and decoders do not hold Python's lock.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from abbe.object_types import type_maps, types_in
 from abbe.runtime.job import Block
 from abbe.runtime.package.engine import Engine
 from abbe.runtime.postprocess.map_rule import MapRule
+from abbe.runtime.tiling.blocks import tiles_of
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.grid import Grid, Tile, intersection
 from abbe.runtime.tiling.sampling import level_to_read, read_window
@@ -29,6 +28,8 @@ from abbe.runtime.tiling.seams import (
     Numbering,
     Pieces,
     crop,
+    keep_numbering,
+    kept_numbering,
     number_objects,
     pieces_of,
     same_objects,
@@ -38,9 +39,6 @@ from abbe.runtime.tiling.work import Work
 
 Advance = Callable[[float], None]
 """Told the share of the tiles that is newly done."""
-
-BLOCK = 12
-"""Tiles a side of what one worker computes of a large image: with 512 px about 5,000 px."""
 
 MapsOf = Callable[[Tile], np.ndarray]
 """A tile's window → (K, h, w) probabilities."""
@@ -100,16 +98,21 @@ def find_objects(
     Returns:
         The objects of the image; labels stay in ``work``.
     """
-    timings = timings or Timings()
-    job = _Job(grid, maps_of, rule, work, keep_maps, timings)
-    progress = _Progress(job, advance or (lambda share: None), grid.tiles)
-    _run(job, pool, 2 * workers, progress)
-    measured = in_order(pool, job.measure, grid.tiles, 2 * workers)
+    timings, advance = timings or Timings(), advance or (lambda share: None)
+    if (kept := kept_numbering(work)) is not None:  # others have found them
+        advance(1.0)
+        return kept
+    return _find(_Job(grid, maps_of, rule, work, keep_maps, timings), pool, 2 * workers, advance)
+
+
+def _find(job: _Job, pool: Executor, most: int, advance: Advance) -> Numbering:
+    grid = job.grid
+    _run(job, pool, most, _Progress(job, advance, grid.tiles))
     pieces, matches = [], []
-    for place, (found, seams) in enumerate(measured):
+    for place, (found, seams) in enumerate(in_order(pool, job.measure, grid.tiles, most)):
         pieces.append(found)
         matches.extend((place, grid.number(other), pairs) for other, pairs in seams)
-    return number_objects(pieces, matches, rule.instances.minimum_area)
+    return number_objects(pieces, matches, job.rule.instances.minimum_area)
 
 
 def forget_objects(grid: Grid, work: Work) -> None:
@@ -119,7 +122,7 @@ def forget_objects(grid: Grid, work: Work) -> None:
             work.drop(name, compressed=True)
 
 
-def label_block(
+def compute_block(
     grid: Grid,
     maps_of: MapsOf,
     rule: MapRule,
@@ -136,43 +139,30 @@ def label_block(
 
     At first maps of all its tiles, and labels of those whose neighbours are in the block, too. Its
     seams, once all blocks have come so far, are the labels of the others: their maps were kept.
-    Then all is measured that needs no other block: little is left for whoever joins them alone.
-    Arguments are those of `find_objects`.
+    Then all is measured that has what it needs, in neighbouring blocks, too: little is left for
+    whoever numbers the objects, once all blocks have come so far. Other arguments are those of
+    `find_objects`.
     """
+    advance = advance or (lambda share: None)
     job = _Job(grid, maps_of, rule, work, keep_maps, timings or Timings())
+    if block.step == "numbers":
+        if kept_numbering(work) is None:
+            keep_numbering(work, _find(job, pool, 2 * workers, advance))
+        return
     tiles = tiles_of(block)
     within = frozenset(tiles)
     inner = [tile for tile in tiles if within.issuperset(grid.around(tile))]
-    if block.seams:
+    if block.step == "seams":
         tiles = sorted(within.difference(inner))
-        progress = _Progress(job, advance or (lambda share: None), tiles, forget=False)
+        progress = _Progress(job, advance, tiles, forget=False)
     else:
-        progress = _Progress(job, advance or (lambda share: None), inner, mapped=tiles)
+        progress = _Progress(job, advance, inner, mapped=tiles)
     _run(job, pool, 2 * workers, progress)
-    if block.seams:
-        known = [tile for tile in tiles_of(block) if within.issuperset(job.following(tile))]
-        for _ in in_order(pool, job.keep_measured, known, 2 * workers):
+    if block.step == "seams":
+        (top, bottom), (left, right) = block.rows, block.columns
+        near = replace(block, rows=(max(top - 1, 0), bottom), columns=(max(left - 1, 0), right))
+        for _ in in_order(pool, job.keep_measured, tiles_of(near), 2 * workers):
             pass
-
-
-def tiles_of(block: Block) -> list[Tile]:
-    """The tiles of a block, row by row."""
-    return [Tile(row, column) for row in range(*block.rows) for column in range(*block.columns)]
-
-
-def blocks_of(grid: Grid, *, seams: bool) -> tuple[tuple[Block, ...], ...]:
-    """Rounds of blocks of at most `BLOCK` tiles a side; none where one would be all."""
-    rows, columns = _divided(len(grid.rows)), _divided(grid.width)
-    if len(rows) * len(columns) == 1:
-        return ()
-    first = tuple(Block(down, across) for down in rows for across in columns)
-    return (first, tuple(replace(each, seams=True) for each in first)) if seams else (first,)
-
-
-def _divided(count: int) -> list[tuple[int, int]]:
-    """Almost equal spans of at most `BLOCK`."""
-    edges = np.linspace(0, count, math.ceil(count / BLOCK) + 1).round().astype(int).tolist()
-    return list(pairwise(edges))
 
 
 @dataclass(frozen=True)
@@ -221,7 +211,14 @@ class _Job:
             return pieces_of(labels, field, self.grid.core(tile), probability), seams
 
     def keep_measured(self, tile: Tile) -> None:
-        """`measure` finds what it gives in the work: pieces, and pairs with the place of which."""
+        """`measure` finds what it gives in the work: pieces, and pairs with the place of which.
+
+        Unless labels that it needs are still to come: whoever computes those is to do it.
+        """
+        if self.work.has(_pieces_name(tile), compressed=True) or not all(
+            map(self.has_labels, (tile, *self.following(tile)))
+        ):
+            return
         found, seams = self.measure(tile)
         pairs = [np.insert(each, 2, n, axis=1) for n, (_, each) in enumerate(seams)]
         joined = np.concatenate(pairs) if pairs else np.zeros((0, 3), np.int64)

@@ -10,9 +10,12 @@ import numpy as np
 
 from abbe.files import atomic_folder
 from abbe.imaging import Region
+from abbe.runtime.job import Block
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.field import ClassMap, Field, Labels, Maps
-from abbe.runtime.writing.pyramid_tiff import (
+from abbe.runtime.writing.tiff.parts import KeptTiles, keep_part
+from abbe.runtime.writing.tiff.pyramid import (
+    Plane,
     every_second,
     level_shapes,
     mean_of_four,
@@ -33,12 +36,25 @@ def write_label_tiff(
     uint16, or uint32 where there are more than 65,535 objects. Coarser levels take every second
     pixel of the one before.
     """
+    plane, dtype = _plane_of(labels)
+    write_tiff(
+        path, [plane], labels.shape, dtype, every_second, pool, most,
+        pixel_size=pixel_size, kept=KeptTiles(labels.work),
+    )  # fmt: skip
+
+
+def keep_label_tiff_part(block: Block, labels: Labels) -> None:
+    """Encode a part of the file, one of `parts_of`, before it is written."""
+    keep_part(block, *_plane_of(labels), labels.shape, labels.work)
+
+
+def _plane_of(labels: Labels) -> tuple[Plane, np.dtype[Any]]:
     dtype = np.dtype(np.uint16 if labels.count <= np.iinfo(np.uint16).max else np.uint32)
 
     def plane(region: Region) -> np.ndarray:
         return labels.read(region).astype(dtype)
 
-    write_tiff(path, [plane], labels.shape, dtype, every_second, pool, most, pixel_size=pixel_size)
+    return plane, dtype
 
 
 def write_class_tiff(

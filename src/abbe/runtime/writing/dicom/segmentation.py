@@ -26,7 +26,7 @@ from abbe.runtime.writing.dicom.told import (
     instance,
     text,
 )
-from abbe.runtime.writing.pyramid_tiff import regions
+from abbe.runtime.writing.tiff.pyramid import regions
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription

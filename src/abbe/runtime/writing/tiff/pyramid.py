@@ -39,6 +39,11 @@ Halve = Callable[[np.ndarray], np.ndarray]
 """(h, w) → (⌈h/2⌉, ⌈w/2⌉) of the same type."""
 
 
+Kept = Callable[[int, Region], tuple[bytes, np.ndarray | None] | None]
+"""Level and place of a tile → the tile as it stands in the file, and what is to be put aside for
+the next level, if any; None where it is still to be encoded."""
+
+
 def every_second(pixels: np.ndarray) -> np.ndarray:
     """Nearest neighbour: every second row and column. Numbers of objects stay what they are."""
     return pixels[::2, ::2]
@@ -62,6 +67,11 @@ def level_shapes(shape: tuple[int, int]) -> list[tuple[int, int]]:
     return shapes
 
 
+def levels_of(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """(H, W) of the levels that a file of this shape has."""
+    return level_shapes(shape) if max(shape) > PYRAMID_FROM else [shape]
+
+
 def regions(shape: tuple[int, ...], side: int) -> Iterator[Region]:
     """Squares that cover a plane, row by row; those at its end are cut."""
     height, width = shape
@@ -82,6 +92,7 @@ def write_tiff(
     pixel_size: float | None,
     names: Sequence[str] | None = None,
     description: str | None = None,
+    kept: Kept | None = None,
 ) -> None:
     """Write planes as tiled, zlib-compressed OME-TIFF, atomically; BigTIFF where it may be large.
 
@@ -97,13 +108,14 @@ def write_tiff(
         pixel_size: In µm, if it is known.
         names: Of the planes, as channels; None for a single plane without a name.
         description: Of the image, for whoever reads its metadata.
+        kept: Tiles of a single plane encoded before: `abbe.runtime.writing.tiff.parts`.
 
     Raises:
         OSError: The disk is full or cannot be written to; nothing is left behind.
     """
     import tifffile
 
-    levels = level_shapes(shape) if max(shape) > PYRAMID_FROM else [shape]
+    levels = levels_of(shape)
     front = () if names is None else (len(planes),)
     # By itself tifffile takes a UUID of version 1, which holds the machine's network address.
     metadata = {**_metadata(names, pixel_size), "UUID": str(uuid.uuid4())}
@@ -116,11 +128,11 @@ def write_tiff(
         tempfile.TemporaryFile(dir=path.parent) as scratch,
         open(temporary, "wb+") as file,
     ):
-        waiting = _Waiting(scratch, dtype)
+        waiting = Waiting(scratch, dtype)
         writer = tifffile.TiffWriter(file, bigtiff=big, ome=True)
         for number, size in enumerate(levels):
             last = number == len(levels) - 1
-            level = _Level(planes, number, size, None if last else halve, waiting)
+            level = Level(planes, number, size, None if last else halve, waiting, kept)
             options: dict[str, Any] = {"subfiletype": 1}
             if number == 0:
                 options = {"subifds": len(levels) - 1, "metadata": metadata}
@@ -140,14 +152,15 @@ def write_tiff(
 
 
 @dataclass(frozen=True)
-class _Level:
+class Level:
     """One level of all planes, tile by tile; threads may encode several at once."""
 
     planes: Sequence[Plane]
     number: int
     shape: tuple[int, int]
     halve: Halve | None
-    waiting: "_Waiting"
+    waiting: "Waiting"
+    kept: Kept | None = None
 
     def tiles(self) -> Iterator[tuple[int, Region]]:
         """Plane and place of each tile, in the order of the file."""
@@ -158,9 +171,14 @@ class _Level:
     def encoded(self, tile: tuple[int, Region]) -> bytes:
         """A tile as it stands in the file; what it adds to the next level is put aside."""
         plane, region = tile
+        part = self.number + 1, plane, region.top // 2, region.left // 2
+        if self.kept is not None and (found := self.kept(self.number, region)) is not None:
+            data, half = found
+            if half is not None:
+                self.waiting.put(part, half)
+            return data
         pixels = self.planes[plane](region) if self.number == 0 else self._joined(plane, region)
         if self.halve is not None:
-            part = self.number + 1, plane, region.top // 2, region.left // 2
             self.waiting.put(part, self.halve(pixels))
         return bytes(imagecodecs.zlib_encode(_whole_tile(pixels).tobytes(), level=_EFFORT))
 
@@ -175,7 +193,7 @@ class _Level:
         return joined
 
 
-class _Waiting:
+class Waiting:
     """Parts of the next level by number of level, plane, top and left: compressed, in a file."""
 
     def __init__(self, file: IO[bytes], dtype: np.dtype[Any]) -> None:
@@ -186,6 +204,7 @@ class _Waiting:
         self._lock = threading.Lock()
 
     def put(self, key: tuple[int, int, int, int], part: np.ndarray) -> None:
+        """Put a part aside."""
         data = imagecodecs.zstd_encode(np.ascontiguousarray(part).tobytes(), level=1)
         with self._lock:
             self._file.seek(self._end)
@@ -194,6 +213,7 @@ class _Waiting:
             self._end += len(data)
 
     def get(self, key: tuple[int, int, int, int]) -> np.ndarray:
+        """A part that was put aside, once."""
         with self._lock:
             start, size, shape = self._places.pop(key)
             self._file.seek(start)
