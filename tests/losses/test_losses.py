@@ -4,8 +4,10 @@ import naive_losses as naive
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from abbe import losses
+from abbe.losses.reduction import cross_entropy
 
 NAMES = (
     "supervised",
@@ -216,6 +218,30 @@ def test_edges_are_the_same_whether_or_not_they_are_learned_through():
     assert torch.equal(losses.edges(values), learned.detach())
     for image, band in zip(values, learned.detach(), strict=True):
         np.testing.assert_allclose(band.numpy(), naive.edges(image.numpy()), atol=1e-6)
+
+
+def test_of_several_largest_the_first_takes_the_gradient_of_an_edge():
+    random = torch.Generator().manual_seed(0)
+    values = torch.rand(9, 11, 7, generator=random).round(decimals=1)  # with ties
+    upstream = torch.randn(values.shape, generator=random)
+    ours, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
+    losses.edges(ours).backward(upstream)
+    pooled = [F.max_pool2d(sign * plain[:, None], 3, 1, 1)[:, 0] for sign in (1, -1)]
+    (pooled[0] + pooled[1]).backward(upstream)
+    torch.testing.assert_close(ours.grad, plain.grad)
+
+
+def test_cross_entropy_is_torchs_in_value_and_gradient():
+    logits = torch.tensor([-90.0, -20.0, -1.5, -1e-3, 0.0, 1e-3, 0.7, 20.0, 90.0])
+    for target in (0.0, 0.3, 1.0):
+        one, two = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        truth = torch.full_like(logits, target)
+        ours = cross_entropy(one, truth)
+        torchs = F.binary_cross_entropy_with_logits(two, truth, reduction="none")
+        torch.testing.assert_close(ours, torchs, rtol=1e-6, atol=1e-6)
+        ours.sum().backward()
+        torchs.sum().backward()
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-6, atol=1e-6)
 
 
 def test_an_object_cut_by_the_border_has_no_edge_there():

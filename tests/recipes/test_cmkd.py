@@ -134,7 +134,7 @@ def test_a_teacher_without_foreground_is_refused() -> None:
 def test_the_supervised_term_is_cross_entropy_and_dice_of_every_output() -> None:
     logits, batch = logits_of(), batch_of()
     expected = []
-    for index, truth in enumerate(maps_of(batch["label"]).values()):
+    for index, truth in enumerate(maps_of(batch["label"], BOTH).values()):
         p = logits[:, index].sigmoid()
         entropy = F.binary_cross_entropy(p, truth)
         dice = 1 - (2 * (p * truth).sum((1, 2)) + 1) / ((p + truth).sum((1, 2)) + 1)

@@ -34,13 +34,12 @@ def boundary_of(labels: Tensor) -> Tensor:
     Returns:
         (B, H, W) float32: 1 at boundary pixels, else 0.
     """
-    boundary = torch.zeros_like(labels, dtype=torch.bool)
+    boundary, known = torch.zeros_like(labels, dtype=torch.bool), known_of(labels)
     height, width = labels.shape[-2:]
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = (..., slice(0, height - down), slice(max(0, -right), width - max(0, right)))
         there = (..., slice(down, height), slice(max(0, right), width - max(0, -right)))
-        a, b = labels[here], labels[there]
-        differ = (a != b) & known_of(a) & known_of(b)
+        differ = (labels[here] != labels[there]) & known[here] & known[there]
         boundary[here] |= differ
         boundary[there] |= differ
     return (boundary & (labels > 0)).float()

@@ -1,10 +1,15 @@
 """Matching a teacher's probability map: how high it is, and where it is higher."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from abbe.losses.reduction import image_sums, mean_of_images, mean_of_known, prepare
+from abbe.losses.reduction import (
+    cross_entropy,
+    image_sums,
+    mean_of_images,
+    mean_of_known,
+    prepare,
+)
 
 SMALLEST_PROBABILITY = 1 / 510
 """Half a step of the 8 bits in which targets are stored: the nearest to 0 that they can tell."""
@@ -43,8 +48,7 @@ def soft_bce(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = N
     mean and errors as in `probability_mse`.
     """
     logits, q, known = prepare(logits, q, valid)
-    crossed = F.binary_cross_entropy_with_logits(logits, q, reduction="none")
-    return mean_of_known(crossed, known, weight)
+    return mean_of_known(cross_entropy(logits, q), known, weight)
 
 
 def logit_mse(logits: Tensor, q: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -1,9 +1,8 @@
 """The supervised term: cross-entropy and Dice against labels."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from abbe.losses.reduction import dice_loss, mean_of_known, prepare
+from abbe.losses.reduction import cross_entropy, dice_loss, mean_of_known, prepare
 
 
 def supervised(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
@@ -26,5 +25,5 @@ def supervised(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
         ValueError: The shapes differ.
     """
     logits, truth, known = prepare(logits, truth, valid)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return mean_of_known(cross_entropy, known) + dice_loss(logits.sigmoid(), truth, known)
+    crossed = mean_of_known(cross_entropy(logits, truth), known)
+    return crossed + dice_loss(logits.sigmoid(), truth, known)

@@ -330,5 +330,5 @@ def _targets(batch: Batch) -> Tensor:
     """The teacher's maps (B, K, H, W)."""
     if "target_instances" not in batch:
         return batch["target"]
-    maps = maps_of(batch["target_instances"])
+    maps = maps_of(batch["target_instances"], INSTANCE_MAPS)
     return torch.stack([maps[name] for name in INSTANCE_MAPS], 1)

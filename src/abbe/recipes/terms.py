@@ -1,6 +1,6 @@
 """Terms of losses for maps of objects: against labels, and against a teacher's maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -36,7 +36,7 @@ def supervised_term(
         valid = _known(batch)
         if not losses.anywhere(valid):
             return None
-        truths = maps_of(batch["label"])
+        truths = maps_of(batch["label"], supervised)
         terms = [
             losses.supervised(logits[:, outputs.index(o)], truths[o], valid) for o in supervised
         ]
@@ -87,7 +87,7 @@ def probability_term(
         valid = _taught(batch)
         if not losses.anywhere(valid):
             return None
-        targets = _targets(batch, target_outputs)
+        targets = _targets(batch, target_outputs, target_outputs)
         sure = _sure(valid, targets)
         within = sure * (targets["foreground"] >= 0.5)
         terms = [
@@ -124,7 +124,7 @@ def target_boundary_term(
     foreground = outputs.index("foreground")
 
     def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        targets = _targets(batch, target_outputs)
+        targets = _targets(batch, target_outputs, ["foreground"])
         target = (targets["foreground"] >= 0.5).float()
         valid = _where_edges_are(target, _taught(batch))
         if not losses.anywhere(valid):
@@ -134,17 +134,18 @@ def target_boundary_term(
     return Term("target_boundary", loss, distils=True)
 
 
-def maps_of(instances: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The maps that a student with both outputs should give for (B, H, W) instances."""
-    return {
-        "foreground": losses.foreground_of(instances),
-        "boundary": losses.boundary_of(instances),
-    }
+def maps_of(instances: torch.Tensor, names: Collection[str]) -> dict[str, torch.Tensor]:
+    """The maps of these names that a student should give for (B, H, W) instances."""
+    ways = {"foreground": losses.foreground_of, "boundary": losses.boundary_of}
+    return {name: way(instances) for name, way in ways.items() if name in names}
 
 
-def _targets(batch: Batch, names: Sequence[str]) -> dict[str, torch.Tensor]:
+def _targets(
+    batch: Batch, names: Sequence[str], needed: Collection[str]
+) -> dict[str, torch.Tensor]:
+    """The teacher's maps, named in their order; those of masks are made if they are needed."""
     if "target_instances" in batch:
-        return maps_of(batch["target_instances"])
+        return maps_of(batch["target_instances"], needed)
     return {name: batch["target"][:, index] for index, name in enumerate(names)}
 
 

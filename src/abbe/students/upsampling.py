@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoderBlock
 from torch import Tensor, nn
 
-MOST_CHANNELS = 128
-"""Of the small map: with more, its pixels are few and summing the kernel costs what it saves."""
+FEWEST_PIXELS = 1024
+"""Of a batch's small maps. To sum the kernel costs as much as is saved in half as many pixels,
+however many channels there are: both grow with their number."""
 
 
 def decode_block(block: UnetDecoderBlock, x: Tensor, skip: Tensor | None) -> Tensor:
@@ -19,8 +20,8 @@ def decode_block(block: UnetDecoderBlock, x: Tensor, skip: Tensor | None) -> Ten
     The same on both ways but for rounding. The shorter one is taken where it is faster, in training
     on a CPU; packages are made of the plain operations.
     """
-    shorter = block.training and x.device.type == "cpu" and x.shape[1] <= MOST_CHANNELS
-    if not shorter:
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    if not block.training or x.device.type != "cpu" or pixels < FEWEST_PIXELS:
         return block(x, 2 * x.shape[-2], 2 * x.shape[-1], skip)
     convolution, *others = block.conv1
     assert isinstance(convolution, nn.Conv2d)

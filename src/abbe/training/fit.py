@@ -27,7 +27,7 @@ from abbe.training.interrupts import leave_stopping_to_main, stop_asked
 from abbe.training.log import Log
 from abbe.training.loss_of import LossOf
 from abbe.training.memory import freed_memory_kept, memory_format
-from abbe.training.parts import only_parts_train, parameter_groups, rest_frozen
+from abbe.training.parts import frozen_parts, only_parts_train, parameter_groups
 from abbe.training.previews import Previews
 from abbe.training.stage import Schedule, Stage
 from abbe.training.tally import Tally
@@ -199,6 +199,7 @@ class _Run:
         self.layout = memory_format(accelerator.device, accelerator.mixed_precision)
         stage.trains.to(memory_format=self.layout)
         only_parts_train(stage.trains, stage.parts)
+        self.frozen = frozen_parts(stage.trains)
         loss_of = LossOf(
             stage.trains,
             stage.terms,
@@ -277,7 +278,8 @@ class _Run:
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         batch["image"] = batch["image"].contiguous(memory_format=self.layout)
         self.trained.train()
-        rest_frozen(self.loss_of.network)
+        for part in self.frozen:
+            part.eval()
         with self.accelerator.autocast():
             if self.teacher is not None:
                 with torch.inference_mode():

@@ -12,12 +12,15 @@ WEIGHTING_RATE = 20
 of steps to come to rest, and until then a small term such as a mean squared error hardly counts."""
 
 
-def rest_frozen(network: nn.Module) -> None:
-    """Set parts of a network that do not train to evaluate: their running means must stay too."""
-    for part in network.modules():
-        weights = list(part.parameters())
-        if weights and not any(weight.requires_grad for weight in weights):
-            part.eval()
+def frozen_parts(network: nn.Module) -> list[nn.Module]:
+    """Parts of a network in which nothing trains, the largest ones: they are to evaluate.
+
+    Their running means must stay, too. To look for them takes longer than a step should wait.
+    """
+    weights = list(network.parameters())
+    if weights and not any(weight.requires_grad for weight in weights):
+        return [network]
+    return [part for child in network.children() for part in frozen_parts(child)]
 
 
 def only_parts_train(network: nn.Module, parts: Mapping[str, float] | None) -> None:
