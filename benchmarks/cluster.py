@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -95,40 +96,59 @@ def large_image(folder: Path, side: int) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What one way took: seconds for a few images before, and for all; and where results lie.
+
+    ``client`` and ``workers`` are seconds of processor time, for all images.
+    """
+
+    opening: float
+    seconds: float
+    client: float
+    workers: float
+    out: Path
+
+
 def compare(what: str, package: str, images: Path) -> None:
     """Time this process, one worker and two; their labels must not differ."""
-    results = [predicted(workers, package, images) for workers in (0, 1, 2)]
-    (plain, _, first), (one, opening, _), (two, _, _) = results
-    for _, _, out in results[1:]:
-        for path in first.glob("*.labels.tif"):
-            labels = tifffile.imread(path), tifffile.imread(out / path.name)
+    plain, one, two = (predicted(workers, package, images) for workers in (0, 1, 2))
+    for each in (one, two):
+        for path in plain.out.glob("*.labels.tif"):
+            labels = tifffile.imread(path), tifffile.imread(each.out / path.name)
             assert np.array_equal(*labels), path.name
     print(
-        f"{what}: {plain:.1f} s in one process, {one:.1f} s with one worker ({one / plain:.2f} of "
-        f"it), {two:.1f} s with two: {one / two:.2f} x; the same labels. Before, the first image "
-        f"took {opening:.1f} s, as the worker opened the package",
+        f"{what}: {plain.seconds:.1f} s in one process, {one.seconds:.1f} s with one worker "
+        f"({one.seconds / plain.seconds:.2f} of it), {two.seconds:.1f} s with two: "
+        f"{one.seconds / two.seconds:.2f} x; the same labels. Before, the first image took "
+        f"{one.opening:.1f} s, as the worker opened the package. Processor time: "
+        f"{plain.client:.1f} s in one process; with one worker {one.client:.1f} s of client and "
+        f"scheduler and {one.workers:.1f} s of the worker, with two {two.client:.1f} and "
+        f"{two.workers:.1f} s",
         flush=True,
     )
 
 
-def predicted(workers: int, package: str, images: Path) -> tuple[float, float, Path]:
-    """Seconds for all images, those for a few before, and the folder of the results."""
+def predicted(workers: int, package: str, images: Path) -> Predicted:
+    """Predict a few images, and then all."""
     out = images.with_name(f"{images.name}-{workers}")
     few = out.with_name(f"{out.name}-few")
     small_images(few, max(1, 4 * workers))
     with ExitStack() as stack:
-        place = None
+        opened = place = None
         if workers:
             opened = stack.enter_context(open_cluster(f"local:{workers}"))
             place = opened.client.scheduler.address
-        seconds = []
+        seconds, used = [], [(0.0, 0.0)]
         for given, results in ((few, few / "results"), (images, out)):
             outcome = abbe.predict(
                 package, [given], results, cluster=place, threads=1, workers=1, progress=False
             )
             assert not outcome.failed, outcome.summary()
             seconds.append(outcome.seconds)
-    return seconds[1], seconds[0], out
+            used.append(processor_seconds(opened) if opened else (time.process_time(), 0.0))
+    client, others = (after - before for before, after in zip(*used[1:], strict=True))
+    return Predicted(seconds[0], seconds[1], client, others, out)
 
 
 def nothing(item: int, number: int) -> Done:

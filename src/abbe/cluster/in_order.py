@@ -60,7 +60,7 @@ def in_order(
     found: dict[str, Answer | Died] = {}
     with share(scratch, _Common(work, threads_wanted(workers))) as common:
         given = ((name, _Asked(common, name, item)) for name, item in items.items())
-        for asked, answer in carry_out(workers, Tries(scratch), _carry, given):
+        for asked, answer in carry_out(workers, Tries(scratch), _carry, given, count=len(items)):
             died = isinstance(answer, Died)
             found[asked.name] = answer if died else cast(Answer, answer.beside)
             moved()

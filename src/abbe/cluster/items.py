@@ -78,6 +78,7 @@ def carry_out(
     items: Iterable[tuple[str, Item] | None],
     *,
     long: Callable[[Item], bool] = lambda item: False,
+    count: int | None = None,
 ) -> Iterator[tuple[Item, Done | Died]]:
     """Items and what became of them, in the order in which they end.
 
@@ -91,12 +92,13 @@ def carry_out(
         items: Names, each of its own, and the items; None says that what comes next depends on
             what is in hand.
         long: Whether an item is sent alone in any case; short ones are sent together.
+        count: How many there will be at most, where that is known; see `Workers.run`.
 
     Raises:
         ClusterError: The scheduler has gone, or a worker has another Abbe.
     """
     given = (each and _Given(work, *each, tries) for each in items)
-    for one, answer in workers.run(_try, given, long=lambda one: long(one.item)):
+    for one, answer in workers.run(_try, given, long=lambda one: long(one.item), count=count):
         if isinstance(answer, Lost):
             answer = Died(answer.times, begun=False)
         yield one.item, answer

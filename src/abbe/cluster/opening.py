@@ -42,6 +42,8 @@ _OURS: Mapping[str, Any] = {
     "distributed.scheduler.allowed-failures": 1000,
     # Looking at what each worker computes a hundred times a second takes time from it.
     "distributed.worker.profile.enabled": False,
+    # So does looking fifty times a second whether scheduler, nannies and workers are late.
+    "distributed.admin.tick.interval": "500 ms",
 }
 
 

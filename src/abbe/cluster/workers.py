@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 _AHEAD = 3
 """Batches with dask for each one that is worked on, so that no worker waits for the client."""
-_TOGETHER = 0.2
+_TOGETHER = 0.4
 """Seconds that the items of a batch are to take: what dask does for each is little beside them."""
 _MOST_TOGETHER = 100
 _MOST_LOST = 10
@@ -71,6 +71,7 @@ class Workers:
         items: Iterable[Item | None],
         *,
         long: Callable[[Item], bool] = lambda item: False,
+        count: int | None = None,
     ) -> Iterator[tuple[Item, Result | Lost]]:
         """Each item and what the function gives for it, in the order in which they finish.
 
@@ -83,11 +84,13 @@ class Workers:
             items: Arguments, one a call; None where the next is not known before one of those in
                 hand is finished.
             long: Whether an item is sent alone in any case.
+            count: How many items there will be at most, where that is known: the last are sent in
+                smaller batches, so that no worker waits long for another at the end.
 
         Raises:
             ClusterError: The scheduler has gone, or no worker here is left.
         """
-        hand = _Hand(self, function)
+        hand = _Hand(self, function, count)
         try:
             for item in items:
                 if item is None:
@@ -133,7 +136,12 @@ def _work_through(batch: _Batch[Any, Any]) -> tuple[list[Any], float]:
 class _Hand(Generic[Item, Result]):
     """The items that are with dask, in batches, and results that nobody has asked for yet."""
 
-    def __init__(self, workers: Workers, function: Callable[[Item], Result | Ended]) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        function: Callable[[Item], Result | Ended],
+        count: int | None = None,
+    ) -> None:
         from distributed import as_completed
 
         self._workers, self._function = workers, function
@@ -142,6 +150,7 @@ class _Hand(Generic[Item, Result]):
         self._finished = as_completed(loop=workers.client.loop)
         self._name = f"{function.__name__}-{uuid.uuid4().hex[:8]}"
         self._number, self._most, self._looked = 0, 1, float("-inf")
+        self._slots, self._left = 1, count
         self._together, self._collected = 1, list[_Due[Item]]()
 
     def give(self, due: _Due[Item], *, alone: bool = False) -> None:
@@ -150,8 +159,15 @@ class _Hand(Generic[Item, Result]):
             self._send([due])
             return
         self._collected.append(due)
-        if len(self._collected) >= self._together:
+        if len(self._collected) >= self._enough():
             self.send()
+
+    def _enough(self) -> int:
+        """How many items are sent together: towards the end ever fewer."""
+        if self._left is None:
+            return self._together
+        share = self._left // (2 * self._slots)
+        return max(1, min(self._together, max(share, self._together // 4)))
 
     def send(self) -> None:
         """Wait no longer for others."""
@@ -161,6 +177,8 @@ class _Hand(Generic[Item, Result]):
 
     def _send(self, batch: list[_Due[Item]]) -> None:
         self._number += 1
+        if self._left is not None:
+            self._left = max(0, self._left - len(batch))
         key = (self._name, self._number)  # batches of one call are one group for dask
         sent = _Batch(self._function, tuple(each.item for each in batch))
         future = self._workers.client.submit(_work_through, sent, key=key, pure=False)
@@ -171,7 +189,8 @@ class _Hand(Generic[Item, Result]):
         """Whether enough batches wait for the workers that there are."""
         if time.monotonic() - self._looked > _LOOK_EVERY:
             with self._words():
-                self._most = 1 + _AHEAD * self._workers.slots()
+                self._slots = max(1, self._workers.slots())
+            self._most = 1 + _AHEAD * self._slots
             self._looked = time.monotonic()
         return len(self.running) >= self._most
 

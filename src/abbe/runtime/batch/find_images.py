@@ -212,4 +212,4 @@ def _results_of(images: Mapping[Path, Path], out: str | os.PathLike[str] | None)
     stems = {stem_of(image) for image in images}
     if out is not None:
         stems |= {as_path(out) / stem_of(below) for below in images.values()}
-    return {f"{_whole(stem)}{suffix}" for stem in stems for suffix in SUFFIXES.values()}
+    return {whole + suffix for whole in map(_whole, stems) for suffix in SUFFIXES.values()}

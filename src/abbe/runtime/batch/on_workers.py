@@ -62,8 +62,9 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
     giving = _Giving(run, common)
     try:
         for item, answer in carry_out(
-            elsewhere.workers, tries, predict_item, giving.items(), long=lambda item: item.large
-        ):
+            elsewhere.workers, tries, predict_item, giving.items(),
+            long=lambda item: item.large, count=len(run.images),
+        ):  # fmt: skip
             giving.take(item, answer)
     finally:
         giving.close()
