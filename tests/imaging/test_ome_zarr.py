@@ -11,6 +11,7 @@ from ome_zarr.writer import write_image
 
 from abbe.errors import InputError
 from abbe.imaging import Region, open_image, read_labels
+from abbe.imaging.layout import check_2d
 
 FORMATS = [FormatV04(), FormatV05()]
 UNITS = {"micrometer": 0.5, "nanometer": 500.0, "millimeter": 0.0005}
@@ -220,3 +221,8 @@ def test_metadata_that_lack_something_are_read_or_named(tmp_path: Path, pixels: 
     group.attrs["ome"] = ome
     with pytest.raises(InputError, match=r"b\.zarr: OME-Zarr without a version is not supported"):
         open_image(new)
+
+
+def test_axes_without_a_plane_are_refused_with_the_remedy():
+    with pytest.raises(InputError, match=r"a\.zarr: axes X are .*Y and X once each\. Mend"):
+        check_2d("X", (9,), "a.zarr")

@@ -308,7 +308,11 @@ def test_names_are_checked_before_any_work(package, tmp_path):
     write_tiff(tmp_path / "one" / "a.tif", blobs(20, 20))
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "a.png").write_bytes(imagecodecs.png_encode(blobs(20, 20)))
-    with pytest.raises(ConfigError, match="would both be written to"):
+    for folder in ("one", "two"):
+        write_tiff(tmp_path / folder / "b.tif", blobs(20, 20))
+    with pytest.raises(
+        ConfigError, match=r"both be written to 'a…', .*both be written to 'b…': give"
+    ):
         find_images([tmp_path / "one", tmp_path / "two"])
     with pytest.raises(InputError, match="no such image"):
         find_images([tmp_path / "three"])
@@ -316,6 +320,25 @@ def test_names_are_checked_before_any_work(package, tmp_path):
     with pytest.raises(InputError, match="no image in this folder"):
         find_images([tmp_path / "four"])
     assert list(find_images([str(tmp_path / "*" / "a.tif")])) == [tmp_path / "one" / "a.tif"]
+
+
+def test_an_image_that_shows_nothing_is_told(package, tmp_path, capsys):
+    write_tiff(tmp_path / "in" / "flat.tif", np.full((64, 64), 7, np.uint8))
+    write_tiff(tmp_path / "in" / "good.tif", blobs(60, 61))
+    assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "note on 1 image: Nothing can be found by its channel" in said
+    assert "it is 7 in all pixels.\n" in said
+
+
+def test_a_link_to_nothing_and_a_page_called_png_say_what_they_are(package, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.png").symlink_to("nowhere.png")
+    (tmp_path / "in" / "page.png").write_text("<html>404</html>")
+    assert abbe("predict", package, tmp_path / "in", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().out
+    assert "link.png: it is a link to what is not there. Mend or remove the link." in said
+    assert "page.png: this kind of file is not supported, going by what is in it" in said
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(package, tmp_path, monkeypatch):

@@ -64,6 +64,9 @@ def check_2d(axes: str, shape: Sequence[int], source: str) -> None:
                 "is expected. Save each plane, or a projection, as an image of its own."
             )
     if sorted(letter for letter in axes if letter in "YX") != ["X", "Y"]:
-        raise InputError(f"{source}: axes {axes} are not those of a 2-D image.")
+        raise InputError(
+            f"{source}: axes {axes} are not those of a 2-D image, which has Y and X once each. "
+            "Mend its metadata, or export it again."
+        )
     if 0 in shape:
         raise InputError(f"{source}: the image has no pixels (shape {tuple(shape)}).")

@@ -225,6 +225,8 @@ def kind_of(path: Path) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{path}: its name is not UTF-8. Rename it.") from error
     if not is_there(path):
+        if os.path.islink(path):
+            raise InputError(f"{path}: it is a link to what is not there. Mend or remove the link.")
         raise InputError(f"{path}: there is no such file.{meant_beside(path)}")
     if not path.is_file() and not path.is_dir():  # reading a pipe would wait for ever
         raise InputError(f"{path}: this is a pipe or a device, not a file. Save the image first.")
@@ -252,4 +254,7 @@ def kind_of(path: Path) -> str:
         from abbe.imaging.formats.dicom.series import is_whole_slide
 
         return "openslide" if is_whole_slide(path) else "dicom"
-    raise InputError(f"{path}: this kind of file is not supported. Supported are: {SUPPORTED}.")
+    raise InputError(
+        f"{path}: this kind of file is not supported, going by what is in it and "
+        f"not by its name. Supported are: {SUPPORTED}."
+    )

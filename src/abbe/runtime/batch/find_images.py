@@ -10,6 +10,7 @@ from abbe.imaging.formats.other_kinds import not_read
 from abbe.imaging.formats.plates import field_name, fields_of, is_plate
 from abbe.imaging.labels.names import MASK_NAMES
 from abbe.imaging.opening import is_zarr
+from abbe.in_words import listing
 from abbe.near import meant_beside
 from abbe.remote import as_path, as_remote
 from abbe.remote.alike import is_folder, is_there
@@ -72,16 +73,24 @@ def find_images(
         for image, below in found.items()
         if image in named or not (_whole(image) in results or image in masks)
     }
+    _require_own_names(found)
+    return found
+
+
+def _require_own_names(found: Mapping[Path, Path]) -> None:
+    """Refuse images whose results would have the same names, all of them at once."""
     stems: dict[Path, Path] = {}
+    both: list[str] = []
     for image, below in found.items():
         stem = stem_of(below)
         if other := stems.get(stem):
-            raise ConfigError(
-                f"{other} and {image} would both be written to '{stem}…': run them one after the "
-                "other with different --out"
-            )
-        stems[stem] = image
-    return found
+            both.append(f"{other} and {image} would both be written to '{stem}…'")
+        stems.setdefault(stem, image)
+    if both:
+        raise ConfigError(
+            f"{listing(both)}: give them different names, or run them one after the other with "
+            "different --out"
+        )
 
 
 def left_out(
