@@ -12,6 +12,7 @@ from abbe.reporting.tables import METRICS
 from abbe.summary import Gain
 from abbe.tasks.scores import Compared, Row, Scores, compare, measured_gain
 
+PLAIN = "plain student"
 STAIN = "haematoxylin alone"
 """What boxes for H&E were made from, scored as if it were a network."""
 
@@ -24,7 +25,7 @@ class Folds:
         folders: of their runs.
         rows: scores of all; each training is its fold's own.
         best: the baseline that is best on validation images, mean over folds; the only one where
-            no image chooses.
+            no image chooses; empty where there is none.
         baselines: all of them.
     """
 
@@ -66,8 +67,27 @@ def gathered(folders: Sequence[Path]) -> Folds:
             rows.append({**row, "group": group, "seed": None, "fold": folder.name})
     refuse_twice(rows)
     means = {name: fmean(values) for name, values in validation.items() if values}
-    best = max(means, key=lambda name: means[name]) if means else next(iter(baselines))
+    best = max(means, key=lambda name: means[name]) if means else next(iter(baselines), "")
     return Folds(folders, rows, best, list(baselines))
+
+
+def taught_otherwise(plain: Folds, other: Folds) -> Folds:
+    """The other folds' students beside the plain folds' models; their students are ``PLAIN``."""
+    rows = [
+        {**row, "model": PLAIN if row["model"] == "student" else row["model"]} for row in plain.rows
+    ]
+    rows += [
+        {**row, "fold": matching(row["fold"], plain.folders)}
+        for row in other.rows
+        if row["model"] == "student"
+    ]
+    return Folds(other.folders, rows, plain.best, plain.baselines)
+
+
+def matching(fold: str, folders: Iterable[Path]) -> str:
+    """The name of the plain run of the same fold."""
+    (name,) = (each.name for each in folders if each.name[-2:] == fold[-2:])
+    return name
 
 
 def refuse_twice(rows: Sequence[Row]) -> None:

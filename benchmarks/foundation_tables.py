@@ -12,7 +12,7 @@ import abbe
 from abbe import scoring
 from abbe.reporting.tables import METRICS, plain_cell
 from abbe.runs.folder import Run
-from abbe.summary import SHAPE, CurveSummary, Model, RunSummary, Score, read_summary
+from abbe.summary import BASELINES, SHAPE, CurveSummary, Model, RunSummary, Score, read_summary
 from abbe.tasks.scores import Compared, Row, Scores, measured_gain, measured_score, score_of
 
 OBJECTS = ("dice", "f1@0.5", "pq")
@@ -27,6 +27,9 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
 VARIANTS = {
     CODEX: ((f"{CODEX}-cwd", f"{CODEX}-dist", "codex-mobilenetv3-several"), OBJECTS),
+    "codex-lite0-boxes": (("codex-lite0-boxes-cwd",), OBJECTS),
+    "tissue-boxes": (("tissue-boxes-cwd",), OBJECTS),
+    "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (
         ("busi-mse", "busi-resnet18", "busi-resnet50", "busi-tuned-20", "busi-tuned-80"),
         PROMPTS,
@@ -73,6 +76,7 @@ def print_all(out: Path) -> None:
         print_shapes("polyp-folds", rows, out / "sets" / "polyp-folds")
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
+    print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
     for folder in finished(out, "lesions-*"):
         summary = read_summary(folder)
         assert isinstance(summary, CurveSummary)
@@ -96,25 +100,32 @@ def print_programs(folder: Path, metrics: Sequence[str]) -> None:
 
 
 def print_variants(out: Path, plain: str) -> None:
-    """Students that were taught otherwise, minus the plain one of the same seeds."""
+    """Students that were taught otherwise, minus the plain one of the same seeds and its baselines.
+
+    Baselines have the same images, labels and seeds, and no teacher had a part in them.
+    """
     names, metrics = VARIANTS[plain]
     found = [name for name in (plain, *names) if (out / name / "summary.json").exists()]
     found = [name for name in found if is_complete(out / name)]
     if plain not in found or len(found) == 1:
         return
+    runs = {name: abbe.open_run(out / name) for name in found}
+    others = [name for name in BASELINES if name in runs[plain].summary.models]
     rows = [
-        {**row, "model": name}
-        for name in found
-        for row in abbe.open_run(out / name).scores.to_pylist()
-        if row["model"] == "student"
+        {**row, "model": name if row["model"] == "student" else row["model"]}
+        for name, run in runs.items()
+        for row in run.scores.to_pylist()
+        if row["model"] == "student" or (name == plain and row["model"] in others)
     ]
     scores = Scores(rows)
     print(f"\n### Students taught otherwise than {plain}\n")
     head("student", "images", *metrics)
     for name in found[1:]:
-        pairs = {metric: scores.measured(metric, [name, plain]) for metric in metrics}
-        gains = {key: measured_gain(one.minus(other)) for key, (one, other) in pairs.items()}
-        row(f"{name} − plain", images(gains), *cells(gains, metrics, "+"))
+        for other in (plain, *others):
+            pairs = {metric: scores.measured(metric, [name, other]) for metric in metrics}
+            gains = {key: measured_gain(one.minus(two)) for key, (one, two) in pairs.items()}
+            label = "plain" if other == plain else other
+            row(f"{name} − {label}", images(gains), *cells(gains, metrics, "+"))
 
 
 def print_tuned(out: Path) -> None:
@@ -187,6 +198,27 @@ def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> 
     head("run", "student, M", "teacher, M", "share", "student, ms", "teacher, ms", "faster")
     for folder in folders:
         print_cost(folder.relative_to(out), abbe.open_run(folder).summary)
+
+
+def print_folds_otherwise(out: Path, other: str, plain: str, metrics: Sequence[str]) -> None:
+    """Students of folds that were taught otherwise, minus the models of the plain folds."""
+    known = [
+        [each for each in finished(out, pattern) if is_complete(each)] for pattern in (plain, other)
+    ]
+    if not all(known):
+        return
+    beside, taught = map(folds.gathered, known)
+    together = folds.taught_otherwise(beside, taught)
+    together = folds.with_stain(together, out / "sets" / "stained")
+    compared = together.compared(metrics)
+    print(f"\n### {other}, held against {plain}\n")
+    head("model", "images", *metrics)
+    row("student", images(compared.scores["student"]), *cells(compared.scores["student"], metrics))
+    for name in (folds.PLAIN, *together.baselines, folds.STAIN):
+        gain = together.minus(name, metrics)
+        told = f"**student − {name}**" if name == together.best else f"student − {name}"
+        row(told, images(gain), *cells(gain, metrics, "+"))
+    row("student ÷ teacher", "", *(retained(compared, metric) for metric in metrics))
 
 
 def print_times(names: Sequence[str], done: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import abbe
 from abbe import datasets
 from abbe.datasets import assign_splits
 from abbe.summary import SHAPE, Evidence, Model, RunSummary
@@ -131,9 +132,9 @@ STUDENT = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "e": 0.8, "f": 0.7}
 TWIN = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.4, "e": 0.5, "f": 0.4}
 
 
-def write_fold(out: Path, number: int, images: str) -> Path:
+def write_fold(out: Path, number: int, images: str, name: str = "polyp-folds") -> Path:
     """A finished run of one seed that tested these images, as `abbe distill` leaves it."""
-    folder = out / f"polyp-folds-{number:02}"
+    folder = out / f"{name}-{number:02}"
     folder.mkdir()
     rows: list[Row] = []
     for model, scores in (("teacher", {}), ("student", STUDENT), ("twin", TWIN)):
@@ -165,6 +166,21 @@ def test_folds_are_one_table_with_the_fold_as_unit(
     # Of six videos' 0.1, 0.1, 0.2, 0.2, 0.3, 0.3: standard error 0.0365, t of 5 is 2.571.
     assert "| **student − twin**, by video or picture | 6 | +0.200 [+0.106, +0.294] |" in told
     assert "| student ÷ teacher |  | 150.0 %" in told
+
+
+def test_folds_taught_otherwise_are_held_against_the_plain_ones(tmp_path: Path) -> None:
+    plain = [write_fold(tmp_path, n, images) for n, images in enumerate(("ab", "cd"))]
+    other = [write_fold(tmp_path, n, images, "cwd") for n, images in enumerate(("ab", "cd"))]
+    for folder in other:  # each student is 0.05 better
+        rows = abbe.open_run(folder).scores.to_pylist()
+        better = [
+            {**row, "value": row["value"] + 0.05 * (row["model"] == "student")} for row in rows
+        ]
+        save_scores(Scores(better), folder / "scores.parquet")
+    together = folds.taught_otherwise(folds.gathered(plain), folds.gathered(other))
+    assert together.minus(folds.PLAIN, ["dice"])["dice"].mean == pytest.approx(0.05)
+    assert together.minus("twin", ["dice"])["dice"].mean == pytest.approx(0.2)
+    assert together.compared(["dice"]).retention["dice"] == pytest.approx(0.8 / 0.5)
 
 
 def test_an_image_that_two_folds_test_is_refused(tmp_path: Path) -> None:
