@@ -142,7 +142,8 @@ class Finished:
     """Reader and writer of ``predicted.jsonl``; lines that other processes add meanwhile are seen.
 
     An image may come again, changed or with other settings, and so may another image of the same
-    name: what counts is who wrote a result last.
+    name: what counts is who wrote a result last. Of each image only is kept where its line begins,
+    as there may be millions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,8 +154,8 @@ class Finished:
         """
         self._path = path
         self._read, self._count = 0, 0  # bytes, lines
-        self._last: dict[str, dict[str, Any]] = {}
-        self._writers: dict[tuple[str, str], dict[str, Any]] = {}
+        self._last: dict[str, int] = {}  # by stem: where the last line of it begins
+        self._several: dict[str, dict[str, int]] = {}  # by stem and result, if not all are of that
         self._read_on()
 
     def find(self, stem: str, task: Task) -> dict[str, Any] | None:
@@ -164,8 +165,7 @@ class Finished:
             stem: The image's path below its folder, without ending.
             task: See `task_of`.
         """
-        self._read_on()
-        lines = [self._writers.get((stem, result)) for result in task["results"]]
+        lines = self._writers(stem, task["results"])
         same = all(line is not None and _is_like(line["task"], task) for line in lines)
         return lines[-1] if lines and same else None
 
@@ -176,8 +176,7 @@ class Finished:
             stem: The image's path below its folder, without ending.
             task: See `task_of`.
         """
-        self._read_on()
-        earlier = (self._writers.get((stem, result)) for result in task["results"])
+        earlier = self._writers(stem, task["results"])
         if any(line is not None and not _is_like(line["task"], task) for line in earlier):
             self._append({"stem": stem, "replaced": task["results"]})
 
@@ -188,7 +187,8 @@ class Finished:
     def ends_with(self, line: dict[str, Any]) -> bool:
         """Whether this is what was last noted of an image."""
         self._read_on()
-        return self._last.get(line["stem"]) == line
+        at = self._last.get(line["stem"])
+        return at is not None and self._line(at) == line
 
     def knows(self, stem: str) -> bool:
         """Whether an image of this name, whichever, has been finished here."""
@@ -204,11 +204,31 @@ class Finished:
     def answers(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The answers that were given with these settings, by the images' names."""
         self._read_on()
+        lines = (self._line(at) for at in self._last.values())
         return {
             line["name"]: line["answer"]
-            for line in self._last.values()
+            for line in lines
             if "answer" in line and settings.items() <= line["task"].items()
         }
+
+    def _writers(self, stem: str, results: Sequence[str]) -> list[dict[str, Any] | None]:
+        """The lines of whoever wrote each of these results last."""
+        self._read_on()
+        places = self._places(stem)
+        lines = {at: self._line(at) for at in set(places.values())}
+        return [lines[places[result]] if result in places else None for result in results]
+
+    def _places(self, stem: str) -> dict[str, int]:
+        """By result of an image, where the line of whoever wrote it last begins."""
+        if stem in self._several:
+            return self._several[stem]
+        at = self._last.get(stem)
+        return {} if at is None else dict.fromkeys(self._line(at)["task"]["results"], at)
+
+    def _line(self, at: int) -> dict[str, Any]:
+        with open(self._path, "rb") as file:
+            file.seek(at)
+            return parse_json(file.readline())
 
     def _read_on(self) -> None:
         """Take the whole lines that have been added since; others may be about to write one."""
@@ -216,29 +236,35 @@ class Finished:
             return
         with open(self._path, "rb") as file:
             file.seek(self._read)
-            added = file.read()
-        whole = added[: added.rfind(b"\n") + 1]
-        for text in whole.splitlines():
-            self._count += 1
-            try:
-                self._take(parse_json(text))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(
-                    f"{self._path}: line {self._count} is damaged. Remove the file to start again"
-                ) from error
-        self._read += len(whole)
+            for text in file:
+                if not text.endswith(b"\n"):
+                    return
+                self._count += 1
+                try:
+                    self._take(parse_json(text), self._read)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(
+                        f"{self._path}: line {self._count} is damaged. Remove the file to start "
+                        "again"
+                    ) from error
+                self._read += len(text)
 
-    def _take(self, line: dict[str, Any]) -> None:
-        for result in line.get("replaced", ()):
-            self._writers.pop((line["stem"], result), None)
+    def _take(self, line: dict[str, Any], at: int) -> None:
         if "replaced" in line:
+            stem, replaced = line["stem"], line["replaced"]
+            places = self._places(stem)
+            self._several[stem] = {each: at for each, at in places.items() if each not in replaced}
             return
-        task = line["task"]
+        results = line["task"]["results"]
         if "stem" not in line:  # written before lines said which results are theirs
             return
-        self._last[line["stem"]] = line
-        for result in task["results"]:
-            self._writers[line["stem"], result] = line
+        stem = line["stem"]
+        places = {**self._places(stem), **dict.fromkeys(results, at)}
+        self._last[stem] = at
+        if len(places) > len(results):
+            self._several[stem] = places
+        else:
+            self._several.pop(stem, None)
 
 
 def _cut_short_line(file: BinaryIO) -> None:
