@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 NAMED = 20
-"""Images with the same fault that a message names before it counts the rest."""
+"""Images with the same fault, or channels, that a message names before it counts the rest."""
 
 
 def counted(count: object, noun: str) -> str:

@@ -362,3 +362,13 @@ def test_folders_within_images_are_said_and_the_others_go_on(make_folder, capsys
     said = capsys.readouterr()
     assert "back, closed, self" in said.out
     assert "Traceback" not in said.err
+
+
+def test_all_names_that_collide_are_told_at_once(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "a.tif", "b.png", "b.npy"):
+        (tmp_path / "images" / name).touch()
+    with pytest.raises(
+        InputError, match=r"both a\.png and a\.tif, b\.npy and b\.png; names without"
+    ):
+        folder(tmp_path)

@@ -176,6 +176,15 @@ def test_wrong_number_of_channel_names(tmp_path: Path) -> None:
         open_image(path, channels=("a", "b", "a"))
 
 
+def test_of_many_channels_the_first_are_named() -> None:
+    pixels = np.zeros((30, 8, 8), np.uint8)
+    told = r"has 30 channels \(channel-0, .*channel-19 and 10 more\), but 1 name was given \(a\)"
+    with pytest.raises(InputError, match=told):
+        Image.from_array(pixels, ("a",))
+    with pytest.raises(InputError, match="channel-19 and 10 more"):
+        Image.from_array(pixels).read(channels=["a"])
+
+
 def test_default_channel_names(tmp_path: Path) -> None:
     assert Image.from_array(np.zeros((4, 4))).channels == ("grey",)
     assert Image.from_array(np.zeros((2, 4, 4))).channels == ("channel-0", "channel-1")

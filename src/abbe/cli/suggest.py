@@ -52,7 +52,7 @@ examples:
     found = suggest(arguments.run, count=arguments.count, data=other, out=arguments.out)
     say(f"{found.text()}\n")
     say(
-        f"{len(found.chosen)} of {found.looked_at} unlabelled images, chosen by how much\n"
+        f"{len(found.chosen)} of {found.looked_at} unlabelled images, chosen by how much "
         f"{found.between} differ on them.\ntable: {found.table}\npictures: {found.sheet}"
     )
     return 0

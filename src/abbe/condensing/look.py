@@ -9,7 +9,7 @@ from abbe.datasets import Dataset, Record, first_spread
 from abbe.errors import InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB
-from abbe.in_words import counted
+from abbe.in_words import NAMED, counted, listing
 from abbe.progress import track
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.postprocess.diameters import diameters_of
@@ -72,8 +72,9 @@ class Facts:
         )
         free = f"{self.memory / 2**30:.1f} GiB free"
         machine = f"{self.gpu or 'no GPU'}, {counted(self.cores, 'core')}, {free}"
+        images = f"{counted(self.images, 'image')} ({listing(self.channels, NAMED)})"
         return shown(
-            f"{counted(self.images, 'image')} ({', '.join(self.channels)}), {labelled}{groups}\n"
+            f"{images}, {labelled}{groups}\n"
             f"{size}; smallest side {self.smallest} px; {objects}\n"
             f"{machine}"
         )

@@ -13,7 +13,7 @@ from abbe.errors import InputError
 from abbe.imaging import Image, matching, open_image, read_labels
 from abbe.imaging.labels.checks import equals_image
 from abbe.imaging.pictures.thumbnail import thumbnail
-from abbe.in_words import counted
+from abbe.in_words import NAMED, counted, listing
 from abbe.notebooks import card
 
 SPLITS = ("train", "val", "test")
@@ -164,7 +164,7 @@ class Dataset:
             seen.add(record.id)
 
     def __repr__(self) -> str:
-        channels = ", ".join(self.channels)
+        channels = listing(self.channels, NAMED)
         return f"Dataset('{self.name}', {self._counted()}, channels {channels})"
 
     def _repr_html_(self) -> str:
@@ -172,7 +172,7 @@ class Dataset:
         splits = {name: len(self.split(name)) for name in SPLITS}
         figures = {
             "images": self._counted(),
-            "channels": ", ".join(self.channels),
+            "channels": listing(self.channels, NAMED),
             "splits": ", ".join(f"{name} {count:,}" for name, count in splits.items() if count)
             or "not assigned",
             "licence": self.licence,

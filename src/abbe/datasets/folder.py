@@ -264,6 +264,7 @@ def _files_by_id(directory: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, 
     """Files with one of the suffixes by name without it, and the names of all the others."""
     files: dict[str, Path] = {}
     others: list[str] = []
+    alike: list[str] = []
     for file in files_in(directory):
         if file.name.startswith("."):
             continue
@@ -271,12 +272,14 @@ def _files_by_id(directory: Path, suffixes: tuple[str, ...]) -> tuple[dict[str, 
         if id is None or (file.is_dir() and not file.name.lower().endswith(".zarr")):
             others.append(file.name)
         elif id in files:
-            raise InputError(
-                f"{directory} holds both {files[id].name} and {file.name}, "
-                f"and names without extension must differ: rename or remove one"
-            )
+            alike.append(f"{files[id].name} and {file.name}")
         else:
             files[id] = file
+    if alike:
+        raise InputError(
+            f"{directory} holds both {listing(alike)}; names without extension must differ: "
+            "rename or remove one of them"
+        )
     return files, others
 
 

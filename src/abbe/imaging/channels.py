@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from abbe.errors import InputError
+from abbe.in_words import NAMED, listing
 from abbe.near import meant
 
 RGB = ("red", "green", "blue")
@@ -34,7 +35,7 @@ def lacking(source: str, has: Sequence[str], wanted: Sequence[str], who: str) ->
         )
     missing = next(name for name in wanted if name not in has)
     return (
-        f"{seen}the image has {', '.join(has)}. Say which is which with --channels, such as "
+        f"{seen}the image has {listing(has, NAMED)}. Say which is which with --channels, such as "
         f"{missing}={has[0]}, or name all in order (in an experiment data.channels, in Python "
         "channels=…)"
     )
@@ -69,7 +70,7 @@ def renamed(has: Sequence[str], renames: Mapping[str, str], source: str) -> tupl
         if old not in has:
             raise InputError(
                 f"{source}: there is no channel '{old}' to be called '{renames[old]}'. Its "
-                f"channels are: {', '.join(has)}.{meant(old, has)}"
+                f"channels are: {listing(has, NAMED)}.{meant(old, has)}"
             )
     names = tuple(renames.get(name, name) for name in has)
     if len(set(names)) < len(names):

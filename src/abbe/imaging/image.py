@@ -16,7 +16,7 @@ from abbe.imaging.bounds import MOST_CHANNELS, check_size
 from abbe.imaging.channels import renamed, renames_in
 from abbe.imaging.lines_held import lines_held
 from abbe.imaging.units import LARGEST, SMALLEST, possible
-from abbe.in_words import counted
+from abbe.in_words import NAMED, counted, listing
 from abbe.remote.faults import fault_of
 from abbe.remote.urls import is_url
 
@@ -301,13 +301,13 @@ class Image:
             channels = (channels,)
         if not len(channels):
             raise InputError(
-                f"{self.source}: no channel was asked for. It has: {', '.join(self.channels)}."
+                f"{self.source}: no channel was asked for. It has: {listing(self.channels, NAMED)}."
             )
         for name in channels:
             if name not in self.channels:
                 raise InputError(
                     f"{self.source}: no channel '{name}'. "
-                    f"Its channels are: {', '.join(self.channels)}."
+                    f"Its channels are: {listing(self.channels, NAMED)}."
                 )
         return [self.channels.index(name) for name in channels]
 
@@ -403,8 +403,9 @@ def channel_names(
         return renamed(default, renames, source)
     if len(given) != count:
         raise InputError(
-            f"{source}: it has {count} channel{'s' if count > 1 else ''} ({', '.join(default)}), "
-            f"but {len(given)} names were given ({', '.join(given)}). Give one name a channel."
+            f"{source}: it has {counted(count, 'channel')} ({listing(default, NAMED)}), but "
+            f"{counted(len(given), 'name')} {'was' if len(given) == 1 else 'were'} given "
+            f"({listing(given, NAMED)}). Give one name a channel."
         )
     if len(set(given)) != count or not all(given):
         raise InputError(f"{source}: channel names must differ and not be empty: {list(given)}.")

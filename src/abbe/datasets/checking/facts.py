@@ -9,7 +9,7 @@ from abbe.datasets.class_check import class_lines, is_of_classes, region_lines
 from abbe.datasets.classes import class_counts
 from abbe.datasets.collection import SPLITS, Dataset
 from abbe.datasets.inspection import ImageFacts, LabelFacts, RegionFacts
-from abbe.in_words import counted, listing
+from abbe.in_words import NAMED, counted, listing
 
 MOST_KINDS = 8  # a column with more different values is not counted out
 
@@ -93,9 +93,9 @@ def _image_lines(images: Sequence[ImageFacts]) -> Iterator[tuple[str, str]]:
     )  # fmt: skip
     kinds = Counter(facts.channels for facts in images)
     for channels, count in kinds.most_common():
-        yield "channels", f"{', '.join(channels)} ({counted(count, 'image')})"
+        yield "channels", f"{listing(channels, NAMED)} ({counted(count, 'image')})"
         alike = [facts for facts in images if facts.channels == channels]
-        for index, name in enumerate(channels):
+        for index, name in enumerate(channels[:NAMED]):
             low, high = (
                 np.median([getattr(facts, key)[index] for facts in alike])
                 for key in ("low", "high")

@@ -8,7 +8,7 @@ from abbe.datasets.collection import SPLITS, Dataset, Record
 from abbe.datasets.inspection import ImageFacts, Problem, RegionFacts
 from abbe.datasets.splits import assign_splits, split_groups
 from abbe.errors import InputError
-from abbe.in_words import listing
+from abbe.in_words import NAMED, listing
 
 
 def problems_of(
@@ -61,13 +61,13 @@ def _undivided(dataset: Dataset, divide: Callable[[Dataset], object] | None) -> 
 def _form_problems(dataset: Dataset, images: Mapping[str, ImageFacts]) -> Iterator[Problem]:
     """Channels, types and pixel sizes that are not the same everywhere."""
     others = tuple(
-        (id, ", ".join(facts.channels))
+        (id, listing(facts.channels, NAMED))
         for id, facts in images.items()
         if facts.channels != dataset.channels
     )
     if others:
         what = (
-            f"channels are not {', '.join(dataset.channels)} as in the first image; "
+            f"channels are not {listing(dataset.channels, NAMED)} as in the first image; "
             f"choose images of one kind (--data.where)"
         )
         yield Problem("error", what, others)
