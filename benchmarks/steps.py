@@ -2,6 +2,8 @@
 
     python benchmarks/steps.py [cmkd kdsam rckd] [--steps 40] [--threads 2] [--json FILE]
     python benchmarks/steps.py cmkd --against FOLDER/src [--turns 3]
+    python benchmarks/steps.py cmkd --batch 16 --crop 256   (as runs have it by default)
+    python benchmarks/steps.py --threads 1 --busy
 
 Runs are those of `abbe distill`, on simulated tissue, with every part timed:
 
@@ -20,6 +22,9 @@ The speed of matrix products (1024 × 1024, bf16 and fp32) is measured in the sa
 pass has two operations a MAC, the backward pass twice as many; no share is said of stages that
 train a part of the counted network (kdsam's second). The first steps do not count; medians of the
 others.
+
+On a busy machine, --busy counts processor time with one thread instead of time that passes, also
+of the matrix products.
 
 With --against, another source tree trains in turns with this one (A B A B …), each time in a
 process of its own. Ratios hold within one call. Begin with a load below 0.3.
@@ -47,6 +52,7 @@ import numpy as np
 RECIPES = ("cmkd", "kdsam", "rckd")
 PARTS = ("waiting", "forward", "loss", "backward", "update", "else")
 WARM_UP, QUIET = 5, 0.3
+SIZE = {"batch_size": 8, "crop": 128}
 SHARED: dict[str, Any] = {"seeds": 1, "baselines": [], "progress": False}
 
 
@@ -55,6 +61,9 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--threads", type=int, default=0, help="0: as a run chooses them")
+    parser.add_argument("--busy", action="store_true", help="parts by processor time")
+    parser.add_argument("--crop", type=int, default=128, help="px; of cmkd and rckd")
+    parser.add_argument("--batch", type=int, default=8, help="crops; of cmkd and rckd")
     parser.add_argument("--against", type=Path, help="the src folder of another source tree")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -64,7 +73,10 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(RECIPES)}")
     if arguments.child:
         (recipe,) = arguments.recipes
-        print(json.dumps(measured(recipe, arguments.steps, arguments.threads)))
+        SIZE.update(batch_size=arguments.batch, crop=arguments.crop)
+        clock = time.process_time if arguments.busy else time.perf_counter
+        with mock.patch.object(time, "perf_counter", clock):
+            print(json.dumps(measured(recipe, arguments.steps, arguments.threads)))
         return
     load = os.getloadavg()[0]
     print(f"load at the start {load:.2f}{' (not quiet: begin again)' if load > QUIET else ''}")
@@ -83,7 +95,8 @@ def main() -> None:
 
 def in_own_process(recipe: str, tree: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, __file__, recipe, "--child", f"--steps={arguments.steps}"]
-    command.append(f"--threads={arguments.threads}")
+    command += [f"--{key}={getattr(arguments, key)}" for key in ("threads", "batch", "crop")]
+    command += ["--busy"] if arguments.busy else []
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
@@ -288,7 +301,7 @@ def cmkd(folder: Path, steps: int) -> None:
     abbe.distill(
         "cmkd", folder / "images", {"kind": "masks", "path": folder / "masks"},
         out=folder / "run", student="unet-resnet18", input_channels=("nucleus",),
-        encoder_weights="random", training=training(steps, crop=128), **SHARED,
+        encoder_weights="random", training=training(steps, **SIZE), **SHARED,
     )  # fmt: skip
 
 
@@ -301,8 +314,8 @@ def rckd(folder: Path, steps: int) -> None:
         {"kind": "masks", "path": folder / "masks"}, out=folder / "run",
         student="unet-csat-like", input_channels=("red", "green", "blue"),
         encoder_weights="random", fine_tuning={"task": "segmentation"},
-        pretraining={"steps": steps, "batch_size": 8, "crop": 128},
-        training=training(steps, crop=128), **SHARED,
+        pretraining={"steps": steps, **SIZE},
+        training=training(steps, **SIZE), **SHARED,
     )  # fmt: skip
 
 
@@ -325,7 +338,7 @@ JOBS = {"cmkd": cmkd, "rckd": rckd, "kdsam": kdsam}
 
 def training(steps: int, **others: int) -> dict[str, Any]:
     """The defaults of a run, but for length and size."""
-    return {"steps": steps, "batch_size": 8, "validate_every": max(20, steps), **others}
+    return {"steps": steps, "validate_every": max(20, steps), **others}
 
 
 def write_masks(folder: Path, count: int = 16, side: int = 256, channels: int = 1) -> None:
