@@ -4,13 +4,15 @@
     python benchmarks/csat.py memory [--sides 224 448 896 1344 2048]
 
 speed   Classifiers of 9 classes with random weights, in OpenVINO, one image at a time, take turns
-        on one image, in fp32 and, where the processor has it, in bf16; the median of --repeats
+        on one image, in fp32, where the processor has it in bf16, and in int8, exported and rounded
+        as `abbe export` does it, by its first preset; the median of --repeats
         turns of five calls, and the quickest; and the median of the processor's time, which says
         more on a busy machine (--threads 1). "without attention" is csat-like with gates that are
         constants: what its convolutions alone take. resnet10t has csat-like's MACs and no
         attention: about what a network of that budget can reach. "of peak" is the quickest turn's
         share of the speed of a product of matrices (torch, 1024 x 1024, the same threads and number
-        format); in fp32 it may pass 100 %, since 3 x 3 convolutions have ways with fewer products.
+        format; not for int8); in fp32 it may pass 100 %, since 3 x 3 convolutions have ways with
+        fewer products.
 operators
         What csat-like spends on each kind of operator, the least of 60 calls, in milliseconds.
 memory  Peak of resident memory above that of the process before, for one image of side² px through
@@ -24,7 +26,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +37,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from abbe.exporting.networks import openvino_files
+from abbe.exporting.networks.graphs import classification_graphs
+from abbe.exporting.networks.int8 import PRESETS, quantise
+from abbe.exporting.networks.onnx_files import write_onnx
 from abbe.runtime.package.openvino_core import computes_bf16, load_openvino
 from abbe.students.csat import SpatialAttention  # registers csat_like with timm
 
@@ -67,17 +75,16 @@ def main() -> None:
 
 
 def precisions() -> list[str]:
-    return ["fp32", "bf16"] if computes_bf16() else ["fp32"]
+    return ["fp32", "bf16", "int8"] if computes_bf16() else ["fp32", "int8"]
 
 
 def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
     networks = {name: timm.create_model(name, num_classes=9).eval() for name in NETWORKS}
     networks["csat_like without attention"] = without_attention()
-    models = {name: converted(network, side) for name, network in networks.items()}
     ready = {
         (name, precision): compiled(model, threads, precision).create_infer_request()
-        for name, model in models.items()
-        for precision in precisions()
+        for name, network in networks.items()
+        for precision, model in converted(network, side).items()
     }
     image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
@@ -90,7 +97,7 @@ def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
                 request.infer([image])
             seconds[key].append((time.perf_counter() - start) / CALLS)
             computed[key].append((time.process_time() - used) / CALLS)
-    peaks = {precision: matrix_speed(FORMATS[precision]) for precision in precisions()}
+    peaks = {name: matrix_speed(FORMATS[name]) for name in precisions() if name in FORMATS}
     rows = []
     for (name, precision), each in seconds.items():
         network, reference = networks[name], seconds[REFERENCE, precision]
@@ -111,7 +118,9 @@ def speed(side: int, threads: int, repeats: int) -> list[dict[str, Any]]:
                     / statistics.median(computed[name, precision]),
                     2,
                 ),
-                "of peak": f"{2 * cost / min(each) / peaks[precision]:.0%}",
+                "of peak": f"{2 * cost / min(each) / peaks[precision]:.0%}"
+                if precision in peaks
+                else "",
             }
         )
     return rows
@@ -137,7 +146,7 @@ def matrix_speed(kind: torch.dtype) -> float:
 
 
 def operators(side: int, threads: int, precision: str) -> list[dict[str, Any]]:
-    model = converted(timm.create_model("csat_like", num_classes=9).eval(), side)
+    model = converted(timm.create_model("csat_like", num_classes=9).eval(), side)[precision]
     request = compiled(model, threads, precision, PERF_COUNT=True).create_infer_request()
     image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     least: dict[tuple[str, str], float] = {}
@@ -161,17 +170,26 @@ def operators(side: int, threads: int, precision: str) -> list[dict[str, Any]]:
     return rows
 
 
-def converted(network: nn.Module, side: int) -> Any:
-    model = load_openvino().convert_model(network, example_input=torch.zeros(1, 3, side, side))
-    model.reshape([1, 3, side, side])
-    return model
+def converted(network: nn.Module, side: int) -> dict[str, Any]:
+    """By precision the network as `abbe export` writes it, of this size of image."""
+    (graph,) = classification_graphs(network, 3, 32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        write_onnx(graph, path)
+        model = openvino_files.convert(path)
+    random = np.random.default_rng(0)
+    images = [random.random((1, 3, side, side), np.float32) for _ in range(4)]
+    models = dict.fromkeys(precisions(), model) | {"int8": quantise(model, images, PRESETS[0])}
+    for each in models.values():
+        each.reshape([1, 3, side, side])
+    return models
 
 
 def compiled(model: Any, threads: int, precision: str, **more: Any) -> Any:
     options = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         **more,
     }
     return load_openvino().Core().compile_model(model, "CPU", options)

@@ -10,6 +10,7 @@ The network has timm's interface and is registered with timm, so that one path s
 ``import abbe.students.csat`` makes ``timm.create_model("csat_like")`` work.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -19,22 +20,21 @@ from torch import Tensor, nn
 
 
 class _Stage(NamedTuple):
-    """One row of the layout: ``blocks`` residual blocks, the last with spatial attention."""
+    """One row of the layout: ``blocks`` of so many channels, the last perhaps with attention."""
 
     blocks: int
     channels: int
-    attention_width: int
-    heads: int
-    grid: int
+    attention_width: int = 0
+    heads: int = 0
 
 
+# Channels are multiples of 32: others cost a CPU what the next multiple does.
 _STEM_CHANNELS = 32
-_STAGES = (
-    _Stage(2, 64, 32, 2, 14),
-    _Stage(2, 124, 48, 3, 14),
-    _Stage(2, 180, 72, 4, 7),
-    _Stage(1, 232, 96, 6, 7),
-)
+_STAGES = (_Stage(1, 96), _Stage(2, 128), _Stage(2, 192, 32, 2), _Stage(1, 224, 64, 4))
+_GRID = 7
+"""Rows and columns of the transformers' tokens."""
+_EARLIER = "stages.0.1.attention.position.weight"
+"""A tensor of the first layout, which had attention in every stage."""
 
 # timm looks for this name in the module of a registered model.
 default_cfgs = generate_default_cfgs(
@@ -50,14 +50,14 @@ default_cfgs = generate_default_cfgs(
 
 
 class CsatLike(nn.Module):
-    """Stem, four stages of residual blocks, and a classifier; 3.02 M parameters.
+    """Stem, four stages of residual blocks, and a classifier; 3.03 M parameters.
 
     The convolutions are whole 3 x 3 ones: at this budget, depthwise ones need half as long again
     on a CPU for the same number of MACs.
 
-    Every stage halves the map in its first block. The output of its last block is multiplied by a
-    gate that a transformer layer computes over a grid of fixed size (14 x 14, in the last two
-    stages 7 x 7), whatever the size of the image: cost and memory grow linearly with its area.
+    Every stage halves the map in its first block. In the last two stages, the last block's output
+    is multiplied by a gate that a transformer layer computes over a grid of 7 x 7, whatever the
+    size of the image: cost and memory grow linearly with its area.
 
     Attributes:
         num_classes: Classes of the head; 0 for none.
@@ -90,7 +90,7 @@ class CsatLike(nn.Module):
         return self.forward_head(self.forward_features(image))
 
     def forward_features(self, image: Tensor) -> Tensor:
-        """The map at stride 32, (B, 232, H / 32, W / 32)."""
+        """The map at stride 32, (B, 224, H / 32, W / 32)."""
         return self.stages(self.stem(image))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -184,12 +184,12 @@ class ResidualBlock(nn.Module):
 class SpatialAttention(nn.Module):
     """A gate in [0, 1] for every value of a map, from one transformer layer over a coarse grid.
 
-    The map is averaged onto a grid of fixed size, brought to ``width`` channels, given its place by
+    The map is brought to ``width`` channels, averaged onto a grid of fixed size, given its place by
     a depthwise 3 x 3 convolution, passed through one pre-norm transformer layer, brought back to
-    the map's channels, enlarged bilinearly, and squashed by a sigmoid.
+    the map's channels, squashed by a sigmoid, and enlarged bilinearly.
     """
 
-    def __init__(self, channels: int, width: int, heads: int, grid: int) -> None:
+    def __init__(self, channels: int, width: int, heads: int, grid: int = _GRID) -> None:
         super().__init__()
         self.grid = grid
         self.reduce = nn.Conv2d(channels, width, 1)
@@ -199,12 +199,11 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The gate (B, C, H, W) of a map (B, C, H, W)."""
-        tokens = self.reduce(pool_to_grid(x, self.grid))
+        tokens = pool_to_grid(self.reduce(x), self.grid)
         tokens = tokens + self.position(tokens)
         tokens = self.transformer(tokens.flatten(2).transpose(1, 2)).transpose(1, 2)
-        coarse = self.expand(tokens.unflatten(2, (self.grid, self.grid)))
-        gate = F.interpolate(coarse, size=x.shape[-2:], mode="bilinear", align_corners=False)
-        return gate.sigmoid()
+        gate = self.expand(tokens.unflatten(2, (self.grid, self.grid))).sigmoid()
+        return F.interpolate(gate, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class TransformerLayer(nn.Module):
@@ -230,7 +229,7 @@ class TransformerLayer(nn.Module):
         # (B, N, 3 · width) to three times (B, heads, N, width / heads)
         parts = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = parts.unbind(0)
-        # Written out: at no more than 196 tokens a fused kernel gains nothing, and every exporter
+        # Written out: at 49 tokens a fused kernel gains nothing, and every exporter
         # and every counter of operations knows matrix products.
         weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         return self.projection((weights.softmax(-1) @ value).transpose(1, 2).flatten(2))
@@ -262,6 +261,16 @@ def _averaging(length: int, grid: int, like: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
+def earlier_layout(names: Iterable[str]) -> str:
+    """What to say of tensors that belong to csat-like's first layout; empty for others."""
+    if not any(name.endswith(_EARLIER) for name in names):
+        return ""
+    return (
+        " This is csat-like's first layout, with attention in every stage: train it again, or go "
+        "on with the version of Abbe that made it."
+    )
+
+
 class _Head(nn.Module):
     """Global average, dropout, linear layer."""
 
@@ -279,9 +288,8 @@ def _stage(in_channels: int, stage: _Stage) -> nn.Sequential:
     blocks: list[nn.Module] = []
     for number in range(stage.blocks):
         attention = None
-        if number == stage.blocks - 1:
-            width, heads, grid = stage.attention_width, stage.heads, stage.grid
-            attention = SpatialAttention(stage.channels, width, heads, grid)
+        if stage.attention_width and number == stage.blocks - 1:
+            attention = SpatialAttention(stage.channels, stage.attention_width, stage.heads)
         first = number == 0
         blocks.append(
             ResidualBlock(

@@ -12,13 +12,13 @@ from timm.models import FeatureInfo, adapt_input_conv
 from timm.models.swin_transformer import checkpoint_filter_fn as swin_layout_of
 from torch import Tensor, nn
 
-import abbe.students.csat  # noqa: F401 (registers csat_like with timm)
 from abbe.errors import ConfigError, InputError
 from abbe.files import parse_json
 from abbe.files.tensors import differences, read_metadata, read_tensors
 from abbe.near import meant
 from abbe.registry import ENCODERS
 from abbe.students.begun_from import StudentEncoder, student_encoder, weights_file
+from abbe.students.csat import earlier_layout  # the module registers csat_like with timm
 from abbe.students.files.imagenet import PACKAGED, packaged_weights, reachable
 from abbe.students.files.unchanged import require_unchanged
 from abbe.students.standardisation import (
@@ -356,6 +356,7 @@ def fill(
         if required is None or key in required or key in state
     }
     if problems := differences(demanded, state, also_allowed=whole.keys()):
+        problems += earlier_layout(state)
         raise InputError(f"{origin}: not the weights of timm's {timm_name(name)}. {problems}")
     network.load_state_dict({key: state.get(key, expected[key]) for key in expected})
 

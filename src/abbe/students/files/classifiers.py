@@ -10,6 +10,7 @@ import torch
 from abbe.errors import InputError
 from abbe.files.tensors import differences
 from abbe.students.classifier import Classifier
+from abbe.students.csat import earlier_layout
 from abbe.students.encoders import is_encoder
 from abbe.students.files.described import read_described, write_described
 from abbe.students.probe import LinearProbe
@@ -85,6 +86,7 @@ def load_classifier(
             }
     restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
+        problems += earlier_layout(tensors)
         raise InputError(f"{path}: its tensors are not those of {architecture}. {problems}")
     model.load_state_dict(tensors)
     return model.eval(), description["facts"]

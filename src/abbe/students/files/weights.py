@@ -11,6 +11,7 @@ from torch import nn
 from abbe.errors import InputError
 from abbe.files.tensors import differences, read_metadata
 from abbe.students.begun_from import STUDENT_KEY
+from abbe.students.csat import earlier_layout
 from abbe.students.encoders import DEPTH
 from abbe.students.files import classifiers, promptable
 from abbe.students.files.described import read_described, write_described
@@ -83,9 +84,9 @@ def load(path: str | os.PathLike[str]) -> tuple[UNet, dict[str, Any]]:
         )
     restore_standardisation(model, tensors)
     if problems := differences(model.state_dict(), tensors):
+        hint = earlier_layout(tensors) or " Export or train it again with this version."
         raise InputError(
-            f"{path}: its tensors are not those of {model.architecture}. {problems} "
-            "Export or train it again with this version."
+            f"{path}: its tensors are not those of {model.architecture}. {problems}{hint}"
         )
     model.load_state_dict(tensors)
     return model.eval(), description["facts"]
