@@ -1,5 +1,6 @@
 """Files are whole or not there."""
 
+import errno
 import hashlib
 import json
 import os
@@ -60,6 +61,20 @@ def test_a_writer_that_wrote_nothing_is_not_taken_for_success(tmp_path):
     with pytest.raises(FileNotFoundError):
         write()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("names", [(), ("source", None, "part")], ids=["writing", "copying"])
+@pytest.mark.parametrize("whole", [files.atomic_path, files.atomic_folder])
+def test_a_full_disk_names_what_was_being_written(tmp_path, whole, names):
+    """A write tells no name, and a copy that of its source, whose disk is not the full one."""
+    with pytest.raises(OSError, match="No space") as caught, whole(tmp_path / "result"):
+        raise OSError(errno.ENOSPC, "No space left on device", *names)
+    assert caught.value.filename == str(tmp_path / "result")
+
+
+def test_a_file_that_could_not_be_opened_for_a_full_disk_keeps_its_name(tmp_path):
+    with pytest.raises(OSError, match="elsewhere"), files.atomic_path(tmp_path / "result"):
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
 
 
 def test_text_is_utf8(tmp_path):

@@ -121,10 +121,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_beside(path)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_UMASK)  # some libraries write files that only their owner reads
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        with _full_disk_named(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_UMASK)  # some libraries let only the owner read
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -140,7 +141,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, earlier = part_beside(path), part_beside(path)
     try:
-        yield temporary
+        with _full_disk_named(path):
+            yield temporary
         _put_in_place(temporary, path, earlier)
     finally:
         if earlier.exists() and not path.exists():
@@ -148,6 +150,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 os.rename(earlier, path)
         for each in (temporary, earlier):
             shutil.rmtree(each, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """Let a full disk name what is written: of itself writing names nothing, copying the source."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full and (error.filename is None or error.filename2 is not None):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def _put_in_place(temporary: Path, path: Path, earlier: Path) -> None:
