@@ -10,15 +10,23 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import dask
+import pytest
+from distributed import utils
 
 PATIENCE = 300.0
 """Seconds after which a program is held to hang."""
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["abbe.runs.distill", "abbe.recipes.cmkd", "abbe.api"])
+_SERVER.set_forkserver_preload([
+    "abbe.runs.distill", "abbe.recipes.cmkd", "abbe.api",
+    "distributed", "abbe.runtime.batch.item", "abbe.runtime.predictors.instances",
+])  # fmt: skip
 
 
 def abbe() -> None:
@@ -44,6 +52,18 @@ def start(
     process = _SERVER.Process(target=_begin, args=arguments)
     process.start()
     return process
+
+
+@contextmanager
+def forked_workers() -> Iterator[None]:
+    """Workers that dask starts meanwhile are forked from the server, too, as in dask's own tests.
+
+    They see its environment: of what a test changes, they are to be told.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_forkserver_preload_set", True)  # the server has its own
+        with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):  # pyright: ignore[reportPrivateImportUsage]
+            yield
 
 
 def ended(process: BaseProcess, seconds: float = PATIENCE) -> int | None:

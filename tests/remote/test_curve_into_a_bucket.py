@@ -35,7 +35,7 @@ def test_a_curve_in_a_bucket_goes_on_elsewhere(
     there = bucket.names("curve/")
     assert {"curve/curve.csv", "curve/summary.json", "curve/report.html"} <= set(there)
     monkeypatch.setenv("ABBE_CACHE", str(tmp_path / "another machine"))
-    assert cli.main("curve s3://lab/curve --resume --seeds 0 1".split()) == 0
+    assert cli.main(["curve", "s3://lab/curve", "--resume", "--seeds", "0", "1"]) == 0
     more = bucket.get("curve/curve.csv").decode().splitlines()
     assert more[: len(rows)] == rows  # nothing is trained twice
     assert len(more) - 1 == 2 * (len(rows) - 1) > 0

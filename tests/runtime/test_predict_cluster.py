@@ -20,6 +20,7 @@ import tifffile
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import WorkerPlugin
 from made_packages import blobs, make_package
+from programs import forked_workers
 
 import abbe
 from abbe.cluster import opening
@@ -32,11 +33,19 @@ RESULTS = ("labels", "table", "geojson")
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
+def cluster(own_cache) -> Iterator[Any]:
     """A scheduler with two workers in processes of their own."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
-    ) as started:
+    with (
+        forked_workers(),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=":0",
+            silence_logs=50,
+            env={"XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"]},
+        ) as started,
+    ):
         yield started
 
 
