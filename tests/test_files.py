@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from abbe import files
+from abbe.exporting.folder import new_folder
 
 
 def names(folder):
@@ -64,7 +65,7 @@ def test_a_writer_that_wrote_nothing_is_not_taken_for_success(tmp_path):
 
 
 @pytest.mark.parametrize("names", [(), ("source", None, "part")], ids=["writing", "copying"])
-@pytest.mark.parametrize("whole", [files.atomic_path, files.atomic_folder])
+@pytest.mark.parametrize("whole", [files.atomic_path, files.atomic_folder, new_folder])
 def test_a_full_disk_names_what_was_being_written(tmp_path, whole, names):
     """A write tells no name, and a copy that of its source, whose disk is not the full one."""
     with pytest.raises(OSError, match="No space") as caught, whole(tmp_path / "result"):

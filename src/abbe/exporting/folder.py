@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from abbe.errors import ConfigError
-from abbe.files import part_beside, remove_stale_parts
+from abbe.files import full_disk_named, part_beside, remove_stale_parts
 
 
 def check_free(out: Path) -> None:
@@ -57,11 +57,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     hidden = part_beside(out)
     hidden.mkdir()
     try:
-        yield hidden
-        for path in sorted(hidden.rglob("*")):
-            if path.is_file():
-                with open(path, "rb") as file:
-                    os.fsync(file.fileno())
+        with full_disk_named(out):
+            yield hidden
+            for path in sorted(hidden.rglob("*")):
+                if path.is_file():
+                    with open(path, "rb") as file:
+                        os.fsync(file.fileno())
         try:
             os.rename(hidden, out)
         except OSError as error:

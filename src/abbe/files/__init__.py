@@ -3,6 +3,7 @@
 from abbe.files.whole import (
     atomic_folder,
     atomic_path,
+    full_disk_named,
     is_being_written,
     parse_json,
     part_beside,
@@ -19,6 +20,7 @@ from abbe.files.whole import (
 __all__ = [
     "atomic_folder",
     "atomic_path",
+    "full_disk_named",
     "is_being_written",
     "parse_json",
     "part_beside",

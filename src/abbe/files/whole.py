@@ -121,7 +121,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = part_beside(path)
     try:
-        with _full_disk_named(path):
+        with full_disk_named(path):
             yield temporary
             temporary.chmod(0o666 & ~_UMASK)  # some libraries let only the owner read
             with open(temporary, "rb+") as file:
@@ -141,7 +141,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, earlier = part_beside(path), part_beside(path)
     try:
-        with _full_disk_named(path):
+        with full_disk_named(path):
             yield temporary
         _put_in_place(temporary, path, earlier)
     finally:
@@ -153,7 +153,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _full_disk_named(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path) -> Iterator[None]:
     """Let a full disk name what is written: of itself writing names nothing, copying the source."""
     try:
         yield

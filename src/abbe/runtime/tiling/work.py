@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from abbe.errors import InputError
-from abbe.files import parse_json, part_beside, write_json
+from abbe.files import full_disk_named, parse_json, part_beside, write_json
 from abbe.imaging.formats.memory_map import memory_map
 
 _JOB = "job.json"
@@ -56,7 +56,7 @@ class Work:
         path = self._path(name, compress)
         temporary = part_beside(path)
         try:
-            with open(temporary, "wb") as file:
+            with full_disk_named(path), open(temporary, "wb") as file:
                 if data is None:
                     # np.save would write behind Python's back: of a full disk it says but that
                     # too little was written.
