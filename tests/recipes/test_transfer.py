@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import torch
 from commands import TISSUE, abbe, doubts, figures, told
+from programs import forked_workers
 from pyarrow import parquet
 
 import abbe as package
@@ -371,7 +372,8 @@ def test_workers_give_the_summary_and_the_tables_of_one_machine(run, tmp_path):
     deadly = replace(healthy, label=Deadly(healthy.label, tmp_path / "notes", os.getpid()))
     other = other.having((deadly, *others))
     one = package.evaluate(run, other, name="alone")
-    many = package.evaluate(run, other, name="workers", cluster="local:2")
+    with forked_workers():
+        many = package.evaluate(run, other, name="workers", cluster="local:2")
     assert (tmp_path / "notes").exists()
     assert figures(many.folder) == figures(one.folder)
     assert many.scores == one.scores
