@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from commands import TINY, TISSUE, abbe, tissue, weights_below
+from programs import forked_workers
 
 import abbe as package
 from abbe.curves.results import table
@@ -137,7 +138,8 @@ def test_workers_train_the_same_networks_and_one_that_is_killed_costs_its_traini
 
     killing = threading.Thread(target=kill_one, daemon=True)
     killing.start()
-    assert abbe(*base, *SHARES, "--out", out, "--cluster", "local:2") == 0
+    with forked_workers():
+        assert abbe(*base, *SHARES, "--out", out, "--cluster", "local:2") == 0
     assert killed
     assert "12 of 12 trainings done" in capsys.readouterr().err
     assert weights_below(out) == weights_below(curve)
