@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid  # noqa: E402
 from abbe.errors import InputError, MissingExtraError  # noqa: E402
 from abbe.imaging import Region, open_image, open_slide  # noqa: E402
 from abbe.imaging.formats.dicom import images  # noqa: E402
+from abbe.imaging.formats.dicom.series import source_of  # noqa: E402
 
 
 @pytest.fixture
@@ -161,6 +162,19 @@ def test_two_optical_paths_are_refused(slide):
     dataset.save_as(path)
     with pytest.raises(InputError, match="2 optical paths"):
         open_image(path)
+
+
+@pytest.mark.parametrize("damaged", ["a.dcm", "b.dcm"])
+def test_a_level_whose_kind_nobody_understands_is_named(slide, damaged):
+    """pydicom looks at a value, and fails, only when it is asked for."""
+    path, _ = slide
+    whole = path.with_name(damaged).read_bytes()
+    assert whole.count(b"\x08\x00\x16\x00UI") == 1
+    broken = whole.replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00U\xff")
+    path.with_name(damaged).write_bytes(broken)
+    for ask in (open_image, source_of):
+        with pytest.raises(InputError, match=rf"{damaged}: .*Unknown Value Representation"):
+            ask(path)
 
 
 def rewrite(path: Path, **tags: object) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from abbe.errors import InputError, MissingExtraError
 from abbe.imaging.bounds import check_growth, check_shape, check_size
 from abbe.imaging.formats.raster import RGB
-from abbe.imaging.image import ArrayPixels, Contents
+from abbe.imaging.image import ArrayPixels, Contents, decoding
 from abbe.remote import as_remote
 from abbe.remote.alike import opened
 
@@ -89,13 +89,18 @@ def read_header(path: Path, tags: list[str] | None = None, *, pixels: bool = Fal
         raise MissingExtraError("pydicom", "dicom", "Reading DICOM") from error
     try:
         if pixels or as_remote(path) is None:
-            return dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
-        with opened(path) as file:  # behind a URL, without its pixels
-            return dcmread(file, stop_before_pixels=True, specific_tags=tags)
+            header = dcmread(path, stop_before_pixels=not pixels, specific_tags=tags)
+        else:
+            with opened(path) as file:  # behind a URL, without its pixels
+                header = dcmread(file, stop_before_pixels=True, specific_tags=tags)
     except (InvalidDicomError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path}: this DICOM file cannot be read ({error}). Copy or export it again."
         ) from error
+    with decoding(str(path)):  # pydicom looks at a value when it is asked for
+        for tag in tags or ():
+            header.get(tag)
+    return header
 
 
 def _rescaled(header: "Dataset") -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from abbe.errors import InputError, MissingExtraError
 from abbe.imaging.formats.dicom.images import WHOLE_SLIDE, read_header, start_of_dicom
+from abbe.imaging.image import decoding
 from abbe.remote import as_path
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def source_of(path: str | os.PathLike[str], *, slide: bool = False) -> Source:
             f"{path}: results in DICOM refer to a DICOM image, and this is none. Take dicom-seg "
             "and dicom-ann out of --results, or convert the image first (slides: wsidicomizer)"
         )
+    with decoding(str(path)):
+        return _source(path, slide)
+
+
+def _source(path: Path, slide: bool) -> Source:
     header = read_header(path)
     whole = header.get("SOPClassUID") == WHOLE_SLIDE
     if slide and not whole:
