@@ -179,7 +179,8 @@ def converted(network: nn.Module, side: int) -> dict[str, Any]:
         model = openvino_files.convert(path)
     random = np.random.default_rng(0)
     images = [random.random((1, 3, side, side), np.float32) for _ in range(4)]
-    models = dict.fromkeys(precisions(), model) | {"int8": quantise(model, images, PRESETS[0])}
+    models: dict[str, Any] = dict.fromkeys(precisions(), model)
+    models["int8"] = quantise(model, images, PRESETS[0])
     for each in models.values():
         each.reshape([1, 3, side, side])
     return models
