@@ -59,8 +59,8 @@ def test_a_plan_has_a_reason_behind_every_value(tissue, quick_trial, capsys):
     assert plan.data.fractions == (0.5, 0.25, 0.25)
     shown = capsys.readouterr().out
     # every image is labelled: twin and supervised network are one
-    assert "evidence standard: 6 trainings of 2000 steps, about 21 min\n" in shown
-    assert "evidence full: 10 trainings of 2000 steps, about 35 min   <- planned" in shown
+    assert "evidence standard: 6 trainings of 2,000 steps, about 21 min\n" in shown
+    assert "evidence full: 10 trainings of 2,000 steps, about 35 min   <- planned" in shown
     assert re.search(r"of 60 min: planning \d+ s, export and bench 30 s, to spare 6 min\n", shown)
     assert "the smallest; ms for 256 px" in shown
 

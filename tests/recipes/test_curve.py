@@ -344,7 +344,8 @@ class Inline:
         self.left, self.dies_of = stops_after, dies_of
         self.names: list[str] = []
 
-    def run(self, function, items, *, long):
+    def run(self, function, items, *, long, count):
+        assert count is None or count > 0
         hand = []
         for item in items:
             if item is not None:

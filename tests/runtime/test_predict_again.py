@@ -328,7 +328,7 @@ def test_results_that_a_stopped_run_of_another_package_replaced_are_not_kept(
     assert not np.array_equal(read_labels(out / "a.labels.tif"), expected)
     capsys.readouterr()
     assert abbe("predict", package, image, "--out", out) == 0
-    assert "had their results already" not in capsys.readouterr().out
+    assert "results were there already" not in capsys.readouterr().out
     np.testing.assert_array_equal(read_labels(out / "a.labels.tif"), expected)
     assert abbe("predict", package, image, "--out", out) == 0
     assert "results were there already: 1 image\n" in capsys.readouterr().out

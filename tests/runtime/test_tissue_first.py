@@ -165,9 +165,9 @@ def test_a_slide_that_was_done_whole_is_done_again(tmp_path, slide, capsys):
     base = "predict", package, slide, "--out", tmp_path / "out"
     assert abbe(*base, "--all-tiles") == 0
     assert abbe(*base) == 0
-    assert "had their results already" not in capsys.readouterr().out
+    assert "results were there already" not in capsys.readouterr().out
     assert abbe(*base) == 0
-    assert "had their results already" in capsys.readouterr().out
+    assert "results were there already: 1 image" in capsys.readouterr().out
 
 
 def test_a_slide_without_tissue_says_so_and_the_others_go_on(tmp_path, slide, capsys):
