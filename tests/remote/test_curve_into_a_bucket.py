@@ -2,26 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from remote_bucket import Bucket
+from written_tissue import write_tissue
 
-import abbe
 from abbe import cli
-from abbe.imaging.labels.files import write_labels
 
 
 @pytest.mark.slow
 def test_a_curve_in_a_bucket_goes_on_elsewhere(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for record in abbe.datasets.simulated_tissue(8, size=64, seed=5, channels=("nucleus",)):
-        file = tmp_path / "tissue" / "images" / f"{record.id}.npy"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, record.image.open().read()[0])
-        assert record.label is not None
-        write_labels(tmp_path / "tissue" / "labels" / f"{record.id}.tif", record.label.read())
-    url = bucket.put("tissue", tmp_path / "tissue")
+    url = bucket.put("tissue", write_tissue(tmp_path / "tissue"))
     words = (
         f"curve cmkd --data.path {url} --data.channels nucleus --data.fractions 0.5 0.25 0.25 "
         f"--teacher.kind masks --teacher.path {url}/labels --teacher.input-channels nucleus "

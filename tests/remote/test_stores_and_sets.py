@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from remote_bucket import Bucket
+from written_tissue import write_tissue
 
 import abbe
 from abbe import cli, config
@@ -220,14 +221,7 @@ def test_verbs_that_work_here_alone_say_so(
 def test_a_run_is_trained_into_a_bucket_from_a_bucket(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = abbe.datasets.simulated_tissue(8, size=64, seed=5, channels=("nucleus",))
-    for record in made:
-        file = tmp_path / "tissue" / "images" / f"{record.id}.npy"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, record.image.open().read()[0])
-        assert record.label is not None
-        write_labels(tmp_path / "tissue" / "labels" / f"{record.id}.tif", record.label.read())
-    url = bucket.put("tissue", tmp_path / "tissue")
+    url = bucket.put("tissue", write_tissue(tmp_path / "tissue"))
     data = {"path": url, "channels": ["nucleus"], "fractions": [0.5, 0.25, 0.25]}
     keys = {"kind": "masks", "path": f"{url}/labels", "input_channels": ["nucleus"]}
     abbe.teach(keys, data, "s3://lab/targets.zarr", progress=False)

@@ -37,8 +37,6 @@ Plane = Callable[[Region], np.ndarray]
 """Pixels of a region of one plane of the image, (h, w)."""
 Halve = Callable[[np.ndarray], np.ndarray]
 """(h, w) → (⌈h/2⌉, ⌈w/2⌉) of the same type."""
-
-
 Kept = Callable[[int, Region], tuple[bytes, np.ndarray | None] | None]
 """Level and place of a tile → the tile as it stands in the file, and what is to be put aside for
 the next level, if any; None where it is still to be encoded."""
