@@ -23,10 +23,10 @@ class Sizes:
     grid: int = 20
     """Points on a side that MobileSAM is asked by on CODEX."""
     unet: int = 150
-    embeddings: int = 120
-    masks: int = 40
-    longer: tuple[int, int] = (240, 100)
-    """Steps for embeddings and for masks on ultrasound, where many pictures have no label."""
+    embeddings: int = 240
+    """Steps of promptable students."""
+    masks: int = 100
+    """Theirs after that; the twin has as many as both."""
     tuning: int = 120
     """Steps of two pictures that a teacher is tuned for."""
     pretraining: int = 100
@@ -44,7 +44,6 @@ QUICK = Sizes(
     unet=2,
     embeddings=2,
     masks=2,
-    longer=(2, 2),
     tuning=2,
     pretraining=2,
     task=2,

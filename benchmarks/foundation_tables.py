@@ -31,7 +31,15 @@ VARIANTS = {
     "tissue-boxes": (("tissue-boxes-cwd",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (
-        ("busi-mse", "busi-resnet18", "busi-resnet50", "busi-tuned-20", "busi-tuned-80"),
+        (
+            "busi-slower",
+            "busi-mse",
+            "busi-perceptual",
+            "busi-resnet18",
+            "busi-resnet50",
+            "busi-tuned-20",
+            "busi-tuned-80",
+        ),
         PROMPTS,
     ),
 }
