@@ -7,7 +7,7 @@ drawing suits paper, a light screen and a dark one.
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -55,7 +55,7 @@ def training_curves(
     curves: Mapping[str, Curve], colours: Mapping[str, str], *, label: str
 ) -> Markup:
     """One logged value over training steps, the models overlaid; baselines are dashed."""
-    figure, axes = panel(height=1.7)
+    figure, axes = panel(height=1.7, layout=None)
     for model, (steps, values) in curves.items():
         axes.plot(
             steps,
@@ -70,7 +70,26 @@ def training_curves(
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.02)
+    _leave_room(figure, axes)
     return to_svg(figure, label)
+
+
+def _leave_room(figure: Figure, axes: Axes) -> None:
+    """Margins for the numbers at both axes and the name below, by the count of their letters.
+
+    The page's font is not the one that matplotlib could measure, and measuring takes longer than
+    drawing.
+    """
+    numbers = axes.yaxis.get_major_formatter()
+    longest = max(map(len, numbers.format_ticks(axes.get_yticks().tolist())))
+    power = numbers.get_offset() != ""  # stands above the axis
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=(0.14 + 0.08 * longest) / width,
+        right=1 - 0.14 / width,
+        bottom=0.42 / height,
+        top=1 - (0.2 if power else 0.08) / height,
+    )
 
 
 @matplotlib.rc_context(STYLE)
@@ -191,9 +210,11 @@ def rates(
     return to_svg(figure, label)
 
 
-def panel(*, height: float, width: float = _WIDTH) -> tuple[Figure, Axes]:
-    """An empty panel, ``height`` and ``width`` in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def panel(
+    *, height: float, width: float = _WIDTH, layout: Literal["constrained"] | None = "constrained"
+) -> tuple[Figure, Axes]:
+    """An empty panel, ``height`` and ``width`` in inches; without a layout its margins are set."""
+    figure = Figure(figsize=(width, height), layout=layout)
     return figure, figure.subplots()
 
 
