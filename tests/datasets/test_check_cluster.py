@@ -8,6 +8,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from programs import forked_workers
 
 import abbe
 from abbe import datasets
@@ -50,7 +51,8 @@ def test_the_report_is_that_of_one_machine_and_a_deadly_image_is_named(
     notes = tmp_path / "notes"
     deadly = replace(folder.records[1], image=Deadly(notes), label=None)
     last = tuple(record for record in folder if record.id != deadly.id)
-    together = abbe.check(folder.having((*last, deadly)), crop=64, cluster="local:2")
+    with forked_workers():
+        together = abbe.check(folder.having((*last, deadly)), crop=64, cluster="local:2")
     assert notes.read_text() == "xxx"
     (problem,) = [p for p in together.problems if p.what == "image cannot be read"]
     assert dict(problem.where)[deadly.id].startswith("3 workers died while they had this image")

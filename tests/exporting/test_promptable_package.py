@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ import abbe
 from abbe import sam, students
 from abbe.errors import InputError, PackageError
 from abbe.exporting.builder import PackageBuilder
+from abbe.exporting.networks import int8
+from abbe.exporting.parity import check as parity_check
 from abbe.exporting.parity import promptable as promptable_parity
 from abbe.exporting.parity.check import add_int8
 from abbe.exporting.parity.promptable import (
@@ -288,12 +291,28 @@ def builder_of(exported: Exported, folder: Path) -> PackageBuilder:
     return PackageBuilder(folder, folder.parent / "cache", facts, dict(description.files))
 
 
+@pytest.fixture(scope="module")
+def rounded_once() -> Iterator[None]:
+    """Each preset rounds the exported encoder once: it is the same one for all tests."""
+    kept: dict[str, Any] = {}
+
+    def once(model: Any, batches: Any, preset: int8.QuantizationPreset) -> Any:
+        if preset.name not in kept:
+            kept[preset.name] = int8.quantise(model, batches, preset)
+        return kept[preset.name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity_check, "quantise", once)
+        yield
+
+
 def check_of(exported: Exported) -> PromptableCheck:
     known = references(sam.PromptablePredictor(exported.student), pictures(2))
     shown = [picture.picture for picture in pictures(3)]
     return PromptableCheck(known, Pictures(pictures(2), "val", shown), SIDE)
 
 
+@pytest.mark.usefixtures("rounded_once")
 def test_an_int8_encoder_within_the_budget_is_kept_and_runs(exported, tmp_path):
     builder = builder_of(exported, tmp_path / "rounded")
     check = check_of(exported)
@@ -315,6 +334,7 @@ def test_an_int8_encoder_within_the_budget_is_kept_and_runs(exported, tmp_path):
     assert 0 < error < 0.5
 
 
+@pytest.mark.usefixtures("rounded_once")
 def test_int8_that_loses_too_much_is_left_out_or_fails(exported, tmp_path):
     builder = builder_of(exported, tmp_path / "rounded")
     check = check_of(exported)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from distributed.comm.core import CommClosedError
+from programs import forked_workers
 
 from abbe.cluster import Died, Done, carry_out, deadline, open_cluster, opening, workers
 from abbe.cluster.tries import Tries
@@ -36,7 +37,7 @@ def test_a_death_costs_its_item_and_nothing_that_was_sent_with_it(tmp_path: Path
         lambda self, batch: (batches.append(len(batch)), original(self, batch))[1],
     )
     items = ((str(n), (tmp_path / "notes", n)) for n in range(500))
-    with open_cluster("local:2") as opened:
+    with forked_workers(), open_cluster("local:2") as opened:
         tries = Tries(tmp_path / "tries")
         found = dict(carry_out(opened, tries, note_or_die, items, count=500))
     died = {n: answer for (_, n), answer in found.items() if isinstance(answer, Died)}
@@ -63,7 +64,7 @@ def test_what_there_is_no_time_for_is_given_back(monkeypatch):
 
 def test_workers_that_are_not_started_again_end_the_work_in_words(monkeypatch):
     monkeypatch.setattr(opening, "NO_WORKER_SECONDS", 1)
-    with open_cluster("local:1") as opened:
+    with forked_workers(), open_cluster("local:1") as opened:
         opened.client.retire_workers(close_workers=True)
         with pytest.raises(ClusterError, match="no worker is left"):
             list(opened.run(abs, [-1]))

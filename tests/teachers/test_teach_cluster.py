@@ -13,6 +13,7 @@ import pytest
 import zarr
 from distributed import LocalCluster
 from helpers_of_teachers import BrightTeacher, dataset_of
+from programs import forked_workers
 
 import abbe
 from abbe.cluster import Workers, open_cluster
@@ -44,8 +45,11 @@ class Deadly(BrightTeacher):
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     own: Any = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": 50}
-    started: Any = LocalCluster(n_workers=2, dashboard_address=":0", **own)
-    with started, open_cluster(started.scheduler_address) as opened:
+    with (
+        forked_workers(),
+        LocalCluster(n_workers=2, dashboard_address=":0", **own) as started,
+        open_cluster(started.scheduler_address) as opened,
+    ):
         yield opened
 
 
