@@ -42,7 +42,7 @@ test-avx2: install  ## takes minutes; ON_AVX2=tests/... for other tests
 lint: install
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/pyright
+	$(BIN)/pyright --threads
 
 image:  ## the container of abbe serve --api; needs an engine
 	docker build -t abbe .
