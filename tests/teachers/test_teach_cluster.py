@@ -45,12 +45,10 @@ class Deadly(BrightTeacher):
 @pytest.fixture(scope="module")
 def workers() -> Iterator[Workers]:
     own: Any = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": 50}
-    with (
-        forked_workers(),
-        LocalCluster(n_workers=2, dashboard_address=":0", **own) as started,
-        open_cluster(started.scheduler_address) as opened,
-    ):
-        yield opened
+    with forked_workers():
+        started: Any = LocalCluster(n_workers=2, dashboard_address=":0", **own)
+        with started, open_cluster(started.scheduler_address) as opened:
+            yield opened
 
 
 def same(store: TargetStore, other: TargetStore) -> None:
