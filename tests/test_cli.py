@@ -256,7 +256,9 @@ def test_a_place_that_cannot_be_written_is_named(tissue, capsys):
     said = capsys.readouterr().err
     assert said.startswith("abbe data: ")
     assert "index.csv" in said
-    assert "name another place" in said
+    assert "a file, and a folder is needed here. Name another place" in said
+    assert abbe("data", "check", tissue, *CHANNELS, "--json", tissue) == 1
+    assert "is a folder, and a file is to be written here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "told"), [(errno.ENOSPC, True), (errno.EIO, False)])

@@ -36,6 +36,10 @@ def test_the_page_shows_what_this_machines_engine_finds(tmp_path, browser):
         expect(page.locator("#engine")).to_contain_text("abbe serve")
         labels = tifffile.imread(saved(page, "labels", tmp_path))
         np.testing.assert_array_equal(labels, wanted[0])
+        largest = np.bincount(wanted[0].ravel())[1:].max()  # up to a hundred objects, all are in
+        expect(page.locator("#histogram .axis span").last).to_have_text(f"{largest} px")
+        expect(page.get_by_text("open an image")).to_be_hidden()  # no key here opens a file
+        assert page.evaluate("document.querySelector('dt.of-site').hidden")
         page.evaluate(
             """() => { const slider = document.getElementById("area");
             slider.value = "120"; slider.dispatchEvent(new Event("input")); }"""

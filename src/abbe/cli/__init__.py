@@ -90,8 +90,7 @@ def _run(words: list[str]) -> int:
             raise
         place = shown(error.filename or "the disk")
         print(
-            f"abbe {words[0]}: {place}: {error.strerror}. Free the disk, mend the "
-            "permissions or name another place; what was computed is kept",
+            f"abbe {words[0]}: {place}: {_what_to_do(error)}; what was computed is kept",
             file=sys.stderr,
         )
         return 1
@@ -102,6 +101,16 @@ def _run(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _what_to_do(error: OSError) -> str:
+    if error.errno == errno.EEXIST and not os.path.isdir(error.filename or ""):
+        return "is a file, and a folder is needed here. Name another place"
+    if error.errno == errno.ENOTDIR:
+        return "a part of this path is a file, not a folder. Name another place"
+    if error.errno == errno.EISDIR:
+        return "is a folder, and a file is to be written here. Name another place"
+    return f"{error.strerror}. Free the disk, mend the permissions or name another place"
 
 
 def _carry_out(words: list[str]) -> int:

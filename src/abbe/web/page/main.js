@@ -323,7 +323,7 @@ class Page {
     element("stop").onclick = () => this.stop();
     addEventListener("dragover", (event) => {
       event.preventDefault();
-      show("drop", true);
+      show("drop", !this.site.server);
     });
     addEventListener("dragleave", (event) => event.relatedTarget ?? show("drop", false));
     addEventListener("drop", (event) => {

@@ -59,6 +59,7 @@ export const TEXTS = {
   histogramEmpty: "No objects",
   histogramTitle: "Areas, {unit}",
   largest: "{value} {unit}",
+  orMore: "{value} {unit} or more",
   noteAlpha: "Its opacity is left out.",
   noteInverted: "Stored with 0 as white: bright was made high.",
   noteGrey: "It is grey, though saved in colours: one of them is taken for {name}.",

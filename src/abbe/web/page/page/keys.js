@@ -19,8 +19,8 @@ export function listenToKeys(page) {
   for (const each of document.querySelectorAll(".edited")) {
     /** @type {HTMLElement} */ (each).hidden = !editing.possible;
   }
-  for (const each of document.querySelectorAll(".of-server")) {
-    /** @type {HTMLElement} */ (each).hidden = !page.site.server;
+  for (const each of document.querySelectorAll(".of-server, .of-site")) {
+    /** @type {HTMLElement} */ (each).hidden = each.matches(".of-site") === Boolean(page.site.server);
   }
   listenToTheme(viewer);
   const toggled = (/** @type {string} */ id) => {

@@ -101,7 +101,8 @@ export class Table extends EventTarget {
 }
 
 /**
- * Draw a histogram of areas.
+ * Draw a histogram of areas. Of more than a hundred, the last bar holds the largest hundredth, so that one
+ * huge object does not squeeze all others into the first bar; the axis says so.
  *
  * @param {HTMLElement} box
  * @param {ArrayLike<number>} areas
@@ -114,7 +115,8 @@ export function drawHistogram(box, areas, unit) {
     return;
   }
   const sorted = Float64Array.from(areas).sort();
-  const most = Math.max(sorted[Math.floor(0.99 * (sorted.length - 1))], sorted[0] + 1e-9);
+  const most = Math.max(sorted[Math.ceil(0.99 * (sorted.length - 1))], sorted[0] + 1e-9);
+  const largest = sorted[sorted.length - 1];
   const bins = Math.min(24, Math.max(6, Math.ceil(Math.sqrt(areas.length))));
   const counts = new Float64Array(bins);
   for (const area of sorted) counts[Math.min(Math.floor((area / most) * bins), bins - 1)]++;
@@ -126,12 +128,13 @@ export function drawHistogram(box, areas, unit) {
   counts.forEach((count, i) => {
     const bar = document.createElement("i");
     bar.style.height = `${(100 * count) / highest}%`;
-    bar.title = `${rounded((i * most) / bins)}–${rounded(((i + 1) * most) / bins)} ${unit}: ${count}`;
+    const end = i === bins - 1 ? Math.max(largest, most) : ((i + 1) * most) / bins;
+    bar.title = `${rounded((i * most) / bins)}–${rounded(end)} ${unit}: ${count}`;
     bars.append(bar);
   });
   const axis = document.createElement("div");
   axis.className = "axis";
-  for (const text of ["0", say(TEXTS.largest, { value: rounded(most), unit })]) {
+  for (const text of ["0", say(largest > most ? TEXTS.orMore : TEXTS.largest, { value: rounded(most), unit })]) {
     const mark = document.createElement("span");
     mark.textContent = text;
     axis.append(mark);
