@@ -239,3 +239,11 @@ def test_other_troubles_are_still_told(
     verb.raised = OSError(errno.ENOSPC, "No space left on device", "a.tif")
     assert main(["demo"]) == 1
     assert "a.tif: No space left on device" in capsys.readouterr().err
+
+
+def test_what_abbe_warns_of_shows_no_line_of_its_code(tmp_path: Path) -> None:
+    words = "teach --teacher.kind package --teacher.path nuclei --teacher.input-channels nucleus"
+    words = [*words.split(), *TISSUE, "--out", str(tmp_path / "a.zarr")]
+    said = run(AS_SCRIPT, *words, stdout=subprocess.DEVNULL).stderr
+    assert "note: the teacher Nuclei in fluorescence does not say for which pixel size" in said
+    assert ".py:" not in said

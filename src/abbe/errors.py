@@ -5,6 +5,10 @@ class AbbeError(Exception):
     """A problem the user can mend. The command line prints its message and exits with 1."""
 
 
+class AbbeWarning(UserWarning):
+    """Something to know that stops nothing. The command line prints it as a note."""
+
+
 class InputError(AbbeError):
     """An image, a label or a data set is missing, damaged or of the wrong form."""
 

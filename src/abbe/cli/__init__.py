@@ -3,11 +3,13 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from abbe import __version__
-from abbe.errors import AbbeError
+from abbe.errors import AbbeError, AbbeWarning
 from abbe.foreign_text import shown
 from abbe.near import meant
 from abbe.progress import end_all
@@ -71,6 +73,7 @@ def _run(words: list[str]) -> int:
         return 2
     switch_off()
     wait_passively()
+    warnings.formatwarning = _note
     try:
         return _carry_out(words)
     except AbbeError as error:
@@ -111,6 +114,16 @@ def _what_to_do(error: OSError) -> str:
     if error.errno == errno.EISDIR:
         return "is a folder, and a file is to be written here. Name another place"
     return f"{error.strerror}. Free the disk, mend the permissions or name another place"
+
+
+_usual_warning = warnings.formatwarning
+
+
+def _note(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
+    """Abbe's own warnings without a line of code; those of libraries as Python writes them."""
+    if issubclass(category, AbbeWarning):
+        return f"note: {message}\n"
+    return _usual_warning(message, category, *where, **line)
 
 
 def _carry_out(words: list[str]) -> int:

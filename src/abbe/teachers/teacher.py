@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import AbbeWarning, ConfigError, InputError
 from abbe.foreign_text import shown
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def tell_unknown_pixel_size(teacher: str, known: float | None, image: Image) -> 
             f"the teacher {teacher} does not say for which pixel size it was trained: images are "
             "seen as they are, whatever theirs"
         )
-        warnings.warn(shown(text), stacklevel=3)
+        warnings.warn(shown(text), AbbeWarning, stacklevel=3)
 
 
 def found_in(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from abbe.datasets.collection import Record, label_of
-from abbe.errors import InputError, StoreError
+from abbe.errors import AbbeWarning, InputError, StoreError
 from abbe.imaging import PERCENTILE, Image, Region, Scaling, matching, normalise
 from abbe.targets import TargetStore
 
@@ -154,6 +154,7 @@ def prepare(
             f"the brightest pixel of {len(prepared)} images is {brightest:.1%} of what their type "
             f"can hold, so the network sees them almost black (12-bit values in 16-bit files?): "
             "--student.normalisation percentile stretches them",
+            AbbeWarning,
             stacklevel=2,
         )
     if targets is not None:

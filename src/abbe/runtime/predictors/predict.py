@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import AbbeWarning, ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import Diameter, Image, open_image
 from abbe.runtime.job import Predictor, Tools
@@ -144,7 +144,7 @@ def _opened(
         if pixel_size is not None:  # overriding is what the user asked for
             for note in opened.notes:
                 if "you said" in note:
-                    warnings.warn(shown(f"{opened.source}: {note}"), stacklevel=3)
+                    warnings.warn(shown(f"{opened.source}: {note}"), AbbeWarning, stacklevel=3)
         return opened
     pixels = np.asarray(image)  # of dask, Pillow, torch, lists
     if (

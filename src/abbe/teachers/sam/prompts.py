@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import AbbeWarning, ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.foreign_text import shown
 from abbe.imaging import read_labels
@@ -275,6 +275,7 @@ def _warn_of_others(path: Path, ids: Sequence[str], images: Container[str]) -> N
         warnings.warn(
             f"{path}: {len(others)} of {len(ids)} rows are for ids that no image has, the first "
             f"'{shown(others[0])}'; they are left out",
+            AbbeWarning,
             stacklevel=4,
         )
 
