@@ -14,6 +14,7 @@ import abbe as in_python
 from abbe.errors import ConfigError
 from abbe.sam import LAYOUTS, build_sam, load_sam
 from abbe.tuning.lora import add_adapters, merge_adapters
+from abbe.tuning.tune import Tuned
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
@@ -87,8 +88,9 @@ def test_it_teaches_where_test_images_are_others(
 
 
 def test_a_tuning_that_was_stopped_goes_on_to_the_same_weights(
-    tuned: Path, pictures: Path, sam_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tuned: Path, pictures: Path, sam_file: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     from abbe.training import fit
 
     out = tmp_path / "parts"
@@ -109,7 +111,9 @@ def test_a_tuning_that_was_stopped_goes_on_to_the_same_weights(
     assert abbe("tune-teacher", *words, "--resume") == 0
     whole, parts = (load_file(each / "teacher.safetensors") for each in (tuned, out))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert not list((out / "checkpoints").glob("*.pt"))
+    assert not (out / "checkpoints").exists()
+    bars = capsys.readouterr().err
+    assert all(f"test images, {when} ━" in bars for when in ("before", "after"))
     made = (out / "teacher.safetensors").stat().st_mtime_ns
     assert abbe("tune-teacher", *words, "--resume") == 0  # nothing is left to do
     assert (out / "teacher.safetensors").stat().st_mtime_ns == made
@@ -143,6 +147,10 @@ def test_mobile_sams_attention_is_adapted_and_begins_as_it_was() -> None:
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_without_test_images_it_says_that_nothing_is_known(tmp_path: Path) -> None:
+    assert "whether it is better is not known" in Tuned(tmp_path / "a", {}, {}, 3).summary()
 
 
 def test_what_cannot_be_tuned_is_told(

@@ -18,6 +18,7 @@ from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.prompted import PromptedBatches, box_around, framed
 from abbe.imaging import draw_outlines
 from abbe.losses import promptable as mask_losses
+from abbe.progress import track
 from abbe.recipes.prompting import MaskPrediction, prompt, truth_of
 from abbe.sam import SAM, Prompts
 from abbe.students import together
@@ -109,8 +110,13 @@ def promptable(
     ]
 
 
-def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metrics]:
-    """What a network scores on validation images: mean Dice of objects, by box and by one point."""
+def prompt_validator(
+    images: Sequence[Pictured], *, shown: str = ""
+) -> Callable[[nn.Module], Metrics]:
+    """What a network scores on images: mean Dice of objects, by box and by one point.
+
+    With ``shown``, a bar of this name tells how far it is.
+    """
     labelled = [image for image in images if image.has_objects]
 
     @torch.inference_mode()
@@ -119,7 +125,7 @@ def prompt_validator(images: Sequence[Pictured]) -> Callable[[nn.Module], Metric
         device = next(network.parameters()).device
         network.eval()
         by_box, by_point = [], []
-        for embedding, masks in _embedded(network, labelled, device):
+        for embedding, masks in _embedded(network, labelled, device, shown):
             boxes = torch.tensor(np.array([box_around(mask) for mask in masks])).float()
             points = torch.tensor(np.array([_middle(mask) for mask in masks])).float()[:, None]
             ones = torch.ones(len(masks), 1, dtype=torch.int64)
@@ -181,11 +187,11 @@ def _numbered(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _embedded(
-    network: SAM, images: Sequence[Pictured], device: torch.device
+    network: SAM, images: Sequence[Pictured], device: torch.device, name: str
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
     """The embedding (1, C, h, w) of each image with objects, and these; some images at a time."""
     shapes = [(network.side, network.side)] * len(images)
-    for numbers in together(shapes, 1, device):
+    for numbers in track(together(shapes, 1, device), name, shown=bool(name)):
         shown = [(image, objects_in_frame(image, network.side)) for image in
                  (images[number] for number in numbers)]  # fmt: skip
         shown = [(image, masks) for image, masks in shown if len(masks)]

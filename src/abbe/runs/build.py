@@ -98,9 +98,9 @@ def _refuse_what_is_not_read(data: config.Data, names: Collection[str]) -> None:
     for key in sorted(_CONTENTS - (read or {"channels"})):  # a set's own channels may be named
         if getattr(data, key) != usual[key].default:
             raise ConfigError(
-                f"data.{key}: is not read of a data set of kind '{data.kind}': leave it out. Kind "
-                "'folder' takes groups, classes and channels, from an index.csv with the columns "
-                "image, class and the group's"
+                f"data.{key}: is not read of a data set of kind '{data.kind}': leave it out, "
+                "or give data.kind 'folder' (images/, labels/, types/), which reads it, and groups "
+                "and classes from an index.csv with the columns image, class and the group's"
             )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,7 +45,7 @@ class Tuning:
         steps: optimiser steps; None: 20 passes over the labelled images, at least `STEPS`.
         batch_size: pictures in a step.
         learning_rate: the highest, of adapters and mask decoder.
-        side: of the square that the network sees, px, a multiple of 16; None: its own. A smaller
+        side: of the square that the network sees, px, a multiple of 64; None: its own. A smaller
             one is faster and loses detail, and the teacher keeps it.
         prompts: what is asked with: boxes, points, or both by turns.
         objects: of each picture, how many are asked for.
@@ -109,6 +110,8 @@ class Tuned:
             for name, told in names.items()
             if self.after.get(name, 1) < self.before.get(name, 0)
         ]
+        if not self.before:
+            lines = ["no test image has a labelled object: whether it is better is not known"]
         return "\n".join([*lines, f"teacher: {self.path} (--teacher.kind sam --teacher.path …)"])
 
 
@@ -157,14 +160,12 @@ def tune(
         if "after" in known and (out / FILE).is_file():
             return Tuned(out / FILE, known["before"], known["after"], labels)
         _write_trained_on(out, dataset)
-        score = _scorer(images["test"])
-        before = score(network)
+        before = _score(network, images["test"], "test images, before" if progress else "")
         _train(network, images, out, tuning, resume=resume, progress=progress)
-        after = score(network)
+        after = _score(network, images["test"], "test images, after" if progress else "")
         _save(out / FILE, network, facts, dataset, labels)
         write_json(out / ASKED, {**asked, "before": before, "after": after})
-        for checkpoint in (out / "checkpoints").glob("*.pt"):
-            checkpoint.unlink()
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return Tuned(out / FILE, before, after, labels)
 
 
@@ -186,16 +187,11 @@ def _pictures(dataset: Dataset, split: Any, channels: Sequence[str], side: int) 
     return [image for image in found if image.has_objects]
 
 
-def _scorer(images: Sequence[Pictured]) -> Any:
+def _score(network: SAM, images: Sequence[Pictured], shown: str) -> Metrics:
     if not images:
-        return lambda network: {}
-    validate = prompt_validator(images)
-
-    def score(network: nn.Module) -> Metrics:
-        network.eval()
-        return {name: round(value, 4) for name, value in validate(network).items()}
-
-    return score
+        return {}
+    found = prompt_validator(images, shown=shown)(network)
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 def _train(
