@@ -4,6 +4,7 @@ import pytest
 from commands import TINY, TWIN_ALONE, abbe, told
 
 from abbe import config, datasets
+from abbe.errors import InputError
 from abbe.runs import build
 from abbe.runs.folder import open_run, read_experiment
 
@@ -57,3 +58,12 @@ def test_where_there_is_a_choice_it_is_asked_for(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "the student is to see nucleus" in said
     assert "say what is seen with --student.input-channels" in said
+
+
+@pytest.mark.parametrize(("has", "wanted"), [(("grey",), RGB), (RGB, ("grey",))])
+def test_grey_and_colour_do_not_go_together_and_the_key_is_named(has, wanted):
+    dataset = datasets.Dataset(name="set", records=(), channels=has)
+    with pytest.raises(InputError) as raised:
+        build.check_channels(dataset, wanted, "the student", "give --student.input-channels")
+    assert "or give --student.input-channels" in str(raised.value)
+    assert "Did you mean" not in str(raised.value)  # grey is no misspelt green

@@ -19,13 +19,19 @@ def matching(has: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...] | Non
     return tuple(has) if len(has) == len(set(wanted)) == 1 else None
 
 
-def lacking(source: str, has: Sequence[str], wanted: Sequence[str], who: str) -> str:
-    """A message: ``source`` has not the channels that ``who`` sees, and what to do."""
+def lacking(
+    source: str, has: Sequence[str], wanted: Sequence[str], who: str,
+    advice: str = "take what was made for grey ones",
+) -> str:  # fmt: skip
+    """A message: ``source`` has not the channels that ``who`` sees, and what to do.
+
+    Colours cannot be made of a grey image: ``advice`` is what to do but giving colour images.
+    """
     seen = f"{source}: {who} sees {', '.join(wanted)}, but "
     if len(has) == 1 and set(RGB) <= set(wanted):
         return (
             f"{seen}this is a grey image (one channel, {has[0]}): it has no colours to see. Give "
-            f"colour images, or take what was made for grey ones"
+            f"colour images, or {advice}"
         )
     if len(wanted) == 1 and set(RGB) <= set(has):
         return (

@@ -76,7 +76,8 @@ class Rckd(Recipe):
         super().check(experiment, dataset, tiles)
         if tiles is None:
             return
-        build.check_channels(tiles, experiment.student.input_channels, "the student")
+        advice = "give tiles with the channels of the task's images: one network sees both"
+        build.check_channels(tiles, experiment.student.input_channels, "the student", advice)
         batch = experiment.pretraining.batch_size
         if "contrastive" in experiment.pretraining.method and len(tiles) < batch:
             raise InputError(

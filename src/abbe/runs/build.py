@@ -425,12 +425,12 @@ def check_channels(
     """
     missing = [name for name in input_channels if name not in dataset.channels]
     if missing and len(dataset.channels) == 1 and set(RGB) <= set(input_channels):
-        raise InputError(
-            lacking(f"an image of data set '{dataset.name}'", dataset.channels, input_channels, who)
-        )
+        source = f"an image of data set '{dataset.name}'"
+        raise InputError(lacking(source, dataset.channels, input_channels, who, advice))
     if missing:
+        colours = set(RGB) <= set(dataset.channels)  # grey is no misspelt green
         raise InputError(
             f"{who} is to see {', '.join(missing)}, but the images of '{dataset.name}' have the "
             f"channels {', '.join(dataset.channels)}: name them with data.channels, or "
-            f"{advice}.{meant(missing[0], dataset.channels)}"
+            f"{advice}.{'' if colours else meant(missing[0], dataset.channels)}"
         )
