@@ -77,6 +77,16 @@ def test_little_time_means_one_seed_beside_a_supervised_network(tissue, quick_tr
     assert plan.student.architecture == "unet-mobilenetv3-large"
 
 
+def test_steps_that_take_longer_than_the_hours_are_told(tissue, quick_trial, capsys):
+    words = ["condense", "tissue", "--teacher", "masks", "--plan-only", "--hours", "0.5"]
+    assert abbe(*words, "--training.steps", "20000") == 0
+    shown = capsys.readouterr().out
+    told = r"note: with these steps all of it takes about \d+ min, and not the 30 min of --hours\n"
+    assert re.search(told, shown)
+    assert abbe(*words, "--training.steps", "200", "--out", "b") == 0
+    assert "and not the" not in capsys.readouterr().out
+
+
 def test_without_a_teacher_labels_alone_teach(tissue, quick_trial):
     assert abbe("condense", "tissue", "--plan-only", "--out", "a") == 0
     _, plan = plan_of("a")

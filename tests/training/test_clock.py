@@ -26,22 +26,31 @@ def spend(now, clock, training, validating):
 def test_the_advice_is_the_interval_at_which_validation_takes_a_tenth(now):
     clock = Clock()
     spend(now, clock, training=10.0, validating=5.0)
-    assert clock.advice(100, "student · distil") is None  # one may stay the only one
+    assert clock.advice(100, "student · distil", 900) is None  # one may stay the only one
     spend(now, clock, training=10.0, validating=5.0)
     assert clock.share_validating == pytest.approx(1 / 3)
-    said = clock.advice(200, "student · distil")
+    said = clock.advice(200, "student · distil", 900)
     # a step takes 0.1 s and a validation 5 s: after 450 steps, 45 s and 5 s
     assert said is not None
     assert "student · distil: validation takes 33% of the time" in said
     assert "set validate-every to 450," in said
-    assert clock.advice(300, "student · distil") is None  # once
+    assert clock.advice(300, "student · distil", 900) is None  # once
+
+
+def test_no_interval_is_advised_that_is_longer_than_the_training(now):
+    clock = Clock()
+    for _ in range(2):
+        spend(now, clock, training=10.0, validating=5.0)
+    said = clock.advice(200, "student · distil", 300)
+    assert said is not None
+    assert "To bring it to 10%, train for 450 steps, or have fewer validation images" in said
 
 
 def test_a_tenth_is_not_too_much(now):
     clock = Clock()
     for _ in range(3):
         spend(now, clock, training=9.0, validating=1.0)
-    assert clock.advice(30, "twin") is None
+    assert clock.advice(30, "twin", 90) is None
 
 
 def test_a_stage_that_is_resumed_goes_on_counting(now):

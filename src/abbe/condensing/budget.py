@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, field
 
 from abbe.errors import ConfigError
+from abbe.in_words import counted
 
 SPARE = 0.1
 """Share of the time that is kept, for nothing takes quite what it was measured to take."""
@@ -261,9 +262,9 @@ def _why_level(
     if level == names[-1]:
         return "the time is enough for all of its seeds"
     above = names[names.index(level) + 1]
+    each = counted(affordable[above], "step")
     short = (
-        f"'{above}' would leave its {choices[above]} trainings {affordable[above]} steps each, "
-        f"{needed[above]} needed"
+        f"'{above}' would leave its {choices[above]} trainings {each} each, {needed[above]} needed"
     )
     return f"one seed, which proves little: {short}" if level == "quick" else short
 

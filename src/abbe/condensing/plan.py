@@ -17,6 +17,7 @@ from abbe.condensing.budget import (
     Hours,
     Pace,
     budget_of,
+    in_words,
     pace_of,
     trainings_of,
 )
@@ -28,6 +29,7 @@ from abbe.condensing.unusable import explain, lost_of
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.exporting.parity.instances import LARGEST_SIDE
+from abbe.in_words import counted
 from abbe.recipes.recipe import recipe_named
 from abbe.recipes.shipped import values_of
 from abbe.registry import traits_of
@@ -128,7 +130,8 @@ def make_plan(
     chosen = build.choose_labels(split, experiment.data)
     recipe_named(experiment.recipe).check(experiment, chosen, None)
     require_unseen(experiment, chosen, lost)
-    return Plan(draft, experiment, facts, tried, hours, budget, _notes(facts, budget, chosen))
+    notes = _notes(facts, hours, budget, chosen)
+    return Plan(draft, experiment, facts, tried, hours, budget, notes)
 
 
 def _recipe(asked: Asked, draft: Draft) -> dict[str, object]:
@@ -289,10 +292,16 @@ def _put_evidence(draft: Draft, budget: Budget) -> None:
             draft.put("baselines", QUICK, why)
 
 
-def _notes(facts: Facts, budget: Budget, chosen: Dataset) -> tuple[str, ...]:
+def _notes(facts: Facts, hours: Hours, budget: Budget, chosen: Dataset) -> tuple[str, ...]:
     found = [derive.scale(facts)]
     if not len(chosen.split("val").labelled):
         found.append("no validation image has a label: the last weights are kept, not the best")
     if budget.steps < FEW_STEPS:
-        found.append(f"{budget.steps} steps teach little: give more --hours, or a GPU")
+        found.append(f"{counted(budget.steps, 'step')} teach little: give more --hours, or a GPU")
+    takes = hours.planning + hours.teaching + hours.after + budget.of(budget.trainings)
+    if takes > hours.total:  # the steps are the user's
+        found.append(
+            f"with these steps all of it takes about {in_words(takes)}, and not the "
+            f"{in_words(hours.total)} of --hours"
+        )
     return tuple(note for note in found if note is not None)

@@ -54,12 +54,13 @@ class Clock:
         self._validating += time.perf_counter() - started
         self._validations += 1
 
-    def advice(self, steps: int, name: str) -> str | None:
+    def advice(self, steps: int, name: str, total: int) -> str | None:
         """A sentence, once, where validation takes more than `MOST_VALIDATING`; else None.
 
         Args:
             steps: taken so far.
             name: of network and stage.
+            total: steps that the stage will have taken at its end.
         """
         share = self.share_validating
         if self._told or self._validations < AT_LEAST or share <= MOST_VALIDATING:
@@ -67,11 +68,11 @@ class Clock:
         self._told = True
         of_one = self._validating / self._validations
         of_a_step = (self.seconds - self._validating) / steps
-        enough = of_one / of_a_step * (1 - MOST_VALIDATING) / MOST_VALIDATING
+        enough = _rounded_up(of_one / of_a_step * (1 - MOST_VALIDATING) / MOST_VALIDATING)
+        way = f"set validate-every to {enough}" if enough <= total else f"train for {enough} steps"
         return (
             f"{name}: validation takes {share:.0%} of the time. To bring it to "
-            f"{MOST_VALIDATING:.0%}, set validate-every to {_rounded_up(enough)}, or have fewer "
-            "validation images"
+            f"{MOST_VALIDATING:.0%}, {way}, or have fewer validation images"
         )
 
 

@@ -394,7 +394,8 @@ class _Run:
         """What to set where validation takes much of the time; said once."""
         if self.stopped or self.step == self.schedule.steps:
             return None
-        return self.clock.advice(self.step, f"{self.log.model} · {self.stage.name}")
+        name = f"{self.log.model} · {self.stage.name}"
+        return self.clock.advice(self.step, name, self.schedule.steps)
 
     @property
     def averaged(self) -> nn.Module:
