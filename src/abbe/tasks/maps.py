@@ -1,7 +1,7 @@
 """Maps of objects: what networks and stored answers say of an image, and where to cut."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -64,6 +64,34 @@ class Model(Protocol):
         ...
 
 
+class _Kept:
+    """A network's first answers: thresholds, temperatures, scores and examples ask for them again.
+
+    They stay in this process: a copy for another one begins with none.
+    """
+
+    MOST = 1 << 25
+    """Bytes of all maps."""
+
+    def __init__(self) -> None:
+        self._maps: dict[str, tuple[object, Maps]] = {}
+        self._room = self.MOST
+
+    def of(self, record: Record, answer: Callable[[], Maps]) -> Maps:
+        """The answer for a record, which is asked for where it is not kept."""
+        image, maps = self._maps.get(record.id, (None, None))
+        if maps is None or image is not record.image:
+            maps = answer()
+            size = sum(each.nbytes for each in vars(maps).values() if isinstance(each, np.ndarray))
+            if image is None and size <= self._room:
+                self._room -= size
+                self._maps[record.id] = record.image, maps
+        return maps
+
+    def __reduce__(self) -> tuple[type["_Kept"], tuple[()]]:
+        return _Kept, ()
+
+
 @dataclass(frozen=True)
 class NetworkModel:
     """A network, the channels it reads, and how their pixels become values from 0 to 1."""
@@ -74,6 +102,7 @@ class NetworkModel:
     scaling: Scaling
     pixel_size: float | None
     """µm per px that it was trained at; images are resampled to it. None: not known."""
+    _kept: _Kept = field(default_factory=_Kept, init=False, compare=False, repr=False)
 
     def has(self, record: Record) -> bool:
         """A network answers for every image."""
@@ -82,10 +111,12 @@ class NetworkModel:
     def predict(self, record: Record) -> Maps:
         """Normalise the image as in training, resample it, and run the network on it.
 
+        Asked for again, an image has the same arrays again, so the network must not be trained on.
+
         Raises:
             InputError: the image has no pixel size where the network has one, or another by far.
         """
-        return self.predict_image(record.image.open())
+        return self._kept.of(record, lambda: self.predict_image(record.image.open()))
 
     def predict_image(self, image: Image) -> Maps:
         """As `predict`."""
