@@ -23,6 +23,7 @@ from abbe.datasets import KNOWN_SETS, bach, bbbc038, breakhis, fetch, known_sets
 from abbe.datasets.public.archives import unpack
 from abbe.datasets.public.known import Source
 from abbe.errors import InputError
+from abbe.remote.urls import masked
 
 
 def png() -> bytes:
@@ -133,6 +134,7 @@ def test_the_official_addresses():
     assert all(it.url.startswith("https://data.broadinstitute.org/bbbc/") for it in sources)
     assert re.fullmatch("[0-9a-f]{64}", sources[0].sha256 or "")
     for known in KNOWN_SETS.values():
+        assert masked(known.origin) == known.origin  # a query would be told as ***
         assert known.what
         assert known.licence
         assert known.size

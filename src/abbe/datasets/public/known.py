@@ -155,7 +155,7 @@ KNOWN_SETS = MappingProxyType(
                 "many images occur twice, and patients are not known",
                 licence="CC BY 4.0 by its paper; the download page states none",
                 size="about 200 MB",
-                origin="https://scholar.cu.edu.eg/?q=afahmy/pages/dataset",
+                origin="https://doi.org/10.1016/j.dib.2019.104863",
                 # No sum is published: the first download's is kept and compared from then on.
                 sources=(
                     Source("https://scholar.cu.edu.eg/Dataset_BUSI.zip", "Dataset_BUSI_with_GT"),
