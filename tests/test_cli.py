@@ -319,6 +319,7 @@ def test_an_image_that_fails_is_named_and_the_rest_go_on(tissue, masks, capsys):
     shown = capsys.readouterr().out
     assert "2 images taught" in shown
     assert "no mask for the image 'b'" in shown
+    assert "InputError" not in shown
     assert "10 x 12 px but the image" in shown
     assert teach(tissue, masks, "--allow-failed", "1") == 1
     assert teach(tissue, masks, "--allow-failed", "2") == 0

@@ -49,3 +49,12 @@ class MissingExtraError(AbbeError):
 
 class MissingPackageError(AbbeError):
     """Another program was asked to teach that is not installed where Abbe runs."""
+
+
+def fault_of(error: Exception) -> str:
+    """What happened to one of many images, in words; what is not Abbe's own with its kind.
+
+    >>> fault_of(InputError("a.png: the file is empty")), fault_of(KeyError("a"))
+    ('a.png: the file is empty', "KeyError: 'a'")
+    """
+    return str(error) if isinstance(error, AbbeError) else f"{type(error).__name__}: {error}"

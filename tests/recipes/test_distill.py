@@ -326,7 +326,7 @@ def test_masks_teach_without_any_label_and_what_is_missing_is_told(tmp_path, cap
     assert abbe(*words) == 1
     said = capsys.readouterr().err
     assert "1 image was lost, and 0 may be:" in said
-    assert f"{train[0]}: InputError: {folder}: no mask for the image '{train[0]}'" in said
+    assert f"{train[0]}: {folder}: no mask for the image '{train[0]}'" in said
     assert "--allow-failed 1" in said
     assert not (out / "log.jsonl").exists()  # nothing was trained
     before = {

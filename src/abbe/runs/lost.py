@@ -8,7 +8,7 @@ from pathlib import Path
 from abbe.datasets import Dataset, Record
 from abbe.datasets.fingerprints import channel_digests
 from abbe.datasets.pictures import label_of
-from abbe.errors import InputError
+from abbe.errors import InputError, fault_of
 from abbe.foreign_text import shown
 from abbe.in_words import counted, faults
 from abbe.progress import track
@@ -92,7 +92,7 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
             label_of(record, image)
             lost.digests[dataset.name, record.id] = digests
         except Exception as error:  # whatever it is belongs to this image and is told with it
-            return f"{type(error).__name__}: {error}"
+            return fault_of(error)
         return ""
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:

@@ -21,7 +21,7 @@ from abbe.cluster import Died, Done, Workers, carry_out, open_cluster
 from abbe.cluster.own_threads import threads_wanted, use_threads
 from abbe.cluster.shared import Shared, share
 from abbe.cluster.tries import Tries
-from abbe.errors import ClusterError, InputError, StoreError
+from abbe.errors import ClusterError, InputError, StoreError, fault_of
 from abbe.files import remove_part
 from abbe.progress import bar
 from abbe.teachers.teach import TeachReport, load, provenance_of
@@ -210,7 +210,7 @@ def teach_item(item: Item, number: int) -> Done:
     except Exception as error:  # whatever it is belongs to this image and is reported with it
         if isinstance(error, StoreError):
             part.writer.flush()  # …unless the part itself failed: then this raises, and all stops
-        return Done(None, f"{type(error).__name__}: {error}")
+        return Done(None, fault_of(error))
     return Done({"part": part.writer.path.name, "entry": entry.to_json()})
 
 

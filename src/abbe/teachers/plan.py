@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from abbe.errors import ConfigError, InputError, StoreError
+from abbe.errors import ConfigError, InputError, StoreError, fault_of
 from abbe.in_words import counted, faults
 from abbe.teachers.introduction import introduction
 from abbe.teachers.teach import OF_THE_TEACHER, READERS, load, provenance_of
@@ -196,7 +196,7 @@ def _areas(records: Sequence[Record], failed: dict[str, str]) -> dict[str, int]:
             height, width = record.image.open().shape
             areas[record.id] = height * width
         except Exception as error:  # listed, as teaching will list it
-            failed[record.id] = f"{type(error).__name__}: {error}"
+            failed[record.id] = fault_of(error)
     return areas
 
 
@@ -231,7 +231,7 @@ def _measure(
                     raise
                 if isinstance(error, StoreError):
                     writer.flush()  # raises where the disk failed, and not this image
-                failed[record.id] = f"{type(error).__name__}: {error}"
+                failed[record.id] = fault_of(error)
     return measured
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError
+from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError, fault_of
 from abbe.in_words import counted, faults
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
@@ -174,7 +174,7 @@ def _teach_one(
             raise
         if isinstance(error, StoreError):
             writer.flush()  # …unless the store itself failed: then this raises, and all stops
-        report.failed[record.id] = f"{type(error).__name__}: {error}"
+        report.failed[record.id] = fault_of(error)
         return
     report.done += 1
     report.empty += prediction.empty
