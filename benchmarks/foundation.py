@@ -12,8 +12,8 @@ two parts at once. Seconds of each item and their sum are printed at the end.
 
     codex-*, tissue-*   CMKD: teachers see nucleus and membrane, the student the nucleus;
                  tissue is simulated
-    polyp-folds-*   KD SAM, leaving out two of 24 videos at a time
-    polyps-*, busi-*, skin-*   KD SAM
+    polyp-folds-*   KD SAM, leaving out four of 24 videos at a time
+    busi-*     KD SAM on ultrasound
     tuned-*    MobileSAM tuned with few ultrasound labels
     stained-*    CMKD: H&E nuclei
     nuclei-*     CMKD: fluorescent nuclei, after a U-Net that has had all labels

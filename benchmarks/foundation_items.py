@@ -18,7 +18,7 @@ class Sizes:
     """Of promptable networks."""
     thin: int = 1
     """One picture of so many is taken of what the full sets hold."""
-    folds: int = sets.POLYP_FOLDS
+    folds: int = max(sets.POLYP_FOLDS, sets.STAINED_FOLDS)
     """Of those that leave something out, the first so many."""
     grid: int = 20
     """Points on a side that MobileSAM is asked by on CODEX."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import foundation_sets as sets
 from foundation_items import SIDE, Item, Places, Sizes
+from foundation_tables import SKIN
 
 
 def small_teacher(places: Places, sizes: Sizes) -> Iterator[Item]:
@@ -17,21 +18,37 @@ def small_teacher(places: Places, sizes: Sizes) -> Iterator[Item]:
 
 
 def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """MobileSAM's encoder into EfficientNet-Lite0: videos left out in turn; one split for skin.
+    """MobileSAM's encoder into EfficientNet-Lite0: each video is tested once, by networks that have
+    seen no frame of it, and skin by all of them.
 
-    After half as many steps, twins had not learnt enough to say anything of the student.
+    One training of each network a fold, from the fold's own seed and with its own draw of 20
+    labels. No image chooses anything (validation_labels 0): 20 labels are all there is. A fold
+    is the unit of the table's intervals, for its videos have one training in common: they cover
+    videos, labels and seeds. Intervals by video are printed beside them. After half as many steps
+    twins had not learnt enough to say anything of the student.
     """
-    common, compared = kd_sam(places, sizes), beside(places)
-    yield from left_out_videos(places, sizes, (*common, *compared))
-    common = (*common, *seeds_of(sizes))
-    path = places.set("polyps")
-    yield Item("polyps-set", make=lambda path=path: sets.polyps(places.data, path, sizes.thin))
-    data = ("--data.path", path, "--data.group", "sequence",
-            "--data.split", "fraction", "--data.fractions", 0.35, 0.15, 0.5)  # fmt: skip
-    out = places.out / "polyps-both"
-    yield Item("polyps-both", (*common, *data, *compared, "--out", out))
-    skin = ("--name", "skin", "--data.path", places.data / "skin_isic2017_9")
-    yield Item("skin-both", ("evaluate", out, *skin))
+    folder, answers = places.set("polyp-folds"), places.out / "polyp-folds.zarr"
+    skin = ("--name", SKIN, "--data.path", places.data / "skin_isic2017_9")
+    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder, sizes.thin))
+    yield Item(
+        "polyp-folds-teach",
+        ("teach", "--out", answers, "--data.path", folder, "--teacher.kind", "sam",
+         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "embedding"),
+    )  # fmt: skip
+    for fold in range(sets.POLYP_FOLDS)[: sizes.folds]:
+        out = places.out / f"polyp-folds-{fold:02}"
+        yield Item(
+            f"{out.name}-answers",
+            make=lambda out=out: shutil.copytree(answers, out / "targets.zarr"),
+        )
+        yield Item(
+            out.name,
+            (*kd_sam(places, sizes), *beside(places), "--data.path", folder,
+             "--data.group", "sequence", "--data.split", sets.split_column(fold),
+             "--data.split-seed", fold, "--data.validation-labels", 0, "--seed", fold,
+             "--seeds", 1, "--out", out),
+        )  # fmt: skip
+        yield Item(f"polyp-folds-skin-{fold:02}", ("evaluate", out, *skin))
 
 
 def beside(places: Places) -> tuple[object, ...]:
@@ -96,32 +113,3 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
 
 def seeds_of(sizes: Sizes) -> tuple[object, ...]:
     return ("--seeds", sizes.seeds_of_promptable)
-
-
-def left_out_videos(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
-    """Each video of polyps is tested once, by networks that have seen no frame of it.
-
-    One training of each network a fold, from the fold's own seed and with its own draw of 20
-    labels. No image chooses anything (validation_labels 0): 20 labels are all there is. A fold
-    is the unit of the table's intervals, for its videos have one training in common: they cover
-    videos, labels and seeds. Intervals by video are printed beside them.
-    """
-    folder, answers = places.set("polyp-folds"), places.out / "polyp-folds.zarr"
-    yield Item("polyp-folds-set", make=lambda: sets.polyp_folds(places.data, folder, sizes.thin))
-    yield Item(
-        "polyp-folds-teach",
-        ("teach", "--out", answers, "--data.path", folder, "--teacher.kind", "sam",
-         "--teacher.path", places.mobile_sam, "--teacher.options", "gives", "embedding"),
-    )  # fmt: skip
-    for fold in range(sets.POLYP_FOLDS)[: sizes.folds]:
-        out = places.out / f"polyp-folds-{fold:02}"
-        yield Item(
-            f"{out.name}-answers",
-            make=lambda out=out: shutil.copytree(answers, out / "targets.zarr"),
-        )
-        yield Item(
-            out.name,
-            (*common, "--data.path", folder, "--data.group", "sequence",
-             "--data.split", sets.split_column(fold), "--data.split-seed", fold,
-             "--data.validation-labels", 0, "--seed", fold, "--seeds", 1, "--out", out),
-        )  # fmt: skip

@@ -35,7 +35,7 @@ PROGRAMS = {
 """Folder here, and there."""
 LESION = 192
 """Longest side, px, of ultrasound pictures that are told apart."""
-POLYP_FOLDS = 12
+POLYP_FOLDS = 6
 """Of the 24 videos of polyps: each fold tests two, and learns from the 22 others."""
 FRAMES = 4
 """At most so many frames of a video are tested, evenly spread."""

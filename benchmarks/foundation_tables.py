@@ -22,7 +22,7 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
     ("CMKD on simulated tissue", ("tissue-*",), OBJECTS),
     ("CMKD on DSB-2018", ("nuclei-[0-9]*",), OBJECTS),
-    ("KD SAM", ("polyps-*", "busi-*", "polyps-both/evaluations/skin"), PROMPTS),
+    ("KD SAM", ("busi-*",), PROMPTS),
 )
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
 VARIANTS = {
@@ -45,11 +45,9 @@ VARIANTS = {
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
 SUGGESTED = "nuclei-suggested"
-SHAPED = {"busi-both": "ultrasound", "polyps-both": "polyps"}
-"""Runs of promptable networks, and the sets whose prompts are answered without one, too."""
-POLYP_FOLDS = "polyp-folds-??"
+POLYP_FOLDS, SKIN = "polyp-folds-??", "skin"
 FOLDS = (
-    ("KD SAM, polyps, two of 24 videos left out", POLYP_FOLDS, PROMPTS),
+    ("KD SAM, polyps, four of 24 videos left out", POLYP_FOLDS, PROMPTS),
     ("CMKD, H&E, MobileNetV3 from random weights", "stained-mobilenetv3-??", OBJECTS),
     ("CMKD, H&E, EfficientNet-Lite0 from ImageNet's", "stained-lite0-??", OBJECTS),
 )
@@ -75,13 +73,12 @@ def print_all(out: Path) -> None:
     print_tuned(out)
     if (table := out / SUGGESTED / "table.md").exists():
         print(f"\n### Labels that abbe suggest asked for\n{table.read_text()}")
-    for name, folder in SHAPED.items():
-        for each in filter(is_complete, finished(out, name)):
-            rows = abbe.open_run(each).scores.to_pylist()
-            print_shapes(name, rows, out / "sets" / folder)
+    for each in filter(is_complete, finished(out, BUSI)):
+        print_shapes(BUSI, abbe.open_run(each).scores.to_pylist(), out / "sets" / "ultrasound")
     if complete := [each for each in finished(out, POLYP_FOLDS) if is_complete(each)]:
         rows = [{**row, "group": row["fold"]} for row in folds.gathered(complete).rows]
         print_shapes("polyp-folds", rows, out / "sets" / "polyp-folds")
+        print_skin([each / "evaluations" / SKIN for each in complete])
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
@@ -176,6 +173,30 @@ def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
         pairs = {each: scores.measured(each, [model, SHAPE]) for each in known[SHAPE]}
         gains = {key: measured_gain(one.minus(other)) for key, (one, other) in pairs.items()}
         row(f"{model} − {SHAPE}", images(gains), *cells(gains, metrics, "+"))
+
+
+def print_skin(folders: Sequence[Path]) -> None:
+    """Pictures that no fold has seen, and that all of them tested: a fold is a seed."""
+    rows = [
+        {**row, "seed": None if row["seed"] is None else fold}
+        for fold, folder in enumerate(folders)
+        if (folder / "summary.json").exists()
+        for row in abbe.open_run(folder).scores.to_pylist()
+        if fold == 0 or row["seed"] is not None
+    ]
+    scores = Scores(rows)
+    print("\n### KD SAM, students of polyps on skin\n")
+    head("model", "images", *PROMPTS)
+    for model in scores.models:
+        told = {
+            key: measured_score(scores.measured(key, [model])[0], METRICS[key].scale)
+            for key in PROMPTS
+        }
+        row(model, images(told), *cells(told, PROMPTS))
+    for other in (each for each in scores.models if each != "student"):
+        pairs = {key: scores.measured(key, ["student", other]) for key in PROMPTS}
+        gains = {key: measured_gain(one.minus(it)) for key, (one, it) in pairs.items()}
+        row(f"student − {other}", images(gains), *cells(gains, PROMPTS, "+"))
 
 
 def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +47,23 @@ def test_a_second_call_asks_for_nothing_and_a_larger_set_for_the_rest(tmp_path: 
     report = teach(teacher, dataset_of(5), tmp_path / "t", progress=False)
     assert (report.done, report.skipped) == (2, 3)
     assert teacher.asked == ["image-3", "image-4"]
+
+
+def test_memory_is_kept_while_a_network_of_torch_teaches(tmp_path, monkeypatch):
+    kept, asked = [], []
+
+    @contextmanager
+    def noted(wanted: bool) -> Iterator[None]:
+        kept.append(wanted)
+        yield
+        asked.extend(teacher.asked)
+
+    monkeypatch.setattr("abbe.teachers.teach.freed_memory_kept", noted)
+    teacher = BrightTeacher()
+    monkeypatch.setitem(sys.modules, "torch", object())
+    teach(teacher, dataset_of(2), tmp_path / "t", progress=False)
+    assert kept == [True]
+    assert asked == ["image-0", "image-1"]  # within it
 
 
 class PickyTeacher(BrightTeacher):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError, fault_of
 from abbe.in_words import counted, faults
+from abbe.kept_memory import freed_memory_kept
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 
@@ -96,6 +97,7 @@ def teach(
     dataset = dataset.seen_as(provenance.channels)
     report, start = TeachReport(), time.perf_counter()
     with (
+        freed_memory_kept("torch" in sys.modules),
         TargetWriter.open(Path(path), provenance) as writer,
         bar("teach", len(dataset), shown=progress) as moving,
     ):

@@ -19,14 +19,15 @@ from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
+from abbe.kept_memory import freed_memory_kept
 from abbe.pace import Pace
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.clock import Clock
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
+from abbe.training.layout import memory_format
 from abbe.training.log import Log
 from abbe.training.loss_of import LossOf
-from abbe.training.memory import freed_memory_kept, memory_format
 from abbe.training.parts import frozen_parts, only_parts_train, parameter_groups
 from abbe.training.previews import Previews
 from abbe.training.stage import Schedule, Stage
@@ -118,7 +119,7 @@ def fit(
     shown = progress and accelerator.is_main_process
     name = f"{log.model} · {stage.name}"
     with (
-        freed_memory_kept(accelerator.device),
+        freed_memory_kept(accelerator.device.type == "cpu"),
         progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
     ):
