@@ -2,9 +2,9 @@
 
 import pytest
 
-from abbe.kept_memory import freed_memory_kept
+from abbe.hardware import freed_memory_kept
 
-KEPT, GIVEN_BACK = [(-4, 0), (-1, -1)], [(-4, 65536), (-1, 131072), "trim"]
+KEPT, GIVEN_BACK = [(-4, 0), (-1, -1)], [(-4, 65536), (-3, 32 << 20), (-1, 64 << 20), "trim"]
 
 
 class Library:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError, fault_of
+from abbe.hardware import freed_memory_kept
 from abbe.in_words import counted, faults
-from abbe.kept_memory import freed_memory_kept
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
-from abbe.kept_memory import freed_memory_kept
+from abbe.hardware import freed_memory_kept
 from abbe.pace import Pace
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
