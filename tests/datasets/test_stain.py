@@ -6,7 +6,6 @@ from skimage.color import hed2rgb, rgb2hed
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.datasets.training.stain import (
-    COLOURS,
     change_colours,
     change_stains,
     draw_stain_change,
@@ -14,6 +13,7 @@ from abbe.datasets.training.stain import (
     stains_of,
 )
 from abbe.errors import InputError
+from abbe.imaging.channels import RGB as COLOURS
 
 ONES, ZEROS = torch.ones(3), torch.zeros(3)
 

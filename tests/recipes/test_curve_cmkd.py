@@ -19,6 +19,7 @@ import abbe as package
 from abbe.curves.results import table
 from abbe.curves.trainings import load_outcome
 from abbe.errors import ConfigError
+from abbe.imaging import write_labels
 from abbe.runs import session
 from abbe.summary import CurveSummary, read_summary
 from abbe.teachers.run import RunTeacher
@@ -178,7 +179,8 @@ def test_a_live_teacher_has_no_workers(base, tmp_path, capsys):
 def test_what_does_not_fit_fails_before_any_work(
     tmp_path, capsys, monkeypatch, arguments, complaint
 ):
-    teacher = ["--teacher.kind", "masks", "--teacher.path", str(tmp_path)]
+    write_labels(tmp_path / "masks" / "a.png", np.ones((64, 64), np.int32))
+    teacher = ["--teacher.kind", "masks", "--teacher.path", str(tmp_path / "masks")]
     words = ["curve", "cmkd", *TISSUE, *TINY, *teacher, *SHARES, "--out", tmp_path / "x"]
     assert abbe(*words, *arguments) == 1
     shown = capsys.readouterr()

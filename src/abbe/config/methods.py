@@ -8,6 +8,10 @@ from pydantic import Field, model_validator
 from abbe.config.length import one_length
 from abbe.config.section import Section
 from abbe.config.values import Fraction, Switch
+from abbe.near import meant
+
+TERMS = ("supervised", "probability", "boundary", "target_boundary")
+"""Terms of the loss that a fixed weight is given for."""
 
 
 class Promptable(Section):
@@ -65,6 +69,15 @@ class Promptable(Section):
     @classmethod
     def _one_length(cls, values: Any) -> Any:
         return one_length(values, "decoder_steps", "decoder_passes", usual=1000)
+
+    @model_validator(mode="after")
+    def _masks_fit(self) -> "Promptable":
+        if self.side % self.mask_step:
+            raise ValueError(
+                f"mask_step {self.mask_step} does not divide the side of {self.side} px: take one "
+                "that does, such as 4"
+            )
+        return self
 
     @model_validator(mode="after")
     def _distils(self) -> "Promptable":
@@ -165,3 +178,12 @@ class Loss(Section):
     """uncertainty: weights are learned (Kendall et al. 2018); fixed: those of loss.weights."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Fixed weights by term; 1 for supervised and probability and 0.5 for the boundary terms."""
+
+    @model_validator(mode="after")
+    def _weighs_what_there_is(self) -> "Loss":
+        if unknown := sorted(set(self.weights) - set(TERMS)):
+            raise ValueError(
+                f"weights: there is no term {', '.join(unknown)}; there are: {', '.join(TERMS)}."
+                f"{meant(unknown[0], TERMS)}"
+            )
+        return self

@@ -113,9 +113,13 @@ def _curve(
     task = recipe_named(experiment.recipe).task(experiment)
     lost = Lost(experiment.allow_failed, begun=resume and run_folder.has_trained(experiment.out))
     compared = kind.compares(experiment, plan.initialisations)
-    dataset = task.open(experiment, dataset, lost, progress)
+    dataset = task.listed(experiment, dataset, progress)
     experiment = build.with_channels(experiment, dataset)
-    tiles = kind.prepare(experiment, dataset, compared, lost, progress)
+    tiles = kind.require(
+        experiment, dataset, compared, smallest=min(plan.fractions), trust_code=trust_code
+    )
+    dataset = task.looked_at(dataset, lost, progress)
+    tiles = kind.check(experiment, dataset, tiles, compared, lost, progress)
     overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with run_folder.opened(experiment, resume=resume) as folder, ExitStack() as stack:

@@ -108,6 +108,13 @@ def with_initialisation(
     return config.parse(values, f"initialisation '{initialisation}'")
 
 
+def _strictest(compared: Sequence[str]) -> str:
+    """A contrastive term demands something of the tiles beside all that the others do."""
+    contrasting = [name for name in compared if "contrastive" in name]
+    pretrained = [name for name in compared if name in PRETRAINED]
+    return (contrasting or pretrained or list(compared))[-1]
+
+
 class InitialisationTrainer(Trainer):
     """Pretrains each initialisation once, and tunes it for the task at each share of the labels."""
 
@@ -121,21 +128,38 @@ class InitialisationTrainer(Trainer):
         return choose_initialisations(wanted, experiment)
 
     @classmethod
-    def prepare(
+    def require(
         cls,
         experiment: config.Experiment,
         dataset: Dataset,
+        compared: Sequence[str],
+        *,
+        smallest: float,
+        trust_code: bool,
+    ) -> Dataset | None:
+        """As of the runs that ask most, of tiles and weights, and of the teacher."""
+        tiles, recipe = None, Rckd()
+        taught = [name for name in compared if "rckd" in name]
+        for name in dict.fromkeys([_strictest(compared), *taught[-1:]]):
+            asked = with_initialisation(experiment, name, experiment.seed)
+            tiles = recipe.tiles(asked, dataset) if tiles is None else tiles
+            recipe.require(asked, dataset, tiles, trust_code=trust_code)
+        return tiles
+
+    @classmethod
+    def check(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
         compared: Sequence[str],
         lost: Lost,
         progress: bool,
     ) -> Dataset | None:
         """Check the run that asks most of data and tiles."""
-        # A contrastive term demands something of the tiles beside all that the others do.
-        contrasting = [name for name in compared if "contrastive" in name]
-        pretrained = [name for name in compared if name in PRETRAINED]
-        strictest = (contrasting or pretrained or list(compared))[-1]
-        asked = with_initialisation(experiment, strictest, experiment.seed)
-        tiles = Rckd().tiles(asked, dataset, lost, progress)
+        asked = with_initialisation(experiment, _strictest(compared), experiment.seed)
+        if tiles is not None:
+            tiles = Rckd().tiles_looked_at(asked, tiles, lost, progress)
         Rckd().check(asked, dataset, tiles)
         return tiles
 

@@ -102,15 +102,32 @@ class Trainer(ABC):
 
     @classmethod
     @abstractmethod
-    def prepare(
+    def require(
         cls,
         experiment: config.Experiment,
         dataset: Dataset,
         compared: Sequence[str],
+        *,
+        smallest: float,
+        trust_code: bool,
+    ) -> Dataset | None:
+        """As `abbe.recipes.recipe.Recipe.require`; the tiles to pretrain on, if any.
+
+        ``smallest`` is the least share of the labels that is trained on.
+        """
+
+    @classmethod
+    @abstractmethod
+    def check(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        compared: Sequence[str],
         lost: Lost,
         progress: bool,
     ) -> Dataset | None:
-        """Refuse what cannot end well before any work starts; the tiles to pretrain on, if any.
+        """Refuse what cannot end well before any work starts; the tiles that can be read.
 
         Raises:
             InputError: the data do not suffice.
@@ -133,7 +150,7 @@ class Trainer(ABC):
         Args:
             experiment: of the curve; its seed is that of the one pretraining.
             dataset: with splits and all its labels.
-            tiles: from `prepare`.
+            tiles: from `check`.
             session: its folder is that of the curve.
             compared: from `compares`.
             pretrain_per_seed: pretrain anew for each seed, not once for all.

@@ -20,6 +20,7 @@ from abbe.curves.trainings import (
     sha256_of_ids,
 )
 from abbe.datasets import Dataset, Record
+from abbe.datasets.training.demands import require_places
 from abbe.errors import ConfigError, InputError
 from abbe.recipes.cmkd import Cmkd, Taught
 from abbe.recipes.recipe import Trained, fit_plan, weights_metadata
@@ -54,10 +55,27 @@ class TwinTrainer(Trainer):
         return ("student", *experiment.compared_with)
 
     @classmethod
-    def prepare(
+    def require(
         cls,
         experiment: config.Experiment,
         dataset: Dataset,
+        compared: Sequence[str],
+        *,
+        smallest: float,
+        trust_code: bool,
+    ) -> None:
+        """As of recipe 'cmkd'; a share of the labels leaves images without any."""
+        training = experiment.training
+        if smallest < 1 and len(dataset.split("train").labelled) > 1:
+            require_places(training.batch_size, training.labelled_share)
+        Cmkd().require(experiment, dataset, None, trust_code=trust_code)
+
+    @classmethod
+    def check(
+        cls,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
         compared: Sequence[str],
         lost: Lost,
         progress: bool,

@@ -7,7 +7,7 @@ forms are not in what could be read of it; those here are our defaults (docs/cmk
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,11 +17,11 @@ from torch import nn
 from abbe import config, losses, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
-from abbe.datasets.training.prepare import Prepared
+from abbe.datasets.training.demands import require_places
 from abbe.errors import InputError
 from abbe.object_types import shape_maps, types_in
 from abbe.recipes import unets
-from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
 from abbe.recipes.terms import (
     boundary_term,
     probability_term,
@@ -79,6 +79,31 @@ class Cmkd(Recipe):
         """
         return {"training": crops_of(dataset.split("train"), experiment.training.crop)}
 
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """The student must be there, and the teacher give what can be distilled, too."""
+        super().require(experiment, dataset, tiles, trust_code=trust_code)
+        training, train = experiment.training, dataset.split("train")
+        if len(train.labelled) and len(train.unlabelled):
+            require_places(training.batch_size, training.labelled_share)
+        require_trainable(unets.build_unet(experiment), experiment)
+        settings = experiment.teacher
+        sources = teaching.require_teachers(settings, dataset, trust_code=trust_code)
+        if settings.kind == "store" and not settings.also:
+            assert settings.path is not None  # the experiment file demands it
+            store = TargetStore(settings.path)
+            _require_answers(store, train.ids)
+            _require_foreground(_target_outputs(None, store, experiment.student.maps))
+        else:
+            for source in sources:
+                _require_foreground(source.outputs)
+
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
         """Labels are needed where a teacher's weight is to be chosen, or is 0.
 
@@ -104,7 +129,6 @@ class Cmkd(Recipe):
         session: Session,
     ) -> Taught:
         """Have the teacher answer for all images, or all but the training ones if it runs live."""
-        unets.build_unet(experiment)  # a mistake in it is told before the teacher's hours
         teacher, store, speed = teaching.teach(experiment, dataset, session)
         tests = dataset.split("test").ids
         answers = store is not None and not set(store.ids).isdisjoint(tests)
@@ -182,7 +206,7 @@ class _Networks:
             experiment, dataset, session, self._sees_live or (), None if live else store
         )
         if live is None:
-            _check_targets(images, store)
+            _require_answers(store, [image.id for image in images if image.has_target])
             images = [image for image in images if image.has_target or image.label is not None]
         self._images = images
         self.labelled = [image for image in images if image.label is not None]
@@ -405,8 +429,9 @@ def _require_foreground(target_outputs: Sequence[str]) -> None:
         )
 
 
-def _check_targets(images: Sequence[Prepared], store: TargetStore | None) -> None:
-    if store is None or not any(image.has_target for image in images):
+def _require_answers(store: TargetStore | None, ids: Collection[str]) -> None:
+    """Refuse a store that has nothing for the training images, whose ids are given."""
+    if store is None or not set(ids) & set(store.ids):
         place = store.path if store is not None else "the teacher"
         raise InputError(
             f"{place}: holds no usable target for any training image, so there is nothing to "

@@ -15,7 +15,7 @@ from abbe.datasets.imagenet import Photographs, imagenet_folder, readable_photog
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.photograph_batches import PhotographBatches, WholePhotographs
 from abbe.errors import ConfigError
-from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
 from abbe.runs import build
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
@@ -59,9 +59,13 @@ class PhotographsTask(Task):
         """
         self._crop, self._workers = crop, workers
 
-    def open(self, experiment: config.Experiment, given: Any, lost: Lost, progress: bool) -> Any:
+    def listed(self, experiment: config.Experiment, given: Any, progress: bool) -> Any:
         """The folder that the experiment names."""
-        photographs = photographs_of(experiment, given, lost, progress)
+        return photographs_of(experiment, given, progress)
+
+    def looked_at(self, dataset: Any, lost: Lost, progress: bool) -> Any:
+        """The photographs that can be read; a line says how many."""
+        photographs = readable_of(dataset, lost, progress)
         if progress and os.environ.get("RANK", "0") == "0":
             print(
                 f"{len(photographs.train)} photographs of {len(photographs.classes)} classes, "
@@ -129,6 +133,18 @@ class ImageNet(Recipe):
         training = experiment.training
         return PhotographsTask(training.crop, build.workers(training.workers))
 
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Any,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """The classifier must be there, too."""
+        super().require(experiment, dataset, tiles, trust_code=trust_code)
+        require_trainable(build_student(experiment, dataset), experiment)
+
     def amounts(
         self, experiment: config.Experiment, dataset: Any, tiles: Dataset | None
     ) -> dict[str, Amount]:
@@ -145,17 +161,7 @@ class ImageNet(Recipe):
         trained: Mapping[str, Trained],
     ) -> Iterator[tuple[str, Plan]]:
         """One classifier in one stage; its own file is the encoder's."""
-        settings, training = experiment.student, experiment.training
-        assert settings.encoder_weights != "choose"  # the experiment file demands a choice
-        torch.manual_seed(experiment.seed)
-        model = students.build_classifier(
-            encoder_name_of(settings.architecture),
-            in_channels=3,
-            classes=dataset.classes,
-            encoder_weights=settings.encoder_weights,
-            standardisation=build.standardisation_of(settings),
-        )
-
+        training, model = experiment.training, build_student(experiment, dataset)
         chosen = first_of_classes(
             dataset.val.numbers, training.validation_images, experiment.data.split_seed
         )
@@ -220,18 +226,33 @@ class ImageNet(Recipe):
         summary.task_title = f"classification of photographs, {len(dataset.classes)} classes"
 
 
-def photographs_of(
-    experiment: config.Experiment, dataset: Dataset | None, lost: Lost, progress: bool
-) -> Folder:
-    """The photographs that the experiment names, without those that cannot be read.
+def build_student(experiment: config.Experiment, photographs: Folder) -> students.Classifier:
+    """The classifier as training begins with it: the same at every call.
 
-    Where some may be lost, each is read once for that. Where none may be, nothing is read here, for
-    there may be a million: then the first damaged one ends the run, which goes on once it is
-    mended.
+    Raises:
+        ConfigError: its weights cannot be fetched.
+        InputError: the file of weights is missing, damaged, or another network's.
+    """
+    settings = experiment.student
+    assert settings.encoder_weights != "choose"  # the experiment file demands a choice
+    torch.manual_seed(experiment.seed)
+    return students.build_classifier(
+        encoder_name_of(settings.architecture),
+        in_channels=3,
+        classes=photographs.classes,
+        encoder_weights=settings.encoder_weights,
+        standardisation=build.standardisation_of(settings),
+    )
+
+
+def photographs_of(
+    experiment: config.Experiment, dataset: Dataset | None, progress: bool
+) -> Folder:
+    """The photographs that the experiment names; none is read here.
 
     Raises:
         ConfigError: a data set comes from Python, or a key of ``data`` is given that is not read.
-        InputError: the folder is not in ImageNet's layout, or more are lost than allowed.
+        InputError: the folder is not in ImageNet's layout.
     """
     data = experiment.data
     if dataset is not None or data.path is None:
@@ -244,7 +265,19 @@ def photographs_of(
                 f"data.{key}: recipe 'imagenet' reads data.path alone, with train/CLASS/ and "
                 "val/CLASS/ in it: leave the key out"
             )
-    found = imagenet_folder(data.path, progress=progress)
+    return imagenet_folder(data.path, progress=progress)
+
+
+def readable_of(found: Folder, lost: Lost, progress: bool) -> Folder:
+    """The photographs that can be read.
+
+    Where some may be lost, each is read once for that. Where none may be, nothing is read here, for
+    there may be a million: then the first damaged one ends the run, which goes on once it is
+    mended.
+
+    Raises:
+        InputError: more are lost than allowed.
+    """
     if not lost.allowed:
         return found
     train, of_train = readable_photographs(found.train, workers=READERS, progress=progress)

@@ -22,7 +22,7 @@ from abbe.datasets.pictures import MEMORY_LIMIT, Pictured, picture_records
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.embedded import EmbeddedBatches
 from abbe.datasets.training.prompted import PromptedBatches
-from abbe.errors import ConfigError
+from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
@@ -83,6 +83,23 @@ class KdSam(Recipe):
         pictures, labelled = len(train), len(train.labelled)
         return {"training": Amount(pictures, pictures), "decoder": Amount(labelled, labelled)}
 
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """All networks must be there, and go together; and there must be objects to ask for."""
+        super().require(experiment, dataset, tiles, trust_code=trust_code)
+        if not len(dataset.split("train").labelled):
+            raise InputError(
+                f"data set '{dataset.name}' has no labelled training image, and the second stage "
+                "asks for labelled objects: check the names in the label folder, or data.labelled"
+            )
+        check_networks(experiment, dataset)
+
     def prepare(
         self,
         experiment: config.Experiment,
@@ -91,11 +108,7 @@ class KdSam(Recipe):
         session: Session,
     ) -> Pictures:
         """Store the teacher's embeddings of the training images once, and decode pictures."""
-        options = {**experiment.teacher.options, "gives": "embedding"}
-        asking = experiment.teacher.model_copy(update={"options": options})
-        teacher = build.build_teacher(asking, dataset)
-        assert isinstance(teacher, SamTeacher)  # the experiment file demands it
-        check_networks(experiment, teacher)
+        teacher = build_teacher(experiment, dataset)
         print(shown(teachers.introduction(teacher.provenance)), flush=True)
         settings, input_channels = experiment.promptable, experiment.student.input_channels
         train = dataset.split("train")
@@ -192,8 +205,22 @@ class KdSam(Recipe):
                 yield "baseline", Plan(network, [stage], None).previewed(preview)
 
 
-def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:
-    """Refuse what would end badly after the teacher's work.
+def build_teacher(experiment: config.Experiment, dataset: Dataset) -> SamTeacher:
+    """The teacher, which gives embeddings alone.
+
+    Raises:
+        ConfigError: an option is unknown or impossible.
+        InputError: its weights are missing, damaged, or cannot be fetched.
+    """
+    options = {**experiment.teacher.options, "gives": "embedding"}
+    asking = experiment.teacher.model_copy(update={"options": options})
+    teacher = build.build_teacher(asking, dataset)
+    assert isinstance(teacher, SamTeacher)  # the experiment file demands it
+    return teacher
+
+
+def check_networks(experiment: config.Experiment, dataset: Dataset) -> None:
+    """Refuse networks that are not there, or do not go together.
 
     Raises:
         ConfigError: a live teacher would not be shown what it reads; a file of weights is missing,
@@ -201,19 +228,20 @@ def check_networks(experiment: config.Experiment, teacher: SamTeacher) -> None:
         InputError: weights are damaged, or another network's.
     """
     settings = experiment.promptable
+    for key, path in (("baseline", settings.baseline), ("vgg_weights", settings.vgg_weights)):
+        if isinstance(path, Path) and not path.is_file():
+            raise ConfigError(f"promptable.{key}: there is no file {path}.{meant_beside(path)}")
+    if settings.perceptual and settings.perceptual_mode != "decoder":
+        feature_network(settings.features, weights=settings.vgg_weights)
+    load_baseline(settings)
+    student, teacher = build_student(experiment), build_teacher(experiment, dataset)
+    students.copy_decoder(student, teacher.network)
     reads = teacher.provenance.channels, experiment.teacher.options.get("inputs", "auto")
     if experiment.teacher.live and reads != (tuple(experiment.student.input_channels), "auto"):
         raise ConfigError(
             "teacher.live: a live teacher is shown the student's pictures, and this one reads "
             f"{', '.join(reads[0])} ({reads[1]}). Leave live out, so that its embeddings are stored"
         )
-    for key, path in (("baseline", settings.baseline), ("vgg_weights", settings.vgg_weights)):
-        if isinstance(path, Path) and not path.is_file():
-            raise ConfigError(f"promptable.{key}: there is no file {path}.{meant_beside(path)}")
-    build_student(experiment)
-    load_baseline(settings)
-    if settings.perceptual and settings.perceptual_mode != "decoder":
-        feature_network(settings.features, weights=settings.vgg_weights)
 
 
 def load_baseline(settings: config.Promptable) -> tuple[SAM, Facts] | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from abbe import config, losses, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batch, Batches
+from abbe.datasets.training.demands import require_colours, require_even_shares
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import ConfigError, InputError
 from abbe.progress import track
@@ -27,6 +28,7 @@ from abbe.targets import TargetStore
 from abbe.teachers import AGREEMENT
 from abbe.training.fit import Fitted
 from abbe.training.stage import Schedule, Stage, Term
+from abbe.training.trying import require_varied
 
 Method = Literal["contrastive", "rckd", "rckd+contrastive"]
 Response = Literal["soft_bce", "kl"]
@@ -283,19 +285,58 @@ def _response_of(
             "Compare its ids with those of 'abbe data check'"
         )
     instances = images[0].instances is not None
-    if AGREEMENT in store.provenance.outputs:
+    outputs = INSTANCE_MAPS if instances else store.provenance.outputs
+    require_response(settings, outputs, str(store.path))
+    return tuple(outputs), settings.hv if instances else 0.0
+
+
+def require_response(settings: config.Pretraining, outputs: Sequence[str], source: str) -> None:
+    """Refuse a teacher whose maps cannot be learned so.
+
+    Args:
+        settings: say how its response is learned.
+        outputs: names of its maps.
+        source: where it is, for the message.
+
+    Raises:
+        ConfigError: it is several teachers, or has no classes that exclude each other for 'kl'.
+    """
+    if AGREEMENT in outputs:
         raise ConfigError(
-            f"{store.path}: is the mean of several teachers, which recipe cmkd learns from. Recipe "
+            f"{source}: is the mean of several teachers, which recipe cmkd learns from. Recipe "
             "rckd learns from one: name its own store"
         )
-    outputs = INSTANCE_MAPS if instances else store.provenance.outputs
-    overlap = instances or set(outputs) >= set(INSTANCE_MAPS)  # a boundary is foreground, too
+    overlap = set(outputs) >= set(INSTANCE_MAPS)  # a boundary is foreground, too
     if settings.response == "kl" and (overlap or len(outputs) < 2):
         raise ConfigError(
             "pretraining.response: 'kl' needs a teacher of two or more classes that exclude each "
             f"other; this one gives {', '.join(outputs)}. Take soft_bce"
         )
-    return tuple(outputs), settings.hv if instances else 0.0
+
+
+def require_pretrainable(experiment: config.Experiment) -> None:
+    """Refuse what pretraining can never work with, whatever the tiles are.
+
+    Raises:
+        ConfigError: the network's batch norm would see one value a channel.
+        InputError: the batch cannot be shared out evenly, or there are no colours to change.
+    """
+    settings, student = experiment.pretraining, experiment.student
+    processes, count = build.processes(), len(student.input_channels)
+    require_colours(student.input_channels, settings.stain, settings.colour, "pretraining")
+    require_even_shares(settings.batch_size, processes, "pretraining")
+    unet = students.build(
+        student.architecture, in_channels=count, outputs=("foreground",), encoder_weights="random"
+    )
+    require_varied(
+        ResponseNetwork(unet) if "contrastive" in settings.method else unet,
+        count,
+        settings.crop,
+        settings.batch_size,
+        processes=processes,
+        synchronised=experiment.training.sync_batch_norm,
+        section="pretraining",
+    )
 
 
 def _base(model: TaskModel) -> UNet | students.Classifier:

@@ -19,14 +19,22 @@ from torch import nn
 from abbe import config, losses
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.batches import Batches
+from abbe.datasets.training.demands import require_colours
 from abbe.errors import InputError
 from abbe.recipes.encoder_probes import add_probes, initialisations_of
 from abbe.recipes.linear_probe import features_of
-from abbe.recipes.pretraining import Pretrained, TaskModel, pretrain_encoder, take_over
-from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.recipes.pretraining import (
+    Pretrained,
+    TaskModel,
+    pretrain_encoder,
+    require_pretrainable,
+    require_response,
+    take_over,
+)
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
 from abbe.registry import TASKS
 from abbe.runs import build, teaching
-from abbe.runs.lost import Lost, readable
+from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
 from abbe.runs.schedules import Amount, crops_of
 from abbe.runs.session import Session
@@ -63,13 +71,41 @@ class Rckd(Recipe):
         """What ``fine_tuning.task`` says."""
         return task_of(experiment)
 
-    def tiles(
-        self, experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
-    ) -> Dataset | None:
+    def tiles(self, experiment: config.Experiment, dataset: Dataset) -> Dataset | None:
         """Those of ``pretrain_data``, with every label taken off."""
-        if experiment.pretraining.method == "none":
-            return None
-        return readable_tiles(experiment, dataset, lost, progress)
+        return None if experiment.pretraining.method == "none" else tiles_of(experiment, dataset)
+
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """Both stages' networks must be there, and the teacher give what is learned, too."""
+        super().require(experiment, dataset, tiles, trust_code=trust_code)
+        settings, input_channels = experiment.fine_tuning, experiment.student.input_channels
+        require_colours(input_channels, settings.stain, settings.colour, "fine_tuning")
+        task_of(experiment).require_classes(dataset)
+        network = initial_model(experiment, dataset)
+        if settings.trains == "all":  # a frozen encoder's batch norm sees no batch
+            require_trainable(network, experiment)
+        if tiles is None:
+            return
+        require_pretrainable(experiment)
+        if "rckd" in experiment.pretraining.method:
+            teacher = experiment.teacher
+            for source in teaching.require_teachers(teacher, tiles, trust_code=trust_code):
+                require_response(experiment.pretraining, source.outputs, str(teacher.path))
+
+    def tiles_looked_at(
+        self, experiment: config.Experiment, tiles: Dataset, lost: Lost, progress: bool
+    ) -> Dataset:
+        """Those that can be read; tiles that are images of the data set were looked at with it."""
+        if experiment.pretrain_data.kind == "given":
+            return tiles.having(record for record in tiles if record.id not in lost.left_out)
+        return super().tiles_looked_at(experiment, tiles, lost, progress)
 
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
         """The tiles must have the student's channels, and suffice for a batch."""
@@ -235,16 +271,6 @@ def teach_tiles(
         return None, {}
     _, store, speed = teaching.teach(experiment, tiles, session)
     return store, speed
-
-
-def readable_tiles(
-    experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
-) -> Dataset:
-    """The tiles to pretrain on; those of a set of their own are looked at as those of data are."""
-    tiles = tiles_of(experiment, dataset)
-    if experiment.pretrain_data.kind == "given":
-        return tiles  # they are images of the data set
-    return readable(tiles, lost, progress=progress)
 
 
 def fine_tune(

@@ -13,8 +13,10 @@ from torch import nn
 from abbe import config
 from abbe.config.recipes import RECIPES
 from abbe.datasets import Dataset, Record
+from abbe.datasets.training.demands import require_even_shares
 from abbe.registry import loaded
-from abbe.runs.lost import Lost
+from abbe.runs import build
+from abbe.runs.lost import Lost, readable
 from abbe.runs.schedules import Amount
 from abbe.runs.session import Session
 from abbe.summary import RunSummary
@@ -23,6 +25,7 @@ from abbe.tasks.task import Scored, Task
 from abbe.teachers import Teacher
 from abbe.training.fit import Fitted
 from abbe.training.stage import Stage, twin_of
+from abbe.training.trying import require_varied
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,48 @@ class Recipe(ABC):
     def task(self, experiment: config.Experiment) -> Task:
         """What the student is for."""
 
-    def tiles(
-        self, experiment: config.Experiment, dataset: Dataset, lost: Lost, progress: bool
-    ) -> Dataset | None:
-        """Images without labels to pretrain on, where a recipe does that.
+    def tiles(self, experiment: config.Experiment, dataset: Dataset) -> Dataset | None:
+        """Images without labels to pretrain on, where a recipe does that; none is read yet.
 
         Raises:
-            InputError: more images are lost than allowed, or none is left.
+            InputError: none is left.
         """
         return None
+
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """Refuse, before any image is read, what settings, networks and teacher tell alone.
+
+        What is missing here is told, too: weights that must be fetched, a teacher, a package.
+
+        Args:
+            experiment: with the student's channels.
+            dataset: as it is listed.
+            tiles: likewise.
+            trust_code: a teacher of kind 'torch' may run the code that it names.
+
+        Raises:
+            ConfigError: a setting can never work, or weights cannot be fetched.
+            InputError: a file is missing, damaged, or another network's.
+            MissingExtraError: a package is not installed.
+        """
+        require_even_shares(experiment.training.batch_size, build.processes())
+
+    def tiles_looked_at(
+        self, experiment: config.Experiment, tiles: Dataset, lost: Lost, progress: bool
+    ) -> Dataset:
+        """Those of the `tiles` that can be read.
+
+        Raises:
+            InputError: more images are lost than allowed.
+        """
+        return readable(tiles, lost, progress=progress)
 
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
         """Refuse what cannot end well before any work starts.
@@ -212,6 +248,23 @@ class Recipe(ABC):
 def recipe_named(name: str) -> Recipe:
     """The recipe of a name in `abbe.config.recipes`."""
     return loaded(RECIPES[name].place)()
+
+
+def require_trainable(network: nn.Module, experiment: config.Experiment) -> None:
+    """Refuse crops and batches that a network cannot be trained on.
+
+    Raises:
+        ConfigError: its batch norm would see one value a channel.
+    """
+    training = experiment.training
+    require_varied(
+        network,
+        len(experiment.student.input_channels),
+        training.crop,
+        training.batch_size,
+        processes=build.processes(),
+        synchronised=training.sync_batch_norm,
+    )
 
 
 def weights_metadata(

@@ -11,7 +11,7 @@ from abbe.datasets.training.batches import Batches
 from abbe.errors import InputError
 from abbe.object_types import shape_maps, types_in
 from abbe.recipes import unets
-from abbe.recipes.recipe import Material, Plan, Recipe, Trained
+from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
 from abbe.recipes.terms import boundary_term, supervised_term, type_term
 from abbe.registry import TASKS
 from abbe.runs import build
@@ -30,6 +30,18 @@ class Supervised(Recipe):
     def task(self, experiment: config.Experiment) -> Task:
         """Objects."""
         return TASKS["instances"]
+
+    def require(
+        self,
+        experiment: config.Experiment,
+        dataset: Dataset,
+        tiles: Dataset | None,
+        *,
+        trust_code: bool,
+    ) -> None:
+        """The student must be there, too."""
+        super().require(experiment, dataset, tiles, trust_code=trust_code)
+        require_trainable(unets.build_unet(experiment), experiment)
 
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
         """Labelled training images are needed, too."""

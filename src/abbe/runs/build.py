@@ -1,6 +1,7 @@
 """From the experiment file to plain objects: data sets, teachers, networks, schedules."""
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -319,13 +320,6 @@ def build_weighting(
         )
 
     def fixed(names: list[str]) -> "nn.Module":
-        terms = ("supervised", "probability", "boundary", "target_boundary")
-        unknown = sorted(set(loss.weights) - set(terms))
-        if unknown:
-            raise ConfigError(
-                f"loss.weights: there is no term {', '.join(unknown)}; there are: "
-                f"{', '.join(terms)}.{meant(unknown[0], terms)}"
-            )
         usual = {name: 0.5 if name.endswith("boundary") else 1.0 for name in names}
         weights = {name: loss.weights.get(name, usual[name]) for name in names}
         return losses.FixedWeighting(
@@ -333,6 +327,11 @@ def build_weighting(
         )
 
     return fixed
+
+
+def processes() -> int:
+    """How many processes train together, started by accelerate or torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def workers(wanted: int | str) -> int:

@@ -13,7 +13,7 @@ from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.from_python import kind_of_teacher
 from abbe.runs.normalising import scaling_of
 from abbe.runs.session import Session
-from abbe.targets import TargetStore
+from abbe.targets import Provenance, TargetStore
 from abbe.teachers import Teacher
 from abbe.teachers.on_workers import teach_on_workers
 
@@ -36,6 +36,31 @@ def asked(experiment: config.Experiment, dataset: Dataset) -> list[Record]:
         for record in dataset
         if record.split not in unseen and (record.split != "test" or record.label is not None)
     ]
+
+
+def require_teachers(
+    settings: config.Teacher, dataset: Dataset, *, trust_code: bool
+) -> list[Provenance]:
+    """What each teacher of the experiment is; none of them is asked for anything yet.
+
+    They are built, and let go of: so whatever is missing of them is told before long work.
+
+    Raises:
+        ConfigError: an option is unknown, or the teacher cannot run live.
+        InputError: files are missing or damaged.
+        MissingPackageError: a teacher's own program is not installed.
+    """
+    found = []
+    for each in each_of(settings) if settings.kind != "none" else ():
+        if each.kind == "store":
+            assert each.path is not None  # the experiment file demands it
+            found.append(TargetStore(each.path).provenance)
+            continue
+        teacher = build.build_teacher(each, dataset, trust_code=trust_code)
+        if each.live and not hasattr(teacher, "network"):
+            raise ConfigError(f"teacher of kind '{each.kind}' cannot run live: leave live out")
+        found.append(teacher.provenance)
+    return found
 
 
 def teach(
@@ -63,8 +88,6 @@ def teach(
             print(shown(teachers.introduction(store.provenance)), flush=True)
         return None, store, {}
     teacher = build.build_teacher(settings, dataset, trust_code=session.trust_code)
-    if settings.live and not hasattr(teacher, "network"):
-        raise ConfigError(f"teacher of kind '{settings.kind}' cannot run live: leave live out")
     if settings.live:
         _check_live(teacher.provenance.normalisation, scaling_of(experiment.student))
     if session.is_main:

@@ -88,18 +88,26 @@ class Task(ABC):
         """The data set with its splits, and labels on the chosen training images only."""
         return build.build_dataset(data)
 
-    def open(
-        self, experiment: config.Experiment, given: Dataset | None, lost: Lost, progress: bool
+    def listed(
+        self, experiment: config.Experiment, given: Dataset | None, progress: bool
     ) -> Dataset:
-        """The data of a run: what is given from Python, else what the experiment names.
+        """The data of a run, given from Python or named by the experiment; no image is read yet.
 
         Raises:
-            InputError: more images are lost than allowed, or the student's channels are missing.
+            InputError: the files are not laid out as they should be, or the student's channels are
+                missing.
         """
         dataset = self.collect(experiment.data) if given is None else given
         channels = build.channels_of(experiment.student, dataset)
         advice = "say what is seen with --student.input-channels"
-        dataset = build.seen_by(dataset, channels, "the student", advice)
+        return build.seen_by(dataset, channels, "the student", advice)
+
+    def looked_at(self, dataset: Dataset, lost: Lost, progress: bool) -> Dataset:
+        """The images that can be read, of those that are `listed`.
+
+        Raises:
+            InputError: more images are lost than allowed.
+        """
         dataset = readable(dataset, lost, progress=progress)
         build.tell_problems(dataset)
         return dataset

@@ -11,8 +11,13 @@ import numpy as np
 import torch
 
 from abbe.datasets.training.augment import Geometry, Light, change_light, draw_geometry
+from abbe.datasets.training.demands import (
+    require_colours,
+    require_even_shares,
+    require_places,
+)
 from abbe.datasets.training.prepare import Prepared, StoredTarget
-from abbe.datasets.training.stain import COLOURS, change_colours, change_stains, draw_stain_change
+from abbe.datasets.training.stain import change_colours, change_stains, draw_stain_change
 from abbe.errors import InputError
 from abbe.imaging import Region
 
@@ -29,19 +34,6 @@ Batch = dict[str, torch.Tensor]
 - ``category`` (B,) int64, the image's class, where images have one;
 - ``valid`` (B, S, S) bool, False beyond the image's edge.
 """
-
-
-def require_even_shares(batch_size: int, processes: int) -> None:
-    """Refuse a batch that its processes cannot share evenly.
-
-    Raises:
-        InputError: saying what they can share.
-    """
-    if batch_size % processes:
-        raise InputError(
-            f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
-            f"choose a multiple of {processes}"
-        )
 
 
 class Batches:
@@ -88,7 +80,7 @@ class Batches:
         """
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
-        _require_colours(input_channels, stain, colour)
+        require_colours(input_channels, stain, colour)
         require_even_shares(batch_size, processes)
         self.images = images
         self.batch_size, self.crop, self.seed = batch_size, crop, seed
@@ -112,13 +104,8 @@ class Batches:
         # A partly labelled image is in both: its unknown part is worth learning from too.
         self._unlabelled = [i for i in range(len(images)) if self._known.get(i, ()) is not None]
         share = labelled_share if self._labelled and self._unlabelled else bool(self._labelled)
+        require_places(batch_size, share)
         self._first_unlabelled = round(batch_size * share)
-        if 0 < share < 1 and self._first_unlabelled in (0, batch_size):
-            missing = "unlabelled" if self._first_unlabelled else "labelled"
-            raise InputError(
-                f"training.labelled_share {share:g} of training.batch_size {batch_size} leaves no "
-                f"place for {missing} images: change one of them"
-            )
 
     @property
     def has_unlabelled(self) -> bool:
@@ -216,14 +203,6 @@ class Batches:
                 maps = _pad(_cut(image.instances, inside), geometry.box, inside, -1)
                 target["target_instances"] = geometry.labels(maps)
         return target
-
-
-def _require_colours(input_channels: Sequence[str], stain: float, colour: float) -> None:
-    if (stain or colour) and tuple(input_channels) != COLOURS:
-        raise InputError(
-            f"stain and colour change red, green and blue, but the student sees "
-            f"{', '.join(input_channels)}: set both to 0"
-        )
 
 
 def _known_pixels(label: np.ndarray) -> np.ndarray | None:

@@ -13,7 +13,8 @@ import torch
 
 from abbe.datasets.pictures import Pictured, fitted, resized
 from abbe.datasets.training.augment import Light, change_light
-from abbe.datasets.training.batches import Batch, require_even_shares
+from abbe.datasets.training.batches import Batch
+from abbe.datasets.training.demands import require_even_shares
 from abbe.datasets.training.prompted import framed, in_turn
 from abbe.errors import InputError
 from abbe.targets import TargetStore

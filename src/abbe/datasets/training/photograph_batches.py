@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from abbe.datasets.imagenet import Photographs
 from abbe.datasets.training.batches import Batch
-from abbe.errors import InputError
+from abbe.datasets.training.demands import require_even_shares
 
 AREAS = (0.08, 1.0)
 """Shares of a photograph that a crop covers."""
@@ -48,11 +48,7 @@ class PhotographBatches:
         Raises:
             InputError: the batch cannot be shared out evenly.
         """
-        if batch_size % processes:
-            raise InputError(
-                f"training.batch_size {batch_size} cannot be shared by {processes} processes: "
-                f"choose a multiple of {processes}"
-            )
+        require_even_shares(batch_size, processes)
         self.photographs, self.batch_size, self.seed = photographs, batch_size, seed
         own = batch_size // processes
         self._positions = range(rank * own, (rank + 1) * own)

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-COLOURS = ("red", "green", "blue")
-
 # Optical densities of red, green and blue for haematoxylin, eosin and DAB, each of unit length
 # before rounding: Ruifrok and Johnston 2001, as in scikit-image's rgb_from_hed.
 _STAIN_COLOURS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
