@@ -25,7 +25,7 @@ from abbe.summary import TRAINED_ON
 from abbe.training.fit import fit
 from abbe.training.log import Log, make_accelerator
 from abbe.training.stage import Metrics, Schedule
-from abbe.tuning.lora import add_adapters, merge_adapters
+from abbe.tuning.lora import adapted, add_adapters, merge_adapters, require_peft
 
 FILE = "teacher.safetensors"
 """The tuned network, in the folder."""
@@ -145,7 +145,10 @@ def tune(
         InputError: weights or images are missing or damaged, or no training image has an object.
         MissingExtraError: peft is not installed.
     """
+    require_peft()
+    _require_new(out, resume=resume)
     network, facts = _load(source, tuning.side)
+    adapted(network)
     seen = tuple(channels or dataset.channels)
     images = {split: _pictures(dataset, split, seen, network.side) for split in _SPLITS}
     if not images["train"]:
@@ -155,7 +158,7 @@ def tune(
         )
     asked = {"source_sha256": facts.sha256, "channels": list(seen), **_plain(tuning),
              "images": [image.id for image in images["train"]]}  # fmt: skip
-    with _folder(out, asked, resume=resume) as known:
+    with _folder(out, asked) as known:
         labels = len(images["train"])
         if "after" in known and (out / FILE).is_file():
             return Tuned(out / FILE, known["before"], known["after"], labels)
@@ -270,12 +273,15 @@ def _write_trained_on(out: Path, dataset: Dataset) -> None:
     )
 
 
+def _require_new(out: Path, *, resume: bool) -> None:
+    if (out / ASKED).exists() and not resume:
+        raise ConfigError(f"{out}: holds a tuning. Go on with --resume, or give another --out")
+
+
 @contextmanager
-def _folder(out: Path, asked: Mapping[str, Any], *, resume: bool) -> Iterator[Mapping[str, Any]]:
+def _folder(out: Path, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The folder, for this process alone, with what was asked for; what `ASKED` says there."""
     known, before = out / ASKED, dict(asked)
-    if known.exists() and not resume:
-        raise ConfigError(f"{out}: holds a tuning. Go on with --resume, or give another --out")
     if known.exists():
         before = parse_json(known.read_text(encoding="utf-8"))
         other = [key for key, value in asked.items() if before.get(key) != value]
