@@ -259,10 +259,12 @@ def _pictures(run: Run) -> list[Picture]:
     scores = run.scores.get(metric, {}) if metric else {}
     known = tables.models_of(run.summary)
     colours = tuple(_class_colours(run.summary).values())
+    name = words.short_name(run.summary, metric) if metric else ""
+    cuts = run.summary.thresholds
     pictures = []
     for example in run.examples:
         others = [name for name in example.labels if name != "truth" and name not in known]
-        pictures.append(picture_of(example, (*known, *others), scores, colours))
+        pictures.append(picture_of(example, (*known, *others), scores, colours, cuts, name))
     return pictures
 
 

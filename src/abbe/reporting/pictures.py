@@ -10,6 +10,7 @@ from PIL import Image
 
 from abbe.imaging.pictures.window import fullest_window
 from abbe.reporting.run_folder import Example
+from abbe.summary import Thresholds
 
 _WINDOW = 320  # px: a larger image is shown through a window of this side
 
@@ -45,6 +46,7 @@ class Picture(NamedTuple):
     window_of: tuple[int, int] | None
     panels: tuple[Panel, ...]
     said: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def picture_of(
@@ -52,11 +54,18 @@ def picture_of(
     models: Sequence[str],
     scores: Mapping[str, Mapping[str, float]],
     colours: Sequence[str] = (),
+    thresholds: Mapping[str, Thresholds] | None = None,
+    metric: str = "",
 ) -> Picture:
     """Lay out an example: image, then truth, then ``models`` in their order.
 
-    ``scores`` is model → image id → value of the headline's metric; ``colours`` are those of
-    the classes of pixels from number 1 on, where labels are classes.
+    Args:
+        example: of a run.
+        models: names.
+        scores: model → image id → value of the headline's metric.
+        colours: of the classes of pixels from number 1 on, where labels are classes.
+        thresholds: where the models' maps are cut, where labels are objects.
+        metric: name of the headline's metric.
     """
     window = fullest_window(example.image.shape[:2], example.labels.get("truth"), _WINDOW)
     image = example.image[window]
@@ -84,8 +93,44 @@ def picture_of(
     said = tuple((name, example.said[name]) for name in ("truth", *models) if name in example.said)
     return Picture(
         example.kind, example.image_id, png_uri(image), width, height, window_of, tuple(panels),
-        said,
+        said, bare_scores(example, window, scores, thresholds or {}, metric),
     )  # fmt: skip
+
+
+def bare_scores(
+    example: Example,
+    window: tuple[slice, slice],
+    scores: Mapping[str, Mapping[str, float]],
+    thresholds: Mapping[str, Thresholds],
+    metric: str,
+) -> tuple[str, ...]:
+    """Why models have a score and no object in a picture, a sentence each; mostly there is none.
+
+    A mask and objects are cut at thresholds of their own, and small objects are dropped.
+
+    Args:
+        example: with true objects, or nothing is to be explained.
+        window: what is shown of it.
+        scores: model → image id → value of the headline's metric.
+        thresholds: where the models' maps are cut; none of models that give no maps.
+        metric: its name.
+    """
+    notes = []
+    for name, labels in example.labels.items():
+        cut, score = thresholds.get(name), scores.get(name, {}).get(example.image_id, 0.0)
+        if cut is None or score <= 0 or "truth" not in example.labels:
+            continue
+        if not (example.labels["truth"] > 0).any() or (labels[window] > 0).any():
+            continue
+        if (labels > 0).any():
+            notes.append(f"{name}: its objects lie outside this part of the image.")
+            continue
+        own = f", whereas an object takes enough of {cut.foreground:g} or more"
+        notes.append(
+            f"{name}: no object was kept, but {metric} counts every pixel with a foreground of "
+            f"{cut.mask:g} or more{'' if name == 'teacher' else own}."
+        )
+    return tuple(notes)
 
 
 def outline_path(labels: np.ndarray) -> str:
