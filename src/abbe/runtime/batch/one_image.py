@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from abbe.runtime.batch.finished import Task, line_of, task_of
 from abbe.runtime.batch.image_lock import image_lock
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.job import DICOM, SUFFIXES, Block, Blocks, Job, Predictor, Tools, Written
-from abbe.runtime.predictors.channels import remarks_on
+from abbe.runtime.predictors.channels import flat_channels, remarks_on
 from abbe.runtime.predictors.prompt_files import ObjectPrompt
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
@@ -144,7 +144,8 @@ class OneImage:
             tools = Tools(pool, work, batch.timings, advance, self.prompts, batch.job.all_tiles)
             written = batch.predictor.write(self.image, stem, batch.job, tools)
             work.remove()
-        return written
+            flat = flat_channels(self.image, batch.predictor.channels_of(self.image))
+        return replace(written, notes=(*written.notes, *flat))
 
     def line(self, written: Written) -> dict[str, Any]:
         """What is noted of it when it is finished."""

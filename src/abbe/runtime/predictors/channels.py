@@ -1,14 +1,21 @@
 """Which channels of an image a package sees, and what was taken for granted of it."""
 
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+
 from abbe.errors import InputError
 from abbe.imaging import Image, Region, lacking, matching
 from abbe.imaging.formats.raster import RGB
+from abbe.imaging.normalisation import sampled_pixels
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.cutting import goes_by_diameter
 
 MOST_COMPARED = 1 << 26
 """Pixels of an image that is looked through for colours; of a larger one they are not doubted."""
 _BAND = 1024
+_WINDOW, _BAND_PIXELS = 512, 1 << 24
 
 
 def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,6 +48,34 @@ def is_grey(image: Image) -> bool:
         if any((other != first).any() for other in others):
             return False
     return True
+
+
+def flat_channels(image: Image, channels: Sequence[str]) -> tuple[str, ...]:
+    """Of the channels that a package sees, those of one value in all pixels, a sentence each.
+
+    Whatever the package does to values, nothing can be found by them. No more is read than tells:
+    of most images a window in the middle, else windows all over it, then all of it.
+
+    Raises:
+        InputError: The image cannot be read.
+    """
+    height, width = image.shape
+    top, left = max(0, height - _WINDOW) // 2, max(0, width - _WINDOW) // 2
+    rows = max(1, _BAND_PIXELS // width)
+    middle = Region(top, left, min(top + _WINDOW, height), min(left + _WINDOW, width))
+    bands = (Region(at, 0, min(at + rows, height), width) for at in range(0, height, rows))
+    flat, values = list(dict.fromkeys(channels)), dict[str, np.generic]()
+    for region in chain((middle, None), bands):
+        if not flat:
+            break
+        read = sampled_pixels(image, flat) if region is None else image.read(region, flat)
+        planes = dict(zip(flat, read, strict=True))
+        values = values or {name: plane[0, 0] for name, plane in planes.items()}
+        flat = [name for name, plane in planes.items() if (plane == values[name]).all()]
+    return tuple(
+        f"Nothing can be found by its channel {name}: it is {values[name]:g} in all pixels."
+        for name in flat
+    )
 
 
 def remarks_on(

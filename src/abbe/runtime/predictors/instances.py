@@ -21,7 +21,7 @@ from abbe.runtime.tiling.cutting import check_tile, goes_by_diameter, grid_of
 from abbe.runtime.tiling.grid import Grid
 from abbe.runtime.tiling.timing import Timings
 from abbe.runtime.tiling.work import Work
-from abbe.runtime.writing.results import Prediction, notes_on, write_results
+from abbe.runtime.writing.results import Prediction, write_results
 
 if TYPE_CHECKING:
     from abbe.runtime.postprocess.map_rule import MapRule
@@ -66,7 +66,8 @@ class InstancePredictor(OpenPackage):
         untold = write_results(
             prediction, stem, job, tools.pool, 2 * self.workers, self.package.description
         )
-        notes = (*notes_on(prediction), *untold)
+        tissue = prediction.tissue
+        notes = (*(() if tissue is None else (tissue.words(),)), *untold)
         return Written(prediction.labels.count, diameter=self._diameter_of(image), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:

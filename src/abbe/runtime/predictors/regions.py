@@ -21,7 +21,6 @@ from abbe.runtime.tiling.grid import Grid, Tile
 from abbe.runtime.tiling.seams import crop
 from abbe.runtime.tiling.tiles import classes_name, maps_name, network_maps
 from abbe.runtime.writing.region_results import RegionPrediction, write_region_results
-from abbe.runtime.writing.results import notes_on
 
 if TYPE_CHECKING:
     from abbe.runtime.tiling.tissue import Tissue
@@ -122,7 +121,8 @@ class RegionPredictor(OpenPackage):
             prediction, stem, job, tools, 2 * self.workers,
             description=self.package.description,
         )  # fmt: skip
-        return Written(len(prediction.grid.tiles), notes=notes_on(prediction))
+        notes = () if prediction.tissue is None else (prediction.tissue.words(),)
+        return Written(len(prediction.grid.tiles), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
         """Suffixes of the files that ``write`` leaves."""

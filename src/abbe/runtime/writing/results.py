@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from abbe.runtime.tiling.field import Labels, Maps
     from abbe.runtime.tiling.tissue import Tissue
     from abbe.runtime.writing.geojson import FeatureProperties
-    from abbe.runtime.writing.region_results import RegionPrediction
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,6 @@ class Prediction:
     def _most_probable(self) -> np.ndarray | None:
         shares = self.labels.numbering.types
         return None if shares is None else shares.argmax(1)
-
-
-def notes_on(prediction: Prediction | RegionPrediction) -> tuple[str, ...]:
-    """What was done, and which channels show nothing, in sentences for people."""
-    looked = () if prediction.tissue is None else (prediction.tissue.words(),)
-    limits = zip(prediction.channels, prediction.limits, strict=True)
-    return looked + tuple(
-        f"Nothing can be found by its channel {name}: it is {low:g} in all pixels."
-        for name, (low, high) in limits
-        if low >= high
-    )
 
 
 def write_results(
