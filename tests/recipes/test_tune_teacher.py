@@ -14,7 +14,7 @@ import abbe as in_python
 from abbe.errors import ConfigError
 from abbe.sam import LAYOUTS, build_sam, load_sam
 from abbe.tuning.lora import add_adapters, merge_adapters
-from abbe.tuning.tune import Tuned
+from abbe.tuning.tune import ASKED, Tuned
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
@@ -165,6 +165,12 @@ def test_what_cannot_be_tuned_is_told(
     student = build_promptable("promptable-resnet18", side=64, encoder_weights="random")
     with pytest.raises(ConfigError, match="no attention"):
         add_adapters(student, 2, 4)
+    monkeypatch.setattr("abbe.tuning.tune.picture_records", None)  # none is decoded before
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / ASKED).write_text("{}")
+    old = ["--data.path", pictures, "--out", tmp_path / "old", *TINY]
+    assert abbe("tune-teacher", "--teacher", sam_file, *old) == 1
+    assert "holds a tuning. Go on with --resume" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "peft", None)
     assert abbe("tune-teacher", "--teacher", sam_file, *words, *TINY) == 1
     assert "pip install 'abbe[lora]'" in capsys.readouterr().err
