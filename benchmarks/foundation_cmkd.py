@@ -69,7 +69,7 @@ def tissue(places: Places, sizes: Sizes) -> Iterator[Item]:
     """Simulated tissue, drawn anew: MobileSAM by a grid, and by boxes of what a watershed finds.
 
     Four images are of one simulated slide, and a slide is the unit of the intervals. Settled
-    before anything was run.
+    before anything was run, but for the trust, which was tried when both teachers had done harm.
     """
     folder = places.set("tissue")
     data = ("--data.path", folder, "--data.group", "slide")
@@ -102,6 +102,9 @@ def tissue(places: Places, sizes: Sizes) -> Iterator[Item]:
     yield distilled("tissue-boxes-cwd", "boxes", *cwd)
     yield Item("tissue-amg-baselines", make=taken_over(boxes, grid))
     yield distilled(grid.name, "amg", "--evidence", "full")
+    for teacher in asked:
+        auto = ("--evidence", "quick", "--teacher.trust", "auto")
+        yield distilled(f"tissue-{teacher}-trust", teacher, *auto)
 
 
 def stained(places: Places, sizes: Sizes) -> Iterator[Item]:

@@ -28,7 +28,8 @@ CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
 VARIANTS = {
     CODEX: ((f"{CODEX}-cwd", f"{CODEX}-dist", "codex-mobilenetv3-several"), OBJECTS),
     "codex-lite0-boxes": (("codex-lite0-boxes-cwd",), OBJECTS),
-    "tissue-boxes": (("tissue-boxes-cwd",), OBJECTS),
+    "tissue-boxes": (("tissue-boxes-cwd", "tissue-boxes-trust"), OBJECTS),
+    "tissue-amg": (("tissue-amg-trust",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (
         (
@@ -185,18 +186,27 @@ def print_skin(folders: Sequence[Path]) -> None:
         if fold == 0 or row["seed"] is not None
     ]
     scores = Scores(rows)
+    known = {
+        model: [key for key in PROMPTS if any(is_of(row, model, key) for row in rows)]
+        for model in scores.models
+    }
     print("\n### KD SAM, students of polyps on skin\n")
     head("model", "images", *PROMPTS)
-    for model in scores.models:
+    for model, keys in known.items():
         told = {
             key: measured_score(scores.measured(key, [model])[0], METRICS[key].scale)
-            for key in PROMPTS
+            for key in keys
         }
         row(model, images(told), *cells(told, PROMPTS))
-    for other in (each for each in scores.models if each != "student"):
-        pairs = {key: scores.measured(key, ["student", other]) for key in PROMPTS}
-        gains = {key: measured_gain(one.minus(it)) for key, (one, it) in pairs.items()}
-        row(f"student − {other}", images(gains), *cells(gains, PROMPTS, "+"))
+    for other, keys in known.items():
+        if other != "student":
+            pairs = {key: scores.measured(key, ["student", other]) for key in keys}
+            gains = {key: measured_gain(one.minus(it)) for key, (one, it) in pairs.items()}
+            row(f"student − {other}", images(gains), *cells(gains, PROMPTS, "+"))
+
+
+def is_of(row: Row, model: str, metric: str) -> bool:
+    return (row["model"], row["metric"]) == (model, metric)
 
 
 def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> None:
