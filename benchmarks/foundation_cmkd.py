@@ -47,6 +47,7 @@ def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
     more = {
         "several": (*alone, "--teacher.also", mesmer),
         "boxes-cwd": (*alone, "--loss.probability", "cwd"),
+        "boxes-cwd-trust": (*alone, "--loss.probability", "cwd", "--teacher.trust", "auto"),
         "boxes-dist": (*alone, "--loss.probability", "dist"),
     }
     cwd = {"boxes-cwd": more["boxes-cwd"]}

@@ -26,7 +26,11 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
 )
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
 VARIANTS = {
-    CODEX: ((f"{CODEX}-cwd", f"{CODEX}-dist", "codex-mobilenetv3-several"), OBJECTS),
+    CODEX: (
+        (f"{CODEX}-cwd", f"{CODEX}-cwd-trust", f"{CODEX}-dist", "codex-mobilenetv3-several"),
+        OBJECTS,
+    ),
+    f"{CODEX}-cwd": ((f"{CODEX}-cwd-trust",), OBJECTS),
     "codex-lite0-boxes": (("codex-lite0-boxes-cwd",), OBJECTS),
     "tissue-boxes": (("tissue-boxes-cwd", "tissue-boxes-trust"), OBJECTS),
     "tissue-amg": (("tissue-amg-trust",), OBJECTS),
