@@ -24,6 +24,7 @@ def caveats_of(summary: RunSummary) -> list[str]:
     """Sentences, those on the test images first."""
     data = summary.data
     found = [*group_caveats(data), *_few_images(summary), *class_caveats(data)]
+    found += constant_caveats(summary)
     if summary.seed is not None and not summary.is_claim:
         found.append(
             f"One seed ({summary.seed}): the intervals speak of which images were tested, not of "
@@ -222,6 +223,21 @@ def class_caveats(data: Data) -> list[str]:
             f"Fewer than {FEW_OF_A_CLASS} test images of {', '.join(few)}: a single image "
             "moves the recall of such a class by a tenth or more."
         )
+    return found
+
+
+def constant_caveats(summary: RunSummary) -> list[str]:
+    """Classifiers that gave one answer, whatever they saw."""
+    found = []
+    for name, model in summary.models.items():
+        table = model.confusion or []
+        answered = [number for number, column in enumerate(zip(*table, strict=True)) if any(column)]
+        if len(answered) == 1 and sum(map(any, table)) > 1:
+            found.append(
+                f"The {name} answered {summary.classes[answered[0]]} for every test image: it "
+                "tells no classes apart, and a narrow interval of its balanced accuracy says that "
+                "alone."
+            )
     return found
 
 

@@ -92,6 +92,14 @@ def test_few_test_images_of_a_class_speak_for_doubt(tmp_path):
     assert caveat.startswith("No test image is of middling")
 
 
+def test_a_student_that_gives_one_answer_is_doubted(tmp_path):
+    metrics = {"balanced_accuracy": score(0.5)}
+    models = {"student": {"metrics": metrics, "confusion": [[0, 12], [0, 3]]}}
+    told = "The student answered sparse for every test image: it tells no classes apart"
+    assert told in page_of(tmp_path, summary_of(models=models))
+    assert "for every test image" not in page_of(tmp_path, summary_of())
+
+
 def test_one_class_alone_leaves_scores_undefined_and_says_so(tmp_path):
     metrics = {"balanced_accuracy": score(None), "accuracy": score(1.0), "auroc": score(None)}
     summary = summary_of(
