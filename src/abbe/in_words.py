@@ -55,5 +55,11 @@ def faults(reasons: Mapping[str, str], most: int | None = None) -> list[str]:
 
 
 def _without(name: str, reason: str) -> str:
-    """The reason with … for the image's name, the first time that it stands there as a word."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", reason, count=1)
+    """The reason with … for the image's name, the first time that it stands there as a word.
+
+    A folder on the way to the file, and a part of a folder's name, are other words.
+
+    >>> _without("7", "/run-7/7/7.png is cut")
+    '/run-7/7/….png is cut'
+    """
+    return re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w/\\-])", "…", reason, count=1)
