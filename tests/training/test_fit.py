@@ -30,7 +30,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
-from abbe.training.fit import Fitted, fit, learning_rate
+from abbe.training.fit import Fitted, _Run, fit, learning_rate
 from abbe.training.log import Log
 from abbe.training.parts import WEIGHTING_RATE
 from abbe.training.stage import Metrics, Schedule, Term
@@ -46,8 +46,13 @@ def scripted(scores: Iterable[float]) -> Callable[[nn.Module], Metrics]:
 
 @pytest.fixture
 def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
-    """The last checkpoint of a stage before it was finished, when less is kept."""
+    """What a checkpoint would hold at a stage's end; a finished one holds less."""
     states: list[dict[str, Any]] = []
+    finish = _Run.finish
+
+    def save_and_finish(run: _Run) -> Fitted:
+        run.save()
+        return finish(run)
 
     def save(path: Path, state: dict[str, Any]) -> None:
         if "finished" not in state:
@@ -55,6 +60,7 @@ def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
         save_checkpoint(path, state)
 
     monkeypatch.setattr("abbe.training.fit.save_checkpoint", save)
+    monkeypatch.setattr(_Run, "finish", save_and_finish)
     return lambda: states[-1]
 
 

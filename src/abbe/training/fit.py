@@ -123,7 +123,7 @@ def fit(
         progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
     ):
-        pace = Pace(bar.note) if run.alone_on_cpu else None
+        pace, fitted = Pace(bar.note) if run.alone_on_cpu else None, None
         for batch in run.batches(workers):
             seconds = run.train_step(batch)
             if pace is not None:
@@ -142,7 +142,7 @@ def fit(
                 run.require_finite_weights()
                 if validates:
                     run.validate()
-                run.save()
+                fitted = run.write(last=last)
                 for note in filter(None, (run.state(), run.advice())):
                     bar.note(note)
                 if validates and watch is not None:
@@ -153,7 +153,7 @@ def fit(
                 break
         if run.agreed(asked(), now=True):  # while the last checkpoint was made
             raise KeyboardInterrupt
-    return run.finish()
+    return fitted or run.finish()
 
 
 def _taken_over(stage: Stage, state: Mapping[str, Any], checkpoint: Path) -> Fitted:
@@ -401,6 +401,13 @@ class _Run:
     @property
     def averaged(self) -> nn.Module:
         return self.loss_of.network if self.average is None else self.average.module
+
+    def write(self, *, last: bool) -> Fitted | None:
+        """Write the checkpoint; at the stage's end, what is left of it, which is less."""
+        if last or self.stopped:
+            return self.finish()
+        self.save()
+        return None
 
     def save(self) -> None:
         """Write everything that the next step depends on."""
