@@ -115,7 +115,7 @@ def make_jobs(inputs: Path, run: Callable[[Sequence[str]], None]) -> dict[str, J
         save_file({name: value.contiguous() for name, value in weights.items()}, sam)
         bright_package(inputs / "bright", side=3, tile=128, halo=16)
         run(["distill", "supervised", *_TISSUE, "--out", str(inputs / "teacher")])
-        run(jobs["kdsam"].command(inputs / "student"))
+        run([*jobs["kdsam"].command(inputs / "student"), "--evidence", "quick"])
         export = ["--int8", "none", "--images", "2", "--budget-dice", "1"]
         run(["export", str(inputs / "student"), *export, "--out", str(inputs / "promptable")])
         (inputs / "made").touch()
