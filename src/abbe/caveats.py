@@ -65,13 +65,29 @@ def caveats_of(summary: RunSummary) -> list[str]:
 
 
 def trust_caveats(summary: RunSummary) -> list[str]:
-    """Where the student did not hear its teacher."""
-    if summary.trust is None or summary.trust.heard:
+    """Where the student did not hear its teacher, or heard one that labels alone do better than."""
+    if summary.trust is None:
         return []
+    if summary.trust.heard:
+        return _weak_teacher(summary) if summary.trust.asked != "auto" else []
     why = "as asked" if summary.trust.asked != "auto" else "as validation images had it"
     return [
         f"The teacher was trusted 0, {why}: the student has learned from labels alone, and nothing "
         "here says what distillation brings."
+    ]
+
+
+def _weak_teacher(summary: RunSummary) -> list[str]:
+    teacher, alone = (
+        summary.models[name].metrics.get("dice", Score()).mean if name in summary.models else None
+        for name in ("teacher", "supervised")
+    )
+    if teacher is None or alone is None or teacher >= alone:
+        return []
+    return [
+        "The teacher does worse than the network that labels alone have taught (Dice "
+        f"{teacher:.3f} and {alone:.3f}): a student has little to gain from it, and may lose. With "
+        "--teacher.trust auto it is heard only where validation images say that it helps."
     ]
 
 

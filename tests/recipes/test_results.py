@@ -363,6 +363,20 @@ def test_a_shape_that_does_as_well_as_the_student_is_told(shape: float | None, t
     assert any("Dice, tight box: 0.500, the student 0.500" in text for text in said) is told
 
 
+@pytest.mark.parametrize(
+    ("asked", "teacher", "told"),
+    [(1.0, 0.4, True), (1.0, 0.6, False), (0.5, 0.4, True), ("auto", 0.4, False)],
+)
+def test_a_teacher_that_labels_alone_do_better_than_is_told(
+    asked: float | str, teacher: float, told: bool
+) -> None:
+    values = {"student": 0.5, "teacher": teacher, "supervised": 0.5}
+    models = {name: {"metrics": {"dice": {"mean": value}}} for name, value in values.items()}
+    trust = {"asked": asked, "outputs": {"foreground": 0.5}}
+    said = caveats_of(summary_with(models=models, trust=trust))
+    assert any("labels alone have taught (Dice 0.400 and 0.500)" in text for text in said) is told
+
+
 def test_a_clean_run_warns_of_nothing():
     assert caveats_of(summary_with()) == []
 
