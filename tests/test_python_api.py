@@ -207,7 +207,11 @@ def distill(tmp_path: Path, **changes):
         ({"dataset": 3}, ConfigError, "data: a data set of abbe.datasets, a folder, or keys"),
         ({}, StoreError, "t.zarr"),
         (
-            {"dataset": abbe.datasets.simulated_tissue(4, size=64)},
+            {
+                "recipe": "supervised",
+                "targets": None,
+                "dataset": abbe.datasets.simulated_tissue(4, size=64),
+            },
             InputError,
             "no labelled test image",
         ),

@@ -124,7 +124,14 @@ def test_weights_to_begin_with_are_looked_at_too(teacher_run, tmp_path, capsys):
     weights = tmp_path / "earlier" / "encoder.safetensors"
     shutil.copytree(teacher_run, weights.parent)
     shutil.copyfile(teacher_run / "student.safetensors", weights)
-    words = ["supervised", *TISSUE, *TINY, *OTHER_SPLITS, "--student.encoder-weights", weights]
+    student = [
+        "--student.encoder-weights",
+        weights,
+        "--student.input-channels",
+        "nucleus",
+        "membrane",
+    ]
+    words = ["supervised", *TISSUE, *TINY, *OTHER_SPLITS, *student]
     assert abbe("distill", *words, "--out", tmp_path / "run") == 1
     said = capsys.readouterr().err
     assert f"student.encoder_weights: {weights} was trained or validated on" in said
@@ -148,6 +155,7 @@ def test_a_package_says_what_it_was_trained_on(teacher_run, tmp_path, monkeypatc
     assert (package / TRAINED_ON).read_text() == (teacher_run / TRAINED_ON).read_text()
     capsys.readouterr()
     network = ["--teacher.kind", "onnx", "--teacher.path", package / "model.onnx"]
+    network += ["--teacher.input-channels", "nucleus", "membrane"]
     shown = ["--teacher.options", "outputs", "foreground,boundary"]
     words = ["distill", "cmkd", *TISSUE, *TINY, *OTHER_SPLITS, *network, *shown]
     assert abbe(*words, "--out", tmp_path / "run") == 1
