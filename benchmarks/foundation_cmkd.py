@@ -1,13 +1,12 @@
 """Items of benchmarks/foundation.py: CMKD on tissue, H&E and fluorescent nuclei."""
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import foundation_sets as sets
-from foundation_items import Item, Places, Sizes
+from foundation_items import Item, Places, Sizes, carry_out_program
 from foundation_tables import SUGGESTED
 
 from abbe.files import atomic_path
@@ -198,13 +197,12 @@ def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
     yield Item(asked.name, make=lambda: suggested(words, asked / "table.md"))
 
 
-def suggested(words: Sequence[object], table: Path) -> None:
+def suggested(words: Sequence[object], table: Path) -> float:
     """What labels are worth that `abbe suggest` asks for, by benchmarks/suggest.py."""
     table.parent.mkdir(parents=True, exist_ok=True)
     call = [sys.executable, Path(__file__).with_name("suggest.py"), *words]
     with atomic_path(table) as partial, open(partial, "w", encoding="utf-8") as file:
-        if code := subprocess.run(list(map(str, call)), stdout=file, check=False).returncode:
-            raise SystemExit(code)
+        return carry_out_program(call, stdout=file)
 
 
 def answers_taken_over(done: Path, new: Path) -> Callable[[], object]:

@@ -265,13 +265,15 @@ def print_folds_otherwise(out: Path, other: str, plain: str, metrics: Sequence[s
 
 
 def print_times(names: Sequence[str], done: Path) -> None:
-    """Seconds of each finished item, and their sum; what has not been run is counted."""
-    took = {name: int((done / name).read_text()) for name in names if (done / name).exists()}
+    """Seconds of each finished item, of them processor time, and their sums."""
+    found = {name: done / name for name in names if (done / name).exists()}
+    took = {name: list(map(int, path.read_text().split())) for name, path in found.items()}
     print("\n### Seconds of each item\n")
-    head("item", "s")
+    head("item", "s", "processor, s")
     for name, seconds in took.items():
-        row(name, seconds)
-    row(f"**{len(took)} of {len(names)} items**", f"**{sum(took.values())}**")
+        row(name, *seconds)
+    sums = (f"**{sum(column)}**" for column in zip(*took.values(), strict=False))
+    row(f"**{len(took)} of {len(names)} items**", *sums)
 
 
 def is_complete(folder: Path) -> bool:
