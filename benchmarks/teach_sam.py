@@ -199,7 +199,7 @@ def measure_grid(points: int, repeats: int) -> dict[str, Any]:
             minimum_iou=middle,
             minimum_stability=0.6,
             box_nms=NMS,
-            prompts_at_once=8,  # as the teacher does on a CPU
+            prompts_at_once=6,  # as the teacher does on a CPU
         )
 
     def by_theirs() -> None:

@@ -67,7 +67,8 @@ def freed_memory_kept(wanted: bool = True) -> Iterator[None]:
 
     A training step frees gigabytes of activations and asks for them again, and so does SAM's
     decoder for each handful of prompts; returned memory must be cleared page by page each time,
-    which is a fifth of a step and half of the decoder's time. At the end everything is returned.
+    which is a fifth of a step, and a fifth to two fifths of a grid. At the end everything is
+    returned.
 
     Args:
         wanted: False where no CPU computes. Nothing happens either where the C library has no

@@ -28,8 +28,9 @@ def prompts_at_once(embedding: torch.Tensor, memory: int) -> int:
     features. Masks of the image's size are made one at a time.
     """
     tokens = embedding[0].numel() * 4
-    # On a CPU eight prompts of SAM's size still fit its caches, and more only go slower.
-    limit = 256 if embedding.is_cuda else max(8, 8 * FULL_TOKENS // tokens)
+    # On a CPU more only go slower. Tokens of six prompts of SAM's size are below 32 MiB, from where
+    # glibc maps a tensor anew each time, as it does on workers, too.
+    limit = 256 if embedding.is_cuda else max(6, 6 * FULL_TOKENS // tokens)
     return int(max(1, min(limit, memory // (12 * tokens))))
 
 
