@@ -176,8 +176,8 @@ def train(seconds: float, *, chosen: bool = True) -> dict[str, Any]:
     """The steps of a training, as `abbe.training.fit` takes them."""
     import torch
 
-    from abbe.hardware import autocast_for
-    from abbe.pace import Pace, use_threads
+    from abbe.machine.pace import Pace, use_threads
+    from abbe.machine.precision import autocast_for
 
     if chosen:
         use_threads()
@@ -202,8 +202,8 @@ def train(seconds: float, *, chosen: bool = True) -> dict[str, Any]:
 def teach(seconds: float) -> dict[str, Any]:
     import torch
 
-    from abbe.hardware import autocast_for
-    from abbe.pace import Pace, use_threads
+    from abbe.machine.pace import Pace, use_threads
+    from abbe.machine.precision import autocast_for
 
     use_threads()
     teacher, pixels = network().eval(), torch.rand(1, 1, 256, 256)
@@ -224,7 +224,7 @@ def predict(seconds: float) -> dict[str, Any]:
     import tifffile
 
     import abbe
-    from abbe.threads import cores
+    from abbe.machine.threads import cores
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:512, :512]
@@ -245,7 +245,7 @@ def predict(seconds: float) -> dict[str, Any]:
 
 def child(job: Callable[[float], dict[str, Any]]) -> Callable[[float], dict[str, Any]]:
     def run(seconds: float) -> dict[str, Any]:
-        from abbe.threads import wait_passively
+        from abbe.machine.threads import wait_passively
 
         wait_passively()
         return job(seconds)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from torch import Tensor, nn
 
-from abbe.hardware import autocast_for
+from abbe.machine.precision import autocast_for
 from abbe.scoring.seeds import measured_means
 from abbe.students import build, build_classifier
 

@@ -36,7 +36,7 @@ PROGRAMS = {
 LESION = 192
 """Longest side, px, of ultrasound pictures that are told apart."""
 POLYP_FOLDS = 6
-"""Of the 24 videos of polyps: each fold tests two, and learns from the 22 others."""
+"""Of the 24 videos of polyps: each fold tests four, and learns from the 20 others."""
 FRAMES = 4
 """At most so many frames of a video are tested, evenly spread."""
 STAINED_FOLDS = 5

@@ -141,7 +141,7 @@ def show(recipe: str, found: dict[str, list[dict[str, Any]]]) -> None:
 
 def measured(recipe: str, steps: int, threads: int) -> dict[str, Any]:
     """One run in this process, with its parts timed."""
-    from abbe.threads import set_threads, wait_passively
+    from abbe.machine.threads import set_threads, wait_passively
 
     wait_passively()
     set_threads(threads or None)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from abbe import datasets, teachers
-from abbe.hardware import autocast_for, choose_precision
+from abbe.machine.precision import autocast_for, choose_precision
 from abbe.sam import SAM, Layout, Letterbox, Prompts, build_sam, named_layout
 from abbe.sam.grid import automatic_masks, grid_points
 from abbe.teachers.sam.encoders import openvino_encoder

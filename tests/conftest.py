@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sites import browser, runtime, served  # noqa: F401
 
-from abbe import hardware
 from abbe.datasets.simulator import simulated
+from abbe.machine import precision
 from abbe.runtime.package import openvino_core
 from abbe.runtime.package.signal_stack import signal_stack
 from abbe.telemetry import switch_off
@@ -93,7 +93,7 @@ def computes_bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     and OpenVINO quietly computes fp32.
     """
     native: bool = request.param
-    monkeypatch.setattr(hardware, "_cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(precision, "_cpu_has_bf16", lambda: native)
     found = ["FP32", "INT8", "BF16"] if native else ["FP32", "INT8"]
     monkeypatch.setattr(openvino_core, "_capabilities", lambda: found)
     return native

@@ -2,7 +2,7 @@
 
 import pytest
 
-from abbe.hardware import freed_memory_kept
+from abbe.machine.memory import freed_memory_kept, keep_large_arrays
 
 KEPT, GIVEN_BACK = [(-4, 0), (-1, -1)], [(-4, 65536), (-3, 32 << 20), (-1, 64 << 20), "trim"]
 
@@ -48,3 +48,9 @@ def test_nothing_happens_where_it_is_not_wanted_or_without_mallopt(library, monk
     monkeypatch.setattr("ctypes.CDLL", missing)
     with freed_memory_kept():
         pass
+    keep_large_arrays()
+
+
+def test_thresholds_alone_are_raised_where_a_worker_keeps_its_memory(library):
+    keep_large_arrays()
+    assert library.asked == GIVEN_BACK[1:3]

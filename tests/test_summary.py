@@ -12,7 +12,9 @@ from abbe.errors import InputError
 from abbe.reporting import write_report
 from abbe.summary import (
     FORMAT,
+    SHAPE,
     CurveSummary,
+    Evidence,
     Gain,
     Model,
     RunSummary,
@@ -134,6 +136,19 @@ def curve_values() -> dict[str, Any]:
         test_groups=9, scores={"student": [cell]}, differences={}, seconds={"student": 2.0},
         pretraining={},
     )  # fmt: skip
+
+
+def test_a_shape_that_is_held_against_says_nothing_of_seeds_and_baselines(tmp_path):
+    """A promptable run's early report, or one without baselines, has no gain but that."""
+    begun = RunSummary(
+        seed=0,
+        models={"student": Model(metrics={"dice": Score(mean=0.8, ci95=(0.7, 0.9), n=3)})},
+        gains={SHAPE: {"dice": Gain(mean=0.1, ci95=(0, 0.2), p=0.04, n=3)}},
+        evidence=Evidence(level="standard", seeds=[0, 1, 2], complete=False),
+    )
+    begun.write(tmp_path)
+    assert read_summary(tmp_path).evidence == begun.evidence
+    assert (begun.evidence.seeds, begun.evidence.complete) == ([0, 1, 2], False)
 
 
 def test_a_curve_is_told_from_a_run(tmp_path):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from abbe import threads
 from abbe.cli import main
-from abbe.pace import FEWEST, LONGEST, PATIENCE, STEPS, Pace
+from abbe.machine import threads
+from abbe.machine.pace import FEWEST, LONGEST, PATIENCE, STEPS, Pace
 
 # ------------------------------------------------------------------------------- what is given
 
@@ -92,7 +92,7 @@ def test_affinity_bounds_cores_and_torch():
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "import torch; torch.set_num_threads(2)\n"
-        "from abbe.pace import use_threads; from abbe.threads import cores\n"
+        "from abbe.machine.pace import use_threads; from abbe.machine.threads import cores\n"
         "use_threads(); print(cores(), torch.get_num_threads())"
     )
     free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -360,7 +360,7 @@ def test_waiting_for_a_core_is_counted():
     """Two processes on one core: each waits for half of the time."""
     code = (
         "import os, subprocess, sys, time\n"
-        "from abbe.threads import seconds_without_core\n"
+        "from abbe.machine.threads import seconds_without_core\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "other = subprocess.Popen([sys.executable, '-c', 'while True: pass'])\n"
         "before, begun = seconds_without_core(), time.time()\n"

@@ -11,7 +11,7 @@ import abbe as toolkit
 from abbe import config, datasets
 from abbe.errors import ConfigError
 from abbe.runs import build
-from abbe.runs.evaluate import evaluate_run
+from abbe.runs.elsewhere.evaluate import evaluate_run
 
 MODULE = """
 from pathlib import Path

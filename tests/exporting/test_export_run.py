@@ -113,15 +113,15 @@ def test_scores_are_told_by_subgroup(run, tmp_path):
     finished = open_run(shutil.copytree(run, tmp_path / "run"))
     rows = [
         {"image": f"{image}", "group": None, "model": model, "seed": seed, "metric": metric,
-         "value": None if image == 8 else 0.5 + image / 20 + seed / 100}
+         "value": None if image == 8 else 0.5 + image / 20 + seed / 10}
         for image in range(9) for seed in (0, 2)
         for model in (finished.network, "teacher") for metric in ("dice", "hd95")
     ]  # fmt: skip
     parquet.write_table(pyarrow.Table.from_pylist(rows), finished.folder / "scores.parquet")
     tests = [record_of(f"{place}", scanner="AB"[place % 2]) for place in range(9)]
     found = scores_by_subgroup(finished, tests, ("scanner",))["scanner"]
-    assert {value: each["images"] for value, each in found.items()} == {"A": 5, "B": 4}
-    for value, mean in (("A", 0.66), ("B", 0.71)):
+    assert {value: each["images"] for value, each in found.items()} == {"A": 4, "B": 4}
+    for value, mean in (("A", 0.65), ("B", 0.70)):  # the first seed's, whose network is packaged
         (metric, told) = next(iter(found[value]["metrics"].items()))
         assert (metric, told["n"]) == ("dice", 4)  # one of A's images has no score
         assert told["mean"] == pytest.approx(mean)

@@ -18,8 +18,10 @@ from abbe.exporting.parity import check
 from abbe.exporting.request import Budget, ExportRequest
 from abbe.exporting.write import write_package
 from abbe.imaging import normalise, open_image, percentile_limits
+from abbe.runs.export_inputs.common import kept
 from abbe.runtime.package import read_package
 from abbe.runtime.package.engine import open_engine
+from abbe.summary import RunSummary
 
 pytestmark = pytest.mark.slow  # torch's exporter and nncf take seconds to load
 
@@ -101,11 +103,12 @@ def test_the_card_carries_licences_marks_scores_and_figures(exported):
 
 def test_the_card_says_how_many_groups_and_whose_network_and_why():
     described = read_package("nuclei").description
-    told = {
+    told = kept(RunSummary.model_validate({
+        "task": "instances",
         "models": {"student": {"metrics": {"dice": {"mean": 0.9, "ci95": [0.8, 0.95]}}}},
         "data": {"test": 8, "grouped": True, "test_groups": 2},
         "evidence": {"seeds": [3, 4]},
-    }
+    }))  # fmt: skip
     card = model_card(described.model_copy(update={"training": told}))
     assert "Means over 8 test images of " in card
     assert " in 2 groups (patients, slides …), with 95 % intervals over images and 2 seeds" in card

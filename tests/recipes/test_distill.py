@@ -15,8 +15,8 @@ from golden import hold
 from pyarrow import parquet
 
 from abbe import config, datasets, students
-from abbe.hardware import choose_precision
 from abbe.imaging import write_labels
+from abbe.machine.precision import choose_precision
 from abbe.reporting.numbers import quantity
 from abbe.runs.folder import open_run
 from abbe.scoring import METRICS

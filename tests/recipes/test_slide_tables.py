@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from commands import TINY, TWIN_ALONE, abbe
+from pyarrow import parquet
 
 from abbe import config
 from abbe.errors import InputError
@@ -88,8 +90,11 @@ def test_means_and_the_surest_tiles():
 def test_a_run_scores_slides_and_writes_their_table(slides, tmp_path):
     words = [
         "--data.path", slides, *SLIDES, *TINY, *TWIN_ALONE, "--training.steps", "8",
-        "--fine-tuning.task", "classification", "--pretraining.method", "none",
-        "--teacher.kind", "none",
+        "--fine-tuning.task", "classification", "--teacher.kind", "none",
+        "--pretraining.method", "contrastive", "--pretraining.steps", 2,
+        "--pretraining.batch-size", 4, "--pretraining.crop", 32,
+        "--pretrain-data.path", slides,
+        *(word.replace("--data.", "--pretrain-data.") for word in SLIDES),
     ]  # fmt: skip
     assert abbe("distill", "rckd", *words, "--out", tmp_path / "run") == 0
     with open(tmp_path / "run" / "slides.csv", newline="", encoding="utf-8") as file:
@@ -112,3 +117,10 @@ def test_a_run_scores_slides_and_writes_their_table(slides, tmp_path):
     student = told.models["student"]
     assert student.metrics["accuracy"].mean == pytest.approx(np.mean(right))
     assert student.metrics["accuracy"].n == len(tests)
+    assert told.linear_probe is not None
+    probed = [each.metrics["accuracy"].n for each in told.linear_probe.models.values()]
+    assert probed == 2 * [len(tests)]
+    answers = parquet.read_table(tmp_path / "run" / "predictions.parquet").to_pylist()
+    assert Counter(row["model"] for row in answers if row["model"].startswith("linear")) == {
+        "linear probe of contrastive": len(tests), "linear probe of random": len(tests),
+    }  # fmt: skip

@@ -22,7 +22,8 @@ from abbe.cluster import Died
 from abbe.errors import InputError
 from abbe.imaging import Image, write_labels
 from abbe.registry import TASKS
-from abbe.runs import evaluate as transfer
+from abbe.runs.elsewhere.evaluate import evaluate_run
+from abbe.runs.elsewhere.teacher import own_answers
 from abbe.runs.folder import Run, open_run
 from abbe.runs.lost import Lost
 from abbe.targets import TargetStore
@@ -77,7 +78,7 @@ def test_an_evaluation_is_not_written_over(run, capsys):
 @pytest.mark.slow
 def test_a_run_scored_on_its_own_test_images_gets_the_scores_it_has(run):
     data = config.load(run.folder / "config.yaml").data.model_copy(update={"split": "fraction"})
-    again = transfer.evaluate_run(run.folder, data, name="itself")
+    again = evaluate_run(run.folder, data, name="itself")
     for model in ("teacher", "student", "twin"):
         here, there = (told(each)["models"][model]["metrics"] for each in (again, run))
         for metric in ("dice", "f1@0.5", "nsd"):
@@ -208,13 +209,13 @@ def test_finished_answers_cannot_teach_elsewhere(teacher_run, capsys):
 def test_the_run_s_own_answers_count_where_only_the_labels_are_others(run):
     made = datasets.simulated_tissue(16, size=64, seed=5)
     same = made.with_splits(dict.fromkeys(made.ids, "test"))
-    store = transfer._own_answers(run, same)
+    store = own_answers(run, same)
     assert store is not None
     assert store.path == run.folder / "targets.zarr"
     other = datasets.simulated_tissue(4, size=64, seed=6)
-    assert transfer._own_answers(run, other.with_splits(dict.fromkeys(other.ids, "test"))) is None
+    assert own_answers(run, other.with_splits(dict.fromkeys(other.ids, "test"))) is None
     fewer = datasets.simulated_tissue(16, size=64, seed=5, channels=("membrane",))
-    assert transfer._own_answers(run, fewer.with_splits(dict.fromkeys(fewer.ids, "test"))) is None
+    assert own_answers(run, fewer.with_splits(dict.fromkeys(fewer.ids, "test"))) is None
 
 
 def nuclei_alone(

@@ -76,6 +76,12 @@ def test_answers_right_or_wrong_are_counted_and_not_called_missing(tmp_path):
     text = page_of(tmp_path, summary_of())
     assert "both right on 1, the student alone on 2, twin alone on 0, and neither on 1." in text
     assert "no scores by image" not in text
+    assert "seed" not in text.partition("Class by class")[2].partition("Run it again")[0]
+    several = {"seeds": [4, 5], "baselines": ["twin"], "against": "twin"}
+    told = page_of(tmp_path, summary_of(seed=4, evidence=several))
+    assert "neither on 1. (Networks of seed 4.)" in told
+    assert "The student on the test images (seed 4)." in told
+    assert "a column the student’s answer (seed 4)." in told
     assert "predictions.parquet" not in text  # it is not there
     (tmp_path / "predictions.parquet").touch()
     assert "is in predictions.parquet" in page_of(tmp_path, summary_of())

@@ -123,6 +123,8 @@ def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
     assert tables.verdict_of(summary, "dice_1_point", closer) == "better"
     further = Score(mean=1.5, ci95=(1.0, 2.0))
     assert tables.verdict_of(summary, "hd95_3_points", further) == "worse"
+    assert tables.verdict_of(summary, "type_pq", closer) == "better"
+    assert tables.family("type_pq") == "Types"
     assert tables.family("dice_1_point") == "Asked by one point"
     assert (tables.family("dice"), tables.family("f1@0.5")) == ("Pixels", "Instances")
     assert tables.is_fraction("iou_3_points")

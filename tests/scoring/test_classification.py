@@ -1,5 +1,7 @@
 """Scores of classified images and of regions: against scikit-learn, and by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn import metrics
@@ -67,6 +69,17 @@ def test_of_very_many_groups_several_are_left_out_at_once():
     spread = spread_over_groups((counts @ values) / counts.sum(1), sizes)
     assert spread.variance == pytest.approx(values.var(ddof=1) / 1000, rel=0.15)
     assert spread.freedom == pytest.approx(383.6, abs=0.1)
+
+
+def test_many_classes_take_little_memory():
+    rng = np.random.default_rng(0)
+    truth, chances = rng.integers(0, 200, 500), rng.random((500, 200))
+    tracemalloc.start()
+    found = classification_scores(truth, chances)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 64 << 20
+    assert found["accuracy"][0] == pytest.approx(np.mean(chances.argmax(1) == truth))
 
 
 def test_a_class_that_is_absent_has_no_auroc_and_does_not_spoil_the_others():

@@ -15,9 +15,9 @@ from scipy.special import expit
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
 from abbe.imaging import Image, normalise, percentile_limits
+from abbe.machine.threads import cores
 from abbe.teachers import onnx
 from abbe.teachers.networks.onnx_network import OnnxNetwork
-from abbe.threads import cores
 
 CHANNELS = ("nucleus", "membrane")
 KERNEL = np.array([[[[1.0]], [[-0.5]]]])

@@ -10,8 +10,8 @@ from helpers_of_teachers import SeededImage
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
-from abbe.hardware import choose_precision
 from abbe.imaging import Image, normalise, percentile_limits
+from abbe.machine.precision import choose_precision
 from abbe.students import build, predict, save
 from abbe.teachers import run
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from abbe.errors import ConfigError, MissingExtraError
-from abbe.hardware import choose_precision
+from abbe.machine.precision import choose_precision
 from abbe.runtime.package.openvino_core import computes_bf16
 from abbe.sam import Layout, build_sam, load_sam
 from abbe.sam.model import SAM

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from abbe.errors import ConfigError, InputError
 from abbe.files import sha256_of_file
-from abbe.hardware import autocast_for
 from abbe.imaging import normalise, percentile_limits
+from abbe.machine.precision import autocast_for
 from abbe.teachers import torch_module
 from abbe.teachers.networks.full_activations import FullActivations
 from abbe.training.stage import probabilities

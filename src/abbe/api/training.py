@@ -281,7 +281,7 @@ def evaluate(
         ConfigError: the evaluation exists already, the teacher cannot answer for other images, or
             an option does not fit the recipe.
     """
-    from abbe.runs.evaluate import evaluate_run
+    from abbe.runs.elsewhere.evaluate import evaluate_run
 
     other = data if isinstance(data, Dataset) else config.Data(**data_section(data, None))
     return evaluate_run(

@@ -11,11 +11,11 @@ from typing import Any
 from abbe import __version__
 from abbe.errors import AbbeError, AbbeWarning
 from abbe.foreign_text import shown
+from abbe.machine.threads import wait_passively
 from abbe.near import meant
 from abbe.progress import end_all
 from abbe.remote.urls import told
 from abbe.telemetry import switch_off
-from abbe.threads import wait_passively
 
 VERBS = {
     "demo": "distil on simulated tissue, in a few minutes",

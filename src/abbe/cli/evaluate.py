@@ -52,7 +52,7 @@ examples:
   abbe evaluate runs/a --name hospital2 --data.path hospital2/ --cluster slurm.yaml"""
     arguments = parse(EvaluateArguments, "evaluate", words, description)
     from abbe.reporting.tables import plain_table
-    from abbe.runs.evaluate import evaluate_run
+    from abbe.runs.elsewhere.evaluate import evaluate_run
 
     finished = evaluate_run(
         arguments.run,

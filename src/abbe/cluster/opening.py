@@ -20,8 +20,8 @@ from abbe.cluster.tries import MOST_TRIES
 from abbe.cluster.workers import Workers
 from abbe.errors import ConfigError, MissingExtraError
 from abbe.files.yaml_text import read_yaml
+from abbe.machine.threads import cores
 from abbe.near import meant
-from abbe.threads import cores
 
 QUEUES = {
     "slurm": "SLURMCluster",

@@ -6,7 +6,7 @@ dask sets OMP_NUM_THREADS to 1 in the processes that it starts, whatever cores t
 from __future__ import annotations
 
 from abbe.cluster.workers import Workers
-from abbe.threads import cores, given, set_threads
+from abbe.machine.threads import cores, given, set_threads
 
 
 def threads_wanted(workers: Workers) -> int | None:

@@ -10,10 +10,10 @@ from abbe.errors import InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB
 from abbe.in_words import NAMED, counted, listing
+from abbe.machine.threads import cores
 from abbe.progress import track
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.postprocess.diameters import diameters_of
-from abbe.threads import cores
 
 MEASURED = 100
 """Labels from which the size of objects is taken."""

@@ -17,7 +17,7 @@ from abbe.condensing.look import free_memory
 from abbe.datasets import Dataset, first_spread
 from abbe.datasets.training.prepare import Prepared, prepare
 from abbe.errors import AbbeError, InputError
-from abbe.pace import use_threads
+from abbe.machine.pace import use_threads
 from abbe.recipes import unets
 from abbe.recipes.supervised import supervised
 from abbe.runs import build

@@ -12,10 +12,10 @@ import numpy as np
 from abbe.errors import ConfigError
 from abbe.exporting.comparison import NAMES, Comparison
 from abbe.in_words import counted
+from abbe.machine.threads import cores
 from abbe.runtime.bench.common import in_turns
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
-from abbe.threads import cores
 
 REPEATS, FEWEST = 9, 3
 """Times that each setting is timed; the median counts."""

@@ -18,8 +18,8 @@ from abbe.exporting.parity.promptable import Pictures, PromptableCheck, referenc
 from abbe.exporting.parity.semantic import semantic_check
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.speed import choose, fastest, table, threads_to_try, time_settings
+from abbe.machine.threads import cores
 from abbe.runtime.predictors.promptable import PromptablePredictor
-from abbe.threads import cores
 
 LARGEST_TILE, LARGEST_MARGIN = 8192, 4096
 """px; a package's description holds no more."""

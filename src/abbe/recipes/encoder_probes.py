@@ -119,12 +119,12 @@ def add_probes(
         found[name] = seen.probe(experiment, dataset)
     task, student = Classification(), experiment.student
     tests = task.images(dataset, dataset.split("test"), student.input_channels, scaling_of(student))
-    groups = [dataset[image.id].unit for image in tests]
-    seed = experiment.seed
     answers: dict[str, Mapping[int | None, Predictions]] = {
-        pair.get(name, name): {seed: Predictions(each.table)} for name, each in found.items()
+        pair.get(name, name): {experiment.seed: Predictions(each.table)}
+        for name, each in found.items()
     }
-    compared = task.compare(answers, tests, groups)
+    answers, tests, _ = task.joined(answers, tests, dataset)
+    compared = task.compare(answers, tests, [dataset[image.id].unit for image in tests])
     summary.linear_probe = Probes(
         models={
             name: Model(metrics=compared.scores[pair.get(name, name)], strength=each.strength)
@@ -132,5 +132,7 @@ def add_probes(
         },
         gain=next(iter(compared.gains.values()), {}),
     )
-    named = {f"linear probe of {name}": Predictions(each.table) for name, each in found.items()}
+    named = {
+        f"linear probe of {name}": answers[pair.get(name, name)][experiment.seed] for name in found
+    }
     scored.predictions += predictions(dataset, named, tests)

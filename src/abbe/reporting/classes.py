@@ -262,9 +262,10 @@ def agreement(run: Run) -> str:
     student, baseline = right.get("student", {}), right.get(name, {})
     if not student:
         return ""
-    where = ""
+    several = len(run.summary.evidence.seeds) > 1
+    where = f" (Networks of seed {run.summary.seed}.)" if several else ""
     if (run.path / "predictions.parquet").exists():
-        where = " The probability of each class, image by image, is in predictions.parquet."
+        where += " The probability of each class, image by image, is in predictions.parquet."
     if not baseline:
         tested = counted(len(student), "test image")
         return f"The student is right on {_right(student)} of {tested}.{where}"

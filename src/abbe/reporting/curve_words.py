@@ -121,8 +121,9 @@ def caveats(summary: CurveSummary) -> list[str]:
         )
     if data.validation:
         found.append(
-            f"All {data.validation} validation images keep their labels at every share: they "
-            "choose the best weights, so the labels needed are more than the axis says."
+            f"All {data.validation} validation images keep their labels at every share: they (at "
+            "most training.validation_images of them) choose the best weights, so the labels "
+            "needed are more than the axis says."
         )
     else:
         found.append("There are no labelled validation images: the last weights were taken.")

@@ -129,6 +129,7 @@ def render_page(run: Run) -> str:
         duration=duration(run.environment.get("seconds")),
         parts=1 + len(run.environment.get("resumed") or ()),
         again=again(run),
+        of_another_run=summary.evaluation_of is not None,
         command=run.environment.get("command"),
         config=run.config,
         glossary=[

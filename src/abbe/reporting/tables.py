@@ -20,6 +20,7 @@ METRICS = {
     **scoring.CLASSIFICATION_METRICS,
     **scoring.REGION_METRICS,
     **scoring.METRICS,
+    **scoring.TYPE_METRICS,
     **{key: each for key, each in scoring.PROMPTED_METRICS.items() if key not in scoring.METRICS},
 }
 """All that this version knows, by key."""
@@ -29,6 +30,7 @@ _FAMILY = {
     **dict.fromkeys(("boundary_f1", "nsd", "hd95"), "Boundaries"),
     **dict.fromkeys(("mean_ap", "pq", "sq", "rq", "aji"), "Instances"),
     **dict.fromkeys(scoring.CLASSIFICATION_METRICS, "Classes"),
+    **dict.fromkeys(scoring.TYPE_METRICS, "Types"),
     **dict.fromkeys(("mean_iou", "pixel_accuracy"), "Regions"),
     **{
         scoring.prompted_key(metric, kind): f"Asked by {words}"

@@ -12,13 +12,13 @@ from abbe.datasets.class_check import is_of_classes
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
 from abbe.imaging.channels import RGB, lacking
+from abbe.machine.threads import cores
 from abbe.near import meant
 from abbe.registry import DATASETS, TEACHERS, traits_of
 from abbe.remote import as_remote
 from abbe.remote.cache import folder_copy, local_copy
 from abbe.targets import TargetStore
 from abbe.teachers import SeveralTeachers, Teacher, several, turned
-from abbe.threads import cores
 
 if TYPE_CHECKING:
     from torch import nn

@@ -27,10 +27,10 @@ from abbe.in_words import counted
 from abbe.progress import track
 from abbe.recipes.recipe import recipe_named
 from abbe.runs import build
-from abbe.runs.evaluate import trained_models
 from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runs.lost import Lost, readable
 from abbe.runs.teaching import STORE
+from abbe.runs.trained import trained_models
 from abbe.summary import Thresholds
 from abbe.targets import TargetStore
 from abbe.tasks.maps import Maps, NetworkModel, StoredModel
@@ -128,9 +128,12 @@ def suggest(
     dataset = build.build_dataset(experiment.data) if data is None else data
     channels = experiment.student.input_channels
     dataset = build.seen_by(dataset, channels, "the student")
-    dataset = readable(dataset, Lost(0), progress=progress)  # before minutes of work, not after
     own = data is None
-    records = (dataset.split("train") if own else dataset).unlabelled.records
+    if own:  # what the run did without is not there for this either
+        dataset = dataset.split("train")
+        dataset = dataset.having(each for each in dataset if each.id not in run.summary.left_out)
+    dataset = readable(dataset, Lost(0), progress=progress)  # before minutes of work, not after
+    records = dataset.unlabelled.records
     if not records:
         raise InputError(
             f"data set '{dataset.name}' has no unlabelled {'training ' if own else ''}image: name "
@@ -138,7 +141,7 @@ def suggest(
         )
     committee = _Committee.of(run, experiment, channels)
     between = committee.require_two(records)
-    known = spread(dataset.split("train").labelled.records)[:KNOWN] if own else ()
+    known = spread(dataset.labelled.records)[:KNOWN] if own else ()
     seen = [*records, *known]
     features = [committee.features(each) for each in track(seen, "looking", shown=progress)]
     asked = track(records, "asking", shown=progress)

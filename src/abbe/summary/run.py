@@ -95,9 +95,10 @@ class RunSummary(Summary):
         """They had one seed, and the twin alone."""
         if self.gain and not self.gains:
             self.gains = {"twin": self.gain}
-        if self.gains and not self.evidence.baselines:
+        baselines = [name for name in self.gains if name in BASELINES]
+        if baselines and not self.evidence.baselines:
             seeds = [] if self.seed is None else [self.seed]
-            self.evidence = Evidence(seeds=seeds, baselines=list(self.gains), against="twin")
+            self.evidence = Evidence(seeds=seeds, baselines=baselines, against="twin")
         return self
 
     @property

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from abbe import students
+from abbe.machine.threads import cores
 from abbe.summary import Timing
-from abbe.threads import cores
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -72,7 +72,7 @@ class RunTeacher:
         """Of one tile: (C, h, w) in [0, 1] → (K, h, w)."""
         import torch
 
-        from abbe.hardware import autocast_for
+        from abbe.machine.precision import autocast_for
 
         device = next(self.network.parameters()).device
         with torch.inference_mode(), autocast_for(device, self._precision):
@@ -114,8 +114,8 @@ def run(
     """
     import torch
 
-    from abbe.hardware import choose_precision
     from abbe.imaging import scaling_in_words
+    from abbe.machine.precision import choose_precision
     from abbe.students import load
 
     file = _trained(Path(path))

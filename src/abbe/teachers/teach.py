@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import ConfigError, InputError, MissingExtraError, StoreError, fault_of
-from abbe.hardware import freed_memory_kept
 from abbe.in_words import counted, faults
+from abbe.machine.memory import freed_memory_kept
 from abbe.progress import bar
 from abbe.teachers.teacher import Teacher, missing_channels
 
@@ -118,7 +118,7 @@ def _pace(told: Callable[[str], object]) -> Callable[[float], None]:
     """What is told the seconds of each image, so that torch's threads fit a busy machine."""
     if "torch" not in sys.modules:  # a teacher without it has no threads of torch's
         return lambda seconds: None
-    from abbe.pace import Pace, use_threads
+    from abbe.machine.pace import Pace, use_threads
 
     use_threads()
     return Pace(told).after_step

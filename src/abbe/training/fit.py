@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError
-from abbe.hardware import freed_memory_kept
-from abbe.pace import Pace
+from abbe.machine.memory import freed_memory_kept
+from abbe.machine.pace import Pace
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.clock import Clock

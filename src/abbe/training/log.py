@@ -15,8 +15,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from abbe.errors import AbbeError, ConfigError
 from abbe.files import parse_json, write_text
-from abbe.hardware import choose_precision
-from abbe.pace import use_threads
+from abbe.machine.pace import use_threads
+from abbe.machine.precision import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 

@@ -67,6 +67,7 @@ examples:
     for package in _NEEDED:
         if find_spec(package) is None:
             raise MissingExtraError(package, "service", "The REST service")
+    from abbe.machine.threads import cores
     from abbe.service.app import application
     from abbe.service.guard import check_token
     from abbe.service.limits import Limits
@@ -75,7 +76,6 @@ examples:
     from abbe.service.server import address_of, listen
     from abbe.service.server import run as run_server
     from abbe.service.working_folder import working_folder
-    from abbe.threads import cores
 
     if not arguments.api:
         raise ConfigError("--api: name at least one package (abbe models lists those that come)")

@@ -12,10 +12,10 @@ import tyro
 
 from abbe.errors import ConfigError
 from abbe.foreign_text import shown
+from abbe.machine.threads import set_threads
 from abbe.near import nearest
 from abbe.progress import end_all
 from abbe.remote.urls import is_url, told
-from abbe.threads import set_threads
 
 
 @dataclass(frozen=True, kw_only=True)

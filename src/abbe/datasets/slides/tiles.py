@@ -27,8 +27,8 @@ from abbe.datasets.slides.tile_picture import draw_tiles
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
 from abbe.imaging.image import Contents
+from abbe.machine.threads import cores
 from abbe.remote import as_path
-from abbe.threads import cores
 
 WORKERS = 4  # slides that are judged at a time; each may need a few hundred MB
 MOST_TOLD = 5  # errors, where no slide of a folder is usable

@@ -32,7 +32,7 @@ from abbe.tasks.task import Task
 
 _KEPT = {
     "calibration", "data", "teacher_channels", "teacher_saw_labels", "models", "gain", "retention",
-    "retention_ci95",
+    "retention_ci95", "evidence",
 }  # fmt: skip
 NOT_STATED = "not stated"
 """What data sets say whose licence is not known."""

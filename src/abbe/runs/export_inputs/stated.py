@@ -31,9 +31,10 @@ def stated(request: ExportRequest) -> dict[str, Any]:
 def scores_by_subgroup(
     run: Run, tests: Sequence[Record], columns: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """By column and value: how many test images, and the means of the network handed over.
+    """By column and value: how many test images have a score, and the handed over network's means.
 
-    Means are over images, of several seeds over these first.
+    Other seeds' networks are not in them: the package is the first seed's. Of slides that were
+    scored whole, a slide counts as an image.
 
     Args:
         run: The run, with scores by image.
@@ -68,9 +69,13 @@ def _of_column(
             f"most {MOST_VALUES}"
         )
     return {
-        value: {"images": len(records), "metrics": _means(records, values)}
+        value: {"images": _scored(records, values), "metrics": _means(records, values)}
         for value, records in sorted(members.items())
     }
+
+
+def _scored(records: Sequence[Record], values: dict[str, dict[str, float]]) -> int:
+    return sum(any(record.id in by_image for by_image in values.values()) for record in records)
 
 
 def _means(records: Sequence[Record], values: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -87,18 +92,19 @@ def _means(records: Sequence[Record], values: dict[str, dict[str, float]]) -> di
 
 
 def _by_metric_and_image(run: Run) -> dict[str, dict[str, float]]:
-    """Means over seeds."""
-    rows = [row for row in run.scores.to_pylist() if row["model"] == run.network]
+    """Of the network that is handed over, which is the first seed's."""
+    rows = [
+        row
+        for row in run.scores.to_pylist()
+        if row["model"] == run.network and row["seed"] in (None, run.summary.seed)
+    ]
     if not rows:
         raise InputError(
             f"{run.folder}: its scores by image have none of the {run.network}, so there are none "
             "by subgroup. Leave --subgroups out"
         )
-    seeds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    found: dict[str, dict[str, float]] = defaultdict(dict)
     for row in rows:
         if row["value"] is not None and row["metric"] in METRICS:
-            seeds[row["metric"], row["image"]].append(row["value"])
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    for (metric, image), each in seeds.items():
-        found[metric][image] = float(np.mean(each))
+            found[row["metric"]][row["image"]] = row["value"]
     return found

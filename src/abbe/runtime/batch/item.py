@@ -12,6 +12,7 @@ from typing import Any
 from abbe.cluster import Done
 from abbe.cluster.deadline import go_on
 from abbe.errors import ClusterError, InputError
+from abbe.machine.threads import cores
 from abbe.runtime.batch.finished import settings_of
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch
@@ -22,7 +23,6 @@ from abbe.runtime.predictors.prompt_files import Prompts, read_prompts
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Part, Timings
-from abbe.threads import cores
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from abbe.errors import AbbeError, ConfigError, MissingExtraError
+from abbe.machine.threads import cores
 from abbe.runtime.package.engine import EngineName, Precision
 from abbe.runtime.package.openvino_core import load_openvino, openvino_core
-from abbe.threads import cores
 
 Opened = TypeVar("Opened", covariant=True)
 Name = TypeVar("Name")

@@ -14,6 +14,7 @@ import numpy as np
 from abbe.errors import ConfigError, InputError, MissingExtraError
 from abbe.imaging import AS_THEY_SAY, Image, Reading, Region, open_image
 from abbe.in_words import counted, faults
+from abbe.machine.threads import cores
 from abbe.runtime.bench.common import (
     REPEATS,
     check_counts,
@@ -30,7 +31,6 @@ from abbe.runtime.package.engine import open_engine
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.tiling.cutting import scale_for
 from abbe.runtime.tiling.timing import PARTS
-from abbe.threads import cores
 
 Run = Callable[[np.ndarray], np.ndarray]
 EAGER = "eager torch/fp32"

@@ -9,12 +9,12 @@ import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.in_words import counted
+from abbe.machine.threads import cores
 from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.gpu import NoGpuError, require_openvino_gpu
 from abbe.runtime.package.network import Device, EngineName, Network, Precision, load_network
 from abbe.runtime.package.network_cache import default_cache
 from abbe.runtime.package.openvino_core import computes_bf16
-from abbe.threads import cores
 
 
 class EngineOptions(TypedDict, total=False):

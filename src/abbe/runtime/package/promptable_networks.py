@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, PackageError
+from abbe.machine.threads import cores
 from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.engine import EngineOptions, check_options, gpu_engine, no_gpu
 from abbe.runtime.package.gpu import NoGpuError
@@ -22,7 +23,6 @@ from abbe.runtime.package.network import (
     load_network,
 )
 from abbe.runtime.package.network_cache import default_cache
-from abbe.threads import cores
 
 EMBEDDING = 256
 """Channels of the embedding."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from abbe.errors import ConfigError
 from abbe.imaging import Image
+from abbe.machine.threads import cores
 from abbe.runtime.job import Block, Blocks, Job, Tools
 from abbe.runtime.package import Package, PackageDescription, read_package
 from abbe.runtime.package.engine import (
@@ -22,7 +23,6 @@ from abbe.runtime.package.engine import (
 from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.tiling.cutting import may_be_slide
 from abbe.runtime.tiling.work import Work
-from abbe.threads import cores
 
 if TYPE_CHECKING:
     from abbe.runtime.tiling.tissue import Tissue

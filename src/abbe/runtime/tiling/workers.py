@@ -7,9 +7,9 @@ from pathlib import Path
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Reading
+from abbe.machine.threads import cores
 from abbe.runtime.package import PackageDescription
 from abbe.runtime.tiling.cutting import scale_for
-from abbe.threads import cores
 
 Shape = tuple[float, float]
 """(H, W) at the network's pixel size, px."""

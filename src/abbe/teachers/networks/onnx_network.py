@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
 from abbe.files.onnx_contents import OnnxContents, onnx_contents
+from abbe.machine.threads import cores, given
 from abbe.telemetry import switch_off
-from abbe.threads import cores, given
 
 INPUT_TYPES = {
     "tensor(float)": np.float32,

@@ -139,7 +139,7 @@ def torch_module(
         ConfigError: the factory cannot be imported or called, or an option is unknown.
         InputError: the weights are missing, damaged or those of another network.
     """
-    from abbe.hardware import choose_precision
+    from abbe.machine.precision import choose_precision
     from abbe.targets import Provenance
 
     factory = os.fspath(factory)
@@ -267,7 +267,7 @@ def _run(
 ) -> NDArray[np.floating]:
     import torch
 
-    from abbe.hardware import autocast_for
+    from abbe.machine.precision import autocast_for
 
     device = device_of(module)
     with torch.inference_mode(), autocast_for(device, precision):

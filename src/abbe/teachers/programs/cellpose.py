@@ -200,7 +200,7 @@ def _loaded(
     """The model with all of its weights, and the precision in which it computes."""
     import torch
 
-    from abbe.hardware import choose_precision
+    from abbe.machine.precision import choose_precision
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     computed = "bf16" if choose_precision(precision, place) == "bf16" else "fp32"

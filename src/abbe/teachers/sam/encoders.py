@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from abbe.errors import ConfigError
-from abbe.hardware import autocast_for, choose_precision
+from abbe.machine.precision import autocast_for, choose_precision
 
 if TYPE_CHECKING:
     import torch

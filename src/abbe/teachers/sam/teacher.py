@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
-from abbe.hardware import autocast_for, choose_precision
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.imaging.three_channels import described
+from abbe.machine.precision import autocast_for, choose_precision
 from abbe.registry import TeacherTraits, declares
 from abbe.teachers.sam.encoders import EngineChoice
 from abbe.teachers.sam.int8 import image_encoder

@@ -7,8 +7,8 @@ from statistics import median
 
 import torch
 
-from abbe import threads
 from abbe.in_words import counted
+from abbe.machine import threads
 
 STEPS, SECONDS = 4, 2.0
 """A pace is the median of so many steps, or more, over so many seconds, or more."""
@@ -45,8 +45,8 @@ class Pace:
     Args:
         told: told in a sentence of each change that is kept.
         clock: seconds; for tests.
-        without_core: see `abbe.threads.seconds_without_core`; for tests.
-        use_of_cores: see `abbe.threads.use_of_cores`; for tests.
+        without_core: see `abbe.machine.threads.seconds_without_core`; for tests.
+        use_of_cores: see `abbe.machine.threads.use_of_cores`; for tests.
         computed: seconds that this process has computed; for tests.
     """
 

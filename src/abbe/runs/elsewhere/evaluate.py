@@ -1,8 +1,7 @@
 """A finished run on another data set: as it is, and beside a student distilled there."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,19 +13,19 @@ from abbe.cluster import Workers, open_cluster
 from abbe.datasets import Dataset
 from abbe.errors import ConfigError, InputError
 from abbe.foreign_text import shown
-from abbe.imaging import matching
 from abbe.recipes.recipe import recipe_named
-from abbe.registry import traits_of
 from abbe.remote.folders import worked_on
 from abbe.runs import build
 from abbe.runs.accounts import overlap
 from abbe.runs.distill import distill
-from abbe.runs.folder import Run, open_run, read_experiment, require_student, require_weights
+from abbe.runs.elsewhere.teacher import on_other_data, own_answers, shown_otherwise, teacher_here
+from abbe.runs.folder import Run, open_run, read_experiment, require_student
 from abbe.runs.lost import Lost, readable
 from abbe.runs.results import describe_teacher, summarise, write_scored
 from abbe.runs.teaching import STORE
-from abbe.summary import BASELINES, SEEDS, Labels, Thresholds
-from abbe.targets import Provenance, TargetStore
+from abbe.runs.trained import trained_models
+from abbe.summary import BASELINES, Labels, Thresholds
+from abbe.targets import TargetStore
 from abbe.tasks.each import Each, OnWorkers
 from abbe.tasks.maps import StoredModel
 from abbe.tasks.task import BySeed, Task, first_of
@@ -155,11 +154,11 @@ def _evaluate(
     scored = _as_it_is(here)
     experiment = here.experiment
     if recipe_named(experiment.recipe).evaluates_teacher:
-        teacher = _on_other_data(experiment.teacher, teacher_channels)
+        teacher = on_other_data(experiment.teacher, teacher_channels)
         if distil:
             _distil(here, scored, data, teacher, trust_code=trust_code)
         elif teacher is None:
-            scored.store = _own_answers(here.run, here.dataset)
+            scored.store = own_answers(here.run, here.dataset)
         else:
             _teach(
                 here, scored, teacher, chosen=teacher_channels is not None, trust_code=trust_code
@@ -248,9 +247,9 @@ def _teach(
     for these very images.
     """
     tests, path = here.dataset.split("test").labelled, here.out / STORE
-    teacher, reason = _teacher_here(settings, tests, chosen=chosen, trust_code=trust_code)
+    teacher, reason = teacher_here(settings, tests, chosen=chosen, trust_code=trust_code)
     if teacher is None:
-        scored.store = _own_answers(here.run, here.dataset)
+        scored.store = own_answers(here.run, here.dataset)
         kept = "The teacher's answers are those that the run keeps of these images"
         what = "The teacher is left out" if scored.store is None else kept
         text = f"{what}, for it cannot answer here: {reason}"
@@ -273,7 +272,7 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
         models = {"teacher": {None: StoredModel(store)}, **models}
         if "teacher" in run.thresholds:
             found.given["teacher"] = {None: run.thresholds["teacher"]}
-        found.doubts += _shown_otherwise(store.provenance)
+        found.doubts += shown_otherwise(store.provenance)
     scored = here.task.score(
         models,
         here.dataset,
@@ -314,82 +313,6 @@ def _write(here: _Elsewhere, found: _ToScore) -> None:
     reporting.write_report(out)
 
 
-def trained_models(
-    run: Run, task: Task, input_channels: tuple[str, ...]
-) -> tuple[dict[str, BySeed], dict[str, Mapping[int | None, Thresholds]]]:
-    """A run's student and baselines of all its seeds, as they are scored, and their thresholds.
-
-    Raises:
-        InputError: a file is missing or damaged, or reads another number of channels.
-    """
-    models: dict[str, BySeed] = {}
-    cut: dict[str, Mapping[int | None, Thresholds]] = {}
-    first = run.summary.seed or 0
-    for name in ("student", *BASELINES):
-        by_seed, thresholds = {}, {}
-        for seed in run.summary.evidence.seeds or [first]:
-            place = run.folder if seed == first else run.folder / SEEDS / str(seed)
-            path = place / f"{name}.safetensors"
-            if path.relative_to(run.folder).as_posix() in run.summary.weights_sha256:
-                require_weights(path, run.folder)
-            if path.exists():
-                network, metadata = task.load(path)
-                _require_channels(path, metadata["channels"], input_channels)
-                by_seed[seed] = task.model(network, metadata, input_channels)
-                if name in run.summary.thresholds:  # the file says where, the summary on what
-                    of_run = run.summary.thresholds[name]
-                    own = metadata.get("thresholds", {})
-                    thresholds[seed] = of_run.model_copy(update=own)
-        if by_seed:
-            models[name] = by_seed
-        if thresholds:
-            cut[name] = thresholds
-    return models, cut
-
-
-def _require_channels(path: Path, reads: Sequence[str], input_channels: Sequence[str]) -> None:
-    if len(input_channels) != len(reads):
-        raise InputError(
-            f"{path}: reads {', '.join(reads)}; name as many channels of the other set, in that "
-            "order, with --student-channels"
-        )
-
-
-def _teacher_here(
-    settings: config.Teacher, dataset: Dataset, *, chosen: bool, trust_code: bool
-) -> tuple[Teacher | None, str]:
-    """The teacher where it can answer for these images, else why it cannot.
-
-    Raises:
-        AbbeError: it cannot answer, although ``chosen`` channels were named for it.
-    """
-    try:
-        teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
-        input_channels = teacher.provenance.channels
-        if matching(dataset.channels, input_channels) is None:
-            raise InputError(
-                f"it sees {', '.join(input_channels)}, and the images of '{dataset.name}' have "
-                f"{', '.join(dataset.channels)}. Say what it is shown with --teacher-channels"
-            )
-    except (ConfigError, InputError) as error:
-        if chosen:
-            raise
-        return None, str(error)
-    return teacher, ""
-
-
-def _shown_otherwise(provenance: Provenance) -> list[str]:
-    """A doubt where one channel was shown to the teacher in the place of several."""
-    often = [name for name, count in Counter(provenance.channels).items() if count > 1]
-    if not often:
-        return []
-    return [
-        f"The teacher was shown {', '.join(often)} more than once, in the place of channels that "
-        "these images lack: its scores are not those that it has with its own, and retention is of "
-        "a teacher so handicapped."
-    ]
-
-
 def _refuse_teacher(recipe: str, distil: bool, teacher_channels: tuple[str, ...] | None) -> None:
     """Refuse what only runs with a teacher of the same task have."""
     for option, given in (
@@ -425,37 +348,11 @@ def _tell_unknown_pixel_size(run: Run, models: Mapping[str, Any], dataset: Datas
         print(shown(text), flush=True)
 
 
-def _on_other_data(
-    teacher: config.Teacher, input_channels: tuple[str, ...] | None
-) -> config.Teacher | None:
-    """The same frozen teacher, or None where it is a folder of finished answers, or several."""
-    if teacher.also or traits_of(teacher.kind).keeps_answers:
-        return None
-    return teacher.model_copy(update={"input_channels": input_channels or teacher.input_channels})
-
-
 def _who(teacher: config.Teacher) -> str:
     """The teacher as the beginning of a sentence."""
     if teacher.also:
         return "several teachers, whose mean was stored, have"
     return f"a teacher of kind '{teacher.kind}' has"
-
-
-def _own_answers(run: Run, dataset: Dataset) -> TargetStore | None:
-    """The run's targets, if they were made of these very images: only the labels are others."""
-    path = run.folder / STORE
-    if not path.exists():
-        return None
-    store = TargetStore(path)
-    channels = matching(dataset.channels, store.provenance.channels)
-    if channels is None:
-        return None
-    shared = [record for record in dataset.split("test") if record.id in store.ids]
-    same = [
-        store.entry(record.id).image_sha256 == record.image.open().sha256(channels)
-        for record in shared
-    ]
-    return store if same and all(same) else None
 
 
 def _distil_there(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from abbe.errors import ConfigError
-from abbe.hardware import autocast_for, choose_precision
+from abbe.machine.precision import autocast_for, choose_precision
 from abbe.training.log import make_accelerator
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")

@@ -1,0 +1,1 @@
+"""The machine under us: its number formats, cores, and memory."""

@@ -1,0 +1,1 @@
+"""A finished run on images of another data set."""
