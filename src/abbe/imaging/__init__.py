@@ -2,6 +2,7 @@
 
 from abbe.imaging.channels import lacking, matching
 from abbe.imaging.image import Diameter, Image, Region
+from abbe.imaging.labels.boundaries import inner_boundary
 from abbe.imaging.labels.files import outlines, read_labels, write_labels
 from abbe.imaging.normalisation import image_limits, normalise, percentile_limits
 from abbe.imaging.opening import AS_THEY_SAY, Reading, open_image
@@ -28,6 +29,7 @@ __all__ = [
     "contact_sheet",
     "draw_outlines",
     "image_limits",
+    "inner_boundary",
     "lacking",
     "matching",
     "normalise",

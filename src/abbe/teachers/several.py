@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError, StoreError
+from abbe.imaging import inner_boundary
 from abbe.teachers.teacher import AGREEMENT, Prediction
 
 if TYPE_CHECKING:
@@ -190,11 +191,9 @@ def maps_of(
 
 def drawn(instances: NDArray[Any], output: str) -> NDArray[np.float32]:
     """Foreground of (H, W) instances, or their inner boundary: pixels beside any other value."""
-    from skimage.segmentation import find_boundaries
-
     if output == "foreground":
         return (instances > 0).astype(np.float32)
-    return find_boundaries(instances, connectivity=2, mode="inner").astype(np.float32)
+    return inner_boundary(instances).astype(np.float32)
 
 
 def _errors(

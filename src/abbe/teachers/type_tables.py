@@ -10,6 +10,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, InputError
 from abbe.files.tables import read_csv
+from abbe.imaging import inner_boundary
 from abbe.object_types import type_maps
 
 
@@ -37,8 +38,6 @@ class TypeTables:
             InputError: the table is missing or damaged, names a class that is none, or lacks an
                 object of the mask.
         """
-        from skimage.segmentation import find_boundaries  # slow to import
-
         types = self._read(id, int(labels.max(initial=0)), mask)
         objects = np.maximum(labels, 0)
         if lacking := np.setdiff1d(objects, np.append(np.flatnonzero(types), 0)).tolist():
@@ -46,7 +45,7 @@ class TypeTables:
                 f"{self.folder / id}.csv: says nothing of object {lacking[0]} of {mask.name}"
                 f" ({len(lacking)} are missing). A line for each object is needed"
             )
-        shapes = objects > 0, find_boundaries(objects, connectivity=2, mode="inner")
+        shapes = objects > 0, inner_boundary(objects)
         kinds = (types[objects] == number for number in range(1, len(self.classes) + 1))
         return np.stack([*shapes, *kinds]).astype(np.float32)
 

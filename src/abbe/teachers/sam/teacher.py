@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError
-from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+from abbe.imaging import ThreeChannelRule, choose_rule, inner_boundary, three_channels
 from abbe.imaging.three_channels import described
 from abbe.machine.precision import autocast_for, choose_precision
 from abbe.registry import TeacherTraits, declares
@@ -104,9 +104,7 @@ class SamTeacher:
             self._look_at(tile, picture, prompts, union)
         instances = union.instances()
         if "probability" in self._gives:
-            from abbe.imaging import outlines
-
-            maps["probability"] = np.stack([union.foreground, outlines(instances)])
+            maps["probability"] = np.stack([union.foreground, inner_boundary(instances)])
         if "instances" in self._gives:
             maps["instances"] = instances
         return Prediction(maps, empty=not bool(instances.any()))
@@ -300,6 +298,8 @@ def sam(
     memory, place = bytes_of(memory_gb), place_for(device)
     computed = precision if precision == "int8" else choose_precision(precision, place)
     settings = {"gives": ", ".join(kinds), "precision": computed}
+    if "probability" in kinds:
+        settings["boundary"] = "of eight neighbours"  # earlier versions looked at four
     prompting = prompter(prompts, labels=labels, source=prompt_file)
     if prompt_file is not None and prompts in ("box", "point"):
         settings["prompt_file"] = f"sha256 {fingerprint(prompt_file)}"
