@@ -87,6 +87,16 @@ class Page {
     this.images.show(session.images);
   }
 
+  /** The image that is shown; the list may be ahead of it. */
+  get number() {
+    return this.picture?.number ?? this.images.number;
+  }
+
+  /** Whether the list stands at another image, which is still being opened or could not be. */
+  get behind() {
+    return Boolean(this.site.server) && this.picture?.number !== this.images.number;
+  }
+
   /** @param {number} number */
   openServed(number) {
     const { name } = this.images.list[number];
@@ -131,9 +141,11 @@ class Page {
       const { picture, channels } = await this.asking.ask("open", asked);
       this.picture = picture;
       this.opening = undefined;
+      this.prompting.isReady = false; // what is clicked now was not looked at yet
       show("empty", false);
       for (const id of ["tools", "panels"]) show(id, true);
       await this.form.show(picture, channels);
+      if (this.picture !== picture || this.behind) return; // another is opened
       element("canvas").focus({ preventScroll: true }); // so that keys mean the image, and no button
       this.results.clear(picture);
       this.editing.edited = false;
@@ -141,6 +153,7 @@ class Page {
       await this.look(true);
     } catch (problem) {
       this.complain(problem);
+      if (this.opening === name) this.opening = undefined;
     }
   }
 
@@ -151,6 +164,10 @@ class Page {
 
   /** @param {boolean} [first] Whether the image was just opened. */
   async look(first = false) {
+    if (this.behind) {
+      await this.openServed(this.images.number);
+      return;
+    }
     if (!this.picture || (!first && !this.mayDrop())) return;
     document.body.dataset.state = "busy";
     show("problem", false);
@@ -201,12 +218,12 @@ class Page {
   /** Objects were changed. @param {any} told */
   changed(told) {
     if (!this.site.server) return;
-    this.images.mark(this.images.number, { unsaved: told.unsaved });
+    this.images.mark(this.number, { unsaved: told.unsaved });
     this.showSaved();
   }
 
   showSaved() {
-    const { unsaved, saved } = this.images.list[this.images.number];
+    const { unsaved, saved } = this.images.list[this.number];
     element("saved").textContent = unsaved ? TEXTS.notSaved : saved ? TEXTS.allSaved : "";
   }
 
@@ -214,8 +231,8 @@ class Page {
   async store() {
     if (!this.site.server || !this.editing.ready) return;
     try {
-      const { files, count } = await this.asking.ask("store", {});
-      this.images.mark(this.images.number, { unsaved: false, done: true, saved: count });
+      const { files, count, number, unsaved } = await this.asking.ask("store", {});
+      this.images.mark(number, { unsaved, done: true, saved: count });
       this.showSaved();
       this.tell(say(TEXTS.savedIn, { files: files.join(", ") }));
     } catch (problem) {
@@ -248,7 +265,7 @@ class Page {
   found(told) {
     this.results.show(told);
     // What can be corrected is done once it is saved.
-    if (this.site.server && !this.editing.possible) this.images.mark(this.images.number, { done: true });
+    if (this.site.server && !this.editing.possible) this.images.mark(this.number, { done: true });
     const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);
     const { count } = told.labels;
     if (told.whole) {

@@ -19,6 +19,7 @@ import { Regions } from "./tasks/regions.js";
 class Outdated extends Error {}
 
 /** @typedef {import("./tasks/kept.js").Kept1} Kept1 */
+/** @typedef {{file?: Blob, files?: Map<string, File>, url?: string, name?: string, number?: number}} Opened What is opened. */
 
 /** @type {import("./core/types.js").Description} */
 let description;
@@ -43,8 +44,11 @@ let served;
 let result = null;
 /** Columns that the server measured. @type {import("./results/table.js").Columns | undefined} */
 let given;
-/** Number of the newest request that makes earlier ones pointless. */
+/** Numbers of the newest request that makes earlier ones pointless, and of the newest that opens an image. */
 let newest = 0;
+let newestOpen = 0;
+/** How many images were opened. */
+let opened = 0;
 
 /** @param {any} site */
 async function start(site) {
@@ -78,25 +82,30 @@ async function taskOf(runtime) {
   return new Task(await open("onnx"), description);
 }
 
-/** @param {{file?: Blob, files?: Map<string, File>, url?: string, name?: string, number?: number}} asked */
-async function open({ file, files, url, name, number }) {
-  let channels = null;
-  served = number;
-  if (number !== undefined) {
-    const task = /** @type {Native | NativePrompts} */ (await ready);
-    const opened = await openServed(number);
-    task.number = number;
-    [picture, channels] = [opened, opened.seen];
-    if (!works.has(number)) works.set(number, workOf(opened));
-  } else if (url || files) {
-    picture = await keptOf(await openZarr(url ? { url } : { files: /** @type {Map<string, File>} */ (files) }), name ?? "");
-  } else {
-    picture = await openPicture(/** @type {Blob} */ (file), name ?? "");
+/** @param {Opened} asked @param {number} id */
+async function open(asked, id) {
+  const { number } = asked;
+  const own = number === undefined ? null : await openServed(number);
+  const found = own ?? (await pictureOf(asked));
+  const task = own && (await ready);
+  // The picture, its number and the task's change together, and never to what was asked for earlier.
+  if (id < newestOpen) throw new Outdated();
+  if (own && (task instanceof Native || task instanceof NativePrompts)) {
+    task.number = own.number;
+    if (!works.has(own.number)) works.set(own.number, workOf(own));
   }
+  [picture, served] = [found, number];
+  opened++;
   result = kept = seen = null;
   names = typed() ? description.classes : [];
-  const { read, ...told } = picture;
-  return { picture: told, channels: channels ?? channelsFor(picture, description.channels) };
+  const { read, ...told } = found;
+  return { picture: told, channels: own?.seen ?? channelsFor(found, description.channels) };
+}
+
+/** What a visitor opens. @param {Opened} asked */
+async function pictureOf({ file, files, url, name = "" }) {
+  if (file) return openPicture(file, name);
+  return keptOf(await openZarr(url ? { url } : { files: /** @type {Map<string, File>} */ (files) }), name);
 }
 
 /** Whether the package tells types of objects apart. */
@@ -146,17 +155,21 @@ function regionOf({ levels, side }, level, row, column) {
 async function look({ channels, pixelSize, diameter, rule, region, first }, id) {
   if (!picture) throw new Error("no image is open");
   const looked = { ...picture, pixelSize };
+  const check = checkOf(id);
   const task = await ready;
   const begun = performance.now();
   const native = task instanceof Native || task instanceof NativePrompts;
   const part = native ? { part: looked, left: 0, top: 0 } : await partOf(looked, region);
-  await task.look(part.part, { channels, diameter, rule }, advanceOf(id, begun));
+  await task.look(part.part, { channels, diameter, rule }, advanceOf(id, check));
+  check();
   [picture, seen] = [looked, part];
   const seconds = () => (performance.now() - begun) / 1000;
   const prompted = task instanceof Prompts || task instanceof NativePrompts;
   const work = served === undefined ? undefined : works.get(served);
   if (!prompted) {
-    const found = answered(await task.answer(rule));
+    const answer = await task.answer(rule);
+    check();
+    const found = answered(answer);
     const tiled = Boolean(found.labels?.tiled);
     // What was corrected before stays, until another look is asked for.
     if (!first || !work?.kept || tiled) {
@@ -169,21 +182,33 @@ async function look({ channels, pixelSize, diameter, rule, region, first }, id) 
   return { ...shownOf(kept), seconds: seconds(), names, edited: !prompted || kept.objects.length > 0 };
 }
 
-/** Tells the page how far it is; throws where the work is no longer wanted. @param {number} id @param {number} begun */
-function advanceOf(id, begun) {
+/** What throws once another image or another look came in between. @param {number} id */
+function checkOf(id) {
+  const of = opened;
+  return () => {
+    if (id < newest || of !== opened) throw new Outdated();
+  };
+}
+
+/** Tells the page how far it is; throws where the work is no longer wanted. @param {number} id @param {() => void} check */
+function advanceOf(id, check) {
+  const begun = performance.now();
   return (/** @type {number} */ done, /** @type {number} */ total) => {
-    if (id < newest) throw new Outdated();
+    check();
     postMessage({ id, progress: { done, total, seconds: (performance.now() - begun) / 1000 } });
   };
 }
 
 /** @param {{rule: any}} asked @param {number} id */
 async function change({ rule }, id) {
+  const check = checkOf(id);
   const task = await ready;
   if (task instanceof Prompts || task instanceof NativePrompts) throw new Error("a promptable network has no thresholds");
   const begun = performance.now();
-  if (task instanceof Native) await task.change(rule, advanceOf(id, begun));
-  const found = answered(await task.answer(rule));
+  if (task instanceof Native) await task.change(rule, advanceOf(id, check));
+  const answer = await task.answer(rule);
+  check();
+  const found = answered(answer);
   if (kept) replaceBy(kept);
   return { ...found, seconds: (performance.now() - begun) / 1000 };
 }
@@ -248,6 +273,9 @@ function shownOf(of) {
  *   file?: Blob, name?: string, classes: string[]}} asked
  */
 async function keep(asked) {
+  const of = opened;
+  const masks = asked.file && (await masksOf(asked.file, asked.name ?? ""));
+  if (opened !== of) throw new Outdated(); // another image was opened while the file was read
   if (!seen) throw new Error("no image is open");
   if (!kept && result) {
     const { labels, classOf } = result;
@@ -263,7 +291,7 @@ async function keep(asked) {
   else if (asked.classify) kept.classify(old, kind);
   else if (patch && asked.erase) kept.erase(patch, old);
   else if (patch) number = kept.paint(patch, old, kind);
-  else if (asked.file) kept.change((await masksOf(asked.file, asked.name ?? "")).objects);
+  else if (masks) kept.change(masks.objects);
   const work = served === undefined ? undefined : works.get(served);
   if (work) Object.assign(work, { kept, names });
   tellServer();
@@ -272,8 +300,9 @@ async function keep(asked) {
 
 /** Objects of a label image of the same size. @param {Blob} file @param {string} name */
 async function masksOf(file, name) {
+  if (!seen) throw new Error("no image is open");
+  const { part } = seen;
   const { width, height, planes } = await openPicture(file, name);
-  const { part } = /** @type {NonNullable<typeof seen>} */ (seen);
   if (planes.length !== 1 || planes[0].some((value) => value < 0 || !Number.isInteger(value))) throw new InputProblem("masksNumbers");
   if (width !== part.width || height !== part.height) throw new InputProblem("masksSize");
   return Kept.of(planes[0], width, height);
@@ -319,10 +348,11 @@ async function store() {
   }
   if (!kept) throw new InputProblem("nothing is open");
   Object.assign(work, { kept, names });
-  const { objects } = kept;
-  const { files } = await send(served, "objects", objects);
+  const [{ objects }, number] = [kept, served];
+  const { files } = await send(number, "objects", objects);
   work.saved = objects;
-  return { files, count: objects.length };
+  // Drawn on, or another image was opened, while it was written.
+  return { files, count: objects.length, number, unsaved: work.kept?.objects !== objects };
 }
 
 /** @param {{what: "geojson" | "labels" | "png" | "csv"}} asked */
@@ -361,6 +391,7 @@ const NEW = ["open", "look", "stop"];
 
 self.onmessage = async ({ data: { id, kind, ...asked } }) => {
   if (NEW.includes(kind)) newest = id;
+  if (kind === "open") newestOpen = id;
   try {
     const answer = await /** @type {any} */ (answers)[kind](kind === "start" ? asked.site : asked, id);
     postMessage({ id, answer });

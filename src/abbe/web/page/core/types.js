@@ -17,6 +17,7 @@
  * @property {string[]} channels Their names.
  * @property {number | null} pixelSize µm per px.
  * @property {string[]} notes What was taken for granted.
+ * @property {number} [number] Its place among the images of `abbe serve`.
  *
  * @typedef {(level: number, region: Region) => Promise<Values[]>} Reader A region of a level.
  *

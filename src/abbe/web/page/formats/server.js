@@ -53,7 +53,7 @@ const query = ({ top, left, bottom, right }) => `top=${top}&left=${left}&bottom=
  * One of the images that the server was given.
  *
  * @param {number} number
- * @returns {Promise<import("../core/types.js").Picture & {seen: number[] | null, objects: any[],
+ * @returns {Promise<import("../core/types.js").Picture & {number: number, seen: number[] | null, objects: any[],
  *   saved: boolean, edition: string}>}
  */
 export async function openServed(number) {
@@ -66,7 +66,7 @@ export async function openServed(number) {
   };
   const planes = whole ? await read(0, { top: 0, left: 0, bottom: height, right: width }) : [];
   const tiled = whole ? null : { levels, side };
-  return { ...rest, width, height, planes, tiled, read };
+  return { ...rest, number, width, height, planes, tiled, read };
 }
 
 /** A package that the server runs. */
@@ -83,9 +83,9 @@ export class Native {
    * @param {(done: number, total: number) => void} advance
    */
   async look(picture, { channels, diameter, rule }, advance) {
-    this.picture = picture;
     const body = { channels, diameter, pixel_size: picture.pixelSize, rule: ruleOf(rule) };
     this.found = await this.watched(unpacked(`images/${this.number}/look`, body), advance);
+    this.picture = picture;
   }
 
   /** Other thresholds. @param {any} rule @param {(done: number, total: number) => void} advance */

@@ -1,0 +1,35 @@
+"""The page's worker, where answers of `abbe serve` come late or in another order."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from twins import PAGE, node
+
+
+def happens(scenario: str) -> Any:
+    """What a scenario of worker.mjs finds."""
+    script = Path(__file__).with_name("worker.mjs")
+    command = [node(), "--no-warnings", str(script), str(PAGE), scenario]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_image_that_arrives_late_takes_no_place_of_the_one_turned_to():
+    found = happens("late")
+    assert found["shown"] == "2.png"
+    assert found["late"] == "outdated"
+    assert found["encoded"] == ["images/2/encode"]
+    assert found["sent"] == ["images/2/unsaved"]
+
+
+def test_until_the_next_image_is_here_masks_are_those_of_the_one_shown():
+    found = happens("meanwhile")
+    assert found["sent"] == ["images/1/unsaved", "images/1/objects"]
+    assert found["saved"] == {"files": ["1.png"], "count": 1, "number": 1, "unsaved": False}
+
+
+def test_a_look_that_ends_after_another_image_was_opened_is_dropped():
+    assert happens("looking") == {"outcome": "outdated", "area": 3, "grey": 2}

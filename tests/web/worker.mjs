@@ -1,0 +1,143 @@
+// The page's worker beside a server that a test makes up: node worker.mjs PAGE SCENARIO.
+// What each scenario finds is printed as JSON; answers of the server wait until they are let go.
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [, , page, scenario] = process.argv;
+const SIDE = 4;
+const RULE = { thresholds: { foreground: 0.5, boundary: 0.5 }, minimumArea: 1 };
+const DESCRIPTION = { task: "promptable", outputs: [], classes: [], channels: ["grey"] };
+
+/** What was asked of the server, in order. */
+const asked = [];
+/** What waits to be answered, by address. @type {Map<string, (() => void)[]>} */
+const waiting = new Map();
+/** Addresses whose answers wait. @type {RegExp} */
+let slow = /$^/;
+
+/** As `abbe.serve.packed`. */
+function packed(facts) {
+  const arrays = [];
+  let start = 0;
+  const text = JSON.stringify(facts, (_, value) => {
+    if (!ArrayBuffer.isView(value)) return value;
+    const found = { kind: value.constructor.name.replace("Array", ""), start, length: value.length };
+    arrays.push([start, new Uint8Array(value.buffer)]);
+    start += 8 * Math.ceil(value.byteLength / 8);
+    return found;
+  });
+  const head = new TextEncoder().encode(text);
+  const first = 8 * Math.ceil((4 + head.length) / 8);
+  const data = new Uint8Array(first + start);
+  new DataView(data.buffer).setUint32(0, head.length, true);
+  data.set(head, 4);
+  for (const [at, bytes] of arrays) data.set(bytes, first + at);
+  return data;
+}
+
+/** Image N is grey N everywhere, and its one object is N + 1 px. */
+function answered(address) {
+  const number = Number(/images\/(\d+)/.exec(address)?.[1] ?? 0);
+  const levels = [{ width: SIDE, height: SIDE }];
+  if (/pixels/.test(address)) return packed({ planes: [new Uint8Array(SIDE * SIDE).fill(number)] });
+  if (/labels/.test(address)) return packed({ values: Int32Array.from({ length: SIDE * SIDE }, (_, i) => Number(i <= number)) });
+  if (/look|change/.test(address)) {
+    return packed({ count: 1, columns: { label: Float64Array.of(1) }, class_of: null, whole: null, has_pixels: false });
+  }
+  if (/progress/.test(address)) return JSON.stringify({ done: 0.5 });
+  if (/objects|unsaved/.test(address)) return JSON.stringify({ edition: "later", files: [`${number}.png`] });
+  if (/images\/\d+$/.test(address)) {
+    return JSON.stringify({
+      name: `${number}.png`, width: SIDE, height: SIDE, levels, side: 512, whole: true, channels: ["grey"], pixelSize: null,
+      notes: [], seen: [0], objects: [], saved: false, edition: "first",
+    });
+  }
+  return JSON.stringify({});
+}
+
+globalThis.fetch = async (url, { method, body } = {}) => {
+  const address = String(url).split("/api/")[1];
+  asked.push({ method, address, body: body && JSON.parse(body) });
+  if (slow.test(address)) {
+    await new Promise((resolve) => waiting.set(address, [...(waiting.get(address) ?? []), resolve]));
+  }
+  return new Response(answered(address));
+};
+const release = (part) => {
+  for (const [address, all] of waiting) if (address.includes(part)) all.splice(0).forEach((resolve) => resolve());
+};
+
+/** Answers of the worker, by number of the request. */
+const told = new Map();
+const listeners = [];
+globalThis.self = globalThis;
+globalThis.postMessage = (message) => {
+  if (message.progress || message.told) return;
+  told.set(message.id, message);
+  listeners.splice(0).forEach((tell) => tell());
+};
+await import(pathToFileURL(join(page, "worker.js")).href);
+
+let last = 0;
+const ask = (kind, more = {}) => {
+  globalThis.onmessage({ data: { id: ++last, kind, ...more } });
+  return last;
+};
+const answer = async (id) => {
+  while (!told.has(id)) await new Promise((resolve) => listeners.push(resolve));
+  const { answer: found, problem } = told.get(id);
+  return problem ? (problem.outdated ? "outdated" : problem.message) : found;
+};
+const rest = () => new Promise((resolve) => setTimeout(resolve, 20));
+const looked = { channels: [0], pixelSize: null, diameter: null, rule: RULE, region: null };
+const begin = (task) => answer(ask("start", { site: { server: "OpenVINO", package: { ...DESCRIPTION, task } } }));
+const mask = { left: 0, top: 0, width: 1, height: 1, data: Uint8Array.of(1) };
+/** Where objects were sent. */
+const sent = () => asked.filter(({ method }) => method === "PUT").map(({ address }) => address);
+
+const scenarios = {
+  /** Two images are turned to, and the first of them arrives last. */
+  async late() {
+    await begin("promptable");
+    slow = /images\/1$/;
+    const [first, second] = [ask("open", { number: 1 }), ask("open", { number: 2 })];
+    const shown = (await answer(second)).picture.name;
+    release("images/1");
+    const late = await answer(first);
+    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("keep", { mask, score: 1, classes: [] }));
+    await rest();
+    return { shown, late, encoded: asked.filter(({ address }) => /encode/.test(address)).map(({ address }) => address), sent: sent() };
+  },
+  /** An object is kept while the next image is still on its way. */
+  async meanwhile() {
+    await begin("promptable");
+    await answer(ask("open", { number: 1 }));
+    await answer(ask("look", { ...looked, first: true }));
+    slow = /images\/2$/;
+    const next = ask("open", { number: 2 });
+    await answer(ask("keep", { mask, score: 1, classes: [] }));
+    const saved = await answer(ask("store"));
+    release("images/2");
+    await answer(next);
+    return { saved, sent: sent() };
+  },
+  /** An image is looked at while the next is opened, and the answer comes after it. */
+  async looking() {
+    await begin("segmentation");
+    await answer(ask("open", { number: 1 }));
+    slow = /images\/1\/look|images\/2$/;
+    const next = ask("open", { number: 2 });
+    const look = ask("look", { ...looked, first: false });
+    await rest();
+    release("images/2");
+    await answer(next);
+    release("images/1/look");
+    const outcome = await answer(look);
+    const found = await answer(ask("look", { ...looked, first: true }));
+    return { outcome, area: found.columns.get("area_px")[0], grey: found.columns.get("mean_grey")[0] };
+  },
+};
+
+console.log(JSON.stringify(await scenarios[scenario]()));
+process.exit(0);
