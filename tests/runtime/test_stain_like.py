@@ -46,6 +46,10 @@ def test_the_network_sees_the_other_stain_and_the_table_measures_the_image(tmp_p
     assert float(rows[0]["mean_red"]) == pytest.approx(pixels[0][labels == number].mean())
     line = json.loads((tmp_path / "out" / "predicted.jsonl").read_text().splitlines()[-1])
     assert line["task"]["stain"]["most"] == list(wanted.most)
+    again = predict_files(package, [path], tmp_path / "out", stain_like=like, **options)  # type: ignore[arg-type]
+    assert again.kept == [str(path)]
+    other = predict_files(package, [path], tmp_path / "out", stain_like=path, **options)  # type: ignore[arg-type]
+    assert list(other.done) == [str(path)]
 
 
 def test_what_cannot_be_is_refused(tmp_path):

@@ -32,6 +32,9 @@ def task_of(
 ) -> Task:
     """All that the results of an image depend on; a result of another task is not kept.
 
+    Its values are as JSON gives them back, for it is held against what was written: lists, no
+    tuples.
+
     Args:
         predictor: What runs on it.
         job: What is asked for every image.
@@ -50,7 +53,7 @@ def task_of(
         asked["stain"] = asdict(image.stain)
     if job.outlining != AS_FOUND:
         asked["outlining"] = asdict(job.outlining)
-    return {
+    task = {
         "image": str(path.resolve()),
         **_contents(path),
         "megapixels": image.shape[0] * image.shape[1] / 1e6,
@@ -61,6 +64,7 @@ def task_of(
         "results": list(job.results),
         "zarr_version": job.zarr_version,
     }
+    return parse_json(json.dumps(task))
 
 
 def line_of(
