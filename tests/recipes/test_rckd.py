@@ -4,9 +4,11 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from commands import abbe, doubts
 from golden import hold
@@ -17,12 +19,19 @@ from sklearn.preprocessing import StandardScaler
 
 import abbe as in_python
 from abbe import config, students
-from abbe.datasets import class_folder, folder, keep_labels
+from abbe.datasets import Dataset, Record, class_folder, folder, keep_labels
+from abbe.datasets.collection import FileImage, OneChannel
+from abbe.datasets.public.bbbc038 import ColourImage, GreyImage
+from abbe.datasets.public.pathology_nuclei import PanNukeImage
+from abbe.datasets.public.pathology_regions import ColourPicture
+from abbe.datasets.public.photographs import ColourFile
+from abbe.datasets.stored import Stored
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.files.tensors import read_tensors
 from abbe.recipes.pretraining import ResponseOutput, response_term
 from abbe.recipes.rckd import parts_of, tiles_of
+from abbe.runs import build
 from abbe.students.classifier import Classifier
 from abbe.students.encoders import ENCODERS
 from abbe.students.unet import encoder_name_of
@@ -208,6 +217,56 @@ def test_images_of_the_test_are_not_pretrained_on_however_they_are_named(
     ):
         found = tiles_for(split, path, kind="folder", **more)
         assert found.ids == dataset.ids[2:], (path, more)
+
+
+def test_slides_of_the_test_are_not_pretrained_on_in_tiles_of_any_size(tmp_path):
+    tissue = np.array([[205, 140, 180], [110, 70, 140]], np.uint8)
+    random = np.random.default_rng(0)
+    for name in ("one", "two"):
+        slide = random.choice(tissue, (256, 256))
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", slide, photometric="rgb",
+            resolution=(2e4, 2e4), resolutionunit="CENTIMETER",
+        )  # fmt: skip
+    dataset = build.collect(config.Data(kind="slides", path=tmp_path, size=128))
+    split = dataset.with_splits({r.id: "test" for r in dataset if r.group == "one"})
+    assert len(split.split("test")) == 4
+    for size in (128, 64):
+        found = tiles_for(split, tmp_path, kind="slides", size=size)
+        assert {record.group for record in found} == {"two"}, size
+
+
+def test_images_that_sets_keep_in_their_own_ways_are_held_out_as_well(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = {
+        "a.png": (ColourPicture(Path("a.png")), ColourPicture(tmp_path / "a.png", 0.25)),
+        "b.png": (ColourImage(Stored(Path("b.png"))), FileImage(tmp_path / "b.png")),
+        "c.png": (GreyImage(Stored(Path("c.png")), "grey"), ColourFile(tmp_path / "c.png")),
+        "d.zip": (
+            ColourImage(Stored(Path("d.zip"), "one.png")),
+            GreyImage(Stored(tmp_path / "d.zip", "one.png"), "grey"),
+        ),
+        "e.npy": (PanNukeImage(Path("e.npy"), 3, "x"), PanNukeImage(tmp_path / "e.npy", 3, "y")),
+    }
+    tested, pretrained = zip(*images.values(), strict=True)
+    others = (
+        ColourImage(Stored(Path("d.zip"), "two.png")),
+        PanNukeImage(Path("e.npy"), 4, "x"),
+        FileImage(Path("f.png")),
+    )
+    dataset = Dataset(
+        "set", tuple(Record(str(n), image, split="test") for n, image in enumerate(tested)), ("c",)
+    )
+    tiles = Dataset(
+        "tiles", tuple(Record(str(n), image) for n, image in enumerate(pretrained + others)), ("c",)
+    )
+    monkeypatch.setattr(build, "collect", lambda source: tiles)
+    left = tiles_for(dataset, tmp_path, kind="folder")
+    assert left.ids == ("5", "6", "7")
+    named = dataset.having(
+        replace(record, image=OneChannel(record.image, "c")) for record in dataset
+    )
+    assert tiles_for(named, tmp_path, kind="folder").ids == left.ids
 
 
 @pytest.mark.slow

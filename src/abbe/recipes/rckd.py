@@ -10,14 +10,15 @@ other.
 import copy
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar, cast
 
 import torch
 from torch import nn
 
 from abbe import config, losses
-from abbe.datasets import Dataset, Record
+from abbe.datasets import Dataset
+from abbe.datasets.collection import ImageSource
+from abbe.datasets.stored import Stored
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.demands import require_colours
 from abbe.errors import InputError
@@ -33,6 +34,7 @@ from abbe.recipes.pretraining import (
 )
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
 from abbe.registry import TASKS
+from abbe.remote import as_path
 from abbe.runs import build, teaching
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import scaling_of
@@ -336,11 +338,11 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
         tiles, records = dataset, list(dataset.split("train"))
     else:
         tiles = build.collect(source)
-        held_out = {_place(record) for record in dataset if record.split in ("val", "test")}
+        held_out = {_place(record.image) for record in dataset if record.split in ("val", "test")}
         records = [
             record
             for record in tiles
-            if record.split in (None, "train") and _place(record) not in held_out
+            if record.split in (None, "train") and _place(record.image) not in held_out
         ]
     if not records:
         raise InputError(
@@ -352,8 +354,15 @@ def tiles_of(experiment: config.Experiment, dataset: Dataset) -> Dataset:
     return tiles.seen_as(experiment.student.input_channels)
 
 
-def _place(record: Record) -> Hashable:
-    """Where the pixels lie, however the path to them is spelt and whatever they are called."""
-    path = getattr(record.image, "path", None)
-    region = getattr(record.image, "region", None)
-    return record.image if path is None else (Path(path).resolve(), region)
+def _place(image: ImageSource) -> Hashable:
+    """The file that an image lies in, however it is spelt, and which of the file's images it is.
+
+    A tile counts as its whole slide: splits are of slides, and tiles of other sizes overlap.
+    """
+    source = getattr(image, "source", image)  # of one whose channel goes by another name
+    file = getattr(source, "path", None) or getattr(source, "file", None)
+    if file is None:
+        return source
+    if isinstance(file, Stored):
+        return file.place.resolve(), file.member or None
+    return as_path(file).resolve(), getattr(source, "index", None)
