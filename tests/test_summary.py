@@ -147,7 +147,9 @@ def test_a_shape_that_is_held_against_says_nothing_of_seeds_and_baselines(tmp_pa
         evidence=Evidence(level="standard", seeds=[0, 1, 2], complete=False),
     )
     begun.write(tmp_path)
-    assert read_summary(tmp_path).evidence == begun.evidence
+    again = read_summary(tmp_path)
+    assert isinstance(again, RunSummary)
+    assert again.evidence == begun.evidence
     assert (begun.evidence.seeds, begun.evidence.complete) == ([0, 1, 2], False)
 
 

@@ -119,7 +119,7 @@ def add_probes(
         found[name] = seen.probe(experiment, dataset)
     task, student = Classification(), experiment.student
     tests = task.images(dataset, dataset.split("test"), student.input_channels, scaling_of(student))
-    answers: dict[str, Mapping[int | None, Predictions]] = {
+    answers: Mapping[str, Mapping[int | None, Predictions]] = {
         pair.get(name, name): {experiment.seed: Predictions(each.table)}
         for name, each in found.items()
     }

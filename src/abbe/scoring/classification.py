@@ -53,8 +53,8 @@ def classification_scores(
         counts = np.ones((1, len(truth)))
     classes = probabilities.shape[1]
     pair = truth * classes + probabilities.argmax(1)
-    confusion = np.stack([np.bincount(pair, often, classes**2) for often in counts])
-    confusion = confusion.reshape(-1, classes, classes)
+    pairs = np.stack([np.bincount(pair, often, classes**2) for often in counts])
+    confusion = pairs.astype(np.float64).reshape(-1, classes, classes)
     right = np.diagonal(confusion, axis1=1, axis2=2)
     true, answered = confusion.sum(2), confusion.sum(1)
     several = np.count_nonzero(true, axis=1) > 1
