@@ -15,6 +15,7 @@ import pytest
 from commands import abbe
 from made_packages import make_package
 from PIL import Image as Picture
+from programs import forked_workers
 from prompt_package import make_prompt_package
 
 from abbe.imaging import open_image, read_labels
@@ -22,6 +23,7 @@ from abbe.runtime.package.promptable_networks import PromptableNetworks
 from abbe.runtime.predictors import prompted
 from abbe.runtime.predictors.prompt_files import read_prompts
 from abbe.runtime.predictors.promptable import PromptablePredictor
+from abbe.runtime.tiling.workers import PART
 
 SIDES = {"a": (40, 60), "b": (64, 64), "c": (90, 70), "d": (50, 200)}
 """(H, W) of the images."""
@@ -118,6 +120,18 @@ def test_masks_and_tables_are_those_of_its_own_calls(
     counts = {line["stem"]: line["objects"] for line in lines(out)}
     assert counts == {"a": 2, "b": 2, "c": 0, "d": 2}  # one of b is below another everywhere
     assert not list(out.glob(".*"))
+
+
+def test_workers_of_a_cluster_find_the_same(package, images, table, tmp_path):
+    long = np.random.default_rng(1).integers(0, 256, (50, PART + 40), np.uint8)
+    Picture.fromarray(long).save(images / "e.png")  # which is kept and written in two parts
+    write_table(table, BOXES | {"e": [(3, 3, 60, 40), (PART - 30, 5, PART + 20, 45)]})
+    words = "predict", package, images, "--prompts", table, "--threads", 1
+    with forked_workers():
+        assert abbe(*words, "--out", tmp_path / "out", "--cluster", "local:1") == 0
+    for name in (*SIDES, "e"):
+        labels = read_labels(tmp_path / "out" / f"{name}.labels.tif")
+        np.testing.assert_array_equal(labels, expected(package, images / f"{name}.png", table))
 
 
 def test_a_grey_image_fills_the_colours_of_a_package(images, table, tmp_path):

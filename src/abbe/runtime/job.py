@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from abbe.imaging import Image
     from abbe.runtime.package import Package
-    from abbe.runtime.package.engine import EngineName, Precision
+    from abbe.runtime.package.engine import Device, EngineName, Precision
     from abbe.runtime.predictors.prompt_files import ObjectPrompt, Prompts
     from abbe.runtime.tiling.timing import Timings
     from abbe.runtime.tiling.work import Work
@@ -159,6 +159,11 @@ class AnyEngine(Protocol):
     @property
     def precision(self) -> Precision:
         """How it computes."""
+        ...
+
+    @property
+    def device(self) -> Device:
+        """Where it computes."""
         ...
 
     @property

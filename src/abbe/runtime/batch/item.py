@@ -18,6 +18,7 @@ from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch
 from abbe.runtime.job import Block, Job, Predictor
 from abbe.runtime.package import read_package
+from abbe.runtime.package.engine import STANDS_IN
 from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.prompt_files import Prompts, read_prompts
 from abbe.runtime.predictors.tasks import open_predictor
@@ -32,8 +33,8 @@ class Common:
     Attributes:
         package: Its folder, which the workers see under the same name, as all files.
         settings: What the client's own predictor would compute with: see `settings_of`.
-        options: How it is run; engine, precision and tile are the client's, so that all workers
-            compute alike.
+        options: How it is run; engine and precision are the client's, so that all workers
+            compute alike, and so is the tile: what the user says, or else the package.
         job: What is asked for each image, without its prompts, which are no plain values.
         prompts: Their file or folder.
         out: Folder of the results.
@@ -158,7 +159,7 @@ class _Opened:
         """The predictor, and the prompts that were read beside it.
 
         Raises:
-            ClusterError: This worker has another Abbe or another package.
+            ClusterError: This worker has another Abbe or another package, or lacks the device.
         """
         slots = _slots()
         given = common.share * slots if common.share else cores()
@@ -181,6 +182,13 @@ def _open(common: Common, given: int, workers: int) -> tuple[Predictor, Prompts 
     options["threads"] = options.get("threads") or given
     options["workers"] = workers
     predictor = open_predictor(read_package(common.package), **options)
+    device, engine = options.get("device") or "cpu", predictor.engine
+    if engine.device != device:  # here the processor would stand in, and nobody would know
+        why = engine.notes[0].removesuffix(f" {STANDS_IN}")
+        raise ClusterError(
+            f"--device {device}: a worker cannot compute there. {why} Give each worker what it "
+            "lacks, or leave --device out"
+        )
     if settings_of(predictor) != common.settings:
         raise ClusterError(
             f"{common.package}: on a worker this is another package, or runs otherwise, than "

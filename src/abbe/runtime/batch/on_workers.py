@@ -22,6 +22,7 @@ from abbe.runtime.batch.find_images import stem_of
 from abbe.runtime.batch.finished import settings_of
 from abbe.runtime.batch.item import Beside, Common, Item, predict_item
 from abbe.runtime.job import Block
+from abbe.runtime.package.engine import engine_on
 from abbe.runtime.predictors.opening import RunOptions
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def predict_on_workers(run: Run, elsewhere: Elsewhere) -> None:
             giving.take(item, answer)
     finally:
         giving.close()
+
+
+def on_client(options: RunOptions) -> RunOptions:
+    """How a package is opened where nothing is computed: it tells what workers compute with.
+
+    Where these compute on GPUs none is needed here: a login node has none.
+
+    Raises:
+        ConfigError: There is no such device, or it does not go with engine and precision.
+    """
+    own = options.copy()
+    own["workers"] = 1
+    device = own.pop("device", None)
+    if device is not None and device != "cpu":
+        own["engine"] = engine_on(device, own.get("engine"), own.get("precision"))
+        own["precision"] = "fp32"
+    return own
 
 
 @dataclass
@@ -195,7 +213,6 @@ def _common(run: Run, elsewhere: Elsewhere) -> Common:
     settings = settings_of(predictor)
     options = elsewhere.options.copy()
     options["engine"], options["precision"] = settings["engine"], settings["precision"]
-    options["tile"] = predictor.tile
     job = replace(run.job, prompts=None)
     prompts = None if elsewhere.prompts is None else elsewhere.prompts.absolute()
     same: dict[str, Any] = {**asdict(job), **settings, "options": options, "prompts": str(prompts)}

@@ -16,7 +16,7 @@ from abbe.remote import as_path, as_remote
 from abbe.runtime.batch.delivery import Delivery
 from abbe.runtime.batch.find_images import find_images, left_out
 from abbe.runtime.batch.many import Outcome, check_outlining, check_prompts, predict_many
-from abbe.runtime.batch.on_workers import Elsewhere
+from abbe.runtime.batch.on_workers import Elsewhere, on_client
 from abbe.runtime.job import Job, Outlining, Result
 from abbe.runtime.package import Package, read_package
 from abbe.runtime.predictors.opening import RunOptions
@@ -105,9 +105,7 @@ def predict_files(
     check_diameter(opened.description, diameter is not None)
     reading = replace(reading, stain=stain_of(opened, stain_like))
     asked = None if prompts is None else read_prompts(as_path(prompts))
-    own: RunOptions = {**options}
-    if cluster is not None:
-        own["workers"] = 1  # nothing is computed here
+    own = options if cluster is None else on_client(options)
     predictor = open_predictor_for(opened, found, reading, **own)
     say(f"{opened.description.title}: {predictor}")
     for note in predictor.engine.notes:

@@ -42,6 +42,7 @@ class Engine:
         streams: calls that it works on at the same time, each with its share of the threads.
         notes: what was done otherwise than the package says, in sentences for people.
         network: takes one array and gives one.
+        device: where it computes.
     """
 
     engine: EngineName
@@ -171,11 +172,23 @@ def open_engine(
 def gpu_engine(
     device: Device, engine: EngineName | None, precision: Precision | None
 ) -> EngineName:
-    """What runs networks on a GPU.
+    """What runs networks on a GPU of this machine.
+
+    Raises:
+        ConfigError: As for `engine_on`.
+        NoGpuError: It is OpenVINO, which sees no GPU here.
+    """
+    chosen = engine_on(device, engine, precision)
+    if device == "gpu":
+        require_openvino_gpu()
+    return chosen
+
+
+def engine_on(device: Device, engine: EngineName | None, precision: Precision | None) -> EngineName:
+    """What runs networks on a GPU, of whichever machine.
 
     Raises:
         ConfigError: There is no such device, or it does not go with engine and precision.
-        NoGpuError: It is OpenVINO, which sees no GPU here.
     """
     engines: dict[str, EngineName] = {"cuda": "onnxruntime", "gpu": "openvino"}
     if device not in engines:
@@ -185,14 +198,15 @@ def gpu_engine(
             f"device {device}: {engines[device]} computes there, in fp32; leave engine and "
             "precision out"
         )
-    if device == "gpu":
-        require_openvino_gpu()
     return engines[device]
+
+
+STANDS_IN = "The processor computes."
 
 
 def no_gpu(device: Device, error: NoGpuError) -> str:
     """The note where the processor stands in."""
-    return f"No {device}: {error}. The processor computes."
+    return f"No {device}: {error}. {STANDS_IN}"
 
 
 def _require_one_of_each(package: Package, network: Network) -> None:

@@ -48,6 +48,7 @@ class PromptableNetworks:
         engine: What runs them.
         precision: Of the encoder; the decoder computes in fp32.
         notes: What was done otherwise than was asked for.
+        device: Where they compute.
     """
 
     package: Package
@@ -57,6 +58,7 @@ class PromptableNetworks:
     _encoder: Network
     _decoder: Network
     notes: tuple[str, ...] = ()
+    device: Device = "cpu"
 
     @property
     def grid(self) -> int:
@@ -135,7 +137,9 @@ def open_networks(package: Package, **options: Unpack[EngineOptions]) -> Prompta
         except NoGpuError as error:
             notes = (no_gpu(device, error),)
         else:
-            return PromptableNetworks(package, size[0], chosen, "fp32", encoder, decoder)
+            return PromptableNetworks(
+                package, size[0], chosen, "fp32", encoder, decoder, device=device
+            )
     chosen = engine or description.engine.engine
     told = description.engine.precision if chosen == description.engine.engine else "fp32"
     wanted = precision or told

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image, Region
-from abbe.runtime.job import SUFFIXES, Advance, Block, Job, Result, Tools, Written
+from abbe.runtime.job import SUFFIXES, Advance, Block, Blocks, Job, Result, Tools, Written
 from abbe.runtime.package import Package
 from abbe.runtime.package.promptable_networks import PromptableNetworks
 from abbe.runtime.predictors.opening import RunOptions
@@ -73,9 +73,9 @@ class PromptedPredictor:
         """The channels that are shown: the package's, or the only one of a grey image."""
         return self.predictor.channels_of(image)
 
-    def rounds(self, image: Image) -> tuple[tuple[Block, ...], ...]:
+    def blocks(self, image: Image, job: Job) -> Blocks:
         """None: an image is embedded whole."""
-        return ()
+        return {}
 
     def compute(self, image: Image, job: Job, tools: Tools, block: Block) -> None:
         """Nothing is ever asked for: there are no blocks."""
