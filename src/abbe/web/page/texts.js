@@ -60,8 +60,6 @@ export const TEXTS = {
   histogramTitle: "Areas, {unit}",
   largest: "{value} {unit}",
   orMore: "{value} {unit} or more",
-  noteAlpha: "Its opacity is left out.",
-  noteInverted: "Stored with 0 as white: bright was made high.",
   noteGrey: "It is grey, though saved in colours: one of them is taken for {name}.",
   noteOne: "Its one channel, {has}, is taken for {name}.",
   noteSize: "The package does not say for which pixel size it was made: images are seen as they are, or say below how large the objects are.",
@@ -155,6 +153,14 @@ export const WORDS = {
   address: "Address",
 };
 
+/** What was taken for granted of an image. @type {Record<string, string>} */
+export const NOTES = {
+  alphaLeftOut: "Its opacity is left out.",
+  inverted: "Stored with 0 as white: bright was made high.",
+  asStored: "Its tag says that 0 is white, which is for display or has no meaning here: the stored values are used.",
+  turned: "It was turned upright, as its orientation says.",
+};
+
 /** What went wrong, and what to do. */
 export const PROBLEMS = {
   notAnImage: "{name} is no image that this page can read. It reads PNG, JPEG, WebP and TIFF; save it as one of these.",
@@ -165,6 +171,8 @@ export const PROBLEMS = {
   tiffDamaged: "{name} cannot be read as TIFF: it is damaged, or compressed in a way that this page does not know. Save it without compression or with deflate or LZW.",
   tiffStack: "{name} holds a stack, a time series or very many pages. Save one plane, or a projection, as an image of its own.",
   tiffBits: "{name} has samples of a size that is not read. Save it with 8 or 16 bits, or as float.",
+  tiffInks: "{name} stores inks or colours other than red, green and blue. Save it as RGB.",
+  tiffYcbcr: "{name} stores its colours as YCbCr in a way that is not read (only 8 bits, as JPEG or without subsampling by the usual equations). Save it as RGB.",
   tiffPalette: "{name} stores numbers into a palette of colours. Save it as grey or RGB.",
   partNeeded: "{name} is looked at part by part. Move it into sight, and look again.",
   serverGone: "The server does not answer. Is 'abbe serve' still running?",

@@ -1,5 +1,6 @@
 /** PNG as it is stored: browsers reduce 16 bits to 8, and mix colours with the opacity. */
 
+import { isTurned, turned, turnedSize } from "../core/turning.js";
 import { InputProblem } from "../core/types.js";
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -43,10 +44,25 @@ export async function readPng(data) {
     ? [0, 1, 2].map((c) => Uint8Array.from(raw, (value) => palette[3 * value + c] ?? 0))
     : planesOf(raw, width * height, known, depth);
   const opaque = known[0] === known[1] && !chunks.has("tRNS");
+  const orientation = orientationOf(chunks.get("eXIf")?.[0]);
+  const size = turnedSize({ width, height }, orientation);
   return {
-    width, height, planes, pixelSize: pixelSizeOf(chunks.get("pHYs")?.[0]),
-    notes: opaque ? [] : ["alphaLeftOut"],
+    ...size, planes: planes.map((plane) => turned(plane, size, orientation)), pixelSize: pixelSizeOf(chunks.get("pHYs")?.[0]),
+    notes: [...(opaque ? [] : ["alphaLeftOut"]), ...(isTurned(orientation) ? ["turned"] : [])],
   };
+}
+
+/** The orientation that EXIF states, a TIFF's first table; 1 where it states none. @param {Uint8Array | undefined} exif */
+function orientationOf(exif) {
+  if (!exif || exif.length < 14) return 1;
+  const view = new DataView(exif.buffer, exif.byteOffset, exif.length);
+  const little = view.getUint16(0) === 0x4949;
+  const start = view.getUint32(4, little);
+  const count = start + 2 <= exif.length ? view.getUint16(start, little) : 0;
+  for (let at = start + 2, i = 0; i < count && at + 12 <= exif.length; i++, at += 12) {
+    if (view.getUint16(at, little) === 0x0112) return view.getUint16(at + 8, little);
+  }
+  return 1;
 }
 
 /** @param {Uint8Array} data */

@@ -1,6 +1,8 @@
 /** TIFF and OME-TIFF by geotiff.js: one plane, or the channels of one. */
 
+import { storedRegion, isTurned, turned, turnedSize } from "../core/turning.js";
 import { InputProblem } from "../core/types.js";
+import { meaningOf } from "./tiff_colours.js";
 
 /** µm of the units that OME-XML, ImageJ and TIFF name. */
 const UNITS = /** @type {Record<string, number>} */ ({
@@ -22,7 +24,7 @@ export function isTiff(data) {
 const SIDE = 512;
 
 /**
- * Open the first image of a TIFF, with its pyramid; pixels are decoded when a region is read.
+ * Open the largest image of a TIFF, with its pyramid; pixels are decoded when a region is read.
  *
  * @param {Blob} file
  */
@@ -30,9 +32,8 @@ export async function openTiff(file) {
   await import(new URL("../lib/geotiff.js", import.meta.url).href); // it puts itself among the globals
   return named(async () => {
     const tiff = await /** @type {any} */ (globalThis).GeoTIFF.fromBlob(file);
-    const first = await tiff.getImage(0);
-    const text = String((await tag(first, "ImageDescription")) ?? "");
-    const { pages, smaller } = await pagesOf(tiff, first);
+    const { pages, smaller } = await pagesOf(tiff);
+    const text = String((await tag(await tiff.getImage(0), "ImageDescription")) ?? "");
     const stated = layoutOf(text, pages.length);
     if (stated.stack) throw new InputProblem("tiffStack");
     const shown = pages.slice(0, stated.pages ?? pages.length);
@@ -40,7 +41,7 @@ export async function openTiff(file) {
       if ([8, 16, 32, 64].every((bits) => bits !== page.getBitsPerSample())) throw new InputProblem("tiffBits");
     }
     const levels = [shown, ...(await coarser(tiff, shown, smaller))];
-    return described(first, levels, stated, text);
+    return described(levels, stated, text);
   });
 }
 
@@ -100,64 +101,60 @@ async function tag(image, name) {
   return directory[name];
 }
 
-/** Pages of the size of the first, and those that are smaller. @param {any} tiff @param {any} first */
-async function pagesOf(tiff, first) {
+/** Pages of the size of the largest, of which thumbnails may come first, and those that are smaller. @param {any} tiff */
+async function pagesOf(tiff) {
   const count = await tiff.getImageCount();
   if (count > 4 * MOST_CHANNELS) throw new InputProblem("tiffStack");
-  const [pages, smaller] = [[first], /** @type {any[]} */ ([])];
-  for (let i = 1; i < count; i++) {
-    const page = await tiff.getImage(i);
+  /** @type {any[]} */
+  const all = [];
+  for (let i = 0; i < count; i++) all.push(await tiff.getImage(i));
+  const area = (/** @type {any} */ page) => page.getWidth() * page.getHeight();
+  const largest = all.reduce((most, page) => (area(page) > area(most) ? page : most));
+  const whole = sizeOf(largest);
+  const [pages, smaller] = [/** @type {any[]} */ ([]), /** @type {any[]} */ ([])];
+  for (const page of all) {
     const reduced = (Number(await tag(page, "NewSubfileType")) & 1) === 1;
-    const [own, whole] = [sizeOf(page), sizeOf(first)];
-    if (!reduced && own.width === whole.width && own.height === whole.height) pages.push(page);
+    const own = sizeOf(page);
+    if (page === largest || (!reduced && own.width === whole.width && own.height === whole.height)) pages.push(page);
     else if (own.width < whole.width && own.height < whole.height) smaller.push(page);
   }
   return { pages, smaller };
 }
 
 /**
- * @param {any} first
  * @param {any[][]} levels Pages, by level.
  * @param {{names: string[], pixelSize: number | null}} stated
  * @param {string} text
  */
-async function described(first, levels, stated, text) {
-  const photometric = Number(await tag(first, "PhotometricInterpretation"));
-  const notes = [];
+async function described(levels, stated, text) {
+  const [[first]] = levels;
+  const { notes, seen } = await meaningOf(first, (name) => tag(first, name), text);
+  const extra = (await tag(first, "ExtraSamples")) ?? [];
   let count = levels[0].reduce((sum, page) => sum + page.getSamplesPerPixel(), 0);
-  if ([2, 6].includes(photometric) && count === 4) {
-    count = 3;
+  if (levels[0].length === 1 && [1, 2].includes(extra[extra.length - 1])) {
+    count--;
     notes.push("alphaLeftOut");
   }
   if (count > MOST_CHANNELS) throw new InputProblem("tiffStack");
-  if (photometric === 3) throw new InputProblem("tiffPalette");
-  if (photometric === 0) notes.push("inverted");
-  const rgb = [2, 6].includes(photometric) && count === 3;
+  const orientation = Number((await tag(first, "Orientation")) ?? 1);
+  if (isTurned(orientation)) notes.push("turned");
+  const sizes = levels.map(([page]) => turnedSize(sizeOf(page), orientation));
   const namesFit = stated.names.length === count && stated.names.some(Boolean);
-  const channels = namesFit ? stated.names : rgb ? ["red", "green", "blue"] : null;
   const pixelSize = stated.pixelSize ?? (await resolutionOf(first, text));
   /** @type {import("../core/types.js").Reader} */
-  const read = (level, { top, left, bottom, right }) =>
+  const read = (level, region) =>
     named(async () => {
+      const { left, top, right, bottom } = storedRegion(region, sizes[level], orientation);
       const planes = [];
       for (const page of levels[level]) {
         planes.push(...(await page.readRasters({ interleave: false, window: [left, top, right, bottom] })));
       }
-      const shown = planes.slice(0, count);
-      if (photometric === 0) shown.forEach(inverted);
-      return shown;
+      const size = { width: region.right - region.left, height: region.bottom - region.top };
+      return seen(planes.slice(0, count)).map((plane) => turned(plane, size, orientation));
     });
   return {
-    ...sizeOf(first), channels, count, pixelSize, notes, read, side: SIDE,
-    levels: levels.map(([page]) => sizeOf(page)),
+    ...sizes[0], channels: namesFit ? stated.names : null, count, pixelSize, notes, read, side: SIDE, levels: sizes,
   };
-}
-
-/** What is white at 0 is turned round. @param {import("../core/types.js").Values} plane */
-function inverted(plane) {
-  const most = plane instanceof Uint8Array ? 255 : plane instanceof Uint16Array ? 65535 : NaN;
-  if (Number.isNaN(most)) throw new InputProblem("tiffBits");
-  for (let i = 0; i < plane.length; i++) plane[i] = most - plane[i];
 }
 
 /**

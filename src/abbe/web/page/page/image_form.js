@@ -4,7 +4,7 @@ import { evenSample } from "./sample.js";
 import { channelColours, fromHex, hex } from "./colours.js";
 import { element, input, made, show } from "./elements.js";
 import { tiledImage, wholeImage } from "./levels.js";
-import { TEXTS, say } from "../texts.js";
+import { NOTES, TEXTS, say } from "../texts.js";
 
 export class ImageForm {
   /**
@@ -97,9 +97,8 @@ export class ImageForm {
   looked({ channels, pixelSize, diameter }) {
     const { description, picture } = this;
     if (!picture) return;
-    const notes = [];
-    if (picture.notes.includes("alphaLeftOut")) notes.push(TEXTS.noteAlpha);
-    if (picture.notes.includes("inverted")) notes.push(TEXTS.noteInverted);
+    // What the page reads has names for what it takes for granted, and `abbe serve` says it in words.
+    const notes = picture.notes.map((note) => NOTES[note] ?? note);
     const [name] = description.channels;
     if (description.channels.length === 1 && picture.channels[channels[0]] !== name) {
       const one = picture.channels.length === 1;
