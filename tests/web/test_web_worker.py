@@ -33,3 +33,7 @@ def test_until_the_next_image_is_here_masks_are_those_of_the_one_shown():
 
 def test_a_look_that_ends_after_another_image_was_opened_is_dropped():
     assert happens("looking") == {"outcome": "outdated", "area": 3, "grey": 2}
+
+
+def test_a_look_that_is_outdated_does_not_stop_the_newer_one():
+    assert happens("again") == {"first": "outdated", "second": "outdated", "stops": [0, 1]}

@@ -137,6 +137,21 @@ const scenarios = {
     const found = await answer(ask("look", { ...looked, first: true }));
     return { outcome, area: found.columns.get("area_px")[0], grey: found.columns.get("mean_grey")[0] };
   },
+  /** Looked at again while it is looked at, and then stopped. */
+  async again() {
+    await begin("segmentation");
+    await answer(ask("open", { number: 1 }));
+    slow = /look/;
+    const looks = [ask("look", { ...looked, first: true })];
+    await rest();
+    looks.push(ask("look", { ...looked, first: false }));
+    const first = await answer(looks[0]);
+    const stops = () => asked.filter(({ address }) => address === "stop").length;
+    const before = stops();
+    await answer(ask("stop"));
+    const second = await answer(looks[1]);
+    return { first, second, stops: [before, stops()] };
+  },
 };
 
 console.log(JSON.stringify(await scenarios[scenario]()));

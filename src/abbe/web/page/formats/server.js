@@ -75,6 +75,10 @@ export class Native {
     this.number = 0;
     /** @type {any} */
     this.found = null;
+    /** The newest look, and what was asked to stop before it. @type {Promise<any> | null} */
+    this.running = null;
+    /** @type {Promise<any>} */
+    this.stopping = Promise.resolve();
   }
 
   /**
@@ -84,39 +88,42 @@ export class Native {
    */
   async look(picture, { channels, diameter, rule }, advance) {
     const body = { channels, diameter, pixel_size: picture.pixelSize, rule: ruleOf(rule) };
-    this.found = await this.watched(unpacked(`images/${this.number}/look`, body), advance);
+    this.found = await this.watched(`images/${this.number}/look`, body, advance);
     this.picture = picture;
   }
 
   /** Other thresholds. @param {any} rule @param {(done: number, total: number) => void} advance */
   async change(rule, advance) {
-    this.found = await this.watched(unpacked(`images/${this.number}/change`, { rule: ruleOf(rule) }), advance);
+    this.found = await this.watched(`images/${this.number}/change`, { rule: ruleOf(rule) }, advance);
   }
 
   /**
-   * Ask how far it is while it is not done.
+   * Ask for something, and how far it is while it is not done.
    *
-   * @template T
-   * @param {Promise<T>} answer
+   * @param {string} address
+   * @param {any} body
    * @param {(done: number, total: number) => void} advance
-   * @returns {Promise<T>}
    */
-  async watched(answer, advance) {
+  async watched(address, body, advance) {
+    advance(0, 2);
+    await this.stopping; // which would end this one, too
+    const answer = (this.running = unpacked(address, body));
     let done = false;
     const ended = answer.then(() => (done = true), () => (done = true));
-    advance(0, 2);
     while (!done) {
       await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 300))]);
       if (done) break;
       try {
         advance((await (await request("progress")).json()).done, 1);
       } catch (problem) {
-        await request("stop", { body: {} });
-        answer.catch(() => {}); // which ends, because it was stopped
+        answer.catch(() => {}); // which ends: it is stopped now, or a newer one has ended it
+        if (this.running === answer) await (this.stopping = request("stop", { body: {} }).catch(() => {}));
         throw problem;
       }
     }
-    return answer;
+    const found = await answer;
+    advance(1, 1);
+    return found;
   }
 
   /** What was found, as the page's own tasks tell it. */
