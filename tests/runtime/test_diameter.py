@@ -95,6 +95,30 @@ def test_auto_of_an_image_without_objects_sees_it_as_it_is(package):
     assert predict(package, empty, diameter="auto").max() == 0
 
 
+def test_auto_of_an_image_without_objects_and_pixel_size_sees_it_as_it_is(tmp_path, capsys):
+    sized = make_package(tmp_path / "p", pixel_size=0.5, object_diameter=TRAINED)
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    tifffile.imwrite(images / "empty.tif", np.full((64, 64), 7, np.uint16))
+    tifffile.imwrite(images / "full.tif", discs(8))
+    words = ["predict", str(sized), str(images), "--out", str(out), "--diameter", "auto"]
+    assert main(words) == 0
+    assert lines(out)["empty"]["objects"] == 0
+    assert "diameter" not in lines(out)["empty"]
+    assert any("seen as it is" in note for note in lines(out)["empty"]["notes"])
+    assert lines(out)["full"]["diameter"] == pytest.approx(8, rel=0.12)
+    assert not any("seen as it is" in note for note in lines(out)["full"].get("notes", ()))
+    empty = np.full((64, 64), 7, np.uint16)
+    assert predict(sized, empty, diameter="auto").max() == 0
+
+
+def test_auto_looks_at_what_the_network_sees(package, monkeypatch):
+    opened, shown = predictor(package), Image.from_array(discs(14))
+    monkeypatch.setattr(type(opened), "seen", lambda self, image: shown)  # in other stains
+    faint = Image.from_array(np.full((256, 256), 7, np.uint16))
+    assert estimate(opened, faint, Inline()) == pytest.approx(14, rel=0.12)
+
+
 def lines(out: Path) -> dict[str, dict]:
     text = (out / "predicted.jsonl").read_text().splitlines()
     return {line["stem"]: line for line in map(json.loads, text)}

@@ -45,8 +45,9 @@ def estimate(predictor: InstancePredictor, image: Image, pool: Executor) -> floa
     """
     diameter = predictor.package.description.object_diameter
     assert diameter is not None
+    seen = predictor.seen(image)
     for _ in range(LOOKS):
-        found = _diameters(predictor, image.with_diameter(diameter), pool)
+        found = _diameters(predictor, seen.with_diameter(diameter), pool)
         if not len(found):
             return None
         diameter = float(np.median(found))

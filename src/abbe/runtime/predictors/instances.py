@@ -68,6 +68,8 @@ class InstancePredictor(OpenPackage):
         )
         tissue = prediction.tissue
         notes = (*(() if tissue is None else (tissue.words(),)), *untold)
+        if self._is_to_be_estimated(image):
+            notes += ("No object was found whose diameter could tell its scale: seen as it is.",)
         return Written(prediction.labels.count, diameter=self._diameter_of(image), notes=notes)
 
     def files(self, image: Image, results: tuple[Result, ...]) -> tuple[str, ...]:
@@ -86,14 +88,17 @@ class InstancePredictor(OpenPackage):
     def measured(self, image: Image, pool: Executor) -> Image:
         """The image with the diameter of its objects, where that is to be estimated.
 
-        One without objects is seen as it is.
+        One without objects stays to be estimated, and is seen as it is (`scale_for`).
         """
-        described = self.package.description
-        if image.diameter != "auto" or not goes_by_diameter(image, described):
+        if not self._is_to_be_estimated(image):
             return image
         from abbe.runtime.predictors.diameter import estimate
 
-        return image.with_diameter(estimate(self, image, pool))
+        found = estimate(self, image, pool)
+        return image if found is None else image.with_diameter(found)
+
+    def _is_to_be_estimated(self, image: Image) -> bool:
+        return image.diameter == "auto" and goes_by_diameter(image, self.package.description)
 
     def _diameter_of(self, image: Image) -> float | None:
         told = goes_by_diameter(image, self.package.description)
@@ -166,7 +171,7 @@ class InstancePredictor(OpenPackage):
         from abbe.runtime.tiling.blocks import blocks_of, with_seams
         from abbe.runtime.writing.tiff.parts import parts_of
 
-        if image.diameter == "auto" and goes_by_diameter(image, self.package.description):
+        if self._is_to_be_estimated(image):
             return {}  # what the grid is, is estimated with the image
         grid = self.grid(image)
         blocks = with_seams(grid, blocks_of(grid))
