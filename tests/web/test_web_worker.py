@@ -37,3 +37,19 @@ def test_a_look_that_ends_after_another_image_was_opened_is_dropped():
 
 def test_a_look_that_is_outdated_does_not_stop_the_newer_one():
     assert happens("again") == {"first": "outdated", "second": "outdated", "stops": [0, 1]}
+
+
+def test_an_object_that_a_later_one_covers_is_in_table_and_files():
+    found = happens("covered")
+    first, second = json.loads(found["geojson"])["features"]
+    assert first["geometry"]["coordinates"] == [[[2, 1], [2, 2], [1, 2], [1, 1], [2, 1]]]
+    assert [each["properties"]["measurements"]["Area px^2"] for each in (first, second)] == [1, 9]
+    assert second["properties"]["classification"]["name"] == "a"
+    rows = [line.split(",") for line in found["csv"].splitlines()]
+    table = {name: values for name, *values in zip(*rows, strict=True)}
+    assert table["label"] == ["1", "2"]
+    assert table["area_px"] == ["1", "9"]
+    assert (table["x"], table["y"]) == (["1", "1"], ["1", "2"])
+    assert table["confidence"] == ["0.5", "1"]
+    assert table["mean_grey"] == ["1", "1"]
+    assert found["shown"]["area_px"] == [1, 9]

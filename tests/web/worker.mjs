@@ -137,6 +137,18 @@ const scenarios = {
     const found = await answer(ask("look", { ...looked, first: true }));
     return { outcome, area: found.columns.get("area_px")[0], grey: found.columns.get("mean_grey")[0] };
   },
+  /** The second object that is kept covers the first: what each is, in files and in the table. */
+  async covered() {
+    await begin("promptable");
+    await answer(ask("open", { number: 1 }));
+    await answer(ask("look", { ...looked, first: true }));
+    const square = (left, top, side) => ({ left, top, width: side, height: side, data: new Uint8Array(side * side).fill(1) });
+    await answer(ask("keep", { mask: square(1, 1, 1), score: 0.5, classes: ["a"] }));
+    const { columns } = await answer(ask("keep", { mask: square(0, 1, 3), score: 1, category: 0, classes: ["a"] }));
+    const files = {};
+    for (const what of ["geojson", "csv"]) files[what] = (await answer(ask("save", { what }))).data;
+    return { ...files, shown: Object.fromEntries([...columns].map(([name, values]) => [name, [...values]])) };
+  },
   /** Looked at again while it is looked at, and then stopped. */
   async again() {
     await begin("segmentation");

@@ -184,6 +184,7 @@ export const PROBLEMS = {
   scaleBeyond: "The pixel size or diameter is too far from what the network was made for ({size}). Check the number below.",
   channelsNeeded: "{name} has the channels {has}; the network sees {names}. Choose them below.",
   colourNeeded: "{name} is a grey image, and the network sees {names}: it has no colours to see.",
+  labelsTooLarge: "{name} is too large for a label image that the browser makes. Press Ctrl S: abbe serve writes one.",
   pngTooMany: "There are more than 65,535 objects, and a PNG cannot number them. Save the labels as TIFF.",
   numbersNeeded: "Give two numbers for a point (x, y), or four for a box (left, top, right, bottom).",
   numbersOutside: "That lies outside the image.",

@@ -6,7 +6,7 @@ import { openZarr } from "./formats/zarr.js";
 import { Native, NativePrompts, openServed, request } from "./formats/server.js";
 import { labelPng, labelTiff } from "./formats/write.js";
 import { classColour } from "./page/colours.js";
-import { csvOf, measured } from "./results/table.js";
+import { csvOf, measured, measuredEach } from "./results/table.js";
 import { geojsonOf } from "./results/geojson.js";
 import { openRuntime } from "./tasks/network.js";
 import { Classes } from "./tasks/classes.js";
@@ -14,6 +14,9 @@ import { Instances } from "./tasks/instances.js";
 import { Kept, countsOf, patchOf } from "./tasks/kept.js";
 import { Prompts } from "./tasks/prompts.js";
 import { Regions } from "./tasks/regions.js";
+
+/** px of a label image that is made here; `abbe serve` saves larger ones. */
+const MOST_LABELS = 2 ** 27;
 
 /** Thrown where another image or another request came in between. */
 class Outdated extends Error {}
@@ -42,6 +45,8 @@ const works = new Map();
 let served;
 /** @type {{labels: import("./core/types.js").Labels, classOf: Uint8Array | Int16Array | null, pixels?: Uint8Array} | null} */
 let result = null;
+/** Those of the result whose masks may overlap, so that its labels do not show all of each. @type {Kept | null} */
+let whole = null;
 /** Columns that the server measured. @type {import("./results/table.js").Columns | undefined} */
 let given;
 /** Numbers of the newest request that makes earlier ones pointless, and of the newest that opens an image. */
@@ -216,6 +221,7 @@ async function change({ rule }, id) {
 /** @param {import("./core/types.js").Labels} labels @param {import("./core/types.js").Picture} of */
 function columnsOf(labels, of) {
   if (labels.tiled) return given ?? new Map();
+  if (whole) return measuredEach(whole.each(originOf(labels)), of, originOf(labels));
   const columns = measured(labels, of);
   labels.types?.forEach((shares, kind) => {
     columns.set(`probability_${description.classes[kind]}`, shares.slice(1));
@@ -223,13 +229,16 @@ function columnsOf(labels, of) {
   return columns;
 }
 
-/** What the page is told of an answer. @param {any} found */
-function answered(found) {
+/** Where a part of an image lies. @param {import("./core/types.js").Labels} labels */
+const originOf = ({ left = 0, top = 0 }) => ({ left, top });
+
+/** What the page is told of an answer. @param {any} found @param {Kept | null} [of] Objects that were kept, if it is they. */
+function answered(found, of = null) {
   if (!seen) throw new Error("no image is open");
   const { columns, ...rest } = found;
   const labels = { ...found.labels, left: seen.left, top: seen.top };
   result = { ...rest, labels };
-  given = columns;
+  [given, whole] = [columns, of];
   return { ...result, columns: columnsOf(labels, seen.part) };
 }
 
@@ -260,9 +269,9 @@ function replaceBy(before) {
 function shownOf(of) {
   const { width, height, objects } = of;
   const tiled = served !== undefined && picture?.tiled;
-  if (!tiled) return answered({ labels: of.labels(), classOf: of.kinds() });
+  if (!tiled) return answered({ labels: of.labels(), classOf: of.kinds() }, of);
   const labels = { values: new Int32Array(0), width, height, count: objects.length, confidence: new Float64Array(0), tiled };
-  return answered({ labels, classOf: of.kinds(), columns: of.columns() });
+  return answered({ labels, classOf: of.kinds(), columns: of.columns() }, of);
 }
 
 /**
@@ -355,6 +364,13 @@ async function store() {
   return { files, count: objects.length, number, unsaved: work.kept?.objects !== objects };
 }
 
+/** Labels with their values: those of a large image are shown by tiles. @param {import("./core/types.js").Labels} labels */
+function flat(labels) {
+  if (!labels.tiled || !whole) return labels;
+  if (whole.width * whole.height > MOST_LABELS) throw new InputProblem("labelsTooLarge");
+  return whole.labels();
+}
+
 /** @param {{what: "geojson" | "labels" | "png" | "csv"}} asked */
 async function save({ what }) {
   if (!result || !seen) throw new Error("there are no objects yet");
@@ -366,7 +382,7 @@ async function save({ what }) {
   const own = kept ? names : classes;
   const nameOf = (/** @type {number} */ n) => own[classOf?.[n] ?? 0] ?? "";
   if (what === "labels" || what === "png") {
-    const values = pixels ? Int32Array.from(pixels) : labels.values;
+    const values = pixels ? Int32Array.from(pixels) : flat(labels).values;
     const write = what === "png" ? labelPng : labelTiff;
     return { data: await write(values, labels.width, labels.height), type: what === "png" ? "image/png" : "image/tiff" };
   }
@@ -378,7 +394,7 @@ async function save({ what }) {
   }
   const one = purpose === "segmentation" && !classOf && classes.length === 1 ? classes[0] : null;
   const kind = { segmentation: "detection", promptable: "annotation", regions: "annotation", classification: "tile" }[purpose];
-  const text = geojsonOf(labels, {
+  const text = geojsonOf(whole ? whole.each(originOf(labels)) : [labels], {
     pixelSize: seen.part.pixelSize, columns: columnsOf(labels, seen.part), classification: one, kind,
     classOf: classOf && ((n) => (classOf[n] < 0 ? null : { name: nameOf(n), colour: classColour(classOf[n]) })),
   });

@@ -3,7 +3,7 @@
 import { polygonsOf } from "./contours.js";
 
 /**
- * @param {import("../core/types.js").Labels} labels
+ * @param {import("../core/types.js").Labels[]} all Of which each may cover others; objects are numbered through.
  * @param {object} options
  * @param {number | null} options.pixelSize µm
  * @param {string | null} options.classification A class for all objects.
@@ -11,25 +11,22 @@ import { polygonsOf } from "./contours.js";
  * @param {string} options.kind QuPath's objectType.
  * @param {import("./table.js").Columns} options.columns What was measured.
  */
-export function geojsonOf(labels, { pixelSize, classification, classOf, kind, columns }) {
-  const areas = new Float64Array(labels.count + 1);
-  for (let i = 0; i < labels.values.length; i++) areas[labels.values[i]]++;
+export function geojsonOf(all, { pixelSize, classification, classOf, kind, columns }) {
+  const areas = /** @type {Float64Array} */ (columns.get("area_px"));
   const told = [...columns].filter(([name]) => !["label", "area_px", "area_um2"].includes(name));
   const prefix = randomPrefix();
-  const { left = 0, top = 0 } = labels;
-  const placed = (/** @type {import("./contours.js").Ring} */ ring) => ring.map(([x, y]) => [x + left, y + top]);
-  const features = polygonsOf(labels).flatMap((outlines, number) => {
-    if (!number || !outlines.length) return [];
-    const polygons = outlines.map((rings) => rings.map(placed));
+  const features = all.flatMap(placedOutlines).flatMap((polygons, i) => {
+    if (!polygons.length) return [];
+    const number = i + 1;
     const one = polygons.length === 1;
     const geometry = one
       ? { type: "Polygon", coordinates: polygons[0] }
       : { type: "MultiPolygon", coordinates: polygons };
     /** @type {Record<string, number>} */
-    const measurements = { "Area px^2": areas[number] };
-    if (pixelSize) measurements["Area µm^2"] = Number((areas[number] * pixelSize ** 2).toFixed(3));
+    const measurements = { "Area px^2": areas[i] };
+    if (pixelSize) measurements["Area µm^2"] = Number((areas[i] * pixelSize ** 2).toFixed(3));
     for (const [name, values] of told) {
-      measurements[name === "confidence" ? "Confidence" : name] = Number(values[number - 1].toPrecision(6));
+      measurements[name === "confidence" ? "Confidence" : name] = Number(values[i].toPrecision(6));
     }
     const found = classOf?.(number);
     const named = found
@@ -42,6 +39,13 @@ export function geojsonOf(labels, { pixelSize, classification, classOf, kind, co
     return [JSON.stringify({ type: "Feature", id, geometry, properties })];
   });
   return `{"type":"FeatureCollection","features":[\n${features.join(",\n")}\n]}\n`;
+}
+
+/** Polygons of each object, in px of the image. @param {import("../core/types.js").Labels} labels */
+function placedOutlines(labels) {
+  const { left = 0, top = 0 } = labels;
+  const placed = (/** @type {import("./contours.js").Ring} */ ring) => ring.map(([x, y]) => [x + left, y + top]);
+  return polygonsOf(labels).slice(1).map((polygons) => polygons.map((rings) => rings.map(placed)));
 }
 
 /** The first four parts of a UUID. */

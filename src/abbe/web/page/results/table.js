@@ -61,6 +61,36 @@ export function measured(labels, picture) {
   return columns;
 }
 
+/**
+ * Measure objects that may overlap, each by its own mask.
+ *
+ * @param {import("../core/types.js").Labels[]} all One object each.
+ * @param {import("../core/types.js").Picture} picture
+ * @param {{left: number, top: number}} origin Where the picture lies in the image.
+ * @returns {Columns}
+ */
+export function measuredEach(all, picture, { left, top }) {
+  const rows = all.map((labels) => measured(labels, cutOut(picture, labels, left, top)));
+  const none = { values: new Int32Array(0), width: 0, height: 0, count: 0, confidence: new Float64Array(1) };
+  const names = [...measured(none, picture).keys()];
+  const value = (/** @type {Columns} */ row, /** @type {string} */ name) => /** @type {Float64Array} */ (row.get(name))[0];
+  const numbers = Float64Array.from(rows, (_, i) => i + 1);
+  return new Map(names.map((name) => [name, name === "label" ? numbers : Float64Array.from(rows, (row) => value(row, name))]));
+}
+
+/** The part of a picture that a label's box covers. @param {import("../core/types.js").Picture} picture @param {import("../core/types.js").Labels} box @param {number} left @param {number} top */
+function cutOut(picture, { width, height, left: x = 0, top: y = 0 }, left, top) {
+  const planes = picture.planes.map((plane) => {
+    const found = /** @type {import("../core/types.js").Values} */ (new /** @type {any} */ (plane.constructor)(width * height));
+    for (let row = 0; row < height; row++) {
+      const start = (y - top + row) * picture.width + x - left;
+      found.set(plane.subarray(start, start + width), row * width);
+    }
+    return found;
+  });
+  return { ...picture, width, height, planes };
+}
+
 /** Of how many parts each object is that touch by no side. @param {import("../core/types.js").Labels} labels */
 function partsOf({ values, width, height, count }) {
   const { labels, count: parts } = componentsOf(values, width, height);

@@ -137,7 +137,15 @@ export class Kept {
     return Int16Array.from([-1, ...this.objects.map(({ kind }) => kind)]);
   }
 
-  /** @returns {import("../core/types.js").Labels} Numbers in the order in which they were kept. */
+  /** Each object by itself, as labels of its box. @param {{left: number, top: number}} origin Of the part in the image. @returns {import("../core/types.js").Labels[]} */
+  each(origin) {
+    return this.objects.map(({ left, top, width, height, data, score }) => ({
+      values: Int32Array.from(data), width, height, count: 1, confidence: Float64Array.of(0, score),
+      left: origin.left + left, top: origin.top + top,
+    }));
+  }
+
+  /** @returns {import("../core/types.js").Labels} Numbers in the order in which they were kept; where they overlap, the later. */
   labels() {
     const { width, height, objects } = this;
     const values = new Int32Array(width * height);
