@@ -141,6 +141,39 @@ def test_images_count_by_how_far_the_teacher_is_right_on_them(
         trust.require_answers(bare)
 
 
+def test_a_label_that_is_unknown_everywhere_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It made the means NaN, and a teacher of noise was believed in full."""
+    truth, _, _ = maps_of(0)
+    noise = np.random.default_rng(1).random((1, *SHAPE))
+    images = [image_of(str(n), truth[:1], noise, labelled=True) for n in range(3)]
+    unknown = replace(images[0], id="unknown", label=np.full(SHAPE, -1, np.int32))
+    monkeypatch.setattr(students, "predict", lambda network, pixels: 0.1 + 0.8 * pixels)
+    network = students.build("unet-mobilenetv3", in_channels=1, encoder_weights="random")
+
+    def measured(held_out: list[Prepared]) -> Trust:
+        return trust.chosen(
+            ("foreground",), ("nucleus",), ("foreground",), held_out, images, network,
+            device=torch.device("cpu"), progress=False,
+        ).trust  # fmt: skip
+
+    expected = measured(images)
+    assert expected.outputs == {"foreground": 0.0}
+    assert measured([*images, unknown]) == expected
+    told = [
+        trust.as_told(1.0, ("foreground",), each, ("foreground",)).trust
+        for each in (images, [unknown, *images])
+    ]
+    assert told[0].images == 3
+    assert told[0] == told[1]
+    with pytest.raises(InputError, match="no answer for any labelled validation image"):
+        measured([unknown])
+
+
+def test_a_network_that_answers_with_nan_is_no_reason_for_trust() -> None:
+    with pytest.raises(InputError, match="answers with NaN"):
+        trust.weights_of(np.array([[np.nan], [np.nan]]))
+
+
 def test_what_was_found_is_written_and_read(tmp_path: Any) -> None:
     found = believed(0.5, a=0.25, b=1.0)
     assert trust.read_believed(tmp_path) is None

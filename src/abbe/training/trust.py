@@ -120,16 +120,16 @@ def as_told(
     Args:
         trust: from 0 to 1, for all outputs.
         outputs: of the student.
-        labelled: training images with labels; those without a target are passed over.
+        labelled: training images with labels; see `answered`.
         target_outputs: names of the teacher's maps.
     """
     found = Trust(asked=trust, outputs=dict.fromkeys(outputs, trust))
-    answered = [image for image in labelled if image.has_target]
-    if answered:
+    measured = answered(labelled)
+    if measured:
         shared = _shared(outputs, target_outputs)
         scores = [
             _scores(shared, _target_maps(image, target_outputs, shared), *_truth(image, shared))
-            for image in answered
+            for image in measured
         ]
         found.measured_on, found.images, found.teacher = "training", len(scores), _means(scores)
     return Believed(found, {})
@@ -152,14 +152,14 @@ def chosen(
         outputs: of the student.
         input_channels: its channels.
         target_outputs: names of the teacher's maps.
-        held_out: validation images with labels; those without a target are passed over.
+        held_out: validation images with labels; see `answered`.
         images: all training images, of which each gets its own weight.
         network: that labels alone have taught.
         device: where it computes.
         progress: show bars.
 
     Raises:
-        InputError: the teacher answered for no labelled validation image.
+        InputError: the teacher answered for no labelled validation image, or one of both gives NaN.
     """
     require_answers(held_out)
     network.to(device)
@@ -171,22 +171,21 @@ def chosen(
         return students.predict(network, image.whole()[seen])[places]
 
     taught, own, products = [], [], []
-    for image in track(held_out, "trust: validation images", shown=progress):
-        if image.has_target:
-            q, p = _target_maps(image, target_outputs, shared), alone(image)
-            y, known = _truth(image, shared)
-            taught.append(_scores(shared, q, y, known))
-            own.append(_scores(shared, p, y, known))
-            weight = agreement(q[0], p[0], known) ** 2
-            products.append(weight * mixture_products(p, q, y, known))
+    for image in track(answered(held_out), "trust: validation images", shown=progress):
+        q, p = _target_maps(image, target_outputs, shared), alone(image)
+        y, known = _truth(image, shared)
+        taught.append(_scores(shared, q, y, known))
+        own.append(_scores(shared, p, y, known))
+        weight = agreement(q[0], p[0], known) ** 2
+        products.append(weight * mixture_products(p, q, y, known))
     by_image = {}
     for image in track(images, "trust: training images", shown=progress):
         if image.has_target:
             q, known = _target_maps(image, target_outputs, shared), None
-            if image.label is None or not (image.label >= 0).any():
-                other = alone(image)
-            else:
+            if _is_known(image):
                 other, known = _truth(image, shared)
+            else:
+                other = alone(image)
             by_image[image.id] = agreement(q[0], other[0], known)
     network.to("cpu")
     weights = dict(zip(shared, weights_of(np.sum(products, axis=0)), strict=True))
@@ -207,13 +206,22 @@ def _measured_by(output: str) -> str:
     return "foreground" if types_in([output]) else output
 
 
+def answered(labelled: Sequence[Prepared]) -> list[Prepared]:
+    """Those that a teacher can be measured on: it has answered, and a pixel of them is known."""
+    return [image for image in labelled if image.has_target and _is_known(image)]
+
+
+def _is_known(image: Prepared) -> bool:
+    return image.label is not None and bool((image.label >= 0).any())
+
+
 def require_answers(held_out: Sequence[Prepared]) -> None:
     """Refuse to choose a trust where the teacher said nothing of what is known.
 
     Raises:
         InputError: so it is.
     """
-    if not any(image.has_target for image in held_out):
+    if not answered(held_out):
         raise InputError(
             "teacher.trust auto: the teacher has no answer for any labelled validation image, so "
             "it cannot be measured. Teach these images, too, or give a number"
@@ -227,7 +235,7 @@ def mixture_products(p: Maps, q: Maps, y: Maps, known: np.ndarray) -> np.ndarray
         p: (K, H, W) of the network that labels alone have taught.
         q: (K, H, W) of the teacher.
         y: (K, H, W) the truth.
-        known: (H, W) bool, where there is one.
+        known: (H, W) bool, where there is one; true somewhere.
 
     Returns:
         (2, K).
@@ -245,9 +253,18 @@ def weights_of(products: np.ndarray) -> list[float]:
     Args:
         products: (2, K), sums over images of `mixture_products`.
 
+    Raises:
+        InputError: they are not finite.
+
     >>> weights_of(np.array([[0.09, 0.1, -0.2], [0.1, 0.1, 0.1]]))
     [0.9, 0.9, 0.0]
     """
+    if not np.isfinite(products).all():
+        raise InputError(
+            "teacher.trust auto: the teacher, or the network that labels alone have taught, "
+            "answers with NaN, so they cannot be compared. Lower training.learning_rate, or give "
+            "a number"
+        )
     above, below = products
     raw = np.divide(above, below, out=np.ones_like(above), where=below > 0).clip(0, 1)
     raw = np.minimum(raw, raw[0])
