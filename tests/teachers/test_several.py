@@ -82,6 +82,67 @@ def test_the_better_teacher_on_labels_counts_more(tmp_path: Path):
     assert np.allclose(maps[1], 1)  # who counts nothing disputes nothing
 
 
+def test_maps_that_labels_do_not_show_count_as_the_foreground_does(tmp_path: Path):
+    """The edges of all nuclei were taken for the truth of each type."""
+    dataset = labelled(dataset_of(4))
+    label = dataset.records[0].label.read()  # pyright: ignore
+    truth = (label > 0).astype(np.float32)
+    outputs = ("type:tumour", "foreground", "boundary")
+    edges = drawn(label, "boundary")
+    answers = {  # the first finds nuclei and knows none of their types; the other finds edges alone
+        "good": np.stack([np.zeros_like(truth), truth, edges]),
+        "bad": np.stack([edges, 1 - truth, edges]),
+    }
+    stores = [
+        store(tmp_path / f"{name}.zarr", {"probability": maps}, outputs=outputs)
+        for name, maps in answers.items()
+    ]
+    teacher = several(stores, dataset.channels, dataset.records)
+    assert teacher.provenance.settings["weight of good"] == (
+        "type:tumour 1, foreground 1, boundary 0.5"
+    )
+    alike = several(stores, dataset.channels)
+    maps = alike.predict(dataset.records[0].image.open(), "image-0").maps["probability"]
+    assert np.allclose(maps[0], edges / 2)
+    # That types are in dispute is no reason to doubt where nuclei are.
+    assert np.array_equal(maps[3], agreement(*_shapes(answers)))
+
+
+def _shapes(answers: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack([maps[1:] for maps in answers.values()]), np.full((2, 2), 0.5)
+
+
+def test_classes_of_which_labels_show_none_all_count_alike(tmp_path: Path):
+    dataset, outputs = labelled(dataset_of(4)), ("tumour", "stroma")
+    stores = [
+        store(tmp_path / f"{n}.zarr", flat(value, 2), outputs=outputs)
+        for n, value in enumerate((0.2, 1.0))
+    ]
+    teacher = several(stores, dataset.channels, dataset.records)
+    assert teacher.provenance.settings == {
+        "weight of 0": "tumour 0.5, stroma 0.5",
+        "weight of 1": "tumour 0.5, stroma 0.5",
+        "weights from": "no labels: all alike",
+    }
+    maps = teacher.predict(dataset.records[0].image.open(), "image-0").maps["probability"]
+    assert np.allclose(maps[2], 1 - 4 * 0.4**2, atol=1 / 255)
+    with pytest.raises(InputError, match="instances show no map 'tumour'"):
+        drawn(np.zeros(SHAPE, np.int32), "tumour")
+
+
+def test_an_answer_that_found_nothing_counts_by_its_maps(tmp_path: Path):
+    stores = [store(tmp_path / "a.zarr", flat(1.0)), store(tmp_path / "b.zarr", flat(1.0))]
+    provenance = replace(stores[0].provenance, teacher="faint")
+    image = dataset_of(1).records[0].image.open()
+    with TargetWriter.open(tmp_path / "c.zarr", provenance) as writer:
+        writer.append(
+            "image-0", flat(0.4), image_sha256=image.sha256(("nucleus",)), shape=SHAPE, empty=True
+        )
+    teacher = several([stores[0], TargetStore(tmp_path / "c.zarr")], ("nucleus",))
+    maps = teacher.predict(image, "image-0").maps["probability"]
+    assert np.allclose(maps[0], 0.7, atol=1 / 255)
+
+
 @dataclass(frozen=True)
 class DrawnLabel:
     instances: np.ndarray

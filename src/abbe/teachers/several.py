@@ -33,8 +33,8 @@ class SeveralTeachers:
     def predict(self, image: Image, id: str) -> Prediction:
         """The mean of their maps, (K + 1, H, W); the last is their `agreement`.
 
-        An answer that is empty counts as zeros, so that what only others found is in dispute.
-        Where all are empty, so is this one.
+        An answer that found nothing counts by its maps, or as zeros where it stored none, so that
+        what only others found is in dispute. Where all are empty, so is this one.
 
         Raises:
             InputError: a teacher has no answer for this image, or one for other pixels.
@@ -47,9 +47,10 @@ class SeveralTeachers:
         answers = np.stack([maps_of(store, id, outputs, image.shape) for store in self._stores])
         weights = np.array([self._weights[output] for output in outputs], np.float32).T
         mean = np.einsum("tk,tkyx->kyx", weights, answers)
-        return Prediction(
-            {"probability": np.concatenate([mean, agreement(answers, weights)[None]]).clip(0, 1)}
-        )
+        shapes = [place for place, output in enumerate(outputs) if output in DRAWN]
+        told = shapes or list(range(len(outputs)))  # types of objects part no pixels
+        agreed = agreement(answers[:, told], weights[:, told])
+        return Prediction({"probability": np.concatenate([mean, agreed[None]]).clip(0, 1)})
 
 
 def agreement(answers: NDArray[Any], weights: NDArray[Any]) -> NDArray[np.float32]:
@@ -75,9 +76,10 @@ def several(
 ) -> SeveralTeachers:
     """One teacher of several, by the answers that each has stored.
 
-    What a teacher counts is measured on labelled images, for each output: the weights, none below
-    0, whose mean map has the least squared error there (stacking: Breiman 1996). Without any, all
-    count alike.
+    What a teacher counts is measured on labelled images, for foreground and boundary: the weights,
+    none below 0, whose mean map has the least squared error there (stacking: Breiman 1996). Other
+    maps, such as types of objects, count as the foreground does. Without labels, or one of these
+    maps, all count alike.
 
     Args:
         stores: of two teachers or more. Instances stand for the foreground and boundary that follow
@@ -94,11 +96,7 @@ def several(
 
     _require_different(stores)
     outputs = _shared_outputs(stores)
-    errors, images = _errors(stores, outputs, labelled)
-    weights = {
-        output: stacking_weights(errors[place]) if images else equal(len(stores))
-        for place, output in enumerate(outputs)
-    }
+    weights, images = _weights(stores, outputs, labelled)
     parts = [store.provenance for store in stores]
     names = _names(stores)
     settings = {
@@ -190,10 +188,34 @@ def maps_of(
 
 
 def drawn(instances: NDArray[Any], output: str) -> NDArray[np.float32]:
-    """Foreground of (H, W) instances, or their inner boundary: pixels beside any other value."""
+    """Foreground of (H, W) instances, or their inner boundary: pixels beside any other value.
+
+    Raises:
+        InputError: ``output`` is another map, which instances do not show.
+    """
+    if output not in DRAWN:
+        raise InputError(
+            f"instances show no map '{output}', but {' and '.join(DRAWN)}. Teach this image again, "
+            "so that its answer has all of the teacher's maps"
+        )
     if output == "foreground":
         return (instances > 0).astype(np.float32)
     return inner_boundary(instances).astype(np.float32)
+
+
+def _weights(
+    stores: Sequence[TargetStore], outputs: Sequence[str], labelled: Iterable[Record]
+) -> tuple[Weights, int]:
+    """What each teacher counts, and on how many images that was measured."""
+    measured = [output for output in outputs if output in DRAWN]
+    errors, images = _errors(stores, measured, labelled) if measured else ((), 0)
+    usual = equal(len(stores))
+    found = {
+        output: stacking_weights(each) if images else usual
+        for output, each in zip(measured, errors, strict=True)
+    }
+    others = found.get("foreground", usual)
+    return {output: found.get(output, others) for output in outputs}, images
 
 
 def _errors(
