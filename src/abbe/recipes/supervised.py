@@ -73,7 +73,7 @@ class Supervised(Recipe):
         held_out = unets.read_held_out(experiment, dataset)
         stages = supervised(
             network,
-            unets.crops(experiment, images, session),
+            unets.crops(experiment, images, session, labelled_share=1.0),
             build.build_schedule(experiment.training),
             **unets.common(experiment, held_out),
         )
