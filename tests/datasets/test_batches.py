@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from abbe.datasets.training.batches import Batch, Batches
+from abbe.datasets.training.orders import order
 from abbe.datasets.training.prepare import Prepared
 from abbe.errors import InputError
 from abbe.imaging import Image
@@ -207,6 +208,35 @@ def test_every_image_comes_once_before_any_comes_again() -> None:
         assert len(sequence) == 60
         assert all(sorted(each) == list(pool) for each in rounds)
         assert len(set(rounds)) > 1  # in another order each time
+
+
+def test_with_a_second_view_no_image_is_in_a_batch_twice() -> None:
+    """At the seam of two passes one stood against itself."""
+    images = [plain(number, labelled=False) for number in range(1, 8)]
+    drawn = numbers_drawn(batches_of(*images, batch_size=3, second_view=True), 30)
+    assert all(len(set(batch)) == 3 for batch in drawn)
+    assert set(chain(*drawn)) == set(range(1, 8))
+    assert all(len({*drawn[step], *drawn[step + 1]}) == 6 for step in range(0, 30, 2))
+    with pytest.raises(InputError, match="there are 2 tiles only"):
+        batches_of(*images[:2], batch_size=3, second_view=True)
+
+
+def test_a_sample_looks_at_no_other_image_and_draws_no_order_anew() -> None:
+    class Looked(list[Prepared]):
+        times = 0
+
+        def __iter__(self) -> Any:
+            Looked.times += 1
+            return super().__iter__()
+
+    images = Looked(replace(plain(n, labelled=False), probability=None) for n in range(1, 9))
+    batches = Batches(images, input_channels=("nucleus",), batch_size=4, crop=32, seed=0)
+    Looked.times = 0
+    order.cache_clear()
+    assert "target_instances" not in batches[0]
+    assert batches[1]["image"].shape == (4, 1, 32, 32)
+    assert Looked.times == 0
+    assert order.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -20,7 +20,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.collection import ImageSource
 from abbe.datasets.stored import Stored
 from abbe.datasets.training.batches import Batches
-from abbe.datasets.training.demands import require_colours
+from abbe.datasets.training.demands import require_apart, require_colours
 from abbe.errors import InputError
 from abbe.recipes.encoder_probes import add_probes, initialisations_of
 from abbe.recipes.linear_probe import features_of
@@ -116,12 +116,8 @@ class Rckd(Recipe):
             return
         advice = "give tiles with the channels of the task's images: one network sees both"
         build.check_channels(tiles, experiment.student.input_channels, "the student", advice)
-        batch = experiment.pretraining.batch_size
-        if "contrastive" in experiment.pretraining.method and len(tiles) < batch:
-            raise InputError(
-                f"pretraining.batch_size {batch}: there are {len(tiles)} tiles only, and a tile "
-                "must not stand against itself in a contrastive term. Choose a smaller batch"
-            )
+        if "contrastive" in experiment.pretraining.method:
+            require_apart(experiment.pretraining.batch_size, len(tiles))
 
     def amounts(
         self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None

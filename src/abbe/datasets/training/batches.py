@@ -12,10 +12,12 @@ import torch
 
 from abbe.datasets.training.augment import Geometry, Light, change_light, draw_geometry
 from abbe.datasets.training.demands import (
+    require_apart,
     require_colours,
     require_even_shares,
     require_places,
 )
+from abbe.datasets.training.orders import order
 from abbe.datasets.training.prepare import Prepared, StoredTarget
 from abbe.datasets.training.stain import change_colours, change_stains, draw_stain_change
 from abbe.errors import InputError
@@ -71,12 +73,13 @@ class Batches:
             scale, flips, light: see `augment`.
             stain, colour: strength of the changes in `stain`; the student must
                 see red, green and blue.
-            second_view: whether to deliver ``second_image``.
+            second_view: whether to deliver ``second_image``; no image is in a batch twice then,
+                and those that would not fill a batch wait for the next pass.
             rank, processes: this process's number and how many share each batch.
 
         Raises:
-            InputError: there are no images, the batch cannot be shared out evenly, or it has no
-                room for one of the two kinds.
+            InputError: there are no images, the batch cannot be shared out evenly, it has no room
+                for one of the two kinds, or there are fewer images than it holds of a second view.
         """
         if not images:
             raise InputError("no training images: check the splits with 'abbe data check'")
@@ -100,12 +103,16 @@ class Batches:
             if image.label is not None and (image.label >= 0).any()
         }
         self._typed = any(image.types is not None for image in images)
+        self._has_instances = any(image.instances is not None for image in images)
         self._labelled = list(self._known)
         # A partly labelled image is in both: its unknown part is worth learning from too.
         self._unlabelled = [i for i in range(len(images)) if self._known.get(i, ()) is not None]
         share = labelled_share if self._labelled and self._unlabelled else bool(self._labelled)
         require_places(batch_size, share)
         self._first_unlabelled = round(batch_size * share)
+        if second_view:
+            require_apart(self._first_unlabelled, len(self._labelled))
+            require_apart(batch_size - self._first_unlabelled, len(self._unlabelled))
 
     @property
     def has_unlabelled(self) -> bool:
@@ -163,16 +170,20 @@ class Batches:
         return self._photometry(pixels, random)
 
     def _draw_image(self, step: int, position: int) -> int:
-        """Every image of a pool comes once before any comes again, in an order drawn each time."""
+        """Every image of a pool comes once before any comes again, in an order drawn each time.
+
+        With a second view a pass ends with a whole batch: at the seam of two passes an image may
+        come twice in a row, and views of it would be taken for those of two.
+        """
         first = self._first_unlabelled
         labelled = position < first
         pool = self._labelled if labelled else self._unlabelled
         place, count = (
             (position, first) if labelled else (position - first, self.batch_size - first)
         )
-        epoch, place = divmod(step * count + place, len(pool))
-        order = np.random.default_rng([self.seed, 1 << 20, epoch, int(labelled)])
-        return pool[order.permutation(len(pool))[place]]
+        shown = len(pool) - len(pool) % count if self.second_view else len(pool)
+        turn, place = divmod(step * count + place, shown)
+        return pool[order((self.seed, 1 << 20, turn, int(labelled)), len(pool))[place]]
 
     def _label(self, image: Prepared, geometry: Geometry, inside: Region) -> Batch:
         label = self._numbers(image.label, geometry, inside)
@@ -197,7 +208,7 @@ class Batches:
             if image.probability is not None:
                 maps = _pad(_cut(image.probability, inside), geometry.box, inside, 0)
                 target["target"] = geometry.intensities(maps) / 255
-        elif any(other.instances is not None for other in self.images):
+        elif self._has_instances:
             target["target_instances"] = torch.full((side, side), -1)
             if image.instances is not None:
                 maps = _pad(_cut(image.instances, inside), geometry.box, inside, -1)

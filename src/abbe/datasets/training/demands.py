@@ -39,6 +39,23 @@ def require_places(batch_size: int, labelled_share: float) -> None:
         )
 
 
+def require_apart(batch_size: int, tiles: int) -> None:
+    """Refuse a batch in which a tile would stand against itself.
+
+    Args:
+        batch_size: over all processes.
+        tiles: to draw from.
+
+    Raises:
+        InputError: there are fewer than the batch holds.
+    """
+    if tiles < batch_size:
+        raise InputError(
+            f"pretraining.batch_size {batch_size}: there are {tiles} tiles only, and a tile must "
+            "not stand against itself in a contrastive term. Choose a smaller batch"
+        )
+
+
 def require_colours(
     input_channels: Sequence[str], stain: float, colour: float, section: str = "training"
 ) -> None:

@@ -15,7 +15,8 @@ from abbe.datasets.pictures import Pictured, fitted, resized
 from abbe.datasets.training.augment import Light, change_light
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.demands import require_even_shares
-from abbe.datasets.training.prompted import framed, in_turn
+from abbe.datasets.training.orders import in_turn
+from abbe.datasets.training.prompted import framed
 from abbe.errors import InputError
 from abbe.targets import TargetStore
 

@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from abbe.datasets.imagenet import Photographs
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.demands import require_even_shares
+from abbe.datasets.training.orders import in_turn
 
 AREAS = (0.08, 1.0)
 """Shares of a photograph that a crop covers."""
@@ -58,28 +59,19 @@ class PhotographBatches:
         if colour:
             steps.append(v2.ColorJitter(colour, colour, colour))
         self._change = v2.Compose([*steps, v2.PILToTensor()])
-        self._orders: dict[int, np.ndarray] = {}
 
     def __getitem__(self, step: int) -> Batch:
         """This process's part of the batch of ``step``."""
         images, categories = [], []
         for position in self._positions:
-            turn, place = divmod(step * self.batch_size + position, len(self.photographs))
-            index = int(self._order(turn)[place])
+            count = step * self.batch_size + position
+            index = in_turn(self.seed, count, len(self.photographs))
             drawn = np.random.default_rng([self.seed, step, position]).integers(1 << 62)
             with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's generator
                 torch.manual_seed(int(drawn))
                 images.append(self._change(self.photographs.read(index)))
             categories.append(int(self.photographs.numbers[index]))
         return {"image": torch.stack(images), "category": torch.tensor(categories)}
-
-    def _order(self, turn: int) -> np.ndarray:
-        """The order of a pass; at most two are kept, for a batch may reach into the next."""
-        if turn not in self._orders:
-            self._orders.pop(turn - 2, None)
-            random = np.random.default_rng([self.seed, 1 << 20, turn])
-            self._orders[turn] = random.permutation(len(self.photographs))
-        return self._orders[turn]
 
 
 class WholePhotographs(torch.utils.data.Dataset[tuple[Tensor, int]]):

@@ -13,6 +13,7 @@ from abbe.datasets.pictures import Pictured, fitted, nearest, resized
 from abbe.datasets.training.augment import Light, change_light
 from abbe.datasets.training.batches import Batch
 from abbe.datasets.training.demands import require_even_shares
+from abbe.datasets.training.orders import in_turn
 from abbe.errors import InputError
 
 PromptKind = Literal["box", "point", "mixed"]
@@ -30,12 +31,6 @@ def framed(picture: np.ndarray, side: int) -> np.ndarray:
     standard = (picture.astype(np.float32) - MEAN) / DEVIATION
     frame[:, :height, :width] = standard.transpose(2, 0, 1)
     return frame
-
-
-def in_turn(seed: int, count: int, images: int) -> int:
-    """Which of so many images is the ``count``-th: each comes once before any comes again."""
-    epoch, place = divmod(count, images)
-    return int(np.random.default_rng([seed, 1 << 20, epoch]).permutation(images)[place])
 
 
 class PromptedBatches:
