@@ -14,6 +14,7 @@ const { readWindow } = await load("sampling.js");
 const { resizeBytes } = await load("resize.js");
 const { calibrated, calibratedClasses } = await load("calibration.js");
 
+const { classColour } = await import(pathToFileURL(join(page, "page", "colours.js")).href);
 const { Kept, countsOf, patchOf } = await import(pathToFileURL(join(page, "tasks", "kept.js")).href);
 
 const KINDS = {
@@ -36,6 +37,9 @@ const functions = {
     const counts = found.objects.map((each) => countsOf(each, width, height));
     const again = new Kept(width, height, counts.map((each) => ({ ...patchOf(each, height), score: 1, kind: -1 })));
     return Int32Array.from([...again.labels().values, ...counts.flatMap((each) => [each.length, ...each])]);
+  },
+  colours({ count }) {
+    return Uint8Array.from(Array.from({ length: count }, (_, number) => classColour(number)).flat());
   },
   calibrated({ probabilities, temperature, exclusive }) {
     return (exclusive ? calibratedClasses : calibrated)(array(probabilities), temperature);

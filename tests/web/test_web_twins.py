@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 from twins import Cases
 
-from abbe.imaging import Image
+from abbe.imaging import Image, class_colour
 from abbe.imaging.scaling import Scaling
 from abbe.object_types import type_maps
 from abbe.runtime.package import InstanceRule, Thresholds
@@ -218,3 +218,10 @@ def test_pictures_of_bytes_are_resized_as_pillow_does(tmp_path, size):
     # Pillow rounds between its two steps, and its versions differ in which comes first.
     difference = found.reshape(size[::-1]).astype(int) - np.asarray(wanted)
     assert abs(difference).max() <= 1
+
+
+def test_classes_have_the_colours_that_they_have_everywhere(tmp_path):
+    cases = Cases(tmp_path)
+    cases.add("colours", count=200)
+    [found] = cases.answers(np.uint8)
+    np.testing.assert_array_equal(found.reshape(-1, 3), [class_colour(n) for n in range(200)])

@@ -1,6 +1,5 @@
 /** The page: an image comes in, the worker looks at it, and what it found is shown. */
 
-import { classColour } from "./page/colours.js";
 import { Asking } from "./page/asking.js";
 import { cardOf } from "./page/card.js";
 import { ImageForm } from "./page/image_form.js";
@@ -27,7 +26,6 @@ class Page {
     this.site = site;
     /** @type {import("./core/types.js").Description} */
     this.description = site.package;
-    this.description.colours = this.description.classes.map((_, number) => classColour(number));
     this.asking = new Asking();
     this.viewer = new Viewer(/** @type {HTMLCanvasElement} */ (element("canvas")));
     this.form = new ImageForm(this.description, this.viewer, this.asking, () => this.look());

@@ -51,7 +51,6 @@
  * @property {{mask: number, foreground: number, boundary: number}} thresholds
  * @property {{rule: string, minimum_area: number}} instances
  * @property {string[]} classes
- * @property {[number, number, number][]} colours Of the classes.
  * @property {Record<string, {path: string, bytes: number}>} files
  * @property {Record<string, any>} lineage
  */
