@@ -114,7 +114,7 @@ def test_auto_of_an_image_without_objects_and_pixel_size_sees_it_as_it_is(tmp_pa
 
 def test_auto_looks_at_what_the_network_sees(package, monkeypatch):
     opened, shown = predictor(package), Image.from_array(discs(14))
-    monkeypatch.setattr(type(opened), "seen", lambda self, image: shown)  # in other stains
+    monkeypatch.setattr(type(opened), "seen", lambda self, image, work: shown)  # in other stains
     faint = Image.from_array(np.full((256, 256), 7, np.uint16))
     assert estimate(opened, faint, Inline()) == pytest.approx(14, rel=0.12)
 

@@ -1,5 +1,6 @@
 """What one block of an image finds out of the whole of it, the others take over."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,17 +8,24 @@ import numpy as np
 import pytest
 import tifffile
 from made_he import tissue
-from made_packages import slide_types
+from made_packages import make_class_package, make_package, make_region_package, slide_types
 
-from abbe.imaging import Reading, open_image
+from abbe.imaging import Image, Reading, open_image, stain
+from abbe.imaging.scaling import Scaling
 from abbe.imaging.stain import stains_of_image
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch, OneImage
-from abbe.runtime.job import Job
+from abbe.runtime.job import Job, Tools
+from abbe.runtime.package import Normalisation
+from abbe.runtime.predictors.channels import channels_for
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling import blocks as dividing
+from abbe.runtime.tiling import tissue as judging
 from abbe.runtime.tiling.executors import Inline
 from abbe.runtime.tiling.timing import Timings
+from abbe.runtime.tiling.work import Work
+
+RGB = ("red", "green", "blue")
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +62,88 @@ def test_an_image_in_another_stain_is_the_same_job_on_all_workers(tmp_path):
         kept = set((tmp_path / "out" / ".a.abbe").iterdir())
         other.compute(second, Inline())
         assert kept < set((tmp_path / "out" / ".a.abbe").iterdir())
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, place: Any, name: str) -> list[str]:
+    """A call of a function an entry, from now on."""
+    calls: list[str] = []
+    original: Callable[..., Any] = getattr(place, name)
+
+    def call(*words: Any, **more: Any) -> Any:
+        calls.append(name)
+        return original(*words, **more)
+
+    monkeypatch.setattr(place, name, call)
+    return calls
+
+
+def test_the_stains_of_an_image_are_found_once_for_all_blocks(tmp_path, monkeypatch):
+    path = stained(tmp_path / "a.tif")
+    wanted = stains_of_image(open_image(stained(tmp_path / "like.tif")))
+    package = slide_types(tmp_path / "package", ("a", "b"), tile=128)
+    predictor = open_predictor(package, precision="fp32", threads=1, workers=1)
+    calls = counted(monkeypatch, stain, "stains_of_image")
+    one = opened(predictor, path, Reading(stain=wanted))
+    with one.divided():
+        for block in one.blocks:
+            opened(predictor, path, Reading(stain=wanted)).compute(block, Inline())
+    assert len(one.blocks) > 4
+    assert calls == ["stains_of_image"]
+
+
+def slide(path: Path, *, dark: bool = False) -> Path:
+    """Glass, with stained noise in the middle; or fluorescence that was saved in colours."""
+    pixels = np.full((2048, 2048, 3), 0 if dark else 242, np.uint8)
+    pixels[600:1400, 600:1400] = tissue(800).transpose(1, 2, 0) // (8 if dark else 1)
+    size = {"resolution": (1e4 / 0.5,) * 2, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, pixels, photometric="rgb", tile=(256, 256), **size)
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["H&E", "fluorescence"])
+@pytest.mark.parametrize("make", [make_package, make_region_package])
+def test_the_tissue_of_a_slide_is_judged_once_for_all_blocks(tmp_path, monkeypatch, make, dark):
+    path = slide(tmp_path / "a.tif", dark=dark)
+    package = make(tmp_path / "package", channels=RGB, tile=512, pixel_size=0.5)
+    predictor = open_predictor(package, precision="fp32", threads=1, workers=1)
+    calls = counted(monkeypatch, judging, "_judge")
+    monkeypatch.setattr(type(predictor.engine), "probabilities", answers)
+    one = opened(predictor, path, Reading())
+    with one.divided():
+        for block in one.blocks:
+            opened(predictor, path, Reading()).compute(block, Inline())
+    written = one.write(Inline())
+    assert len(one.blocks) > 4
+    assert calls == ["_judge"]
+    told = [note for note in written.notes if "places of the slide have tissue" in note]
+    assert len(told) == (not dark)
+
+
+def answers(engine: Any, batch: np.ndarray) -> np.ndarray:
+    """Nothing is found, at once."""
+    count = len(engine.package.description.logit_names)
+    return np.zeros((len(batch), count, *batch.shape[2:]), np.float32)
+
+
+def test_tiles_that_are_classified_again_are_judged_and_normalised_once(tmp_path, monkeypatch):
+    path = slide(tmp_path / "a.tif")
+    package = make_class_package(
+        tmp_path / "package", channels=RGB, tile=256, pixel_size=0.5,
+        normalisation=Normalisation(kind="percentile"),
+    )  # fmt: skip
+    predictor: Any = open_predictor(package, precision="fp32", threads=1, workers=1)
+    judged = counted(monkeypatch, judging, "_judge")
+    limits = counted(monkeypatch, Scaling, "image_limits")
+    tools = Tools(Inline(), Work(tmp_path / "work", {}), Timings(), lambda share: None)
+    first, second = (predictor.run(open_image(path), tools) for _ in range(2))
+    assert judged == ["_judge"]
+    assert limits == ["image_limits"]
+    np.testing.assert_array_equal(first.tissue.verdicts, second.tissue.verdicts)
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+
+
+def test_a_grey_image_in_colours_is_looked_through_once(monkeypatch):
+    image = Image.from_array(np.full((3, 64, 64), 9, np.uint8), RGB)
+    reads = counted(monkeypatch, Image, "read")
+    assert channels_for(image, ("nucleus",)) == channels_for(image, ("nucleus",)) == ("red",)
+    assert reads == ["read"]

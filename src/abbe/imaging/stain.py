@@ -151,15 +151,16 @@ class Restained:
         return pixels[list(channels)]
 
 
-def as_asked(image: Image) -> Image:
+def as_asked(image: Image, own: Stains) -> Image:
     """The image as networks are to see it: in the stains that are asked for, if any are.
 
-    Raises:
-        InputError: As for `stains_of_image`.
+    Args:
+        image: H&E.
+        own: Its stains; see `stains_of_image`.
     """
-    if image.stain is None:
+    wanted = image.stain
+    if wanted is None:
         return image
-    own, wanted = stains_of_image(image), image.stain
     contents = Contents(
         image.shape, len(RGB), image.dtype, partial(Restained, image, own, wanted), RGB,
         notes=image.notes, coarser=partial(_coarser, image, own, wanted),

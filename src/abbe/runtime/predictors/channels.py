@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -27,11 +28,21 @@ def channels_for(image: Image, wanted: tuple[str, ...]) -> tuple[str, ...]:
         InputError: Channels are missing.
     """
     seen = matching(image.channels, wanted)
-    if seen is None and len(wanted) == 1 and is_grey(image):
+    if seen is None and len(wanted) == 1 and _looked_through(image):
         return image.channels[:1]
     if seen is None:
         raise InputError(lacking(image.source, image.channels, wanted, "the package"))
     return seen
+
+
+_GREY: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
+
+
+def _looked_through(image: Image) -> bool:
+    """`is_grey`, once for an image that is asked for its channels again and again."""
+    if image not in _GREY:
+        _GREY[image] = is_grey(image)
+    return _GREY[image]
 
 
 def is_grey(image: Image) -> bool:

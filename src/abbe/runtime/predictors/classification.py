@@ -22,7 +22,7 @@ from abbe.imaging.windows import pad_to
 from abbe.runtime.job import SUFFIXES, Job, Result, Tools, Written
 from abbe.runtime.package import Package, PackageDescription
 from abbe.runtime.postprocess.calibration import calibrated
-from abbe.runtime.predictors.opening import OpenPackage, RunOptions, open_for
+from abbe.runtime.predictors.opening import OpenPackage, RunOptions, limits_of, open_for
 from abbe.runtime.tiling.cutting import may_be_slide, scale_for
 from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.whole_tiles import ClassPrediction, Tiles
@@ -75,9 +75,9 @@ class ClassPredictor(OpenPackage):
         tiles, scale = self.cut(image), scale_for(image, description)
         limits, work = None, tools.work
         with tools.timings.measure("read"):
-            seen = self.seen(image)
+            seen = self.seen(image, work)
             if description.normalisation.kind != "tile_percentile":
-                limits = description.normalisation.scaling.image_limits(seen, channels)
+                limits = limits_of(seen, channels, description, work)
 
         small = round(image.shape[0] * scale), round(image.shape[1] * scale)
         source = slide_of(seen).level_for(small) if scale < 1 else seen
@@ -112,14 +112,16 @@ class ClassPredictor(OpenPackage):
         """Which tiles of a slide to look at; None for all."""
         if tools.all_tiles or len(tiles) == 1 or not may_be_slide(image):
             return None
-        from abbe.runtime.tiling.tissue import tiles_of  # most images need none of it
+        from abbe.runtime.tiling.tissue import kept, tiles_of  # most images need none of it
 
         rows, columns = (
             [*(span.core_start for span in side), side[-1].core_stop]
             for side in (tiles.rows, tiles.columns)
         )
         with tools.timings.measure("read"):
-            return tiles_of(image, rows, columns, tools.pool, 2 * self.workers)
+            return kept(
+                tools.work, lambda: tiles_of(image, rows, columns, tools.pool, 2 * self.workers)
+            )
 
     def write(self, image: Image, stem: Path, job: Job, tools: Tools) -> Written:
         """One image, from its pixels to its files; its tiles, and what the table of images says."""

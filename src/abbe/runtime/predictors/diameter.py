@@ -45,7 +45,7 @@ def estimate(predictor: InstancePredictor, image: Image, pool: Executor) -> floa
     """
     diameter = predictor.package.description.object_diameter
     assert diameter is not None
-    seen = predictor.seen(image)
+    seen = predictor.seen(image, Work(None))
     for _ in range(LOOKS):
         found = _diameters(predictor, seen.with_diameter(diameter), pool)
         if not len(found):

@@ -228,7 +228,7 @@ class InstancePredictor(OpenPackage):
         description, grid = self.package.description, self.grid(image)
         channels = self.channels_of(image)
         with timings.measure("read"):
-            seen = self.seen(image)
+            seen = self.seen(image, work)
             if limits is None:
                 limits = limits_of(seen, channels, description, work)
         maps_of = network_maps(self.engine, seen, channels, limits, grid, timings)

@@ -76,22 +76,30 @@ class OpenPackage:
         """
         if tools.all_tiles or not may_be_slide(image):
             return None
-        from abbe.runtime.tiling.tissue import squares_of  # most images need none of it
+        from abbe.runtime.tiling.tissue import kept, squares_of  # most images need none of it
 
         with tools.timings.measure("read"):
-            return squares_of(image, tools.pool, 2 * self.workers)
+            return kept(tools.work, lambda: squares_of(image, tools.pool, 2 * self.workers))
 
-    def seen(self, image: Image) -> Image:
+    def seen(self, image: Image, work: Work) -> Image:
         """The image as the network is to see it: in other stains, where these are asked for.
+
+        Its own are kept in the work, for they take looking all over it.
 
         Raises:
             InputError: It is no H&E, or cannot be read.
         """
         if image.stain is None:
             return image
-        from abbe.imaging.stain import as_asked  # most images need none of it
+        from abbe.imaging.stain import Stains, as_asked, stains_of_image  # most need none of it
 
-        return as_asked(image)
+        if not work.has("stains", compressed=True):
+            found = stains_of_image(image)
+            rows = np.column_stack([found.colours, found.most])
+            work.put("stains", np.ascontiguousarray(rows), compress=True)
+        first, second = work.get("stains", compressed=True).tolist()
+        own = Stains((tuple(first[:3]), tuple(second[:3])), (first[3], second[3]))
+        return as_asked(image, own)
 
     def blocks(self, image: Image, job: Job) -> Blocks:
         """None: images are computed whole."""

@@ -87,7 +87,7 @@ class RegionPredictor(OpenPackage):
         channels = self.channels_of(image)
         grid = self.grid(image)
         with tools.timings.measure("read"):
-            seen = self.seen(image)
+            seen = self.seen(image, tools.work)
             limits = limits_of(seen, channels, description, tools.work)
         maps_of = network_maps(self.engine, seen, channels, limits, grid, tools.timings)
         names, work = description.classes, tools.work

@@ -7,9 +7,9 @@ The rules are those by which tiles are chosen for training (`abbe.imaging.tissue
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from abbe.runtime.tiling.executors import in_order
 from abbe.runtime.tiling.grid import Grid, Tile
 from abbe.runtime.tiling.seams import crop
 from abbe.runtime.tiling.tiles import MapsOf
+from abbe.runtime.tiling.work import Work
 
 SHARPNESS_AT = 0.5
 """µm per px at which the limit of sharpness is meant."""
@@ -96,6 +97,30 @@ def within(maps_of: MapsOf, grid: Grid, tissue: Tissue | None, outside: np.ndarr
         return found if taken.all() else np.where(taken, found, outside[:, None, None])
 
     return maps
+
+
+def kept(work: Work, judge: Callable[[], Tissue | None]) -> Tissue | None:
+    """What ``judge`` says of an image; kept, for it takes looking at the whole slide.
+
+    Args:
+        work: Of the image.
+        judge: Asked where nobody has been asked before.
+    """
+    if not work.has(_kept_name("verdicts"), compressed=True):
+        nowhere = np.zeros(0, np.int64)
+        found = judge() or Tissue(nowhere, nowhere, np.zeros((0, 0), np.int8))
+        for name in _ARRAYS:  # the verdicts at last: where these are, all are
+            work.put(_kept_name(name), getattr(found, name), compress=True)
+    there = Tissue(*(work.get(_kept_name(name), compressed=True) for name in _ARRAYS))
+    return there if there.verdicts.size else None
+
+
+_ARRAYS = tuple(each.name for each in fields(Tissue))
+
+
+def _kept_name(array: str) -> str:
+    """Under which name the work keeps an array of what is taken of a slide."""
+    return f"tissue-{array}"
 
 
 def squares_of(image: Image, pool: Executor, most: int) -> Tissue | None:
