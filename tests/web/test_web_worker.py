@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+import tifffile
 from twins import PAGE, node
 
 
@@ -39,8 +41,9 @@ def test_a_look_that_is_outdated_does_not_stop_the_newer_one():
     assert happens("again") == {"first": "outdated", "second": "outdated", "stops": [0, 1]}
 
 
-def test_an_object_that_a_later_one_covers_is_in_table_and_files():
-    found = happens("covered")
+@pytest.mark.parametrize("scenario", ["covered", "coveredTiles"])
+def test_an_object_that_a_later_one_covers_is_in_table_and_files(tmp_path, scenario):
+    found = happens(scenario)
     first, second = json.loads(found["geojson"])["features"]
     assert first["geometry"]["coordinates"] == [[[2, 1], [2, 2], [1, 2], [1, 1], [2, 1]]]
     assert [each["properties"]["measurements"]["Area px^2"] for each in (first, second)] == [1, 9]
@@ -51,5 +54,17 @@ def test_an_object_that_a_later_one_covers_is_in_table_and_files():
     assert table["area_px"] == ["1", "9"]
     assert (table["x"], table["y"]) == (["1", "1"], ["1", "2"])
     assert table["confidence"] == ["0.5", "1"]
-    assert table["mean_grey"] == ["1", "1"]
+    if scenario == "covered":  # of tiles the page has no pixels to measure
+        assert table["mean_grey"] == ["1", "1"]
     assert found["shown"]["area_px"] == [1, 9]
+    (tmp_path / "labels.tif").write_bytes(bytes(found["tiff"]))
+    labels = tifffile.imread(tmp_path / "labels.tif")
+    assert labels.shape == (4, 4)
+    assert (labels[1:, :3] == 2).all()
+    assert labels.sum() == 18
+
+
+def test_colours_of_objects_stay_when_another_is_deleted():
+    before, after, beside, added = happens("colours")
+    assert before == after == beside
+    assert added != beside

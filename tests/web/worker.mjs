@@ -8,6 +8,8 @@ const SIDE = 4;
 const RULE = { thresholds: { foreground: 0.5, boundary: 0.5 }, minimumArea: 1 };
 const DESCRIPTION = { task: "promptable", outputs: [], classes: [], channels: ["grey"] };
 
+/** Whether the page takes images whole. */
+let whole = true;
 /** What was asked of the server, in order. */
 const asked = [];
 /** What waits to be answered, by address. @type {Map<string, (() => void)[]>} */
@@ -48,7 +50,7 @@ function answered(address) {
   if (/objects|unsaved/.test(address)) return JSON.stringify({ edition: "later", files: [`${number}.png`] });
   if (/images\/\d+$/.test(address)) {
     return JSON.stringify({
-      name: `${number}.png`, width: SIDE, height: SIDE, levels, side: 512, whole: true, channels: ["grey"], pixelSize: null,
+      name: `${number}.png`, width: SIDE, height: SIDE, levels, side: 512, whole, channels: ["grey"], pixelSize: null,
       notes: [], seen: [0], objects: [], saved: false, edition: "first",
     });
   }
@@ -77,6 +79,7 @@ globalThis.postMessage = (message) => {
   listeners.splice(0).forEach((tell) => tell());
 };
 await import(pathToFileURL(join(page, "worker.js")).href);
+const { paint } = await import(pathToFileURL(join(page, "page", "painting.js")).href);
 
 let last = 0;
 const ask = (kind, more = {}) => {
@@ -94,6 +97,29 @@ const begin = (task) => answer(ask("start", { site: { server: "OpenVINO", packag
 const mask = { left: 0, top: 0, width: 1, height: 1, data: Uint8Array.of(1) };
 /** Where objects were sent. */
 const sent = () => asked.filter(({ method }) => method === "PUT").map(({ address }) => address);
+
+async function covered() {
+  await begin("promptable");
+  await answer(ask("open", { number: 1 }));
+  await answer(ask("look", { ...looked, first: true }));
+  const square = (left, top, side) => ({ left, top, width: side, height: side, data: new Uint8Array(side * side).fill(1) });
+  await answer(ask("keep", { mask: square(1, 1, 1), score: 0.5, classes: ["a"] }));
+  const { columns } = await answer(ask("keep", { mask: square(0, 1, 3), score: 1, category: 0, classes: ["a"] }));
+  const files = {};
+  for (const what of ["geojson", "csv"]) files[what] = (await answer(ask("save", { what }))).data;
+  const tiff = [...(await answer(ask("save", { what: "labels" }))).data];
+  return { ...files, tiff, shown: Object.fromEntries([...columns].map(([name, values]) => [name, [...values]])) };
+}
+
+/** The colours of the upper row of what the page paints of labels. */
+function painted({ labels }) {
+  const { values, width, height, tints } = labels;
+  const of = (plane) => ({ width, height, levels: [{ width, height }], side: Infinity, tile: () => [plane] });
+  const overlay = { labels: of(values), left: 0, top: 0, classOf: null, tints, selected: 0, outlines: false, fill: 1 };
+  const screen = { width, height, data: new Uint8ClampedArray(4 * width * height) };
+  paint(screen, { zoom: 1, x: 0, y: 0 }, of(new Uint8Array(width * height)), [], [overlay], 1, [0, 0, 0]);
+  return Array.from({ length: width }, (_, x) => String(screen.data.slice(4 * x, 4 * x + 3)));
+}
 
 const scenarios = {
   /** Two images are turned to, and the first of them arrives last. */
@@ -139,15 +165,23 @@ const scenarios = {
   },
   /** The second object that is kept covers the first: what each is, in files and in the table. */
   async covered() {
+    return covered();
+  },
+  /** The same of an image that is shown by tiles. */
+  async coveredTiles() {
+    whole = false;
+    return covered();
+  },
+  /** The colour of the last of three objects, before and after the first is deleted, and of one that is new. */
+  async colours() {
     await begin("promptable");
     await answer(ask("open", { number: 1 }));
     await answer(ask("look", { ...looked, first: true }));
-    const square = (left, top, side) => ({ left, top, width: side, height: side, data: new Uint8Array(side * side).fill(1) });
-    await answer(ask("keep", { mask: square(1, 1, 1), score: 0.5, classes: ["a"] }));
-    const { columns } = await answer(ask("keep", { mask: square(0, 1, 3), score: 1, category: 0, classes: ["a"] }));
-    const files = {};
-    for (const what of ["geojson", "csv"]) files[what] = (await answer(ask("save", { what }))).data;
-    return { ...files, shown: Object.fromEntries([...columns].map(([name, values]) => [name, [...values]])) };
+    for (const left of [0, 1]) await answer(ask("keep", { mask: { ...mask, left }, score: 1, classes: [] }));
+    const before = await answer(ask("keep", { mask: { ...mask, left: 2 }, score: 1, classes: [] }));
+    const after = await answer(ask("keep", { remove: 1, classes: [] }));
+    const added = await answer(ask("keep", { mask: { ...mask, left: 3 }, score: 1, classes: [] }));
+    return [painted(before)[2], painted(after)[2], painted(added)[2], painted(added)[3]];
   },
   /** Looked at again while it is looked at, and then stopped. */
   async again() {

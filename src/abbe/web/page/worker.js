@@ -270,7 +270,7 @@ function shownOf(of) {
   const { width, height, objects } = of;
   const tiled = served !== undefined && picture?.tiled;
   if (!tiled) return answered({ labels: of.labels(), classOf: of.kinds() }, of);
-  const labels = { values: new Int32Array(0), width, height, count: objects.length, confidence: new Float64Array(0), tiled };
+  const labels = { values: new Int32Array(0), width, height, count: objects.length, confidence: new Float64Array(0), tiled, tints: of.tints };
   return answered({ labels, classOf: of.kinds(), columns: of.columns() }, of);
 }
 

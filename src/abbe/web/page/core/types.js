@@ -27,6 +27,7 @@
  * @property {number} height
  * @property {number} count
  * @property {Float64Array} confidence By number; empty where none is known.
+ * @property {Int32Array} [tints] Which colour each object has, by number; without them it is the number.
  * @property {number} [left] Where the part that was looked at lies in the image.
  * @property {number} [top]
  * @property {{levels: {width: number, height: number}[], side: number}} [tiled] Where they are not

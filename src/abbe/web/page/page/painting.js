@@ -18,6 +18,7 @@ const STEPS = 1024;
  * @property {number} left Where that part lies.
  * @property {number} top
  * @property {ArrayLike<number> | null} classOf Below 0 where an object has no class.
+ * @property {ArrayLike<number>} [tints] Which colour each object has; without them it is the number.
  * @property {number} selected
  * @property {boolean} outlines
  * @property {number} fill 0 to 1.
@@ -172,7 +173,7 @@ function numbersOf(screen, view, { labels, left, top }) {
  * @param {number} line
  */
 function paintOverlay(pixels, screen, view, overlay, line) {
-  const { classOf, selected, outlines, fill } = overlay;
+  const { classOf, tints, selected, outlines, fill } = overlay;
   const { width, height } = screen;
   const numbers = numbersOf(screen, view, overlay);
   const differs = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ here) => {
@@ -192,7 +193,7 @@ function paintOverlay(pixels, screen, view, overlay, line) {
           differs(x, y - reach, number) || differs(x, y + reach, number));
       const share = edge ? 1 : chosen ? Math.max(fill, 0.2) : fill;
       if (!share) continue;
-      const colour = edge && chosen ? [255, 255, 255] : classOf && classOf[number] >= 0 ? classColour(classOf[number]) : objectColour(number);
+      const colour = edge && chosen ? [255, 255, 255] : classOf && classOf[number] >= 0 ? classColour(classOf[number]) : objectColour(tints?.[number] ?? number);
       const below = pixels[y * width + x];
       const mixed = colour.map((part, c) => Math.round(part * share + ((below >>> (8 * c)) & 255) * (1 - share)));
       pixels[y * width + x] = word(mixed[0], mixed[1], mixed[2]);

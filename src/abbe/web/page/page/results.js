@@ -129,7 +129,7 @@ export class Results {
     /** @type {HTMLOutputElement} */ (input("fill").parentElement?.querySelector("output")).value = `${Math.round(100 * this.fill)} %`;
     viewer.overlay = told && {
       labels: /** @type {import("./levels.js").Shown} */ (this.shown), left: told.labels.left ?? 0, top: told.labels.top ?? 0,
-      classOf: told.classOf, selected: this.table.selected,
+      classOf: told.classOf, tints: told.labels.tints, selected: this.table.selected,
       outlines: input("outlines").checked, fill: this.fill,
     };
     viewer.draw();

@@ -9,6 +9,7 @@
  * @property {Uint8Array} data 1 inside, row by row of the box.
  * @property {number} score IoU or probability that the network expects; 1 of what was drawn by hand.
  * @property {number} kind Number of its class, −1 where none was given.
+ * @property {number} [tint] Which colour it has: numbers move up when an object is deleted, colours stay.
  *
  * @typedef {{left: number, top: number, width: number, height: number, data: Uint8Array}} Patch
  */
@@ -21,6 +22,17 @@ export class Kept {
     this.objects = objects;
     /** @type {Kept1[][]} */
     this.earlier = [];
+    objects.forEach((each, i) => (each.tint ??= i + 1));
+  }
+
+  /** The tint of each object by number. */
+  get tints() {
+    return Int32Array.from([0, ...this.objects.map(({ tint = 0 }) => tint)]);
+  }
+
+  /** One that no object has. */
+  get freeTint() {
+    return 1 + this.tints.reduce((most, tint) => Math.max(most, tint));
   }
 
   /**
@@ -77,7 +89,7 @@ export class Kept {
 
   /** @param {Patch} patch @param {number} score @param {number} kind */
   add(patch, score, kind) {
-    this.change([...this.objects, { ...patch, score, kind }]);
+    this.change([...this.objects, { ...patch, score, kind, tint: this.freeTint }]);
   }
 
   /** @param {number} number From 1. */
@@ -101,7 +113,7 @@ export class Kept {
     const inside = this.within(patch);
     const grown = number
       ? { ...this.objects[number - 1], ...joined(this.objects[number - 1], inside) }
-      : { ...inside, score: 1, kind };
+      : { ...inside, score: 1, kind, tint: this.freeTint };
     const at = number ? number - 1 : this.objects.length;
     // What lies over it gives these pixels up: else they would stay its own in the picture.
     const others = this.objects.map((each, i) => (i > at ? { ...each, ...without(each, inside) } : each));
@@ -156,7 +168,7 @@ export class Kept {
       }
     });
     const confidence = Float64Array.from([0, ...objects.map(({ score }) => score)]);
-    return { values, width, height, count: objects.length, confidence };
+    return { values, width, height, count: objects.length, confidence, tints: this.tints };
   }
 }
 
