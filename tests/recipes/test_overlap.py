@@ -1,14 +1,17 @@
 """Teachers and weights that were trained on images of the test."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import TINY, TISSUE, abbe, doubts, tissue, told
 
+from abbe import config
 from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError
 from abbe.imaging import Image
+from abbe.runs.accounts.overlap import hand_on, trained_on
 from abbe.runs.folder import open_run
 from abbe.runtime.package import places
 from abbe.summary import TRAINED_ON
@@ -68,6 +71,38 @@ def test_a_list_is_read_as_it_was_written(tmp_path):
     (tmp_path / TRAINED_ON).write_text("0" * 15)
     with pytest.raises(InputError, match="no digest of an image"):
         read_digests(tmp_path / TRAINED_ON)
+
+
+# ------------------------------------------------------------------------------------------ stores
+
+
+def store_beside(tmp_path, *teachers):
+    store = tmp_path / "answers.zarr"
+    store.mkdir(exist_ok=True)
+    hand_on(store, *teachers)
+    return read_digests(store / TRAINED_ON) if (store / TRAINED_ON).exists() else None
+
+
+def test_a_package_that_is_named_hands_on_what_it_was_trained_on(tmp_path):
+    seen = trained_on(places.shipped()["nuclei"])
+    assert seen
+    assert store_beside(tmp_path, config.Teacher(kind="package", path=Path("nuclei"))) == seen
+
+
+def test_a_package_that_is_named_beside_another_teacher_does_too(tmp_path):
+    first, second = ("0" * 16, "a" * 16)
+    for name, digest in (("a.zarr", first), ("b.zarr", second)):
+        (tmp_path / name).mkdir()
+        write_digests(tmp_path / name / TRAINED_ON, [(digest,)])
+    both = config.Teacher(kind="store", path=tmp_path / "a.zarr", also=(tmp_path / "b.zarr",))
+    assert store_beside(tmp_path, both) == {first, second}
+    named = config.Teacher(kind="store", path=tmp_path / "a.zarr", also=(Path("nuclei"),))
+    assert store_beside(tmp_path, named) == {first, *(trained_on(places.shipped()["nuclei"]) or ())}
+
+
+def test_a_network_of_another_program_is_not_the_package_of_its_name(tmp_path):
+    """Cellpose has a network called nuclei, too."""
+    assert store_beside(tmp_path, config.Teacher(kind="cellpose", path=Path("nuclei"))) is None
 
 
 # -------------------------------------------------------------------------------------------- runs
@@ -212,3 +247,19 @@ def test_an_evaluation_asks_what_the_teacher_was_trained_on_too(run, teacher_run
     (kept / TRAINED_ON).unlink()
     assert abbe(*words) == 1
     assert f"teacher.path: {teacher_run} was trained or validated on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_of_several_teachers_one_that_does_not_tell_is_not_known_by_the_others(run, tmp_path):
+    """The list beside their mean holds what any of them has told."""
+    folder, older = tmp_path / "run", tmp_path / "older"
+    shutil.copytree(run.folder, folder)
+    shutil.copytree(run.folder, older)
+    (older / TRAINED_ON).unlink()
+    settings = config.load(folder / "config.yaml")
+    teacher = settings.teacher.model_copy(update={"also": (older,)})
+    config.save(settings.model_copy(update={"teacher": teacher}), folder / "config.yaml")
+    own_splits = ["--data.split", "fraction"]
+    assert abbe("evaluate", folder, *TISSUE, *own_splits, "--name", "there") == 0
+    overlaps = told(open_run(folder / "evaluations" / "there"))["overlaps"]
+    assert overlaps == [{"source": "teacher.also"}]

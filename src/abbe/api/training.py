@@ -69,16 +69,17 @@ def teach(
             same call goes on from there.
         AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
     """
-    dataset, places = dataset_of(data), list[Path | None]()
-    settings = None
+    dataset, settings = dataset_of(data), None
+    taught_by: list[config.Teacher] = []
     if isinstance(teacher, list | tuple):
-        places += map(as_path, teacher)
+        places = [as_path(each) for each in teacher]
+        taught_by = [config.Teacher(kind="store", path=each) for each in places]
         section = None if isinstance(data, Dataset) else config.Data(**data_section(data, None))
-        teacher = build.build_mean([as_path(each) for each in teacher], dataset, section)
+        teacher = build.build_mean(places, dataset, section)
     elif isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
         settings = config.Teacher(**teacher_section(teacher, None))
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
-        places.append(settings.path)
+        taught_by = [settings]
     assert isinstance(teacher, Teacher)
     with worked_on(out) as folder:
         if cluster is None:
@@ -92,7 +93,7 @@ def teach(
             report = teach_on_cluster(
                 cluster, make, dataset, folder, teacher=teacher, progress=progress
             )
-        hand_on(folder, *places)
+        hand_on(folder, *taught_by)
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")
     if report.failed:

@@ -95,7 +95,7 @@ examples:
         say(teachers.check_equivariance(teacher, dataset).summary())
     with worked_on(arguments.out) as out:
         report = _teach(replace(arguments, out=out), teacher, dataset)
-        hand_on(out, arguments.teacher.path)
+        hand_on(out, arguments.teacher)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 
@@ -139,7 +139,7 @@ def _combine(arguments: TeachArguments) -> int:
     say(teachers.introduction(teacher.provenance))
     with worked_on(arguments.out) as out:
         report = teachers.teach(teacher, dataset, out)
-        hand_on(out, *places)
+        hand_on(out, asked)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
 

@@ -87,7 +87,7 @@ def _answers(
     if seconds is not None:
         _require_time(built, dataset, out / STORE, seconds, progress=progress)
     report = teachers.teach(built, dataset, out / STORE, progress=progress)
-    hand_on(out / STORE, teacher.path)
+    hand_on(out / STORE, teacher)
     lost.add(report.failed, out / STORE)
     return TargetStore(out / STORE)
 

@@ -96,7 +96,7 @@ def teach(
     images = dataset.having(asked(experiment, dataset))
     store, speed = stored_predictions(teacher, images, session, settings=settings)
     if session.is_main:
-        hand_on(store.path, settings.path)
+        hand_on(store.path, settings)
     return teacher, store, speed
 
 
@@ -122,14 +122,15 @@ def _mean_of(
         name = f"{SINGLE}/{number}.zarr"
         stores.append(stored_predictions(teacher, images, session, name, settings=each)[0])
         if session.is_main:
-            hand_on(stores[-1].path, each.path)
+            hand_on(stores[-1].path, each)
     labelled = build.held_out(dataset.split("val").labelled.records, experiment)
     teacher = teachers.several(stores, dataset.channels, labelled)
     if session.is_main:
         print(shown(teachers.introduction(teacher.provenance)), flush=True)
     store, speed = stored_predictions(teacher, images, session)
     if session.is_main:
-        hand_on(store.path, *(each.path for each in stores))
+        stored = (config.Teacher(kind="store", path=each.path) for each in stores)
+        hand_on(store.path, *stored)
     return store, speed
 
 

@@ -8,6 +8,7 @@ from abbe import config
 from abbe.datasets import Dataset
 from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError, MissingExtraError, PackageError
+from abbe.runs.from_python import kind_of_teacher
 from abbe.runs.lost import Lost
 from abbe.runtime.package import located
 from abbe.summary import TRAINED_ON, Overlap
@@ -31,7 +32,7 @@ def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> N
         InputError: there are such images, and the experiment does not allow it.
     """
     if isinstance(dataset, Dataset):
-        found = ((key, located(path)) for key, path in _sources(experiment))
+        found = ((key, _place(path, kind)) for key, path, kind in _sources(experiment))
         _require_unseen(found, dataset, lost, allowed=experiment.allow_overlap)
 
 
@@ -114,27 +115,39 @@ def write_trained_on(folder: Path, dataset: Any, tiles: Dataset | None, lost: Lo
     write_digests(folder / TRAINED_ON, (lost.digests[key] for key in used if key in lost.digests))
 
 
-def hand_on(store: Path, *teachers: Path | None) -> None:
-    """Keep beside answers what their teachers were trained on, where that is known of any."""
-    known = [found for path in teachers if path is not None and (found := trained_on(path))]
+def hand_on(store: Path, *teachers: config.Teacher) -> None:
+    """Keep beside answers what their teachers were trained on, where that is known of any.
+
+    Raises:
+        PackageError: a teacher is a package of the hub, which cannot be fetched.
+    """
+    places = [_place(path, kind) for each in teachers for _, path, kind in _teachers(each)]
+    known = [found for path in places if (found := trained_on(path))]
     if known and store.is_dir():
         write_digests(store / TRAINED_ON, ([each] for each in frozenset().union(*known)))
 
 
-def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path]]:
-    """By key of the experiment file, what was trained before; a package may be named.
-
-    Nothing of fetched weights is known. A teacher of finished masks was no network of ours.
-    """
-    teacher, weights = experiment.teacher, experiment.student.encoder_weights
-    if teacher.path is not None and teacher.kind not in ("none", "masks"):
-        yield "teacher.path", teacher.path
-    for path in teacher.also:
-        yield "teacher.also", path
+def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path, str | None]]:
+    """Key, path and kind of what was trained before; nothing is known of fetched weights."""
+    yield from _teachers(experiment.teacher)
+    weights = experiment.student.encoder_weights
     if isinstance(weights, Path):
-        yield "student.encoder_weights", weights
+        yield "student.encoder_weights", weights, None
     if experiment.promptable.baseline is not None:
-        yield "promptable.baseline", experiment.promptable.baseline
+        yield "promptable.baseline", experiment.promptable.baseline, None
+
+
+def _teachers(settings: config.Teacher) -> Iterator[tuple[str, Path, str | None]]:
+    """Key, path and kind of each teacher; one of finished masks was no network of ours."""
+    if settings.path is not None and settings.kind not in ("none", "masks"):
+        yield "teacher.path", settings.path, settings.kind
+    for path in settings.also:
+        yield "teacher.also", path, kind_of_teacher(path)
+
+
+def _place(path: Path, kind: str | None) -> Path:
+    """Where it lies. Packages may be named; a network of another program may have such a name."""
+    return located(path) if kind == "package" else path
 
 
 def _sources_of_run(
@@ -142,14 +155,19 @@ def _sources_of_run(
 ) -> Iterator[tuple[str, Path]]:
     """The run itself, and what was trained before it, as far as that is still to be found."""
     yield "the run", run
-    for key, path in _sources(experiment):
-        if key in ("teacher.path", "teacher.also") and (store / TRAINED_ON).is_file():
+    told, several = (store / TRAINED_ON).is_file(), bool(experiment.teacher.also)
+    for key, path, kind in _sources(experiment):
+        by_store = told and key in ("teacher.path", "teacher.also")
+        if by_store:
             yield key, store
+        if by_store and not several:
             continue
         try:
-            yield key, located(path)
+            place = _place(path, kind)
         except (PackageError, MissingExtraError):  # a repository, out of reach by now
-            yield key, path
+            place = path
+        if not by_store or trained_on(place) is None:  # the store has what the others told
+            yield key, place
 
 
 def _is_ours(path: Path) -> bool:
