@@ -6,7 +6,7 @@ The report and a package's card say the same sentences; nothing else makes any.
 from collections.abc import Mapping, Sequence
 
 from abbe.in_words import counted, listing
-from abbe.summary import OBJECTS, SHAPE, Data, RunSummary, Score, Summary
+from abbe.summary import OBJECTS, OWN_DATA, SHAPE, Data, Overlap, RunSummary, Score, Summary
 
 FEW_IMAGES = 30
 FEW_CLASSIFIED = 100
@@ -163,7 +163,9 @@ def overlap_caveats(summary: Summary) -> list[str]:
     """On what was trained before and has seen test images, or may have."""
     found = []
     for each in summary.overlaps:
-        if each.images is None:
+        if each.source == OWN_DATA:
+            found.append(repeated_caveat(each))
+        elif each.images is None:
             found.append(
                 f"What the network of {each.source} was trained on is not recorded, so it cannot "
                 "be known whether it has seen test images."
@@ -174,6 +176,16 @@ def overlap_caveats(summary: Summary) -> list[str]:
                 f"test images (such as {each.example}), as was allowed: scores on them flatter."
             )
     return found
+
+
+def repeated_caveat(found: Overlap) -> str:
+    """On test images that the run has by another name, to train or validate on."""
+    count = found.images or 0
+    have = "has" if count == 1 else "have"
+    return (
+        f"{counted(count, 'test image')} (such as {found.example}) {have} the very pixels of an "
+        "image to train or validate on: scores on them flatter."
+    )
 
 
 def labels_caveats(summary: Summary) -> list[str]:

@@ -113,7 +113,7 @@ def test_big_tiff_and_qptiff_are_slides_and_fluorescence_is_named(tmp_path, stai
     assert [file.name for file in find_slides(tmp_path)] == ["dyes.qptiff", "large.BTF"]
     dataset = slide_tiles(tmp_path, TileRules(tile=128))
     assert {record.group for record in dataset} == {"large"}
-    [reason] = dataset.left_out
+    [reason] = dataset.left_out.values()
     assert "dyes.qptiff: tissue is looked for in colour images of 8 bits" in reason
 
 

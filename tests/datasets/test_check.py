@@ -314,3 +314,12 @@ def test_real_sets(data_root: Path, tmp_path: Path):
     assert severity == "warning"
     assert "there are 2" in where[""]
     codex.contact_sheet(tmp_path / "sheet.png")
+
+
+def test_images_that_a_drawn_split_puts_on_both_sides_are_a_leak():
+    one = record("a")
+    twice = dataset_of(one, Record("b", one.image), record("c"))
+    drawn = {"a": "train", "b": "test", "c": "val"}
+    report = check(twice, divide=lambda dataset: dataset.with_splits(drawn))
+    leak = ("error", {"a": "same pixels as b (test)"})
+    assert problem(report, "in different splits (a leak)") == leak

@@ -101,7 +101,11 @@ def test_where_no_split_is_given_a_class_must_suffice_for_a_drawn_one(tiles):
 def test_a_file_that_is_left_out_is_an_error():
     whole = dataset_of(record("a"), record("b"), record("c"))
     assert check(whole).ok
-    report = check(replace(whole, left_out=("one.svs: damaged", "two.svs: all background")))
+    report = check(
+        replace(
+            whole, left_out={"one.svs": "one.svs: damaged", "two.svs": "two.svs: all background"}
+        )
+    )
     assert not report.ok
     assert "ERROR   a file cannot be used and is left out (2)\n          one.svs" in report.text()
 

@@ -124,7 +124,7 @@ def test_a_folder_of_slides_keeps_each_in_one_split(slide, glass):
     dataset = slide_tiles(slide.parent, SMALL, progress=lambda *at: seen.append(at))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert {record.group for record in dataset} == {"one", "two", "three"}
-    assert dataset.left_out == ()
+    assert dataset.left_out == {}
     assert "one.tif: 12 taken, 32 empty, 4 pen, 16 blurred" in dataset.notes
     divided = assign_splits(dataset, fractions={"train": 0.67, "test": 0.33})
     assert len({record.group for record in divided.split("test")}) == 1
@@ -136,11 +136,11 @@ def test_unusable_slides_of_a_folder_are_left_out_and_named(slide, glass):
     slide.with_name("c-damaged.tif").write_bytes(slide.read_bytes()[:5000])
     dataset = slide_tiles(slide.parent, SMALL)
     assert len(dataset) == 12
-    messages = "\n".join(dataset.left_out)
+    messages = "\n".join(dataset.left_out.values())
     assert "a-unknown.tif: its pixel size is not known" in messages
     assert "b-empty.tif: no tile of it is taken" in messages
     assert "c-damaged.tif" in messages
-    assert len(dataset.left_out) == 3
+    assert list(dataset.left_out) == ["a-unknown.tif", "b-empty.tif", "c-damaged.tif"]
 
 
 def test_where_no_slide_is_usable_every_reason_is_told(slide, glass):

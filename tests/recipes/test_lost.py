@@ -3,11 +3,12 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY, TWIN_ALONE, abbe
+from commands import TINY, TWIN_ALONE, abbe, doubts
 from PIL import Image as Picture
 
 from abbe.imaging import write_labels
@@ -68,6 +69,16 @@ def test_damaged_test_images_are_named_before_the_training_too(squares, tmp_path
 
 
 @pytest.mark.slow
+def test_a_run_that_was_allowed_to_lose_images_can_be_exported(squares, tmp_path):
+    for name in ("s02", "s08"):  # to train on, and to validate: what a package is checked on
+        damage(squares / "images" / f"{name}.png")
+    assert abbe(*supervised(squares, tmp_path / "run"), "--allow-failed", 2) == 0
+    quick = "--int8", "none", "--threads", 1, "--tile", 160
+    assert abbe("export", tmp_path / "run", "--out", tmp_path / "package", *quick) == 0
+    assert (tmp_path / "package" / "package.json").is_file()
+
+
+@pytest.mark.slow
 def test_rckd_looks_at_labelled_images_before_it_pretrains(tmp_path, capsys):
     random = np.random.default_rng(0)
     for split in SPLITS:
@@ -93,3 +104,16 @@ def test_rckd_looks_at_labelled_images_before_it_pretrains(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
     assert abbe(*words, "--out", tmp_path / "run", "--allow-failed", 2) == 0
     assert len(json.loads((tmp_path / "run" / "summary.json").read_text())["lost"]) == 2
+
+
+@pytest.mark.slow
+def test_a_test_image_that_is_trained_on_by_another_name_is_a_doubt(squares, tmp_path, capsys):
+    shutil.copyfile(squares / "images" / "s00.png", squares / "images" / "s10.png")
+    words = supervised(squares, tmp_path / "run")
+    sentence = "1 test image (such as s10) has the very pixels of an image to train or validate on"
+    for again in ([], ["--resume"]):
+        assert abbe(*words, *again) == 0
+        assert f"warning: {sentence}" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        assert summary["overlaps"] == [{"source": "data", "images": 1, "example": "s10"}]
+        assert sum(sentence in doubt for doubt in doubts(tmp_path / "run")) == 1

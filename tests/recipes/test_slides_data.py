@@ -11,8 +11,10 @@ import tifffile
 from commands import abbe
 
 from abbe import config
-from abbe.errors import ConfigError
+from abbe.errors import ConfigError, InputError
+from abbe.imaging import write_labels
 from abbe.runs import build
+from abbe.runs.lost import Lost, readable
 
 SLIDES = ["--data.kind", "slides", "--data.size", "128"]
 RESOLUTION: dict[str, Any] = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
@@ -97,3 +99,36 @@ def test_a_bar_is_shown_to_whoever_watches(slides, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert tiles(slides) == 6
     assert "1/1" in capsys.readouterr().err
+
+
+def damaged_slide(slides: Path) -> None:
+    (slides / "cut.tif").write_bytes((slides / "one.tif").read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_slide_that_cannot_be_used_is_a_lost_image_of_a_run(slides, begun):
+    damaged_slide(slides)
+    dataset = build.collect(config.Data(kind="slides", path=slides, size=128))
+    with pytest.raises(InputError, match=r"1 image was lost, and 0 may be:\n.*cut\.tif"):
+        readable(dataset, Lost(0, begun=begun), progress=False)
+    lost = Lost(1, begun=begun)
+    left = readable(dataset, lost, progress=False)
+    assert (left.ids, left.left_out) == (dataset.ids, {})
+    assert lost.ids == lost.left_out == ["cut.tif"]
+    # what the finished run did without is known, and no fault any more
+    assert len(readable(dataset.without(lost.left_out), Lost(0), progress=False)) == 6
+
+
+def test_a_slide_that_cannot_be_used_has_failed_to_be_taught(slides, tmp_path, capsys):
+    for id in build.collect(config.Data(kind="slides", path=slides, size=128)).ids:
+        write_labels(tmp_path / "masks" / f"{id}.png", np.ones((128, 128), np.int32))
+    damaged_slide(slides)
+    teacher = ["--teacher.kind", "masks", "--teacher.path", tmp_path / "masks"]
+    words = ["teach", "--data.path", slides, *SLIDES, *teacher, "--out", tmp_path / "targets.zarr"]
+    assert abbe(*words, "--plan") == 1
+    assert "cut.tif" in capsys.readouterr().out
+    assert abbe(*words) == 1
+    said = capsys.readouterr().out
+    assert "6 images taught (0 of them empty), 0 already there, 1 failed" in said
+    assert "cut.tif" in said
+    assert abbe(*words, "--allow-failed", 1) == 0

@@ -94,6 +94,7 @@ def teach(
                 cluster, make, dataset, folder, teacher=teacher, progress=progress
             )
         hand_on(folder, *taught_by)
+    report.failed |= dataset.left_out
     if len(report.failed) > allow_failed:
         raise InputError(f"{out}: {report.summary()}")
     if report.failed:

@@ -87,6 +87,8 @@ examples:
     teacher = build.build_teacher(arguments.teacher, dataset, trust_code=arguments.trust_code)
     if arguments.plan:
         plan = teachers.plan(teacher, dataset, arguments.out)
+        whole = plan.images + len(dataset.left_out)
+        plan = replace(plan, images=whole, failed={**dataset.left_out, **plan.failed})
         return _say_plan(plan, arguments.allow_failed, as_json=arguments.json)
     provenance = teachers.provenance_of(teacher, dataset)
     dataset = build.seen_by(dataset, provenance.channels, f"the teacher {provenance.teacher}")
@@ -95,6 +97,7 @@ examples:
         say(teachers.check_equivariance(teacher, dataset).summary())
     with worked_on(arguments.out) as out:
         report = _teach(replace(arguments, out=out), teacher, dataset)
+        report.failed |= dataset.left_out
         hand_on(out, arguments.teacher)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0
@@ -139,6 +142,7 @@ def _combine(arguments: TeachArguments) -> int:
     say(teachers.introduction(teacher.provenance))
     with worked_on(arguments.out) as out:
         report = teachers.teach(teacher, dataset, out)
+        report.failed |= dataset.left_out
         hand_on(out, asked)
     say(report.summary())
     return 1 if len(report.failed) > arguments.allow_failed else 0

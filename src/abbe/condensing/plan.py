@@ -114,7 +114,7 @@ def make_plan(
     split = build.split(
         dataset.seen_as(trying.student.input_channels), trying.data
     )  # as the run will do it
-    split = split.having(record for record in split if record.id not in lost.left_out)
+    split = split.without(lost.left_out)
     tried = trial.measure(trying, split, fixed=draft.has("training.batch_size"))
     derive.batch(draft, tried, facts)
     teaching = 0.0

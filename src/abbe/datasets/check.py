@@ -17,7 +17,7 @@ def check(
     *,
     crop: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    divide: Callable[[Dataset], object] | None = None,
+    divide: Callable[[Dataset], Dataset] | None = None,
     inspections: Iterable[Inspection] | None = None,
 ) -> CheckReport:
     """Read every image and label, and gather all problems; it never stops at the first.
@@ -44,7 +44,7 @@ def check_on_cluster(
     dataset: Dataset,
     *,
     crop: int | None = None,
-    divide: Callable[[Dataset], object] | None = None,
+    divide: Callable[[Dataset], Dataset] | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> CheckReport:
     """`check`, by workers; the report is the same.
@@ -63,7 +63,7 @@ def check_on_cluster(
 def _report(
     dataset: Dataset,
     inspections: Sequence[Inspection],
-    divide: Callable[[Dataset], object] | None,
+    divide: Callable[[Dataset], Dataset] | None,
 ) -> CheckReport:
     """What all inspections come to."""
     images = {found.record.id: found.image for found in inspections if found.image is not None}

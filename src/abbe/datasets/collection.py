@@ -1,6 +1,6 @@
 """Data sets: named records, each an image that can be opened and perhaps a label."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +128,7 @@ class Dataset:
     ``notes`` are worth knowing; ``problems`` are what was amiss when the records were listed
     (`check` reports them, with what only reading the pixels shows). ``classes`` are the values that
     the column ``class`` may have, or what the numbers in ``types`` mean, in order. ``left_out``
-    names files that should have given records and could not be used, each with the reason.
+    says by name of files that should have given records and could not be used, why not.
 
     Raises:
         InputError: Two records have the same id, a split is not train, val or test, or a class is
@@ -143,7 +143,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -228,6 +228,12 @@ class Dataset:
     def having(self, records: Iterable[Record]) -> "Dataset":
         """The same data set with other records."""
         return replace(self, records=tuple(records))
+
+    def without(self, names: Collection[str]) -> "Dataset":
+        """The same data set without images and files of these names, as far as it has them."""
+        rest = {name: why for name, why in self.left_out.items() if name not in names}
+        records = tuple(record for record in self.records if record.id not in names)
+        return replace(self, records=records, left_out=rest)
 
     def where(self, **columns: str) -> "Dataset":
         """The records whose columns have these values, such as ``where(kind="fluo")``.

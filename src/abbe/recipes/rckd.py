@@ -106,7 +106,7 @@ class Rckd(Recipe):
     ) -> Dataset:
         """Those that can be read; tiles that are images of the data set were looked at with it."""
         if experiment.pretrain_data.kind == "given":
-            return tiles.having(record for record in tiles if record.id not in lost.left_out)
+            return tiles.without(lost.left_out)
         return super().tiles_looked_at(experiment, tiles, lost, progress)
 
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:

@@ -82,6 +82,7 @@ def _export(
         check_free(out)
         _check_beside(request)
         dataset = dataset or dataset_of(experiment, run, data_path, TASKS[task].collect)
+        dataset = dataset.without(run.summary.left_out)
         found = how.read(Source(run, TASKS[task], experiment, dataset, request, out.name))
         if unfinished is not None:
             unfinished.begin()

@@ -77,12 +77,14 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
     """The data set without the images that cannot be read, where some may be lost.
 
     Every image and label is read once for that, so that all that are damaged are named before
-    anything is computed. Of a run that has begun nothing is read where none may be lost.
+    anything is computed. Of a run that has begun nothing is read where none may be lost. Files that
+    gave no image (`Dataset.left_out`), such as damaged slides, are lost likewise, one each.
 
     Raises:
         InputError: more are lost than allowed.
     """
     if lost.begun and not lost.allowed:
+        _lose(dataset.left_out, lost)
         return dataset
 
     def fault(record: Record) -> str:
@@ -99,12 +101,17 @@ def readable(dataset: Dataset, lost: Lost, *, progress: bool) -> Dataset:
         found = pool.map(fault, dataset.records)
         records = track(dataset.records, "looking", shown=progress)
         try:
-            reasons = {r.id: why for r, why in zip(records, found, strict=True) if why}
+            damaged = {r.id: why for r, why in zip(records, found, strict=True) if why}
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl+C waits for what has begun alone
+    reasons = {**dataset.left_out, **damaged}
+    _lose(reasons, lost)
+    return dataset.without(reasons)
+
+
+def _lose(reasons: Mapping[str, str], lost: Lost) -> None:
     lost.add(reasons)
     lost.left_out += reasons
-    return dataset.having(record for record in dataset if record.id not in reasons)
 
 
 def _counted(count: int) -> str:

@@ -130,8 +130,7 @@ def suggest(
     dataset = build.seen_by(dataset, channels, "the student")
     own = data is None
     if own:  # what the run did without is not there for this either
-        dataset = dataset.split("train")
-        dataset = dataset.having(each for each in dataset if each.id not in run.summary.left_out)
+        dataset = dataset.split("train").without(run.summary.left_out)
     dataset = readable(dataset, Lost(0), progress=progress)  # before minutes of work, not after
     records = dataset.unlabelled.records
     if not records:

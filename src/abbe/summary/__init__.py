@@ -29,7 +29,7 @@ from abbe.summary.scores import (
     Thresholds,
     TypeScore,
 )
-from abbe.summary.sources import Data, Overlap, Targets, Teacher, Trust
+from abbe.summary.sources import OWN_DATA, Data, Overlap, Targets, Teacher, Trust
 
 TRAINED_ON = "training-images.txt"
 """In the folder of a run, a package or a target store: digests of what a network was trained on."""
@@ -43,6 +43,7 @@ __all__ = [
     "FILE",
     "FORMAT",
     "OBJECTS",
+    "OWN_DATA",
     "PREVIEWS",
     "SEEDS",
     "SHAPE",

@@ -107,11 +107,16 @@ class Targets(Part):
     """Images that should have one and do not."""
 
 
+OWN_DATA = "data"
+"""Source of test images that are among those of the same run to train or validate on."""
+
+
 class Overlap(Part):
     """What was trained before and has seen test images, or may have."""
 
     source: str
-    """Key of the experiment file that names it, such as ``teacher.path``; or ``the run`` itself."""
+    """Key of the experiment file that names it, such as ``teacher.path``; or ``the run`` itself.
+    ``data``: test images have copies among the run's own to train or validate on."""
     images: int | None = None
     """Test images that it was trained or validated on; None: that is not known."""
     example: str = ""

@@ -15,7 +15,7 @@ def problems_of(
     dataset: Dataset,
     images: Mapping[str, ImageFacts],
     regions: Mapping[str, RegionFacts],
-    divide: Callable[[Dataset], object] | None,
+    divide: Callable[[Dataset], Dataset] | None,
 ) -> Iterator[Problem]:
     """All that is wrong with the set as a whole.
 
@@ -25,37 +25,39 @@ def problems_of(
         divide: See `abbe.datasets.check.check`.
     """
     yield from _form_problems(dataset, images)
-    yield from _duplicates(dataset, images)
+    divided, undivided = _divided(dataset, divide)
+    yield from _duplicates(divided, images)
     yield from _split_problems(dataset)
     yield from region_problems(dataset, regions)
-    yield from _undivided(dataset, divide)
+    yield from undivided
     if is_of_classes(dataset):
         yield from class_problems(dataset)
     if dataset.left_out:
-        where = tuple(("", reason) for reason in dataset.left_out)
+        where = tuple(("", reason) for reason in dataset.left_out.values())
         yield Problem("error", "a file cannot be used and is left out", where)
     for it in dataset.problems:
         yield Problem("warning", "found while listing", (("", it),))
 
 
-def _undivided(dataset: Dataset, divide: Callable[[Dataset], object] | None) -> Iterator[Problem]:
-    """That splits cannot be drawn, which a run would do first of all."""
+def _divided(
+    dataset: Dataset, divide: Callable[[Dataset], Dataset] | None
+) -> tuple[Dataset, list[Problem]]:
+    """The set with its splits, or those that a run would draw first of all; that they cannot be."""
     if divide is None:
         if any(record.split for record in dataset):
-            return
+            return dataset, []
         divide = assign_splits
     try:
-        divide(dataset)
+        return divide(dataset), []
     except InputError as error:
         if split_groups(dataset):
-            return  # a problem of its own
+            return dataset, []  # a problem of its own
         detail = (
             f"{error}. Nothing can be trained on it: add images or groups. A run can be tested on "
             "all of it (abbe evaluate), and tiles without labels can be learned from"
         )
-        yield Problem(
-            "warning", "the set cannot be split to train, validate and test", (("", detail),)
-        )
+        what = "the set cannot be split to train, validate and test"
+        return dataset, [Problem("warning", what, (("", detail),))]
 
 
 def _form_problems(dataset: Dataset, images: Mapping[str, ImageFacts]) -> Iterator[Problem]:

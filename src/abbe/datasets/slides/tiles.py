@@ -118,9 +118,13 @@ def slide_tiles(
     if picture is not None and indices:
         draw_tiles(indices, picture)
     usable = [index for index in indices if index.taken]
-    errors = [error for error in map(_error_of, judged) if error is not None]
+    errors = {
+        slide.name: error
+        for slide, each in zip(slides, judged, strict=True)
+        if (error := _error_of(each)) is not None
+    }
     if not usable:
-        raise _joined(root, errors)
+        raise _joined(root, list(errors.values()))
     known = {row["class"] for row in table.rows.values() if row.get("class")}
     return Dataset(
         name=root.name.split(".")[0],
@@ -129,7 +133,7 @@ def slide_tiles(
         notes=tuple(f"{index.path.name}: {index.counts()}" for index in usable),
         problems=(*(() if unread is None else (unread,)), *table.problems),
         classes=tuple(classes or sorted(known)),
-        left_out=tuple(str(error) for error in errors),
+        left_out={name: str(error) for name, error in errors.items()},
     )
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from abbe import config
+from abbe.caveats import repeated_caveat
 from abbe.datasets import Dataset
 from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
 from abbe.errors import InputError, MissingExtraError, PackageError
+from abbe.foreign_text import shown
 from abbe.runs.from_python import kind_of_teacher
 from abbe.runs.lost import Lost
 from abbe.runtime.package import located
-from abbe.summary import TRAINED_ON, Overlap
+from abbe.summary import OWN_DATA, TRAINED_ON, Overlap
 from abbe.targets import TargetStore
 
 _OF_ABBE = ("config.yaml", "package.json")
@@ -21,7 +23,8 @@ _OF_ABBE = ("config.yaml", "package.json")
 def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> None:
     """Refuse a teacher, or weights to begin with, that were trained on images of the test.
 
-    What was allowed, and what cannot be known, is noted in ``lost.overlaps``.
+    What was allowed, and what cannot be known, is noted in ``lost.overlaps``; so are test images
+    that the run itself trains or validates on, by another name.
 
     Args:
         experiment: of the run.
@@ -32,8 +35,27 @@ def require_unseen(experiment: config.Experiment, dataset: Any, lost: Lost) -> N
         InputError: there are such images, and the experiment does not allow it.
     """
     if isinstance(dataset, Dataset):
+        _note_repeated(experiment, dataset, lost)
         found = ((key, _place(path, kind)) for key, path, kind in _sources(experiment))
         _require_unseen(found, dataset, lost, allowed=experiment.allow_overlap)
+
+
+def _note_repeated(experiment: config.Experiment, dataset: Dataset, lost: Lost) -> None:
+    """Warn of test images with the very pixels of others that are not tested on.
+
+    A run that goes on has read none of them; what it trains on stands in its list.
+    """
+    others = {(dataset.name, r.id) for r in dataset if r.split not in ("train", "val")}
+    used = [each for key, each in lost.digests.items() if key not in others]
+    known = frozenset().union(*used) if used else trained_on(experiment.out) or frozenset()
+    tests = dataset.split("test") if known else ()
+    seen = [record.id for record in tests if not known.isdisjoint(_of(record, dataset, lost))]
+    if seen:
+        repeated = Overlap(source=OWN_DATA, images=len(seen), example=seen[0])
+        lost.overlaps.append(repeated)
+        print(
+            shown(f"warning: {repeated_caveat(repeated)} 'abbe data check' names them"), flush=True
+        )
 
 
 def require_unseen_by_run(
