@@ -420,6 +420,11 @@ def test_clicks_and_boxes_give_the_masks_of_the_package(tmp_path, site, browser)
         np.testing.assert_array_equal(labels_of(page) == 2, box)
         page.keyboard.press("Control+z")
         expect(page.locator("#count")).to_have_text("1")
+        page.get_by_role(
+            "button", name="Look again"
+        ).click()  # embeds it again, and leaves what was kept
+        wait(page)
+        expect(page.locator("#count")).to_have_text("1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,7 @@
 """The page's worker, where answers of `abbe serve` come late or in another order."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import tifffile
 from twins import PAGE, node
 
 
-def happens(scenario: str) -> Any:
+def happens(scenario: str, page: Path = PAGE) -> Any:
     """What a scenario of worker.mjs finds."""
     script = Path(__file__).with_name("worker.mjs")
-    command = [node(), "--no-warnings", str(script), str(PAGE), scenario]
+    command = [node(), "--no-warnings", str(script), str(page), scenario]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -68,3 +69,13 @@ def test_colours_of_objects_stay_when_another_is_deleted():
     before, after, beside, added = happens("colours")
     assert before == after == beside
     assert added != beside
+
+
+def test_after_another_look_the_objects_that_it_found_are_corrected(tmp_path):
+    page = tmp_path / "page"
+    shutil.copytree(PAGE, page)
+    (page / "lib").mkdir()
+    fake = Path(__file__).with_name("fake_runtime.js")
+    shutil.copyfile(fake, page / "lib" / "ort.wasm.min.js")
+    # Found, one deleted, found again, one named; then the name and the new look are taken back.
+    assert happens("corrected", page) == [2, 1, 2, 2, 2, 1]

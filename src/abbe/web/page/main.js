@@ -238,9 +238,11 @@ class Page {
     }
   }
 
-  /** Whether what was corrected may be replaced by what the network finds. */
+  /** Whether what was corrected may be replaced by what the network finds, or left behind with its part of the image. */
   mayDrop() {
-    return !this.editing.edited || this.description.task === "promptable" || confirm(TEXTS.dropEdits);
+    if (!this.editing.edited) return true;
+    if (this.region()) return confirm(TEXTS.dropPart);
+    return this.description.task === "promptable" || confirm(TEXTS.dropEdits);
   }
 
   /** The part of a large image that is looked at: what is seen; null for all of it. */

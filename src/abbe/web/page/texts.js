@@ -21,6 +21,7 @@ export const TEXTS = {
   aBox: "a box",
   noClass: "none",
   dropEdits: "Looking again replaces the objects that you corrected. Ctrl Z brings them back. Go on?",
+  dropPart: "Looking again replaces the objects that you corrected; those of another part of the image cannot be brought back. Save them first. Go on?",
   allSaved: "All saved",
   notSaved: "Not saved yet",
   savedIn: "Saved {files}.",

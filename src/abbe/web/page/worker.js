@@ -167,25 +167,32 @@ async function look({ channels, pixelSize, diameter, rule, region, first }, id) 
   const part = native ? { part: looked, left: 0, top: 0 } : await partOf(looked, region);
   await task.look(part.part, { channels, diameter, rule }, advanceOf(id, check));
   check();
+  const same = seen !== null && String(placeOf(seen)) === String(placeOf(part));
   [picture, seen] = [looked, part];
   const seconds = () => (performance.now() - begun) / 1000;
   const prompted = task instanceof Prompts || task instanceof NativePrompts;
   const work = served === undefined ? undefined : works.get(served);
+  // Objects of another part of the image are none of this one.
+  const before = work ? work.kept : same ? kept : null;
   if (!prompted) {
     const answer = await task.answer(rule);
     check();
     const found = answered(answer);
     const tiled = Boolean(found.labels?.tiled);
     // What was corrected before stays, until another look is asked for.
-    if (!first || !work?.kept || tiled) {
-      if (work?.kept && !tiled) replaceBy(work.kept);
+    if (!first || !before || tiled) {
+      kept = null;
+      if (before && !tiled) replaceBy(before);
       return { ...found, seconds: seconds() };
     }
   }
-  kept = work?.kept ?? new Kept(part.part.width, part.part.height);
+  kept = before ?? new Kept(part.part.width, part.part.height);
   if (work) [work.kept, names] = [kept, work.names];
   return { ...shownOf(kept), seconds: seconds(), names, edited: !prompted || kept.objects.length > 0 };
 }
+
+/** What was looked at of an image. @param {{part: import("./core/types.js").Picture, left: number, top: number}} of */
+const placeOf = ({ part, left, top }) => [left, top, part.width, part.height];
 
 /** What throws once another image or another look came in between. @param {number} id */
 function checkOf(id) {
