@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 import tifffile
 from made_he import tissue
-from made_packages import make_class_package, make_package, make_region_package, slide_types
+from made_packages import blobs, make_class_package, make_package, make_region_package, slide_types
+from prompt_package import make_prompt_package
 
-from abbe.imaging import Image, Reading, open_image, stain
+from abbe.imaging import Image, Reading, open_image, read_labels, stain
 from abbe.imaging.scaling import Scaling
 from abbe.imaging.stain import stains_of_image
+from abbe.runtime.batch import finished, item
+from abbe.runtime.batch.item import Item, predict_item
 from abbe.runtime.batch.leftovers import Leftovers
+from abbe.runtime.batch.many import Run
+from abbe.runtime.batch.on_workers import Elsewhere, _common, _Giving
 from abbe.runtime.batch.one_image import Batch, OneImage
 from abbe.runtime.job import Job, Tools
 from abbe.runtime.package import Normalisation
 from abbe.runtime.predictors.channels import channels_for
+from abbe.runtime.predictors.predict import predict
 from abbe.runtime.predictors.tasks import open_predictor
 from abbe.runtime.tiling import blocks as dividing
 from abbe.runtime.tiling import tissue as judging
@@ -147,3 +153,68 @@ def test_a_grey_image_in_colours_is_looked_through_once(monkeypatch):
     reads = counted(monkeypatch, Image, "read")
     assert channels_for(image, ("nucleus",)) == channels_for(image, ("nucleus",)) == ("red",)
     assert reads == ["read"]
+
+
+class NoWorkers:
+    """What is asked of workers before anything is given to them."""
+
+    share = None
+
+
+def given_out(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, after: Callable[[Item], object]
+) -> Run:
+    """An image on one worker, which is this process; ``after`` is told of each item done."""
+    predictor = open_predictor(make_package(tmp_path / "package"), precision="fp32", workers=1)
+    monkeypatch.setattr(item, "_slots", lambda: 1)
+    (tmp_path / "out").mkdir()
+    run = Run(predictor, {path: Path("a.tif")}, tmp_path / "out", Job(), lambda name, share: None)
+    giving = _Giving(run, _common(run, Elsewhere(NoWorkers(), {"threads": 1})))  # type: ignore[arg-type]
+    for given in giving.items():
+        assert given is not None
+        giving.take(given[1], predict_item(given[1], 1))
+        after(given[1])
+    assert not run.outcome.failed
+    return run
+
+
+def test_the_files_of_an_image_are_looked_up_by_who_begins_and_who_writes(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"  # of a folder there may be a hundred thousand
+    tifffile.imwrite(path, blobs(420, 500), tile=(64, 64))
+    calls, done = counted(monkeypatch, finished, "_contents"), list[Item]()
+    run = given_out(tmp_path, path, monkeypatch, done.append)
+    assert sum(each.block is not None for each in done) > 4
+    assert run.outcome.done[str(path)] > 5
+    assert len(calls) == 3  # a worker finds it large, the client divides it, a worker writes it
+
+
+def test_a_worker_that_stays_reads_the_prompts_of_each_run(tmp_path, monkeypatch):
+    package = make_prompt_package(make_package, tmp_path / "package")
+    predictor = open_predictor(package, workers=1)
+    monkeypatch.setattr(item, "_slots", lambda: 1)
+    run = Run(predictor, {}, tmp_path / "out", Job(), lambda name, share: None)
+    (tmp_path / "out").mkdir()
+    found = []
+    for side in (20, 30):
+        (tmp_path / "boxes.csv").write_text(f"id,x0,y0,x1,y1\na,2,3,{side},{side}\n")
+        elsewhere = Elsewhere(NoWorkers(), {"threads": 1}, tmp_path / "boxes.csv")  # type: ignore[arg-type]
+        _, prompts = item._OPEN.get(_common(run, elsewhere), False)
+        assert prompts is not None
+        found += prompts("a", (40, 40))
+    assert [prompt.box for prompt in found] == [(2, 3, 20, 20), (2, 3, 30, 30)]
+
+
+def test_an_image_that_changes_between_blocks_is_computed_anew(tmp_path, monkeypatch):
+    path, earlier = tmp_path / "a.tif", blobs(420, 500)
+    tifffile.imwrite(path, earlier, tile=(64, 64))
+    changed = list[Item]()
+
+    def change(each: Item) -> None:
+        if each.block is not None and not changed:
+            tifffile.imwrite(path, earlier[::-1], tile=(64, 64))
+            changed.append(each)
+
+    given_out(tmp_path, path, monkeypatch, change)
+    found = read_labels(tmp_path / "out" / "a.labels.tif")
+    np.testing.assert_array_equal(found, predict(tmp_path / "package", path, precision="fp32"))
+    assert changed

@@ -13,7 +13,7 @@ from abbe.cluster import Done
 from abbe.cluster.deadline import go_on
 from abbe.errors import ClusterError, InputError
 from abbe.machine.threads import cores
-from abbe.runtime.batch.finished import settings_of
+from abbe.runtime.batch.finished import Task, settings_of
 from abbe.runtime.batch.leftovers import Leftovers
 from abbe.runtime.batch.one_image import Batch
 from abbe.runtime.job import Block, Job, Predictor
@@ -39,6 +39,7 @@ class Common:
         prompts: Their file or folder.
         out: Folder of the results.
         key: What makes an item of this run that of another which does the same.
+        run: Its own name; the next may find other prompts in the same file.
         share: Cores of each worker; None where it finds out itself what it was given.
     """
 
@@ -49,6 +50,7 @@ class Common:
     prompts: Path | None
     out: Path
     key: str
+    run: str
     share: int | None
 
 
@@ -65,6 +67,8 @@ class Item:
         block: Compute this of it and write nothing; None for all of it.
         whole: Whether it is to be written, as its blocks are computed; else a large image comes
             back, to be divided.
+        task: Of a block, what the image's results depend on. Who writes them looks again, and
+            begins anew where the image has changed meanwhile.
     """
 
     common: Common
@@ -74,6 +78,7 @@ class Item:
     begun: bool
     block: Block | None = None
     whole: bool = False
+    task: Task | None = None
 
     @property
     def large(self) -> bool:
@@ -113,14 +118,15 @@ def predict_item(item: Item, number: int) -> Done:
     timings, again = Timings(), number > 1 or item.begun
     one = None
     try:
-        one = _batch(item, timings, again, many_tiles=item.large).open(item.path, item.below)
+        batch = _batch(item, timings, again, many_tiles=item.large)
+        one = batch.open(item.path, item.below, item.task)
         if one.small:
             written = one.write(Inline())
         elif not item.large and one.blocks:
             return Done(None, Beside(divide=True))
         else:
             batch = _batch(item, timings, again, many_tiles=True)
-            one = one if item.large else batch.open(item.path, item.below)
+            one = one if item.large else batch.open(item.path, item.below, one.task)
             with ThreadPoolExecutor(max(1, batch.predictor.workers // _slots())) as pool:
                 if item.block is not None:
                     one.compute(item.block, pool)
@@ -152,7 +158,7 @@ class _Opened:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key = ""
+        self._run = ""
         self._open: dict[int, tuple[Predictor, Prompts | None]] = {}
 
     def get(self, common: Common, many_tiles: bool) -> tuple[Predictor, Prompts | None]:
@@ -166,9 +172,9 @@ class _Opened:
         # Many tiles are computed one a core; a single one has all cores of its item.
         workers = common.options.get("workers") or (given if many_tiles else slots)
         with self._lock:
-            if self._key != common.key:
+            if self._run != common.run:
                 self._open.clear()
-                self._key = common.key
+                self._run = common.run
             if workers not in self._open:
                 self._open[workers] = _open(common, given, workers)
             return self._open[workers]

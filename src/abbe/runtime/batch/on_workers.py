@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -184,7 +185,7 @@ class _Giving:
         waiting = {block: set(needed) for block, needed in one.blocks.items()}
         count = len(waiting)
         self._divided[item.asked] = divided = _Divided(lock, waiting, count, 1 / (1 + count))
-        self._ready += [replace(item, block=block) for block in divided.due()]
+        self._ready += [replace(item, block=block, task=one.task) for block in divided.due()]
 
     def _go_on(self, item: Item) -> None:
         """A block is done: others may be due, and in the end the whole."""
@@ -193,7 +194,7 @@ class _Giving:
         self._ready += [replace(item, block=block) for block in divided.due(item.block)]
         if not divided.left:
             divided.lock.close()  # whoever writes it locks it
-            self._ready.append(replace(item, block=None, whole=True))
+            self._ready.append(replace(item, block=None, task=None, whole=True))
 
     def _fail(self, item: Item, why: str) -> None:
         if str(item.asked) not in self._run.outcome.failed:  # by another of its blocks
@@ -226,5 +227,6 @@ def _common(run: Run, elsewhere: Elsewhere) -> Common:
         prompts=prompts,
         out=out,
         key=key,
+        run=uuid.uuid4().hex,
         share=elsewhere.workers.share,
     )

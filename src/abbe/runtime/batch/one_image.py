@@ -48,12 +48,14 @@ class Batch:
     timings: Timings
     tell: Report
 
-    def open(self, path: Path, below: Path) -> OneImage:
+    def open(self, path: Path, below: Path, task: Task | None = None) -> OneImage:
         """An image that can be worked on.
 
         Args:
             path: The image.
             below: Where it lies below its folder.
+            task: What its results depend on, where that was looked up before: of a folder, each
+                of its files is asked.
 
         Raises:
             InputError: It cannot be read, or lacks what the package needs.
@@ -67,7 +69,7 @@ class Batch:
         notes = remarks_on(image, predictor.package.description, predictor.channels_of(image))
         small = predictor.tiles(image) == 1
         prompts = job.prompts(stem_of(below).as_posix(), image.shape) if job.prompts else ()
-        task = task_of(predictor, job, path, image, prompts)
+        task = task or task_of(predictor, job, path, image, prompts)
         files = predictor.files(image, job.results)
         return OneImage(self, path, below, image, tuple(notes), prompts, task, files, small)
 
