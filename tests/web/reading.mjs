@@ -19,10 +19,10 @@ const facts = [];
 const { files, part } = JSON.parse(readFileSync(join(folder, "files.json"), "utf8"));
 for (const [number, file] of files.entries()) {
   try {
-    const { width, height, channels, planes, notes, read } = await openPicture(await openAsBlob(file), file);
+    const { width, height, channels, planes, notes, read, pixelSize } = await openPicture(await openAsBlob(file), file);
     writeFileSync(join(folder, `${number}.out`), numbers(planes));
     if (read) writeFileSync(join(folder, `${number}.part`), numbers(await read(0, part)));
-    facts.push({ width, height, channels, notes, kind: planes[0].constructor.name });
+    facts.push({ width, height, channels, notes, pixelSize });
   } catch (problem) {
     facts.push({ problem: problem.message });
   }

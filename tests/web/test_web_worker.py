@@ -79,3 +79,7 @@ def test_after_another_look_the_objects_that_it_found_are_corrected(tmp_path):
     shutil.copyfile(fake, page / "lib" / "ort.wasm.min.js")
     # Found, one deleted, found again, one named; then the name and the new look are taken back.
     assert happens("corrected", page) == [2, 1, 2, 2, 2, 1]
+
+
+def test_a_file_has_the_name_of_its_image_although_another_was_opened():
+    assert happens("saving") == "1.png"

@@ -214,6 +214,16 @@ const scenarios = {
     const added = await answer(ask("keep", { mask: { ...mask, left: 3 }, score: 1, classes: [] }));
     return [painted(before)[2], painted(after)[2], painted(added)[2], painted(added)[3]];
   },
+  /** Another image is opened while a file is made: whose it is. */
+  async saving() {
+    await begin("promptable");
+    await answer(ask("open", { number: 1 }));
+    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("keep", { mask, score: 1, classes: [] }));
+    const save = ask("save", { what: "labels" });
+    ask("open", { number: 2 });
+    return (await answer(save)).name;
+  },
   /** Looked at again while it is looked at, and then stopped. */
   async again() {
     await begin("segmentation");

@@ -302,12 +302,12 @@ class Page {
   async save(what) {
     if (!this.picture) return;
     try {
-      const { data, type, file } = await this.asking.ask("save", { what });
+      const { name, data, type, file } = await this.asking.ask("save", { what });
       if (file) {
         this.tell(say(TEXTS.saved, { name: file }));
         return;
       }
-      const stem = this.picture.name.replace(/(\.ome)?\.\w+$/i, "");
+      const stem = name.replace(/(\.ome)?\.\w+$/i, "");
       const ending = /** @type {Record<string, string>} */ ({ geojson: "geojson", labels: "labels.tif", png: "labels.png", csv: "csv" })[what];
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([data], { type }));

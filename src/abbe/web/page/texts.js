@@ -159,6 +159,7 @@ export const NOTES = {
   alphaLeftOut: "Its opacity is left out.",
   inverted: "Stored with 0 as white: bright was made high.",
   asStored: "Its tag says that 0 is white, which is for display or has no meaning here: the stored values are used.",
+  largest: "The file holds several images; the largest is read.",
   turned: "It was turned upright, as its orientation says.",
 };
 
@@ -185,6 +186,7 @@ export const PROBLEMS = {
   scaleBeyond: "The pixel size or diameter is too far from what the network was made for ({size}). Check the number below.",
   channelsNeeded: "{name} has the channels {has}; the network sees {names}. Choose them below.",
   colourNeeded: "{name} is a grey image, and the network sees {names}: it has no colours to see.",
+  pngOfServer: "abbe serve writes labels of an image as large as this one as TIFF: save Label TIFF.",
   labelsTooLarge: "{name} is too large for a label image that the browser makes. Press Ctrl S: abbe serve writes one.",
   pngTooMany: "There are more than 65,535 objects, and a PNG cannot number them. Save the labels as TIFF.",
   numbersNeeded: "Give two numbers for a point (x, y), or four for a box (left, top, right, bottom).",

@@ -381,9 +381,13 @@ function flat(labels) {
 /** @param {{what: "geojson" | "labels" | "png" | "csv"}} asked */
 async function save({ what }) {
   if (!result || !seen) throw new Error("there are no objects yet");
+  const { name } = seen.part; // the page may show another image when this is done
   const task = await ready;
   // Of a large image the server has the labels, and writes them beside what is saved.
-  if (result.labels.tiled && task instanceof Native) return { file: await task.write(what) };
+  if (result.labels.tiled && task instanceof Native) {
+    if (what === "png") throw new InputProblem("pngOfServer");
+    return { file: await task.write(what) };
+  }
   const { labels, classOf, pixels } = result;
   const { classes, task: purpose } = description;
   const own = kept ? names : classes;
@@ -391,13 +395,13 @@ async function save({ what }) {
   if (what === "labels" || what === "png") {
     const values = pixels ? Int32Array.from(pixels) : flat(labels).values;
     const write = what === "png" ? labelPng : labelTiff;
-    return { data: await write(values, labels.width, labels.height), type: what === "png" ? "image/png" : "image/tiff" };
+    return { name, data: await write(values, labels.width, labels.height), type: what === "png" ? "image/png" : "image/tiff" };
   }
   if (what === "csv") {
     const words = classOf
       ? new Map([["class", Array.from({ length: labels.count }, (_, i) => nameOf(i + 1))]])
       : new Map();
-    return { data: csvOf(columnsOf(labels, seen.part), words), type: "text/csv" };
+    return { name, data: csvOf(columnsOf(labels, seen.part), words), type: "text/csv" };
   }
   const one = purpose === "segmentation" && !classOf && classes.length === 1 ? classes[0] : null;
   const kind = { segmentation: "detection", promptable: "annotation", regions: "annotation", classification: "tile" }[purpose];
@@ -405,7 +409,7 @@ async function save({ what }) {
     pixelSize: seen.part.pixelSize, columns: columnsOf(labels, seen.part), classification: one, kind,
     classOf: classOf && ((n) => (classOf[n] < 0 ? null : { name: nameOf(n), colour: classColour(classOf[n]) })),
   });
-  return { data: text, type: "application/geo+json" };
+  return { name, data: text, type: "application/geo+json" };
 }
 
 const answers = { start, open, tile, labelTile, look, change, prompt, mask, keep, store, save, stop: async () => {} };

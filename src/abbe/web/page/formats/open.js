@@ -4,6 +4,7 @@ import { InputProblem } from "../core/types.js";
 import { readByBrowser } from "./browser.js";
 import { isPng, readPng } from "./png.js";
 import { isTiff, openTiff } from "./tiff.js";
+import { RED_GREEN_BLUE } from "./tiff_colours.js";
 
 /** Values that an image may have which is kept whole: more fills the memory of a tab. */
 const MOST_VALUES = 2 ** 28;
@@ -24,7 +25,7 @@ export async function openPicture(file, name) {
   const read = isPng(start) ? await readPng(new Uint8Array(await file.arrayBuffer())) : await readByBrowser(file);
   if (!read.width || !read.height || !read.planes.length) throw new InputProblem("notAnImage");
   if (read.width * read.height * read.planes.length > MOST_VALUES) throw new InputProblem("tooLarge");
-  return { ...read, name, tiled: null, channels: usualNames(read.planes.length) };
+  return { ...read, name, tiled: null, channels: read.planes.length === 3 ? RED_GREEN_BLUE : usualNames(read.planes.length) };
 }
 
 /**
@@ -65,7 +66,6 @@ export async function partOf(picture, region) {
 /** As `abbe.imaging` names channels that a file does not. @param {number} count */
 function usualNames(count) {
   if (count === 1) return ["grey"];
-  if (count === 3) return ["red", "green", "blue"];
   return Array.from({ length: count }, (_, i) => `channel-${i}`);
 }
 

@@ -2,7 +2,7 @@
 
 import { storedRegion, isTurned, turned, turnedSize } from "../core/turning.js";
 import { InputProblem } from "../core/types.js";
-import { meaningOf } from "./tiff_colours.js";
+import { RED_GREEN_BLUE, meaningOf } from "./tiff_colours.js";
 
 /** µm of the units that OME-XML, ImageJ and TIFF name. */
 const UNITS = /** @type {Record<string, number>} */ ({
@@ -32,16 +32,17 @@ export async function openTiff(file) {
   await import(new URL("../lib/geotiff.js", import.meta.url).href); // it puts itself among the globals
   return named(async () => {
     const tiff = await /** @type {any} */ (globalThis).GeoTIFF.fromBlob(file);
-    const { pages, smaller } = await pagesOf(tiff);
+    const { pages, smaller, first } = await pagesOf(tiff);
     const text = String((await tag(await tiff.getImage(0), "ImageDescription")) ?? "");
-    const stated = layoutOf(text, pages.length);
+    const stated = layoutOf(text, pages.length, sizeOf(pages[0]));
     if (stated.stack) throw new InputProblem("tiffStack");
     const shown = pages.slice(0, stated.pages ?? pages.length);
     for (const page of shown) {
       if ([8, 16, 32, 64].every((bits) => bits !== page.getBitsPerSample())) throw new InputProblem("tiffBits");
     }
     const levels = [shown, ...(await coarser(tiff, shown, smaller))];
-    return described(levels, stated, text);
+    const found = await described(levels, stated, text);
+    return { ...found, notes: [...(first ? [] : ["largest"]), ...found.notes] };
   });
 }
 
@@ -118,7 +119,7 @@ async function pagesOf(tiff) {
     if (page === largest || (!reduced && own.width === whole.width && own.height === whole.height)) pages.push(page);
     else if (own.width < whole.width && own.height < whole.height) smaller.push(page);
   }
-  return { pages, smaller };
+  return { pages, smaller, first: largest === all[0] };
 }
 
 /**
@@ -128,7 +129,7 @@ async function pagesOf(tiff) {
  */
 async function described(levels, stated, text) {
   const [[first]] = levels;
-  const { notes, seen } = await meaningOf(first, (name) => tag(first, name), text);
+  const { colours, notes, seen } = await meaningOf(first, (name) => tag(first, name), text);
   const extra = (await tag(first, "ExtraSamples")) ?? [];
   let count = levels[0].reduce((sum, page) => sum + page.getSamplesPerPixel(), 0);
   if (levels[0].length === 1 && [1, 2].includes(extra[extra.length - 1])) {
@@ -139,6 +140,7 @@ async function described(levels, stated, text) {
   const orientation = Number((await tag(first, "Orientation")) ?? 1);
   if (isTurned(orientation)) notes.push("turned");
   const sizes = levels.map(([page]) => turnedSize(sizeOf(page), orientation));
+  const colourNames = Array.from({ length: count }, (_, i) => RED_GREEN_BLUE[i] ?? `channel-${i}`);
   const namesFit = stated.names.length === count && stated.names.some(Boolean);
   const pixelSize = stated.pixelSize ?? (await resolutionOf(first, text));
   /** @type {import("../core/types.js").Reader} */
@@ -153,7 +155,7 @@ async function described(levels, stated, text) {
       return seen(planes.slice(0, count)).map((plane) => turned(plane, size, orientation));
     });
   return {
-    ...sizes[0], channels: namesFit ? stated.names : null, count, pixelSize, notes, read, side: SIDE, levels: sizes,
+    ...sizes[0], channels: namesFit ? stated.names : colours && count >= 3 ? colourNames : null, count, pixelSize, notes, read, side: SIDE, levels: sizes,
   };
 }
 
@@ -162,14 +164,19 @@ async function described(levels, stated, text) {
  *
  * @param {string} text
  * @param {number} pages
+ * @param {{width: number, height: number}} size Of the image that is read, where the file has several.
  * @returns {{names: string[], stack: boolean, pages: number | null, pixelSize: number | null}}
  */
-export function layoutOf(text, pages) {
+export function layoutOf(text, pages, { width, height }) {
   if (text.includes("<OME")) {
-    const pixels = /<(?:\w+:)?Pixels\b[^>]*>/.exec(text)?.[0] ?? "";
+    const pixelsOf = (/** @type {string} */ image) => /<(?:\w+:)?Pixels\b[^>]*>/.exec(image)?.[0] ?? "";
+    const isOf = (/** @type {string} */ told) => attribute(told, "SizeX") === String(width) && attribute(told, "SizeY") === String(height);
+    const images = text.split(/<(?:\w+:)?Image\b/).slice(1);
+    const image = images.find((each) => isOf(pixelsOf(each))) ?? images[0] ?? "";
+    const pixels = pixelsOf(image);
     const size = Number(attribute(pixels, "PhysicalSizeX"));
     const unit = UNITS[attribute(pixels, "PhysicalSizeXUnit") || "µm"];
-    const names = [...text.split(/<(?:\w+:)?Image\b/)[1].matchAll(/<(?:\w+:)?Channel\b[^>]*>/g)].map(
+    const names = [...image.matchAll(/<(?:\w+:)?Channel\b[^>]*>/g)].map(
       ([channel]) => attribute(channel, "Name"),
     );
     const planes = ["SizeZ", "SizeT"].map((axis) => Number(attribute(pixels, axis) || 1));
@@ -195,11 +202,13 @@ function attribute(element, name) {
 
 /** @param {any} image @param {string} text @returns {Promise<number | null>} */
 async function resolutionOf(image, text) {
+  const aperio = text.startsWith("Aperio ") && /\bMPP\s*=\s*([\d.,]+)/.exec(text);
+  if (aperio) return Number(aperio[1].replace(",", ".")) || null;
   const value = await tag(image, "XResolution");
   const perUnit = value?.length === 2 ? value[0] / value[1] : Number(value);
   if (!perUnit || !Number.isFinite(perUnit)) return null;
   const imagej = text.startsWith("ImageJ=") ? (/\bunit=(.*)/.exec(text)?.[1].trim() ?? "") : null;
-  const unit = imagej ?? { 2: "inch", 3: "cm" }[Number((await tag(image, "ResolutionUnit")) ?? 2)] ?? "";
+  const unit = imagej ?? { 2: "inch", 3: "cm", 4: "mm", 5: "um" }[Number((await tag(image, "ResolutionUnit")) ?? 2)] ?? "";
   if (!UNITS[unit]) return null;
   const size = UNITS[unit] / perUnit;
   const printed = imagej === null || ["inch", "in", "cm"].includes(unit);

@@ -4,7 +4,8 @@ import { InputProblem } from "../core/types.js";
 
 /** @typedef {import("../core/types.js").Values} Values */
 
-const [WHITE_IS_ZERO, PALETTE, YCBCR] = [0, 3, 6];
+export const RED_GREEN_BLUE = ["red", "green", "blue"];
+const [WHITE_IS_ZERO, RGB, PALETTE, YCBCR] = [0, 2, 3, 6];
 /** Inks and CIE's colours, which no network has seen. */
 const OTHERS = [5, 8, 9, 10];
 /** Compressions that keep samples as they are given, JPEG's, and the one that is decoded to RGB. */
@@ -16,8 +17,8 @@ const [PLAIN, JPEG, WEBP] = [[1, 5, 8, 32773, 32946, 50000], 7, 50001];
  * @param {any} page
  * @param {(name: string) => Promise<any>} tag
  * @param {string} text What the file says of itself.
- * @returns {Promise<{notes: string[], seen: (planes: Values[]) => Values[]}>} What was done, and a
- *   function that may change its planes in place.
+ * @returns {Promise<{colours: boolean, notes: string[], seen: (planes: Values[]) => Values[]}>} Whether red,
+ *   green and blue come first, what was done, and a function that may change its planes in place.
  */
 export async function meaningOf(page, tag, text) {
   const photometric = Number(await tag("PhotometricInterpretation"));
@@ -25,10 +26,11 @@ export async function meaningOf(page, tag, text) {
   // ImageJ's palettes and inverting tables are for display: what is stored are the intensities.
   if (photometric === PALETTE && !imagej) throw new InputProblem("tiffPalette");
   if (OTHERS.includes(photometric)) throw new InputProblem("tiffInks");
-  if (photometric === YCBCR) return { notes: [], seen: await fromYcbcr(page, tag) };
-  if (photometric !== WHITE_IS_ZERO) return { notes: [], seen: (planes) => planes };
-  if (imagej || page.getSampleFormat() !== 1) return { notes: ["asStored"], seen: (planes) => planes };
-  return { notes: ["inverted"], seen: (planes) => planes.map(inverted) };
+  const asStored = { colours: photometric === RGB, notes: [], seen: (/** @type {Values[]} */ planes) => planes };
+  if (photometric === YCBCR) return { ...asStored, colours: true, seen: await fromYcbcr(page, tag) };
+  if (photometric !== WHITE_IS_ZERO) return asStored;
+  if (imagej || page.getSampleFormat() !== 1) return { ...asStored, notes: ["asStored"] };
+  return { ...asStored, notes: ["inverted"], seen: (planes) => planes.map(inverted) };
 }
 
 /** What is white at 0 is turned round. @param {Values} plane */
