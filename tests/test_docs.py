@@ -73,6 +73,16 @@ def test_the_commands_of_a_page_name_verbs_and_options_that_exist(page, capsys):
             assert re.search(rf"{re.escape(option)}\b", help_of[verb]), f"{command}: {option}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_runs_of_a_page_say_what_their_student_begins_from(page):
+    """There is no default; a command with … is part of one."""
+    text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
+    commands = re.findall(
+        r"^.*\babbe (?:distill|curve) (?:cmkd|rckd|supervised) --[a-gi-z].*$", text, re.M
+    )
+    assert [each for each in commands if "--student.encoder-weights" not in each] == []
+
+
 def recipe_of_page(page: Path) -> str:
     """The recipe of a run or a file that a page names by a path."""
     return page.stem if page.stem in ("kdsam", "rckd") else "cmkd"

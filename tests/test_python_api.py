@@ -313,3 +313,17 @@ def test_options_of_an_export_are_those_of_the_command_line():
 
     fields = {field.name for field in dataclasses.fields(ExportRequest)}
     assert set(ExportOptions.__annotations__) == fields
+
+
+def test_options_of_an_export_are_given_as_people_write_them(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "abbe.runs.export.export_run", lambda run, out, request, **_: asked.append(request)
+    )
+    abbe.export("run", tile=512, bioimageio="n.zip", torchscript=None, authors="Ann Lee")
+    abbe.export("run", tile=[512, 256], subgroups=["site", "scanner"], example=Path("a.png"))
+    first, second = asked
+    assert (first.tile, first.bioimageio, first.torchscript) == ((512,), Path("n.zip"), None)
+    assert (first.authors, first.notes) == (("Ann Lee",), ())
+    assert (second.tile, second.subgroups) == ((512, 256), ("site", "scanner"))
+    assert second.example == Path("a.png")

@@ -110,6 +110,34 @@ def test_a_file_that_is_left_out_is_an_error():
     assert "ERROR   a file cannot be used and is left out (2)\n          one.svs" in report.text()
 
 
+@pytest.mark.parametrize("name", ["valid", "Validation", "Val"])
+def test_a_split_by_another_name_is_not_passed_over(tiles, name):
+    root = tiles(train={"a": 2, "b": 2}, test={"a": 1, "b": 1}, **{name: {"a": 1, "b": 1}})
+    with pytest.raises(InputError, match=rf"{name}: is it the split val\? Call the folder so"):
+        class_folder(root)
+
+
+def test_images_that_lie_elsewhere_are_said(tiles):
+    root = tiles(train={"a": 2, "a/patient7": 1}, test={"a": 1}, extra={"a": 1}, __MACOSX={"a": 1})
+    found = class_folder(root)
+    assert found.ids == ("train/a/0", "train/a/1", "test/a/0")
+    (said,) = found.problems
+    assert said.endswith(
+        "lie at SPLIT/CLASS/IMAGE are left out: extra/a/0.png, train/a/patient7/0.png"
+    )
+    alone = tiles(alone={"a/patient7": 1}) / "alone"
+    with pytest.raises(InputError, match=r"no images in folders.*; there is a/patient7/0\.png\."):
+        class_folder(alone)
+
+
+def test_images_that_differ_in_their_endings_alone_are_refused(tiles):
+    root = tiles(all={"a": 2, "b": 2})
+    (root / "a" / "1.png").rename(root / "a" / "1.jpg")
+    PIL.Image.new("RGB", (8, 8)).save(root / "a" / "1.png")
+    with pytest.raises(InputError, match=r"1\.jpg and 1\.png in .*a: names without extension"):
+        class_folder(root)
+
+
 def test_image_files_that_are_not_read_are_said(tiles):
     root = tiles(all={"a": 2, "b": 2})
     (root / "a" / "x.dcm").write_bytes(b"x")

@@ -55,6 +55,9 @@ def test_where_keeps_matching_columns_and_their_channels(make_folder):
         dataset.where(kid="fluo")
     with pytest.raises(InputError, match=r"no image with kind = flou.*holds: colour, fluo"):
         dataset.where(kind="flou")
+    assert dataset.where(kind="fluo, colour") == dataset.where(kind="fluo,colour") == dataset
+    with pytest.raises(InputError, match=r"no image with kind = color; .* holds: colour, fluo"):
+        dataset.where(kind="fluo,color")
 
 
 def test_unit_is_the_group_or_the_image_itself():

@@ -71,6 +71,48 @@ def test_labels_may_have_another_extension_and_lie_elsewhere(make_folder):
         folder(root, labels="labels/three")
 
 
+def test_two_masks_of_one_image_are_refused(make_folder):
+    root = make_folder(labelled=["b"])
+    for name in ("a_cp_masks", "a_mask"):
+        write_labels(root / "labels" / f"{name}.png", two_objects())
+    two = "two masks for 'a': a_cp_masks.png and a_mask.png. Keep one"
+    with pytest.raises(InputError, match=two):
+        folder(root)
+    (root / "labels" / "a_cp_masks.png").rename(root / "labels" / "a.labels.png")
+    with pytest.raises(InputError, match=r"two masks for 'a': a\.labels\.png and a_mask\.png"):
+        folder(root)
+
+
+def test_labels_in_npz_are_read_and_what_is_no_label_is_named(make_folder):
+    root = make_folder(labelled=[])
+    np.savez(root / "labels" / "a.npz", labels=two_objects())
+    label = folder(root)["a"].label
+    assert label is not None
+    np.testing.assert_array_equal(label.read(), two_objects())
+    (root / "labels" / "a.npz").rename(root / "labels" / "a.mat")
+    with pytest.raises(
+        InputError, match=r"no label file; there is a\.mat, and labels end in \.ome"
+    ):
+        folder(root)
+    (root / "labels" / "a.mat").rename(root / "labels" / "a.jpg")
+    with pytest.raises(
+        InputError, match=r"no label file; there is a\.jpg, and JPEG changes labels"
+    ):
+        folder(root)
+
+
+def test_problems_of_pictures_of_classes_are_told(make_folder):
+    root = make_folder()
+    shutil.copytree(root / "labels", root / "types")
+    (root / "types" / "x.png").write_bytes((root / "types" / "a.png").read_bytes())
+    (root / "types" / "notes.txt").touch()
+    dataset = folder(root, types="types", classes=("one", "two"))
+    assert dataset.problems == (
+        "types: 1 label without an image: x.png",
+        "types: what is no label file is left out: notes.txt",
+    )
+
+
 def test_without_labels_every_image_is_unlabelled(make_folder):
     root = make_folder()
     assert len(folder(root, labels=None).labelled) == 0

@@ -318,6 +318,9 @@ def test_monusegs_files_are_checked(tmp_path):
     dataset = monuseg(root)
     assert dataset.problems == ("TCGA-2Z-A9J9-01A-01-TS1.xml has no image: left out",)
     [record] = dataset.records
+    picture(root / "MoNuSegTestData" / "TCGA-AA.tif")
+    without = "images without an annotation are left out: TCGA-AA.tif"
+    assert monuseg(root).problems[1:] == (without,)
     file = root / "MoNuSeg 2018 Training Data" / "Annotations" / "TCGA-18-5592-01Z-00-DX1.xml"
     file.write_text(MONUSEG_XML[:300])
     assert record.label is not None

@@ -170,10 +170,17 @@ def test_a_file_gives_the_splits(make_folder, tmp_path: Path):
     dataset = folder(make_folder())
     file = tmp_path / "splits.csv"
     file.write_text("image,split\na,train\nb,test\nnot here,val\n")
-    assert [item.split for item in assign_splits(dataset, file=file)] == ["train", "test", None]
+    divided = assign_splits(dataset, file=file)
+    assert [item.split for item in divided] == ["train", "test", None]
+    assert divided.problems[-1] == f"{file}: 1 image without a split, not used: c"
     for text, message in (
         ("image,fold\na,train\n", "no column 'split'; its columns are: image, fold"),
         ("image,split\na,dev\n", "splits.csv: image 'a' has the split 'dev'"),
+        (
+            "image,split\na,train\na,test\n",
+            "csv: image 'a' has the splits train and test; keep one",
+        ),
+        ("image,split,split\na,train,test\n", "csv has the column 'split' twice; keep one"),
         ("image,split\nx,val\n", "names no image of data set 'set': it holds x.* a, b"),
     ):
         file.write_text(text)
@@ -183,6 +190,25 @@ def test_a_file_gives_the_splits(make_folder, tmp_path: Path):
         assign_splits(dataset, file=tmp_path / "missing.csv")
     with pytest.raises(InputError, match="column or from a file"):
         assign_splits(dataset, file=file, column="split")
+
+
+def typed(count: int) -> Dataset:
+    """Images whose pixels have classes, and of which no object is known."""
+    whole = many(count)
+    return replace(
+        whole.having(replace(item, label=None, types=item.label) for item in whole),
+        classes=("tumour", "stroma"),
+    )
+
+
+def test_images_whose_pixels_have_classes_are_split_and_chosen_like_labelled_ones():
+    divided = assign_splits(typed(20))
+    assert counts(divided) == {"train": 14, "val": 2, "test": 4}
+    chosen = choose_labelled(divided, 3)
+    assert [sum(item.annotated for item in chosen.split(each)) for each in SPLITS] == [3, 2, 4]
+    assert "20 labelled" in repr(divided)
+    bare = divided.having(replace(item, types=None) for item in many(20))
+    assert counts(assign_splits(bare)) == {"train": 14, "val": 2, "test": 4}
 
 
 def test_an_empty_split_is_an_error_where_it_is_needed():

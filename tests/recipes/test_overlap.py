@@ -173,6 +173,19 @@ def test_weights_to_begin_with_are_looked_at_too(teacher_run, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_a_package_to_begin_from_may_be_named(teacher_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(places, "FOLDER", tmp_path / "shipped")
+    package = tmp_path / "shipped" / "discs"
+    quick = "--int8", "none", "--images", 2, "--threads", 1, "--tile", 160
+    assert abbe("export", teacher_run, "--out", package, *quick) == 0
+    student = ["--student.encoder-weights", "discs"]
+    student += ["--student.input-channels", "nucleus", "membrane"]
+    words = ["supervised", *TISSUE, *TINY, *OTHER_SPLITS, *student]
+    assert abbe("distill", *words, "--out", tmp_path / "run") == 1
+    assert f"encoder_weights: {package} was trained or validated on" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_of_an_older_run_it_is_said_that_it_cannot_be_known(teacher_run, tmp_path):
     older, out = tmp_path / "older", tmp_path / "run"
     shutil.copytree(teacher_run, older)

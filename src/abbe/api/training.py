@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from abbe import config, datasets, teachers
 from abbe.datasets import Dataset
@@ -334,7 +334,10 @@ def suggest(
 
 
 class ExportOptions(TypedDict, total=False):
-    """What is asked of an export, as on the command line; see `abbe.exporting.request`."""
+    """What is asked of an export, as on the command line; see `abbe.exporting.request`.
+
+    Of what may be several, one may be given alone: ``tile=512``.
+    """
 
     int8: Literal["auto", "required", "none"]
     pixel_size: float | None
@@ -344,7 +347,7 @@ class ExportOptions(TypedDict, total=False):
     budget_accuracy: float
     budget_probability: float
     budget_ms: float | None
-    tile: tuple[int, ...]
+    tile: int | Sequence[int]
     halo: int | None
     context: int | None
     threads: int | None
@@ -352,18 +355,18 @@ class ExportOptions(TypedDict, total=False):
     calibration_images: int
     compact: bool
     engine: Literal["openvino", "onnxruntime"] | None
-    example: Path | None
+    example: Place | None
     data_licence: str | None
     intended_use: str | None
-    not_tested_on: tuple[str, ...]
+    not_tested_on: str | Sequence[str]
     data_version: str | None
     teacher_version: str | None
-    subgroups: tuple[str, ...]
+    subgroups: str | Sequence[str]
     encoder_licence: str | None
-    notes: tuple[str, ...]
-    bioimageio: Path | None
-    torchscript: Path | None
-    authors: tuple[str, ...]
+    notes: str | Sequence[str]
+    bioimageio: Place | None
+    torchscript: Place | None
+    authors: str | Sequence[str]
     licence: str | None
 
 
@@ -400,8 +403,20 @@ def export(
 
     given = data if isinstance(data, Dataset) else None
     moved = None if data is None or isinstance(data, Dataset) else Path(data)
-    request = ExportRequest(**options)
+    values: dict[str, Any] = {key: _as_asked(key, value) for key, value in options.items()}
+    request = ExportRequest(**values)
     return export_run(run, out, request, dataset=given, data_path=moved, say=say)
+
+
+def _as_asked(option: str, value: Any) -> Any:
+    """An option of an export as the request has it: paths as such, several as a tuple."""
+    if value is None:
+        return None
+    if option in ("example", "bioimageio", "torchscript"):
+        return Path(value)
+    if option in ("tile", "not_tested_on", "subgroups", "notes", "authors"):
+        return (value,) if isinstance(value, str | int) else tuple(value)
+    return value
 
 
 def check(data: DataLike, *, crop: int | None = None, cluster: str | None = None) -> CheckReport:

@@ -18,7 +18,7 @@ _LEAST_UNDIVIDED = (
 def is_of_classes(dataset: Dataset) -> bool:
     """Whether a class is all that is known of any image: there is none with a label."""
     classified = any(record.columns.get("class") for record in dataset)
-    return classified and not any(record.label or record.types for record in dataset)
+    return classified and not any(record.annotated for record in dataset)
 
 
 def class_lines(dataset: Dataset) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from abbe.near import meant_beside
 from abbe.remote import as_path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_CALLED_OTHERWISE = {name: name for name in SPLITS} | {
+    "training": "train", "valid": "val", "validation": "val", "testing": "test"
+}  # fmt: skip
+"""What others call splits, small letters throughout."""
 
 
 def class_folder(
@@ -42,16 +46,18 @@ def class_folder(
 
     Raises:
         InputError: There is no image, a folder whose name is no class, a table that does not fit,
-            or it is a folder data set.
+            two images that differ in their endings alone, a folder of a split by another name, or
+            it is a folder data set.
     """
     root = as_path(path)
     parts = [(name, root / name) for name in SPLITS if (root / name).is_dir()]
-    found: dict[str, tuple[Any, str, Path]] = {}  # split, class and file by id
-    for split, directory in parts or [(None, root)]:
-        for label, file in class_files(directory):
-            prefix = f"{split}/" if split else ""
-            found[f"{prefix}{label}/{file.stem}"] = (split, label, file)
+    found = _found(parts or [(None, root)])
     _require_classes(root, {label for _, label, _ in found.values()})
+    everything = sorted(root.rglob("*"))
+    passed = _passed_over(root, everything, {file for _, _, file in found.values()})
+    if parts:
+        _require_known_splits(root, passed)
+    unread = not_read(everything, root)
     table = read_table(root / "index.csv", list(found), _names(root, found))
     records = [
         Record(
@@ -64,21 +70,66 @@ def class_folder(
         for id, (split, label, file) in found.items()
     ]
     if not records:
-        unread = not_read(sorted(root.rglob("*")), root)
         why = "" if unread is None else f"{unread}\n"
+        instead = f"; there is {listing(passed, 2)}" if passed else ""
         raise InputError(
             f"{why}{root} holds no images in folders of classes; expected is <class>/<image>, or "
-            f"train/<class>/<image> and so on ({', '.join(SUFFIXES)}).{meant_beside(root)}"
+            f"train/<class>/<image> and so on ({', '.join(SUFFIXES)}){instead}.{meant_beside(root)}"
         )
     labels = tuple(sorted({record.columns["class"] for record in records}))
-    unread = not_read(sorted(root.rglob("*")), root)
+    problems = [] if unread is None else [unread]
+    if passed:
+        form = "SPLIT/CLASS/IMAGE" if parts else "CLASS/IMAGE"
+        problems.append(f"images that do not lie at {form} are left out: {listing(passed)}")
     return Dataset(
         root.resolve().name,
         tuple(records),
         channels_of(records),
-        problems=(*(() if unread is None else (unread,)), *table.problems),
+        problems=(*problems, *table.problems),
         classes=labels if classes is None else tuple(classes),
     )
+
+
+def _found(parts: Iterable[tuple[str | None, Path]]) -> dict[str, tuple[str | None, str, Path]]:
+    """Split, class and file of each image by id; the parts are folders of classes.
+
+    Raises:
+        InputError: Two images would have one id.
+    """
+    found: dict[str, tuple[str | None, str, Path]] = {}
+    alike: list[str] = []
+    for split, directory in parts:
+        for label, file in class_files(directory):
+            id = "/".join(filter(None, (split, label, file.stem)))
+            if id in found:
+                alike.append(f"{found[id][2].name} and {file.name} in {file.parent}")
+            found[id] = (split, label, file)
+    if alike:
+        raise InputError(
+            f"{listing(alike)}: names without extension must differ: rename or remove one of them"
+        )
+    return found
+
+
+def _passed_over(root: Path, files: Iterable[Path], taken: Collection[Path]) -> list[str]:
+    """Images that lie in the folder of no class: deeper, beside the folders, in another split."""
+    names = (
+        file.relative_to(root).as_posix()
+        for file in files
+        if file.suffix.lower() in SUFFIXES and file not in taken
+    )
+    return [name for name in names if not any(p.startswith((".", "__")) for p in name.split("/"))]
+
+
+def _require_known_splits(root: Path, passed: Iterable[str]) -> None:
+    """Refuse a folder beside those of splits that means one of them: its images would be missed."""
+    for name in dict.fromkeys(each.split("/")[0] for each in passed):
+        split = _CALLED_OTHERWISE.get(name.lower())
+        if split not in (None, name):
+            raise InputError(
+                f"{root / name}: is it the split {split}? Call the folder so, or move it out of "
+                "the data set"
+            )
 
 
 def _require_classes(root: Path, labels: set[str]) -> None:

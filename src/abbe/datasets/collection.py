@@ -115,6 +115,11 @@ class Record:
         """The group, or the image itself where it has none: what splits and resampling move."""
         return self.id if self.group is None else self.group
 
+    @property
+    def annotated(self) -> bool:
+        """Whether its pixels are known: which object each is of, or which class."""
+        return self.label is not None or self.types is not None
+
     def without_labels(self) -> "Record":
         """The record with its label, its pixels' types and its class taken off."""
         columns = {key: value for key, value in self.columns.items() if key != "class"}
@@ -189,7 +194,7 @@ class Dataset:
         return card(headline, figures, picture)
 
     def _counted(self) -> str:
-        return f"{counted(len(self), 'image')}, {len(self.labelled):,} labelled"
+        return f"{counted(len(self), 'image')}, {len(self.annotated):,} labelled"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -221,6 +226,11 @@ class Dataset:
         return self.having(record for record in self.records if record.label is not None)
 
     @property
+    def annotated(self) -> "Dataset":
+        """The records whose pixels are known, by a label or by types."""
+        return self.having(record for record in self.records if record.annotated)
+
+    @property
     def unlabelled(self) -> "Dataset":
         """The records that have no label."""
         return self.having(record for record in self.records if record.label is None)
@@ -243,7 +253,8 @@ class Dataset:
         The channels are those of the records that are left: a folder may hold colour and grey.
 
         Raises:
-            InputError: No record has such a column, or none has these values.
+            InputError: No record has such a column, none has one of the values, or none has those
+                of all columns.
         """
         for name in columns:
             if self.records and not any(name in record.columns for record in self.records):
@@ -252,18 +263,33 @@ class Dataset:
                     f"data set '{self.name}' has no column '{name}'; "
                     f"its columns are: {', '.join(known) or 'none'}"
                 )
+        wanted = {name: self._wanted(name, values) for name, values in columns.items()}
         chosen = tuple(
             record
             for record in self.records
-            if all(_is_one_of(record.columns.get(name), value) for name, value in columns.items())
+            if all(record.columns.get(name) in values for name, values in wanted.items())
         )
         if self.records and not chosen:
-            wanted = ", ".join(f"{name} = {value}" for name, value in columns.items())
-            raise InputError(
-                f"data set '{self.name}' has no image with {wanted}; {self._values_of(columns)}"
-            )
+            raise self._without_such(columns)
         channels = channels_of(chosen) if chosen else self.channels
         return replace(self, records=chosen, channels=channels)
+
+    def _wanted(self, column: str, values: str) -> tuple[str, ...]:
+        """Each of the values, which some record must have; a value may hold a comma itself."""
+        known = {record.columns.get(column) for record in self.records}
+        if values in known:
+            return (values,)
+        parts = tuple(part.strip() for part in values.split(","))
+        for part in parts:
+            if self.records and part not in known:
+                raise self._without_such({column: part})
+        return parts
+
+    def _without_such(self, columns: Mapping[str, str]) -> InputError:
+        wanted = ", ".join(f"{name} = {value}" for name, value in columns.items())
+        return InputError(
+            f"data set '{self.name}' has no image with {wanted}; {self._values_of(columns)}"
+        )
 
     def _values_of(self, columns: Iterable[str]) -> str:
         """What the columns do hold, for a message."""
@@ -341,8 +367,3 @@ def label_of(record: Record, image: Image) -> NDArray[np.int32] | None:
     if equals_image(label, image):
         raise InputError(f"{record.id}: {LABEL_IS_IMAGE}")
     return label
-
-
-def _is_one_of(found: str | None, wanted: str) -> bool:
-    """Whether a column has the value, which may hold a comma itself, or one of several."""
-    return found == wanted or (found is not None and found in wanted.split(","))

@@ -21,7 +21,7 @@ from abbe.datasets.collection import (
 from abbe.errors import ConfigError, InputError
 from abbe.files.tables import read_csv
 from abbe.imaging.formats.other_kinds import is_other_kind, not_read
-from abbe.imaging.labels.names import MASK_NAMES, beside
+from abbe.imaging.labels.names import LABEL_SUFFIXES, MASK_NAMES, beside, only_mask
 from abbe.in_words import counted, listing
 from abbe.near import meant_beside
 from abbe.remote import as_path
@@ -31,7 +31,6 @@ IMAGE_SUFFIXES = (
     ".ome.tiff", ".ome.tif", ".ome.zarr", ".zarr", ".tiff", ".tif", ".png", ".jpg", ".jpeg",
     ".npy", ".npz", ".svs", ".qptiff", ".ndpi", ".mrxs",
 )  # fmt: skip
-LABEL_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 ID_COLUMNS = ("id", "image", "name")
 COLUMNS = (*ID_COLUMNS, "split", "group", "class")
 """Columns with a meaning; they may be written in any case."""
@@ -82,7 +81,11 @@ def folder(
     images, problems = _images(root)
     label_files, label_problems, notes = _labels(root, labels, images.keys())
     colours = _colours_of(class_colours, classes)
-    type_files = {} if types is None else _labels(root, types, images.keys())[0]
+    type_files: dict[str, Path] = {}
+    if types is not None:
+        type_files, found, noted = _labels(root, types, images.keys())
+        label_problems = tuple(dict.fromkeys((*label_problems, *found)))
+        notes = tuple(dict.fromkeys((*notes, *noted)))
     if colours and types is None:
         type_files = label_files
     by_file_name = {composed(path.name): id for id, path in images.items()}
@@ -191,7 +194,8 @@ def _labels(
         raise InputError(f"{root} has no folder {labels}; {_label_folders(root)}")
     found, others = _files_by_id(directory, LABEL_SUFFIXES)
     if not found:
-        raise InputError(f"{directory} holds no label file; {_label_folders(root)}")
+        advice = _instead_of_labels(directory, others) or _label_folders(root)
+        raise InputError(f"{directory} holds no label file; {advice}")
     files = _named_like(known, found)
     strays = [file.name for id, file in files.items() if id not in known]
     if len(strays) == len(files):
@@ -218,21 +222,35 @@ def _named_like(ids: Collection[str], files: Mapping[str, Path]) -> dict[str, Pa
     ID.labels.png, as predict and serve call it, is taken where there is no ID.png. ID_masks.png
     and the like are taken before ID.png, which is a copy of the image then; Cellpose's ID_seg.npy
     beside them holds the same once more.
+
+    Raises:
+        InputError: Two files are called to be the mask of one image.
     """
     named: dict[str, Path] = {}
+    masks: dict[str, list[Path]] = {}
     for name, file in files.items():
-        id = name.removesuffix(".labels")
-        like = name not in ids and id in ids and id not in files
-        named[id if like else name] = file
-    for name, file in files.items():
+        plain = name.removesuffix(".labels")
         if name in ids:
-            continue
-        if id := beside(name, ids):
-            named[id] = file
-            named.pop(name, None)
-        elif beside(name, ids, ("_seg",)) and file.suffix == ".npy":
-            named.pop(name)
-    return named
+            named[name] = file
+        elif plain in ids and plain not in files:
+            masks.setdefault(plain, []).append(file)
+        elif id := beside(name, ids):
+            masks.setdefault(id, []).append(file)
+        elif file.suffix != ".npy" or not beside(name, ids, ("_seg",)):
+            named[name] = file
+    return named | {id: only_mask(id, found) for id, found in masks.items()}
+
+
+def _instead_of_labels(directory: Path, names: Iterable[str]) -> str | None:
+    """Which files are there instead, and what to do, for a message; None where there is none."""
+    files = [name for name in names if (directory / name).is_file()]
+    if not files:
+        return None
+    if any(name.lower().endswith((".jpg", ".jpeg")) for name in files):
+        why = "JPEG changes labels: save them as PNG or TIFF, from the source"
+    else:
+        why = f"labels end in {', '.join(LABEL_SUFFIXES)}"
+    return f"there is {listing(files, 2)}, and {why}"
 
 
 def _label_folders(root: Path) -> str:

@@ -30,9 +30,9 @@ def assign_splits(
 
     Drawn splits depend on the seed, the ids and the groups only, never on the order of records.
     Whole groups are drawn, so that the fractions, which count images, are met as nearly as the
-    groups allow. Where some images are labelled, the fractions count those, and groups without
-    any label go to train: validation and test could not use them. By class, the images that have
-    one are counted instead, and each class is shared out as nearly as groups allow.
+    groups allow. Where some images are labelled, by objects or by types, the fractions count those,
+    and groups without any label go to train: validation and test could not use them. By class, the
+    images that have one are counted instead, each class shared out as nearly as groups allow.
 
     Args:
         dataset: Its present splits are replaced.
@@ -60,10 +60,14 @@ def assign_splits(
         splits = _from_file(dataset, Path(file))
     else:
         if by_class is None:
-            by_class = bool(dataset.classes) and not len(dataset.labelled)
+            classified = any(record.columns.get("class") for record in dataset)
+            by_class = classified and not len(dataset.annotated)
         splits = _draw(dataset, fractions, seed, by_class)
     divided = dataset.with_splits(splits)
     require_whole_groups(divided)
+    if file is not None and (rest := [id for id in dataset.ids if id not in splits]):
+        text = f"{file}: {counted(len(rest), 'image')} without a split, not used: {listing(rest)}"
+        divided = replace(divided, problems=(*divided.problems, text))
     return divided
 
 
@@ -131,7 +135,7 @@ def choose_labelled(dataset: Dataset, amount: int | float, seed: int = 0) -> Dat
     >>> len(choose_labelled(tissue, 2).split("train").labelled)
     2
     """
-    labelled = require_split(dataset, "train").labelled
+    labelled = require_split(dataset, "train").annotated
     if isinstance(amount, float):
         if not 0 <= amount <= 1:
             raise InputError(f"a share of labelled images lies between 0 and 1, not {amount:g}")
@@ -181,9 +185,14 @@ def _from_file(dataset: Dataset, file: Path) -> dict[str, str]:
     column = id_column(file, header)
     if "split" not in header:
         raise InputError(f"{file} has no column 'split'; its columns are: {', '.join(header)}")
-    splits = {
-        row[column]: _known(row["split"], str(file), row[column]) for row in rows if row["split"]
-    }
+    splits: dict[str, str] = {}
+    for row in rows:
+        if row["split"]:
+            id, split = row[column], _known(row["split"], str(file), row[column])
+            if splits.setdefault(id, split) != split:
+                raise InputError(
+                    f"{file}: image '{id}' has the splits {splits[id]} and {split}; keep one"
+                )
     # A file may cover more than this data set, of which only a part may be in use.
     here = {id: split for id, split in splits.items() if id in dataset}
     if not here:
@@ -212,7 +221,7 @@ def _draw(
     as others; where classes do not matter, all images are of one.
     """
     wanted = _checked(fractions)
-    counting: Iterable[Record] = dataset.labelled if len(dataset.labelled) else dataset
+    counting: Iterable[Record] = dataset.annotated if len(dataset.annotated) else dataset
     if by_class:
         counting = [record for record in dataset if record.columns.get("class")]
     units: dict[str, list[Record]] = {}

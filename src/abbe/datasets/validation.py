@@ -72,7 +72,7 @@ def choose_validated(
     def known(record: Record) -> bool:
         if by_class:
             return bool(record.columns.get("class"))
-        return record.label is not None or record.types is not None
+        return record.annotated
 
     labelled = [record for record in dataset.split("val") if known(record)]
     count = amount

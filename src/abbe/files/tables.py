@@ -3,6 +3,7 @@
 import csv
 import io
 import unicodedata
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def read_csv(
     if not lines:
         raise InputError(f"{file} is empty; its first line must name the columns")
     stated = lines[0]
+    if twice := [name for name, count in Counter(stated).items() if name and count > 1]:
+        raise InputError(f"{file} has the column '{twice[0]}' twice; keep one")
     also = _in_small_letters(file, stated, names)
     rows: list[dict[str, str]] = []
     for number, line in enumerate(lines[1:], start=2):

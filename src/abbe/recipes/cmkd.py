@@ -19,6 +19,7 @@ from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.demands import require_places
 from abbe.errors import InputError
+from abbe.foreign_text import shown
 from abbe.object_types import shape_maps, types_in
 from abbe.recipes import unets
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained, require_trainable
@@ -103,6 +104,8 @@ class Cmkd(Recipe):
         else:
             for source in sources:
                 _require_foreground(source.outputs)
+        for source in sources:
+            _tell_other_types(source.outputs, experiment.student.types)
 
     def check(self, experiment: config.Experiment, dataset: Dataset, tiles: Dataset | None) -> None:
         """Labels are needed where a teacher's weight is to be chosen, or is 0.
@@ -427,6 +430,17 @@ def _require_foreground(target_outputs: Sequence[str]) -> None:
             f"the teacher gives {', '.join(target_outputs)} but no map called 'foreground': name "
             "its outputs with teacher.options, such as outputs: foreground"
         )
+
+
+def _tell_other_types(target_outputs: Sequence[str], types: Sequence[str]) -> None:
+    """Say that types are learned from labels alone, where those of teacher and student differ."""
+    given = types_in(target_outputs)
+    if given and types and set(given).isdisjoint(types):
+        text = (
+            f"warning: the teacher tells the types {', '.join(given)} and the student is to tell "
+            f"{', '.join(types)}: none is the same, so labels alone teach types. Name them alike"
+        )
+        print(shown(text), flush=True)
 
 
 def _require_answers(store: TargetStore | None, ids: Collection[str]) -> None:

@@ -149,7 +149,7 @@ def labels_in_words(dataset: Dataset, data: config.Data) -> str | None:
         chosen = choose_labels(divided, data)
 
     def count(part: Dataset) -> int:
-        return sum(datasets.class_counts(part).values()) if by_class else len(part.labelled)
+        return sum(datasets.class_counts(part).values()) if by_class else len(part.annotated)
 
     training = f"{count(chosen.split('train'))} of {count(divided.split('train'))} to train"
     choosing = f"{count(chosen.split('val'))} of {count(divided.split('val'))}"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.errors import InputError
+from abbe.imaging.labels.names import LABEL_SUFFIXES
 from abbe.registry import TeacherTraits, declares
 from abbe.remote import as_path
-from abbe.runtime.predictors.prompt_files import MASK_SUFFIXES, mask_files
+from abbe.runtime.predictors.prompt_files import mask_files
 from abbe.teachers.teacher import Prediction, require_channels
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class MaskTeacher:
         if id not in self._files:
             raise InputError(
                 f"{self._folder}: no mask for the image '{id}'; a file with that name and one of "
-                f"{', '.join(MASK_SUFFIXES)} is needed"
+                f"{', '.join(LABEL_SUFFIXES)} is needed"
             )
         labels = read_labels(self._files[id])
         if labels.shape != image.shape:

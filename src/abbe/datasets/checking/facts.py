@@ -54,7 +54,7 @@ def _count_of(name: str, part: Dataset) -> str:
     """How many images a split has, and of how many the answer is known."""
     if is_of_classes(part):
         return f"{name} {len(part)} ({sum(class_counts(part).values())} with a class)"
-    return f"{name} {len(part)} ({len(part.labelled)} labelled)"
+    return f"{name} {len(part)} ({len(part.annotated)} labelled)"
 
 
 def _kinds(dataset: Dataset) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ def problems_of(
     if dataset.left_out:
         where = tuple(("", reason) for reason in dataset.left_out.values())
         yield Problem("error", "a file cannot be used and is left out", where)
-    for it in dataset.problems:
+    for it in divided.problems:
         yield Problem("warning", "found while listing", (("", it),))
 
 
@@ -120,6 +120,6 @@ def _split_problems(dataset: Dataset) -> Iterator[Problem]:
         part = dataset.split(name)
         if not len(part):
             yield Problem("warning", f"there are no {name} images", (("", "others have a split"),))
-        elif not len(part.labelled) and name != "train" and not is_of_classes(dataset):
+        elif not len(part.annotated) and name != "train" and not is_of_classes(dataset):
             detail = "nothing can be scored on it"
             yield Problem("warning", f"no {name} image has a label", (("", detail),))

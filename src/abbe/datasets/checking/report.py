@@ -86,7 +86,7 @@ class CheckReport:
                 facts_of(self.dataset, self.images, self.labels, self.regions, self.crop)
             ),
             "splits": {
-                name: {"images": len(part), "labelled": len(part.labelled)}
+                name: {"images": len(part), "labelled": len(part.annotated)}
                 | ({"classes": class_counts(part)} if self.dataset.classes else {})
                 for name, part in parts_of(self.dataset)
             },

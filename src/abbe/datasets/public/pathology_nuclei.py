@@ -26,6 +26,7 @@ PANNUKE_LICENCE = "CC BY-NC-SA 4.0"
 _FOLD_SPLITS = ("train", "val", "test")
 
 MONUSEG_LICENCE = "CC BY-NC-SA 4.0"
+_MONUSEG_IMAGES = (".tif", ".tiff", ".png")
 
 NUCLS_CLASSES = ("tumor_any", "nonTIL_stromal", "sTIL", "other_nucleus")
 NUCLS_LICENCE = "CC0 1.0"
@@ -119,6 +120,14 @@ def monuseg(path: str | os.PathLike[str]) -> Dataset:
             f"{root} holds no annotation (*.xml) with an image of MoNuSeg: see "
             "https://monuseg.grand-challenge.org/Data"
         )
+    known = {record.id for record in records}
+    bare = [
+        file.name
+        for file in sorted(root.rglob("*"))
+        if file.suffix in _MONUSEG_IMAGES and file.stem not in known and file.name[0] != "."
+    ]
+    if bare:
+        problems.append(f"images without an annotation are left out: {listing(bare)}")
     return Dataset(
         "monuseg", tuple(records), COLOURS, licence=MONUSEG_LICENCE, problems=tuple(problems)
     )
@@ -333,7 +342,7 @@ def _part_of(annotation: Path, root: Path) -> Literal["train", "test"] | None:
 
 def _image_of(annotation: Path) -> Path | None:
     for folder in (annotation.parent, annotation.parent.parent / "Tissue Images"):
-        for suffix in (".tif", ".tiff", ".png"):
+        for suffix in _MONUSEG_IMAGES:
             if (file := folder / f"{annotation.stem}{suffix}").is_file():
                 return file
     return None

@@ -1,7 +1,9 @@
 """The names that programs give to the masks of an image."""
 
-from collections.abc import Collection, Iterable
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from abbe.errors import InputError
 
 INSTANCE_NAMES = (".labels", "_cp_masks")
 """Ends of names that say: one number an object. Abbe's own, and Cellpose's."""
@@ -9,16 +11,15 @@ INSTANCE_NAMES = (".labels", "_cp_masks")
 MASK_NAMES = ("_cp_masks", "_masks", "_mask", "_labels", "_label")
 """Ends of names of masks that lie beside their images, or beside copies of them."""
 
-_SUFFIXES = (
+LABEL_SUFFIXES = (
     ".ome.tiff", ".ome.tif", ".ome.zarr", ".zarr", ".tiff", ".tif", ".png", ".npy", ".npz"
 )  # fmt: skip
-
-_File = TypeVar("_File")
+"""Ends of the names of files that may be labels."""
 
 
 def stem_of_label(name: str) -> str:
     """The name without what says its format."""
-    for suffix in _SUFFIXES:
+    for suffix in LABEL_SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
@@ -30,3 +31,17 @@ def beside(name: str, others: Collection[str], ends: Iterable[str] = MASK_NAMES)
         if name.endswith(end) and (image := name[: -len(end)]) in others:
             return image
     return None
+
+
+def only_mask(id: str, files: Sequence[Path]) -> Path:
+    """The one file that is called to be the mask of an image.
+
+    Raises:
+        InputError: There are two.
+    """
+    first, *others = files
+    if others:
+        raise InputError(
+            f"{first.parent}: two masks for '{id}': {first.name} and {others[0].name}. Keep one"
+        )
+    return first

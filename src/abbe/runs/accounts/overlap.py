@@ -150,13 +150,16 @@ def hand_on(store: Path, *teachers: config.Teacher) -> None:
 
 
 def _sources(experiment: config.Experiment) -> Iterator[tuple[str, Path, str | None]]:
-    """Key, path and kind of what was trained before; nothing is known of fetched weights."""
+    """Key, path and kind of what was trained before; nothing is known of fetched weights.
+
+    What a student begins from may be a package as well as a file.
+    """
     yield from _teachers(experiment.teacher)
     weights = experiment.student.encoder_weights
     if isinstance(weights, Path):
-        yield "student.encoder_weights", weights, None
+        yield "student.encoder_weights", weights, "package"
     if experiment.promptable.baseline is not None:
-        yield "promptable.baseline", experiment.promptable.baseline, None
+        yield "promptable.baseline", experiment.promptable.baseline, "package"
 
 
 def _teachers(settings: config.Teacher) -> Iterator[tuple[str, Path, str | None]]:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError
 from abbe.files.tables import read_csv
-from abbe.imaging.labels.names import MASK_NAMES, beside
+from abbe.imaging.labels.names import LABEL_SUFFIXES, MASK_NAMES, beside, only_mask
 from abbe.near import meant_beside
 
-MASK_SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".npy")
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 _COLUMNS = ("id", "object", "positive", *_BOX, *_POINT)
 _SIDES = ("w", "h", "width", "height")
@@ -223,7 +222,7 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
     files: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        ending = next((s for s in MASK_SUFFIXES if path.name.lower().endswith(s)), None)
+        ending = next((s for s in LABEL_SUFFIXES if path.name.lower().endswith(s)), None)
         name = unicodedata.normalize("NFC", path.name)
         stem = name if ending is None else name[: -len(ending)]
         if ending is None or path.name.startswith(".") or not stem.endswith(suffix):
@@ -239,7 +238,7 @@ def mask_files(folder: Path, suffix: str = "") -> dict[str, Path]:
         files = _with_masks_beside(files)
     if not files:
         raise InputError(
-            f"{folder}: no mask named …{suffix} with one of the endings {', '.join(MASK_SUFFIXES)}"
+            f"{folder}: no mask named …{suffix} with one of the endings {', '.join(LABEL_SUFFIXES)}"
         )
     return files
 
@@ -248,13 +247,14 @@ def _with_masks_beside(files: dict[str, Path]) -> dict[str, Path]:
     """The files by image: a_masks.png and the like belong to a, and a.png is its image then."""
     stems = {name[: -len(end)] for name in files for end in MASK_NAMES if name.endswith(end)}
     found = dict(files)
+    masks: dict[str, list[Path]] = {}
     for name, file in files.items():
         if id := beside(name, stems):
-            found[id] = file
-            found.pop(name, None)
+            masks.setdefault(id, []).append(file)
+            found.pop(name)
         elif file.suffix == ".npy" and beside(name, files, ("_seg",)):  # Cellpose's own
             found.pop(name)
-    return found
+    return found | {id: only_mask(id, named) for id, named in masks.items()}
 
 
 def boxes_of(labels: NDArray[np.integer]) -> NDArray[np.float64]:
