@@ -48,7 +48,12 @@ def test_provenance(installed, tmp_path: Path):
     assert "CC-BY-NC" in found.weights_licence
     assert "CC-BY-NC" in found.training_data_licence
     assert "in order, then blank" in found.normalisation
-    assert found.notes == ("computed in bf16",)
+    assert found.settings == {
+        "gives": "probability, instances", "precision": "bf16", "tile": "2048", "halo": "256"
+    }  # fmt: skip
+    for other in ({"tile": 512}, {"halo": 64}, {"precision": "fp32"}, {"gives": "instances"}):
+        options = {"device": "cpu", "precision": "bf16", **other}
+        assert found.differences(cellpose("cpsam_v2", CHANNELS, **options).provenance), other
 
 
 @pytest.mark.parametrize("kind", ["probability", "instances"])

@@ -63,6 +63,8 @@ def test_provenance(monkeypatch: pytest.MonkeyPatch):
     assert "non-commercial" in found.weights_licence
     assert "blank, nuclear, membrane" in found.normalisation
     assert len(found.weights_sha256 or "") == 64
+    for other in ({"postprocess": True}, {"tile": 256}, {"halo": 64}, {"gives": "instances"}):
+        assert found.differences(cellsam("cellsam_general", CHANNELS, **other).provenance), other
 
 
 @pytest.mark.parametrize("answers_none", [False, True])

@@ -35,6 +35,12 @@ def test_instances_are_the_files(folder: Path):
     assert folder.name in teacher.provenance.notes[0]
 
 
+def test_masks_of_another_suffix_are_another_programs(folder: Path):
+    write_labels(folder / "touching_other.tif", np.ones((48, 40), np.int32))
+    cellpose, other = (masks(folder, CHANNELS, suffix=each) for each in ("_cp_masks", "_other"))
+    assert cellpose.provenance.differences(other.provenance)
+
+
 def test_an_all_zero_mask_is_empty(folder: Path):
     found = masks(folder, CHANNELS, suffix="_cp_masks").predict(SeededImage(0).open(), "nothing")
     assert found.empty

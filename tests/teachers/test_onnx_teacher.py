@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import onnx as library
 import pytest
-from helpers_of_teachers import SeededImage, make_onnx
+from helpers_of_teachers import SeededImage, dataset_of, make_onnx
 from scipy.ndimage import correlate
 from scipy.special import expit
 
-from abbe.errors import ConfigError, InputError
+from abbe.errors import ConfigError, InputError, StoreError
 from abbe.files import sha256_of_file
 from abbe.imaging import Image, normalise, percentile_limits
 from abbe.machine.threads import cores
-from abbe.teachers import onnx
+from abbe.teachers import onnx, teach
 from abbe.teachers.networks.onnx_network import OnnxNetwork
 
 CHANNELS = ("nucleus", "membrane")
@@ -332,3 +332,30 @@ def test_channels_last_of_another_number_are_named(tmp_path: Path):
     path = make_typed(tmp_path / "m.onnx", library.TensorProto.FLOAT, last=True, side=32)
     with pytest.raises(ConfigError, match=r"shape \(1, 32, 32, 2\); if its channels are the last"):
         onnx(path, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"activation": "none"}, "'activation': 'sigmoid'} here, {'activation': 'none'} now"),
+        ({"tile": 64}, "'tile': '1024'} here, {'tile': '64'} now"),
+        ({"halo": 8}, "'halo': '64'} here, {'halo': '8'} now"),
+        ({"divisor": 4}, "'divisor': '1'} here, {'divisor': '4'} now"),
+        ({"outputs": "-,foreground"}, "'maps': 'foreground, -'} here"),
+    ],
+)
+def test_a_store_is_not_continued_with_other_settings(
+    tmp_path: Path, changed: dict[str, Any], words: str
+):
+    """Answers of both kinds stood in one store, without a word."""
+    kernel = np.ones((2, 2, 1, 1))
+    path = make_onnx(tmp_path / "m.onnx", kernel=kernel, activation="Identity")
+    options = {"activation": "sigmoid", "outputs": "foreground,-"}
+    store = tmp_path / "t.zarr"
+    teach(onnx(path, CHANNELS, **options), dataset_of(1), store, progress=False)
+    other = onnx(path, CHANNELS, **{**options, **changed})
+    with pytest.raises(StoreError, match="of other settings") as told:
+        teach(other, dataset_of(2), store, progress=False)
+    assert words in str(told.value)
+    same = teach(onnx(path, CHANNELS, **options), dataset_of(2), store, progress=False)
+    assert (same.done, same.skipped) == (1, 1)

@@ -44,7 +44,12 @@ def test_provenance_says_what_the_package_does(folder):
     told, weights = teacher.provenance, read_package(folder).description.files["onnx"]
     assert (told.teacher, told.outputs) == ("Bright blobs", ("foreground", "boundary"))
     assert told.weights_sha256 == weights.sha256
-    assert told.settings == {"engine": "openvino", "precision": "fp32", "diameter": "8.0"}
+    assert told.settings == {
+        "engine": "openvino",
+        "precision": "fp32",
+        "tile": str(read_package(folder).description.tile),
+        "diameter": "8.0",
+    }
     assert told.stand_in
     assert teacher.cost().precision == "fp32"
 

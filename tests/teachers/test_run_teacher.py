@@ -58,9 +58,11 @@ def test_facts_become_provenance(folder: Path):
     teacher = run(folder)
     found, device = teacher.provenance, next(teacher.network.parameters()).device
     assert found.teacher == f"{folder.name}/unet-mobilenetv3, trained on simulated images"
-    assert found.notes[0] == "trained by Abbe on squares"
-    assert run(folder, precision="bf16").provenance.notes[1] == "computed in bf16"
-    assert found.notes[1] == f"computed in {choose_precision('auto', device)}"
+    assert found.notes == ("trained by Abbe on squares",)
+    assert run(folder, precision="bf16").provenance.settings["precision"] == "bf16"
+    assert found.settings["precision"] == choose_precision("auto", device)
+    for other in ({"tile": 512}, {"halo": 32}):
+        assert found.differences(run(folder, **other).provenance), other
     assert found.weights_sha256 == sha256_of_file(folder / "student.safetensors")
     assert (found.channels, found.outputs) == (CHANNELS, ("foreground", "boundary"))
     assert found.thresholds == {"foreground": 0.4}

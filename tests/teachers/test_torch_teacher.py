@@ -167,13 +167,22 @@ def test_answers_that_are_no_map_or_too_many():
         torch_module(f"{HERE}:Mix", CHANNELS, arguments={"outputs": 2}).predict(image, "a")
 
 
+def test_other_arguments_of_the_same_weights_are_other_settings():
+    plain, surer = (
+        torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", arguments={"times": times})
+        for times in (1.0, 4.0)
+    )
+    assert plain.provenance.weights_sha256 == surer.provenance.weights_sha256
+    (differing,) = plain.provenance.differences(surer.provenance)
+    assert """{'arguments': '{"times": 4.0}'} now""" in differing
+
+
 def test_half_precision_is_said_and_near(tmp_path: Path):
     image = SeededImage(3).open()
     full = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", precision="fp32")
     half = torch_module(f"{HERE}:Mix", CHANNELS, device="cpu", precision="bf16")
-    assert full.provenance.notes == ("computed in fp32",)
-    assert half.provenance.notes == ("computed in bf16",)
-    assert full.provenance.differences(half.provenance) == []  # one store may hold both
+    (differing,) = full.provenance.differences(half.provenance)
+    assert differing == "settings: {'precision': 'fp32'} here, {'precision': 'bf16'} now"
     difference = (
         full.predict(image, "a").maps["probability"]
         - (half.predict(image, "a").maps["probability"])

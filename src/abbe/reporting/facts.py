@@ -33,6 +33,7 @@ TEACHER_NAMES = {
     "outputs": "Outputs",
     "prompt_mode": "Prompts",
     "thresholds": "Its thresholds",
+    "settings": "Its settings",
     "sees_labels": "Sees the labels",
     "notes": "Of itself",
 }
@@ -61,7 +62,8 @@ def teacher_facts(teacher: Teacher | None) -> list[Fact]:
     """Everything about where the targets came from; of the mean of several teachers, of each."""
     if teacher is None:
         return []
-    found = facts_of(teacher.model_dump(), TEACHER_NAMES)
+    apart = {"settings"} if teacher.parts else None  # each of these is a fact of its own
+    found = facts_of(teacher.model_dump(exclude=apart), TEACHER_NAMES)
     if teacher.parts:
         found += [Fact(name.capitalize(), told) for name, told in teacher.settings.items()]
     for number, part in enumerate(teacher.parts, 1):

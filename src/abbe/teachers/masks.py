@@ -120,6 +120,7 @@ def masks(
             training_data_licence=training_data_licence,
             channels=channels,
             normalisation="done by another program",
+            settings={"suffix": suffix} if suffix else {},
             sees_labels=sees_labels,
             stand_in=stand_in,
             notes=(f"masks of another program, from the folder '{folder.resolve().name}'",),

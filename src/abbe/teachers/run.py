@@ -16,7 +16,7 @@ from abbe.files import sha256_of_file
 from abbe.near import meant_beside
 from abbe.registry import TeacherTraits, declares
 from abbe.teachers.teacher import Cost, Prediction, found_in, tell_unknown_pixel_size
-from abbe.teachers.tiles import Tiling, run_in_tiles
+from abbe.teachers.tiles import Tiling, run_in_tiles, settings_of
 
 if TYPE_CHECKING:
     from abbe.imaging import Image, Scaling
@@ -140,6 +140,7 @@ def run(
         raise ConfigError(f"tile {tile} and halo {halo} must be multiples of {network.divisor} px")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     chosen = choose_precision(precision, place)
+    tiling = replace(Tiling.multiples(network.divisor, tile, halo), padding="symmetric")
     return RunTeacher(
         network.eval().requires_grad_(False).to(place),
         _provenance(
@@ -148,12 +149,12 @@ def run(
             name=name,
             channels=shown,
             outputs=network.outputs,
+            settings=settings_of(network.outputs, tiling, precision=chosen),
             stand_in=stand_in,
-            precision=chosen,
             scaling=scaling,
         ),
         facts.get("pixel_size"),
-        replace(Tiling.multiples(network.divisor, tile, halo), padding="symmetric"),
+        tiling,
         chosen,
         scaling,
     )
@@ -184,8 +185,8 @@ def _provenance(
     name: str,
     channels: tuple[str, ...],
     outputs: tuple[str, ...],
+    settings: Mapping[str, str],
     stand_in: bool,
-    precision: str,
     scaling: Scaling,
 ) -> Provenance:
     from abbe.targets import Provenance
@@ -199,9 +200,7 @@ def _provenance(
         normalisation=scaling.words,
         outputs=outputs,
         thresholds=facts.get("thresholds", {}),
+        settings=settings,
         stand_in=stand_in,
-        notes=(
-            f"trained by Abbe on {facts.get('trained_on', 'data that it does not name')}",
-            f"computed in {precision}",
-        ),
+        notes=(f"trained by Abbe on {facts.get('trained_on', 'data that it does not name')}",),
     )

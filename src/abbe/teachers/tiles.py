@@ -1,6 +1,6 @@
 """Run a network of limited or fixed input size over an image of any size, read tile by tile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from abbe.errors import ConfigError, InputError
 from abbe.imaging import Region
 from abbe.imaging.windows import spans
+from abbe.teachers.teacher import NOT_STORED
 
 Pixels = Callable[[Region], NDArray[np.float32]]
 """A region of the prepared image, (C, h, w)."""
@@ -82,6 +83,19 @@ class Tiling:
         if divisor < 1:
             raise ConfigError(f"divisor must be at least 1, not {divisor}")
         return cls(Sides(divisor, divisor), Sides(divisor, divisor), tile, halo)
+
+
+def settings_of(outputs: Sequence[str], tiling: Tiling, **others: object) -> dict[str, str]:
+    """What a store must know of how a network is run, so that no other answers get into it.
+
+    Args:
+        outputs: names of all maps that the network gives: which one is stored depends on them.
+        tiling: how images are cut, on which answers depend near the edges of tiles.
+        others: by name, what else they depend on; None is left out.
+    """
+    all_maps = ", ".join(outputs) if NOT_STORED in outputs else None
+    given = {**others, "maps": all_maps, "tile": tiling.tile, "halo": tiling.halo}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def run_in_tiles(

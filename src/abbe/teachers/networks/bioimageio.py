@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from abbe.teachers.networks.bioimageio_package import Package, arranged, canonic
 from abbe.teachers.networks.maps import MapTeacher, prepared_whole
 from abbe.teachers.networks.onnx_network import OnnxNetwork
 from abbe.teachers.teacher import Cost, Prediction, name_outputs, require_channels, stored
-from abbe.teachers.tiles import Tiling
+from abbe.teachers.tiles import Tiling, settings_of
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -109,13 +110,15 @@ def bioimageio(
     def run(pixels: NDArray[np.float32]) -> NDArray[np.floating]:
         return _run(network, package, pixels)
 
+    tiling = _tiling(package, divisor, tile, halo)
+    described = _provenance(package, channels, names, threshold, training_data_licence, stand_in)
     teacher = MapTeacher(
-        _provenance(package, channels, names, threshold, training_data_licence, stand_in),
+        replace(described, settings=settings_of(names, tiling, divisor=divisor)),
         package.name,
         names,
         prepared_whole(package.input.process, channels),
         run,
-        _tiling(package, divisor, tile, halo),
+        tiling,
         lambda maps: _finish(maps, package),
         package.input.pixel_size,
     )

@@ -26,7 +26,7 @@ from abbe.teachers.networks.preprocessing import (
     preprocessing_named,
 )
 from abbe.teachers.teacher import name_outputs, require_channels, stored
-from abbe.teachers.tiles import Sides, Tiling
+from abbe.teachers.tiles import Sides, Tiling, settings_of
 
 if TYPE_CHECKING:
     from abbe.imaging import Image
@@ -89,6 +89,7 @@ def onnx(
     counts = [_maps_in(shape, last) for shape in network.output_shapes]
     total = sum(count for count in counts if count is not None) if None not in counts else None
     names = name_outputs(outputs, total, path.name)
+    tiling = _tiling(network, last, divisor, tile, halo)
     provenance = Provenance(
         teacher=name or path.stem,
         weights_sha256=_weights_sha256(path),
@@ -98,10 +99,9 @@ def onnx(
         normalisation=preprocessing,
         outputs=stored(names),
         thresholds={"foreground": threshold},
+        settings=settings_of(names, tiling, activation=activation, divisor=divisor),
         stand_in=stand_in,
     )
-
-    tiling = _tiling(network, last, divisor, tile, halo)
     return MapTeacher(
         provenance,
         path.name,

@@ -149,7 +149,12 @@ def _provenance(
         normalisation=described.normalisation.words,
         outputs=described.outputs,
         thresholds={"foreground": cuts.foreground, "boundary": cuts.boundary},
-        settings={"engine": engine.engine, "precision": engine.precision, **scale},
+        settings={
+            "engine": engine.engine,
+            "precision": engine.precision,
+            "tile": str(ready.tile),
+            **scale,
+        },
         stand_in=stand_in or lineage.stand_in,
         simulated=lineage.simulated,
         notes=(f"a package of Abbe's, trained on {lineage.dataset}", *lineage.notes),

@@ -26,7 +26,7 @@ from abbe.teachers.teacher import (
     require_channels,
     stored,
 )
-from abbe.teachers.tiles import Tiling
+from abbe.teachers.tiles import Tiling, settings_of
 
 if TYPE_CHECKING:
     import torch
@@ -146,9 +146,11 @@ def torch_module(
     channels = require_channels(channels, factory)
     prepare, activate = preprocessing_named(preprocessing), activation_named(activation)
     names = name_outputs(outputs or "foreground", None, factory)
-    module = _frozen(_make(factory, _parsed(arguments, factory)), weights, device)
+    given = _parsed(arguments, factory)
+    module = _frozen(_make(factory, given), weights, device)
     asked = _giving_probabilities(module) if activation == "none" else module
     chosen = choose_precision(precision, device_of(module))
+    tiling = Tiling.multiples(divisor, tile, halo)
     provenance = Provenance(
         teacher=name or factory,
         weights_sha256=sha256_of_file(Path(weights)) if weights else state_sha256(module),
@@ -158,14 +160,16 @@ def torch_module(
         normalisation=preprocessing,
         outputs=stored(names),
         thresholds={"foreground": threshold},
+        settings=settings_of(
+            names, tiling, activation=activation, divisor=divisor, precision=chosen,
+            arguments=_in_words(given),
+        ),
         stand_in=stand_in,
-        notes=(f"computed in {chosen}",),
-    )
+    )  # fmt: skip
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.floating]:
         return activate(_run(asked, pixels, factory, chosen))
 
-    tiling = Tiling.multiples(divisor, tile, halo)
     teacher = MapTeacher(provenance, factory, names, prepared_by(prepare, channels), run, tiling)
     return TorchTeacher(asked, teacher, activation, chosen)
 
@@ -192,6 +196,12 @@ def _parsed(arguments: Mapping[str, Any] | str | None, origin: str) -> Mapping[s
     if not isinstance(parsed, dict):
         raise ConfigError(f"{origin}: the arguments must be a JSON object, not {arguments!r}")
     return parsed
+
+
+def _in_words(arguments: Mapping[str, Any]) -> str | None:
+    """The factory's arguments, which may change answers and no weights; objects by their types."""
+    named = json.dumps(arguments, sort_keys=True, default=lambda value: type(value).__name__)
+    return named if arguments else None
 
 
 def _make(factory: str, arguments: Mapping[str, Any]) -> nn.Module:

@@ -22,6 +22,7 @@ from abbe.teachers.programs.installed import (
     imported,
     kinds_named,
     require_all_weights,
+    settings_of,
     tensors_of,
 )
 from abbe.teachers.programs.object_tiles import Objects, find_in_tiles
@@ -180,8 +181,8 @@ def cellpose(
             "min_size": min_size,
             **({} if diameter is None else {"diameter": diameter}),
         },
+        settings=settings_of(kinds, tile, halo, precision=computed),
         stand_in=stand_in,
-        notes=(f"computed in {computed}",),
     )
     settings = {
         "diameter": diameter,

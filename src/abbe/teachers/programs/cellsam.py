@@ -22,7 +22,13 @@ from abbe.files import sha256_of_file
 from abbe.near import meant_beside
 from abbe.teachers.networks.preprocessing import by_region
 from abbe.teachers.programs.cellsam_network import CellsamNetwork, load_file
-from abbe.teachers.programs.installed import KINDS, channels_last, imported, kinds_named
+from abbe.teachers.programs.installed import (
+    KINDS,
+    channels_last,
+    imported,
+    kinds_named,
+    settings_of,
+)
 from abbe.teachers.programs.object_tiles import find_in_tiles
 from abbe.teachers.teacher import Cost, Prediction, found_in, require_channels
 from abbe.teachers.tiles import Pixels
@@ -195,8 +201,10 @@ def cellsam(
         channels=channels,
         normalisation=NORMALISATIONS[normalisation],
         thresholds={"bbox": bbox_threshold, "mask": MASK_THRESHOLD},
+        settings=settings_of(
+            kinds, tile, halo, postprocess="by CellSAM" if postprocess else "none"
+        ),
         stand_in=stand_in,
-        notes=("post-processed by CellSAM",) if postprocess else (),
     )
     settings = {"bbox_threshold": bbox_threshold, "postprocess": postprocess, "device": place}
     find = CellsamNetwork(package.segment_cellular_image, model, settings)

@@ -59,6 +59,12 @@ def kinds_named(gives: str | tuple[str, ...] | list[str], allowed: tuple[str, ..
     return names
 
 
+def settings_of(kinds: Collection[str], tile: int, halo: int, **others: str) -> dict[str, str]:
+    """What a store must know of how a program is run, so that no other answers get into it."""
+    gives = ", ".join(kind for kind in KINDS if kind in kinds)
+    return {"gives": gives, **others, "tile": str(tile), "halo": str(halo)}
+
+
 def channels_last(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """(C, h, w) as (h, w, C), contiguous."""
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
