@@ -1,6 +1,8 @@
 """For which pixel size a student is made, and that scores see images at it, as predict does."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +14,8 @@ from abbe.datasets.training.prepare import Prepared
 from abbe.errors import ConfigError, InputError
 from abbe.exporting.request import ExportRequest
 from abbe.imaging import PERCENTILE, Image
-from abbe.runs import pixel_sizes
+from abbe.runs import pixel_sizes, teaching
+from abbe.targets import Provenance
 from abbe.tasks import maps as models
 from abbe.tasks.semantic import Semantic
 
@@ -127,3 +130,18 @@ def test_a_pixel_size_is_stated_for_packages_whose_run_knows_none():
     assert ExportRequest(pixel_size=0.51).stated(0.5) == 0.5
     with pytest.raises(ConfigError, match=r"--pixel-size 0\.25: the run's images have 0\.5 µm"):
         ExportRequest(pixel_size=0.25).stated(0.5)
+
+
+@pytest.mark.parametrize(
+    ("images", "trained", "told"),
+    [([0.5, 0.5], 0.5, ""), ([0.5], 0.51, ""), ([0.5, None], None, ""),
+     ([0.5, 0.5], 0.25, r"pixels of 0\.25 µm, and the training images have 0\.5 µm"),
+     ([0.5, 1.0], 0.5, "the training images agree on none"), ([None], 0.5, "agree on none")],
+)  # fmt: skip
+def test_a_live_teacher_sees_the_students_crops_at_its_own_pixel_size(images, trained, told):
+    """It was shown raw crops of any scale; stored answers are of resampled images."""
+    provenance = Provenance("t", None, "none", "none", ("nucleus",), PERCENTILE.words)
+    teacher = cast(Any, SimpleNamespace(provenance=provenance, pixel_size=trained))
+    refused = pytest.raises(ConfigError, match=told) if told else nullcontext()
+    with refused:
+        teaching.check_live(teacher, PERCENTILE, dataset(images, [9.0]))

@@ -66,6 +66,7 @@ def test_facts_become_provenance(folder: Path):
     assert found.weights_sha256 == sha256_of_file(folder / "student.safetensors")
     assert (found.channels, found.outputs) == (CHANNELS, ("foreground", "boundary"))
     assert found.thresholds == {"foreground": 0.4}
+    assert (teacher.pixel_size, run(folder / "unsized.safetensors").pixel_size) == (0.5, None)
     assert found.training_data_licence == "CC0"
     named = run(folder / "student.safetensors", CHANNELS, name="big", stand_in=True).provenance
     assert (named.teacher, named.stand_in) == ("big, trained on simulated images", True)

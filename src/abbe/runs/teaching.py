@@ -12,6 +12,7 @@ from abbe.runs import build
 from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.from_python import kind_of_teacher
 from abbe.runs.normalising import scaling_of
+from abbe.runs.pixel_sizes import common, student_pixel_size
 from abbe.runs.session import Session
 from abbe.targets import Provenance, TargetStore
 from abbe.teachers import Teacher
@@ -89,7 +90,7 @@ def teach(
         return None, store, {}
     teacher = build.build_teacher(settings, dataset, trust_code=session.trust_code)
     if settings.live:
-        _check_live(teacher.provenance.normalisation, scaling_of(experiment.student))
+        check_live(teacher, scaling_of(experiment.student), dataset)
     if session.is_main:
         introduced = teachers.introduction(teachers.provenance_of(teacher, dataset))
         print(shown(introduced), flush=True)
@@ -194,15 +195,29 @@ def stored_predictions(
     return TargetStore(path), speed
 
 
-def _check_live(reads: str, scaling: Scaling) -> None:
-    """A live teacher is shown the student's crops, so both must read images scaled alike.
+def check_live(teacher: Teacher, scaling: Scaling, dataset: Dataset) -> None:
+    """A live teacher is shown the student's crops, so both must see images alike.
+
+    Args:
+        teacher: that is to run live.
+        scaling: of the student's images.
+        dataset: that it learns from.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: it reads images scaled otherwise, or is for another pixel size.
     """
+    reads, size = teacher.provenance.normalisation, getattr(teacher, "pixel_size", None)
     if reads not in (scaling.kind, scaling.words):
         raise ConfigError(
             f"teacher.live: the teacher reads images normalised by '{reads}', the student by "
             f"'{scaling.words}'. Leave live out, so that targets are stored, or give both the same "
             "(--student.normalisation)"
+        )
+    own = None if size is None else student_pixel_size(dataset)
+    if size is not None and common([own, size]) is None:
+        told = "agree on none" if own is None else f"have {own:g} µm"
+        raise ConfigError(
+            f"teacher.live: the teacher is for pixels of {size:g} µm, and the training images "
+            f"{told}: it would see crops at a scale that it was not trained for. Leave live out, "
+            "so that images are resampled for it and targets are stored"
         )

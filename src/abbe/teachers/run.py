@@ -39,8 +39,9 @@ class RunTeacher:
         self.network = network
         """(B, C, H, W) in [0, 1], scaled as in training → (B, K, H, W) logits."""
         self.provenance = provenance
-        self._pixel_size, self._tiling, self._precision = pixel_size, tiling, precision
-        self._scaling = scaling
+        self.pixel_size = pixel_size
+        """µm, that it was trained for; None where that is not known."""
+        self._tiling, self._precision, self._scaling = tiling, precision, scaling
 
     def predict(self, image: Image, id: str) -> Prediction:
         """Probability maps of ``image``, (K, H, W), one for each of the network's outputs.
@@ -52,8 +53,8 @@ class RunTeacher:
         from abbe.runtime.tiling.rescaling import reader, seen_at, to_shape
 
         provenance, channels = self.provenance, self.provenance.channels
-        tell_unknown_pixel_size(provenance.teacher, self._pixel_size, image)
-        grid = seen_at(image, self._pixel_size)
+        tell_unknown_pixel_size(provenance.teacher, self.pixel_size, image)
+        grid = seen_at(image, self.pixel_size)
         read = reader(image, channels, self._scaling.image_limits(image, channels), grid)
         maps = run_in_tiles(self._probabilities, read, grid.shape, self._tiling, provenance.teacher)
         maps = to_shape(maps, image.shape)
