@@ -27,9 +27,9 @@ from abbe.datasets.public.pathology_regions import ColourPicture
 from abbe.datasets.public.photographs import ColourFile
 from abbe.datasets.stored import Stored
 from abbe.datasets.training.prepare import Prepared
-from abbe.errors import InputError
+from abbe.errors import ConfigError, InputError
 from abbe.files.tensors import read_tensors
-from abbe.recipes.pretraining import ResponseOutput, response_term
+from abbe.recipes.pretraining import ResponseOutput, require_exclusive, response_term
 from abbe.recipes.rckd import parts_of, tiles_of
 from abbe.runs import build
 from abbe.students.classifier import Classifier
@@ -415,6 +415,23 @@ def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
     assert alone > 0
     batch["has_target"] = torch.tensor([False, False])
     assert term.loss(ResponseOutput(maps=other), batch) is None
+
+
+def test_a_teacher_that_keeps_its_background_to_itself_is_not_learned_by_kl():
+    """Its maps were stretched to a sum of 1: glass became tumour, and surely so."""
+    shares = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0)).softmax(0)
+    stored = (255 * shares).round().byte().numpy()
+    bare = Prepared("a", np.zeros((1, 16, 16)), ("red",), np.zeros((1, 2)), (16, 16))
+    whole = [replace(bare, id=str(n), probability=stored) for n in range(40)]
+    require_exclusive(whole, "t.zarr")
+    cut = [replace(image, probability=stored[1:]) for image in whole]
+    with pytest.raises(ConfigError, match=r"of '0' in t\.zarr add up to 0\.\d\d.*background"):
+        require_exclusive(cut, "t.zarr")
+    background = np.zeros_like(stored)
+    background[0] = 255
+    tissue = replace(whole[0], id="tissue", probability=background[:0:-1])
+    with pytest.raises(ConfigError, match="of 'tissue' in"):
+        require_exclusive([*whole[:3], tissue], "t.zarr")
 
 
 def test_rare_classes_weigh_as_much_as_frequent_ones():

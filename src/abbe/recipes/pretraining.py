@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +38,10 @@ TaskModel = Classifier | LinearProbe | UNet
 INSTANCE_MAPS = ("foreground", "boundary")
 """What instances of a teacher are turned into."""
 HV_MAPS = ("horizontal", "vertical")
+LOOKED_AT = 16
+"""Answers that are asked whether their maps add up to 1."""
+AWAY_FROM_ONE = 0.05
+"""By how much a tile's sums may differ from 1 in the mean; maps are stored in 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +180,8 @@ def pretrain_encoder(
     ``name`` is what the log and the progress bar call it.
 
     Raises:
-        InputError: the store has nothing for the tiles, or what it has does not go with the
-            response that was asked for.
+        InputError: the store has nothing for the tiles.
+        ConfigError: what it has does not go with the response that was asked for.
     """
     settings = experiment.pretraining
     input_channels, method = experiment.student.input_channels, settings.method
@@ -287,6 +292,8 @@ def _response_of(
     instances = images[0].instances is not None
     outputs = INSTANCE_MAPS if instances else store.provenance.outputs
     require_response(settings, outputs, str(store.path))
+    if settings.response == "kl":
+        require_exclusive(images, str(store.path))
     return tuple(outputs), settings.hv if instances else 0.0
 
 
@@ -312,6 +319,28 @@ def require_response(settings: config.Pretraining, outputs: Sequence[str], sourc
             "pretraining.response: 'kl' needs a teacher of two or more classes that exclude each "
             f"other; this one gives {', '.join(outputs)}. Take soft_bce"
         )
+
+
+def require_exclusive(images: Sequence[Prepared], source: str) -> None:
+    """Refuse maps that leave something out, which 'kl' would share out among the others.
+
+    Args:
+        images: with the teacher's probability maps; some are looked at.
+        source: where it is, for the message.
+
+    Raises:
+        ConfigError: the maps of an image do not add up to 1.
+    """
+    for image in images[:: -(-len(images) // LOOKED_AT)]:
+        assert image.probability is not None  # instances are refused before
+        sums = np.asarray(image.probability[:]).sum(0, dtype=np.int64) / 255
+        if np.abs(sums - 1).mean() > AWAY_FROM_ONE:
+            raise ConfigError(
+                f"pretraining.response: 'kl' needs classes that exclude each other and leave "
+                f"nothing out, but the maps of '{image.id}' in {source} add up to "
+                f"{sums.mean():.2f} in the mean, not to 1. Store the background, too (name it in "
+                "teacher.options: outputs), or take soft_bce"
+            )
 
 
 def require_pretrainable(experiment: config.Experiment) -> None:
