@@ -20,8 +20,10 @@ from PIL import Image as Picture
 
 from abbe import config, students
 from abbe.cluster import Lost
+from abbe.cluster.tries import MOST_TRIES, Tries
 from abbe.curves import curve as curves
 from abbe.curves.initialisations import INITIALISATIONS, choose_initialisations
+from abbe.curves.on_workers import TRIES
 from abbe.curves.trainings import load_outcome
 from abbe.imaging import write_labels
 from abbe.recipes import encoder_probes
@@ -380,6 +382,9 @@ def test_on_workers_trainings_wait_for_their_pretraining_and_none_is_done_twice(
     assert "3 of the trainings were given up:\n  pretraining rckd: its workers died" in told
     assert "rckd, 10 labelled images, seed 1: its pretraining was given up" in told
     opened.append(Inline(stops_after=2))
+    for _ in range(MOST_TRIES):  # clients that were killed are no deaths of workers
+        with Tries(out / TRIES).begin("pretraining rckd"):
+            pass
     assert abbe(*words, "--resume") == 130
     assert opened[-1].names == ["pretraining rckd", "rckd-10-seed-0"]
     opened.append(Inline())

@@ -1,7 +1,10 @@
 """What is noted of items that workers begin: each once, whoever dies."""
 
 from pathlib import Path
+from typing import Any, cast
 
+from abbe.cluster import Workers
+from abbe.cluster.in_order import in_order
 from abbe.cluster.tries import Tries
 from abbe.runtime.batch.finished import LOG, Finished, line_of
 from abbe.runtime.job import Written
@@ -34,6 +37,31 @@ def test_what_is_finished_waits_for_the_client_and_is_not_done_again(tmp_path: P
         assert (attempt.number, attempt.finished) == (1, None)
     tries.forget("a")
     assert tries.collect() == []
+
+
+class Inline:
+    """Workers in this process."""
+
+    share = 1
+
+    def run(self, function: Any, items: Any, *, long: Any, count: int) -> Any:
+        return ((item, function(item)) for item in items)
+
+
+def test_kills_of_a_client_are_no_deaths_of_workers(tmp_path: Path, monkeypatch):
+    """Three of them, and images were given up that no worker died of."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    tries = Tries(tmp_path / "scratch")
+    for _ in range(3):
+        with tries.begin("a"):  # and the client ends, and its workers with it
+            pass
+    with tries.begin("b") as attempt:
+        attempt.finish({"of": "another verb"})
+    found = in_order(
+        cast(Workers, Inline()), tries.folder, str.upper, {"a": "a", "b": "b"}, lambda: None
+    )
+    assert found == ["A", "B"]
+    assert not tries.folder.exists()
 
 
 def test_a_line_that_the_client_took_before_it_was_killed_is_known(tmp_path: Path):

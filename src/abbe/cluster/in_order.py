@@ -58,9 +58,11 @@ def in_order(
         ClusterError: The scheduler has gone, or a worker does not see the client's folders.
     """
     found: dict[str, Answer | Died] = {}
+    tries = Tries(scratch)
+    tries.begin_anew()
     with share(scratch, _Common(work, threads_wanted(workers))) as common:
         given = ((name, _Asked(common, name, item)) for name, item in items.items())
-        for asked, answer in carry_out(workers, Tries(scratch), _carry, given, count=len(items)):
+        for asked, answer in carry_out(workers, tries, _carry, given, count=len(items)):
             died = isinstance(answer, Died)
             found[asked.name] = answer if died else cast(Answer, answer.beside)
             moved()

@@ -66,6 +66,11 @@ class Tries:
                 path.unlink(missing_ok=True)
         return found
 
+    def begin_anew(self) -> None:
+        """Forget what a client left that was killed: it needs no words of finished items."""
+        for path, _ in self.collect():
+            path.unlink(missing_ok=True)
+
     def forget(self, name: str) -> None:
         """Remove the file of an item that the client has taken."""
         self.path(name).unlink(missing_ok=True)

@@ -126,6 +126,7 @@ def train_on_workers(
     """
     common = _common(trainer, experiment, session, workers)
     tries = Tries(common.folder / TRIES)
+    tries.begin_anew()
     with share(tries.folder, common) as shared:
         giving = _Giving(trainer, trainings, shared)
         for item, answer in carry_out(

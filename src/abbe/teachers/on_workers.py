@@ -126,8 +126,7 @@ def teach_on_workers(
         moving = stack.enter_context(bar("teach", len(dataset), shown=progress))
         _adopt_all(writer)
         tries = Tries(root / TRIES)
-        for word, _ in tries.collect():  # the parts hold what they say
-            word.unlink(missing_ok=True)
+        tries.begin_anew()  # the parts hold what words say
         common = Common(
             make, provenance, dataset.simulated, root, uuid.uuid4().hex[:12],
             threads_wanted(workers),
