@@ -14,10 +14,10 @@ from golden import hold
 from safetensors.torch import save_file
 
 import abbe as in_python
-from abbe import datasets, scoring, students
+from abbe import config, datasets, scoring, students
 from abbe.datasets.training.eval_prompts import objects_of
 from abbe.files.tensors import read_tensors
-from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
+from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, longest_side
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
 from abbe.summary import SHAPE
@@ -140,6 +140,22 @@ def test_the_student_between_its_stages_is_scored(run, pictures):
     summary = json.loads((run / "summary.json").read_text())
     found = summary["models"][AFTER_FIRST]["metrics"]["dice"]["mean"]
     assert found == pytest.approx(dice_of(student, pictures), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("live", "side", "kept"), [(False, 512, 853), (True, 512, 1024), (True, 768, 1280)]
+)
+def test_a_live_teacher_sees_pictures_as_large_as_it_reads_them(live, side, kept):
+    """They were shrunk to what the student sees, and blown up to the teacher's 1024 px."""
+    values = {
+        "recipe": "kdsam",
+        "out": "x",
+        "data": {"path": "x"},
+        "teacher": {"kind": "sam", "path": "sam.pt", "live": live},
+        "student": {"architecture": "promptable-resnet18", "encoder_weights": "random"},
+        "promptable": {"side": side},
+    }
+    assert longest_side(config.parse(values, "test"), 1024) == kept
 
 
 def test_a_live_teacher_a_baseline_and_a_feature_network(

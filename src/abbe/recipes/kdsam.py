@@ -135,7 +135,7 @@ class KdSam(Recipe):
             about=about_models(experiment),
             sam=teacher,
             pictures=picture_records(
-                reading, input_channels, longest=round(settings.side / settings.zoom[0])
+                reading, input_channels, longest=longest_side(experiment, teacher.network.side)
             ),
             held_out=[each for each in held_out if each.has_objects],
         )
@@ -203,6 +203,13 @@ class KdSam(Recipe):
             if second.steps:
                 stage = decoder_stage(network, prompted, second, **common)
                 yield "baseline", Plan(network, [stage], None).previewed(preview)
+
+
+def longest_side(experiment: config.Experiment, teacher_side: int) -> int:
+    """px that longest sides are shrunk to: as the student, or a live teacher, sees pictures."""
+    settings = experiment.promptable
+    own = round(settings.side / settings.zoom[0])
+    return max(own, teacher_side) if experiment.teacher.live else own
 
 
 def build_teacher(experiment: config.Experiment, dataset: Dataset) -> SamTeacher:
