@@ -88,6 +88,12 @@ FILES: dict[str, tuple[Callable[[Path], None], int]] = {
             description="Aperio Image Library v1\r\n64x48|AppMag = 20|MPP = 0.504",
         ), 0,
     ),
+    "nearly square": (
+        lambda path: tifffile.imwrite(
+            path, colours(), photometric="rgb", resolution=(20000, 20100),
+            resolutionunit="CENTIMETER",
+        ), 0,
+    ),
     "four channels, colours first": (
         lambda path: tifffile.imwrite(
             path, np.dstack([colours(), colours()[..., :1]]), photometric="rgb",
@@ -143,6 +149,12 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
             path, np.dstack([colours(), colours()[..., :1]]), photometric="separated",
             planarconfig="contig",
         ), "tiffInks",
+    ),
+    "stack of tifffile": (
+        lambda path: tifffile.imwrite(
+            path, np.moveaxis(colours(), -1, 0), photometric="minisblack",
+            metadata={"axes": "ZYX"},
+        ), "tiffStack",
     ),
     "ycbcr of 16 bits": (lambda path: ycbcr(path, colours().astype("u2") << 8), "tiffYcbcr"),
 }  # fmt: skip
@@ -209,3 +221,13 @@ def test_what_python_refuses_is_refused(tmp_path, read):
         *(key for _, key in REFUSED.values()),
         "tiffYcbcr",
     ]
+
+
+def test_a_size_of_pixels_that_are_not_square_is_not_taken(tmp_path, read):
+    tiff, ome, png = (tmp_path / name for name in ("sides.tif", "sides.ome.tif", "sides.png"))
+    tifffile.imwrite(tiff, colours(), resolution=(2e4, 1e4), resolutionunit="CENTIMETER")
+    sizes = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(ome, colours()[..., 0], metadata=sizes)
+    PIL.Image.fromarray(colours()).save(png, dpi=(50800, 25400))
+    for facts in read([tiff, ome, png]):
+        assert (facts["pixelSize"], facts["notes"]) == (None, ["notSquare"])

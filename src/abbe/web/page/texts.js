@@ -160,6 +160,7 @@ export const NOTES = {
   inverted: "Stored with 0 as white: bright was made high.",
   asStored: "Its tag says that 0 is white, which is for display or has no meaning here: the stored values are used.",
   largest: "The file holds several images; the largest is read.",
+  notSquare: "Its pixels are not square, so that the size that it states is not taken. Say one below where it counts.",
   turned: "It was turned upright, as its orientation says.",
 };
 

@@ -19,6 +19,8 @@
  * @property {string[]} notes What was taken for granted.
  * @property {number} [number] Its place among the images of `abbe serve`.
  *
+ * @typedef {[number, number] | null} Sides µm of a pixel, horizontal and vertical, as a file states them.
+ *
  * @typedef {(level: number, region: Region) => Promise<Values[]>} Reader A region of a level.
  *
  * @typedef {object} Labels Objects 1…count in reading order of their first pixel; 0 is background.

@@ -13,6 +13,7 @@ const MOST_PIXELS = 2 ** 26;
 
 /** @typedef {import("../core/types.js").Picture} Picture */
 /** @typedef {import("../core/types.js").Region} Region */
+/** @typedef {import("../core/types.js").Sides} Sides */
 
 /**
  * @param {Blob & {name?: string}} file
@@ -25,18 +26,19 @@ export async function openPicture(file, name) {
   const read = isPng(start) ? await readPng(new Uint8Array(await file.arrayBuffer())) : await readByBrowser(file);
   if (!read.width || !read.height || !read.planes.length) throw new InputProblem("notAnImage");
   if (read.width * read.height * read.planes.length > MOST_VALUES) throw new InputProblem("tooLarge");
-  return { ...read, name, tiled: null, channels: read.planes.length === 3 ? RED_GREEN_BLUE : usualNames(read.planes.length) };
+  return { ...read, ...sized(read), name, tiled: null, channels: read.planes.length === 3 ? RED_GREEN_BLUE : usualNames(read.planes.length) };
 }
 
 /**
  * An image that is read by region: whole where it is small enough.
  *
- * @param {Omit<Picture, "planes" | "name" | "channels" | "tiled"> & {channels: string[] | null, count: number,
+ * @param {Omit<Picture, "planes" | "name" | "channels" | "tiled" | "pixelSize"> & {pixelSize: Sides, channels: string[] | null, count: number,
  *   levels: {width: number, height: number}[], side: number, read: import("../core/types.js").Reader}} opened
  * @param {string} name
  * @returns {Promise<Picture>}
  */
-export async function kept({ channels, count, levels, side, ...opened }, name) {
+export async function kept({ channels, count, levels, side, ...found }, name) {
+  const opened = { ...found, ...sized(found) };
   const { width, height, read } = opened;
   if (!width || !height || !count) throw new InputProblem("notAnImage");
   const names = channels ?? usualNames(count);
@@ -61,6 +63,13 @@ export async function partOf(picture, region) {
   if (width < 1 || height < 1) throw new InputProblem("partNeeded");
   const planes = await picture.read(0, region);
   return { part: { ...picture, width, height, planes, tiled: null }, left: region.left, top: region.top };
+}
+
+/** One size of pixels that are square, within 1 %; a note says where they are not. @param {{pixelSize: Sides, notes: string[]}} read */
+function sized({ pixelSize: sides, notes }) {
+  if (!sides) return { pixelSize: null, notes };
+  const mean = (sides[0] + sides[1]) / 2;
+  return Math.abs(sides[0] - sides[1]) > 0.01 * mean ? { pixelSize: null, notes: [...notes, "notSquare"] } : { pixelSize: mean, notes };
 }
 
 /** As `abbe.imaging` names channels that a file does not. @param {number} count */

@@ -25,7 +25,7 @@ export function isPng(data) {
  *
  * @param {Uint8Array} data
  * @returns {Promise<{width: number, height: number, planes: (Uint8Array | Uint16Array)[],
- *   pixelSize: number | null, notes: string[]}>}
+ *   pixelSize: import("../core/types.js").Sides, notes: string[]}>}
  */
 export async function readPng(data) {
   const chunks = chunksOf(data);
@@ -174,9 +174,10 @@ function planesOf(raw, pixels, [all, colours], depth) {
   });
 }
 
-/** @param {Uint8Array | undefined} resolution @returns {number | null} */
+/** @param {Uint8Array | undefined} resolution @returns {import("../core/types.js").Sides} */
 function pixelSizeOf(resolution) {
   if (!resolution || resolution.length !== 9 || resolution[8] !== 1) return null;
-  const size = 1e6 / new DataView(resolution.buffer, resolution.byteOffset, 9).getUint32(0);
-  return size > 0 && size < COARSEST ? size : null;
+  const view = new DataView(resolution.buffer, resolution.byteOffset, 9);
+  const [across, down] = [1e6 / view.getUint32(0), 1e6 / view.getUint32(4)];
+  return Math.max(across, down) < COARSEST ? [across, down] : null;
 }

@@ -124,7 +124,7 @@ async function pagesOf(tiff) {
 
 /**
  * @param {any[][]} levels Pages, by level.
- * @param {{names: string[], pixelSize: number | null}} stated
+ * @param {{names: string[], pixelSize: import("../core/types.js").Sides}} stated
  * @param {string} text
  */
 async function described(levels, stated, text) {
@@ -165,7 +165,7 @@ async function described(levels, stated, text) {
  * @param {string} text
  * @param {number} pages
  * @param {{width: number, height: number}} size Of the image that is read, where the file has several.
- * @returns {{names: string[], stack: boolean, pages: number | null, pixelSize: number | null}}
+ * @returns {{names: string[], stack: boolean, pages: number | null, pixelSize: import("../core/types.js").Sides}}
  */
 export function layoutOf(text, pages, { width, height }) {
   if (text.includes("<OME")) {
@@ -174,8 +174,9 @@ export function layoutOf(text, pages, { width, height }) {
     const images = text.split(/<(?:\w+:)?Image\b/).slice(1);
     const image = images.find((each) => isOf(pixelsOf(each))) ?? images[0] ?? "";
     const pixels = pixelsOf(image);
-    const size = Number(attribute(pixels, "PhysicalSizeX"));
-    const unit = UNITS[attribute(pixels, "PhysicalSizeXUnit") || "µm"];
+    const [across, down] = ["X", "Y"].map((axis) =>
+      Number(attribute(pixels, `PhysicalSize${axis}`)) * (UNITS[attribute(pixels, `PhysicalSize${axis}Unit`) || "µm"] ?? NaN),
+    );
     const names = [...image.matchAll(/<(?:\w+:)?Channel\b[^>]*>/g)].map(
       ([channel]) => attribute(channel, "Name"),
     );
@@ -183,14 +184,16 @@ export function layoutOf(text, pages, { width, height }) {
     const channels = Number(attribute(pixels, "SizeC") || 1);
     return {
       names, stack: planes.some((count) => count > 1), pages: Math.min(channels, pages),
-      pixelSize: size > 0 && unit ? size * unit : null,
+      pixelSize: across > 0 && down > 0 ? [across, down] : null,
     };
   }
   if (text.startsWith("ImageJ=")) {
     const value = (/** @type {string} */ key) => Number(new RegExp(`\\b${key}=(\\d+)`).exec(text)?.[1] ?? 1);
     return { names: [], stack: value("slices") > 1 || value("frames") > 1, pages: null, pixelSize: null };
   }
-  return { names: [], stack: pages > MOST_CHANNELS, pages: null, pixelSize: null };
+  const shaped = /^\{"shape": \[([\d, ]+)\].*"axes": "(\w+)"/.exec(text); // as tifffile writes it
+  const stacked = shaped?.[1].split(",").some((length, i) => Number(length) > 1 && "ZT".includes(shaped[2][i] ?? " "));
+  return { names: [], stack: stacked || pages > MOST_CHANNELS, pages: null, pixelSize: null };
 }
 
 /** @param {string} element @param {string} name */
@@ -200,17 +203,21 @@ function attribute(element, name) {
     .replaceAll("&quot;", '"').replaceAll("&#181;", "µ");
 }
 
-/** @param {any} image @param {string} text @returns {Promise<number | null>} */
+/** @param {any} image @param {string} text @returns {Promise<import("../core/types.js").Sides>} */
 async function resolutionOf(image, text) {
   const aperio = text.startsWith("Aperio ") && /\bMPP\s*=\s*([\d.,]+)/.exec(text);
-  if (aperio) return Number(aperio[1].replace(",", ".")) || null;
-  const value = await tag(image, "XResolution");
-  const perUnit = value?.length === 2 ? value[0] / value[1] : Number(value);
-  if (!perUnit || !Number.isFinite(perUnit)) return null;
+  if (aperio) {
+    const size = Number(aperio[1].replace(",", "."));
+    return size > 0 ? [size, size] : null;
+  }
+  const [across, down] = await Promise.all(["XResolution", "YResolution"].map(async (name) => {
+    const value = await tag(image, name);
+    return value?.length === 2 ? value[0] / value[1] : Number(value);
+  }));
+  if (!(across > 0 && down > 0 && Number.isFinite(across + down))) return null;
   const imagej = text.startsWith("ImageJ=") ? (/\bunit=(.*)/.exec(text)?.[1].trim() ?? "") : null;
   const unit = imagej ?? { 2: "inch", 3: "cm", 4: "mm", 5: "um" }[Number((await tag(image, "ResolutionUnit")) ?? 2)] ?? "";
   if (!UNITS[unit]) return null;
-  const size = UNITS[unit] / perUnit;
   const printed = imagej === null || ["inch", "in", "cm"].includes(unit);
-  return printed && size >= COARSEST ? null : size;
+  return printed && UNITS[unit] / Math.min(across, down) >= COARSEST ? null : [UNITS[unit] / across, UNITS[unit] / down];
 }

@@ -69,12 +69,11 @@ async function opened(zarr, root) {
   const read = (level, region) => planesOf(zarr, arrays[level], { x, y, c }, count, region);
   const names = attributes.omero?.channels?.map((/** @type {{label?: string}} */ { label }) => label ?? "");
   const scales = [...(datasets[0].coordinateTransformations ?? []), ...(coordinateTransformations ?? [])].filter(({ type }) => type === "scale");
-  const unit = UNITS[all[x].unit ?? ""];
-  const size = scales.reduce((product, { scale }) => product * scale[x], unit ?? NaN);
+  const size = (/** @type {number} */ axis) => scales.reduce((product, { scale }) => product * scale[axis], UNITS[all[axis].unit ?? ""] ?? NaN);
   return {
     ...sizeOf(first), count, notes: [], read, levels: arrays.map(sizeOf), side: SIDE,
     channels: names?.length === count && names.some(Boolean) ? names : null,
-    pixelSize: scales.length && size > 0 ? size : null,
+    pixelSize: scales.length && size(x) > 0 && size(y) > 0 ? /** @type {[number, number]} */ ([size(x), size(y)]) : null,
   };
 }
 
