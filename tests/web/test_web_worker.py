@@ -83,3 +83,9 @@ def test_after_another_look_the_objects_that_it_found_are_corrected(tmp_path):
 
 def test_a_file_has_the_name_of_its_image_although_another_was_opened():
     assert happens("saving") == "1.png"
+
+
+def test_saved_objects_stay_until_another_look_or_threshold_is_asked_for():
+    found = happens("savedBefore")
+    assert found["stopped"] == "outdated"
+    assert found["states"] == [[2, None], [1, True], [2, False]]

@@ -11,6 +11,8 @@ const DESCRIPTION = { task: "promptable", outputs: [], classes: [], channels: ["
 
 /** Whether the page takes images whole. */
 let whole = true;
+/** Objects that were saved at an earlier time. */
+let objects = [];
 /** What was asked of the server, in order. */
 const asked = [];
 /** What waits to be answered, by address. @type {Map<string, (() => void)[]>} */
@@ -52,7 +54,7 @@ function answered(address) {
   if (/images\/\d+$/.test(address)) {
     return JSON.stringify({
       name: `${number}.png`, width: SIDE, height: SIDE, levels, side: 512, whole, channels: ["grey"], pixelSize: null,
-      notes: [], seen: [0], objects: [], saved: false, edition: "first",
+      notes: [], seen: [0], objects, saved: objects.length > 0, edition: "first",
     });
   }
   return JSON.stringify({});
@@ -103,7 +105,7 @@ const sent = () => asked.filter(({ method }) => method === "PUT").map(({ address
 async function covered() {
   await begin("promptable");
   await answer(ask("open", { number: 1 }));
-  await answer(ask("look", { ...looked, first: true }));
+  await answer(ask("look", looked));
   const square = (left, top, side) => ({ left, top, width: side, height: side, data: new Uint8Array(side * side).fill(1) });
   await answer(ask("keep", { mask: square(1, 1, 1), score: 0.5, classes: ["a"] }));
   const { columns } = await answer(ask("keep", { mask: square(0, 1, 3), score: 1, category: 0, classes: ["a"] }));
@@ -145,9 +147,9 @@ const scenarios = {
       const found = await answer(ask(kind, more));
       counts.push(found.labels?.count ?? found);
     };
-    await note("look", { ...looked, first: true });
+    await note("look", looked);
     await note("keep", { remove: 1, classes: [] });
-    await note("look", { ...looked, first: false });
+    await note("look", looked);
     await note("keep", { number: 1, category: 0, classify: true, classes: ["a"] });
     await note("keep", { undo: true, classes: ["a"] });
     await note("keep", { undo: true, classes: ["a"] });
@@ -161,7 +163,7 @@ const scenarios = {
     const shown = (await answer(second)).picture.name;
     release("images/1");
     const late = await answer(first);
-    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("look", looked));
     await answer(ask("keep", { mask, score: 1, classes: [] }));
     await rest();
     return { shown, late, encoded: asked.filter(({ address }) => /encode/.test(address)).map(({ address }) => address), sent: sent() };
@@ -170,7 +172,7 @@ const scenarios = {
   async meanwhile() {
     await begin("promptable");
     await answer(ask("open", { number: 1 }));
-    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("look", looked));
     slow = /images\/2$/;
     const next = ask("open", { number: 2 });
     await answer(ask("keep", { mask, score: 1, classes: [] }));
@@ -185,13 +187,13 @@ const scenarios = {
     await answer(ask("open", { number: 1 }));
     slow = /images\/1\/look|images\/2$/;
     const next = ask("open", { number: 2 });
-    const look = ask("look", { ...looked, first: false });
+    const look = ask("look", looked);
     await rest();
     release("images/2");
     await answer(next);
     release("images/1/look");
     const outcome = await answer(look);
-    const found = await answer(ask("look", { ...looked, first: true }));
+    const found = await answer(ask("look", looked));
     return { outcome, area: found.columns.get("area_px")[0], grey: found.columns.get("mean_grey")[0] };
   },
   /** The second object that is kept covers the first: what each is, in files and in the table. */
@@ -207,7 +209,7 @@ const scenarios = {
   async colours() {
     await begin("promptable");
     await answer(ask("open", { number: 1 }));
-    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("look", looked));
     for (const left of [0, 1]) await answer(ask("keep", { mask: { ...mask, left }, score: 1, classes: [] }));
     const before = await answer(ask("keep", { mask: { ...mask, left: 2 }, score: 1, classes: [] }));
     const after = await answer(ask("keep", { remove: 1, classes: [] }));
@@ -218,20 +220,41 @@ const scenarios = {
   async saving() {
     await begin("promptable");
     await answer(ask("open", { number: 1 }));
-    await answer(ask("look", { ...looked, first: true }));
+    await answer(ask("look", looked));
     await answer(ask("keep", { mask, score: 1, classes: [] }));
     const save = ask("save", { what: "labels" });
     ask("open", { number: 2 });
     return (await answer(save)).name;
+  },
+  /** Of an image with two saved objects the first look is stopped; then it is looked at, other thresholds are given, and that is taken back. */
+  async savedBefore() {
+    objects = [1, 3].map((at) => ({ counts: [at, 1, SIDE * SIDE - at - 1], score: 1, category: null }));
+    await begin("segmentation");
+    await answer(ask("open", { number: 1 }));
+    slow = /look/;
+    const first = ask("look", looked);
+    await rest();
+    await answer(ask("stop"));
+    const stopped = await answer(first);
+    slow = /$^/;
+    const states = [];
+    const note = async (kind, more) => {
+      const { labels, unsaved } = await answer(ask(kind, more));
+      states.push([labels.count, unsaved ?? null]);
+    };
+    await note("look", looked);
+    await note("change", { rule: RULE });
+    await note("keep", { undo: true, classes: [] });
+    return { stopped, states };
   },
   /** Looked at again while it is looked at, and then stopped. */
   async again() {
     await begin("segmentation");
     await answer(ask("open", { number: 1 }));
     slow = /look/;
-    const looks = [ask("look", { ...looked, first: true })];
+    const looks = [ask("look", looked)];
     await rest();
-    looks.push(ask("look", { ...looked, first: false }));
+    looks.push(ask("look", looked));
     const first = await answer(looks[0]);
     const stops = () => asked.filter(({ address }) => address === "stop").length;
     const before = stops();

@@ -148,7 +148,7 @@ class Page {
       this.results.clear(picture);
       this.editing.edited = false;
       this.prompting.clear();
-      await this.look(true);
+      await this.look();
     } catch (problem) {
       this.complain(problem);
       if (this.opening === name) this.opening = undefined;
@@ -160,13 +160,12 @@ class Page {
     return this.prompting.part;
   }
 
-  /** @param {boolean} [first] Whether the image was just opened. */
-  async look(first = false) {
+  async look() {
     if (this.behind) {
       await this.openServed(this.images.number);
       return;
     }
-    if (!this.picture || (!first && !this.mayDrop())) return;
+    if (!this.picture || !this.mayDrop()) return;
     document.body.dataset.state = "busy";
     show("problem", false);
     const asked = this.form.asked();
@@ -184,7 +183,7 @@ class Page {
     this.tell(TEXTS.lookingFirst);
     this.picture.pixelSize = asked.pixelSize ?? null;
     try {
-      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule(), region, first }, (progress) => this.progress(progress));
+      const told = await this.asking.ask("look", { ...asked, rule: this.rules.rule(), region }, (progress) => this.progress(progress));
       show("progress", false);
       this.form.looked(asked);
       if (this.description.task === "promptable") {
@@ -264,6 +263,7 @@ class Page {
   /** @param {any} told */
   found(told) {
     this.results.show(told);
+    if (told.unsaved !== undefined) this.changed(told);
     // What can be corrected is done once it is saved.
     if (this.site.server && !this.editing.possible) this.images.mark(this.number, { done: true });
     const seconds = told.seconds.toFixed(told.seconds < 10 ? 1 : 0);

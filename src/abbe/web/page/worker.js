@@ -154,10 +154,10 @@ function regionOf({ levels, side }, level, row, column) {
 
 /**
  * @param {{channels: number[], pixelSize: number | null, diameter: number | null, rule: any,
- *   region: import("./core/types.js").Region | null, first: boolean}} asked first: the image was just opened.
+ *   region: import("./core/types.js").Region | null}} asked
  * @param {number} id
  */
-async function look({ channels, pixelSize, diameter, rule, region, first }, id) {
+async function look({ channels, pixelSize, diameter, rule, region }, id) {
   if (!picture) throw new Error("no image is open");
   const looked = { ...picture, pixelSize };
   const check = checkOf(id);
@@ -166,24 +166,24 @@ async function look({ channels, pixelSize, diameter, rule, region, first }, id) 
   const native = task instanceof Native || task instanceof NativePrompts;
   const part = native ? { part: looked, left: 0, top: 0 } : await partOf(looked, region);
   await task.look(part.part, { channels, diameter, rule }, advanceOf(id, check));
+  const prompted = task instanceof Prompts || task instanceof NativePrompts;
+  const answer = prompted ? null : await task.answer(rule);
   check();
+  const first = seen === null;
   const same = seen !== null && String(placeOf(seen)) === String(placeOf(part));
   [picture, seen] = [looked, part];
   const seconds = () => (performance.now() - begun) / 1000;
-  const prompted = task instanceof Prompts || task instanceof NativePrompts;
   const work = served === undefined ? undefined : works.get(served);
   // Objects of another part of the image are none of this one.
   const before = work ? work.kept : same ? kept : null;
   if (!prompted) {
-    const answer = await task.answer(rule);
-    check();
     const found = answered(answer);
     const tiled = Boolean(found.labels?.tiled);
     // What was corrected before stays, until another look is asked for.
     if (!first || !before || tiled) {
       kept = null;
       if (before && !tiled) replaceBy(before);
-      return { ...found, seconds: seconds() };
+      return { ...found, seconds: seconds(), unsaved: unsaved() };
     }
   }
   kept = before ?? new Kept(part.part.width, part.part.height);
@@ -222,7 +222,7 @@ async function change({ rule }, id) {
   check();
   const found = answered(answer);
   if (kept) replaceBy(kept);
-  return { ...found, seconds: (performance.now() - begun) / 1000 };
+  return { ...found, seconds: (performance.now() - begun) / 1000, unsaved: unsaved() };
 }
 
 /** @param {import("./core/types.js").Labels} labels @param {import("./core/types.js").Picture} of */
@@ -261,6 +261,12 @@ async function mask({ number }) {
   const task = await ready;
   if (!(task instanceof Prompts)) throw new Error("there is no such mask");
   return { mask: task.mask(number) };
+}
+
+/** Whether objects that were corrected are not saved; undefined where none were, or nothing is saved here. */
+function unsaved() {
+  const work = served === undefined ? undefined : works.get(served);
+  return work && kept ? kept.objects !== work.saved : undefined;
 }
 
 /** What the network found takes the place of what was corrected, which can be taken back. @param {Kept} before */
@@ -311,7 +317,7 @@ async function keep(asked) {
   const work = served === undefined ? undefined : works.get(served);
   if (work) Object.assign(work, { kept, names });
   tellServer();
-  return { ...shownOf(kept), number, unsaved: work ? kept.objects !== work.saved : undefined };
+  return { ...shownOf(kept), number, unsaved: unsaved() };
 }
 
 /** Objects of a label image of the same size. @param {Blob} file @param {string} name */
