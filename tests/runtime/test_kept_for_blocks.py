@@ -12,6 +12,7 @@ from made_packages import blobs, make_class_package, make_package, make_region_p
 from prompt_package import make_prompt_package
 
 from abbe.imaging import Image, Reading, open_image, read_labels, stain
+from abbe.imaging.formats.dicom import series
 from abbe.imaging.scaling import Scaling
 from abbe.imaging.stain import stains_of_image
 from abbe.runtime.batch import finished, item
@@ -46,12 +47,14 @@ def stained(path: Path) -> Path:
     return path
 
 
+def batch_of(predictor: Any, out: Path, job: Job) -> Batch:
+    out.mkdir(exist_ok=True)
+    return Batch(predictor, out, job, Leftovers(()), Timings(), lambda name, share: None)
+
+
 def opened(predictor: Any, path: Path, reading: Reading) -> OneImage:
     """As a worker has it, which knows nothing of the others."""
-    out = path.parent / "out"
-    out.mkdir(exist_ok=True)
-    tell = lambda name, share: None  # noqa: E731
-    batch = Batch(predictor, out, Job(("labels",), reading), Leftovers(()), Timings(), tell)
+    batch = batch_of(predictor, path.parent / "out", Job(("labels",), reading))
     return batch.open(path, Path(path.name))
 
 
@@ -186,6 +189,17 @@ def test_the_files_of_an_image_are_looked_up_by_who_begins_and_who_writes(tmp_pa
     assert sum(each.block is not None for each in done) > 4
     assert run.outcome.done[str(path)] > 5
     assert len(calls) == 3  # a worker finds it large, the client divides it, a worker writes it
+
+
+def test_what_results_in_dicom_refer_to_is_read_by_who_begins(tmp_path, monkeypatch):
+    path, read = tmp_path / "a.tif", list[Path]()
+    tifffile.imwrite(path, blobs(420, 500), tile=(64, 64))
+    monkeypatch.setattr(series, "source_of", lambda path, slide: read.append(path))
+    predictor = open_predictor(make_package(tmp_path / "package"), precision="fp32", workers=1)
+    batch = batch_of(predictor, tmp_path / "out", Job(("labels", "dicom-seg")))
+    one = batch.open(path, Path("a.tif"))
+    assert batch.open(path, Path("a.tif"), one.task).task == one.task
+    assert read == [path]
 
 
 def test_a_worker_that_stays_reads_the_prompts_of_each_run(tmp_path, monkeypatch):

@@ -54,14 +54,14 @@ class Batch:
         Args:
             path: The image.
             below: Where it lies below its folder.
-            task: What its results depend on, where that was looked up before: of a folder, each
-                of its files is asked.
+            task: What its results depend on, where it was opened and looked up before: of a
+                folder each of its files is asked, of a slide in DICOM each level's header read.
 
         Raises:
             InputError: It cannot be read, or lacks what the package needs.
         """
         predictor, job = self.predictor, self.job
-        if set(DICOM) & set(job.results):
+        if task is None and set(DICOM) & set(job.results):
             from abbe.imaging.formats.dicom.series import source_of
 
             source_of(path, slide="dicom-ann" in job.results)  # before hours of work
