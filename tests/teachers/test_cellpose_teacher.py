@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_provenance(installed, tmp_path: Path):
         "gives": "probability, instances", "precision": "bf16", "tile": "2048", "halo": "256"
     }  # fmt: skip
     for other in ({"tile": 512}, {"halo": 64}, {"precision": "fp32"}, {"gives": "instances"}):
-        options = {"device": "cpu", "precision": "bf16", **other}
+        options: dict[str, Any] = {"device": "cpu", "precision": "bf16", **other}
         assert found.differences(cellpose("cpsam_v2", CHANNELS, **options).provenance), other
 
 

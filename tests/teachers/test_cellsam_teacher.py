@@ -7,6 +7,7 @@ import sys
 import types
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,10 @@ def test_provenance(monkeypatch: pytest.MonkeyPatch):
     assert "non-commercial" in found.weights_licence
     assert "blank, nuclear, membrane" in found.normalisation
     assert len(found.weights_sha256 or "") == 64
-    for other in ({"postprocess": True}, {"tile": 256}, {"halo": 64}, {"gives": "instances"}):
+    others: tuple[dict[str, Any], ...] = (
+        {"postprocess": True}, {"tile": 256}, {"halo": 64}, {"gives": "instances"}
+    )  # fmt: skip
+    for other in others:
         assert found.differences(cellsam("cellsam_general", CHANNELS, **other).provenance), other
 
 

@@ -350,7 +350,7 @@ def test_a_store_is_not_continued_with_other_settings(
     """Answers of both kinds stood in one store, without a word."""
     kernel = np.ones((2, 2, 1, 1))
     path = make_onnx(tmp_path / "m.onnx", kernel=kernel, activation="Identity")
-    options = {"activation": "sigmoid", "outputs": "foreground,-"}
+    options: dict[str, Any] = {"activation": "sigmoid", "outputs": "foreground,-"}
     store = tmp_path / "t.zarr"
     teach(onnx(path, CHANNELS, **options), dataset_of(1), store, progress=False)
     other = onnx(path, CHANNELS, **{**options, **changed})
