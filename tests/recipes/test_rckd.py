@@ -498,3 +498,24 @@ def test_a_curve_asks_its_teacher_before_anything_is_trained(base, gaps, tmp_pat
     assert abbe(*words, "--resume", "--allow-failed", 2) == 0
     summary = json.loads((tmp_path / "curve/summary.json").read_text())
     assert summary["targets"]["missing"] == 2
+
+
+def test_regions_with_classes_of_pixels_alone_are_split_and_trained_on(base, tmp_path, rng):
+    """No label, no column of splits: images and a folder of numbered pictures."""
+    for kind in ("images", "types"):
+        (tmp_path / "regions" / kind).mkdir(parents=True)
+    for number in range(10):
+        types = np.ones((64, 64), np.uint8)
+        types[:, 32:] = 2
+        pixels = rng.integers(0, 60, (64, 64, 3)).astype(np.uint8) + types[..., None] * 60
+        Picture.fromarray(pixels).save(tmp_path / "regions" / "images" / f"{number}.png")
+        Picture.fromarray(types).save(tmp_path / "regions" / "types" / f"{number}.png")
+    words = shlex.split(
+        "--data.kind folder --data.types types --data.classes tumour stroma --data.labelled 4 "
+        "--fine-tuning.task segmentation --evidence quick"
+    )
+    words = [*words, "--data.path", tmp_path / "regions", "--out", tmp_path / "run"]
+    assert abbe(*base, *words) == 0
+    data = json.loads((tmp_path / "run/summary.json").read_text())["data"]
+    counts = [data[key] for key in ("train_labelled", "train_unlabelled", "validation", "test")]
+    assert counts == [4, 2, 2, 2]
