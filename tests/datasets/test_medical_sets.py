@@ -338,7 +338,7 @@ def test_copies_across_classes_are_found(breasts: Path):
     (breasts / "malignant" / "malignant (8).png").write_bytes(original.read_bytes())
     mask(breasts / "malignant" / "malignant (8)_mask.png", (2, 2, 9, 9))
     problems = check(busi(breasts)).problems
-    where = [str(problem.where) for problem in problems if "twice" in problem.what]
+    where = [str(problem.where) for problem in problems if "the same image" in problem.what]
     assert len(where) == 1
     assert "benign (1)" in where[0]
     assert "malignant (8)" in where[0]
