@@ -104,6 +104,38 @@ def test_unknown_pixels_are_not_valid():
     assert batch["valid"][0, :, :40].all()
 
 
+def test_masks_of_fewer_pixels_lie_where_the_network_s_do():
+    """A pixel of theirs is a square of the frame's, and has its middle."""
+    label = np.zeros((SIDE, SIDE), np.int32)
+    label[8:24, 12:40], label[:, 60:] = 1, -1
+    image = DecodedPicture("a", np.zeros((SIDE, SIDE, 3), np.uint8), label, label.shape)
+    whole = {"side": SIDE, "batch_size": 1, "seed": 0, "zoom": (1, 1), "flips": False}
+    batch = PromptedBatches([image], mask_step=4, objects=1, **whole)[0]
+    expected = np.zeros((16, 16), bool)
+    expected[2:6, 3:10] = True
+    assert np.array_equal(batch["mask"][0, 0].numpy(), expected)
+    assert batch["valid"][0, :, :15].all()
+    assert not batch["valid"][0, :, 15:].any()
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    disc = ((rows - 30.3) ** 2 + (columns - 33.1) ** 2 < 15**2).astype(np.int32)
+    image = DecodedPicture("a", np.zeros((SIDE, SIDE, 3), np.uint8), disc, disc.shape)
+    fine, coarse = (
+        PromptedBatches([image], mask_step=step, objects=1, **whole)[0]["mask"][0, 0].numpy()
+        for step in (1, 4)
+    )
+    middles = [(np.argwhere(mask).mean(0) + 0.5) * SIDE / len(mask) for mask in (fine, coarse)]
+    assert np.abs(middles[0] - middles[1]).max() < 0.25
+
+
+def test_objects_that_are_thinner_than_a_pixel_are_shown_where_nothing_shrinks():
+    label = np.zeros((100, 100), np.int32)
+    label[47, 31] = 1
+    image = DecodedPicture("a", np.zeros((100, 100, 3), np.uint8), label, label.shape)
+    drawn = PromptedBatches([image], side=SIDE, batch_size=1, seed=0, objects=1)
+    for step in range(40):
+        assert drawn[step]["mask"].any()
+
+
 def test_images_without_objects_are_left_out_and_none_at_all_is_said(images):
     empty = DecodedPicture("e", images[0].picture, np.zeros_like(images[0].label), (80, 80))
     assert len(PromptedBatches([*images, empty], side=SIDE, batch_size=1, seed=0).images) == 4

@@ -1,9 +1,11 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from abbe.recipes.masks import dice_term
+from abbe.datasets.pictures import DecodedPicture
+from abbe.recipes.masks import dice_term, prompt_validator
 from abbe.recipes.prompting import MaskPrediction, disagreement, prompt, with_point
 from abbe.sam import SAM, Layout, Prompts, build_sam
 
@@ -79,9 +81,49 @@ def test_each_round_is_answered_and_counts_the_same(network, kind):
         batch["point_labels"] = torch.ones(2, 1, 1, dtype=torch.int64)
     answers = prompt(network, batch, rounds=3)
     masks = [answer.logits.shape[1] for answer in answers]
-    assert masks == ([1, 1, 1] if kind == "boxes" else [3, 1, 1])
-    assert not torch.equal(answers[1].logits, answers[2].logits)
+    assert masks == ([1, 1, 1] if kind == "boxes" else [1, 3, 1, 1])
+    assert not torch.equal(answers[-2].logits, answers[-1].logits)
     loss: Any = dice_term().loss
     alone = [loss([answer], batch) for answer in answers]
     torch.testing.assert_close(loss(answers, batch), torch.stack(alone).mean())
     assert torch.equal(prompt(network, batch)[0].logits, answers[0].logits)
+
+
+def test_the_mask_that_a_point_is_answered_with_is_the_one_that_is_taught(network):
+    """Validation, test and packages ask for the single mask, one point or not."""
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, SIDE, SIDE)
+    points, labels = torch.tensor([[[[9.0, 9]]]]), torch.ones(1, 1, 1, dtype=torch.int64)
+    batch = {
+        "image": image, "points": points, "point_labels": labels,
+        "mask": half(True)[None, None], "valid": torch.ones(1, MASK, MASK, dtype=torch.bool),
+    }  # fmt: skip
+    single, three = prompt(network, batch)
+    asked = Prompts(points=points[0], point_labels=labels[0])
+    for answer, multimask in ((single, False), (three, True)):
+        logits, iou = network.decode(network.encode(image), asked, multimask=multimask)
+        size = answer.logits.shape[-2:]
+        expected = torch.nn.functional.interpolate(logits, size, mode="bilinear")
+        torch.testing.assert_close(answer.logits, expected)
+        torch.testing.assert_close(answer.iou, iou)
+
+
+class InsideAndBeyond(SAM):
+    """Stands in for a network: all of its square is the object."""
+
+    def decode(self, embedding, prompts, *, multimask):
+        logits = torch.ones(len(prompts), 1, SIDE, SIDE)
+        return logits, torch.ones(len(prompts), 1)
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_validation_counts_what_is_known_of_the_picture_alone(network, unknown):
+    """As training and test do: neither the padding nor unknown pixels."""
+    label = np.ones((SIDE, SIDE) if unknown else (SIDE // 2, SIDE), np.int32)
+    if unknown:
+        label[: SIDE // 2] = -1
+    picture = np.zeros((*label.shape, 3), np.uint8)
+    image = DecodedPicture("a", picture, label, label.shape)
+    layout = Layout("vit", image_size=SIDE, width=32, depth=1, heads=2, global_layers=())
+    everywhere = InsideAndBeyond(network.image_encoder, SIDE, layout)
+    assert prompt_validator([image])(everywhere) == {"dice": 1, "dice_point": 1}

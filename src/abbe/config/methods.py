@@ -55,7 +55,7 @@ class Promptable(Section):
     objects: Annotated[int, Field(ge=1)] = 4
     """Objects that are asked for in each training picture."""
     mask_step: Annotated[int, Field(ge=1)] = 4
-    """Masks are compared at every so many px of the square."""
+    """Masks are compared by squares of so many px a side: as many as the network answers at 4."""
     jitter: Fraction = 0.02
     """Sides of training boxes move by up to this share of the square."""
     zoom: tuple[Fraction, Fraction] = (0.6, 1.0)

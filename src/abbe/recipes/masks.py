@@ -125,7 +125,7 @@ def prompt_validator(
         device = next(network.parameters()).device
         network.eval()
         by_box, by_point = [], []
-        for embedding, masks in _embedded(network, labelled, device, shown):
+        for embedding, (masks, known) in _embedded(network, labelled, device, shown):
             boxes = torch.tensor(np.array([box_around(mask) for mask in masks])).float()
             points = torch.tensor(np.array([_middle(mask) for mask in masks])).float()[:, None]
             ones = torch.ones(len(masks), 1, dtype=torch.int64)
@@ -135,7 +135,7 @@ def prompt_validator(
             ):
                 logits, _ = network.decode(embedding, prompts.to(device), multimask=False)
                 logits = mask_losses.at_size(logits, (network.side, network.side))
-                answer = (logits[:, 0] > 0).cpu().numpy()
+                answer = (logits[:, 0] > 0).cpu().numpy() & known
                 scores.append(np.mean([_dice(a, m) for a, m in zip(answer, masks, strict=True)]))
         return {"dice": float(np.mean(by_box)), "dice_point": float(np.mean(by_point))}
 
@@ -163,7 +163,7 @@ class PromptPreview:
         for image in self._images:
             size = fitted((image.picture.shape[0], image.picture.shape[1]), network.side)
             picture = resized_picture(image.picture, size)
-            masks = objects_in_frame(image, network.side)
+            masks, _ = objects_in_frame(image, network.side)
             drawn = {}
             if len(masks):
                 embedding = network.encode(_framed(image, network.side).to(device))
@@ -188,30 +188,36 @@ def _numbered(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _embedded(
     network: SAM, images: Sequence[Pictured], device: torch.device, name: str
-) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """The embedding (1, C, h, w) of each image with objects, and these; some images at a time."""
+) -> Iterator[tuple[Tensor, tuple[np.ndarray, np.ndarray]]]:
+    """The embedding (1, C, h, w) of each image with objects, and these; some images at a time.
+
+    Objects are as `objects_in_frame` gives them.
+    """
     shapes = [(network.side, network.side)] * len(images)
     for numbers in track(together(shapes, 1, device), name, shown=bool(name)):
         shown = [(image, objects_in_frame(image, network.side)) for image in
                  (images[number] for number in numbers)]  # fmt: skip
-        shown = [(image, masks) for image, masks in shown if len(masks)]
+        shown = [(image, objects) for image, objects in shown if len(objects[0])]
         if not shown:
             continue
         pictures = torch.cat([_framed(image, network.side) for image, _ in shown])
         embeddings = network.encode(pictures.to(device))
-        yield from zip(embeddings.split(1), (masks for _, masks in shown), strict=True)
+        yield from zip(embeddings.split(1), (objects for _, objects in shown), strict=True)
 
 
-def objects_in_frame(image: Pictured, side: int) -> np.ndarray:
-    """Masks (N, S, S) bool of the image's objects in the frame, the largest first."""
-    known = image.label
-    assert known is not None
-    height, width = fitted(known.shape, side)
-    label = np.zeros((side, side), np.int32)
-    label[:height, :width] = nearest(known, (height, width))
+def objects_in_frame(image: Pictured, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (N, S, S) bool of the image's objects in the frame, the largest first, and what counts.
+
+    The second, (S, S) bool, is false beyond the picture and where its label is unknown: nothing is
+    taught there, nor tested.
+    """
+    assert image.label is not None
+    height, width = fitted(image.label.shape, side)
+    label = np.full((side, side), -1, np.int32)
+    label[:height, :width] = nearest(image.label, (height, width))
     areas = np.bincount(label[label > 0])
     numbers = [n for n in np.argsort(-areas, kind="stable")[:OBJECTS_SCORED] if areas[n]]
-    return label == np.array(numbers)[:, None, None]
+    return label == np.array(numbers)[:, None, None], label >= 0
 
 
 def _framed(image: Pictured, side: int) -> Tensor:

@@ -33,7 +33,8 @@ class MaskPrediction:
 def prompt(network: nn.Module, batch: Batch, rounds: int = 1) -> list[MaskPrediction]:
     """Encode the batch's images once, and answer its prompts in so many rounds.
 
-    One point alone gets three masks, as in SAM.
+    One point alone gets three masks, as in SAM, and the single one beside them, in an answer of its
+    own: that is the mask which a network is asked for when it is validated, tested and used.
 
     Args:
         network: of SAM's form.
@@ -41,18 +42,23 @@ def prompt(network: nn.Module, batch: Batch, rounds: int = 1) -> list[MaskPredic
         rounds: each after the first asks with one point more.
     """
     assert isinstance(network, SAM)
-    embeddings = network.encode(batch["image"])
-    prompts, answers = prompts_of(batch), []
+    image = network.prepare(network.encode(batch["image"]))
+    prompts, answers = prompts_of(batch), list[MaskPrediction]()
     truth, valid = truth_of(batch)
     for number in range(rounds):
         if number:
             point, meaning = disagreement(answers[-1], truth, valid, network.side)
             prompts = with_point(prompts, point, meaning)
-        ambiguous = prompts.points is not None and prompts.points.shape[1] == 1
-        multimask = ambiguous and prompts.boxes is None
-        logits, iou = network.decode_each(embeddings, prompts, multimask=multimask)
-        size = truth.shape[-2:]
-        answers.append(MaskPrediction(mask_losses.at_size(logits, (size[0], size[1])), iou))
+        attended = network.attend(image, prompts)
+        alone = (
+            prompts.boxes is None and prompts.points is not None and prompts.points.shape[1] == 1
+        )
+        logits = network.decode_masks(attended, multimask=None if alone else False)
+        logits = mask_losses.at_size(logits, (truth.shape[-2], truth.shape[-1]))
+        if alone:  # the last answer is the one that the next round asks about
+            answers.append(MaskPrediction(logits[:, :1], attended.scores(False)))
+            logits = logits[:, 1:]
+        answers.append(MaskPrediction(logits, attended.scores(alone)))
     return answers
 
 

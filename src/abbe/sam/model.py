@@ -131,14 +131,14 @@ class SAM(nn.Module):
         return self.mask_decoder.attend(image, self.prompt_encoder.sparse(prompts), (grid, grid))
 
     def decode_masks(
-        self, attended: Attended, rows: Tensor | None = None, *, multimask: bool
+        self, attended: Attended, rows: Tensor | None = None, *, multimask: bool | None
     ) -> Tensor:
         """Draw the masks of some prompts only.
 
         Args:
             attended: of N prompts, from ``attend``.
             rows: (R,) which prompts; all where None.
-            multimask: three masks a prompt instead of one.
+            multimask: three masks a prompt instead of one; None for that one and the three.
 
         Returns:
             Logits (R, M, 4h, 4w), positive inside.

@@ -70,8 +70,8 @@ class PromptedBatches:
             batch_size: pictures in a batch, over all processes.
             seed: seed of everything drawn.
             objects: P; a picture with fewer objects is asked for some of them twice.
-            mask_step: masks are given at every so many px of the frame, which saves time and
-                memory; prompts are not affected.
+            mask_step: masks are given for squares of so many px of the frame, as the network
+                answers, which saves time and memory; prompts are not affected.
             prompts: boxes, points (one or three), or now one and now the other.
             jitter: each side of a box moves by up to this share of the frame (0.02: 20 px of
                 1024), but never by more than a quarter of the box.
@@ -129,8 +129,8 @@ class PromptedBatches:
         changed = change_light(light, random, **self.light).numpy().transpose(1, 2, 0) * 255
         sample = {
             "image": torch.from_numpy(framed(changed, self.side)),
-            "mask": torch.from_numpy(self._thinned(masks)),
-            "valid": torch.from_numpy(self._thinned(valid)),
+            "mask": torch.from_numpy(self._share(masks) > 0.5),
+            "valid": torch.from_numpy(self._share(valid) == 1),
         }
         if boxes:
             asked = [self._box(mask, (height, width), random) for mask in masks]
@@ -141,16 +141,24 @@ class PromptedBatches:
             sample["point_labels"] = torch.ones(where.shape[:2], dtype=torch.int64)
         return sample
 
-    def _thinned(self, masks: np.ndarray) -> np.ndarray:
-        """The middle px of every step, along both sides."""
-        step, middle = self.mask_step, self.mask_step // 2
-        return np.ascontiguousarray(masks[..., middle::step, middle::step])
+    def _share(self, masks: np.ndarray) -> np.ndarray:
+        """How much of each square of ``mask_step`` px is in a mask: no px lies at its middle."""
+        step, small = self.mask_step, self.side // self.mask_step
+        return masks.reshape(*masks.shape[:-2], small, step, small, step).mean((-3, -1))
 
     def _part(
         self, picture: np.ndarray, label: np.ndarray, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """A random part that shows at least one object, resized to the frame and mirrored."""
-        share = random.uniform(*self.zoom)
+        part, part_label = self._cut(picture, label, random.uniform(*self.zoom), random)
+        if not (part_label > 0).any():  # all were thinner than a px: where nothing shrinks, one is
+            share = min(self.zoom[0], self.side / max(label.shape))
+            part, part_label = self._cut(picture, label, share, random)
+        return part, part_label
+
+    def _cut(
+        self, picture: np.ndarray, label: np.ndarray, share: float, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         height, width = (max(1, round(share * length)) for length in label.shape)
         ys, xs = np.nonzero(label > 0)
         chosen = random.integers(len(ys))
