@@ -69,13 +69,19 @@ def test_damaged_test_images_are_named_before_the_training_too(squares, tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_that_was_allowed_to_lose_images_can_be_exported(squares, tmp_path):
+def test_a_run_that_was_allowed_to_lose_images_can_be_exported(squares, tmp_path, capsys):
     for name in ("s02", "s08"):  # to train on, and to validate: what a package is checked on
         damage(squares / "images" / f"{name}.png")
     assert abbe(*supervised(squares, tmp_path / "run"), "--allow-failed", 2) == 0
     quick = "--int8", "none", "--threads", 1, "--tile", 160
     assert abbe("export", tmp_path / "run", "--out", tmp_path / "package", *quick) == 0
     assert (tmp_path / "package" / "package.json").is_file()
+    # what was amiss when the images were listed is told wherever they are
+    write_labels(squares / "labels" / "stray.png", np.ones((64, 64), np.int32))
+    capsys.readouterr()
+    words = ["evaluate", tmp_path / "run", "--data.path", squares, "--name", "again"]
+    assert abbe(*words, "--allow-failed", 2) == 0
+    assert "warning: labels: 1 label without an image: stray.png" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -199,6 +199,19 @@ def test_a_run_from_typed_masks_to_the_report(typed, tmp_path, capsys):
     assert "Panoptic quality by type, mean over types" in page
 
 
+@pytest.mark.parametrize("classes", ["Tumour,Immune", "tumour,Immune"])
+def test_a_teacher_whose_types_are_called_otherwise_is_told(typed, tmp_path, capsys, classes):
+    """The tables have neither name, so that no image is answered and nothing is trained."""
+    words = words_of(
+        typed, "--student.types", *NAMES, "--teacher.kind", "masks", "--teacher.path",
+        typed / "labels", "--teacher.input-channels", "nucleus", "--teacher.options",
+        "types", typed / "tables", "classes", classes,
+    )  # fmt: skip
+    assert abbe("distill", "cmkd", *words, "--out", tmp_path / "run") == 1
+    warned = "warning: the teacher tells the types Tumour, Immune and the student is to tell tumour"
+    assert (warned in capsys.readouterr().out) == (classes == "Tumour,Immune")
+
+
 def test_a_supervised_run_tells_all_types_of_a_set(typed, tmp_path, capsys):
     """The third class has one object: a line says so, and nothing is made up for it."""
     root = tmp_path / "data"

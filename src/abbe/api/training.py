@@ -70,6 +70,7 @@ def teach(
         AbbeError: whatever else the user can mend; see :mod:`abbe.errors`.
     """
     dataset, settings = dataset_of(data), None
+    build.tell_problems(dataset)
     taught_by: list[config.Teacher] = []
     if isinstance(teacher, list | tuple):
         places = [as_path(each) for each in teacher]

@@ -64,6 +64,7 @@ def tune_teacher(
         dataset = data
     else:
         dataset = build.build_dataset(config.Data(**data_section(data, None)))
+    build.tell_problems(dataset)
     return tune(
         teacher, dataset, Path(out), Tuning(**options),
         channels=channels, resume=resume, progress=progress,

@@ -131,6 +131,8 @@ def suggest(
     own = data is None
     if own:  # what the run did without is not there for this either
         dataset = dataset.split("train").without(run.summary.left_out)
+    else:
+        build.tell_problems(dataset)
     dataset = readable(dataset, Lost(0), progress=progress)  # before minutes of work, not after
     records = dataset.unlabelled.records
     if not records:

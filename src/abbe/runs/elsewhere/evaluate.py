@@ -129,6 +129,7 @@ def _prepare(
         "say what it is shown with --student-channels",
     )
     dataset = readable(dataset, lost, progress=True)
+    build.tell_problems(dataset)
     dataset = task.adopt(dataset, run.summary.classes)
     if not task.labelled(dataset.split("test")):
         raise InputError(
