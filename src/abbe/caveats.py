@@ -123,7 +123,7 @@ def targets_caveats(summary: Summary) -> list[str]:
         found.append(f"The teacher gave no answer for {counted(targets.missing, 'image')}.")
     if count := len(summary.left_out):
         found.append(
-            f"{counted(count, 'image')} could not be read and {'was' if count == 1 else 'were'} "
+            f"{counted(count, 'image')} could not be used and {'was' if count == 1 else 'were'} "
             "left out, as was allowed: "
             f"{listing(summary.left_out, SHOWN_IDS)}."
         )

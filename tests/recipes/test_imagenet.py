@@ -118,7 +118,7 @@ def test_photographs_that_cannot_be_read_may_be_lost(photographs, tmp_path, caps
     assert summary["data"]["train_labelled"] == 27
     assert summary["models"]["student"]["metrics"]["accuracy"]["n"] == 13
     assert any(
-        "2 images could not be read and were left" in text for text in doubts(tmp_path / "run")
+        "2 images could not be used and were left" in text for text in doubts(tmp_path / "run")
     )
 
 

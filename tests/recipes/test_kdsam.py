@@ -411,6 +411,6 @@ def test_a_picture_that_cannot_be_read_may_be_lost_too(pictures, sam_file, tmp_p
     there = json.loads((tmp_path / "a" / "evaluations" / "other" / "summary.json").read_text())
     assert there["lost"] == ["2", "7"]
     assert any(
-        "2 images could not be read and were left" in text
+        "2 images could not be used and were left" in text
         for text in doubts(tmp_path / "a/evaluations/other")
     )

@@ -322,7 +322,7 @@ def chosen(on: str) -> dict[str, Any]:
     [
         ({"targets": {"images": 9, "empty": 0, "missing": 4}}, "no answer for 4 images"),
         ({"targets": {"images": 9, "empty": 2, "missing": 0}}, "found nothing on 2 of 9 images"),
-        ({"left_out": ["a", "b"]}, "2 images could not be read and were left out"),
+        ({"left_out": ["a", "b"]}, "2 images could not be used and were left out"),
         ({"seed": 4}, "One seed (4)"),
         ({"data": counts(test=29)}, "Only 29 test images"),
         ({"data": counts(test_groups=19)}, "of 19 groups only"),

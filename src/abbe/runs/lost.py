@@ -27,7 +27,7 @@ class Lost:
     Attributes:
         allowed: how many a run may lose and still go on.
         reasons: by id, why an image cannot be used.
-        left_out: ids of those that cannot be read, so that the run does without them.
+        left_out: ids of those that cannot be read, and slides without a tile: the run does without.
         begun: the run trains already; its images were read when it began.
         digests: of images that were read, by data set and id; see `abbe.datasets.fingerprints`.
         overlaps: what was trained before and has seen test images, or may have.

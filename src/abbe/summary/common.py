@@ -59,7 +59,7 @@ class Summary(Part):
     lost: list[str] = []
     """Images that could not be used, as was allowed."""
     left_out: list[str] = []
-    """Of these, those that could not be read."""
+    """Of these, those that could not be read, and slides without a tile."""
     metric_names: dict[str, str] = {}
     """Full names of the metrics, the most important first."""
     schedule: dict[str, Stage] = {}
