@@ -66,9 +66,11 @@ def ycbcr(path: Path, image: np.ndarray, **options: Any) -> None:
 def video(path: Path) -> None:
     """YCbCr by other equations, from 16 to 235."""
     ycbcr(path, colours(), extratags=[(529, "2I", 3, (2126, 10**4, 7152, 10**4, 722, 10**4), True)])
-    with tifffile.TiffFile(path, mode="r+b") as file:
+    with tifffile.TiffFile(path, mode="r+") as file:
         limits = np.array([16, 235, 128, 240, 128, 240])
-        file.pages[0].tags[532].overwrite(np.stack([limits, np.ones(6, int)], 1).ravel().tolist())
+        file.pages.first.tags[532].overwrite(
+            np.stack([limits, np.ones(6, int)], 1).ravel().tolist()
+        )
 
 
 def grey(path: Path, image: np.ndarray, **options: Any) -> None:
@@ -77,7 +79,7 @@ def grey(path: Path, image: np.ndarray, **options: Any) -> None:
 
 PALETTE = np.zeros((3, 256), np.uint16)
 # What is written, and by how much a value may differ: two decoders of JPEG do.
-FILES: dict[str, tuple[Callable[[Path], None], int]] = {
+FILES: dict[str, tuple[Callable[[Path], object], int]] = {
     **{f"tiff turned {n}": (lambda path, n=n: turned(path, n), 0) for n in range(1, 9)},
     **{f"png turned {n}": (lambda path, n=n: png(path, n), 0) for n in (1, 3, 6, 8)},
     "thumbnail first": (thumbnail_first, 0),
@@ -138,7 +140,7 @@ FILES: dict[str, tuple[Callable[[Path], None], int]] = {
         ), 0,
     ),
 }  # fmt: skip
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "palette": (
         lambda path: tifffile.imwrite(
             path, colours()[..., 0], photometric="palette", colormap=PALETTE
