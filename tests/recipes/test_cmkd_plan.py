@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,11 @@ class ArraySource:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is planned where the teacher is believed in full."""
+    return plans_of(tmp_path_factory.mktemp("planned"), trust=1)
+
+
+def plans_of(folder: Path, trust: float) -> dict[str, Any]:
     """What `abbe distill` plans for student and baselines, with weights as they are at the start.
 
     Training adds 0.3 to the student's last bias, 0.6 to that of the network after it, and so on.
@@ -58,7 +64,6 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             stage.trains.get_parameter("head.bias").add_(0.3 * len(plans))
         return Fitted(0, None, 0.0, 0.0)
 
-    folder = tmp_path_factory.mktemp("planned")
     random = np.random.default_rng(0)
     label = np.zeros((40, 40), np.int32)
     label[4:20, 4:20] = 1
@@ -85,7 +90,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "recipe": "cmkd",
             "out": folder / "run",
             "seed": 4,
-            "teacher": {"kind": "store", "path": path},
+            "teacher": {"kind": "store", "path": path, "trust": trust},
             "evidence": "full",
             "student": {
                 "input_channels": ["nucleus"],
@@ -151,6 +156,17 @@ def test_all_see_crops_that_are_made_alike(planned: dict[str, Any]) -> None:
         assert getattr(batches["supervised"], name) == getattr(batches["student"], name), name
     assert batches["student"].scale == (0.9, 1.1)
     assert batches["student"].light["noise"] == 0.01
+
+
+def test_self_training_sees_the_students_crops_where_the_teacher_is_half_believed(
+    tmp_path: Path,
+) -> None:
+    """The student's share of labelled crops grows with its doubt; the rival had the usual one."""
+    plans = plans_of(tmp_path, trust=0.5)
+    student, own = (plans[name][0].batches for name in ("student", "self-training"))
+    for step in range(STEPS):
+        assert torch.equal(student[step]["image"], own[step]["image"])
+        assert int((own[step]["label"] >= 0).flatten(1).any(1).sum()) >= 3  # of four
 
 
 def test_every_crop_of_the_supervised_network_holds_a_known_pixel(planned: dict[str, Any]) -> None:

@@ -246,9 +246,10 @@ class _Networks:
             assert known is not None
         training = self._experiment.training
         self.heard, self._believed = known.most > 0, known
+        self._share = known.labelled_share(training.labelled_share, training.batch_size)
         self._crops = unets.crops(
             self._experiment, known.weighed(self._images), self._session, self._sees_live,
-            labelled_share=known.labelled_share(training.labelled_share, training.batch_size),
+            labelled_share=self._share,
         )  # fmt: skip
 
     def _chosen(self, trained: Mapping[str, Trained]) -> trust.Believed:
@@ -297,11 +298,15 @@ class _Networks:
         return self._distilled().twin(copy.deepcopy(self._first))
 
     def self_training(self, network: nn.Module) -> Plan | None:
-        """The answers of the supervised ``network`` in the teacher's place; None without need."""
+        """The answers of the supervised ``network`` in the teacher's place; None without need.
+
+        It sees as many labelled crops as the student; the usual share where that has labels alone.
+        """
         if not self._mixed.has_unlabelled:
             return None
         own = unets.answered(network, self._images, self._experiment, self._session)
-        crops = unets.crops(self._experiment, own, self._session)
+        share = self._share if self.heard else self._experiment.training.labelled_share
+        crops = unets.crops(self._experiment, own, self._session, labelled_share=share)
         outputs = self._experiment.student.maps
         return self._staged(copy.deepcopy(self._first), crops, target_outputs=outputs)
 
