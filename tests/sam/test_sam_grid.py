@@ -8,7 +8,7 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 
 from abbe.sam import Letterbox, Prompts
-from abbe.sam.grid import Found, automatic_masks, grid_points
+from abbe.sam.grid import Found, _stable, automatic_masks, grid_points
 
 SIZE = (150, 220)
 
@@ -107,6 +107,15 @@ def test_a_rating_that_nothing_reaches_finds_nothing(networks, seen):
     assert (
         automatic_masks(networks[0], embedding, letterbox, points_per_side=2, minimum_iou=99) == []
     )
+
+
+def test_a_mask_without_a_pixel_is_none_however_low_the_stability_asked_for():
+    """Logits between −1 and 0 are outside, and not far enough to have no stability."""
+    letterbox, point = Letterbox.of((64, 64), 64), np.zeros((1, 2))
+    logits = torch.full((1, 16, 16), -0.5)
+    assert list(_stable(logits, torch.ones(1), letterbox, point, 0.0)) == []
+    logits[0, 4:8, 4:8] = 5.0
+    assert len(list(_stable(logits, torch.ones(1), letterbox, point, 0.0))) == 1
 
 
 def test_the_grid_lies_in_the_middles_of_equal_cells():

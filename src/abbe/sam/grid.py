@@ -142,6 +142,8 @@ def _stable(
             continue
         values = full.cpu().numpy()
         inside = values > THRESHOLD
+        if not inside.any():  # logits between −1 and 0: nothing is there to cut out
+            continue
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         x, y = point
