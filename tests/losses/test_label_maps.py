@@ -3,6 +3,7 @@ import pytest
 import torch
 from skimage.segmentation import find_boundaries
 
+from abbe.imaging import inner_boundary
 from abbe.losses import boundary_of, foreground_of, known_of
 
 
@@ -42,6 +43,19 @@ def test_agrees_with_skimage(rng, dtype):
     expected = [find_boundaries(image, connectivity=2, mode="inner") for image in labels]
     ours = boundary_of(torch.from_numpy(labels).to(dtype))
     np.testing.assert_array_equal(ours.numpy().astype(bool), expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_numpy_draws_the_boundary_that_is_learned(seed):
+    """Unknown pixels make none in either: in numpy the rim of unknown areas was one."""
+    random = np.random.default_rng(seed)
+    coarse = np.kron(random.integers(-1, 4, (9, 8)), np.ones((4, 5), int))
+    labels = np.where(random.random(coarse.shape) < 0.03, -1, coarse).astype(np.int32)
+    expected = boundary_of(torch.from_numpy(labels)[None])[0].numpy().astype(bool)
+    np.testing.assert_array_equal(inner_boundary(labels), expected)
+    assert 0 < expected.sum() < inner_boundary(labels.clip(0)).sum()
+    counted = labels.clip(0).astype(np.uint16)  # as files may hold them
+    np.testing.assert_array_equal(inner_boundary(counted), inner_boundary(labels.clip(0)))
 
 
 def test_ids_that_float32_cannot_tell_apart():

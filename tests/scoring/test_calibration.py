@@ -1,9 +1,14 @@
 """A temperature that was put in is found again, and the error of what was overstated falls."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 
+from abbe import datasets
 from abbe.scoring.calibration import fit_temperature, reliability, tempered
+from abbe.tasks.instances import Instances
+from abbe.tasks.maps import Maps
 
 
 @pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
@@ -32,3 +37,36 @@ def test_a_network_that_is_right_on_few_images_is_not_taken_for_one_that_never_e
     logits = np.array([[0.0, 2.0], [2.0, 0.0]] * (images // 2))
     found = fit_temperature(logits, np.array([1, 0] * (images // 2)))
     assert tempered(logits, found)[0, 1] == pytest.approx(1 - 1 / (images + 2), abs=1e-3)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A label that lies in memory."""
+
+    values: np.ndarray
+
+    def read(self) -> np.ndarray:
+        return self.values
+
+
+class Undecided:
+    """Says one half everywhere."""
+
+    def has(self, record: datasets.Record) -> bool:
+        return True
+
+    def predict(self, record: datasets.Record) -> Maps:
+        half = np.full((40, 40), 0.5, np.float32)
+        return Maps(half, half)
+
+
+def test_the_rim_of_what_nobody_knows_is_no_boundary():
+    label = np.ones((40, 40), np.int32)
+    label[:, :10], label[:, 30:] = 0, -1
+    (record,) = datasets.simulated_tissue(1, size=40, seed=2)
+    record = replace(record, label=Given(label), split="val")
+    dataset = datasets.Dataset("one", (record,), ("nucleus", "membrane"))
+    found = Instances().sample(Undecided(), dataset, "val")
+    assert found["foreground"].truth.sum() == 20 * 40
+    assert found["boundary"].truth.sum() == 40  # the background's side alone
+    assert len(found["boundary"].truth) == 30 * 40

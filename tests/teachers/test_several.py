@@ -82,6 +82,26 @@ def test_the_better_teacher_on_labels_counts_more(tmp_path: Path):
     assert np.allclose(maps[1], 1)  # who counts nothing disputes nothing
 
 
+def test_the_rim_of_what_nobody_knows_is_no_boundary_to_measure_by(tmp_path: Path):
+    """Who drew no edge there counted less than who drew one."""
+    label = np.zeros(SHAPE, np.int32)
+    label[:, 10:30], label[:, 20:] = 1, -1
+    records = tuple(replace(record, label=DrawnLabel(label)) for record in dataset_of(4))
+    edge, foreground = np.zeros(SHAPE, np.float32), (label > 0).astype(np.float32)
+    edge[:, 10] = 1
+    rim = edge.copy()
+    rim[:, 19] = 1
+    stores = [
+        store(
+            tmp_path / f"{name}.zarr", {"probability": np.stack([foreground, boundary])},
+            outputs=("foreground", "boundary"),
+        )
+        for name, boundary in (("right", edge), ("rim", rim))
+    ]  # fmt: skip
+    settings = several(stores, ("nucleus",), records).provenance.settings
+    assert settings["weight of right"] == "foreground 0.5, boundary 1"
+
+
 def test_maps_that_labels_do_not_show_count_as_the_foreground_does(tmp_path: Path):
     """The edges of all nuclei were taken for the truth of each type."""
     dataset = labelled(dataset_of(4))

@@ -116,7 +116,7 @@ class Instances(Task):
             for name in ("foreground", "boundary"):
                 values = getattr(maps, name)
                 if values is not None:
-                    truth = np.where(label < 0, -1, drawn(label.clip(0), name))
+                    truth = np.where(label < 0, -1, drawn(label, name))
                     logits, known = pixels_of(values[None], truth)
                     parts.setdefault(name, []).append((binary(logits), known))
         found = {name: joined(each) for name, each in parts.items()}

@@ -188,7 +188,7 @@ def maps_of(
 
 
 def drawn(instances: NDArray[Any], output: str) -> NDArray[np.float32]:
-    """Foreground of (H, W) instances, or their inner boundary: pixels beside any other value.
+    """Foreground of (H, W) instances, or their inner boundary; below 0 nobody knows.
 
     Raises:
         InputError: ``output`` is another map, which instances do not show.
@@ -230,7 +230,7 @@ def _errors(
         known = label >= 0
         if not known.any():
             continue
-        truth = np.stack([drawn(label.clip(0), output) for output in outputs])
+        truth = np.stack([drawn(label, output) for output in outputs])
         errors = [maps_of(store, record.id, outputs, label.shape) - truth for store in stores]
         away = np.stack(errors)[:, :, known].astype(np.float64)
         sums += np.einsum("tkn,ukn->ktu", away, away) / known.sum()
