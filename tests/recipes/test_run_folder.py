@@ -13,8 +13,11 @@ import programs
 import pytest
 from commands import TINY, TISSUE, abbe
 
+from abbe import config
+from abbe.errors import ConfigError
 from abbe.files.locks import alone
 from abbe.runs import folder as run_folder
+from abbe.summary import CURVE_PLAN, TRAINED_ON
 
 SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.input-channels", "nucleus"]
 
@@ -46,6 +49,68 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path: Path, capsys, resum
     assert str(out) in said
     assert f"process {os.getpid()}" in said
     assert [path.name for path in out.iterdir()] == []
+
+
+def _supervised(out: Path, seed: int = 0) -> config.Experiment:
+    data = {"kind": "simulated", "split_seed": seed}
+    student = {"encoder_weights": "random", "input_channels": ["nucleus"]}
+    values = {"recipe": "supervised", "out": str(out), "data": data, "student": student}
+    return config.parse(values, "a test")
+
+
+LEFT = ("environment.json", "schedule.json", TRAINED_ON)
+"""What a start writes beside config.yaml before it trains."""
+
+
+def _stopped_while_the_teacher_answered(out: Path) -> None:
+    with run_folder.opened(_supervised(out), resume=False):
+        (out / "targets.zarr").mkdir()
+        for name in LEFT:
+            (out / name).write_text("of the first start")
+
+
+def test_a_start_of_other_splits_keeps_answers_and_no_list_of_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    _stopped_while_the_teacher_answered(out)
+    assert all((out / name).exists() for name in LEFT)
+    with run_folder.opened(_supervised(out, seed=1), resume=False):
+        assert not [name for name in LEFT if (out / name).exists()]
+        assert (out / "targets.zarr").is_dir()
+
+
+def test_the_same_start_keeps_its_command_and_reads_its_images_again(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    _stopped_while_the_teacher_answered(out)
+    with run_folder.opened(_supervised(out), resume=True):
+        assert [name for name in LEFT if (out / name).exists()] == ["environment.json"]
+
+
+def test_the_answers_of_several_teachers_are_kept_with_their_experiment(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    with run_folder.opened(_supervised(out), resume=False):
+        (out / "teachers" / "1.zarr").mkdir(parents=True)
+    assert (out / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_curve_is_no_run_and_a_run_no_curve(tmp_path: Path, resume: bool) -> None:
+    run, curve = tmp_path / "run", tmp_path / "curve"
+    for folder, of_it in ((run, "log.jsonl"), (curve, CURVE_PLAN)):
+        with run_folder.opened(_supervised(folder), resume=False):
+            (folder / "log.jsonl").touch()
+            (folder / of_it).touch()
+    with (
+        pytest.raises(ConfigError, match=f"holds a curve.*abbe curve {curve} --resume"),
+        run_folder.opened(_supervised(curve), resume=resume),
+    ):
+        pass
+    with (
+        pytest.raises(ConfigError, match=f"holds a run.*abbe distill {run} --resume"),
+        run_folder.opened(_supervised(run), resume=resume, as_curve=True),
+    ):
+        pass
+    with run_folder.opened(_supervised(curve), resume=True, as_curve=True):
+        pass
 
 
 def _text_of(path: Path) -> str:

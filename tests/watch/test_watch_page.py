@@ -18,6 +18,7 @@ from begun_runs import line, lock, validation, write_log
 from commands import TINY, TISSUE, abbe
 from starlette.testclient import TestClient
 
+from abbe.summary import CURVE_PLAN
 from abbe.watch.app import application
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
@@ -96,6 +97,14 @@ def test_a_killed_run_says_how_to_go_on(begun, client):
     assert "It ended before it was finished" in page
     assert "--resume" in page
     assert "Left of" not in page
+
+
+def test_a_killed_curve_goes_on_as_a_curve(begun, client):
+    (begun / ".lock").unlink()
+    (begun / CURVE_PLAN).write_text("{}")
+    page = client.get("/").text
+    assert "abbe curve" in page
+    assert "abbe distill" not in page
 
 
 def test_a_port_without_watch_is_refused(tmp_path, capsys):

@@ -15,7 +15,7 @@ from abbe.curves import label_subsets
 from abbe.curves.folder import Curve
 from abbe.curves.label_subsets import Level
 from abbe.curves.on_workers import require_stored, train_on_workers
-from abbe.curves.plan import PLAN, Clock, Plan, describe_plan, make_plan, values_of
+from abbe.curves.plan import Clock, Plan, describe_plan, make_plan, values_of
 from abbe.curves.results import load_outcomes, write_results, write_table
 from abbe.curves.trainings import (
     Outcome,
@@ -40,7 +40,7 @@ from abbe.runs.accounts import overlap
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
 from abbe.runs.session import Session
-from abbe.summary import CurveSummary
+from abbe.summary import CURVE_PLAN, CurveSummary
 
 
 def curve(
@@ -122,7 +122,10 @@ def _curve(
     tiles = kind.check(experiment, dataset, tiles, compared, lost, progress)
     overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
-    with run_folder.opened(experiment, resume=resume) as folder, ExitStack() as stack:
+    with (
+        run_folder.opened(experiment, resume=resume, as_curve=True) as folder,
+        ExitStack() as stack,
+    ):
         session = Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
         )
@@ -215,7 +218,7 @@ def _train(
 def _begin(folder: Path, plan: Plan, trainer: Trainer, levels: Sequence[Level]) -> None:
     """Write what is known before anything is trained."""
     (folder / "trainings").mkdir(exist_ok=True)
-    write_json(folder / PLAN, values_of(plan))
+    write_json(folder / CURVE_PLAN, values_of(plan))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["image", "group", "class", *(f"seed {seed}" for seed in plan.seeds)])

@@ -13,11 +13,10 @@ from abbe.files import parse_json
 from abbe.in_words import counted
 from abbe.registry import CURVES
 from abbe.reporting.facts import duration
+from abbe.summary import CURVE_PLAN
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 SEEDS = (0, 1, 2)
-PLAN = "curve.json"
-"""File of the plan in the curve's folder."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def read_plan(folder: Path) -> Plan | None:
     Raises:
         InputError: the file is damaged.
     """
-    path = folder / PLAN
+    path = folder / CURVE_PLAN
     if not path.exists():
         return None
     try:

@@ -25,6 +25,7 @@ from abbe.remote import as_remote
 from abbe.remote.urls import masked
 from abbe.runs.showing import figures_of_run, picture_of_example
 from abbe.summary import (
+    CURVE_PLAN,
     PREVIEWS,
     SEEDS,
     TRAINED_ON,
@@ -180,15 +181,18 @@ def require_weights(file: Path, folder: Path) -> None:
 
 
 @contextmanager
-def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
-    """The run folder with config.yaml in it, for this process alone.
+def opened(
+    experiment: config.Experiment, *, resume: bool, as_curve: bool = False
+) -> Iterator[Path]:
+    """The folder of a run, or of a curve, with config.yaml in it, for this process alone.
 
     A start that fails before anything is computed leaves no folder behind. Of several processes
     the first makes the folder, and stops them all if it cannot.
 
     Raises:
         ConfigError: the folder holds a run and ``resume`` is not set, holds a run of another
-            experiment, is being trained by another process, or cannot be written.
+            experiment, or a curve where a run is to be, is being trained by another process, or
+            cannot be written.
     """
     folder = experiment.out
     if as_remote(folder) is not None:
@@ -204,7 +208,7 @@ def opened(experiment: config.Experiment, *, resume: bool) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone(folder / ".lock"))
             remove_stale_parts_below(folder)
-            _start(experiment, resume=resume)
+            _start(experiment, resume=resume, as_curve=as_curve)
         except BlockingIOError as error:
             raise ConfigError(
                 f"{folder}: {error} is at work there. Wait until it has ended, or give another "
@@ -226,32 +230,57 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _start(experiment: config.Experiment, *, resume: bool) -> None:
-    """Write config.yaml, or check that a resumed run is the same."""
+def _start(experiment: config.Experiment, *, resume: bool, as_curve: bool) -> None:
+    """Write config.yaml, or check that a resumed run is the same.
+
+    What a start left that trained nothing is made anew: its images and splits may be others.
+    """
     folder = experiment.out
     written = folder / "config.yaml"
-    if written.exists() and has_trained(folder):
-        if not resume:
-            raise ConfigError(
-                f"{folder}: already holds a run. Give --resume to finish it, or another --out"
-            )
-        before = read_experiment(folder)
-        differing = _differences(_compared(before), _compared(experiment))
-        if differing:
-            raise ConfigError(
-                f"{folder}: was begun with another experiment; these keys differ: "
-                f"{', '.join(differing)}. Resume with {folder} alone, or give another --out"
-            )
-        gone = [
-            *(f"seed {seed}" for seed in before.all_seeds if seed not in experiment.all_seeds),
-            *(name for name in before.compared_with if name not in experiment.compared_with),
-        ]
-        if gone:
-            raise ConfigError(
-                f"{folder}: evidence can be added to a run, not taken away ({', '.join(gone)}). "
-                "Ask for as much or more, or give another --out"
-            )
+    begun = has_trained(folder)
+    before = written.read_bytes() if written.exists() else None
+    if begun:
+        _require_kind(folder, as_curve=as_curve)
+    if begun and before is not None:
+        _require_same(experiment, resume=resume)
     config.save(experiment, written)
+    if not begun and before is not None:
+        _forget_start(folder, all_of_it=written.read_bytes() != before)
+
+
+def _require_kind(folder: Path, *, as_curve: bool) -> None:
+    """Refuse a run in a curve's folder, and a curve in a run's: each overwrites the other."""
+    verb, held = ("curve", "a curve") if holds_curve(folder) else ("distill", "a run")
+    if (verb == "curve") != as_curve:
+        raise ConfigError(
+            f"{folder}: holds {held}. Go on with it: abbe {verb} {folder} --resume; or give "
+            "another --out"
+        )
+
+
+def _require_same(experiment: config.Experiment, *, resume: bool) -> None:
+    """Refuse to go on with another experiment than the folder's, or with less evidence."""
+    folder = experiment.out
+    if not resume:
+        raise ConfigError(
+            f"{folder}: already holds a run. Give --resume to finish it, or another --out"
+        )
+    before = read_experiment(folder)
+    differing = differences(before, experiment)
+    if differing:
+        raise ConfigError(
+            f"{folder}: was begun with another experiment; these keys differ: "
+            f"{', '.join(differing)}. Resume with {folder} alone, or give another --out"
+        )
+    gone = [
+        *(f"seed {seed}" for seed in before.all_seeds if seed not in experiment.all_seeds),
+        *(name for name in before.compared_with if name not in experiment.compared_with),
+    ]
+    if gone:
+        raise ConfigError(
+            f"{folder}: evidence can be added to a run, not taken away ({', '.join(gone)}). "
+            "Ask for as much or more, or give another --out"
+        )
 
 
 def read_experiment(folder: Path) -> config.Experiment:
@@ -281,13 +310,25 @@ def has_trained(folder: Path) -> bool:
     return any((folder / name).exists() for name in names)
 
 
+def holds_curve(folder: Path) -> bool:
+    """Whether what was begun in a folder is a label-efficiency curve, and no run."""
+    return (folder / CURVE_PLAN).exists() or (folder / "trainings").is_dir()
+
+
 def _has_computed(folder: Path) -> bool:
-    return has_trained(folder) or (folder / "targets.zarr").exists()
+    answers = ("targets.zarr", "teachers")  # of one teacher, and of each of several
+    return has_trained(folder) or any((folder / name).exists() for name in answers)
 
 
 def _forget(folder: Path) -> None:
     """Take out what a start writes before it computes anything."""
-    for name in ("config.yaml", "environment.json", "schedule.json", TRAINED_ON):
+    (folder / "config.yaml").unlink(missing_ok=True)
+    _forget_start(folder)
+
+
+def _forget_start(folder: Path, *, all_of_it: bool = True) -> None:
+    """The same but for config.yaml; of an experiment that goes on, its command stays, too."""
+    for name in ("schedule.json", TRAINED_ON, *(["environment.json"] if all_of_it else [])):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
@@ -298,6 +339,11 @@ def begin_again(folder: Path) -> None:
     (folder / "log.jsonl").unlink(missing_ok=True)
     for name in ("checkpoints", PREVIEWS, SEEDS):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def differences(before: config.Experiment, now: config.Experiment) -> list[str]:
+    """Keys in which two experiments differ so that they are not the same run."""
+    return _differences(_compared(before), _compared(now))
 
 
 def _compared(experiment: config.Experiment) -> dict[str, Any]:

@@ -37,9 +37,12 @@ SEEDS = "seeds"
 """The folder, in a run's, of all trainings but those of the first seed."""
 PREVIEWS = "previews"
 """The folder, in a run's or a seed's, of pictures drawn on the way: NETWORK-STAGE-STEP.png."""
+CURVE_PLAN = "curve.json"
+"""In the folder of a label-efficiency curve, and of no run: what it goes through."""
 
 __all__ = [
     "BASELINES",
+    "CURVE_PLAN",
     "FILE",
     "FORMAT",
     "OBJECTS",

@@ -14,6 +14,7 @@ from abbe.reporting.curves import panels_of
 from abbe.reporting.facts import Fact, duration
 from abbe.reporting.numbers import decimal
 from abbe.reporting.templates import render
+from abbe.summary import CURVE_PLAN
 from abbe.watch.state import Log, State, Status, Training
 
 SAID: dict[Status, str] = {
@@ -60,6 +61,7 @@ def now(state: State, folder: Path, curves: list[Figure], colours: Mapping[str, 
         colours: of the networks in the curves.
     """
     preview = None if state.preview is None else state.preview.relative_to(folder).as_posix()
+    verb = "curve" if (folder / CURVE_PLAN).exists() else "distill"
     return render(
         "watch_now.html",
         version=__version__,
@@ -67,7 +69,7 @@ def now(state: State, folder: Path, curves: list[Figure], colours: Mapping[str, 
         title=state.title,
         said=SAID[state.status],
         status=state.status,
-        command=shlex.join(["abbe", "distill", str(folder), "--resume"]),
+        command=shlex.join(["abbe", verb, str(folder), "--resume"]),
         report=folder / "report.html",
         facts=[] if state.training is None else _facts(state.training, state),
         step=0 if state.training is None else state.training.step,
