@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from abbe import config
 from abbe.curves.label_subsets import Level, require_distinct, require_shares
@@ -14,6 +14,8 @@ from abbe.in_words import counted
 from abbe.registry import CURVES
 from abbe.reporting.facts import duration
 from abbe.summary import CURVE_PLAN
+
+_T = TypeVar("_T")
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 SEEDS = (0, 1, 2)
@@ -51,7 +53,7 @@ def make_plan(
     pretrain_per_seed: bool,
     resume: bool,
 ) -> Plan:
-    """The plan; what is not given is as it was in a curve that is resumed, else the default.
+    """The plan: what is given, added to what a curve has that is resumed; else the default.
 
     Raises:
         ConfigError: the recipe has no curve, the experiment names what the curve varies, shares or
@@ -64,12 +66,11 @@ def make_plan(
             f"pretrain_per_seed: {experiment.out} was begun with one pretraining for all seeds. "
             "Leave the switch out, or give another --out"
         )
-    standard = before or Plan(FRACTIONS, SEEDS, None, False)
     plan = Plan(
-        standard.fractions if fractions is None else tuple(fractions),
-        standard.seeds if seeds is None else tuple(seeds),
-        standard.initialisations if initialisations is None else tuple(initialisations),
-        pretrain_per_seed or standard.pretrain_per_seed,
+        FRACTIONS if fractions is None else tuple(fractions),
+        SEEDS if seeds is None else tuple(seeds),
+        None if initialisations is None else tuple(initialisations),
+        pretrain_per_seed,
     )
     require_shares(plan.fractions)
     if not plan.seeds:
@@ -82,7 +83,20 @@ def make_plan(
             f"initialisations: belong to recipe '{', '.join(VARIED)}'; a curve of "
             f"'{experiment.recipe}' compares the student with its baselines. Leave them out"
         )
-    return plan
+    if before is None:
+        return plan
+    return Plan(
+        _added(before.fractions, fractions),
+        _added(before.seeds, seeds),
+        # None stands for all that teacher and weights allow
+        None if before.initialisations is None else _added(before.initialisations, initialisations),
+        pretrain_per_seed or before.pretrain_per_seed,
+    )
+
+
+def _added(before: Sequence[_T], given: Sequence[_T] | None) -> tuple[_T, ...]:
+    """What a curve has, and then what it lacks of what is given."""
+    return tuple(dict.fromkeys([*before, *(given or ())]))
 
 
 def read_plan(folder: Path) -> Plan | None:
