@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-from small_students import CUTS, Blobs, number, parity_images
+from small_students import CUTS, FACTS, Blobs, number, parity_images
 
 from abbe import scoring
-from abbe.exporting.comparison import predict_padded
+from abbe.exporting.cards.parity import parity
+from abbe.exporting.comparison import Probabilities, predict_padded
 from abbe.exporting.networks.eager import eager_probabilities
 from abbe.exporting.parity.instances import compare, references
 from abbe.exporting.request import Budget
+from abbe.runtime.package import PackageDescription
+from abbe.runtime.postprocess.map_rule import MapRule
 
 EAGER = eager_probabilities(Blobs())
 
@@ -81,6 +84,48 @@ def test_what_exceeds_the_budget_is_named_with_the_worst_image():
     assert "PQ" not in excess
     assert f"worst image: {compared.worst}" in excess
     assert compared.excess(Budget(dice=1.0, pq=1.0)) is None
+
+
+TYPED = MapRule((*CUTS.outputs, "type:a", "type:b"), CUTS.thresholds, CUTS.instances)
+
+
+def with_types(*, swapped: bool) -> Probabilities:
+    """Objects of the upper half are of type a, others of b, or the other way round."""
+
+    def typed(batch: np.ndarray) -> np.ndarray:
+        upper = np.zeros((len(batch), 1, *batch.shape[2:]), np.float32)
+        upper[:, :, : batch.shape[2] // 2] = 1
+        types = (1 - upper, upper) if swapped else (upper, 1 - upper)
+        return np.concatenate([EAGER(batch), *types], axis=1)
+
+    return typed
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_engine_that_swaps_types_is_not_kept(strict):
+    eager = with_types(swapped=False)
+    images = references(eager, parity_images(), TYPED, 16)
+    same = compare(eager, images, TYPED, 16, strict=strict, images_of="val")
+    assert same.lost == {"dice": 0, "pq": 0, "accuracy": 0}
+    other = with_types(swapped=True)
+    swapped = compare(other, images, TYPED, 16, strict=strict, images_of="val")
+    assert swapped.lost == {"dice": 0, "pq": 0, "accuracy": pytest.approx(1)}
+    assert swapped.figures["agreement_types"] == pytest.approx(0)
+    excess = swapped.excess(Budget())
+    assert excess is not None
+    assert "accuracy 1.0000 lost" in excess
+    assert "0.00% of the objects have the same type" in swapped.words
+
+
+def test_the_card_tells_how_many_objects_change_their_type():
+    figures = {"images": 3, "images_of": "val", "kept": False, "lost_accuracy": 0.25}
+    described = PackageDescription.model_validate(
+        FACTS
+        | {"outputs": TYPED.outputs, "classes": ("a", "b"), "parity": {"openvino/int8": figures}}
+        | {"files": {"onnx": {"path": "m.onnx", "bytes": 1, "sha256": "0" * 64}}}
+    )
+    assert "| types lost |" in parity(described)
+    assert "| 0.2500 |" in parity(described)
 
 
 def test_images_of_any_size_are_padded_and_cut_back():

@@ -43,6 +43,15 @@ def test_a_package_without_figures_or_with_strange_ones_is_listed_too(tmp_path):
         assert "scores" not in str(told(folder))
 
 
+def test_a_package_that_holds_a_baseline_tells_the_baselines_scores(tmp_path):
+    models = {
+        name: {"metrics": {"dice": {"mean": mean}}}
+        for name, mean in (("student", 0.9), ("twin", 0.7))
+    }
+    folder = with_training(make_package(tmp_path / "p"), {"network": "twin", "models": models})
+    assert told(folder).scores == {"dice": Score(0.7)}
+
+
 def test_other_tasks_say_what_they_give(tmp_path):
     entry = told(make_class_package(tmp_path / "c"))
     assert "a class for each image (mostly dark, mostly bright)" in str(entry)

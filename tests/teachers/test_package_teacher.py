@@ -18,7 +18,7 @@ from abbe.cli import main
 from abbe.errors import ConfigError, InputError, PackageError
 from abbe.imaging import Image, normalise, percentile_limits, write_labels
 from abbe.runs.from_python import kind_of_teacher
-from abbe.runtime.package import places, read_package
+from abbe.runtime.package import describe_file, places, read_package, write_description
 from abbe.runtime.package.engine import open_engine
 from abbe.targets import TargetStore
 from abbe.teachers import package
@@ -52,6 +52,21 @@ def test_provenance_says_what_the_package_does(folder):
     }
     assert told.stand_in
     assert teacher.cost().precision == "fp32"
+
+
+def test_a_package_for_one_engine_teaches_too(tmp_path):
+    import openvino
+
+    folder = make_package(tmp_path / "whole")
+    model = openvino.convert_model(folder / "model.onnx")
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    told = read_package(folder).description
+    files = {f"openvino_{kind}": describe_file(folder, f"model.{kind}") for kind in ("xml", "bin")}
+    write_description(folder, told.model_copy(update={"files": files}))
+    (folder / "model.onnx").unlink()
+    teacher = package(folder)
+    assert teacher.provenance.weights_sha256 == files["openvino_bin"].sha256
+    assert teacher.predict(Image.from_array(blobs(96, 128)), "a").maps["probability"].any()
 
 
 def test_another_scale_is_seen_by_the_diameter(folder):

@@ -30,7 +30,8 @@ class Budget:
         dice: Of a segmentation's mask, or as mean over the classes of regions.
         pq: Panoptic quality of a segmentation's instances.
         mean_iou: As mean over the classes of regions.
-        accuracy: Share of images whose class is right.
+        accuracy: Share of images whose class is right; of a segmentation with types of objects, of
+            objects that have the student's type.
         probability: Of a classification: how far the probability that changes most has moved, as
             mean over the images.
     """
@@ -57,7 +58,7 @@ class ExportRequest:
     budget_mean_iou: float = Budget.mean_iou
     """Of regions: most IoU, mean over classes, that an engine may lose."""
     budget_accuracy: float = Budget.accuracy
-    """Of a classification: most accuracy that an engine may lose."""
+    """Of classes, and of types of objects: most accuracy that an engine may lose."""
     budget_probability: float = Budget.probability
     """Of a classification: how far an image's probabilities may move, as mean over the images."""
     budget_ms: float | None = None

@@ -118,6 +118,22 @@ def timm_name(name: str) -> str:
     return timms
 
 
+def imagenet_licence(name: str) -> str | None:
+    """The licence that timm states of the weights that "imagenet" fetches, such as "apache-2.0".
+
+    Args:
+        name: A key of `ENCODERS`, or "timm-" and a name of timm's; see `timm_name`.
+
+    Returns:
+        None where timm states none.
+
+    Raises:
+        ConfigError: There is no such encoder.
+    """
+    found = timm.get_pretrained_cfg(timm_name(name))
+    return None if found is None else found.license
+
+
 def create_encoder(
     name: str,
     in_channels: int,

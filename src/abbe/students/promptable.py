@@ -119,6 +119,11 @@ def is_promptable(architecture: str) -> bool:
     return architecture in PROMPTABLE_ARCHITECTURES or timms
 
 
+def trunk_name_of(architecture: str) -> str:
+    """The encoder of a promptable student: "promptable-timm-tinynet_e" → "timm-tinynet_e"."""
+    return _ENCODERS.get(architecture) or architecture.removeprefix(_PREFIX)
+
+
 def build_promptable(
     architecture: str,
     *,
@@ -157,8 +162,7 @@ def build_promptable(
         if standardisation is not None:
             raise ConfigError(f"{_MOBILE_SAM} sees images as SAM does: give no mean and deviation")
         return _mobile_sam(side, encoder_weights, neck)
-    name = _ENCODERS.get(architecture) or architecture.removeprefix(_PREFIX)
-    trunk = create_encoder(name, 3, encoder_weights, standardisation)
+    trunk = create_encoder(trunk_name_of(architecture), 3, encoder_weights, standardisation)
     if encoder_weights != "random" or standardisation is not None:
         trunk.set_standardisation(trunk.standardisation.after(SAMS), 3)
     layers = neck_of(neck, trunk.channels[-1], side // PATCH)

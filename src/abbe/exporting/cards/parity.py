@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from abbe.in_words import counted
+from abbe.object_types import types_in
 from abbe.runtime.package import PackageDescription
 
 Cell = Callable[[Mapping[str, Any]], str]
@@ -46,9 +47,15 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
 """By task: figures of the parity check, by their titles."""
 
 
+_TYPES: Mapping[str, Cell] = {"types lost": _figure("lost_accuracy", ".4f")}
+"""Of segmentation that tells types of objects: the share of objects that get another type."""
+
+
 def parity(package: PackageDescription) -> str:
     """How far each engine agrees with eager torch."""
-    columns = _COLUMNS[package.task]
+    columns = dict(_COLUMNS[package.task])
+    if types_in(package.outputs):
+        columns |= _TYPES
     titles = ["engine/precision", "kept", *columns]
     rows = ["| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
     notes = []

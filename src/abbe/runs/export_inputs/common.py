@@ -25,7 +25,10 @@ from abbe.runs.folder import Run
 from abbe.runs.pixel_sizes import common
 from abbe.runtime.package import Lineage, Normalisation, Standardised
 from abbe.runtime.predictors.channels import channels_for
+from abbe.students.encoders import imagenet_licence
+from abbe.students.promptable import trunk_name_of
 from abbe.students.standardisation import described
+from abbe.students.unet import encoder_name_of
 from abbe.summary import RunSummary, Teacher
 from abbe.tasks.calibration import CLASSES
 from abbe.tasks.task import Task
@@ -107,7 +110,7 @@ def origin(source: Source, learned: Mapping[str, Any]) -> dict[str, Any]:
         "abbe": abbe.__version__,
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100] or "package",
         "title": run.summary.title,
-        "lineage": lineage(run, learned, source.request),
+        "lineage": lineage(source, learned),
         "training": kept(run.summary)
         | ({} if taught(run) else {"network": run.network})
         | stated(source.request)
@@ -160,30 +163,20 @@ def input_of(run: Run, learned: Mapping[str, Any], network: nn.Module) -> dict[s
     }
 
 
-def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lineage:
+def lineage(source: Source, learned: Mapping[str, Any]) -> Lineage:
     """Where the student comes from, with every licence that is known or stated.
 
     Raises:
         ConfigError: A licence is stated that the run knows, or of weights that there are not.
     """
-    summary = run.summary
+    run, request, summary = source.run, source.request, source.run.summary
     teacher = summary.teacher if taught(run) else None
     licences = []
     if teacher is not None:
         for each in teacher.parts or [teacher]:
             licences.append(f"teacher {each.teacher}: {each.weights_licence}")
     teacher = teacher or Teacher()
-    encoder = learned["encoder_weights"]
-    if request.encoder_licence is not None and encoder in ("imagenet", "random"):
-        raise ConfigError(
-            f"--encoder-licence: training began from no file of encoder weights but '{encoder}'. "
-            "Leave it out"
-        )
-    if encoder == "imagenet":
-        licences.append("encoder: timm's ImageNet weights (Apache-2.0; ImageNet's own terms)")
-    elif encoder != "random":
-        licence = request.encoder_licence or "licence not stated"
-        licences.append(f"encoder: {Path(encoder).name}, {licence}")
+    licences += _encoder_licence(source, learned["encoder_weights"])
     return Lineage(
         teacher=teacher.teacher or "none",
         teacher_weights_sha256=_sha256(teacher.weights_sha256),
@@ -199,6 +192,26 @@ def lineage(run: Run, learned: Mapping[str, Any], request: ExportRequest) -> Lin
         simulated=bool(learned["simulated"] or teacher.simulated),
         notes=(*teacher.notes, *_instead(run), *request.notes),
     )
+
+
+def _encoder_licence(source: Source, weights: str) -> list[str]:
+    """Of the weights that training began from; none of random ones."""
+    given, architecture = source.request.encoder_licence, source.experiment.student.architecture
+    known = None
+    if weights == "imagenet":
+        own = trunk_name_of if students.is_promptable(architecture) else encoder_name_of
+        known = imagenet_licence(own(architecture))
+    if given is not None and (known or weights == "random"):
+        raise ConfigError(
+            f"--encoder-licence: training began from no file of encoder weights but '{weights}'"
+            f"{f', and timm states their licence, {known}' if known else ''}. Leave it out"
+        )
+    if weights == "random":
+        return []
+    licence = known or given or "licence not stated"
+    if weights == "imagenet":
+        return [f"encoder: timm's ImageNet weights ({licence}; ImageNet's own terms)"]
+    return [f"encoder: {Path(weights).name}, {licence}"]
 
 
 def _instead(run: Run) -> tuple[str, ...]:

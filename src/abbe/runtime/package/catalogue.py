@@ -200,9 +200,9 @@ def entry_of(package: Package, name: str, origin: Literal["shipped", "folder", "
 
 
 def _scores_of(told: PackageDescription) -> dict[str, Score]:
-    """The student's, where the package has figures of its run in the usual form."""
+    """Those of the network that it holds, where it has figures of its run in the usual form."""
     figures: Any = told.training
-    for key in ("models", "student", "metrics"):
+    for key in ("models", str(told.training.get("network", "student")), "metrics"):
         figures = figures.get(key) if isinstance(figures, dict) else None
     scores = {}
     for name in SCORES[told.task]:

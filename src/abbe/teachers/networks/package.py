@@ -14,8 +14,12 @@ from abbe.teachers.teacher import Cost, Prediction, found_in, tell_unknown_pixel
 
 if TYPE_CHECKING:
     from abbe.imaging import Diameter, Image
+    from abbe.runtime.package import Role
     from abbe.runtime.predictors.instances import InstancePredictor
     from abbe.targets import Provenance
+
+_NETWORKS: tuple[Role, ...] = ("weights", "onnx", "openvino_bin", "int8_bin")
+"""Files that tell a network from others; packages for one engine hold one of them."""
 
 
 class PackageTeacher:
@@ -137,7 +141,7 @@ def _provenance(
     from abbe.targets import Provenance
 
     described, engine = ready.package.description, ready.engine
-    weights = described.files.get("weights") or described.files["onnx"]
+    weights = described.files[next(role for role in _NETWORKS if role in described.files)]
     lineage, cuts = described.lineage, described.thresholds
     scale = {} if diameter is None else {"diameter": str(diameter)}
     return Provenance(
