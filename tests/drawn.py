@@ -46,10 +46,10 @@ def draw_tiles(root: Path) -> Path:
     return root
 
 
-def draw_discs(root: Path) -> Path:
+def draw_discs(root: Path, seed: int = 0) -> Path:
     """Nine colour pictures of one or two bright discs, with binary masks; three without any."""
-    (root / "images").mkdir()
-    random = np.random.default_rng(0)
+    (root / "images").mkdir(parents=True)
+    random = np.random.default_rng(seed)
     rows = ["id,split"]
     for number in range(9):
         label = np.zeros((50, 70), np.int32)

@@ -8,10 +8,15 @@ import pytest
 from commands import TINY, TISSUE, abbe, doubts, tissue, told
 
 from abbe import config
-from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
+from abbe.datasets.fingerprints import (
+    channel_digests,
+    read_digests,
+    trained_on,
+    write_digests,
+)
 from abbe.errors import InputError
 from abbe.imaging import Image
-from abbe.runs.accounts.overlap import hand_on, trained_on
+from abbe.runs.accounts.overlap import hand_on
 from abbe.runs.folder import open_run
 from abbe.runtime.package import places
 from abbe.summary import TRAINED_ON

@@ -1,6 +1,7 @@
 """A teacher tuned by adapters: the file that comes out, where it goes, and what is refused."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 from commands import abbe
+from drawn import draw_discs
 from safetensors.torch import load_file
 
 import abbe as in_python
+from abbe.datasets.fingerprints import trained_on
 from abbe.errors import ConfigError
 from abbe.sam import LAYOUTS, build_sam, load_sam
 from abbe.tuning.lora import add_adapters, merge_adapters
@@ -85,6 +88,27 @@ def test_it_teaches_where_test_images_are_others(
         for folder in (tmp_path / "t.zarr", tuned)
     )
     assert kept == known
+
+
+def test_what_the_first_tuning_saw_is_no_test_of_the_second_and_is_handed_on(
+    tuned: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = ["--teacher", tuned / "teacher.safetensors"]
+    shutil.copytree(pictures, tmp_path / "turned")
+    index = tmp_path / "turned" / "index.csv"
+    swapped = {"train": "test", "test": "train"}
+    lines = [line.rpartition(",") for line in index.read_text().splitlines()]
+    index.write_text("".join(f"{a},{swapped.get(split, split)}\n" for a, _, split in lines))
+    words = ["--data.path", tmp_path / "turned", "--out", tmp_path / "refused", *TINY]
+    assert abbe("tune-teacher", *teacher, *words) == 1
+    assert "was trained or validated on" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+    others = draw_discs(tmp_path / "others", seed=77)
+    words = ["--data.path", others, "--out", tmp_path / "again", *TINY]
+    assert abbe("tune-teacher", *teacher, *words) == 0
+    first, second = (trained_on(folder) or set() for folder in (tuned, tmp_path / "again"))
+    assert first
+    assert first < second
 
 
 def test_a_tuning_that_was_stopped_goes_on_to_the_same_weights(

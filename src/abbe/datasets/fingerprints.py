@@ -11,6 +11,7 @@ import numpy as np
 
 from abbe.errors import InputError
 from abbe.imaging import Image, Region
+from abbe.summary import TRAINED_ON
 
 DIGITS = 16
 """Hexadecimal digits of a digest, 8 bytes: two of a million images are alike by chance once in
@@ -72,3 +73,15 @@ def read_digests(path: Path) -> frozenset[str]:
         if len(word) != DIGITS or not set(word) <= set("0123456789abcdef"):
             raise InputError(f"{path}: '{word[:40]}' is no digest of an image. Restore the file")
     return frozenset(words)
+
+
+def trained_on(path: Path) -> frozenset[str] | None:
+    """Digests of what a run, a package, a store or a file in one was trained on; None: unknown.
+
+    Raises:
+        InputError: the list is damaged.
+    """
+    if not path.exists():
+        return None  # a name, such as that of a module or of weights that are fetched
+    file = (path if path.is_dir() else path.parent) / TRAINED_ON
+    return read_digests(file) if file.is_file() else None

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from abbe.datasets import Dataset
-from abbe.datasets.fingerprints import channel_digests, write_digests
+from abbe.datasets import Dataset, Record
+from abbe.datasets.fingerprints import channel_digests, trained_on, write_digests
 from abbe.datasets.pictures import Pictured, picture_records
 from abbe.datasets.training.prompted import PromptedBatches, PromptKind
 from abbe.errors import ConfigError, InputError
@@ -142,13 +142,16 @@ def tune(
 
     Raises:
         ConfigError: the folder holds another tuning, or one and ``resume`` is not set.
-        InputError: weights or images are missing or damaged, or no training image has an object.
+        InputError: weights or images are missing or damaged, no training image has an object, or
+            the network was trained on test images.
         MissingExtraError: peft is not installed.
     """
     require_peft()
     _require_new(out, resume=resume)
     network, facts = _load(source, tuning.side)
     adapted(network)
+    known_before = trained_on(Path(source)) or frozenset()
+    _require_unseen(source, known_before, dataset)
     seen = tuple(channels or dataset.channels)
     images = {split: _pictures(dataset, split, seen, network.side) for split in _SPLITS}
     if not images["train"]:
@@ -162,7 +165,7 @@ def tune(
         labels = len(images["train"])
         if "after" in known and (out / FILE).is_file():
             return Tuned(out / FILE, known["before"], known["after"], labels)
-        _write_trained_on(out, dataset)
+        _write_trained_on(out, dataset, known_before)
         before = _score(network, images["test"], "test images, before" if progress else "")
         _train(network, images, out, tuning, resume=resume, progress=progress)
         after = _score(network, images["test"], "test images, after" if progress else "")
@@ -259,18 +262,33 @@ def _save(path: Path, network: SAM, facts: Facts, dataset: Dataset, labels: int)
     )
 
 
-def _write_trained_on(out: Path, dataset: Dataset) -> None:
-    """Digests of training and validation images: whoever is taught by it is kept from testing on
-    them.
+def _require_unseen(
+    source: str | os.PathLike[str], known: frozenset[str], dataset: Dataset
+) -> None:
+    """Refuse test images that the network has learned from: scores on them would flatter it."""
+    tests = dataset.split("test") if known else ()
+    seen = [record.id for record in tests if not known.isdisjoint(_digests(record, dataset))]
+    if seen:
+        raise InputError(
+            f"--teacher {source}: was trained or validated on {len(seen)} of the {len(tests)} test "
+            f"images of data set '{dataset.name}', such as '{seen[0]}': scores on them would "
+            "flatter it. Draw other splits (data.split, data.split_seed)"
+        )
+
+
+def _write_trained_on(out: Path, dataset: Dataset, before: frozenset[str]) -> None:
+    """Digests of training and validation images, and of what the network had seen before: whoever
+    is taught by it is kept from testing on them.
     """
     if (out / TRAINED_ON).exists():
         return
     used = [record for record in dataset if record.split in ("train", "val")]
-    used = [record for record in used if record.label is not None]
-    write_digests(
-        out / TRAINED_ON,
-        (channel_digests(record.image.open(), dataset.channels) for record in used),
-    )
+    used = [_digests(record, dataset) for record in used if record.label is not None]
+    write_digests(out / TRAINED_ON, [*used, *((each,) for each in before)])
+
+
+def _digests(record: Record, dataset: Dataset) -> tuple[str, ...]:
+    return channel_digests(record.image.open(), dataset.channels)
 
 
 def _require_new(out: Path, *, resume: bool) -> None:

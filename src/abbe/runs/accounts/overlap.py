@@ -7,7 +7,7 @@ from typing import Any
 from abbe import config
 from abbe.caveats import repeated_caveat
 from abbe.datasets import Dataset
-from abbe.datasets.fingerprints import channel_digests, read_digests, write_digests
+from abbe.datasets.fingerprints import channel_digests, trained_on, write_digests
 from abbe.errors import InputError, MissingExtraError, PackageError
 from abbe.foreign_text import shown
 from abbe.runs.from_python import kind_of_teacher
@@ -107,18 +107,6 @@ def _require_unseen(
                 "data.split_seed), or go on with --allow-overlap; the report says so then"
             )
         lost.overlaps.append(Overlap(source=key, images=len(seen), example=seen[0]))
-
-
-def trained_on(path: Path) -> frozenset[str] | None:
-    """Digests of what a run, a package, a store or a file in one was trained on; None: unknown.
-
-    Raises:
-        InputError: the list is damaged.
-    """
-    if not path.exists():
-        return None  # a name, such as that of a module or of weights that are fetched
-    file = (path if path.is_dir() else path.parent) / TRAINED_ON
-    return read_digests(file) if file.is_file() else None
 
 
 def write_trained_on(folder: Path, dataset: Any, tiles: Dataset | None, lost: Lost) -> None:

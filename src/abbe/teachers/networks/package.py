@@ -141,7 +141,7 @@ def _provenance(
     from abbe.targets import Provenance
 
     described, engine = ready.package.description, ready.engine
-    weights = described.files[next(role for role in _NETWORKS if role in described.files)]
+    weights = next(described.files[role] for role in _NETWORKS if role in described.files)
     lineage, cuts = described.lineage, described.thresholds
     scale = {} if diameter is None else {"diameter": str(diameter)}
     return Provenance(
