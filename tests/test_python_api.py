@@ -249,6 +249,33 @@ def test_a_folder_or_keys_are_taught_like_a_data_set(tissue, tmp_path):
         abbe.teach({"kind": "torch", "path": "a.b:c"}, keys, tmp_path / "t.zarr", progress=False)
 
 
+def test_stores_that_are_named_by_keys_are_taken_together(tissue, tmp_path):
+    data = abbe.datasets.folder(tissue, channels=["nucleus", "membrane"])
+    data = abbe.datasets.assign_splits(data, fractions=SPLITS)
+    for name in ("a.zarr", "b.zarr"):
+        abbe.teach(teacher_of(tmp_path), data, tmp_path / name, progress=False)
+    keys = {"kind": "store", "path": tmp_path / "a.zarr", "also": [tmp_path / "b.zarr"]}
+    both = abbe.teach(keys, data, tmp_path / "both.zarr", progress=False)
+    assert len(both.provenance.parts) == 2
+    with pytest.raises(ConfigError, match=r"teacher\.kind: choose from"):
+        abbe.teach(tmp_path / "a.zarr", data, tmp_path / "c.zarr", progress=False)
+    with pytest.raises(ConfigError, match=r"teacher\.also: abbe\.teach takes the mean of stores"):
+        abbe.teach(keys | {"kind": "masks"}, data, tmp_path / "c.zarr", progress=False)
+
+
+def test_urls_are_no_folders_of_what_is_made_here_alone(tissue, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for call in (
+        lambda out: abbe.condense(tissue, out=out, plan_only=True),
+        lambda out: abbe.reproduce("kdsam", out=out),
+        lambda out: abbe.suggest(tmp_path, out=out),
+        lambda out: abbe.tune_teacher("sam.pth", abbe.datasets.folder(tissue), out),
+    ):
+        with pytest.raises(ConfigError, match="out: s3://bucket/a: give a folder of this machine"):
+            call("s3://bucket/a")
+    assert not (tmp_path / "s3:").exists()
+
+
 def test_a_data_set_or_its_folder_is_checked(tissue):
     data = abbe.datasets.folder(tissue, channels=["nucleus", "membrane"])
     keys = {"path": tissue, "channels": ["nucleus", "membrane"]}

@@ -37,6 +37,10 @@ class ClusterError(AbbeError):
     """The scheduler of a cluster has gone away, or cannot be used."""
 
 
+class MemoryShortError(AbbeError, MemoryError):
+    """What is to be computed does not fit into memory."""
+
+
 class MissingExtraError(AbbeError):
     """A part of Abbe was asked for whose packages are not installed."""
 

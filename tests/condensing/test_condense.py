@@ -11,12 +11,14 @@ from commands import abbe
 
 import abbe as python
 from abbe import config, datasets
-from abbe.condensing import answers, derive, trial
+from abbe.condensing import answers, budget, carry, derive, plan, trial
 from abbe.condensing.trial import Trial
 from abbe.datasets.fingerprints import channel_digests, write_digests
+from abbe.errors import ConfigError
 from abbe.imaging import read_labels, write_labels
+from abbe.runs import folder as run_folder
 from abbe.runtime.package import located
-from abbe.summary import TRAINED_ON
+from abbe.summary import TRAINED_ON, Evidence, RunSummary
 from abbe.targets import TargetStore
 
 
@@ -121,6 +123,45 @@ def test_answers_in_a_store_stand_in_for_labels_too(tissue, quick_trial):
         assert np.array_equal(stored > 0, read_labels(Path("kept", f"{number}.png")) > 0)
 
 
+def test_objects_of_another_teacher_or_of_images_that_are_gone_do_not_stay(tissue, quick_trial):
+    teacher = python.teachers.masks("masks", ["grey"])
+    python.teach(teacher, python.datasets.folder(tissue), "first.zarr", progress=False)
+    for file in Path("masks").iterdir():
+        write_labels(file, read_labels(file)[::-1].copy())
+    python.teach(teacher, python.datasets.folder(tissue), "second.zarr", progress=False)
+    (tissue / "labels").rename("kept")
+    words = ["condense", "tissue", "--plan-only", "--out", "a", "--teacher"]
+    assert abbe(*words, "first.zarr") == 0
+    for name in ("plan.yaml", "condense.json"):
+        Path("a", name).unlink()
+    (tissue / "images" / "5.tif").unlink()
+    assert abbe(*words, "second.zarr") == 0
+    found = {file.stem: read_labels(file) > 0 for file in Path("a/teacher-objects").iterdir()}
+    assert sorted(found) == ["0", "1", "2", "3", "4"]
+    for name, objects in found.items():
+        assert np.array_equal(objects, read_labels(Path("masks", f"{name}.png")) > 0)
+
+
+def test_a_plan_that_is_edited_after_its_run_is_refused(tissue, quick_trial, monkeypatch):
+    words = ["condense", "tissue", "--teacher", "masks", "--out", "a"]
+    assert abbe(*words, "--plan-only") == 0
+    plan = config.load(Path("a/plan.yaml"))
+    settled = plan.student.model_copy(update={"normalisation": "range"})
+    with run_folder.opened(plan.model_copy(update={"student": settled}), resume=False) as folder:
+        for name in ("log.jsonl", "summary.json"):
+            (folder / name).touch()
+    summary = RunSummary.model_construct(evidence=Evidence(complete=True))
+    run = run_folder.Run(Path("a"), summary)
+    monkeypatch.setattr(run_folder, "open_run", lambda folder: run)
+    assert carry._finished(plan, None, trust_code=False, progress=False) is run
+    training = plan.training.model_copy(update={"crop": 48})
+    edited = plan.model_copy(update={"training": training})
+    with pytest.raises(
+        ConfigError, match=r"plan\.yaml: the run is finished.*training\.crop differ"
+    ):
+        carry._finished(edited, None, trust_code=False, progress=False)
+
+
 def test_masks_whose_names_end_otherwise_are_found_by_an_option(tissue, quick_trial, capsys):
     for file in Path("masks").iterdir():
         file.rename(file.with_name(f"{file.stem}_drawn.png"))
@@ -175,6 +216,23 @@ def test_a_batch_is_halved_until_a_step_fits(tissue, monkeypatch, error):
     monkeypatch.setattr(trial, "free_memory", lambda: 1)
     assert abbe("condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "b") == 0
     assert tried == [8, 4, 2, 1]  # not even tried, where the processor's memory is short
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_beside_a_gpu_scoring_and_export_take_the_processors_time(tissue, monkeypatch, device):
+    tried = []
+
+    def pace(step, pixel, processor, **pixels):
+        tried.append((pixel, processor))
+        return budget.pace_of(step, pixel, processor, **pixels)
+
+    monkeypatch.setattr(plan, "pace_of", pace)
+    monkeypatch.setattr(trial, "_timed", lambda experiment, images, batch: (0.003, device))
+    monkeypatch.setattr(trial, "_milliseconds", lambda network, channels: 65.536)
+    assert abbe("condense", "tissue", "--teacher", "masks", "--plan-only", "--out", "a") == 0
+    crops = plan_of("a")[1].training
+    own = 0.001 / crops.batch_size / crops.crop**2
+    assert tried == [(pytest.approx(own), pytest.approx(own if device == "cpu" else 1e-6))]
 
 
 def test_python_makes_the_same_plan(tissue, quick_trial):

@@ -24,7 +24,7 @@ from abbe.summary import RunSummary
 
 
 def test_a_pace_counts_validation_scoring_export_and_bench():
-    pace = pace_of(0.4, 1e-6, validated=5_000_000, scored=10_000_000, compared=1_000_000)
+    pace = pace_of(0.4, 1e-6, 1e-6, validated=5_000_000, scored=10_000_000, compared=1_000_000)
     assert pace.validation == pytest.approx(5.0)
     assert pace.scoring == pytest.approx(20.0)
     assert pace.after == pytest.approx(30 + 80 * 1024**2 * 1e-6 + 6)

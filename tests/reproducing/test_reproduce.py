@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from commands import abbe
 from fake_programs import fake_cellsam
 from upstream_sets import encoder_file, made, sam_file
 
+from abbe import config
 from abbe.api.reproducing import reproduce
 from abbe.errors import ConfigError
 from abbe.recipes.recipe import fit_plan
 from abbe.registry import PUBLISHED
+from abbe.reproducing.experiments import settings_for
+from abbe.reproducing.given import material_of
+from abbe.reproducing.written import Result, markdown_of
+from abbe.summary import Evidence, RunSummary
 
 SMALL = shlex.split("--set training.crop=32 training.precision=fp32")
 SMALL_SAM = shlex.split(
@@ -274,6 +281,73 @@ def test_an_item_that_fails_leaves_its_cells_empty_and_the_others_run(
 
 
 # --------------------------------------------------------------------------- without any training
+
+
+def test_what_builds_on_an_item_that_is_made_anew_is_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    made(tmp_path / "sets", "tissuenet")
+    first, second = (weights / f"{name}.safetensors" for name in ("sam_vit_tiny", "mobile_sam"))
+
+    def begin(experiment: config.Experiment, **options: Any) -> None:
+        experiment.out.mkdir(parents=True)
+        (experiment.out / "log.jsonl").touch()
+
+    monkeypatch.setattr("abbe.runs.distill.distill", begin)
+    words = ["reproduce", "cmkd-tissuenet", "--quick", "--random-weights", "--data",
+             tmp_path / "sets", "--only", "swin-tiny-sam", "--out", tmp_path / "out"]  # fmt: skip
+    assert abbe(*words, "--weights", f"sam={first}") == 0
+    items = tmp_path / "out" / "items"
+    assert sorted(each.name for each in items.iterdir()) == ["mobilenetv3-sam", "swin-tiny-sam"]
+    shutil.rmtree(items / "mobilenetv3-sam")  # the swin's answers come from this one's teacher
+    capsys.readouterr()
+    assert abbe(*words, "--weights", f"sam={second}") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{items / 'swin-tiny-sam'}: was made with other settings (after.mobile" in said
+    assert not (items / "mobilenetv3-sam").exists()  # before anything is run
+    assert abbe(*words, "--weights", f"sam={first}", "--plan") == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), torch.OutOfMemoryError("no room")])
+def test_an_item_without_enough_memory_does_not_end_the_others(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    made(tmp_path / "sets", "busi", "kvasir")
+    tried: list[str] = []
+
+    def fail(experiment: config.Experiment, **options: Any) -> None:
+        tried.append(experiment.out.name)
+        raise error
+
+    monkeypatch.setattr("abbe.runs.distill.distill", fail)
+    given = ["--data", tmp_path / "sets", "--weights", f"sam={weights / 'mobile_sam.safetensors'}"]
+    words = ["reproduce", "kdsam", *given, "--quick", "--random-weights", *SMALL_SAM]
+    assert abbe(*words, "--out", tmp_path / "out") == 1
+    assert {"busi", "kvasir"} <= set(tried)
+    assert "- busi: " in (tmp_path / "out" / "table.md").read_text("utf-8")
+    assert "no room" in (tmp_path / "out" / "table.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("made_with", "said"),
+    [
+        ({"busi": 3, "kvasir": 3}, "here: 3 seeds;"),
+        ({"busi": 1, "kvasir": 1}, "here: one seed, so nothing has a ±; not all of 3 seeds yet: "
+         "busi (1), kvasir (1);"),
+        ({"busi": 2, "kvasir": 3}, "here: 2 to 3 seeds; not all of 3 seeds yet: busi (2);"),
+    ],
+)  # fmt: skip
+def test_the_seeds_that_are_told_are_those_of_the_runs(
+    made_with: dict[str, int], said: str, tmp_path: Path
+):
+    table = PUBLISHED["kdsam"]
+    material = material_of(table, {}, {}, random_weights=False)
+    settings = settings_for(table, material, out=tmp_path, seeds=3)
+    runs = {
+        item: RunSummary(evidence=Evidence(seeds=list(range(count))))
+        for item, count in made_with.items()
+    }
+    assert said in markdown_of(Result(settings, (), runs, {}, {}))
 
 
 def test_the_papers_figures_are_the_papers():

@@ -28,7 +28,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from abbe.datasets.training.batches import Batch
-from abbe.errors import AbbeError, InputError
+from abbe.errors import AbbeError, InputError, MemoryShortError
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.fit import Fitted, _Run, fit, learning_rate
 from abbe.training.log import Log
@@ -78,6 +78,14 @@ def interrupting(times: int) -> Callable[[nn.Module], Metrics]:
         return loss_of_weights(network)
 
     return validate
+
+
+def test_a_gpu_that_is_too_small_is_told_in_words(train: Trainer) -> None:
+    def short(network: nn.Module) -> Metrics:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(MemoryShortError, match=r"CUDA out of memory.*a smaller --training\.batch"):
+        train(stage_of(tiny_net(), validate=short, steps=2))
 
 
 # -- sameness

@@ -54,6 +54,18 @@ def test_which_network_of_which_seed_and_how_long_it_takes(begun):
     assert state.silent < 60
 
 
+def test_networks_that_are_one_are_counted_once(begun):
+    """The twin of a student whose images are all labelled is the supervised network."""
+    write_log(begun / "log.jsonl", line("student", 100, 100, 60))
+    os.utime(begun / "log.jsonl", (0, 0))
+    write_log(begun / "seeds" / "1" / "log.jsonl", line("student, seed 1", 100, 100, 60))
+    state = state_of(begun)
+    assert state.training is not None
+    assert (state.training.number, state.training.planned) == (2, 2)
+    assert state.training.all_left == 0
+    assert state.status == "scores"
+
+
 def test_a_log_without_times_has_no_time_left(begun):
     entry = line("student", 50, 100, 30)
     del entry["seconds"]

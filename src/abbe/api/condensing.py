@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from abbe.runs.from_python import Place, TeacherLike
+from abbe.runs.from_python import Place, TeacherLike, local_folder
 
 if TYPE_CHECKING:
     from abbe.condensing.carry import Condensed
@@ -56,7 +56,7 @@ def condense(
     asked = Asked(
         folder=place,
         teacher=section_of(teacher),
-        out=usual_out(place) if out is None else Path(out),
+        out=usual_out(place) if out is None else local_folder(out),
         hours=hours,
         target_ms=target_ms,
         recipe=recipe,

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abbe.reproducing.experiments import settings_for
 from abbe.reproducing.given import SetLike, material_of, named
 from abbe.reproducing.plan import table_named
-from abbe.runs.from_python import Keys, Place
+from abbe.runs.from_python import Keys, Place, local_folder
 
 if TYPE_CHECKING:
     from abbe.reproducing.reproduce import Reproduced
@@ -74,7 +73,7 @@ def reproduce(
             by_name(weights, "--weights"),
             random_weights=random_weights,
         ),
-        out=None if out is None else Path(out),
+        out=None if out is None else local_folder(out),
         seeds=seeds,
         quick=quick,
         changes=changes,

@@ -25,6 +25,7 @@ from abbe.runs.from_python import (
     TeacherLike,
     data_section,
     experiment_of,
+    local_folder,
     teacher_section,
     values_for,
 )
@@ -72,13 +73,17 @@ def teach(
     dataset, settings = dataset_of(data), None
     build.tell_problems(dataset)
     taught_by: list[config.Teacher] = []
+    if isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
+        settings = config.Teacher(**teacher_section(teacher, None))
+        if settings.also:
+            teacher, settings = _stores_of(settings), None
     if isinstance(teacher, list | tuple):
         places = [as_path(each) for each in teacher]
         taught_by = [config.Teacher(kind="store", path=each) for each in places]
         section = None if isinstance(data, Dataset) else config.Data(**data_section(data, None))
         teacher = build.build_mean(places, dataset, section)
-    elif isinstance(teacher, str | os.PathLike | Mapping | config.Teacher):
-        settings = config.Teacher(**teacher_section(teacher, None))
+    elif settings is not None:
+        _require_answers(settings)
         teacher = build.build_teacher(settings, dataset, trust_code=trust_code)
         taught_by = [settings]
     assert isinstance(teacher, Teacher)
@@ -101,6 +106,25 @@ def teach(
     if report.failed:
         print(shown(f"warning: {out}: {report.summary()}"), flush=True)
     return TargetStore(out)
+
+
+def _stores_of(settings: config.Teacher) -> list[Path]:
+    """The stores of keys that name several teachers."""
+    if settings.kind != "store" or settings.path is None or settings.tta:
+        raise ConfigError(
+            "teacher.also: abbe.teach takes the mean of stores, without tta. Have each teacher "
+            "answer into one, then give the stores as a list"
+        )
+    return [settings.path, *settings.also]
+
+
+def _require_answers(settings: config.Teacher) -> None:
+    """Refuse keys of what does not answer by itself, and those of students."""
+    if settings.kind not in teachers.TEACHERS:
+        raise ConfigError(f"teacher.kind: choose from {', '.join(teachers.TEACHERS)}")
+    for key in ("live", "trust"):  # of students, not of answers
+        if getattr(settings, key) != config.Teacher.model_fields[key].default:
+            raise ConfigError(f"teacher.{key}: belongs to abbe.distill. Leave it out here")
 
 
 def distill(
@@ -330,7 +354,7 @@ def suggest(
     from abbe.suggesting.suggest import suggest as choose
 
     other = None if data is None else dataset_of(data)
-    place = None if out is None else Path(out)
+    place = None if out is None else local_folder(out)
     return choose(Path(run), count=count, data=other, out=place, progress=progress)
 
 

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from abbe import config
 from abbe.datasets import Dataset
 from abbe.runs import build
-from abbe.runs.from_python import DataLike, data_section
+from abbe.runs.from_python import DataLike, data_section, local_folder
 
 if TYPE_CHECKING:
     from abbe.tuning.tune import Tuned
@@ -66,6 +65,6 @@ def tune_teacher(
         dataset = build.build_dataset(config.Data(**data_section(data, None)))
     build.tell_problems(dataset)
     return tune(
-        teacher, dataset, Path(out), Tuning(**options),
+        teacher, dataset, local_folder(out), Tuning(**options),
         channels=channels, resume=resume, progress=progress,
     )  # fmt: skip

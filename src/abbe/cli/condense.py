@@ -20,6 +20,7 @@ from abbe.near import meant
 
 if TYPE_CHECKING:
     from abbe.condensing.carry import Condensed
+    from abbe.summary import Evidence
 
 HELP = """From a folder of images to a package, in one go.
 
@@ -170,7 +171,26 @@ def _next(done: "Condensed", folder: Path) -> Iterator[str]:
     yield "next:"
     yield f"  abbe predict {package} {images} --out results"
     yield f"  abbe evaluate {place} --name other --data.path OTHER"
-    if done.run.summary.evidence.level:
-        yield f"  abbe distill {place} --evidence standard --resume"
+    if level := _more_than(done.run.summary.evidence):
+        yield f"  abbe distill {place} --evidence {level} --resume"
     else:
         yield f"  abbe bench {package} {images}"
+
+
+def _more_than(evidence: "Evidence") -> str | None:
+    """The level that adds to what a run has and takes nothing away; None where there is none.
+
+    >>> from abbe.summary import Evidence
+    >>> [_more_than(Evidence(level=level)) for level in ("quick", "standard", "full", "")]
+    ['standard', 'full', None, None]
+    >>> _more_than(Evidence(level="named", seeds=[0, 1, 2, 3], baselines=["supervised"]))
+    'full'
+    """
+    further = {"quick": "standard", "standard": "full"}
+    if evidence.level != "named":
+        return further.get(evidence.level)
+    for level, (baselines, seeds) in config.LEVELS.items():
+        has_all = set(evidence.baselines) <= set(baselines) and len(evidence.seeds) <= seeds
+        if level in further.values() and has_all:
+            return level
+    return None

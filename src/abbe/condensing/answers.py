@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from pathlib import Path
 
 from abbe import config, teachers
@@ -63,10 +64,11 @@ def labels_of_teacher(
     )
     answers, cuts = StoredModel(store), Thresholds()
     least = config.Evaluation().minimum_area
+    shutil.rmtree(out / FOLDER, ignore_errors=True)  # another teacher's, or of other images
     for record in dataset:
-        file = out / FOLDER / f"{record.id}.tif"
-        if answers.has(record) and not file.exists():
-            write_labels(file, answers.predict(record).objects(cuts, least))
+        if answers.has(record):
+            objects = answers.predict(record).objects(cuts, least)
+            write_labels(out / FOLDER / f"{record.id}.tif", objects)
     return Path(os.path.abspath(out / FOLDER))
 
 

@@ -140,12 +140,15 @@ class Pace:
         return Pace(*(times * value for value in astuple(self)))
 
 
-def pace_of(step: float, pixel: float, *, validated: int, scored: int, compared: int) -> Pace:
+def pace_of(
+    step: float, pixel: float, processor: float, *, validated: int, scored: int, compared: int
+) -> Pace:
     """The pace that a few trial steps let expect.
 
     Args:
         step: seconds of a training step.
         pixel: seconds of the student for a pixel, without learning.
+        processor: likewise on the processor, which scores and exports.
         validated: pixels of the images of one validation.
         scored: pixels of the images that thresholds are chosen by, and of those that are tested.
         compared: pixels of the images of the parity check.
@@ -153,8 +156,8 @@ def pace_of(step: float, pixel: float, *, validated: int, scored: int, compared:
     return Pace(
         step,
         validation=validated * pixel,
-        scoring=SCORED * scored * pixel,
-        after=AFTER[0] + (AFTER[1] * 1024**2 + COMPARED * compared) * pixel,
+        scoring=SCORED * scored * processor,
+        after=AFTER[0] + (AFTER[1] * 1024**2 + COMPARED * compared) * processor,
     )
 
 

@@ -155,8 +155,26 @@ def _finished(
     if before is not None and (experiment.out / "summary.json").exists():
         run = run_folder.open_run(experiment.out)
         if run.summary.evidence.complete and not _asks_more(experiment, before):
+            _require_unchanged(experiment, before)
             return run
     return distill(experiment, resume=True, trust_code=trust_code, progress=progress, watch=watch)
+
+
+def _require_unchanged(now: config.Experiment, before: config.Experiment) -> None:
+    """Refuse a plan that was edited once its run was finished: nothing would come of it."""
+    student = now.student
+    left_open = {  # which the run has settled by its images
+        key: getattr(before.student, key)
+        for key in ("input_channels", "types", "normalisation")
+        if getattr(student, key) in ("auto", ("auto",), ())
+    }
+    now = now.model_copy(update={"student": student.model_copy(update=left_open)})
+    if differing := run_folder.differences(before, now):
+        raise ConfigError(
+            f"{now.out / FILE}: the run is finished, and was made with other values "
+            f"({', '.join(differing)} differ). Put them back, or carry the plan out elsewhere: "
+            f"abbe distill {now.out / FILE} --out ANOTHER"
+        )
 
 
 def _asks_more(now: config.Experiment, before: config.Experiment) -> bool:
@@ -227,6 +245,7 @@ def _packed(run: Run, say: Say) -> Package:
     """The package of a run; one that is there stays, and it is told where it is of another time."""
     place = run.folder / PACKAGE
     if not place.exists():
+        (run.folder / BENCH).unlink(missing_ok=True)  # of a package that was removed
         return export_run(run, place, say=say)
     package = read_package(place)
     told = package.description.training

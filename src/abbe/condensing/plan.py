@@ -224,6 +224,7 @@ def _pace(draft: Draft, tried: Trial, split: Dataset) -> Pace:
     return pace_of(
         tried.seconds,
         tried.pixel_seconds,
+        tried.processor_seconds,
         validated=sum(labelled[:most]),
         scored=sum(judged) + sum(_pixels(chosen.split("test").labelled)),
         compared=sum(compared),

@@ -47,6 +47,7 @@ class Trial:
         device: that it was measured on.
         bytes: that a step needs by its activations; None on GPUs, where it was tried.
         pixel_seconds: of the student for a pixel that it answers for: a third of what it learns in.
+        processor_seconds: likewise on the processor, which scores and exports beside any GPU.
     """
 
     batch: int
@@ -55,6 +56,7 @@ class Trial:
     device: str
     bytes: int | None
     pixel_seconds: float = 0.0
+    processor_seconds: float = 0.0
 
 
 def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> Trial:
@@ -92,7 +94,9 @@ def measure(experiment: config.Experiment, dataset: Dataset, *, fixed: bool) -> 
             continue
         pixels = batch * experiment.training.crop**2
         needs = None if device == "cuda" else batch * needed
-        return Trial(batch, wanted, seconds, device, needs, seconds / 3 / pixels)
+        answering = seconds / 3 / pixels
+        processor = answering if device == "cpu" else _processor_seconds(experiment)
+        return Trial(batch, wanted, seconds, device, needs, answering, processor)
 
 
 def _of_memory(error: Exception) -> bool:
@@ -176,6 +180,12 @@ def milliseconds(architectures: Iterable[str], channels: int, depth: int = 5) ->
         ).eval()
         found[architecture] = _milliseconds(network, channels)
     return found
+
+
+def _processor_seconds(experiment: config.Experiment) -> float:
+    """Of the student for a pixel."""
+    network = unets.build_unet(experiment).eval()
+    return _milliseconds(network, len(experiment.student.input_channels)) / 1000 / TILE**2
 
 
 def _milliseconds(network: nn.Module, channels: int) -> float:

@@ -58,6 +58,17 @@ class Begun:
             )
         return cls(settings, asked, made_with)
 
+    def with_those_before(self, item: Item, asked: Keys, asks: Mapping[str, Keys]) -> Keys:
+        """What is asked of an item, with what its encoder or its store is made by.
+
+        Args:
+            item: of the table.
+            asked: of itself.
+            asks: of the items before it, by name; of others it is what they were made with.
+        """
+        before = {name: asks.get(name, self.asked.get(name)) for name in item.after}
+        return {**asked, "after": before} if before else asked
+
     def require_same(self, item: Item, asked: Keys) -> None:
         """Refuse to go on with an item that was begun with other settings.
 
@@ -65,10 +76,14 @@ class Begun:
             ConfigError: naming the keys.
         """
         folder, before = self.settings.folder(item.name), self.asked.get(item.name)
-        if before is None or not has_trained(folder) or before == asked:
+        if before is None or not has_trained(folder):
             return
+        if "after" not in before:  # written before this was noted
+            asked = {key: value for key, value in asked.items() if key != "after"}
         first, second = dotted(before), dotted(asked)
         differing = [key for key in sorted({*first, *second}) if first.get(key) != second.get(key)]
+        if not differing:
+            return
         raise ConfigError(
             f"{folder}: was made with other settings ({', '.join(differing)}). Give another --out, "
             "or delete this folder to have it made anew"

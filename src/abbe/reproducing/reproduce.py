@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from abbe import config
-from abbe.errors import AbbeError, ConfigError, InputError
+from abbe.errors import AbbeError, ConfigError, InputError, fault_of
 from abbe.files.locks import alone
 from abbe.foreign_text import shown
 from abbe.reproducing.begun import Begun
 from abbe.reproducing.experiments import Settings, asked, experiment_of, part_of
 from abbe.reproducing.plan import Step, steps_of
+from abbe.reproducing.table import Keys
 from abbe.reproducing.written import Result, markdown_of, result_of, write
 
 
@@ -75,10 +76,13 @@ def reproduce(settings: Settings, *, only: Sequence[str] = (), progress: bool = 
 
 
 def _carry_out(settings: Settings, steps: Sequence[Step], progress: bool) -> Reproduced:
+    from torch import OutOfMemoryError
+
     from abbe.runs.distill import distill
 
     begun, failures = Begun.read(settings), dict[str, str]()
     experiments: dict[str, config.Experiment] = {}
+    asks: dict[str, Keys] = {}
     for step in steps:  # what cannot end well is told before the first run begins
         item = step.item
         if step.state not in ("waits", "begun", "done") or settings.material.missing(item.needs):
@@ -88,7 +92,8 @@ def _carry_out(settings: Settings, steps: Sequence[Step], progress: bool) -> Rep
         except InputError as error:
             failures[item.name] = str(error)
             continue
-        begun.require_same(item, asked(settings, experiment, item))
+        asks[item.name] = begun.with_those_before(item, asked(settings, experiment, item), asks)
+        begun.require_same(item, asks[item.name])
         if step.state != "done":
             experiments[item.name] = experiment
     for count, (name, experiment) in enumerate(experiments.items(), start=1):
@@ -97,12 +102,12 @@ def _carry_out(settings: Settings, steps: Sequence[Step], progress: bool) -> Rep
         try:
             if broken := [each for each in item.after if each in failures]:
                 raise InputError(f"it builds on {', '.join(broken)}, which failed")
-            begun.note(item, asked(settings, experiment, item))
+            begun.note(item, asks[name])
             dataset = part_of(settings, item)
             distill(experiment, dataset=dataset, resume=True, progress=progress)
-        except AbbeError as error:
-            failures[name] = str(error)
-            print(shown(f"{name} failed: {error}"), flush=True)
+        except (AbbeError, MemoryError, OutOfMemoryError) as error:
+            failures[name] = fault_of(error)
+            print(shown(f"{name} failed: {failures[name]}"), flush=True)
         write(result_of(settings, failures, begun.made_with))
     result = result_of(settings, failures, begun.made_with)
     write(result)

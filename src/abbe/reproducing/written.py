@@ -217,9 +217,21 @@ def _reading(result: Result) -> list[str]:
     ]
     if busy:
         points.append(f"the machine was busy while {', '.join(busy)} was timed: too many ms")
-    seeds = f"{settings.seeds} seeds" if settings.seeds > 1 else "one seed, so nothing has a ±"
-    points.append(f"here: {seeds}; reports of the runs in items/NAME/report.html")
+    points.append(f"here: {_seeds(result)}; reports of the runs in items/NAME/report.html")
     return points
+
+
+def _seeds(result: Result) -> str:
+    """Over how many seeds the runs are that there are: fewer than were asked for, perhaps."""
+    asked = result.settings.seeds
+    made = {item: len(summary.evidence.seeds) for item, summary in result.summaries.items()}
+    fewer = [f"{item} ({count})" for item, count in made.items() if count < asked]
+    least, most = min(made.values(), default=asked), max(made.values(), default=asked)
+    if most <= 1:
+        told = "one seed, so nothing has a ±"
+    else:
+        told = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+    return f"{told}; not all of {asked} seeds yet: {', '.join(fewer)}" if fewer else told
 
 
 def _teachers(result: Result) -> list[str]:

@@ -11,6 +11,7 @@ from abbe.datasets import Dataset
 from abbe.errors import ConfigError
 from abbe.recipes.shipped import CONFIG, values_of
 from abbe.remote import as_path
+from abbe.remote.urls import is_url, told
 from abbe.runtime.package import DESCRIPTION, located, repository_of
 from abbe.targets import TargetStore
 
@@ -47,6 +48,17 @@ class RunKeys(FurtherKeys, total=False):
     """Of a run; a curve names its seeds one by one."""
 
     seeds: int | Literal["auto"]
+
+
+def local_folder(place: Place) -> Path:
+    """A folder to write to, of this machine.
+
+    Raises:
+        ConfigError: it is a URL, of which a folder of that name would be made.
+    """
+    if is_url(place):
+        raise ConfigError(f"out: {told(str(place))}: give a folder of this machine, and no URL")
+    return Path(place)
 
 
 def experiment_of(

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.data import DataLoader
 
 from abbe.datasets.training.batches import Batch
-from abbe.errors import AbbeError, InputError
+from abbe.errors import AbbeError, InputError, MemoryShortError
 from abbe.machine.memory import freed_memory_kept
 from abbe.machine.pace import Pace
 from abbe.progress import bar as progress_bar
@@ -69,6 +69,18 @@ def learning_rate(schedule: Schedule, step: int) -> float:
     return schedule.final_learning_rate + swing * (1 + math.cos(math.pi * share))
 
 
+@contextmanager
+def _shortage_told() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryShortError(
+            f"training does not fit into the GPU's memory ({error}). Give a smaller "
+            "--training.batch-size or --training.crop; checkpoints are kept"
+        ) from error
+
+
+@_shortage_told()
 def fit(
     stage: Stage,
     accelerator: Accelerator,
@@ -106,6 +118,7 @@ def fit(
 
     Raises:
         AbbeError: the loss, a weight or the watched score is no longer a finite number.
+        MemoryShortError: a GPU's memory is too small.
         KeyboardInterrupt: a signal asked to stop; the checkpoint holds the last step.
     """
     state = load_checkpoint(checkpoint) if resume and checkpoint.exists() else None

@@ -104,7 +104,7 @@ def state_of(folder: Path) -> State:
     last, _ = ((), 0) if newest is None else Parts(folder).read(
         str(newest.relative_to(folder)), read_log, ((), 0)
     )  # fmt: skip
-    training = training_of(log, last, _planned(experiment))
+    training = training_of(log, last, _planned(experiment, folder, log))
     status = _status(folder, training, silent, notes)
     if training is not None and status in ("trains", "unknown"):
         notes += _lost_time(log, training.network)
@@ -151,10 +151,18 @@ def _experiment(folder: Path, notes: list[str]) -> config.Experiment | None:
         return None
 
 
-def _planned(experiment: config.Experiment | None) -> int:
+def _planned(experiment: config.Experiment | None, folder: Path, log: Log) -> int:
+    """How many networks there will be: at most, until the first seed has shown which it trains.
+
+    Where every image is labelled, twin and supervised network are one, and are trained once.
+    """
     if experiment is None:
         return 1
-    return len(experiment.all_seeds) * (1 + len(experiment.compared_with))
+    seeds, each = len(experiment.all_seeds), 1 + len(experiment.compared_with)
+    if any((folder / SEEDS).glob("*/log.jsonl")):
+        names = {str(entry["model"]) for entry in log if "model" in entry}
+        each = len([name for name in names if ", seed " not in name])
+    return seeds * each
 
 
 def _logs(folder: Path) -> list[Path]:
