@@ -10,7 +10,7 @@ from abbe.datasets import Record
 from abbe.datasets.training.eval_prompts import objects_of
 from abbe.scoring import pixel_scores, prompted_key
 from abbe.summary import SHAPE
-from abbe.tasks.promptable.shapes import ShapeAlone, best_radii, box_of
+from abbe.tasks.promptable.shapes import ShapeAlone, best_radii
 from abbe.tasks.scores import Row
 
 BOX = "the box itself"
@@ -40,7 +40,9 @@ def scores_of(record: Record, shape: ShapeAlone) -> dict[tuple[str, str], float]
     assert record.label is not None
     label = record.label.read()
     objects = objects_of(label)
-    boxes = np.logical_or.reduce([box_of(each) for each in objects])
+    boxes = np.zeros(label.shape, bool)
+    for each in objects:
+        boxes[each.window] = True
     masks = {(BOX, "dice"): boxes} | {
         (SHAPE, prompted_key("dice", kind)): mask
         for kind, mask in shape.masks(record, objects).items()

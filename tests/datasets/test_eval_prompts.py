@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from abbe.datasets.training.eval_prompts import inner_points, tight_box
+from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
 from abbe.errors import InputError
 
 
@@ -77,6 +77,23 @@ def test_the_box_holds_all_and_touches_on_every_side(seed):
     assert inside[-1].any()
     assert inside[:, 0].any()
     assert inside[:, -1].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_objects_of_a_label_are_asked_for_as_their_masks_would_be(seed):
+    """With unknown pixels, parts that lie apart, crumbs, and numbers that cannot be listed."""
+    label = np.full((23, 31), -1, np.int32)
+    for place, number in enumerate((7, 2**31 - 1, 3)):
+        label[scene(3 * seed + place)] = number
+    label[0, 0], label[22, 30] = 5, 0
+    objects = objects_of(label)
+    numbers = [n for n in (3, 7, 2**31 - 1) if (label == n).sum() >= 8]
+    assert [each.number for each in objects] == numbers
+    for each in objects:
+        mask = label == each.number
+        assert np.array_equal(each.whole, mask)
+        assert np.array_equal(each.box, tight_box(mask))
+        assert np.array_equal(each.points(3), inner_points(mask, 3))
 
 
 def test_one_pixel_and_a_whole_image():

@@ -328,7 +328,7 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     objects = objects_of(record.label.read())
     assert len(objects) == 2
     both = model.masks(record, objects)["box"]
-    alone = [model.masks(record, each[None])["box"] for each in objects]
+    alone = [model.masks(record, [each])["box"] for each in objects]
     assert np.array_equal(both, alone[0] | alone[1])
     scores = score_prompted({"teacher": {None: model}}, [record], each=Here(False))
     assert 0 <= scores.values("teacher", "dice")["2"] <= 1

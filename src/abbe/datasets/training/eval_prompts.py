@@ -1,8 +1,11 @@
 """Which objects are asked for in evaluation, and how: the same prompts at every call."""
 
+from dataclasses import dataclass
+
 import edt
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from abbe.errors import InputError
 
@@ -13,11 +16,47 @@ RIM = 1 / 3
 """Share of the largest depth that further points keep from the object's edge."""
 
 
-def objects_of(label: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Masks (N, H, W) of the objects in a label (H, W); crumbs are left out."""
-    numbers, areas = np.unique(label[label > 0], return_counts=True)
-    kept = numbers[areas >= min(MINIMUM_AREA, areas.max(initial=0))]
-    return label == kept[:, None, None]
+@dataclass(frozen=True)
+class Asked:
+    """An object to ask for, which takes no more memory than its place in the label.
+
+    Attributes:
+        label: (H, W), of the whole image.
+        number: of the object in it.
+        window: rows and columns of the smallest box around it.
+    """
+
+    label: NDArray[np.integer]
+    number: int
+    window: tuple[slice, slice]
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(H, W), where it is in the image."""
+        return self.label == self.number
+
+    @property
+    def box(self) -> NDArray[np.float64]:
+        """As `tight_box` gives it."""
+        rows, columns = self.window
+        return np.array([columns.start, rows.start, columns.stop, rows.stop], float)
+
+    def points(self, count: int) -> NDArray[np.float64]:
+        """As `inner_points` gives them."""
+        return inner_points(self.label[self.window] == self.number, count) + self.box[:2]
+
+
+def objects_of(label: NDArray[np.integer]) -> list[Asked]:
+    """The objects in a label (H, W), by number; crumbs are left out."""
+    # Places, not numbers: of numbers in the millions find_objects would list each.
+    numbers, places, areas = np.unique(label, return_inverse=True, return_counts=True)
+    windows = find_objects(places.reshape(label.shape) + 1)
+    least = min(MINIMUM_AREA, areas[numbers > 0].max(initial=0))
+    return [
+        Asked(label, int(number), window)
+        for number, area, window in zip(numbers, areas, windows, strict=True)
+        if number > 0 and area >= least
+    ]
 
 
 def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from abbe import students
 from abbe.datasets import Record
-from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
+from abbe.datasets.training.eval_prompts import objects_of
 from abbe.exporting.parity.promptable import ParityPicture, Pictures
 from abbe.imaging import choose_rule, three_channels
 from abbe.runs.export_inputs.common import (
@@ -57,12 +57,12 @@ def export_input(source: Source) -> ExportInput:
 def _picture(record: Record, learned: dict[str, Any]) -> ParityPicture:
     """The image as the network is shown it, with a box and a point for each of its objects."""
     picture = _shown(record, learned)
-    masks = [] if record.label is None else objects_of(record.label.read())[:MOST_OBJECTS]
+    objects = [] if record.label is None else objects_of(record.label.read())[:MOST_OBJECTS]
     prompts: list[dict[str, Any]] = []
     truths: list[np.ndarray] = []
-    for mask in masks:
-        prompts += [{"box": tight_box(mask)}, _click(inner_points(mask, 1))]
-        truths += [mask, mask]
+    for each in objects:
+        prompts += [{"box": each.box}, _click(each.points(1))]
+        truths += [each.whole] * 2
     if not prompts:  # nothing is labelled: the middle is as good a question as any
         height, width = picture.shape[:2]
         middle = [width / 4, height / 4, 3 * width / 4, 3 * height / 4]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from abbe import scoring
 from abbe.datasets import Dataset, Record
-from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
+from abbe.datasets.training.eval_prompts import Asked, objects_of
 from abbe.summary import SHAPE
 from abbe.tasks.scores import Compared, Measure, gains_over, measured_score
 
@@ -47,17 +47,17 @@ class ShapeAlone:
         around = f"; around the points a disc, its radius {discs}" if discs else ""
         return f"no network: the ellipse that fills the box{around}"
 
-    def masks(self, record: Record, objects: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    def masks(self, record: Record, objects: Sequence[Asked]) -> dict[str, NDArray[np.bool_]]:
         """By kind of prompt, the union of the answers for all objects, (H, W) bool.
 
         Args:
             record: not looked at.
-            objects: (N, H, W) bool, what is asked for.
+            objects: what is asked for, at least one.
         """
         del record
-        found = {kind: np.zeros(objects.shape[1:], bool) for kind in self.kinds}
-        for mask in objects:
-            found["box"] |= ellipse_in_box(mask)
+        found = {"box": np.zeros(objects[0].label.shape, bool)}
+        for each in objects:
+            found["box"][each.window] |= ellipse_in_box(each)
         for kind, radius in self.radii.items():
             found[kind] = distances(objects, kind) <= radius
         return found
@@ -95,7 +95,7 @@ def best_radii(records: Sequence[Record]) -> dict[str, float]:
     for record in records:
         assert record.label is not None  # only labelled ones are given
         label = record.label.read()
-        if len(objects := objects_of(label)):
+        if objects := objects_of(label):
             for kind in kinds:
                 found[kind].append(dice_by_radius(distances(objects, kind), label))
     return {
@@ -119,40 +119,34 @@ def dice_by_radius(far: NDArray[np.float64], label: NDArray[np.integer]) -> NDAr
     return 2 * right / (inside + np.count_nonzero(label > 0))
 
 
-def distances(objects: NDArray[np.bool_], kind: str) -> NDArray[np.float64]:
+def distances(objects: Sequence[Asked], kind: str) -> NDArray[np.float64]:
     """How far each pixel is from the nearest object's point, or the middle of its points.
 
     Args:
-        objects: (N, H, W) bool, N at least 1.
+        objects: at least one.
         kind: of prompt, one with points.
 
     Returns:
         (H, W) in shares of the longest side.
     """
-    height, width = objects.shape[1:]
+    height, width = objects[0].label.shape
     y, x = np.ogrid[:height, :width]
     nearest = np.full((height, width), np.inf)
-    for mask in objects:
-        middle_x, middle_y = inner_points(mask, int(kind[0])).mean(axis=0)
+    for each in objects:
+        middle_x, middle_y = each.points(int(kind[0])).mean(axis=0)
         squared = (x + 0.5 - middle_x) ** 2 + (y + 0.5 - middle_y) ** 2
         np.minimum(nearest, squared, out=nearest)
     return np.sqrt(nearest) / max(height, width)
 
 
-def box_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The filled tight box around an object, (H, W) bool."""
-    left, top, right, bottom = tight_box(mask).astype(int)
-    filled = np.zeros_like(mask)
-    filled[top:bottom, left:right] = True
-    return filled
+def ellipse_in_box(asked: Asked) -> NDArray[np.bool_]:
+    """The ellipse that fills the tight box around an object: pixels whose middles lie within.
 
-
-def ellipse_in_box(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The ellipse that fills the tight box around an object: pixels whose middles lie within."""
-    left, top, right, bottom = tight_box(mask).astype(int)
+    Returns:
+        (h, w) bool, of the object's window.
+    """
+    left, top, right, bottom = asked.box.astype(int)
     y, x = np.ogrid[top:bottom, left:right]
     across = (2 * x + 1 - left - right) / (right - left)
     down = (2 * y + 1 - top - bottom) / (bottom - top)
-    filled = np.zeros_like(mask)
-    filled[top:bottom, left:right] = across**2 + down**2 <= 1
-    return filled
+    return across**2 + down**2 <= 1

@@ -12,7 +12,7 @@ from torch import nn
 
 from abbe import config, scoring, students, summary
 from abbe.datasets import Dataset, Record
-from abbe.datasets.training.eval_prompts import inner_points, objects_of, tight_box
+from abbe.datasets.training.eval_prompts import Asked, objects_of
 from abbe.errors import InputError
 from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
 from abbe.runs import build
@@ -122,12 +122,12 @@ class PromptedModel:
     inputs: ThreeChannelRule = "auto"
 
     @torch.inference_mode()
-    def masks(self, record: Record, objects: np.ndarray) -> dict[str, np.ndarray]:
+    def masks(self, record: Record, objects: Sequence[Asked]) -> dict[str, np.ndarray]:
         """By kind of prompt, the union of the answers for all objects, (H, W) bool.
 
         Args:
             record: the image.
-            objects: (N, H, W) bool, what is asked for.
+            objects: what is asked for.
         """
         image = record.image.open()
         rule = choose_rule(self.inputs, len(self.channels))
@@ -137,18 +137,18 @@ class PromptedModel:
         embedding = self.network.encode(picture[None].to(device))
         union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
         for kind in scoring.PROMPT_KINDS:
-            for mask in objects:
-                prompts = prompts_for(mask, kind, letterbox).to(device)
+            for each in objects:
+                prompts = prompts_for(each, kind, letterbox).to(device)
                 logits, _ = self.network.decode(embedding, prompts, multimask=False)
                 union[kind] |= (letterbox.masks(logits.float())[0, 0] > 0).cpu().numpy()
         return union
 
 
-def prompts_for(mask: np.ndarray, kind: str, letterbox: Letterbox) -> Prompts:
+def prompts_for(asked: Asked, kind: str, letterbox: Letterbox) -> Prompts:
     """The prompt of one kind for one object, the same at every call."""
     if kind == "box":
-        return Prompts(boxes=letterbox.boxes(tight_box(mask)[None]))
-    points = inner_points(mask, int(kind[0]))
+        return Prompts(boxes=letterbox.boxes(asked.box[None]))
+    points = asked.points(int(kind[0]))
     return Prompts(
         points=letterbox.points(points)[None],
         point_labels=torch.ones(1, len(points), dtype=torch.int64),
@@ -173,7 +173,7 @@ def _score_image(models: Mapping[str, BySeed], tolerance: float, group: Group) -
     assert record.label is not None  # only labelled records are given
     label = record.label.read()
     objects = objects_of(label)
-    if not len(objects):
+    if not objects:
         return []
     rows: list[Row] = []
     for name, seed, model in (
