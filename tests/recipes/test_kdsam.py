@@ -165,7 +165,7 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
         "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "live", *TINY,
         "--teacher.live", "--promptable.baseline", other_sam, "--no-twin",
         "--promptable.decoder-steps", "1", "--training.steps", "1",
-        "--promptable.decoder-learning-rate", "0.1",
+        "--promptable.decoder-learning-rate", "0.1", "--promptable.train-neck",
         "--promptable.perceptual-mode", "triplets", "--promptable.vgg-weights", "random",
     ]  # fmt: skip
     assert abbe("distill", "kdsam", *arguments) == 0
@@ -185,6 +185,11 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
     first, second = (summary["models"][name]["metrics"] for name in (ZERO_SHOT, "baseline"))
     assert first["dice"]["mean"] == pytest.approx(dice_of(load_sam(other_sam)[0], pictures))
     assert first != second
+    # Its second stage is the student's, which fits the neck here, and nothing else of the encoder.
+    trained = torch.load(tmp_path / "live/checkpoints/baseline-decoder.pt", weights_only=True)
+    given = read_tensors(other_sam)
+    changed = {k for k, value in trained["network"].items() if not torch.equal(value, given[k])}
+    assert {".".join(k.split(".")[:2]) for k in changed if "encoder" in k} == {"image_encoder.neck"}
     lines = [json.loads(line) for line in (tmp_path / "live/log.jsonl").read_text().splitlines()]
     (terms,) = [line["terms"] for line in lines if line["stage"] == "encoder" and "terms" in line]
     layers = [terms[f"perceptual/{name}"] for name in ("relu1_2", "relu2_2", "relu3_3")]

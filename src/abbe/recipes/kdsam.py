@@ -199,9 +199,10 @@ class KdSam(Recipe):
         baseline = load_baseline(settings)
         if baseline is not None:
             network, _ = baseline
-            yield ZERO_SHOT, Plan(with_own_decoder(network), [], None)
+            neck = settings.train_neck
+            yield ZERO_SHOT, Plan(untrained(network, train_neck=neck), [], None)
             if second.steps:
-                stage = decoder_stage(network, prompted, second, **common)
+                stage = decoder_stage(network, prompted, second, train_neck=neck, **common)
                 yield "baseline", Plan(network, [stage], None).previewed(preview)
 
 
@@ -284,13 +285,13 @@ def build_student(experiment: config.Experiment) -> SAM:
     )
 
 
-def with_own_decoder(network: SAM) -> SAM:
-    """The same network with a decoder of its own: what is done to the other's leaves it alone.
+def untrained(network: SAM, *, train_neck: bool) -> SAM:
+    """The same network, which the second stage of the other leaves as it is.
 
-    The image encoder, nearly all of it, is shared.
+    The image encoder, nearly all of it, is shared where it rests in that stage.
     """
     encoder = network.image_encoder
-    return copy.deepcopy(network, {id(encoder): encoder}).eval()
+    return copy.deepcopy(network, {} if train_neck else {id(encoder): encoder}).eval()
 
 
 def batches(
