@@ -39,6 +39,10 @@ def test_a_package_of_one_engine_answers_as_the_whole_one_does(tmp_path, exporte
     (figures,) = [each for each in told.timings.values() if "peak_mib" in each]
     size = sum(told.files[role].bytes for role in SIZES[engine])
     assert figures["network_bytes"] == size
+    kept = {key for key, each in told.parity.items() if each.get("kept")}
+    assert kept
+    assert {key.partition("/")[0] for key in kept} == {engine}
+    assert "left out: made for" in (package.folder / "README.md").read_text("utf-8")
     assert 30 < number(figures, "peak_mib") < 4000
     assert f"network {size / 1e6:.1f} MB, {figures['peak_mib']:.0f} MiB" in said[-1]
     batch = discs(7)[0][None]
@@ -46,6 +50,14 @@ def test_a_package_of_one_engine_answers_as_the_whole_one_does(tmp_path, exporte
     found = open_engine(package, precision=told.engine.precision).logits(batch)
     tolerance = 1e-4 if told.engine.precision == "fp32" else 0.2
     np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_memory_stands_with_the_setting_that_was_chosen(tmp_path):
+    package, _ = made(tmp_path, engine="openvino", budget_ms=1e9, tile=(96, 512), threads=1)
+    told = package.description
+    (measured,) = [key for key, each in told.timings.items() if "peak_mib" in each]
+    ran_as = f"{told.engine.engine}/{told.engine.precision}, tile 512, 1 thread"
+    assert (told.tile, measured) == (512, ran_as)  # a smaller tile takes less time
 
 
 def test_another_engine_is_refused_in_words(tmp_path):

@@ -85,7 +85,11 @@ def test_what_the_package_declares_is_uploaded_and_nothing_else(hub, package):
         {"repository": "me/nuclei", "repo_type": "model", "private": False, "exist_ok": True}
     ]
     assert set(hub.uploaded) == {*FILES.values(), "package.json"} == {each.path for each in uploads}
-    assert hub.uploaded["README.md"] == b"README.md"
+    card = hub.uploaded["README.md"].decode()
+    assert "abbe predict hf:me/nuclei image.tif" in card
+    assert 'abbe.predict("hf:me/nuclei"' in card
+    assert (package / "README.md").read_text() == "README.md"  # the original is as it was
+    assert json.loads(hub.uploaded["package.json"])["files"]["card"]["bytes"] == len(card.encode())
 
 
 def test_the_example_can_stay_at_home(hub, package, tmp_path):
@@ -103,26 +107,26 @@ def test_the_example_can_stay_at_home(hub, package, tmp_path):
 
 
 def test_without_the_example_no_image_is_named(hub, package):
-    names = "patient 7", "patient 77"
+    names = "patient [7]", "patient [7]7"  # a card escapes them
     description = read_package(package).description
-    lost = "0.0030 Dice lost (mean of 4 images); worst image: patient 77; of 4 ways this: mixed"
+    lost = "0.0030 Dice lost (mean of 4 images); worst image: patient [7]7; of 4 ways this: mixed"
     parity = {
         "openvino/fp32": {"lost_dice": 0.0, "worst_image": names[0], "kept": True},
         "openvino/int8": {"worst_image": names[1], "kept": False, "reason": lost},
     }
-    (package / "README.md").write_text(f"Own words.\n\n- openvino/int8: {lost}\n", encoding="utf-8")
-    files = description.files | {"card": describe_file(package, "README.md")}
-    changed = description.model_copy(update={"parity": parity, "files": files})
+    changed = description.model_copy(update={"parity": parity})
     write_description(package, changed)
     push(package, "me/nuclei")
-    assert b"patient 77" in hub.uploaded["package.json"]
+    assert b"patient [7]7" in hub.uploaded["package.json"]
+    assert b"7; of 4 ways" in hub.uploaded["README.md"]
     push(package, "me/nuclei", with_example=False)
     sent = json.loads(hub.uploaded["package.json"])
     assert sent["parity"]["openvino/fp32"] == {"lost_dice": 0.0, "kept": True}
     reason = "0.0030 Dice lost (mean of 4 images); of 4 ways this: mixed"
     assert sent["parity"]["openvino/int8"] == {"kept": False, "reason": reason}
-    assert hub.uploaded["README.md"] == f"Own words.\n\n- openvino/int8: {reason}\n".encode()
-    assert not any(b"patient" in content for content in hub.uploaded.values())
+    assert b"of 4 ways" in hub.uploaded["README.md"]
+    assert not any(b"patient [" in content for content in hub.uploaded.values())
+    assert not any(b"patient \\[" in content for content in hub.uploaded.values())
     card = sent["files"]["card"]
     assert card["bytes"] == len(hub.uploaded["README.md"])
     assert card["sha256"] == hashlib.sha256(hub.uploaded["README.md"]).hexdigest()

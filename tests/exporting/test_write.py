@@ -113,6 +113,12 @@ def test_the_card_says_how_many_groups_and_whose_network_and_why():
     assert "Means over 8 test images of " in card
     assert " in 2 groups (patients, slides …), with 95 % intervals over images and 2 seeds" in card
     assert "the package is the first seed's student, named before any was scored." in card
+    assert "abbe predict PATH/TO/nuclei image.tif" in card  # the name alone is a shipped package's
+    pretrained = told | {"data": {"test": 8, "name": "slides"}}
+    lineage = described.lineage.model_copy(update={"dataset": "slides; tiles (pretraining)"})
+    card = model_card(described.model_copy(update={"training": pretrained, "lineage": lineage}))
+    assert "Means over 8 test images of slides," in card
+    assert "| Tested on | 8 images of slides |" in card
     alone = told | {"data": {"test": 8, "grouped": False, "test_groups": None}}
     card = model_card(described.model_copy(update={"training": alone}))
     assert "groups" not in card.partition("## Scores")[2].partition("|")[0]

@@ -1,6 +1,7 @@
 """Objects in layers: those that ``abbe predict`` finds in files."""
 
 import csv
+import json
 from collections.abc import Generator
 from threading import Event
 from typing import TypeVar
@@ -16,6 +17,7 @@ from abbe.imaging import read_labels
 from abbe.napari.channels import channels_of
 from abbe.napari.finding import Search, check, find, layers_of
 from abbe.napari.percents import percents
+from abbe.napari.saving import save
 from abbe.runtime.package import read_package
 
 Result = TypeVar("Result")
@@ -60,6 +62,36 @@ def test_objects_and_measurements_are_those_of_abbe_predict(package, tmp_path, b
     np.testing.assert_array_equal(np.stack(list(found.maps.values())), maps)
     assert sum(shares) == pytest.approx(1)
     assert len(shares) > 4  # tile by tile
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_types_of_objects_are_saved_and_stay_when_one_is_edited(tmp_path, edited):
+    import made_packages  # pyright: ignore[reportMissingImports]
+
+    package = made_packages.slide_types(tmp_path / "typed", ("dark", "bright"))
+    pixels = np.full((3, 60, 90), 255, np.uint8)
+    pixels[:, 10:30, 10:30] = np.array([0, 0, 0])[:, None, None]
+    pixels[:, 10:30, 50:70] = np.array([255, 0, 0])[:, None, None]
+    layer = Image(pixels, axis_labels=("c", "y", "x"))
+    search = search_of(package, layer, axis=0, threads=1)
+    found = find(search, ignore)
+    kinds = dict(zip(found.table["label"].tolist(), found.table["class"].tolist(), strict=True))
+    assert set(kinds.values()) == {"dark", "bright"}
+    labels = found.labels.copy()
+    if edited:
+        labels[40:50, 40:50] = 9  # drawn by hand
+    table, shapes = save(tmp_path, "cells", search, found, labels, edited=edited)
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = {int(row["label"]): row for row in csv.DictReader(file)}
+    assert {number: rows[number]["class"] for number in kinds} == kinds
+    assert all(float(rows[n][f"probability_{kind}"]) > 0.5 for n, kind in kinds.items())
+    features = json.loads(shapes.read_text("utf-8"))["features"]
+    told = {int(each["properties"]["name"]): each["properties"] for each in features}
+    assert {number: told[number]["classification"]["name"] for number in kinds} == kinds
+    assert (9 in told) == edited
+    if edited:
+        assert rows[9]["class"] == ""
+        assert "classification" not in told[9]
 
 
 def test_a_stack_is_searched_slice_by_slice(package, blobs):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from abbe.exporting.builder import PackageBuilder
+from abbe.in_words import counted
 from abbe.runtime.bench.common import in_child, peak_mib
 from abbe.runtime.package import Role, read_package
 from abbe.runtime.package.engine import open_engine
@@ -40,6 +41,9 @@ def one_engine(
     name = f"{engine['engine']}/{engine['precision']}"
     needed = _NETWORKS[name]
     builder.remove(*(set(_OF_NETWORKS) & set(builder.files) - set(needed)))
+    for other, each in builder.parity.items():
+        if each.get("kept") and set(_NETWORKS[other]) != set(needed):
+            builder.parity[other] = {**each, "kept": False, "reason": f"left out: made for {name}"}
     builder.package(**described)
     task = {"package": str(builder.folder), "cache": str(builder.cache)}
     memory = in_child(f"{__name__}:memory_of_a_tile", task)
@@ -50,8 +54,10 @@ def one_engine(
     )
     figures = {"peak_mib": round(memory), "network_bytes": size}
     timings = dict(described["timings"])
-    own = [key for key in timings if key.startswith(name)]
-    chosen = min(own, key=lambda key: timings[key]["ms_per_tile"])
+    chosen = f"{name}, tile {described['tile']}, "  # as a `Setting` is written
+    if engine["threads"] is not None:  # else all were timed with as many as there are cores
+        chosen += counted(engine["threads"], "thread")
+    chosen = next(setting for setting in timings if setting.startswith(chosen))
     timings[chosen] = {**timings[chosen], **figures}
     return {**described, "timings": timings}
 

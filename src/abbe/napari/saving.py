@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from abbe.errors import InputError
+from abbe.imaging.pictures.legend import class_colour
 from abbe.napari.finding import Found, Search, measured
 from abbe.runtime.predictors.prompted import as_field
 from abbe.runtime.tiling.executors import Inline
-from abbe.runtime.writing.geojson import write_geojson
+from abbe.runtime.writing.geojson import FeatureProperties, write_geojson
 from abbe.runtime.writing.outlines import outlines
 from abbe.runtime.writing.table import write_table
 
@@ -62,7 +63,7 @@ def save(
         own: files that may be written over.
 
     Returns:
-        The files.
+        The files. Objects of a package that tells types keep theirs while they keep their number.
 
     Raises:
         InputError: a file is there already, labels are negative, or the folder cannot be written.
@@ -73,7 +74,7 @@ def save(
     if labels.min(initial=0) < 0:
         raise InputError(f"{name}: labels are 0 or above; this layer has {labels.min()}")
     labels = labels.astype(np.int32, copy=False)
-    table = measured(search, labels) if edited else found.table
+    table = _with_types(measured(search, labels), found.table) if edited else found.table
     classes = search.package.description.classes
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,7 @@ def save(
                 outlines(one, Inline(), 1),
                 pixel_size=search.pixel_size,
                 classification=classes[0] if len(classes) == 1 else None,
+                properties_of=_class_of(table, classes),
                 table=_of_slice(table, told),
             )
     except OSError as error:
@@ -92,6 +94,38 @@ def save(
             f"{folder}: cannot be written ({error.strerror}). Choose another folder"
         ) from error
     return files
+
+
+def _with_types(
+    table: dict[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The table with the types of objects that still have the number they were found with.
+
+    Objects that were drawn since have no class, and 0 for the probability of each.
+    """
+    if "class" not in found:
+        return table
+    columns = ["class", *(name for name in found if name.startswith("probability_"))]
+    _, here, there = np.intersect1d(table["label"], found["label"], return_indices=True)
+    for name in columns:
+        table[name] = np.zeros(len(table["label"]), found[name].dtype)  # text: ""
+        table[name][here] = found[name][there]
+    return table
+
+
+def _class_of(
+    table: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> Callable[[int], FeatureProperties | None] | None:
+    """From an object's number to its class and colour; None where objects have no types."""
+    if "class" not in table:
+        return None
+    named = dict(zip(table["label"].tolist(), table["class"].tolist(), strict=True))
+
+    def told(number: int) -> FeatureProperties | None:
+        name = named[number]
+        return FeatureProperties(name, class_colour(classes.index(name))) if name else None
+
+    return told
 
 
 def _of_slice(table: dict[str, np.ndarray], slices: Mapping[str, int]) -> dict[str, np.ndarray]:

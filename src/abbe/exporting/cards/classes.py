@@ -3,25 +3,25 @@
 from abbe.runtime.package import PackageDescription
 
 _FOUND = {
-    "classification": 'probabilities = abbe.predict("{name}", "image.png")  # one for each class',
-    "regions": 'classes = abbe.predict("{name}", "image.tif")  # the number of each pixel\'s class',
+    "classification": 'probabilities = abbe.predict("{place}", "image.png")  # one for each class',
+    "regions": 'classes = abbe.predict("{place}", "image.tif")  # the class of each pixel',
 }
 
 
-def use(package: PackageDescription) -> str:
+def use(package: PackageDescription, place: str) -> str:
     """How to run it, and what the numbers stand for."""
     numbers = ", ".join(f"{number} {name}" for number, name in enumerate(package.classes))
     return f"""## Use
 
 ```
 pip install abbe
-abbe predict {package.name} images/ --out results
+abbe predict {place} images/ --out results
 ```
 
 ```python
 import abbe
 
-{_FOUND[package.task].format(name=package.name)}
+{_FOUND[package.task].format(place=place)}
 ```
 
 Classes: {numbers}."""

@@ -98,10 +98,17 @@ def interval(score: Any) -> str:
     return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
 
 
+def tested_on(package: PackageDescription) -> str:
+    """The data set that the test images are of; tiles of a pretraining are of others."""
+    data = package.training.get("data")
+    name = data.get("name") if isinstance(data, Mapping) else None
+    return str(name or package.lineage.dataset)
+
+
 def _tested(package: PackageDescription) -> str:
     data = package.training.get("data")
     tests = data.get("test") if isinstance(data, Mapping) else None
-    return f"{tests or 'test'} images of {package.lineage.dataset}"
+    return f"{tests or 'test'} images of {tested_on(package)}"
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ from abbe.runtime.package import PackageDescription
 from abbe.summary import BASELINES
 
 Section = Callable[[PackageDescription], str]
+Use = Callable[[PackageDescription, str], str]
 METRICS = {"dice": "Dice", "f1@0.5": "F1 at IoU 0.5", "pq": "Panoptic quality", "aji": "AJI"}
 METRICS |= {"dice_1_point": "Dice, one point", "dice_3_points": "Dice, three points"}
 METRICS |= {"balanced_accuracy": "Balanced accuracy", "accuracy": "Accuracy"}
@@ -21,12 +22,18 @@ METRICS |= {"macro_f1": "Macro F1", "auroc": "AUROC", "mean_iou": "IoU, mean ove
 METRICS |= {"pixel_accuracy": "Accuracy of pixels"}
 
 
-def model_card(package: PackageDescription) -> str:
-    """README.md of a package, with the metadata that Hugging Face reads at its head."""
+def model_card(package: PackageDescription, place: str | None = None) -> str:
+    """README.md of a package, with the metadata that Hugging Face reads at its head.
+
+    Args:
+        package: What is described.
+        place: What commands find it by, such as "hf:OWNER/NAME"; a path to be put in if omitted.
+    """
+    place = place or f"PATH/TO/{package.name}"  # the name alone may be that of another package
     package = _harmless(package)
     sections = SECTIONS[package.task]
     parts = [_metadata(package, sections.kind), f"# {package.title}", sections.summary(package)]
-    parts += [_marks(package), limits.use_and_limits(package), sections.use(package)]
+    parts += [_marks(package), limits.use_and_limits(package), sections.use(package, place)]
     parts += [_scores(package), limits.by_subgroup(package, METRICS)]
     if not package.traits.prompted:
         parts.append(limits.calibration(package, str(package.training.get("network", "student"))))
@@ -113,18 +120,18 @@ def _marks(package: PackageDescription) -> str:
     return "\n".join(f"> {mark}\n>" for mark in marks).removesuffix("\n>")
 
 
-def _use(package: PackageDescription) -> str:
+def _use(package: PackageDescription, place: str) -> str:
     return f"""## Use
 
 ```
 pip install abbe
-abbe predict {package.name} image.tif --out results
+abbe predict {place} image.tif --out results
 ```
 
 ```python
 import abbe
 
-labels = abbe.predict("{package.name}", "image.tif")
+labels = abbe.predict("{place}", "image.tif")
 ```"""
 
 
@@ -142,7 +149,7 @@ def _scores(package: PackageDescription) -> str:
             rows.append([title, *cells])
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     about = (
-        f"Means over {counted(tests, 'test image')} of {package.lineage.dataset}"
+        f"Means over {counted(tests, 'test image')} of {limits.tested_on(package)}"
         if tests
         else "Means"
     )
@@ -220,7 +227,7 @@ class Sections(NamedTuple):
 
     kind: str
     summary: Section
-    use: Section
+    use: Use
     parity: Section
 
 

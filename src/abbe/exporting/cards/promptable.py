@@ -13,19 +13,19 @@ def summary(package: PackageDescription) -> str:
     )
 
 
-def use(package: PackageDescription) -> str:
+def use(package: PackageDescription, place: str) -> str:
     """How to run it."""
     return f"""## Use
 
 ```
 pip install abbe
-abbe predict {package.name} images/ --prompts boxes.csv --out results
+abbe predict {place} images/ --prompts boxes.csv --out results
 ```
 
 ```python
 import abbe
 
-predictor = abbe.PromptablePredictor("{package.name}")
+predictor = abbe.PromptablePredictor("{place}")
 predictor.set_image(picture)  # (H, W, 3) uint8
 masks, scores, logits = predictor.predict(box=[10, 20, 110, 90], multimask_output=False)
 ```"""

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from abbe.errors import ConfigError, MissingExtraError
+from abbe.exporting.cards.model_card import model_card
 from abbe.runtime.package import (
-    DESCRIPTION,
     Package,
     PackageDescription,
-    PackageFile,
     Role,
     describe_file,
     read_package,
     write_description,
 )
+from abbe.runtime.package.places import HUB
 
 EXAMPLE: tuple[Role, ...] = ("test_image", "expected")
 """What shows a part of one of the user's images."""
@@ -62,7 +62,7 @@ def push(
     package = read_package(folder)
     for role in package.description.files:
         package.file(role)
-    with _staged(package, with_example) as staged:
+    with _staged(package, with_example, f"{HUB}{repository}") as staged:
         files = sorted(path for path in staged.rglob("*") if path.is_file())
         uploads = [Upload(f.relative_to(staged).as_posix(), f.stat().st_size) for f in files]
         _check_name(repository)
@@ -71,30 +71,32 @@ def push(
 
 
 @contextmanager
-def _staged(package: Package, with_example: bool) -> Iterator[Path]:
-    """A folder with the declared files alone, the card where repositories look for it."""
-    left_out = () if with_example else EXAMPLE
-    declared = package.description.files
-    kept: dict[Role, PackageFile] = {
-        role: file for role, file in declared.items() if role not in left_out
-    }
+def _staged(package: Package, with_example: bool, place: str) -> Iterator[Path]:
+    """A folder with the declared files alone, the card where repositories look for it.
+
+    The card is written anew: its commands name the repository, and the images that it names are
+    those of the description that is sent.
+    """
+    described = package.description
+    if not with_example:
+        described = _without_images(described)
     with tempfile.TemporaryDirectory() as name:
         staged = Path(name)
-        for role, file in kept.items():
+        for role, file in described.files.items():
             target = staged / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(package.file(role), target)
-        if with_example:
-            shutil.copyfile(package.folder / DESCRIPTION, staged / DESCRIPTION)
-        else:
-            _describe_without_images(staged, package.description, kept)
+        if "card" in described.files:
+            card = described.files["card"].path
+            (staged / card).write_text(model_card(described, place), encoding="utf-8")
+            files = {**described.files, "card": describe_file(staged, card)}
+            described = described.model_copy(update={"files": files})
+        write_description(staged, described)
         yield staged
 
 
-def _describe_without_images(
-    staged: Path, description: PackageDescription, kept: dict[Role, PackageFile]
-) -> None:
-    """Write description and card without the names of the images that lost most."""
+def _without_images(description: PackageDescription) -> PackageDescription:
+    """The description without test image, and without the names of the images that lost most."""
     names = {str(figures[WORST]) for figures in description.parity.values() if WORST in figures}
 
     def without_names(text: str) -> str:
@@ -111,11 +113,8 @@ def _describe_without_images(
         }
         for engine, figures in description.parity.items()
     }
-    if "card" in kept:
-        card = staged / kept["card"].path
-        card.write_text(without_names(card.read_text("utf-8")), encoding="utf-8")
-        kept = {**kept, "card": describe_file(staged, kept["card"].path)}
-    write_description(staged, description.model_copy(update={"files": kept, "parity": parity}))
+    files = {role: file for role, file in description.files.items() if role not in EXAMPLE}
+    return description.model_copy(update={"files": files, "parity": parity})
 
 
 def _check_name(repository: str) -> None:
