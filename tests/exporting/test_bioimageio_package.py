@@ -13,6 +13,7 @@ from abbe.exporting.formats import bioimageio
 from abbe.exporting.formats.bioimageio import write_bioimageio
 from abbe.exporting.formats.torchscript import write_torchscript
 from abbe.imaging import Image, normalise, percentile_limits
+from abbe.runtime.package import Normalisation, Package
 from abbe.runtime.package.engine import open_engine
 from abbe.teachers import bioimageio as bioimageio_teacher
 
@@ -48,6 +49,16 @@ def test_it_is_described_in_the_words_of_bioimage_io(written):
     assert steps[1:3] == ["scale_range", "clip"]  # around them stand casts to float32
     assert "watershed" in documentation
     assert "CC0-1.0" in documentation
+    assert "the low and the high percentile are one value" in documentation
+
+
+def test_the_type_whose_range_is_meant_is_told(exported):
+    of_range = exported.package.description.model_copy(
+        update={"normalisation": Normalisation(kind="range")}
+    )
+    told = bioimageio._documentation(Package(exported.package.folder, of_range))
+    assert "divided by the largest value of uint16" in told
+    assert "percentile are one value" not in told
 
 
 def test_our_own_reader_of_such_packages_gives_the_same_maps(written, exported, tmp_path):

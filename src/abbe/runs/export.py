@@ -84,12 +84,12 @@ def _export(
         dataset = dataset or dataset_of(experiment, run, data_path, TASKS[task].collect)
         dataset = dataset.without(run.summary.left_out)
         found = how.read(Source(run, TASKS[task], experiment, dataset, request, out.name))
-        if unfinished is not None:
-            unfinished.begin()
         weights = run.student
         package = write_package(
             out, found.student, weights, found.facts, found.images, request, say
         )
+        if unfinished is not None:
+            unfinished.begin()
     else:
         say(f"{out}: was made by the same call; what was to follow it is written now")
     _write_beside(run, package, request, say)

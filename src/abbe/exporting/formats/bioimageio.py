@@ -249,11 +249,29 @@ def _documentation(package: Package) -> str:
         f"pixels of foreground >= {thresholds.foreground:g} are parted where boundary >= "
         f"{thresholds.boundary:g}, by watershed; objects below {description.instances.minimum_area}"
         " px are dropped.",
+        _other_scaling(package),
         package.file("card").read_text(encoding="utf-8").split("---\n", 2)[-1],
         "## Validation",
         "Scores on test images stand above, under Scores.",
     ]
-    return "\n\n".join(lines)
+    return "\n\n".join(filter(None, lines))
+
+
+def _other_scaling(package: Package) -> str:
+    """Where bioimage.io's words bring an image to other values than Abbe does."""
+    kind = package.description.normalisation.kind
+    if kind == "percentile":
+        return (
+            "An image of which the low and the high percentile are one value, such as a few bright "
+            "spots on black, is scaled otherwise here: Abbe takes its lowest and highest value."
+        )
+    if kind == "range":
+        dtype = _test_image(package).dtype
+        return (
+            f"Images are divided by the largest value of {dtype}, the type of the test image; Abbe "
+            "divides each by that of its own type. Scale images of other types beforehand."
+        )
+    return ""
 
 
 def _plain(text: str) -> str:
