@@ -101,7 +101,7 @@ INSIDE = {
     "files": ["whole", ("arrays", "locks", "onnx_contents", "tables", "tensors", "yaml_text")],
     "exporting": [
         ("folder", "networks", "request", "unfinished"), "comparison",
-        ("builder", "cards", "formats", "speed"), "one_engine", "parity", "tasks", "write",
+        ("builder", "cards", "speed"), ("formats", "one_engine"), "parity", "tasks", "write",
     ],
 }  # fmt: skip
 """The rooms inside a room: each may import those before it; those in one tuple know no other."""
