@@ -125,6 +125,13 @@ def test_images_count_by_how_far_the_teacher_is_right_on_them(
         device=torch.device("cpu"), progress=False,
     )  # fmt: skip
     assert found.trust.outputs["foreground"] > trust.LEAST  # the wrong images alone would say 0
+    products = np.zeros((2, 1))  # of validation images, by how far teacher and network agree
+    for image in images[:4]:
+        pixels = image.whole()
+        answer, own = image.probability[:] / 255, nearly_right(None, pixels)[:1]  # pyright: ignore
+        weight = trust.agreement(answer[0], own[0]) ** 2
+        products += weight * trust.mixture_products(own, answer, pixels, KNOWN)
+    assert found.trust.outputs["foreground"] == trust.weights_of(products)[0] < 0.5
     assert found.trust.outputs["boundary"] == 0  # it gives none
     right = [found.agreement[str(number)] for number in (1, 3, 5, 7)]
     wrong = [found.agreement[str(number)] for number in (0, 2, 4, 6)]
