@@ -261,12 +261,12 @@ class Poison(WorkerPlugin):
 
         notes, original = self.notes, Batch.open
 
-        def open_(self, path, below):
+        def open_(self, path, below, task=None):
             if path.name == "3.png":
                 with open(notes, "a") as file:
                     file.write(f"{os.getpid()}\n")
                 os.kill(os.getpid(), signal.SIGKILL)
-            return original(self, path, below)
+            return original(self, path, below, task)
 
         Batch.open = open_
 
