@@ -31,7 +31,7 @@ test-fast: install
 # What depends on the processor, on one that has AVX2 alone: no AVX-512, bf16 or VNNI. QEMU's user
 # mode (Debian: qemu-user) computes as such a one, and every library sees what it says of itself.
 QEMU    ?= qemu-x86_64 -cpu max
-ON_AVX2 ?= tests/test_hardware.py tests/teachers/test_torch_teacher.py \
+ON_AVX2 ?= tests/test_precision.py tests/teachers/test_torch_teacher.py \
 	tests/teachers/test_run_teacher.py tests/runtime/test_engine.py \
 	tests/runtime/test_package_check.py tests/exporting/test_write.py \
 	tests/sam/test_sam_networks.py::test_half_precision_moves_masks_little
