@@ -72,7 +72,7 @@ def prepared(rng: np.random.Generator, channels: tuple[str, ...] = COLOURS) -> P
     return Prepared("tile", pixels, channels, limits, (40, 40), probability=pixels[:1])
 
 
-def batches_of(image: Prepared, **changes) -> Batches:
+def batches_of(*images: Prepared, **changes) -> Batches:
     settings = {
         "input_channels": COLOURS,
         "batch_size": 4,
@@ -80,7 +80,7 @@ def batches_of(image: Prepared, **changes) -> Batches:
         "seed": 3,
         "teacher_channels": COLOURS,
     }
-    return Batches([image], **(settings | changes))
+    return Batches(images, **(settings | changes))
 
 
 def test_strong_and_weak_views_share_their_geometry(rng):
@@ -98,17 +98,18 @@ def test_strong_and_weak_views_share_their_geometry(rng):
 
 
 def test_batches_stay_what_they_were_without_stain_and_second_view(rng):
-    image = prepared(rng)
-    first, second = batches_of(image)[7], batches_of(image, second_view=True)[7]
+    images = [prepared(rng) for _ in range(4)]
+    first, second = batches_of(*images)[7], batches_of(*images, second_view=True)[7]
     assert "second_image" not in first
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_second_view_is_another_crop_of_the_same_image(rng):
-    batch = batches_of(prepared(rng), second_view=True, stain=0.2)[0]
+    batch = batches_of(*[prepared(rng)] * 4, second_view=True, stain=0.2)[0]
     assert batch["second_image"].shape == batch["image"].shape
     assert not torch.equal(batch["second_image"], batch["image"])
-    again = batches_of(prepared(np.random.default_rng(0)), second_view=True, stain=0.2)[0]
+    same = [prepared(np.random.default_rng(0))] * 4
+    again = batches_of(*same, second_view=True, stain=0.2)[0]
     assert torch.equal(batch["second_image"], again["second_image"])
 
 
