@@ -22,6 +22,7 @@ from abbe.recipes.terms import probability_term, type_term
 from abbe.runs.folder import open_run
 from abbe.students import load
 from abbe.teachers.masks import masks
+from abbe.teachers.type_tables import TypeTables
 from abbe.training.stage import Schedule
 
 CLASSES = ("tumour", "immune cell", "other")
@@ -172,6 +173,14 @@ def test_a_table_that_does_not_fit_is_refused(typed, tmp_path, rows, message):
     teacher = masks(typed / "labels", ["nucleus"], types=tmp_path, classes=NAMES)
     with pytest.raises(InputError, match=message):
         teacher.predict(dataset_of(typed)["i0"].image.open(), "i0")
+
+
+def test_unknown_pixels_make_no_boundary_beside_a_table_either(tmp_path):
+    (tmp_path / "i0.csv").write_text("label,class\n1,tumour\n")
+    labels = np.zeros((8, 8), np.int32)
+    labels[2:6, 2:], labels[:, 6:] = 1, -1
+    maps = TypeTables(tmp_path, ("tumour",)).maps("i0", labels, tmp_path / "i0.tif")
+    np.testing.assert_array_equal(maps[1], losses.boundary_of(torch.from_numpy(labels)[None])[0])
 
 
 def test_a_run_from_typed_masks_to_the_report(typed, tmp_path, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from made_packages import make_package
+from no_workers import NO_WORKERS
 from prompt_package import make_prompt_package
 from test_gpu import CPU, Session, cuda_is_there
 
@@ -18,18 +19,12 @@ from abbe.runtime.predictors.opening import RunOptions
 from abbe.runtime.predictors.tasks import open_predictor
 
 
-class NoWorkers:
-    """What is asked of workers before anything is given to them."""
-
-    share = None
-
-
 def given_out(package: Path, out: Path, options: RunOptions) -> Common:
     """What a client without a GPU sends."""
     predictor = open_predictor(package, **on_client(options))
     assert predictor.engine.notes == ()
     run = Run(predictor, {}, out, Job(), lambda name, share: None)
-    return _common(run, Elsewhere(NoWorkers(), options))  # type: ignore[arg-type]
+    return _common(run, Elsewhere(NO_WORKERS, options))
 
 
 @pytest.fixture(params=["finds objects", "promptable"])

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from made_he import tissue
 from made_packages import blobs, make_class_package, make_package, make_region_package, slide_types
+from no_workers import NO_WORKERS
 from prompt_package import make_prompt_package
 
 from abbe.imaging import Image, Reading, open_image, read_labels, stain
@@ -158,12 +159,6 @@ def test_a_grey_image_in_colours_is_looked_through_once(monkeypatch):
     assert reads == ["read"]
 
 
-class NoWorkers:
-    """What is asked of workers before anything is given to them."""
-
-    share = None
-
-
 def given_out(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch, after: Callable[[Item], object]
 ) -> Run:
@@ -172,7 +167,7 @@ def given_out(
     monkeypatch.setattr(item, "_slots", lambda: 1)
     (tmp_path / "out").mkdir()
     run = Run(predictor, {path: Path("a.tif")}, tmp_path / "out", Job(), lambda name, share: None)
-    giving = _Giving(run, _common(run, Elsewhere(NoWorkers(), {"threads": 1})))  # type: ignore[arg-type]
+    giving = _Giving(run, _common(run, Elsewhere(NO_WORKERS, {"threads": 1})))
     for given in giving.items():
         assert given is not None
         giving.take(given[1], predict_item(given[1], 1))
@@ -211,7 +206,7 @@ def test_a_worker_that_stays_reads_the_prompts_of_each_run(tmp_path, monkeypatch
     found = []
     for side in (20, 30):
         (tmp_path / "boxes.csv").write_text(f"id,x0,y0,x1,y1\na,2,3,{side},{side}\n")
-        elsewhere = Elsewhere(NoWorkers(), {"threads": 1}, tmp_path / "boxes.csv")  # type: ignore[arg-type]
+        elsewhere = Elsewhere(NO_WORKERS, {"threads": 1}, tmp_path / "boxes.csv")
         _, prompts = item._OPEN.get(_common(run, elsewhere), False)
         assert prompts is not None
         found += prompts("a", (40, 40))

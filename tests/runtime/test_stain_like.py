@@ -13,6 +13,7 @@ from PIL import Image as Picture
 from abbe.errors import ConfigError
 from abbe.imaging import open_image
 from abbe.imaging.stain import restained, stains_of_image
+from abbe.runtime.batch.many import Outcome
 from abbe.runtime.batch.predict_files import predict_files
 from abbe.runtime.predictors.predict import predict
 
@@ -32,8 +33,14 @@ def test_the_network_sees_the_other_stain_and_the_table_measures_the_image(tmp_p
     pixels = np.kron(tissue(40, strength=0.5), np.ones((1, 8, 8), np.uint8))
     path = write(tmp_path / "a.png", pixels)
     like = write(tmp_path / "like.png", tissue(100, 3, strength=2.0))
-    options = {"results": ["labels", "table"], "progress": False, "precision": "fp32"}
-    outcome = predict_files(package, [path], tmp_path / "out", stain_like=like, **options)  # type: ignore[arg-type]
+
+    def found(stain_like: Path) -> Outcome:
+        return predict_files(
+            package, [path], tmp_path / "out", results=["labels", "table"],
+            stain_like=stain_like, progress=False, precision="fp32",
+        )  # fmt: skip
+
+    outcome = found(like)
     assert not outcome.failed
     own, wanted = (stains_of_image(open_image(each)) for each in (path, like))
     seen = predict(package, restained(pixels, own, wanted), precision="fp32")
@@ -46,10 +53,8 @@ def test_the_network_sees_the_other_stain_and_the_table_measures_the_image(tmp_p
     assert float(rows[0]["mean_red"]) == pytest.approx(pixels[0][labels == number].mean())
     line = json.loads((tmp_path / "out" / "predicted.jsonl").read_text().splitlines()[-1])
     assert line["task"]["stain"]["most"] == list(wanted.most)
-    again = predict_files(package, [path], tmp_path / "out", stain_like=like, **options)  # type: ignore[arg-type]
-    assert again.kept == [str(path)]
-    other = predict_files(package, [path], tmp_path / "out", stain_like=path, **options)  # type: ignore[arg-type]
-    assert list(other.done) == [str(path)]
+    assert found(like).kept == [str(path)]
+    assert list(found(path).done) == [str(path)]
 
 
 def test_what_cannot_be_is_refused(tmp_path):

@@ -34,6 +34,8 @@ class TypeTables:
     def maps(self, id: str, labels: np.ndarray, mask: Path) -> np.ndarray:
         """(2 + K, H, W) float32: foreground, boundary, and where objects of each type are.
 
+        Beside pixels that nobody knows, which are below 0 in the labels, there is no boundary.
+
         Raises:
             InputError: the table is missing or damaged, names a class that is none, or lacks an
                 object of the mask.
@@ -45,7 +47,7 @@ class TypeTables:
                 f"{self.folder / id}.csv: says nothing of object {lacking[0]} of {mask.name}"
                 f" ({len(lacking)} are missing). A line for each object is needed"
             )
-        shapes = objects > 0, inner_boundary(objects)
+        shapes = objects > 0, inner_boundary(labels)
         kinds = (types[objects] == number for number in range(1, len(self.classes) + 1))
         return np.stack([*shapes, *kinds]).astype(np.float32)
 

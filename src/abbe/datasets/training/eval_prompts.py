@@ -37,7 +37,7 @@ class Asked:
 
     @property
     def box(self) -> NDArray[np.float64]:
-        """As `tight_box` gives it."""
+        """(4,) left, top, right and bottom in px; far edges, so that one px has a box of one."""
         rows, columns = self.window
         return np.array([columns.start, rows.start, columns.stop, rows.stop], float)
 
@@ -57,23 +57,6 @@ def objects_of(label: NDArray[np.integer]) -> list[Asked]:
         for number, area, window in zip(numbers, areas, windows, strict=True)
         if number > 0 and area >= least
     ]
-
-
-def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The smallest box around an object.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (4,) left, top, right and bottom in px; the far edges, so that one pixel gives a box of one.
-
-    Raises:
-        InputError: The mask is empty, or not such an array.
-    """
-    _check(mask)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
 
 
 def inner_points(mask: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
@@ -97,16 +80,14 @@ def inner_points(mask: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
     _check(mask)
     if count < 1:
         raise InputError(f"{count} points cannot be asked for: at least 1 is needed")
-    left, top, right, bottom = tight_box(mask).astype(int)
-    window = np.ascontiguousarray(mask[top:bottom, left:right])
-    depth = edt.edt(np.pad(window, 1))[1:-1, 1:-1]
+    depth = edt.edt(np.pad(np.ascontiguousarray(mask), 1))[1:-1, 1:-1]
     fair = np.argwhere(depth >= RIM * depth.max())
     chosen = [np.array(np.unravel_index(int(depth.argmax()), depth.shape))]
     apart = np.full(len(fair), np.inf)
     for _ in range(count - 1):
         apart = np.minimum(apart, ((fair - chosen[-1]) ** 2).sum(axis=1))
         chosen.append(fair[int(apart.argmax())])
-    return (np.array(chosen)[:, ::-1] + (left, top) + 0.5).astype(np.float64)
+    return (np.array(chosen)[:, ::-1] + 0.5).astype(np.float64)
 
 
 def _check(mask: NDArray[np.bool_]) -> None:
