@@ -17,6 +17,7 @@ from abbe import config
 from abbe.errors import ConfigError
 from abbe.files.locks import alone
 from abbe.runs import folder as run_folder
+from abbe.runs.accounts.environment import write_end, write_environment
 from abbe.summary import CURVE_PLAN, TRAINED_ON
 
 SUPERVISED = ["distill", "supervised", *TISSUE, *TINY, "--student.input-channels", "nucleus"]
@@ -153,7 +154,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_folder_goes_on_where_it_is_now(tmp_pat
 
 def test_a_resumed_run_began_when_it_began_and_adds_its_times(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/abbe", "distill", "cmkd"])
-    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
     first = json.loads((tmp_path / "environment.json").read_text())
     assert (first["command"], first["resumed"]) == ("abbe distill cmkd", [])
     # It was killed 100 s later, as its log shows, and is resumed now.
@@ -163,27 +164,27 @@ def test_a_resumed_run_began_when_it_began_and_adds_its_times(tmp_path: Path, mo
     (tmp_path / "log.jsonl").write_text("")
     os.utime(tmp_path / "log.jsonl", (began + 100, began + 100))
     monkeypatch.setattr(sys, "argv", ["/usr/bin/abbe", "distill", "runs/a", "--resume"])
-    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
     second = json.loads((tmp_path / "environment.json").read_text())
     assert second["started"] == earlier["started"]
     assert second["command"] == "abbe distill cmkd"
     assert len(second["resumed"]) == 1
     assert second["seconds"] == 100
-    run_folder.write_end(tmp_path)
+    write_end(tmp_path)
     assert 100 <= json.loads((tmp_path / "environment.json").read_text())["seconds"] < 130
 
 
 def test_what_a_run_took_is_counted_once_though_it_is_written_twice(tmp_path: Path) -> None:
     file = tmp_path / "environment.json"
-    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
     began = datetime.now(UTC).replace(microsecond=0).timestamp() - 60
     started = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%d %H:%M:%S %z")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"started": started}))
-    run_folder.write_end(tmp_path)  # once the first student is scored
-    run_folder.write_end(tmp_path)  # at the end
+    write_end(tmp_path)  # once the first student is scored
+    write_end(tmp_path)  # at the end
     assert 60 <= json.loads(file.read_text())["seconds"] < 90
     # Killed 100 s after it began, while others were trained: all of that counts.
     (tmp_path / "log.jsonl").write_text("")
     os.utime(tmp_path / "log.jsonl", (began + 100, began + 100))
-    run_folder.write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
+    write_environment(tmp_path, device="cpu", precision="fp32", seed=0)
     assert json.loads(file.read_text())["seconds"] == 100

@@ -37,6 +37,7 @@ from abbe.remote.folders import worked_on
 from abbe.runs import build
 from abbe.runs import folder as run_folder
 from abbe.runs.accounts import overlap
+from abbe.runs.accounts.environment import write_end
 from abbe.runs.lost import Lost
 from abbe.runs.normalising import decided
 from abbe.runs.session import Session
@@ -177,7 +178,7 @@ def _carry_out(trainer: Trainer, plan: Plan, session: Session) -> Curve:
     summary = None
     if session.is_main:
         outcomes = load_outcomes(folder, trainings)
-        run_folder.write_end(folder)
+        write_end(folder)
         summary = _results(session, experiment, trainer, outcomes, levels, len(trainings))
     accelerator.wait_for_everyone()
     return Curve(folder, summary)

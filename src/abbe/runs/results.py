@@ -9,8 +9,8 @@ from abbe import config, reporting
 from abbe.datasets import Dataset, Record
 from abbe.files import atomic_path
 from abbe.recipes.recipe import Material, Recipe, Trained
-from abbe.runs import folder as run_folder
 from abbe.runs import schedules
+from abbe.runs.accounts.environment import write_end
 from abbe.runs.accounts.labels import add_labels
 from abbe.runs.evidence import Gathered, evidence_of
 from abbe.runs.lost import Lost
@@ -96,7 +96,7 @@ def write_results(
     write_scored(folder, scored)
     summary.weights_sha256 = weights_of_run(folder)
     summary.write(folder)
-    run_folder.write_end(folder)
+    write_end(folder)
     reporting.write_report(folder)
 
 

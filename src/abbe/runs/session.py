@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from abbe import config
 from abbe.cluster import Workers
 from abbe.runs import build
-from abbe.runs import folder as run_folder
+from abbe.runs.accounts.environment import write_environment
 from abbe.runs.lost import Lost
 from abbe.summary import PREVIEWS, SEEDS
 from abbe.training.fit import Fitted, fit
@@ -63,7 +63,7 @@ class Session:
         )
         if accelerator.is_main_process:
             precision = accelerator.mixed_precision
-            run_folder.write_environment(
+            write_environment(
                 folder,
                 device=str(accelerator.device),
                 precision="fp32" if precision == "no" else precision,

@@ -1,1 +1,1 @@
-"""What a run has used: labels, and images that others trained on."""
+"""What a run has used: labels, images that others trained on, a machine and its time."""
