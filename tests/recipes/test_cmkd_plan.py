@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from array_source import ArraySource
 from torch import nn
 
 from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
-from abbe.imaging import Image
 from abbe.recipes.cmkd import Cmkd
 from abbe.recipes.recipe import Trained, fit_plan
 from abbe.runs import session, teaching
@@ -30,19 +30,6 @@ ALL_TERMS = ["supervised", "probability", "boundary", "target_boundary"]
 BASELINES = ("supervised", "twin", "self-training")
 STEPS = 8
 """Batches that are looked at."""
-
-
-class ArraySource:
-    """An image or a label in memory."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-
-    def open(self) -> Image:
-        return Image.from_array(self.array, ["nucleus"])
-
-    def read(self) -> np.ndarray:
-        return self.array
 
 
 @pytest.fixture(scope="module")

@@ -5,26 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerate import Accelerator
+from array_source import ArraySource
 
 from abbe import config
 from abbe.datasets import Dataset, Record
-from abbe.imaging import Image
 from abbe.recipes.supervised import Supervised
 from abbe.runs.lost import Lost
 from abbe.runs.session import Session
-
-
-class Held:
-    """An image or a label in memory."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-
-    def open(self) -> Image:
-        return Image.from_array(self.array, ["nucleus"])
-
-    def read(self) -> np.ndarray:
-        return self.array
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -36,8 +23,8 @@ def test_every_crop_holds_a_known_pixel(tmp_path: Path, batch_size: int) -> None
     records = [
         Record(
             str(number),
-            Held(random.integers(0, 255, (256, 256)).astype(np.uint8)),
-            Held(in_a_corner),
+            ArraySource(random.integers(0, 255, (256, 256)).astype(np.uint8)),
+            ArraySource(in_a_corner),
             split="train",
         )
         for number in range(2)
