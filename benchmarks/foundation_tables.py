@@ -37,7 +37,6 @@ VARIANTS = {
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (
         (
-            "busi-slower",
             "busi-mse",
             "busi-perceptual",
             "busi-resnet18",
