@@ -53,22 +53,27 @@ class Folds:
 def gathered(folders: Sequence[Path]) -> Folds:
     """Runs of one seed each, on test images that no other of them has."""
     rows: list[Row] = []
+    for folder in folders:
+        for row in abbe.open_run(folder).scores.to_pylist():
+            group = row["group"] or row["image"]
+            rows.append({**row, "group": group, "seed": None, "fold": folder.name})
+    refuse_twice(rows)
+    return Folds(folders, rows, *baselines_of(folders))
+
+
+def baselines_of(folders: Sequence[Path]) -> tuple[str, list[str]]:
+    """Which baseline is best on validation images, mean over runs, and all of them."""
     validation: dict[str, list[float]] = {}
     baselines: dict[str, None] = {}
     for folder in folders:
-        run = abbe.open_run(folder)
-        evidence = run.summary.evidence
+        evidence = abbe.open_run(folder).summary.evidence
         baselines |= dict.fromkeys(evidence.baselines)
         for name in evidence.baselines:
             chosen = [value for value in evidence.validation.get(name, []) if value is not None]
             validation.setdefault(name, []).extend(chosen)
-        for row in run.scores.to_pylist():
-            group = row["group"] or row["image"]
-            rows.append({**row, "group": group, "seed": None, "fold": folder.name})
-    refuse_twice(rows)
     means = {name: fmean(values) for name, values in validation.items() if values}
     best = max(means, key=lambda name: means[name]) if means else next(iter(baselines), "")
-    return Folds(folders, rows, best, list(baselines))
+    return best, list(baselines)
 
 
 def taught_otherwise(plain: Folds, other: Folds) -> Folds:

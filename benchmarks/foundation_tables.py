@@ -21,7 +21,7 @@ CLASSES = ("balanced_accuracy", "auroc")
 PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on CODEX", ("codex-*-*",), OBJECTS),
     ("CMKD on simulated tissue", ("tissue-*",), OBJECTS),
-    ("CMKD on DSB-2018", ("nuclei-[0-9]*",), OBJECTS),
+    ("CMKD on DSB-2018", ("nuclei-05*", "nuclei-20"), OBJECTS),
     ("KD SAM", ("busi-*",), PROMPTS),
 )
 CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
@@ -82,7 +82,11 @@ def print_all(out: Path) -> None:
     if complete := [each for each in finished(out, POLYP_FOLDS) if is_complete(each)]:
         rows = [{**row, "group": row["fold"]} for row in folds.gathered(complete).rows]
         print_shapes("polyp-folds", rows, out / "sets" / "polyp-folds")
-        print_skin([each / "evaluations" / SKIN for each in complete])
+        skin = [each / "evaluations" / SKIN for each in complete]
+        print_draws("KD SAM, students of polyps on skin", skin, PROMPTS)
+    if complete := [each for each in finished(out, "nuclei-02-?") if is_complete(each)]:
+        title = f"CMKD on DSB-2018, two labels and two that choose, {len(complete)} draws of both"
+        print_draws(title, complete, OBJECTS, best=folds.baselines_of(complete)[0])
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
@@ -179,33 +183,38 @@ def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
         row(f"{model} − {SHAPE}", images(gains), *cells(gains, metrics, "+"))
 
 
-def print_skin(folders: Sequence[Path]) -> None:
-    """Pictures that no fold has seen, and that all of them tested: a fold is a seed."""
+def print_draws(
+    title: str, folders: Sequence[Path], metrics: Sequence[str], best: str = ""
+) -> None:
+    """Runs of one seed each that have learnt from other images and were tested on the same."""
     rows = [
-        {**row, "seed": None if row["seed"] is None else fold}
-        for fold, folder in enumerate(folders)
+        {**row, "seed": None if row["seed"] is None else draw}
+        for draw, folder in enumerate(folders)
         if (folder / "summary.json").exists()
         for row in abbe.open_run(folder).scores.to_pylist()
-        if fold == 0 or row["seed"] is not None
+        if draw == 0 or row["seed"] is not None
     ]
     scores = Scores(rows)
     known = {
-        model: [key for key in PROMPTS if any(is_of(row, model, key) for row in rows)]
+        model: [key for key in metrics if any(is_of(row, model, key) for row in rows)]
         for model in scores.models
     }
-    print("\n### KD SAM, students of polyps on skin\n")
-    head("model", "images", *PROMPTS)
+    print(f"\n### {title}\n")
+    head("model", "images", *metrics)
     for model, keys in known.items():
         told = {
             key: measured_score(scores.measured(key, [model])[0], METRICS[key].scale)
             for key in keys
         }
-        row(model, images(told), *cells(told, PROMPTS))
+        row(model, images(told), *cells(told, metrics))
     for other, keys in known.items():
         if other != "student":
             pairs = {key: scores.measured(key, ["student", other]) for key in keys}
             gains = {key: measured_gain(one.minus(it)) for key, (one, it) in pairs.items()}
-            row(f"student − {other}", images(gains), *cells(gains, PROMPTS, "+"))
+            name = f"student − {other}"
+            row(
+                f"**{name}**" if other == best else name, images(gains), *cells(gains, metrics, "+")
+            )
 
 
 def is_of(row: Row, model: str, metric: str) -> bool:

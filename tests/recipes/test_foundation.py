@@ -1,5 +1,6 @@
 """The protocol of benchmarks/foundation.py: its folds, its resumption, its tables."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -187,6 +188,26 @@ def test_an_image_that_two_folds_test_is_refused(tmp_path: Path) -> None:
     both = [write_fold(tmp_path, number, images) for number, images in enumerate(("ab", "bc"))]
     with pytest.raises(SystemExit, match="b is tested by polyp-folds-00 and polyp-folds-01"):
         folds.gathered(both)
+
+
+def test_draws_tested_on_the_same_images_count_as_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_fold(tmp_path, number, "abcdef", "nuclei-02") for number in (0, 1)]
+    rows = abbe.open_run(runs[1]).scores.to_pylist()
+    for row in rows:  # in the second draw the twin is as good as the student
+        row["value"] = STUDENT[row["image"]] if row["model"] == "twin" else row["value"]
+    save_scores(Scores(rows), runs[1] / "scores.parquet")
+    tables.print_draws("two draws", runs, ("dice",), best=folds.baselines_of(runs)[0])
+    told = capsys.readouterr().out
+    assert "| teacher | 6 | 0.500 " in told
+    assert "| student | 6 | 0.750 " in told
+    (gain,) = (line for line in told.splitlines() if line.startswith("| **student − twin** | 6 |"))
+    # By draw 0.2 and 0: two draws leave about one degree of freedom, and t of 1 is 12.7.
+    mean, low, high = map(float, re.findall(r"[+-]\d\.\d+", gain))
+    assert mean == pytest.approx(0.1)
+    assert low < -1
+    assert high > 1
 
 
 def test_another_run_is_compared_seed_by_seed(tmp_path: Path) -> None:
