@@ -16,7 +16,7 @@ at the end.
     polyp-folds-*   KD SAM, leaving out four of 24 videos at a time
     busi-*     KD SAM on ultrasound
     tuned-*    MobileSAM tuned with few ultrasound labels
-    stained-*    CMKD: H&E nuclei
+    stained-*, regions-*    CMKD: H&E nuclei; RCKD: which type each nucleus is of
     nuclei-*     CMKD: fluorescent nuclei, after a U-Net that has had all labels
     lesions-*    RCKD: which lesion an ultrasound picture shows
 """
@@ -25,7 +25,7 @@ import argparse
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,9 +33,16 @@ import foundation_tables as tables
 from foundation_cmkd import codex, nuclei, stained, tissue
 from foundation_items import QUICK, Item, Places, Sizes, carry_out_program
 from foundation_kdsam import polyps, small_teacher, ultrasound
-from foundation_rckd import lesions
+from foundation_rckd import lesions, regions
 
-PARTS = (ultrasound, codex, polyps, nuclei, tissue, stained, lesions)
+
+def stains(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """All that is done with H&E: the second needs pictures and answers of the first."""
+    yield from stained(places, sizes)
+    yield from regions(places, sizes)
+
+
+PARTS = (ultrasound, codex, polyps, nuclei, tissue, stains, lesions)
 """They need nothing of each other; the longest come first."""
 
 

@@ -1,4 +1,4 @@
-"""Items of benchmarks/foundation.py: RCKD on ultrasound."""
+"""Items of benchmarks/foundation.py: RCKD on ultrasound and H&E."""
 
 from collections.abc import Iterator
 
@@ -41,3 +41,34 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
             (*common, *words, "--student.encoder-weights", weights,
              "--initialisations", *initialisations, "--out", places.out / f"lesions-{name}"),
         )  # fmt: skip
+
+
+def regions(places: Places, sizes: Sizes) -> Iterator[Item]:
+    """Which type the nuclei are of, pixel by pixel, after learning what MobileSAM finds in gliomas.
+
+    Folds and MobileSAM's answers are those of CMKD on H&E, and so are steps and rate; four
+    pictures have labels. An encoder is pretrained anew in each fold. All of this was fixed before
+    any run.
+    """
+    stained, folder = places.set("stained"), places.set("regions")
+    yield Item("regions-set", make=lambda: sets.regions(places.data, stained, folder))
+    begun = {"imagenet": (places.lite0, "given"), "random": ("random", "random")}
+    for name, (weights, plain) in begun.items():
+        for fold in range(sets.STAINED_FOLDS)[: sizes.folds]:
+            out = places.out / f"regions-{name}-{fold:02}"
+            yield Item(
+                out.name,
+                ("curve", "rckd", "--pretrain-data.kind", "folder",
+                 "--pretrain-data.path", folder / "tiles", "--data.kind", "folder",
+                 "--data.path", folder, "--data.types", "types", "--data.classes", "one", "two",
+                 "--data.split", sets.split_column(fold), "--fine-tuning.task", "segmentation",
+                 "--teacher.kind", "store", "--teacher.path", places.out / "stained.zarr",
+                 "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 8,
+                 "--pretraining.crop", 128, "--student.architecture", "unet-efficientnet-lite0",
+                 "--student.encoder-weights", weights, "--training.steps", sizes.unet,
+                 "--training.batch-size", 8, "--training.crop", 128,
+                 "--training.learning-rate", 0.002,
+                 "--training.validate-every", max(1, sizes.unet // 2), "--fractions", 0.4,
+                 "--seed", fold, "--seeds", fold, "--initialisations", plain,
+                 "contrastive", "rckd", "--out", out, "--resume"),
+            )  # fmt: skip

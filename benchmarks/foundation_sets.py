@@ -153,6 +153,20 @@ def stained(data: Path, out: Path, thin: int = 1) -> None:
     write_index(out, [*rows, *({"id": piece, **trained} for piece in pieces)])
 
 
+def regions(data: Path, stained: Path, out: Path) -> None:
+    """The stained pictures of NuCLS with the types of their nuclei; the gliomas in tiles/."""
+    for part in ("images", "types", "tiles/images"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    for part in ("images", "types"):
+        for path in (data / "he_nucls15" / part).glob("*.png"):
+            shutil.copy(path, out / part)
+    for path in (stained / "images").glob("glioma_*.png"):
+        shutil.copy(path, out / "tiles" / "images")
+    with (stained / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["id"].startswith("glioma_")]
+    write_index(out, rows)
+
+
 def rotated(names: Sequence[str], folds: int, choosing: int) -> list[dict[str, str]]:
     """Rows of an index: each fold tests the next part, and the ``choosing`` behind it choose."""
     size, rows = len(names) // folds, []

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import foundation_folds as folds
@@ -13,8 +14,17 @@ from abbe import scoring
 from abbe.reporting.tables import METRICS, plain_cell
 from abbe.runs.folder import Run
 from abbe.summary import BASELINES, SHAPE, CurveSummary, Model, RunSummary, Score, read_summary
-from abbe.tasks.scores import Compared, Row, Scores, measured_gain, measured_score, score_of
+from abbe.tasks.scores import (
+    Compared,
+    Row,
+    Scores,
+    gain_of,
+    measured_gain,
+    measured_score,
+    score_of,
+)
 
+REGIONS = ("mean_iou", "dice")
 OBJECTS = ("dice", "f1@0.5", "pq")
 PROMPTS = ("dice", "dice_1_point", "dice_3_points")
 CLASSES = ("balanced_accuracy", "auroc")
@@ -90,6 +100,8 @@ def print_all(out: Path) -> None:
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
+    for pattern in ("regions-imagenet-??", "regions-random-??"):
+        print_folds_of_curves(pattern, finished(out, pattern))
     for folder in finished(out, "lesions-*"):
         summary = read_summary(folder)
         assert isinstance(summary, CurveSummary)
@@ -360,6 +372,32 @@ def print_curve(name: str, summary: CurveSummary) -> None:
             for level in difference.levels:
                 told = f"{begun} − {summary.reference}"
                 row(level.labelled, told, *cells(level.metrics, metrics, "+"))
+
+
+def print_folds_of_curves(title: str, folders: Sequence[Path]) -> None:
+    """Curves that leave a part out in turn, with one share of the labels; a fold is a unit."""
+    known: dict[str, dict[str, list[float]]] = {}
+    for folder in folders:
+        summary = read_summary(folder)
+        assert isinstance(summary, CurveSummary)
+        for begun, (level,) in summary.scores.items():
+            for metric in REGIONS:
+                mean = level.metrics[metric].mean
+                assert mean is not None  # both are known of any test picture
+                known.setdefault(begun, {}).setdefault(metric, []).append(mean)
+    if not known:
+        return
+    print(f"\n### {title}: {len(folders)} folds\n")
+    head("begun from", "folds", *REGIONS)
+    for begun, found in known.items():
+        told = {key: score_of(scoring.mean_interval(found[key])) for key in REGIONS}
+        row(begun, images(told), *cells(told, REGIONS))
+    for one, other in combinations(reversed(known), 2):
+        gains = {
+            key: gain_of(scoring.paired_difference(known[one][key], known[other][key]))
+            for key in REGIONS
+        }
+        row(f"{one} − {other}", images(gains), *cells(gains, REGIONS, "+"))
 
 
 def cells(found: Mapping[str, Score], metrics: Iterable[str], sign: str = "") -> list[str]:

@@ -15,7 +15,16 @@ from PIL import Image
 import abbe
 from abbe import datasets
 from abbe.datasets import assign_splits
-from abbe.summary import SHAPE, Evidence, Model, RunSummary
+from abbe.summary import (
+    SHAPE,
+    CurveSummary,
+    Evidence,
+    Level,
+    LevelScores,
+    Model,
+    RunSummary,
+    Score,
+)
 from abbe.tasks.promptable.shapes import ShapeAlone
 from abbe.tasks.scores import Row, Scores, save_scores
 
@@ -188,6 +197,27 @@ def test_an_image_that_two_folds_test_is_refused(tmp_path: Path) -> None:
     both = [write_fold(tmp_path, number, images) for number, images in enumerate(("ab", "bc"))]
     with pytest.raises(SystemExit, match="b is tested by polyp-folds-00 and polyp-folds-01"):
         folds.gathered(both)
+
+
+def test_folds_of_curves_are_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for fold, gain in enumerate((0.1, 0.2, 0.3)):
+        folder = tmp_path / f"regions-random-{fold:02}"
+        folder.mkdir()
+        scores = {
+            begun: [LevelScores(labelled=4, metrics={key: Score(mean=mean) for key in keys})]
+            for begun, mean in (("random", 0.4), ("rckd", 0.4 + gain))
+            for keys in [tables.REGIONS]
+        }
+        CurveSummary(
+            kind="curve", recipe="rckd", scores=scores, compared=["random", "rckd"],
+            compared_as="initialisation", metric="mean_iou", reference="random",
+            levels=[Level(fraction=0.4, labelled=4)], seeds=[fold], planned=2, finished=2,
+        ).write(folder)  # fmt: skip
+    tables.print_folds_of_curves("regions", tables.finished(tmp_path, "regions-random-??"))
+    told = capsys.readouterr().out
+    assert "| random | 3 | 0.400" in told
+    # Differences 0.1, 0.2, 0.3: mean 0.2, standard error 0.0577, t of 2 is 4.303.
+    assert "| rckd − random | 3 | +0.200 [-0.048, +0.448] | +0.200 [-0.048, +0.448] |" in told
 
 
 def test_draws_tested_on_the_same_images_count_as_seeds(
