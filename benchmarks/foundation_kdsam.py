@@ -75,8 +75,9 @@ def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
 
 
 def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """KD SAM by both terms with all baselines; then students of one term alone, on ResNets (random
-    weights: others were not at hand), and of teachers that few labels have tuned.
+    """KD SAM by both terms with all baselines; then students whose encoder learns from labels, too,
+    of one term alone, on ResNets (random weights: others were not at hand), and of teachers that
+    few labels have tuned.
     """
     path, first = places.set("ultrasound"), places.out / "busi-both"
     common = (*kd_sam(places, sizes), *seeds_of(sizes),
@@ -85,6 +86,7 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
     yield Item("busi-both", (*common, *beside(places), "--out", first))
     alone = ("--evidence", "quick")
     others: dict[str, tuple[object, ...]] = {
+        "busi-whole": (*alone, "--promptable.train-encoder"),
         "busi-mse": (*alone, "--promptable.perceptual", 0),
         "busi-perceptual": (*alone, "--promptable.mse", 0),
         "busi-resnet18": (*alone, "--student.architecture", "promptable-resnet18",

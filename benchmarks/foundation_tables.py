@@ -47,6 +47,7 @@ VARIANTS = {
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (
         (
+            "busi-whole",
             "busi-mse",
             "busi-perceptual",
             "busi-resnet18",

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -17,7 +18,7 @@ import abbe as in_python
 from abbe import config, datasets, scoring, students
 from abbe.datasets.training.eval_prompts import objects_of
 from abbe.files.tensors import read_tensors
-from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, longest_side
+from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, fitted_parts, longest_side
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
 from abbe.summary import SHAPE
@@ -26,6 +27,7 @@ from abbe.tasks.each import Here
 from abbe.tasks.previews import TRUTH
 from abbe.tasks.promptable.task import PromptedModel, score_prompted
 from abbe.teachers.sam.teacher import SamTeacher
+from abbe.training.stage import Schedule
 
 TINY = shlex.split(
     "--student.architecture promptable-resnet18 --student.encoder-weights random "
@@ -202,6 +204,32 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
     again = json.loads((tmp_path / "live/summary.json").read_text())
     for name in models:
         assert again["models"][name]["metrics"] == summary["models"][name]["metrics"], name
+
+
+def test_the_second_stage_can_fit_the_whole_encoder(pictures, sam_file, other_sam, tmp_path):
+    arguments = [
+        "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "all", *TINY,
+        "--promptable.baseline", other_sam, "--no-twin", "--promptable.train-encoder",
+        "--training.learning-rate", "0.02", "--promptable.decoder-learning-rate", "0.01",
+    ]  # fmt: skip
+    assert abbe("distill", "kdsam", *arguments) == 0
+    for before, after in (("student-encoder", "student-decoder"), (None, "baseline-decoder")):
+        given = read_tensors(other_sam) if before is None else weights_of(tmp_path, before)
+        found = weights_of(tmp_path, after)
+        changed = {".".join(k.split(".")[:2]) for k in found if not torch.equal(found[k], given[k])}
+        assert {"image_encoder.neck", "mask_decoder.transformer"} < changed
+        assert sum(name.startswith("image_encoder") for name in changed) > 1
+        assert not any(name.startswith("prompt_encoder") for name in changed)
+    summary = json.loads((tmp_path / "all/summary.json").read_text())
+    after_first, last = (summary["models"][name]["metrics"] for name in (AFTER_FIRST, "student"))
+    assert after_first != last
+    settings = config.Promptable(train_encoder=True)
+    first, second = (Schedule(steps=1, learning_rate=rate) for rate in (0.02, 0.01))
+    assert fitted_parts(settings, first, second) == {"image_encoder": 2.0}
+
+
+def weights_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    return torch.load(folder / f"all/checkpoints/{name}.pt", weights_only=True)["network"]
 
 
 def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(

@@ -135,6 +135,10 @@ def test_rckd(tmp_path, capsys, tiles, verb, words, complaint):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (
+            "--promptable.train-neck --promptable.train-encoder",
+            "train_encoder fits the neck with the encoder: leave train_neck out",
+        ),
         ("--promptable.mask-step 7", "mask_step 7 does not divide the side of 64 px"),
         ("--promptable.baseline absent.pt", "promptable.baseline: there is no file"),
         ("--student.encoder-weights absent.pt", "absent.pt"),

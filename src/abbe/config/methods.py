@@ -47,6 +47,8 @@ class Promptable(Section):
     """Add cross-entropy to the decoder's Dice."""
     train_neck: bool = False
     """Fit the neck too in the second stage, at a tenth of the rate."""
+    train_encoder: bool = False
+    """Fit the whole encoder too in the second stage, at the first stage's rate."""
     prompts: Literal["box", "point", "mixed"] = "mixed"
     """How an object is asked for in the second stage; mixed: a box or a point, by chance."""
     rounds: Annotated[int, Field(ge=1)] = 1
@@ -77,6 +79,12 @@ class Promptable(Section):
                 f"mask_step {self.mask_step} does not divide the side of {self.side} px: take one "
                 "that does, such as 4"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_once(self) -> "Promptable":
+        if self.train_neck and self.train_encoder:
+            raise ValueError("train_encoder fits the neck with the encoder: leave train_neck out")
         return self
 
     @model_validator(mode="after")

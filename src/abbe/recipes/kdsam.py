@@ -160,6 +160,7 @@ class KdSam(Recipe):
         second = replace(
             first, steps=settings.decoder_steps, learning_rate=settings.decoder_learning_rate
         )
+        fitted = fitted_parts(settings, first, second)
         common: dict[str, Any] = {
             "bce": settings.bce,
             "rounds": settings.rounds,
@@ -184,7 +185,7 @@ class KdSam(Recipe):
             first,
             second,
             matches=compared,
-            train_neck=settings.train_neck,
+            fitted=fitted,
             teacher=teacher.network if experiment.teacher.live else None,
             **common,
         )
@@ -199,10 +200,9 @@ class KdSam(Recipe):
         baseline = load_baseline(settings)
         if baseline is not None:
             network, _ = baseline
-            neck = settings.train_neck
-            yield ZERO_SHOT, Plan(untrained(network, train_neck=neck), [], None)
+            yield ZERO_SHOT, Plan(untrained(network, fitted), [], None)
             if second.steps:
-                stage = decoder_stage(network, prompted, second, train_neck=neck, **common)
+                stage = decoder_stage(network, prompted, second, fitted=fitted, **common)
                 yield "baseline", Plan(network, [stage], None).previewed(preview)
 
 
@@ -285,13 +285,22 @@ def build_student(experiment: config.Experiment) -> SAM:
     )
 
 
-def untrained(network: SAM, *, train_neck: bool) -> SAM:
+def fitted_parts(
+    settings: config.Promptable, first: Schedule, second: Schedule
+) -> dict[str, float]:
+    """What the second stage fits beside the decoder, each with its share of the decoder's rate."""
+    if settings.train_encoder:
+        return {"image_encoder": first.learning_rate / second.learning_rate}
+    return {"image_encoder.neck": NECK_RATE} if settings.train_neck else {}
+
+
+def untrained(network: SAM, fitted: Mapping[str, float]) -> SAM:
     """The same network, which the second stage of the other leaves as it is.
 
-    The image encoder, nearly all of it, is shared where it rests in that stage.
+    The image encoder, nearly all of it, is shared where all of it rests in that stage.
     """
     encoder = network.image_encoder
-    return copy.deepcopy(network, {} if train_neck else {id(encoder): encoder}).eval()
+    return copy.deepcopy(network, {} if fitted else {id(encoder): encoder}).eval()
 
 
 def batches(
@@ -380,12 +389,12 @@ def kdsam(
     *,
     matches: Mapping[str, Match],
     bce: bool = False,
-    train_neck: bool = False,
+    fitted: Mapping[str, float] | None = None,
     rounds: int = 1,
     teacher: SAM | None = None,
     validate: Callable[[nn.Module], Metrics] | None = None,
 ) -> list[Stage]:
-    """Two stages: the encoder alone, by embeddings; the decoder alone, by prompts.
+    """Two stages: the encoder alone, by embeddings; the decoder, by prompts.
 
     Args:
         student: its decoder is the teacher's.
@@ -394,7 +403,7 @@ def kdsam(
         encoder_schedule, decoder_schedule: steps and learning rate of each stage.
         matches: by name, how embeddings are compared.
         bce: add cross-entropy to the decoder's Dice.
-        train_neck: fit the encoder's neck too in the second stage, at a tenth of the rate.
+        fitted: what else the second stage fits, and at which share of the decoder's rate.
         rounds: how often an object is asked for in the second stage.
         teacher: a live teacher, if there are no stored embeddings.
         validate: scores masks through the decoder: a low feature loss is not yet a good mask.
@@ -418,7 +427,7 @@ def kdsam(
         prompted,
         decoder_schedule,
         bce=bce,
-        train_neck=train_neck,
+        fitted=fitted,
         rounds=rounds,
         validate=validate,
     )
@@ -431,16 +440,15 @@ def decoder_stage(
     schedule: Schedule,
     *,
     bce: bool = False,
-    train_neck: bool = False,
+    fitted: Mapping[str, float] | None = None,
     rounds: int = 1,
     validate: Callable[[nn.Module], Metrics] | None = None,
 ) -> Stage:
-    """Fit the mask decoder to an encoder; also what a MobileSAM gets before it is compared."""
+    """Fit the mask decoder, and what else is ``fitted``; a baseline gets the same."""
     (stage,) = promptable(
         network, prompted, schedule, bce=bce, rounds=rounds, validate=validate, name="decoder"
     )
-    neck = {"image_encoder.neck": NECK_RATE} if train_neck else {}
-    return replace(stage, parts={"mask_decoder": 1.0, **neck})
+    return replace(stage, parts={"mask_decoder": 1.0, **(fitted or {})})
 
 
 def kdsam_twin(
