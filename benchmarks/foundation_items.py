@@ -36,7 +36,6 @@ class Sizes:
     task: int = 40
     seeds: int = 5
     seeds_of_promptable: int = 3
-    seeds_of_simclr: int = 3
 
 
 QUICK = Sizes(
@@ -52,7 +51,6 @@ QUICK = Sizes(
     task=2,
     seeds=1,
     seeds_of_promptable=1,
-    seeds_of_simclr=1,
 )
 
 

@@ -6,6 +6,11 @@ import foundation_sets as sets
 from foundation_items import Item, Places, Sizes
 
 
+def begun(places: Places) -> dict[str, tuple[object, str]]:
+    """Weights that encoders begin with, and how curves call those that nothing has pretrained."""
+    return {"imagenet": (places.lite0, "given"), "random": ("random", "random")}
+
+
 def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
     """What the lesion is, after learning what MobileSAM finds in some sixty pictures."""
     folder, store = places.set("lesions"), places.out / "lesions.zarr"
@@ -21,25 +26,20 @@ def lesions(places: Places, sizes: Sizes) -> Iterator[Item]:
     common = (
         "curve", "rckd", *tiles,
         "--data.kind", "folder", "--data.path", folder,
+        "--teacher.kind", "store", "--teacher.path", store,
         "--student.architecture", "unet-efficientnet-lite0",
         "--pretraining.steps", sizes.pretraining, "--pretraining.batch-size", 8,
         "--pretraining.crop", 128, "--training.steps", sizes.task, "--training.batch-size", 16,
         "--training.crop", 160, "--training.learning-rate", 0.0005,
-        "--training.validate-every", sizes.task, "--fractions", 0.06, "--resume",
+        "--training.validate-every", sizes.task, "--fractions", 0.06,
+        "--seeds", *range(sizes.seeds), "--resume",
     )  # fmt: skip
-    taught = ("--teacher.kind", "store", "--teacher.path", store, "--seeds", *range(sizes.seeds))
-    alone = ("--teacher.kind", "none", "--seeds", *range(sizes.seeds_of_simclr))
-    begun = {
-        "imagenet": (places.lite0, ("given", "rckd"), taught),
-        "random": ("random", ("random", "rckd"), taught),
-        "simclr": (places.lite0, ("given", "contrastive"), alone),
-        "simclr-random": ("random", ("random", "contrastive"), alone),
-    }
-    for name, (weights, initialisations, words) in begun.items():
+    for name, (weights, plain) in begun(places).items():
+        out = places.out / f"lesions-{name}"
         yield Item(
-            f"lesions-{name}",
-            (*common, *words, "--student.encoder-weights", weights,
-             "--initialisations", *initialisations, "--out", places.out / f"lesions-{name}"),
+            out.name,
+            (*common, "--student.encoder-weights", weights,
+             "--initialisations", plain, "contrastive", "rckd", "--out", out),
         )  # fmt: skip
 
 
@@ -52,8 +52,7 @@ def regions(places: Places, sizes: Sizes) -> Iterator[Item]:
     """
     stained, folder = places.set("stained"), places.set("regions")
     yield Item("regions-set", make=lambda: sets.regions(places.data, stained, folder))
-    begun = {"imagenet": (places.lite0, "given"), "random": ("random", "random")}
-    for name, (weights, plain) in begun.items():
+    for name, (weights, plain) in begun(places).items():
         for fold in range(sets.STAINED_FOLDS)[: sizes.folds]:
             out = places.out / f"regions-{name}-{fold:02}"
             yield Item(
