@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import foundation_sets as sets
-from foundation_items import Item, Places, Sizes, carry_out_program
+from foundation_items import Item, Places, Sizes, answers_copied, carry_out_program
 from foundation_tables import SUGGESTED
 
 from abbe.files import atomic_path
@@ -190,7 +190,7 @@ def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
     for name, words in runs.items():
         out = places.out / f"nuclei-{name}"
         if out != first:
-            yield Item(f"{out.name}-answers", make=answers_taken_over(first, out))
+            yield Item(f"{out.name}-answers", make=answers_copied(first / "targets.zarr", out))
         yield Item(
             out.name,
             ("distill", "cmkd", *data, "--evidence", "full", "--teacher.kind", "run",
@@ -210,11 +210,6 @@ def suggested(words: Sequence[object], table: Path) -> float:
     call = [sys.executable, Path(__file__).with_name("suggest.py"), *words]
     with atomic_path(table) as partial, open(partial, "w", encoding="utf-8") as file:
         return carry_out_program(call, stdout=file)
-
-
-def answers_taken_over(done: Path, new: Path) -> Callable[[], object]:
-    """Give a run the teacher's answers that another has stored."""
-    return lambda: shutil.copytree(done / "targets.zarr", new / "targets.zarr")
 
 
 ENCODERS = {"mobilenetv3": "mobilenetv3", "lite0": "efficientnet-lite0"}

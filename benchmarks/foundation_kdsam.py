@@ -1,10 +1,9 @@
 """Items of benchmarks/foundation.py: KD SAM on polyps, ultrasound and skin."""
 
-import shutil
 from collections.abc import Iterator
 
 import foundation_sets as sets
-from foundation_items import SIDE, Item, Places, Sizes
+from foundation_items import SIDE, Item, Places, Sizes, answers_copied
 from foundation_tables import SKIN
 
 
@@ -37,10 +36,7 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
     )  # fmt: skip
     for fold in range(sets.POLYP_FOLDS)[: sizes.folds]:
         out = places.out / f"polyp-folds-{fold:02}"
-        yield Item(
-            f"{out.name}-answers",
-            make=lambda out=out: shutil.copytree(answers, out / "targets.zarr"),
-        )
+        yield Item(f"{out.name}-answers", make=answers_copied(answers, out))
         yield Item(
             out.name,
             (*kd_sam(places, sizes), *beside(places), "--data.path", folder,
@@ -96,10 +92,7 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
     }  # fmt: skip
     for name, words in others.items():
         out = places.out / name
-        yield Item(
-            f"{name}-answers",
-            make=lambda out=out: shutil.copytree(first / "targets.zarr", out / "targets.zarr"),
-        )
+        yield Item(f"{name}-answers", make=answers_copied(first / "targets.zarr", out))
         yield Item(name, (*common, *words, "--out", out))
     for labels in (sizes.labels, 4 * sizes.labels):
         tuned = [places.out / f"tuned-{labels}-{seed}" for seed in range(sizes.seeds_of_promptable)]

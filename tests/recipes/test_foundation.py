@@ -35,7 +35,7 @@ import foundation_sets as sets
 import foundation_shapes as shapes
 import foundation_tables as tables
 import tables as plain_tables
-from foundation_items import Item, Places, Sizes
+from foundation_items import Item, Places, Sizes, answers_copied
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +129,17 @@ def test_a_part_that_fails_ends_all(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(SystemExit, match="no disk"):
         foundation.carry_out_all([first, second], tmp_path, jobs)
     assert not made
+
+
+def test_answers_whose_copy_was_stopped_are_copied_anew(tmp_path: Path) -> None:
+    (tmp_path / "one" / "shards").mkdir(parents=True)
+    (tmp_path / "one" / "shards" / "0").write_text("all")
+    (tmp_path / "run" / "targets.zarr").mkdir(parents=True)
+    (tmp_path / "run" / "targets.zarr" / "half").write_text("a part")
+    answers_copied(tmp_path / "one", tmp_path / "run")()
+    copied = tmp_path / "run" / "targets.zarr"
+    assert [path.name for path in copied.iterdir()] == ["shards"]
+    assert (copied / "shards" / "0").read_text() == "all"
 
 
 def test_what_took_time_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
