@@ -2,14 +2,12 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import foundation_sets as sets
 from foundation_items import Item, Places, Sizes, answers_copied, carry_out_program
 from foundation_tables import SUGGESTED
-
-from abbe.files import atomic_path
 
 
 def codex(places: Places, sizes: Sizes) -> Iterator[Item]:
@@ -198,18 +196,10 @@ def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
              "--training.crop", 96, "--training.batch-size", 4, "--training.steps", steps,
              "--training.validate-every", max(1, steps // 4), *words, "--out", out, "--resume"),
         )  # fmt: skip
-    asked = places.out / SUGGESTED
-    run, pictures = places.out / "nuclei-20", places.data / "dsb2018"
-    words = (run, pictures, asked, "--seeds", sizes.seeds, "--steps", sizes.unet)
-    yield Item(asked.name, make=lambda: suggested(words, asked / "table.md"))
-
-
-def suggested(words: Sequence[object], table: Path) -> float:
-    """What labels are worth that `abbe suggest` asks for, by benchmarks/suggest.py."""
-    table.parent.mkdir(parents=True, exist_ok=True)
-    call = [sys.executable, Path(__file__).with_name("suggest.py"), *words]
-    with atomic_path(table) as partial, open(partial, "w", encoding="utf-8") as file:
-        return carry_out_program(call, stdout=file)
+    words = (Path(__file__).with_name("suggest.py"), places.out / "nuclei-20",
+             places.data / "dsb2018", places.out / SUGGESTED,
+             "--seeds", sizes.seeds, "--steps", sizes.unet)  # fmt: skip
+    yield Item(SUGGESTED, make=lambda: carry_out_program((sys.executable, *words)))
 
 
 ENCODERS = {"mobilenetv3": "mobilenetv3", "lite0": "efficientnet-lite0"}

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import foundation_sets as sets
 
@@ -101,7 +100,7 @@ def answers_copied(source: Path, run: Path) -> Callable[[], object]:
     return copy
 
 
-def carry_out_program(words: Sequence[object], stdout: IO[str] | None = None) -> float:
+def carry_out_program(words: Sequence[object]) -> float:
     """Run a program to its end.
 
     Returns:
@@ -110,7 +109,7 @@ def carry_out_program(words: Sequence[object], stdout: IO[str] | None = None) ->
     Raises:
         SystemExit: with its exit code, if that is not 0.
     """
-    process = subprocess.Popen(list(map(str, words)), stdout=stdout)
+    process = subprocess.Popen(list(map(str, words)))
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -7,16 +7,18 @@ its teacher's answers, such as OUT/labels-20 of benchmarks/evidence.sh. `abbe su
 COUNT of its unlabelled training images. A supervised MobileNetV3 U-Net (--steps, the same
 settings for all) then learns from the run's own labels and these; from its own labels and as many
 random ones, drawn anew for each seed; and from its own alone. All are scored on the test images;
-intervals are over images and seeds. Neither is done again when it is finished.
+intervals are over images and seeds, in OUT/table.md. Neither is done again when it is finished.
 """
 
 import argparse
 import csv
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import abbe
 from abbe.datasets import Dataset
+from abbe.files import write_text
 from abbe.reporting.tables import plain_cell
 from abbe.runs import build
 from abbe.runs.folder import Run, read_experiment
@@ -49,8 +51,10 @@ def main() -> None:
             chosen, out = with_labels(whole, own | more), arguments.out / f"{arm}-{seed}"
             run = train(chosen, out, seed, arguments.steps)
             rows += [{**row, "model": arm, "seed": seed} for row in run.scores.to_pylist()]
-    print(f"\n{len(own)} labels of the run, {len(suggested)} more; {arguments.seeds} seeds\n")
-    print_table(Scores(rows))
+    title = f"{len(own)} labels of the run, {len(suggested)} more; {arguments.seeds} seeds"
+    told = "\n".join((title, "", *table_of(Scores(rows))))
+    write_text(arguments.out / "table.md", f"{told}\n")
+    print(f"\n{told}")
 
 
 def suggestions(run: Path, count: int, out: Path) -> set[str]:
@@ -88,17 +92,17 @@ def train(dataset: Dataset, out: Path, seed: int, steps: int) -> Run:
     )
 
 
-def print_table(scores: Scores) -> None:
-    """Scores of each arm, then differences over the same seeds."""
-    print(f"| labels | {' | '.join(SHOWN)} |\n|---|{'---:|' * len(SHOWN)}")
+def table_of(scores: Scores) -> Iterator[str]:
+    """Scores of each arm, then differences over the same seeds, as lines of Markdown."""
+    yield f"| labels | {' | '.join(SHOWN)} |\n|---|{'---:|' * len(SHOWN)}"
     measured = {key: dict(zip(ARMS, scores.measured(key, ARMS), strict=True)) for key in SHOWN}
     for arm in ARMS:
         cells = [measured_score(measured[key][arm], METRICS[key].scale) for key in SHOWN]
-        print(f"| {arm} | {' | '.join(map(plain_cell, cells))} |")
+        yield f"| {arm} | {' | '.join(map(plain_cell, cells))} |"
     for first, second in (("suggested", "random"), ("suggested", "none"), ("random", "none")):
         gains = [measured_gain(measured[key][first].minus(measured[key][second])) for key in SHOWN]
         told = (plain_cell(gain, sign="+") for gain in gains)
-        print(f"| {first} − {second} | {' | '.join(told)} |")
+        yield f"| {first} − {second} | {' | '.join(told)} |"
 
 
 if __name__ == "__main__":

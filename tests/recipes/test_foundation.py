@@ -81,7 +81,7 @@ def test_what_is_done_is_not_done_again_and_what_fails_is_not_done(
     called: list[list[str]] = []
     codes = iter((3, 0))
 
-    def start(words: list[str], stdout: None) -> subprocess.Popen[bytes]:
+    def start(words: list[str]) -> subprocess.Popen[bytes]:
         called.append(words)
         return started([sys.executable, "-c", f"raise SystemExit({next(codes)})"])
 
