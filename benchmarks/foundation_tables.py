@@ -199,13 +199,15 @@ def print_shapes(name: str, rows: Sequence[Row], folder: Path) -> None:
 def print_draws(
     title: str, folders: Sequence[Path], metrics: Sequence[str], best: str = ""
 ) -> None:
-    """Runs of one seed each that have learnt from other images and were tested on the same."""
+    """Runs of one seed each that have learnt from other images and were tested on the same.
+
+    The teacher, too, is another one by draw: its thresholds were chosen on that draw's images.
+    """
     rows = [
-        {**row, "seed": None if row["seed"] is None else draw}
+        {**row, "seed": draw}
         for draw, folder in enumerate(folders)
         if (folder / "summary.json").exists()
         for row in abbe.open_run(folder).scores.to_pylist()
-        if draw == 0 or row["seed"] is not None
     ]
     scores = Scores(rows)
     known = {
