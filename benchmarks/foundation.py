@@ -61,9 +61,10 @@ def main() -> None:
     parts = [list(make(places, sizes)) for make in (small_teacher, *PARTS)]
     if not asked.table:
         only = tuple(asked.only)
-        wanted = [[item for item in part if item.name.startswith(only)] for part in parts]
-        carry_out_all(wanted[:1], done, 1)
-        carry_out_all(wanted[1:], done, asked.jobs)
+        shared, *others = parts
+        wanted = [[item for item in part if item.name.startswith(only)] for part in others]
+        carry_out_all([shared], done, 1)
+        carry_out_all(wanted, done, asked.jobs)
     tables.print_all(places.out)
     tables.print_times([item.name for part in parts for item in part], done)
 
