@@ -30,6 +30,9 @@ class Sizes:
     """Steps of promptable students."""
     masks: int = 100
     """Theirs after that; the twin has as many as both."""
+    long_embeddings: int = 2000
+    """Steps that the recipe takes at least."""
+    long_masks: int = 400
     tuning: int = 120
     """Steps of two pictures that a teacher is tuned for."""
     pretraining: int = 100
@@ -46,6 +49,8 @@ QUICK = Sizes(
     unet=2,
     embeddings=2,
     masks=2,
+    long_embeddings=3,
+    long_masks=3,
     tuning=2,
     pretraining=2,
     task=2,

@@ -73,7 +73,7 @@ def kd_sam(places: Places, sizes: Sizes) -> tuple[object, ...]:
 def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
     """KD SAM by both terms with all baselines; then students whose encoder learns from labels, too,
     of one term alone, on ResNets (random weights: others were not at hand), and of teachers that
-    few labels have tuned.
+    few labels have tuned; at last, longer.
     """
     path, first = places.set("ultrasound"), places.out / "busi-both"
     common = (*kd_sam(places, sizes), *seeds_of(sizes),
@@ -106,6 +106,26 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
         teacher = ("--teacher.path", tuned[0] / "teacher.safetensors")
         name = f"busi-tuned-{labels}"
         yield Item(name, (*common, *alone, *teacher, "--out", places.out / name))
+    yield from longer(places, sizes, common)
+
+
+def longer(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
+    """As many steps as the recipe takes at least, of the untuned teacher and of one that 20 labels
+    have tuned; by MSE alone, for the perceptual term had shown nothing. Settled before any of it
+    was run.
+    """
+    long = (
+        *common, "--training.steps", sizes.long_embeddings, "--promptable.perceptual", 0,
+        "--promptable.decoder-steps", sizes.long_masks, "--training.validate-every", 200,
+    )  # fmt: skip
+    plain = places.out / "busi-long"
+    answers = places.out / "busi-both" / "targets.zarr"
+    yield Item(f"{plain.name}-answers", make=answers_copied(answers, plain))
+    yield Item(plain.name, (*long, "--evidence", "standard", "--out", plain))
+    tuned = f"tuned-{sizes.labels}"
+    teacher = ("--teacher.path", places.out / f"{tuned}-0" / "teacher.safetensors")
+    out = places.out / f"busi-long-{tuned}"
+    yield Item(out.name, (*long, *teacher, "--evidence", "quick", "--out", out))
 
 
 def seeds_of(sizes: Sizes) -> tuple[object, ...]:

@@ -24,8 +24,8 @@ from abbe.machine.pace import Pace
 from abbe.progress import bar as progress_bar
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.clock import Clock
+from abbe.training.depthwise import depthwise_format
 from abbe.training.interrupts import leave_stopping_to_main, stop_asked
-from abbe.training.layout import memory_format
 from abbe.training.log import Log
 from abbe.training.loss_of import LossOf
 from abbe.training.parts import frozen_parts, only_parts_train, parameter_groups
@@ -210,8 +210,7 @@ class _Run:
         if self.schedule.sync_batch_norm and accelerator.num_processes > 1:
             # timm's rather than torch's, which would drop the activation within timm's own norms.
             convert_sync_batchnorm(stage.trains)
-        self.layout = memory_format(accelerator.device, accelerator.mixed_precision)
-        stage.trains.to(memory_format=self.layout)
+        stage.trains.to(memory_format=torch.channels_last)
         only_parts_train(stage.trains, stage.parts)
         self.frozen = frozen_parts(stage.trains)
         loss_of = LossOf(
@@ -290,11 +289,14 @@ class _Run:
             group["lr"] = rate * group["faster"]
         device = self.accelerator.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-        batch["image"] = batch["image"].contiguous(memory_format=self.layout)
+        batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
         self.trained.train()
         for part in self.frozen:
             part.eval()
-        with self.accelerator.autocast():
+        with (
+            self.accelerator.autocast(),
+            depthwise_format(device, self.accelerator.mixed_precision),
+        ):
             if self.teacher is not None:
                 with torch.inference_mode():
                     answer = self.stage.forward_teacher(self.teacher, batch)
