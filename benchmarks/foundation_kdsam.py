@@ -110,22 +110,22 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
 
 
 def longer(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator[Item]:
-    """As many steps as the recipe takes at least, of the untuned teacher and of one that 20 labels
-    have tuned; by MSE alone, for the perceptual term had shown nothing. Settled before any of it
-    was run.
+    """As many steps as the recipe takes at least, of the teacher that 20 labels have tuned, with
+    its twin, and of the untuned one; by MSE alone, for the perceptual term had shown nothing.
+    Settled before any of it was run.
     """
     long = (
         *common, "--training.steps", sizes.long_embeddings, "--promptable.perceptual", 0,
         "--promptable.decoder-steps", sizes.long_masks, "--training.validate-every", 200,
     )  # fmt: skip
-    plain = places.out / "busi-long"
-    answers = places.out / "busi-both" / "targets.zarr"
-    yield Item(f"{plain.name}-answers", make=answers_copied(answers, plain))
-    yield Item(plain.name, (*long, "--evidence", "standard", "--out", plain))
     tuned = f"tuned-{sizes.labels}"
     teacher = ("--teacher.path", places.out / f"{tuned}-0" / "teacher.safetensors")
     out = places.out / f"busi-long-{tuned}"
-    yield Item(out.name, (*long, *teacher, "--evidence", "quick", "--out", out))
+    yield Item(out.name, (*long, *teacher, "--evidence", "standard", "--out", out))
+    out = places.out / "busi-long"
+    answers = places.out / "busi-both" / "targets.zarr"
+    yield Item(f"{out.name}-answers", make=answers_copied(answers, out))
+    yield Item(out.name, (*long, "--evidence", "quick", "--out", out))
 
 
 def seeds_of(sizes: Sizes) -> tuple[object, ...]:

@@ -462,3 +462,15 @@ def test_half_precision_trains_much_the_same(tmp_path: Path, train: Trainer) -> 
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert all(weight.dtype == torch.float32 for weight in net.parameters())
+
+
+def test_half_precision_computes_slow_depthwise_convolutions_in_full(tmp_path: Path) -> None:
+    made_by: list[str] = []
+    AcceleratorState._reset_state()
+    half = Accelerator(cpu=True, mixed_precision="bf16")
+    net, slow = tiny_net(), nn.Conv2d(4, 4, 5, padding=2, groups=4)
+    net.layers.insert(1, slow)
+    slow.register_forward_hook(lambda *call: made_by.append(call[-1].grad_fn.name()))
+    log = Log(tmp_path / "log.jsonl", half, "student")
+    fit(stage_of(net, steps=3), half, log, tmp_path / "student.pt", progress=False)
+    assert made_by[:3] == ["ToCopyBackward0"] * 3  # of what fp32 gave; else ConvolutionBackward0
