@@ -368,6 +368,25 @@ def test_the_union_of_all_answers_is_scored(pictures, sam_file):
     assert Letterbox.of((50, 70), SIDE).resized == (46, 64)
 
 
+def test_the_teachers_stored_embeddings_are_not_computed_again(
+    pictures, sam_file, tmp_path, monkeypatch
+):
+    dataset, store = datasets.folder(pictures), tmp_path / "targets.zarr"
+    words = ["--teacher.kind", "sam", "--teacher.path", sam_file]
+    words += ["--teacher.options", "gives", "embedding", "--data.path", pictures]
+    assert abbe("teach", "--out", store, *words) == 0
+    network, _ = load_sam(sam_file)
+    record = dataset["2"]
+    assert record.label is not None
+    objects = objects_of(record.label.read())
+    channels = ("red", "green", "blue")
+    expected = PromptedModel(network, channels).masks(record, objects)
+    monkeypatch.setattr(network, "encode", None)
+    found = PromptedModel(network, channels, embeddings=TargetStore(store)).masks(record, objects)
+    for kind, mask in expected.items():
+        assert np.mean(mask == found[kind]) > 0.99  # embeddings are stored as float16
+
+
 @pytest.mark.slow
 def test_a_run_becomes_a_promptable_package(run, pictures, tmp_path, capsys):
     from abbe.runtime.package import read_package
@@ -411,11 +430,11 @@ def test_a_picture_that_the_teacher_fails_on_ends_the_run_before_it_trains(
     assert abbe(*words, "--out", out) == 1
     said = capsys.readouterr().err
     assert "1 image was lost, and 0 may be:\n  1: RuntimeError: out of memory" in said
-    assert sorted(TargetStore(out / "targets.zarr").ids) == ["0", "2"]
+    assert sorted(TargetStore(out / "targets.zarr").ids) == ["0", "2", "6", "7", "8"]
     assert not (out / "log.jsonl").exists()
     assert abbe(*words, "--out", out, "--resume", "--allow-failed", 1) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["targets"] == {"images": 2, "empty": 0, "missing": 1}
+    assert summary["targets"] == {"images": 5, "empty": 0, "missing": 1}
     assert summary["lost"] == ["1"]
     assert "The teacher gave no answer for 1 image." in (out / "report.html").read_text()
 

@@ -107,14 +107,14 @@ class KdSam(Recipe):
         tiles: Dataset | None,
         session: Session,
     ) -> Pictures:
-        """Store the teacher's embeddings of the training images once, and decode pictures."""
+        """Store the teacher's embeddings of training and test images once, and decode pictures."""
         teacher = build_teacher(experiment, dataset)
         print(shown(teachers.introduction(teacher.provenance)), flush=True)
         settings, input_channels = experiment.promptable, experiment.student.input_channels
-        train = dataset.split("train")
-        store, speed = None, {}
+        train, store, speed = dataset.split("train"), None, {}
+        asked = [*train.records, *dataset.split("test").labelled.records]
         if not experiment.teacher.live:
-            store, speed = teaching.stored_predictions(teacher, train, session)
+            store, speed = teaching.stored_predictions(teacher, dataset.having(asked), session)
         held_out = picture_records(
             build.held_out(dataset.split("val").labelled.records, experiment),
             input_channels,
@@ -127,9 +127,9 @@ class KdSam(Recipe):
         random = "The perceptual loss saw through a network with random weights."
         return Pictures(
             store=store,
-            asked=train.records,
+            asked=asked,
             provenance=as_asked(teacher.provenance),
-            teacher=PromptedModel(teacher.network, teacher.provenance.channels, inputs),
+            teacher=PromptedModel(teacher.network, teacher.provenance.channels, inputs, store),
             speed=speed,
             warnings=[random] if seen and settings.vgg_weights == "random" else [],
             about=about_models(experiment),

@@ -14,10 +14,11 @@ from abbe import config, scoring, students, summary
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.eval_prompts import Asked, objects_of
 from abbe.errors import InputError
-from abbe.imaging import ThreeChannelRule, choose_rule, three_channels
+from abbe.imaging import Image, ThreeChannelRule, choose_rule, three_channels
 from abbe.runs import build
 from abbe.sam import SAM, Letterbox, Prompts, size_of
 from abbe.summary import SHAPE, Thresholds, Timing
+from abbe.targets import TargetStore
 from abbe.tasks import timing
 from abbe.tasks.each import HERE, Each, Group, Here
 from abbe.tasks.instances import require_tests
@@ -115,11 +116,13 @@ class PromptedModel:
         network: Encoder and decoder.
         channels: The image's channels that it sees.
         inputs: How they become a colour picture; see `abbe.imaging.three_channels.RULES`.
+        embeddings: Its own of some images, which need not be computed again.
     """
 
     network: SAM
     channels: tuple[str, ...]
     inputs: ThreeChannelRule = "auto"
+    embeddings: TargetStore | None = None
 
     @torch.inference_mode()
     def masks(self, record: Record, objects: Sequence[Asked]) -> dict[str, np.ndarray]:
@@ -130,11 +133,9 @@ class PromptedModel:
             objects: what is asked for.
         """
         image = record.image.open()
-        rule = choose_rule(self.inputs, len(self.channels))
         letterbox = Letterbox.of(image.shape, self.network.side)
-        picture = letterbox.image(three_channels(image.read(channels=self.channels), rule))
         device = next(self.network.parameters()).device
-        embedding = self.network.encode(picture[None].to(device))
+        embedding = self._embedding(record.id, image, letterbox).to(device)
         union = {kind: np.zeros(image.shape, bool) for kind in scoring.PROMPT_KINDS}
         for kind in scoring.PROMPT_KINDS:
             for each in objects:
@@ -142,6 +143,15 @@ class PromptedModel:
                 logits, _ = self.network.decode(embedding, prompts, multimask=False)
                 union[kind] |= (letterbox.masks(logits.float())[0, 0] > 0).cpu().numpy()
         return union
+
+    def _embedding(self, id: str, image: Image, letterbox: Letterbox) -> torch.Tensor:
+        """Of an image, (1, 256, h, w)."""
+        if self.embeddings is not None and id in self.embeddings.ids:
+            return torch.from_numpy(self.embeddings.read(id, "embedding"))[None].float()
+        rule = choose_rule(self.inputs, len(self.channels))
+        picture = letterbox.image(three_channels(image.read(channels=self.channels), rule))
+        device = next(self.network.parameters()).device
+        return self.network.encode(picture[None].to(device))
 
 
 def prompts_for(asked: Asked, kind: str, letterbox: Letterbox) -> Prompts:
