@@ -139,6 +139,10 @@ def test_rckd(tmp_path, capsys, tiles, verb, words, complaint):
             "--promptable.train-neck --promptable.train-encoder",
             "train_encoder fits the neck with the encoder: leave train_neck out",
         ),
+        (
+            "--promptable.train-neck --promptable.decoder-steps 0",
+            "decoder_steps is 0, so there is no second stage for train_neck",
+        ),
         ("--promptable.mask-step 7", "mask_step 7 does not divide the side of 64 px"),
         ("--promptable.baseline absent.pt", "promptable.baseline: there is no file"),
         ("--student.encoder-weights absent.pt", "absent.pt"),

@@ -85,6 +85,12 @@ class Promptable(Section):
     def _fits_once(self) -> "Promptable":
         if self.train_neck and self.train_encoder:
             raise ValueError("train_encoder fits the neck with the encoder: leave train_neck out")
+        for key in ("train_neck", "train_encoder"):
+            if getattr(self, key) and self.decoder_steps == 0:
+                raise ValueError(
+                    f"decoder_steps is 0, so there is no second stage for {key}: leave it out, or "
+                    "give decoder_steps"
+                )
         return self
 
     @model_validator(mode="after")
