@@ -54,9 +54,12 @@ VARIANTS = {
             "busi-resnet50",
             "busi-tuned-20",
             "busi-tuned-80",
+            "busi-long",
+            "busi-long-tuned-20",
         ),
         PROMPTS,
     ),
+    "busi-long-tuned-20": (("busi-long",), PROMPTS),
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
 SUGGESTED = "nuclei-suggested"
