@@ -115,7 +115,8 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
     Lite0's runs were fixed on 2026-11-28, when MobileNetV3's were known and none of theirs was.
     With four labels, networks that begin with ImageNet's weights have little to learn from a
     teacher that is no better than they are, so: two labels, the mean of MobileSAM's answers and
-    the stain's objects as the teacher, and twice as many steps of half the size.
+    the stain's objects as the teacher, and twice as many steps of half the size. CWD and trust
+    by itself followed when these had lost objects.
     """
     folder, store = places.set("stained"), places.out / "stained.zarr"
     stain = places.out / "stained-stain.zarr"
@@ -132,14 +133,18 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
         ("teach", "--out", stain, *data, "--teacher.kind", "masks",
          "--teacher.path", folder / "haematoxylin"),
     )  # fmt: skip
-    alone = ("--data.labelled", 4)
+    four = ("mobilenetv3", "--data.labelled", 4)
+    two = ("lite0", "--data.labelled", 2, "--teacher.also", stain,
+           "--training.steps", 2 * sizes.unet, "--training.batch-size", 4,
+           "--training.validate-every", sizes.unet)  # fmt: skip
+    cwd = ("--loss.probability", "cwd", "--evidence", "quick")
     differs = {
-        "mobilenetv3": ("mobilenetv3", *alone),
-        "lite0": ("lite0", "--data.labelled", 2, "--teacher.also", stain,
-                  "--training.steps", 2 * sizes.unet, "--training.batch-size", 4,
-                  "--training.validate-every", sizes.unet),
-        "cwd": ("mobilenetv3", *alone, "--loss.probability", "cwd", "--evidence", "quick"),
-    }  # fmt: skip
+        "mobilenetv3": four,
+        "lite0": two,
+        "cwd": (*four, *cwd),
+        "lite0-cwd": (*two, *cwd),
+        "lite0-trust": (*two, "--teacher.trust", "auto", "--evidence", "quick"),
+    }
     for name, (student, *words) in differs.items():
         for fold in range(sets.STAINED_FOLDS)[: sizes.folds]:
             out = places.out / f"stained-{name}-{fold:02}"

@@ -122,7 +122,7 @@ def longer(places: Places, sizes: Sizes, common: tuple[object, ...]) -> Iterator
     teacher = ("--teacher.path", places.out / f"{tuned}-0" / "teacher.safetensors")
     out = places.out / f"busi-long-{tuned}"
     yield Item(out.name, (*long, *teacher, "--evidence", "standard", "--out", out))
-    out = places.out / "busi-long"
+    out = places.out / "busi-long-mse"
     answers = places.out / "busi-both" / "targets.zarr"
     yield Item(f"{out.name}-answers", make=answers_copied(answers, out))
     yield Item(out.name, (*long, "--evidence", "quick", "--out", out))

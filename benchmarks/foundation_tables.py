@@ -54,12 +54,12 @@ VARIANTS = {
             "busi-resnet50",
             "busi-tuned-20",
             "busi-tuned-80",
-            "busi-long",
+            "busi-long-mse",
             "busi-long-tuned-20",
         ),
         PROMPTS,
     ),
-    "busi-long-tuned-20": (("busi-long",), PROMPTS),
+    "busi-long-tuned-20": (("busi-long-mse",), PROMPTS),
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
 SUGGESTED = "nuclei-suggested"
@@ -104,6 +104,8 @@ def print_all(out: Path) -> None:
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
+    for other in ("stained-lite0-cwd-??", "stained-lite0-trust-??"):
+        print_folds_otherwise(out, other, "stained-lite0-??", OBJECTS)
     for pattern in ("regions-imagenet-??", "regions-random-??"):
         print_folds_of_curves(pattern, finished(out, pattern))
     for folder in finished(out, "lesions-*"):
