@@ -3,8 +3,10 @@
     python benchmarks/depthwise.py [--repeats 5]
 
 Prints milliseconds of processor time of convolutions with 8 images, channels-last; then seconds of
-a step of whole networks in bf16, in bf16 with slow depthwise convolutions in fp32 (as Abbe trains
-on CPUs that compute bf16), and in fp32. The least of all repeats; ratios hold within one call.
+a step of whole networks, U-Nets on 8 x 128² and KD SAM's encoder on 4 x 256²: in bf16, in bf16 with
+slow depthwise convolutions in fp32 (as Abbe trains on CPUs that compute bf16), in fp32, and in fp32
+with tensors laid out plainly. The least of all repeats; ratios hold within one call. An older
+processor: ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 before it; its bf16 says nothing.
 """
 
 import argparse
@@ -36,6 +38,7 @@ NETWORKS = (
     "unet-efficientnet-b0",
     "unet-resnet18",
     "unet-csat-like",
+    "promptable-timm-tf_efficientnet_lite0",
 )
 
 
@@ -51,17 +54,28 @@ def main() -> None:
             image = torch.rand(8, channels, side, side)
             half, full = (1000 * fastest(layer, image, mode, repeats) for mode in (bf16, fp32))
             print(f"| {name} | {half:.1f} | {full:.1f} | {half / full:.2f} |", flush=True)
-        print("\n| network | bf16, s | as Abbe trains, s | faster | fp32, s |")
-        print("|---|---:|---:|---:|---:|")
+        print("\n| network | bf16, s | as Abbe trains | faster | fp32 | plain | faster |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
         for name in NETWORKS:
-            network = students.build(name, in_channels=3, encoder_weights="random").train()
-            image = torch.rand(8, 3, 128, 128)
+            network, image = built(name)
             half, ours, full = (
                 fastest(network, image, mode, repeats) for mode in (bf16, as_abbe_trains, fp32)
             )
+            plain = fastest(network, image, fp32, repeats, torch.contiguous_format)
             print(
-                f"| {name} | {half:.3f} | {ours:.3f} | {half / ours:.2f} | {full:.3f} |", flush=True
+                f"| {name} | {half:.3f} | {ours:.3f} | {half / ours:.2f} | {full:.3f} | "
+                f"{plain:.3f} | {plain / full:.2f} |",
+                flush=True,
             )
+
+
+def built(name: str) -> tuple[nn.Module, Tensor]:
+    """A network as it begins to train, and images for it."""
+    if name.startswith("promptable-"):
+        whole = students.build_promptable(name, side=256, encoder_weights="random")
+        return whole.image_encoder.train(), torch.rand(4, 3, 256, 256)
+    network = students.build(name, in_channels=3, encoder_weights="random")
+    return network.train(), torch.rand(8, 3, 128, 128)
 
 
 def fp32(network: nn.Module, image: Tensor) -> Tensor:
@@ -83,10 +97,11 @@ def fastest(
     image: Tensor,
     forward: Callable[[nn.Module, Tensor], Tensor],
     repeats: int,
+    layout: torch.memory_format = torch.channels_last,
 ) -> float:
     """Seconds of processor time of the fastest step, forward and back."""
-    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    image = image.contiguous(memory_format=torch.channels_last).requires_grad_()
+    network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+    image = image.contiguous(memory_format=layout).requires_grad_()
     return min(step(network, image, forward) for _ in range(repeats))
 
 

@@ -21,9 +21,9 @@ def depthwise_format(device: torch.device, mixed_precision: str) -> AbstractCont
 class DepthwiseInFull(TorchFunctionMode):
     """Within autocast, computes depthwise convolutions in fp32, but for plain ones of 3 x 3.
 
-    CPUs have a fast gradient in bf16 for 3 x 3 with stride 1 alone. For others it takes 1.5 to 50
-    times as long as in fp32 (benchmarks/depthwise.py), and EfficientNet and MobileNetV3 are full
-    of those.
+    CPUs have a fast gradient in bf16 for 3 x 3 with stride 1 alone. Others take up to four times as
+    long as in fp32, forward and back (benchmarks/depthwise.py), and EfficientNet and MobileNetV3
+    are full of those.
     """
 
     def __torch_function__(
