@@ -26,13 +26,13 @@ class Sizes:
     grid: int = 20
     """Points on a side that MobileSAM is asked by on CODEX."""
     unet: int = 150
-    embeddings: int = 240
+    embeddings: int = 600
     """Steps of promptable students."""
-    masks: int = 100
+    masks: int = 150
     """Theirs after that; the twin has as many as both."""
-    long_embeddings: int = 2000
-    """Steps that the recipe takes at least."""
-    long_masks: int = 400
+    short_embeddings: int = 240
+    """Steps where terms and encoders are compared."""
+    short_masks: int = 100
     tuning: int = 120
     """Steps of two pictures that a teacher is tuned for."""
     pretraining: int = 100
@@ -49,8 +49,8 @@ QUICK = Sizes(
     unet=2,
     embeddings=2,
     masks=2,
-    long_embeddings=3,
-    long_masks=3,
+    short_embeddings=2,
+    short_masks=2,
     tuning=2,
     pretraining=2,
     task=2,

@@ -34,7 +34,7 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on DSB-2018", ("nuclei-05*", "nuclei-20"), OBJECTS),
     ("KD SAM", ("busi-*",), PROMPTS),
 )
-CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-both"
+CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-tuned-20"
 VARIANTS = {
     CODEX: (
         (f"{CODEX}-cwd", f"{CODEX}-cwd-trust", f"{CODEX}-dist", "codex-mobilenetv3-several"),
@@ -45,21 +45,18 @@ VARIANTS = {
     "tissue-boxes": (("tissue-boxes-cwd", "tissue-boxes-trust"), OBJECTS),
     "tissue-amg": (("tissue-amg-trust",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
-    BUSI: (
+    BUSI: (("busi-untuned", "busi-untuned-small", "busi-tuned-80"), PROMPTS),
+    "busi-untuned-small": (("busi-untuned",), PROMPTS),
+    "busi-untuned": (("busi-short-mse",), PROMPTS),
+    "busi-short-mse": (
         (
-            "busi-whole",
-            "busi-mse",
-            "busi-perceptual",
-            "busi-resnet18",
-            "busi-resnet50",
-            "busi-tuned-20",
-            "busi-tuned-80",
-            "busi-long-mse",
-            "busi-long-tuned-20",
+            "busi-short-both",
+            "busi-short-perceptual",
+            "busi-short-resnet18",
+            "busi-short-resnet50",
         ),
         PROMPTS,
     ),
-    "busi-long-tuned-20": (("busi-long-mse",), PROMPTS),
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
 SUGGESTED = "nuclei-suggested"

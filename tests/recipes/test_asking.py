@@ -126,4 +126,4 @@ def test_validation_counts_what_is_known_of_the_picture_alone(network, unknown):
     image = DecodedPicture("a", picture, label, label.shape)
     layout = Layout("vit", image_size=SIDE, width=32, depth=1, heads=2, global_layers=())
     everywhere = InsideAndBeyond(network.image_encoder, SIDE, layout)
-    assert prompt_validator([image])(everywhere) == {"dice": 1, "dice_point": 1}
+    assert prompt_validator([image])(everywhere) == {"dice": 1, "dice_point": 1, "dice_mean": 1}

@@ -28,7 +28,7 @@ from abbe.imaging import ThreeChannelRule
 from abbe.losses.feature_networks import feature_network
 from abbe.near import meant_beside
 from abbe.progress import track
-from abbe.recipes.masks import PromptPreview, prompt_validator, promptable
+from abbe.recipes.masks import WATCHED, PromptPreview, prompt_validator, promptable
 from abbe.recipes.matching import Match, matches, on_grid
 from abbe.recipes.recipe import Material, Plan, Recipe, Trained
 from abbe.registry import TASKS
@@ -417,6 +417,7 @@ def kdsam(
         weighting=lambda names: losses.FixedWeighting({name: weights[name] for name in names}),
         schedule=encoder_schedule,
         validate=validate,
+        watch=WATCHED[prompted.prompts],
         teacher=teacher,
         forward=embed,
         forward_teacher=embed_for,

@@ -29,6 +29,11 @@ OBJECTS_SCORED = 12
 """Objects of one image that validation asks for."""
 PANEL = 256
 """px of a picture that is shown while a network trains."""
+WATCHED = {"box": "dice", "point": "dice_point", "mixed": "dice_mean"}
+"""By the prompts that a network is taught with, the score of :func:`prompt_validator` that picks
+its best weights: after long training on few labels, masks by box become worse while those by point
+still become better, and the other way round.
+"""
 
 
 MaskLoss = Callable[[MaskPrediction, Tensor, Tensor], Tensor]
@@ -104,7 +109,7 @@ def promptable(
             weighting=lambda names: losses.FixedWeighting(dict.fromkeys(names, 1.0)),
             schedule=schedule,
             validate=validate,
-            watch="dice",
+            watch=WATCHED[batches.prompts],
             forward=partial(prompt, rounds=rounds),
         )
     ]
@@ -113,7 +118,8 @@ def promptable(
 def prompt_validator(
     images: Sequence[Pictured], *, shown: str = ""
 ) -> Callable[[nn.Module], Metrics]:
-    """What a network scores on images: mean Dice of objects, by box and by one point.
+    """What a network scores on images: mean Dice of objects, by box (``dice``), by one point
+    (``dice_point``), and the mean of both (``dice_mean``).
 
     With ``shown``, a bar of this name tells how far it is.
     """
@@ -137,7 +143,8 @@ def prompt_validator(
                 logits = mask_losses.at_size(logits, (network.side, network.side))
                 answer = (logits[:, 0] > 0).cpu().numpy() & known
                 scores.append(np.mean([_dice(a, m) for a, m in zip(answer, masks, strict=True)]))
-        return {"dice": float(np.mean(by_box)), "dice_point": float(np.mean(by_point))}
+        box, point = float(np.mean(by_box)), float(np.mean(by_point))
+        return {"dice": box, "dice_point": point, "dice_mean": (box + point) / 2}
 
     return validate
 

@@ -380,7 +380,9 @@ class _Run:
         values: list[Any] = [None]
         if self.accelerator.is_main_process:
             with self.clock.validating():
-                values = [self.stage.validate(network)]
+                scores = self.stage.validate(network)
+                # First the one that chooses, as whoever reads the log takes it.
+                values = [{self.stage.watch: scores[self.stage.watch], **scores}]
             share = self.clock.share_validating
             self.log.write(self.stage.name, self.step, validation=values[0], share_validating=share)
         value = broadcast_object_list(values)[0][self.stage.watch]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from abbe.datasets import Dataset, Record
 from abbe.datasets.fingerprints import channel_digests, trained_on, write_digests
@@ -223,9 +222,9 @@ def _train(
     schedule = Schedule(
         steps, tuning.learning_rate, ema=0.0, validate_every=min(tuning.validate_every, steps)
     )
-    watched = _watched(images["val"]) if images["val"] else None
-    (stage,) = promptable(network, batches, schedule, validate=watched, name="lora")
-    stage = replace(stage, parts=parts, watch="dice_mean")
+    validate = prompt_validator(images["val"]) if images["val"] else None
+    (stage,) = promptable(network, batches, schedule, validate=validate, name="lora")
+    stage = replace(stage, parts=parts)
     fit(
         stage,
         accelerator,
@@ -237,16 +236,6 @@ def _train(
     )
     network.to("cpu").eval()
     merge_adapters(network)
-
-
-def _watched(images: Sequence[Pictured]) -> Any:
-    validate = prompt_validator(images)
-
-    def watched(network: nn.Module) -> Metrics:
-        found = validate(network)
-        return {**found, "dice_mean": (found["dice"] + found["dice_point"]) / 2}
-
-    return watched
 
 
 def _save(path: Path, network: SAM, facts: Facts, dataset: Dataset, labels: int) -> None:
