@@ -263,7 +263,7 @@ def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
         "kdsam", pictures, run / "student.safetensors", out=tmp_path / "second",
         student="promptable-mobilenetv3-large", encoder_weights="random", evidence="quick",
         promptable={"side": 64, "decoder_steps": 2, "objects": 1, "perceptual_mode": "decoder",
-                    "rounds": 2},
+                    "rounds": 2, "prompts": "box"},
         training={"steps": 2, "batch_size": 2, "validate_every": 2, "workers": 0, "ema": 0},
     )  # fmt: skip
     assert set(second.summary.models) == {"teacher", AFTER_FIRST, "student", SHAPE}
@@ -271,6 +271,14 @@ def test_a_student_teaches_a_smaller_one(run, pictures, tmp_path):
     assert second.summary.teacher is not None
     assert second.summary.teacher.stand_in is True
     assert second.summary.teacher.teacher == "promptable-resnet18 at 64 px"
+    # Weights are chosen by what a network is taught with.
+    assert {next(iter(each)) for each in validations(second.folder)} == {"dice"}
+    assert {next(iter(each)) for each in validations(run)} == {"dice_mean"}
+
+
+def validations(folder: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line["validation"] for line in lines if "validation" in line]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from abbe.reporting.numbers import (
 )
 from abbe.reporting.pictures import outline_path, picture_of
 from abbe.reporting.run_folder import Example
-from abbe.summary import Data, Evidence, RunSummary, Score
+from abbe.summary import Data, Evidence, Labels, Model, RunSummary, Score, Teacher
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,18 @@ def test_metrics_of_prompts_are_known_by_direction_family_and_unit():
     assert (tables.family("dice"), tables.family("f1@0.5")) == ("Pixels", "Instances")
     assert tables.is_fraction("iou_3_points")
     assert not tables.is_fraction("hd95_1_point")
+
+
+def test_a_teacher_that_abbe_has_trained_says_on_how_many_labels():
+    note = "trained by Abbe on 20 labelled images of us, with adapters (LoRA), from mobile_sam"
+    summary = RunSummary(
+        teacher=Teacher(notes=["three channels of one", note]), models={"teacher": Model()}
+    )
+    assert tables.labels_in_words(summary, "teacher") == "its own"
+    assert tables.abouts(summary) == [("teacher", note)]
+    summary.models["teacher"].labels = Labels(choosing=4)
+    assert tables.labels_in_words(summary, "teacher") == "its own + 4 for choosing"
+    assert summary.teacher is not None
+    summary.teacher.notes.remove(note)
+    assert tables.labels_in_words(summary, "teacher") == "4 for choosing"
+    assert not tables.abouts(summary)

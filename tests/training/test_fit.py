@@ -278,10 +278,14 @@ def test_the_best_weights_are_kept_rather_than_the_last(train: Trainer) -> None:
     assert not same(seen[1], seen[4])
 
 
-def test_the_named_score_is_watched(train: Trainer) -> None:
+def test_the_named_score_is_watched_and_stands_first_in_the_log(
+    tmp_path: Path, train: Trainer
+) -> None:
     scores = iter([{"dice": 0.1, "iou": 0.9}, {"dice": 0.9, "iou": 0.1}])
     stage = stage_of(tiny_net(), validate=lambda network: next(scores), steps=14)
     assert train(replace(stage, watch="iou")).best == (0.9, 7)
+    told = [line["validation"] for line in lines_of(tmp_path / "log.jsonl") if "validation" in line]
+    assert [list(each) for each in told] == [["iou", "dice"]] * 2
 
 
 def test_the_average_follows_the_weights(train: Trainer) -> None:

@@ -352,8 +352,8 @@ def about_models(experiment: config.Experiment) -> dict[str, str]:
     baseline = experiment.promptable.baseline
     file = baseline.name if baseline is not None else ""
     return {
-        AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label was "
-        "used: what matching the embeddings came to",
+        AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label of "
+        "this run was used: what matching the embeddings came to",
         ZERO_SHOT: f"{file} as it comes, before anything here trained it",
         "baseline": f"{file} after the same second stage as the student's",
     }

@@ -14,7 +14,7 @@ from abbe.reporting.numbers import (
     percent,
     percent_interval,
 )
-from abbe.summary import BASELINES, Data, Model, RunSummary, Score, Summary
+from abbe.summary import BASELINES, Data, Labels, Model, RunSummary, Score, Summary
 
 METRICS = {
     **scoring.CLASSIFICATION_METRICS,
@@ -82,7 +82,10 @@ def models_of(summary: RunSummary) -> tuple[str, ...]:
 
 def abouts(summary: RunSummary) -> list[tuple[str, str]]:
     """(name, what it is) of models that a name does not explain."""
-    return [(name, model.about) for name, model in summary.models.items() if model.about]
+    trained = summary.teacher.trained_here if summary.teacher is not None else ""
+    told = {"teacher": trained} if "teacher" in summary.models else {}
+    told |= {name: model.about for name, model in summary.models.items() if model.about}
+    return [(name, text) for name, text in told.items() if text]
 
 
 def label_cells(summary: RunSummary) -> list[str]:
@@ -99,12 +102,11 @@ def labels_in_words(summary: RunSummary, model: str) -> str:
     >>> labels_in_words(RunSummary(models={"student": student}), "student")
     '20 + 54 for choosing'
     """
-    found = summary.models[model].labels if model in summary.models else None
     if model == "teacher" and summary.teacher_saw_labels:
         return "sees the labels"
-    if found is None:
-        return "—"
-    training = "" if found.training is None else str(found.training)
+    found = (summary.models[model].labels if model in summary.models else None) or Labels()
+    trained = model == "teacher" and summary.teacher is not None and summary.teacher.trained_here
+    training = ("its own" if trained else "") if found.training is None else str(found.training)
     choosing = f"{found.choosing} for choosing" if found.choosing else ""
     return " + ".join(part for part in (training, choosing) if part) or "—"
 
@@ -336,7 +338,7 @@ def plain_table(summary: RunSummary, metrics: Sequence[str] | None = None) -> st
     width = 1 + max(len(name) for name in (*summary.models, *probes, *over, "retention"))
 
     def line(name: str, cells: Iterable[str]) -> str:
-        return f"{name:{width}}" + "".join(f"{each:>24}" for each in cells)
+        return f"{name:{width}}" + "".join(f" {each:>23}" for each in cells)
 
     told = label_cells(summary)
     lines = [line("", [*metrics, *(["labels"] if told else [])])]

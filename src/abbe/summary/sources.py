@@ -70,6 +70,11 @@ class Teacher(Part):
     parts: "list[Teacher]" = []
     """Of the mean of several teachers, each of them."""
 
+    @property
+    def trained_here(self) -> str:
+        """On what Abbe itself has trained it; empty where others did."""
+        return "; ".join(note for note in self.notes if note.startswith("trained by Abbe"))
+
 
 class Trust(Part):
     """How much the teacher's maps counted, and what that rests on (recipe cmkd)."""
