@@ -22,10 +22,10 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
     seen no frame of it, and skin by all of them.
 
     One training of each network a fold, from the fold's own seed and with its own draw of 20
-    labels, which tune the fold's teacher, too. No image chooses anything (validation_labels 0): 20
-    labels are all there is. A fold is the unit of the table's intervals, for its videos have one
-    training in common: they cover videos, labels and seeds. Intervals by video are printed beside
-    them.
+    labels, which tune the fold's teacher, too; one more student's second stage fits its encoder.
+    No image chooses anything (validation_labels 0): 20 labels are all there is. A fold is the unit
+    of the table's intervals, for its videos have one training in common: they cover videos, labels
+    and seeds. Intervals by video are printed beside them.
     """
     folder = places.set("polyp-folds")
     skin = ("--name", SKIN, "--data.path", places.data / "skin_isic2017_9")
@@ -37,20 +37,21 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
                 "--seed", fold)  # fmt: skip
         tuned = places.out / f"polyp-tuned-{fold:02}"
         yield Item(tuned.name, (*tuning(places, sizes), *data, "--out", tuned))
+        common = (*kd_sam(places), *longer(sizes), *data, "--seeds", 1,
+                  "--teacher.path", tuned / "teacher.safetensors")  # fmt: skip
         out = places.out / f"polyp-folds-{fold:02}"
-        yield Item(
-            out.name,
-            (*kd_sam(places), *longer(sizes), *beside(places), *data, "--seeds", 1,
-             "--teacher.path", tuned / "teacher.safetensors", "--out", out),
-        )  # fmt: skip
+        yield Item(out.name, (*common, *beside(places), "--out", out))
         yield Item(f"polyp-folds-skin-{fold:02}", ("evaluate", out, *skin))
+        whole = places.out / f"polyp-whole-{fold:02}"
+        yield Item(f"{whole.name}-answers", make=answers_copied(out / "targets.zarr", whole))
+        yield Item(whole.name, (*common, *WHOLE, "--evidence", "quick", "--out", whole))
 
 
 def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
     """KD SAM from the teacher that its 20 labels have tuned, with all baselines; from the untuned
-    one, as it is and at the student's side, and from one that 80 labels have tuned; then, for a
-    shorter time and from the untuned one, by either term or both, and into ResNets (random weights:
-    others were not at hand).
+    one, as it is and at the student's side, and from one that 80 labels have tuned; with a second
+    stage that fits the encoder, too. Then, for a shorter time and from the untuned teacher, by
+    either term or both, and into ResNets (random weights: others were not at hand).
     """
     path = places.set("ultrasound")
     seeds = ("--seeds", sizes.seeds_of_promptable)
@@ -68,24 +69,25 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--seed", seed, "--out", out),
             )  # fmt: skip
     quick = ("--evidence", "quick")
-    alike: dict[str, tuple[object, ...]] = {
+    others: dict[str, tuple[object, ...]] = {
         f"busi-tuned-{sizes.labels}": (*beside(places), "--teacher.path", tuned[sizes.labels]),
         "busi-untuned": (*quick, "--teacher.path", places.mobile_sam),
         "busi-untuned-small": (*quick, "--teacher.path", places.mobile_sam_small),
         f"busi-tuned-{4 * sizes.labels}": (*quick, "--teacher.path", tuned[4 * sizes.labels]),
+        "busi-whole": (*quick, *WHOLE, "--teacher.path", tuned[sizes.labels]),
     }
-    for name, words in alike.items():
+    for name, words in others.items():
         yield Item(name, (*common, *longer(sizes), *words, "--out", places.out / name))
     perceptual = ("--promptable.vgg-weights", places.weights / "vgg16_hed_relu3_3.safetensors")
     short: dict[str, tuple[object, ...]] = {
         "busi-short-mse": MSE,
         "busi-short-both": perceptual,
         "busi-short-perceptual": ("--promptable.mse", 0, *perceptual),
-    } | {
-        f"busi-short-{encoder}": (*MSE, "--student.architecture", f"promptable-{encoder}",
-                                  "--student.encoder-weights", "random")
-        for encoder in ("resnet18", "resnet50")
-    }  # fmt: skip
+    }
+    for encoder in ("resnet18", "resnet50"):
+        random = ("--student.encoder-weights", "random")
+        built = ("--student.architecture", f"promptable-{encoder}")
+        short[f"busi-short-{encoder}"] = (*MSE, *built, *random)
     for name, words in short.items():
         out = places.out / name
         answers = answers_copied(places.out / "busi-untuned" / "targets.zarr", out)
@@ -100,6 +102,8 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
 
 MSE = ("--promptable.perceptual", 0)
 """The perceptual term has shown nothing."""
+WHOLE = ("--promptable.train-encoder",)
+"""The second stage fits all of the student, as the twin's training does."""
 
 
 def tuning(places: Places, sizes: Sizes) -> tuple[object, ...]:

@@ -73,17 +73,12 @@ def codex(data: Path, out: Path, thin: int = 1) -> None:
     write_index(out, rows)
 
 
-def polyps(data: Path, out: Path, thin: int = 1) -> None:
-    """Every second frame; splits are drawn by video when a run begins."""
-    copy_some(data / "polyp_cvc", out, lambda number, _: number % (2 * thin) == 0, ("sequence",))
-
-
 def polyp_folds(data: Path, out: Path, thin: int = 1) -> None:
-    """The same frames; a column for each fold says which are for training and which for testing.
+    """All frames; a column for each fold says which are for training and which for testing.
 
     Which videos a fold tests is drawn once, by a fixed seed, before anything is trained.
     """
-    polyps(data, out, thin)
+    copy_some(data / "polyp_cvc", out, lambda number, _: number % thin == 0, ("sequence",))
     frames: dict[str, list[str]] = defaultdict(list)
     for record in datasets.folder(out):
         frames[record.columns["sequence"]].append(record.id)

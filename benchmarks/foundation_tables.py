@@ -45,9 +45,8 @@ VARIANTS = {
     "tissue-boxes": (("tissue-boxes-cwd", "tissue-boxes-trust"), OBJECTS),
     "tissue-amg": (("tissue-amg-trust",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
-    BUSI: (("busi-untuned", "busi-untuned-small", "busi-tuned-80"), PROMPTS),
+    BUSI: (("busi-whole", "busi-untuned-small", "busi-untuned", "busi-tuned-80"), PROMPTS),
     "busi-untuned-small": (("busi-untuned",), PROMPTS),
-    "busi-untuned": (("busi-short-mse",), PROMPTS),
     "busi-short-mse": (
         (
             "busi-short-both",
@@ -100,6 +99,7 @@ def print_all(out: Path) -> None:
         print_draws(title, complete, OBJECTS, best=folds.baselines_of(complete)[0])
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
+    print_folds_otherwise(out, "polyp-whole-??", POLYP_FOLDS, PROMPTS)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
     for other in ("stained-lite0-cwd-??", "stained-lite0-trust-??"):
         print_folds_otherwise(out, other, "stained-lite0-??", OBJECTS)
@@ -244,7 +244,7 @@ def print_folds(out: Path, title: str, pattern: str, metrics: Sequence[str]) -> 
     if not folders:
         return
     together = folds.gathered(folders)
-    if (out / "sets" / "stained").exists() and pattern.startswith("stained"):
+    if pattern.startswith("stained"):
         together = folds.with_stain(together, out / "sets" / "stained")
     compared = together.compared(metrics)
     print(f"\n### {title}: {len(folders)} folds, {len(folders)} trainings of each network\n")
@@ -277,12 +277,15 @@ def print_folds_otherwise(out: Path, other: str, plain: str, metrics: Sequence[s
         return
     beside, taught = map(folds.gathered, known)
     together = folds.taught_otherwise(beside, taught)
-    together = folds.with_stain(together, out / "sets" / "stained")
+    if plain.startswith("stained"):
+        together = folds.with_stain(together, out / "sets" / "stained")
     compared = together.compared(metrics)
     print(f"\n### {other}, held against {plain}\n")
     head("model", "images", *metrics)
     row("student", images(compared.scores["student"]), *cells(compared.scores["student"], metrics))
-    for name in (folds.PLAIN, *together.baselines, folds.STAIN):
+    known = {row["model"] for row in together.rows}
+    others = [name for name in (folds.STAIN, "baseline") if name in known]
+    for name in (folds.PLAIN, *together.baselines, *others):
         gain = together.minus(name, metrics)
         told = f"**student − {name}**" if name == together.best else f"student − {name}"
         row(told, images(gain), *cells(gain, metrics, "+"))
