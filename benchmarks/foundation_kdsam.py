@@ -22,10 +22,10 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
     seen no frame of it, and skin by all of them.
 
     One training of each network a fold, from the fold's own seed and with its own draw of 20
-    labels, which tune the fold's teacher, too; one more student's second stage fits its encoder.
-    No image chooses anything (validation_labels 0): 20 labels are all there is. A fold is the unit
-    of the table's intervals, for its videos have one training in common: they cover videos, labels
-    and seeds. Intervals by video are printed beside them.
+    labels, which tune the fold's teacher, too. No image chooses anything (validation_labels 0): 20
+    labels are all there is. A fold is the unit of the table's intervals, for its videos have one
+    training in common: they cover videos, labels and seeds. Intervals by video are printed beside
+    them.
     """
     folder = places.set("polyp-folds")
     skin = ("--name", SKIN, "--data.path", places.data / "skin_isic2017_9")
@@ -37,14 +37,13 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
                 "--seed", fold)  # fmt: skip
         tuned = places.out / f"polyp-tuned-{fold:02}"
         yield Item(tuned.name, (*tuning(places, sizes), *data, "--out", tuned))
-        common = (*kd_sam(places), *longer(sizes), *data, "--seeds", 1,
-                  "--teacher.path", tuned / "teacher.safetensors")  # fmt: skip
         out = places.out / f"polyp-folds-{fold:02}"
-        yield Item(out.name, (*common, *beside(places), "--out", out))
+        yield Item(
+            out.name,
+            (*kd_sam(places), *longer(sizes), *beside(places), *data, "--seeds", 1,
+             "--teacher.path", tuned / "teacher.safetensors", "--out", out),
+        )  # fmt: skip
         yield Item(f"polyp-folds-skin-{fold:02}", ("evaluate", out, *skin))
-        whole = places.out / f"polyp-whole-{fold:02}"
-        yield Item(f"{whole.name}-answers", make=answers_copied(out / "targets.zarr", whole))
-        yield Item(whole.name, (*common, *WHOLE, "--evidence", "quick", "--out", whole))
 
 
 def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:

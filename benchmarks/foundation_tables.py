@@ -99,7 +99,6 @@ def print_all(out: Path) -> None:
         print_draws(title, complete, OBJECTS, best=folds.baselines_of(complete)[0])
     for title, pattern, metrics in FOLDS:
         print_folds(out, title, pattern, metrics)
-    print_folds_otherwise(out, "polyp-whole-??", POLYP_FOLDS, PROMPTS)
     print_folds_otherwise(out, "stained-cwd-??", "stained-mobilenetv3-??", OBJECTS)
     for other in ("stained-lite0-cwd-??", "stained-lite0-trust-??"):
         print_folds_otherwise(out, other, "stained-lite0-??", OBJECTS)
