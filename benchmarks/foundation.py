@@ -8,8 +8,9 @@ vgg16_hed_relu3_3.safetensors. Every item is one call of `abbe`, in a process of
 thread; OUT/done/NAME says how many seconds it took, and how many of processor time. What is there
 is not run again, and what was stopped goes on. --only takes names, or their beginnings. --quick
 trains for two steps on a part of the pictures with one seed, to see whether everything runs; it
-compares nothing. --jobs 2 runs two parts at once. Seconds of each item and their sums are printed
-at the end.
+compares nothing. --jobs 2 runs two parts at once. --more runs what came up on the way, too: CWD and
+trust on H&E, CWD and two labels on nuclei, a second stage that fits the encoder on ultrasound.
+Seconds of each item and their sums are printed at the end.
 
     codex-*, tissue-*   CMKD: teachers see nucleus and membrane, the student the nucleus;
                  tissue is simulated
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=1, help="parts at once, one thread each")
+    parser.add_argument("--more", action="store_true", help="what came up on the way, too")
     parser.add_argument("--table", action="store_true", help="of what is there; run nothing")
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
@@ -62,11 +64,16 @@ def main() -> None:
     if not asked.table:
         only = tuple(asked.only)
         shared, *others = parts
-        wanted = [[item for item in part if item.name.startswith(only)] for part in others]
+        wanted = [
+            [item for item in part if item.name.startswith(only) and item.more <= asked.more]
+            for part in others
+        ]
         carry_out_all([shared], done, 1)
         carry_out_all(wanted, done, asked.jobs)
     tables.print_all(places.out)
-    tables.print_times([item.name for part in parts for item in part], done)
+    items = [item for part in parts for item in part]
+    for more in (False, True):
+        tables.print_times([item.name for item in items if item.more == more], done, more=more)
 
 
 def carry_out_all(parts: Sequence[Sequence[Item]], done: Path, jobs: int) -> None:

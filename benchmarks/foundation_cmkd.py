@@ -155,6 +155,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--teacher.kind", "store", "--teacher.path", store,
                  "--student.input-channels", "red", "green", "blue",
                  *unet(str(student), places, sizes), *words, "--out", out, "--resume"),
+                more=name not in ("mobilenetv3", "lite0"),
             )  # fmt: skip
 
 
@@ -192,14 +193,17 @@ def nuclei(places: Places, sizes: Sizes) -> Iterator[Item]:
         runs[f"02-{draw}"] = (*two, "--data.split-seed", draw, "--seed", draw, "--seeds", 1)
     for name, words in runs.items():
         out = places.out / f"nuclei-{name}"
+        more = name not in ("05", "20")
         if out != first:
-            yield Item(f"{out.name}-answers", make=answers_copied(first / "targets.zarr", out))
+            answers = answers_copied(first / "targets.zarr", out)
+            yield Item(f"{out.name}-answers", make=answers, more=more)
         yield Item(
             out.name,
             ("distill", "cmkd", *data, "--evidence", "full", "--teacher.kind", "run",
              "--teacher.path", teacher, *unet("mobilenetv3", places, sizes),
              "--training.crop", 96, "--training.batch-size", 4, "--training.steps", steps,
              "--training.validate-every", max(1, steps // 4), *words, "--out", out, "--resume"),
+            more=more,
         )  # fmt: skip
     words = (Path(__file__).with_name("suggest.py"), places.out / "nuclei-20",
              places.data / "dsb2018", places.out / SUGGESTED,

@@ -67,6 +67,8 @@ class Item:
     words: tuple[object, ...] = ()
     make: Callable[[], object] | None = None
     """It may give the seconds of processor time that programs took which it called."""
+    more: bool = False
+    """A question that came up on the way: run with ``--more`` alone."""
 
 
 @dataclass(frozen=True)

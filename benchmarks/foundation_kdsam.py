@@ -76,7 +76,8 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
         "busi-whole": (*quick, *WHOLE, "--teacher.path", tuned[sizes.labels]),
     }
     for name, words in others.items():
-        yield Item(name, (*common, *longer(sizes), *words, "--out", places.out / name))
+        called = (*common, *longer(sizes), *words, "--out", places.out / name)
+        yield Item(name, called, more=name == "busi-whole")
     perceptual = ("--promptable.vgg-weights", places.weights / "vgg16_hed_relu3_3.safetensors")
     short: dict[str, tuple[object, ...]] = {
         "busi-short-mse": MSE,

@@ -291,11 +291,11 @@ def print_folds_otherwise(out: Path, other: str, plain: str, metrics: Sequence[s
     row("student ÷ teacher", "", *(retained(compared, metric) for metric in metrics))
 
 
-def print_times(names: Sequence[str], done: Path) -> None:
+def print_times(names: Sequence[str], done: Path, *, more: bool) -> None:
     """Seconds of each finished item, of them processor time, and their sums."""
     found = {name: done / name for name in names if (done / name).exists()}
     took = {name: list(map(int, path.read_text().split())) for name, path in found.items()}
-    print("\n### Seconds of each item\n")
+    print(f"\n### Seconds of each item{' of --more' * more}\n")
     head("item", "s", "processor, s")
     for name, seconds in took.items():
         row(name, *seconds)
