@@ -62,18 +62,21 @@ def main() -> None:
     sizes, done = QUICK if asked.quick else Sizes(), places.out / "done"
     parts = [list(make(places, sizes)) for make in (small_teacher, *PARTS)]
     if not asked.table:
-        only = tuple(asked.only)
         shared, *others = parts
-        wanted = [
-            [item for item in part if item.name.startswith(only) and item.more <= asked.more]
-            for part in others
-        ]
         carry_out_all([shared], done, 1)
-        carry_out_all(wanted, done, asked.jobs)
+        carry_out_all(chosen(others, asked.only, more=asked.more), done, asked.jobs)
     tables.print_all(places.out)
     items = [item for part in parts for item in part]
     for more in (False, True):
         tables.print_times([item.name for item in items if item.more == more], done, more=more)
+
+
+def chosen(parts: Sequence[Sequence[Item]], only: Sequence[str], *, more: bool) -> list[list[Item]]:
+    """Of each part the items whose names begin so; what came up on the way with ``more`` alone."""
+    return [
+        [item for item in part if item.name.startswith(tuple(only)) and item.more <= more]
+        for part in parts
+    ]
 
 
 def carry_out_all(parts: Sequence[Sequence[Item]], done: Path, jobs: int) -> None:

@@ -40,7 +40,7 @@ from foundation_items import Item, Places, Sizes, answers_copied
 
 @pytest.fixture(scope="module")
 def polyps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 videos of 12 frames in the set's own layout, thinned out and divided."""
+    """24 videos of 12 frames in the set's own layout, divided."""
     data, out = (tmp_path_factory.mktemp(name) for name in ("data", "out"))
     rows = [{"id": f"{n:03}", "sequence": str(n // 12)} for n in range(24 * 12)]
     for part in ("images", "labels"):
@@ -60,7 +60,7 @@ def test_each_video_is_tested_by_one_fold_that_saw_none_of_it(polyps: Path) -> N
         divided = assign_splits(whole, column=sets.split_column(fold))
         videos = Counter(record.group for record in divided.split("test"))
         assert list(videos.values()) == [4] * 4
-        assert len(divided.split("train")) == 20 * 6
+        assert len(divided.split("train")) == 20 * 12
         assert not videos.keys() & {record.group for record in divided.split("train")}
         assert len(divided.split("val")) == 0
         tested += videos
@@ -114,6 +114,18 @@ def test_every_item_is_named_once_and_begins_where_its_set_is_made(tmp_path: Pat
         assert not paths or any(name.endswith("-set") for name in made), item.name
 
 
+def test_what_came_up_on_the_way_is_run_when_asked_for(tmp_path: Path) -> None:
+    places, sizes = Places(tmp_path, tmp_path, tmp_path), Sizes()
+    parts = [list(make(places, sizes)) for make in foundation.PARTS]
+    usual, all_of_it = (
+        [item.name for part in foundation.chosen(parts, ["nuclei"], more=more) for item in part]
+        for more in (False, True)
+    )
+    assert {"nuclei-05", "nuclei-20", "nuclei-suggested"} < set(usual) < set(all_of_it)
+    assert {"nuclei-05-cwd", "nuclei-02-0"} <= set(all_of_it) - set(usual)
+    assert all(name.startswith("nuclei") for name in all_of_it)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_part_that_fails_ends_all(tmp_path: Path, jobs: int) -> None:
     made: list[int] = []
@@ -145,7 +157,7 @@ def test_answers_whose_copy_was_stopped_are_copied_anew(tmp_path: Path) -> None:
 def test_what_took_time_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one").write_text("7 5\n")
     (tmp_path / "two").write_text("8 6\n")
-    tables.print_times(["one", "two", "three"], tmp_path)
+    tables.print_times(["one", "two", "three"], tmp_path, more=False)
     assert "| two | 8 | 6 |\n| **2 of 3 items** | **15** | **11** |" in capsys.readouterr().out
 
 
