@@ -9,12 +9,12 @@ thread; OUT/done/NAME says how many seconds it took, and how many of processor t
 is not run again, and what was stopped goes on. --only takes names, or their beginnings. --quick
 trains for two steps on a part of the pictures with one seed, to see whether everything runs; it
 compares nothing. --jobs 2 runs two parts at once. --more runs what came up on the way, too: CWD and
-trust on H&E, CWD and two labels on nuclei, a second stage that fits the encoder on ultrasound.
-Seconds of each item and their sums are printed at the end.
+trust on H&E, CWD and two labels on nuclei, teachers of polyps that are tuned. Seconds of each item
+and their sums are printed at the end.
 
     codex-*, tissue-*   CMKD: teachers see nucleus and membrane, the student the nucleus;
                  tissue is simulated
-    polyp-folds-*   KD SAM, leaving out four of 24 videos at a time
+    polyps-*   KD SAM, leaving out four of 24 videos at a time
     busi-*     KD SAM on ultrasound
     tuned-*    MobileSAM tuned with few ultrasound labels
     stained-*, regions-*    CMKD: H&E nuclei; RCKD: which type each nucleus is of

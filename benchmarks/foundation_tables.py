@@ -34,7 +34,7 @@ PRINTED: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
     ("CMKD on DSB-2018", ("nuclei-05*", "nuclei-20"), OBJECTS),
     ("KD SAM", ("busi-*",), PROMPTS),
 )
-CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-tuned-20"
+CODEX, BUSI = "codex-mobilenetv3-boxes", "busi-untuned-small"
 VARIANTS = {
     CODEX: (
         (f"{CODEX}-cwd", f"{CODEX}-cwd-trust", f"{CODEX}-dist", "codex-mobilenetv3-several"),
@@ -45,8 +45,7 @@ VARIANTS = {
     "tissue-boxes": (("tissue-boxes-cwd", "tissue-boxes-trust"), OBJECTS),
     "tissue-amg": (("tissue-amg-trust",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
-    BUSI: (("busi-whole", "busi-untuned-small", "busi-untuned", "busi-tuned-80"), PROMPTS),
-    "busi-untuned-small": (("busi-untuned",), PROMPTS),
+    BUSI: (("busi-untuned", "busi-tuned-20", "busi-tuned-80", "busi-short-mse"), PROMPTS),
     "busi-short-mse": (
         (
             "busi-short-both",
@@ -59,9 +58,10 @@ VARIANTS = {
 }
 """Runs whose students are held against that of a plain one, seed by seed."""
 SUGGESTED = "nuclei-suggested"
-POLYP_FOLDS, SKIN = "polyp-folds-??", "skin"
+POLYP_FOLDS, SKIN = "polyps-??", "skin"
 FOLDS = (
     ("KD SAM, polyps, four of 24 videos left out", POLYP_FOLDS, PROMPTS),
+    ("KD SAM, polyps, teachers that the folds' labels have tuned", "polyps-tuned-??", PROMPTS),
     ("CMKD, H&E, MobileNetV3 from random weights", "stained-mobilenetv3-??", OBJECTS),
     ("CMKD, H&E, EfficientNet-Lite0 from ImageNet's", "stained-lite0-??", OBJECTS),
 )
@@ -91,7 +91,7 @@ def print_all(out: Path) -> None:
         print_shapes(BUSI, abbe.open_run(each).scores.to_pylist(), out / "sets" / "ultrasound")
     if complete := [each for each in finished(out, POLYP_FOLDS) if is_complete(each)]:
         rows = [{**row, "group": row["fold"]} for row in folds.gathered(complete).rows]
-        print_shapes("polyp-folds", rows, out / "sets" / "polyp-folds")
+        print_shapes("polyps", rows, out / "sets" / "polyp-folds")
         skin = [each / "evaluations" / SKIN for each in complete]
         print_draws("KD SAM, students of polyps on skin", skin, PROMPTS)
     if complete := [each for each in finished(out, "nuclei-02-?") if is_complete(each)]:
