@@ -18,7 +18,7 @@ import abbe as in_python
 from abbe import config, datasets, scoring, students
 from abbe.datasets.training.eval_prompts import objects_of
 from abbe.files.tensors import read_tensors
-from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, fitted_parts, longest_side
+from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, fitted_parts, load_baseline, longest_side
 from abbe.reporting.colours import colours_of
 from abbe.sam import Letterbox, load_sam
 from abbe.summary import SHAPE
@@ -179,7 +179,7 @@ def test_a_live_teacher_a_baseline_and_a_feature_network(
     assert list(summary["models"]) == models
     page = (tmp_path / "live/report.html").read_text()
     assert all(f"</span>{name}" in page for name in models)
-    assert "other_random.safetensors as it comes" in page
+    assert "other_random.safetensors at 64 px as it comes" in page
     curves = page[page.index('<section id="training">') : page.index('<section id="cost">')]
     assert f"stroke: {colours_of(summary['models'])['baseline']}" in curves
     assert not (tmp_path / "live/targets.zarr").exists()
@@ -244,6 +244,16 @@ def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
     assert abbe("distill", "kdsam", *arguments) == 0
     summary = json.loads((tmp_path / "one/summary.json").read_text())
     assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT, SHAPE]
+
+
+@pytest.mark.parametrize(("steps", "side"), [(1, 96), (0, 64)])
+def test_a_baseline_of_sams_family_sees_the_students_square_where_both_are_trained(
+    other_sam, steps, side
+):
+    settings = config.Promptable(baseline=other_sam, side=96, decoder_steps=steps)
+    found = load_baseline(settings)
+    assert found is not None
+    assert found[0].side == side
 
 
 def test_a_baseline_that_saw_test_images_is_refused(run, pictures, sam_file, tmp_path, capsys):
@@ -317,8 +327,8 @@ def test_what_does_not_fit_fails_before_any_work(
         ),
         (["--promptable.baseline", "nowhere.pt"], "promptable.baseline: there is no file"),
         (
-            ["--promptable.baseline", "SAM", "--promptable.side", "96"],
-            "sees squares of 64 px, and promptable.side is 96",
+            ["--promptable.baseline", "STUDENT", "--promptable.side", "96"],
+            "is a student that sees squares of 64 px, and promptable.side is 96",
         ),
         (["--promptable.baseline", "VGG"], "vgg.safetensors: "),
         (
@@ -331,7 +341,7 @@ def test_what_does_not_fit_fails_before_any_work(
     ],
 )
 def test_what_cannot_end_well_fails_before_the_teacher_works(
-    pictures, sam_file, tmp_path, capsys, arguments, complaint
+    run, pictures, sam_file, tmp_path, capsys, arguments, complaint
 ):
     base = [
         "--data.path",
@@ -344,6 +354,7 @@ def test_what_cannot_end_well_fails_before_the_teacher_works(
     ]
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "vgg.safetensors")
     files = {"SAM": sam_file, "VGG": tmp_path / "vgg.safetensors"}
+    files["STUDENT"] = run / "student.safetensors"
     arguments = [files.get(word, word) for word in arguments]
     assert abbe("distill", "kdsam", *base, *arguments) in (1, 2)
     shown = capsys.readouterr()

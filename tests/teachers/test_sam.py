@@ -126,6 +126,17 @@ def test_an_embedding_is_what_the_encoder_gives(weights):
     assert not answer.empty
 
 
+def test_a_network_sees_another_square_where_wished_and_its_store_knows(weights, tmp_path):
+    teacher = build(weights, prompts="amg", gives="embedding", side=96)
+    assert teacher.predict(image(), "any").maps["embedding"].shape == (256, 6, 6)
+    assert teachers.teach(teacher, TISSUE, tmp_path / "t.zarr", progress=False).done == 2
+    own = build(weights, prompts="amg", gives="embedding")
+    with pytest.raises(StoreError, match=r"'side': '96 px'.* here"):
+        teachers.teach(own, TISSUE, tmp_path / "t.zarr", progress=False)
+    with pytest.raises(ConfigError, match="image_size is 100; it must be a positive multiple"):
+        build(weights, side=100)
+
+
 def test_a_large_image_is_seen_by_tiles_and_every_object_once(weights):
     large = Image.from_array(np.tile(image().read(), (1, 2, 3)), CHANNELS, None, "large")
     label = np.zeros((128, 192), np.int32)

@@ -65,7 +65,7 @@ class Promptable(Section):
     baseline: Path | None = None
     """Another network of SAM's family, such as mobile_sam.pt, or another run's student.safetensors.
     It is scored beside the student as it comes, and again after the same second stage, for which
-    both must see squares of the same side."""
+    both see squares of the student's side."""
 
     @model_validator(mode="before")
     @classmethod

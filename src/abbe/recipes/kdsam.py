@@ -255,21 +255,25 @@ def check_networks(experiment: config.Experiment, dataset: Dataset) -> None:
 def load_baseline(settings: config.Promptable) -> tuple[SAM, Facts] | None:
     """The network that is compared with the student as it comes, and where it is from.
 
+    Where a second stage trains both, a network of SAM's family sees the student's square.
+
     Raises:
-        ConfigError: it sees another square than the student, with whom it is to be trained.
+        ConfigError: it is a student of another square, with whom this one is to be trained.
         InputError: its file is damaged, or no network of SAM's family.
     """
     if settings.baseline is None:
         return None
     network, facts = load_network(settings.baseline)
-    if settings.decoder_steps and network.side != settings.side:
+    if not settings.decoder_steps or network.side == settings.side:
+        return network, facts
+    if facts.layout is None:
         raise ConfigError(
-            f"promptable.baseline: {settings.baseline} sees squares of {network.side} px, and "
-            f"promptable.side is {settings.side}: the second stage shows both the same. Set "
-            f"promptable.side to {network.side}, give a baseline that sees {settings.side} px, or "
-            "leave it out"
+            f"promptable.baseline: {settings.baseline} is a student that sees squares of "
+            f"{network.side} px, and promptable.side is {settings.side}: the second stage shows "
+            f"both the same. Set promptable.side to {network.side}, give a baseline that sees "
+            f"{settings.side} px, or leave it out"
         )
-    return network, facts
+    return load_network(settings.baseline, side=settings.side)
 
 
 def build_student(experiment: config.Experiment) -> SAM:
@@ -349,13 +353,14 @@ def decoder_metadata(teacher: SamTeacher) -> dict[str, Any]:
 
 def about_models(experiment: config.Experiment) -> dict[str, str]:
     """What the networks are that a name does not explain, by name."""
-    baseline = experiment.promptable.baseline
-    file = baseline.name if baseline is not None else ""
+    settings = experiment.promptable
+    file = settings.baseline.name if settings.baseline is not None else ""
+    seen = f"{file} at {settings.side} px" if settings.decoder_steps else file
     return {
         AFTER_FIRST: "the student's encoder with the teacher's own decoder, before any label of "
         "this run was used: what matching the embeddings came to",
-        ZERO_SHOT: f"{file} as it comes, before anything here trained it",
-        "baseline": f"{file} after the same second stage as the student's",
+        ZERO_SHOT: f"{seen} as it comes, before anything here trained it",
+        "baseline": f"{seen} after the same second stage as the student's",
     }
 
 

@@ -61,7 +61,10 @@ STATED = "abbe-sam"
 
 
 def load_sam(
-    source: str | os.PathLike[str], *, layout: Layout | str | None = None
+    source: str | os.PathLike[str],
+    *,
+    layout: Layout | str | None = None,
+    side: int | None = None,
 ) -> tuple[SAM, Facts]:
     """Load a network of the SAM family. No pickled code is run.
 
@@ -73,15 +76,16 @@ def load_sam(
         source: a .pth, .pt, .bin or .safetensors file; a folder of transformers; or an id on the
             Hugging Face hub, such as "facebook/sam-vit-base".
         layout: told from the weights where None. Needed for a reduced network with the width of a
-            published one, for MobileSAM at another image size, which its weights do not tell, and
-            to use a network at another image size.
+            published one, and for MobileSAM's weights of another image size, which they do not
+            tell.
+        side: of the square that the network is to see, px, a multiple of 16; its own where None.
 
     Returns:
         The network on the CPU, in float32 and evaluation mode, and where it comes from.
 
     Raises:
         InputError: The source is missing, damaged or of another network, or cannot be fetched.
-        ConfigError: No layout has the name given.
+        ConfigError: No layout has the name given, or no network sees such a square.
     """
     paths, name = _located(os.fspath(source))
     tensors: dict[str, Tensor] = {}
@@ -95,6 +99,8 @@ def load_sam(
         raise InputError(f"{source}: {error}. {_sample(tensors)}") from None
     if layout is None and "image_size" in stated:  # MobileSAM's weights do not tell it
         wanted = replace(wanted, image_size=stated["image_size"])
+    if side is not None:
+        wanted = replace(wanted, image_size=side)
     tensors, notes = resized(tensors, wanted)
     sam = _filled(wanted, tensors, os.fspath(source))
     sha256 = _digest(paths)

@@ -147,7 +147,7 @@ def tune(
     """
     require_peft()
     _require_new(out, resume=resume)
-    network, facts = _load(source, tuning.side)
+    network, facts = load_sam(source, side=tuning.side)
     adapted(network)
     known_before = trained_on(Path(source)) or frozenset()
     _require_unseen(source, known_before, dataset)
@@ -175,14 +175,6 @@ def tune(
 
 
 _SPLITS = ("train", "val", "test")
-
-
-def _load(source: str | os.PathLike[str], side: int | None) -> tuple[SAM, Facts]:
-    network, facts = load_sam(source)
-    if side is None or side == network.side:
-        return network, facts
-    assert facts.layout is not None  # load_sam told it
-    return load_sam(source, layout=replace(facts.layout, image_size=side))
 
 
 def _pictures(dataset: Dataset, split: Any, channels: Sequence[str], side: int) -> list[Pictured]:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from abbe.sam import SAM, Facts
 
 
-def load_network(source: str | os.PathLike[str], layout: str | None = None) -> tuple[SAM, Facts]:
+def load_network(
+    source: str | os.PathLike[str], layout: str | None = None, side: int | None = None
+) -> tuple[SAM, Facts]:
     """The network in evaluation mode, and where it comes from.
 
     A promptable student has SAM's prompts, masks and embedding, so that it can teach a smaller one.
@@ -21,19 +23,21 @@ def load_network(source: str | os.PathLike[str], layout: str | None = None) -> t
         source: as `abbe.sam.load_sam` takes it; or the .safetensors file of a promptable student,
             such as ``runs/polyps/student.safetensors``.
         layout: of a network of SAM's family, where its weights do not tell.
+        side: of the square that a network of SAM's family is to see, px; its own where None.
 
     Raises:
         InputError: the source is missing, damaged or of another network, or cannot be fetched.
-        ConfigError: no layout has the name given, or one was given for a student.
+        ConfigError: no layout has the name given, or layout or side was given for a student.
     """
     from abbe.sam import load_sam
     from abbe.students import is_promptable_file
 
     path = Path(source)
     if not is_promptable_file(path):
-        return load_sam(source, layout=layout)
-    if layout is not None:
-        raise ConfigError(f"{path}: a promptable student knows its own layout: leave layout out")
+        return load_sam(source, layout=layout, side=side)
+    for name, value in (("layout", layout), ("side", side)):
+        if value is not None:
+            raise ConfigError(f"{path}: a promptable student has its own {name}: leave {name} out")
     return _student(path)
 
 
