@@ -33,7 +33,7 @@ from pathlib import Path
 import foundation_tables as tables
 from foundation_cmkd import codex, nuclei, stained, tissue
 from foundation_items import QUICK, Item, Places, Sizes, carry_out_program
-from foundation_kdsam import polyps, small_teacher, ultrasound
+from foundation_kdsam import polyps, ultrasound
 from foundation_rckd import lesions, regions
 
 
@@ -60,11 +60,9 @@ def main() -> None:
     asked = parser.parse_args()
     places = Places(*(path.resolve() for path in (asked.data, asked.weights, asked.out)))
     sizes, done = QUICK if asked.quick else Sizes(), places.out / "done"
-    parts = [list(make(places, sizes)) for make in (small_teacher, *PARTS)]
+    parts = [list(make(places, sizes)) for make in PARTS]
     if not asked.table:
-        shared, *others = parts
-        carry_out_all([shared], done, 1)
-        carry_out_all(chosen(others, asked.only, more=asked.more), done, asked.jobs)
+        carry_out_all(chosen(parts, asked.only, more=asked.more), done, asked.jobs)
     tables.print_all(places.out)
     items = [item for part in parts for item in part]
     for more in (False, True):

@@ -87,11 +87,6 @@ class Places:
         return self.weights / "mobile_sam.safetensors"
 
     @property
-    def mobile_sam_small(self) -> Path:
-        """The same weights in a file that shows them squares of ``SIDE`` px."""
-        return self.set(f"mobilesam-{SIDE}.safetensors")
-
-    @property
     def lite0(self) -> Path:
         return self.weights / "tf_efficientnet_lite0_imagenet.safetensors"
 

@@ -8,15 +8,6 @@ from foundation_items import SIDE, Item, Places, Sizes, answers_copied
 from foundation_tables import SKIN
 
 
-def small_teacher(places: Places, sizes: Sizes) -> Iterator[Item]:
-    """What more than one part needs, made before any of them begins."""
-    del sizes
-    yield Item(
-        "mobilesam-set",
-        make=lambda: sets.mobile_sam(places.weights, places.mobile_sam_small, SIDE),
-    )
-
-
 def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
     """MobileSAM's encoder into EfficientNet-Lite0: each video is tested once, by networks that have
     seen no frame of it, and skin by all of them.
@@ -39,8 +30,7 @@ def polyps(places: Places, sizes: Sizes) -> Iterator[Item]:
                 "--seed", fold)  # fmt: skip
         common = (*kd_sam(places), *longer(sizes), *beside(places), *data, "--seeds", 1)
         out = places.out / f"polyps-{fold:02}"
-        teacher = ("--teacher.path", places.mobile_sam_small)
-        yield Item(out.name, (*common, *teacher, "--out", out))
+        yield Item(out.name, (*common, *at_side(places), "--out", out))
         yield Item(f"polyps-skin-{fold:02}", ("evaluate", out, *skin))
         tuned = places.out / f"polyps-teacher-{fold:02}"
         yield Item(tuned.name, (*tuning(places, sizes), *data, "--out", tuned), more=True)
@@ -72,7 +62,7 @@ def ultrasound(places: Places, sizes: Sizes) -> Iterator[Item]:
             )  # fmt: skip
     quick = ("--evidence", "quick")
     others: dict[str, tuple[object, ...]] = {
-        "busi-untuned-small": (*beside(places), "--teacher.path", places.mobile_sam_small),
+        "busi-untuned-small": (*beside(places), *at_side(places)),
         "busi-untuned": (*quick, "--teacher.path", places.mobile_sam),
         f"busi-tuned-{sizes.labels}": (*beside(places), "--teacher.path", tuned[sizes.labels]),
         f"busi-tuned-{4 * sizes.labels}": (*quick, "--teacher.path", tuned[4 * sizes.labels]),
@@ -111,9 +101,14 @@ def tuning(places: Places, sizes: Sizes) -> tuple[object, ...]:
             "--steps", sizes.tuning, "--resume")  # fmt: skip
 
 
+def at_side(places: Places) -> tuple[object, ...]:
+    """MobileSAM as it comes, at the student's side."""
+    return ("--teacher.path", places.mobile_sam, "--teacher.options", "side", SIDE)
+
+
 def beside(places: Places) -> tuple[object, ...]:
     """What KD SAM is held against: its twin, and MobileSAM at the student's side."""
-    return ("--evidence", "standard", "--promptable.baseline", places.mobile_sam_small)
+    return ("--evidence", "standard", "--promptable.baseline", places.mobile_sam)
 
 
 def longer(sizes: Sizes) -> tuple[object, ...]:

@@ -16,10 +16,9 @@ from PIL import Image as Picture
 from scipy import ndimage
 from skimage import color, feature, filters, measure, morphology, segmentation
 
-from abbe import datasets, students
+from abbe import datasets
 from abbe.datasets import Record
 from abbe.imaging import read_labels, write_labels
-from abbe.sam import load_sam
 
 TRAIN, TEST = "R001_X003_Y004", "R001_X004_Y003"
 PIECE = 336
@@ -256,11 +255,3 @@ def write_index(out: Path, rows: list[dict[str, str]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def mobile_sam(weights: Path, out: Path, side: int) -> None:
-    """MobileSAM's own weights in a file of a network that sees squares of ``side`` px."""
-    source = weights / "mobile_sam.safetensors"
-    network = students.build_promptable("promptable-mobilesam", side=side, encoder_weights=source)
-    students.copy_decoder(network, load_sam(source)[0])
-    students.save_promptable(out, network, {"name": f"MobileSAM at {side} px"})
