@@ -46,6 +46,7 @@ VARIANTS = {
     "tissue-amg": (("tissue-amg-trust",), OBJECTS),
     "nuclei-05": (("nuclei-05-cwd",), OBJECTS),
     BUSI: (("busi-untuned", "busi-tuned-20", "busi-tuned-80", "busi-short-mse"), PROMPTS),
+    "busi-untuned": (("busi-short-mse",), PROMPTS),
     "busi-short-mse": (
         (
             "busi-short-both",
