@@ -16,6 +16,7 @@ from abbe.reporting.numbers import (
 )
 from abbe.reporting.pictures import outline_path, picture_of
 from abbe.reporting.run_folder import Example
+from abbe.reporting.words import equality
 from abbe.summary import Data, Evidence, Labels, Model, RunSummary, Score, Teacher
 
 
@@ -144,3 +145,11 @@ def test_a_teacher_that_abbe_has_trained_says_on_how_many_labels():
     summary.teacher.notes.remove(note)
     assert tables.labels_in_words(summary, "teacher") == "4 for choosing"
     assert not tables.abouts(summary)
+
+
+def test_what_promptable_networks_score_on_validation_is_said():
+    evidence = Evidence(differs={"twin": "no teacher"})
+    told = {task: equality(RunSummary(task=task, evidence=evidence))
+            for task in ("promptable", "instances")}  # fmt: skip
+    assert "the mean of Dice by box and by one point" in told["promptable"]
+    assert "by box" not in told["instances"]

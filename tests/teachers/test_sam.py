@@ -133,8 +133,10 @@ def test_a_network_sees_another_square_where_wished_and_its_store_knows(weights,
     own = build(weights, prompts="amg", gives="embedding")
     with pytest.raises(StoreError, match=r"'side': '96 px'.* here"):
         teachers.teach(own, TISSUE, tmp_path / "t.zarr", progress=False)
-    with pytest.raises(ConfigError, match="image_size is 100; it must be a positive multiple"):
-        build(weights, side=100)
+    for side, complaint in ((100, r"side: must be a multiple of 16 px \(it is 100\)"),
+                            ("wide", "side"), (0, "side")):  # fmt: skip
+        with pytest.raises(ConfigError, match=complaint):
+            build(weights, side=side)
 
 
 def test_a_large_image_is_seen_by_tiles_and_every_object_once(weights):

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from abbe.errors import InputError
+from abbe.errors import ConfigError, InputError
 from abbe.files import atomic_path, parse_json, sha256_of_file
 from abbe.files.tensors import differences, read_safetensors, read_tensors
 from abbe.sam.checkpoint import layout_of, original_names, resized
-from abbe.sam.layout import Layout, named_layout
+from abbe.sam.layout import PATCH, Layout, named_layout
 from abbe.sam.model import SAM, network
 
 NOT_STATED = "not stated"
@@ -99,6 +99,8 @@ def load_sam(
         raise InputError(f"{source}: {error}. {_sample(tensors)}") from None
     if layout is None and "image_size" in stated:  # MobileSAM's weights do not tell it
         wanted = replace(wanted, image_size=stated["image_size"])
+    if side is not None and side % PATCH:
+        raise ConfigError(f"side: must be a multiple of {PATCH} px (it is {side})")
     if side is not None:
         wanted = replace(wanted, image_size=side)
     tensors, notes = resized(tensors, wanted)

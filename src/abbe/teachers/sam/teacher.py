@@ -297,6 +297,8 @@ def sam(
         {"points_per_side": 1, "minimum_area": 0},
         {"points_per_side": points_per_side, "minimum_area": minimum_area},
     )
+    if side is not None:
+        require_whole_numbers({"side": 1}, {"side": side})
     require_tiling(tile, halo)
     memory, place = bytes_of(memory_gb), place_for(device)
     computed = precision if precision == "int8" else choose_precision(precision, place)
