@@ -18,6 +18,8 @@ from abbe.reporting.pictures import outline_path, picture_of
 from abbe.reporting.run_folder import Example
 from abbe.reporting.words import equality
 from abbe.summary import Data, Evidence, Labels, Model, RunSummary, Score, Teacher
+from abbe.tasks.instances import Instances
+from abbe.tasks.promptable.task import Promptable
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,9 @@ def test_a_teacher_that_abbe_has_trained_says_on_how_many_labels():
 
 def test_what_promptable_networks_score_on_validation_is_said():
     evidence = Evidence(differs={"twin": "no teacher"})
-    told = {task: equality(RunSummary(task=task, evidence=evidence))
-            for task in ("promptable", "instances")}  # fmt: skip
-    assert "the mean of Dice by box and by one point" in told["promptable"]
-    assert "by box" not in told["instances"]
+    told = [
+        equality(RunSummary(validation_score=task.validation_score, evidence=evidence))
+        for task in (Promptable, Instances)
+    ]
+    assert "the score is the mean of Dice by box and by one point" in told[0]
+    assert "the score is" not in told[1]

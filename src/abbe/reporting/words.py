@@ -119,11 +119,8 @@ def equality(summary: RunSummary) -> str:
         if evidence.chosen_on
         else ""
     )
-    if summary.task == "promptable":
-        chosen += (
-            " On validation images the score is the mean of Dice by box and by one point, or that "
-            "of the one kind of prompt that is taught."
-        )
+    if summary.validation_score:
+        chosen += f" On validation images the score is {summary.validation_score}."
     return (
         "Equal for student and baselines: architecture, initial weights, labels, crops and "
         f"augmentation, learning rate, validation images. {'; '.join(told).capitalize()}.{chosen}"

@@ -129,6 +129,7 @@ def summarise(
     known = {metric for scores in compared.scores.values() for metric in scores}
     values = {
         "thresholds_chosen_on": task.thresholds_chosen_on(data),
+        "validation_score": task.validation_score,
         "encoder_weights": str(experiment.student.encoder_weights),
         "student_channels": list(experiment.student.input_channels),
     }

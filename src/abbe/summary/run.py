@@ -80,6 +80,8 @@ class RunSummary(Summary):
     """By model, where its maps are cut."""
     thresholds_chosen_on: str | None = None
     """In words, where thresholds come from."""
+    validation_score: str = ""
+    """In words, what weights were chosen by, where the name of the score would not say it."""
     calibration: dict[str, dict[str, Calibration]] = {}
     """By model of the first seed, then by map, or ``classes`` where these exclude each other."""
     linear_probe: Probes | None = None

@@ -75,6 +75,8 @@ class Task(ABC):
     """What it is scored by; the most important first."""
     watch: ClassVar[str]
     """The validation score that picks the best weights."""
+    validation_score: ClassVar[str] = ""
+    """In words, what weights are chosen by, where the name of the score would not say it."""
     doubts: ClassVar[tuple[str, ...]] = ()
     """What a reader of its scores should know, whatever they are."""
     scales_images: ClassVar[bool] = True

@@ -34,6 +34,9 @@ class Promptable(Task):
     name = "promptable"
     metrics = scoring.PROMPTED_METRICS
     watch = "dice"
+    validation_score = (
+        "the mean of Dice by box and by one point, or that of the one kind of prompt that is taught"
+    )
     doubts = (
         "Objects are asked for with prompts made from the labels, as is usual for promptable "
         "networks: scores say how well a shown object is outlined, not whether it is found.",
