@@ -16,6 +16,7 @@ from abbe import config, students
 from abbe.datasets import Dataset, Record
 from abbe.datasets.training.batches import Batches
 from abbe.datasets.training.prepare import Prepared
+from abbe.recipes import unets
 from abbe.recipes.cmkd import Cmkd
 from abbe.recipes.recipe import Trained, fit_plan
 from abbe.runs import session, teaching
@@ -231,3 +232,17 @@ def test_the_teacher_is_asked_for_what_somebody_looks_at():
         found = teaching.asked(experiment, dataset)
         assert " ".join(str(record.split) for record in found) == expected
         assert all(record.label is label for record in found if record.split == "test")
+
+
+def test_self_training_keeps_no_more_answers_in_memory_than_of_a_teacher(
+    planned: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two images of 40 x 40 px and two maps are 6,400 bytes; the others go to a nameless file."""
+    monkeypatch.setattr(unets, "MEMORY_LIMIT", 6_400)
+    own = plans_of(tmp_path, trust=1.0)["self-training"][0].batches
+    kept = [isinstance(image.probability, np.memmap) for image in own.images]
+    assert kept == [False, False, True, True]
+    before = planned["self-training"][0].batches
+    for step in range(STEPS):
+        for name, told in before[step].items():
+            assert torch.equal(own[step][name], told), name

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import nn
 from abbe import config, students
 from abbe.datasets import Dataset
 from abbe.datasets.training.batches import Batches
-from abbe.datasets.training.prepare import Prepared, prepare
+from abbe.datasets.training.prepare import MEMORY_LIMIT, Prepared, prepare
 from abbe.foreign_text import shown
 from abbe.progress import track
 from abbe.runs import build
@@ -79,16 +81,32 @@ def answered(
     experiment: config.Experiment,
     session: Session,
 ) -> list[Prepared]:
-    """The images with what a network says of them in the place of a teacher's answers."""
+    """The images with what a network says of them in the place of a teacher's answers.
+
+    As of a teacher's, no more than `MEMORY_LIMIT` bytes of its answers are kept in memory.
+    """
     assert isinstance(network, students.UNet)
     network.to(session.accelerator.device)
-    found = []
+    found, held = [], 0
     for image in track(images, "self-training: answering", shown=session.shown):
         seen = [image.channels.index(name) for name in experiment.student.input_channels]
         maps = np.rint(255 * students.predict(network, image.whole()[seen])).astype(np.uint8)
+        if held + maps.nbytes > MEMORY_LIMIT:
+            maps = _on_disk(maps, session.folder)
+        else:
+            held += maps.nbytes
         found.append(replace(image, probability=maps, instances=None))
     network.to("cpu")
     return found
+
+
+def _on_disk(array: np.ndarray, folder: Path) -> np.memmap:
+    """The array in a file of no name in a folder, which goes when nothing refers to it."""
+    with TemporaryFile(dir=folder) as file:
+        mapped = np.memmap(file, array.dtype, "w+", shape=array.shape)
+    mapped[...] = array
+    mapped.flush()
+    return mapped
 
 
 def build_unet(experiment: config.Experiment) -> students.UNet:
