@@ -24,6 +24,7 @@ def predict(
     tile: int = 1024,
     halo: int = 64,
     precision: torch.dtype = torch.float32,
+    logits: bool = False,
 ) -> np.ndarray:
     """Predict the probability maps of one image.
 
@@ -41,16 +42,20 @@ def predict(
         tile: Side of a tile with its halo, in px; a multiple of the model's divisor.
         halo: Margin in px, a multiple of the divisor, less than half a tile.
         precision: float32, or bfloat16 or float16 by autocast.
+        logits: Give the logits instead. Of maps that exclude each other their largest is the
+            answer; sigmoids of all that are above 17 are 1.
 
     Returns:
-        (K, H, W) float32 probabilities in [0, 1].
+        (K, H, W) float32 probabilities in [0, 1], or logits.
 
     Raises:
         InputError: The image is no (C, H, W), is empty, has other channels than the model, or holds
             NaN or infinity.
         ValueError: Tile and halo do not fit each other or the divisor.
     """
-    return predict_together(model, [pixels], tile=tile, halo=halo, precision=precision)[0]
+    return predict_together(
+        model, [pixels], tile=tile, halo=halo, precision=precision, logits=logits
+    )[0]
 
 
 def predict_together(
@@ -60,6 +65,7 @@ def predict_together(
     tile: int = 1024,
     halo: int = 64,
     precision: torch.dtype = torch.float32,
+    logits: bool = False,
 ) -> list[np.ndarray]:
     """Predict the probability maps of images that are of one size once they are padded.
 
@@ -71,9 +77,10 @@ def predict_together(
         tile: See `predict`.
         halo: See `predict`.
         precision: See `predict`.
+        logits: See `predict`.
 
     Returns:
-        For each image, (K, H, W) float32 probabilities in [0, 1].
+        For each image, (K, H, W) float32 probabilities in [0, 1], or logits.
 
     Raises:
         InputError: See `predict`.
@@ -84,13 +91,13 @@ def predict_together(
     _check_tiling(tile, halo, model.divisor)
     padded = np.stack([pad_to(np.array(each, np.float32), model.divisor) for each in images])
     height, width = padded.shape[2:]
-    probabilities = np.empty((len(padded), len(model.outputs), height, width), dtype=np.float32)
+    answers = np.empty((len(padded), len(model.outputs), height, width), dtype=np.float32)
     with _evaluating(model), torch.inference_mode():
         for rows in spans(height, tile, halo):
             for columns in spans(width, tile, halo):
                 window = padded[:, :, rows.start : rows.stop, columns.start : columns.stop]
-                result = _probabilities(model, window, precision)
-                probabilities[
+                result = _answers(model, window, precision, logits=logits)
+                answers[
                     :, :, rows.core_start : rows.core_stop, columns.core_start : columns.core_stop
                 ] = result[
                     :,
@@ -100,7 +107,7 @@ def predict_together(
                 ]
     return [
         np.ascontiguousarray(maps[:, : each.shape[1], : each.shape[2]])
-        for maps, each in zip(probabilities, images, strict=True)
+        for maps, each in zip(answers, images, strict=True)
     ]
 
 
@@ -148,12 +155,14 @@ def _check_tiling(tile: int, halo: int, divisor: int) -> None:
         )
 
 
-def _probabilities(model: nn.Module, window: np.ndarray, precision: torch.dtype) -> np.ndarray:
+def _answers(
+    model: nn.Module, window: np.ndarray, precision: torch.dtype, *, logits: bool
+) -> np.ndarray:
     device = next(model.parameters()).device
     images = torch.from_numpy(np.ascontiguousarray(window)).to(device)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        logits = model(images)
-    return logits.float().sigmoid().cpu().numpy()
+        answers = model(images).float()
+    return (answers if logits else answers.sigmoid()).cpu().numpy()
 
 
 @contextmanager

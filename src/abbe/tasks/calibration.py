@@ -82,20 +82,25 @@ def joined(parts: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Sample | None:
 
 
 def pixels_of(
-    probability: NDArray[Any], truth: NDArray[Any]
+    logits: NDArray[Any], truth: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Some known pixels of an image: logits (n, K) and truth (n,).
 
     Args:
-        probability: (K, H, W) sigmoids.
+        logits: (K, H, W).
         truth: (H, W) class numbers, −1 where unknown.
     """
     places = np.flatnonzero(truth.ravel() >= 0)
     if len(places) > PIXELS:
         places = np.random.default_rng(0).choice(places, PIXELS, replace=False)
-    p = probability.reshape(len(probability), -1)[:, places].astype(np.float64)
-    p = p.clip(_LEAST, 1 - _LEAST)
-    return np.log(p / (1 - p)).T, truth.ravel()[places].astype(np.int64)
+    known = logits.reshape(len(logits), -1)[:, places].astype(np.float64).T
+    return known, truth.ravel()[places].astype(np.int64)
+
+
+def logits_of(probability: NDArray[Any]) -> NDArray[np.float64]:
+    """Of which the sigmoids are ``probability``; 0 and 1 have finite ones."""
+    p = probability.astype(np.float64).clip(_LEAST, 1 - _LEAST)
+    return np.log(p / (1 - p))
 
 
 def binary(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from abbe.object_types import types_in
 from abbe.runs import build, pixel_sizes
 from abbe.summary import Thresholds
 from abbe.tasks import typed
-from abbe.tasks.calibration import Samples, binary, joined, pixels_of, some
+from abbe.tasks.calibration import Samples, binary, joined, logits_of, pixels_of, some
 from abbe.tasks.costs import costs_of
 from abbe.tasks.each import HERE, Each, Group, Here
 from abbe.tasks.maps import THRESHOLD_IMAGES, Model, NetworkModel, choose_thresholds, predict
@@ -117,7 +117,7 @@ class Instances(Task):
                 values = getattr(maps, name)
                 if values is not None:
                     truth = np.where(label < 0, -1, drawn(label, name))
-                    logits, known = pixels_of(values[None], truth)
+                    logits, known = pixels_of(logits_of(values[None]), truth)
                     parts.setdefault(name, []).append((binary(logits), known))
         found = {name: joined(each) for name, each in parts.items()}
         return {name: each for name, each in found.items() if each is not None}

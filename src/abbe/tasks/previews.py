@@ -143,7 +143,7 @@ class RegionPreview:
         assert isinstance(network, students.UNet)
         rows = []
         for each in self._shown:
-            classes = students.predict(network, each.pixels).argmax(0)
+            classes = students.predict(network, each.pixels, logits=True).argmax(0)
             panels = {**each.known, "answer now": tinted(each.picture, classes)}
             rows.append((each.id, each.picture, panels))
         return strips(rows)

@@ -103,9 +103,9 @@ class Semantic(ClassTask):
     def predict_together(
         self, network: nn.Module, images: Sequence[np.ndarray]
     ) -> list[NDArray[np.int32]]:
-        """The class of each pixel: the largest sigmoid is the largest logit."""
+        """The class of each pixel, that of the largest logit."""
         assert isinstance(network, students.UNet)
-        answers = students.predict_together(network, images)
+        answers = students.predict_together(network, images, logits=True)
         return [maps.argmax(0).astype(np.int32) for maps in answers]
 
     def predictions(
@@ -139,7 +139,8 @@ class Semantic(ClassTask):
         for image in images:
             assert image.label is not None  # only labelled ones are taken
             grid = grid_of(image, model.pixel_size)
-            maps = students.predict(model.network, shown(image, model.channels, grid))
+            pixels = shown(image, model.channels, grid)
+            maps = students.predict(model.network, pixels, logits=True)
             rows, columns = grid.sources
             parts.append(pixels_of(maps[:, rows[:, None], columns], image.label))
         found = joined(parts)
