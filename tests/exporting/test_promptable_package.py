@@ -101,7 +101,7 @@ def export(folder: Path) -> Exported:
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize(
-    "prompt", [CLICKS, BOX, CLICKS | BOX, CLICKS | MASK, CLICKS | BOX | MASK], ids=str
+    "prompt", [CLICKS, BOX, CLICKS | BOX, CLICKS | MASK, CLICKS | BOX | MASK], ids="+".join
 )
 def test_the_package_answers_as_eager_torch(exported, engine, prompt):
     ours = abbe.PromptablePredictor(exported.package, engine=engine, threads=1)

@@ -1,4 +1,4 @@
-"""A package appears whole and checkn, or not at all."""
+"""A package appears whole and proven, or not at all."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from abbe.errors import ConfigError, PackageError
 from abbe.exporting import speed, write
 from abbe.exporting.cards.model_card import model_card
 from abbe.exporting.networks.eager import eager_probabilities
+from abbe.exporting.networks.int8 import PRESETS, quantise
 from abbe.exporting.parity import check
 from abbe.exporting.request import Budget, ExportRequest
 from abbe.exporting.write import write_package
@@ -208,23 +209,35 @@ def bad_rounding(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempP
     return bad
 
 
-@pytest.mark.parametrize("vnni", [True, False])
-def test_weights_of_7_bits_are_kept_where_products_of_8_overflow(
-    tmp_path, monkeypatch, bad_rounding, vnni
-):
-    """Without VNNI, sums in 16 bits overflow; a wrong network stands in for their result."""
-
-    def rounded(model, batches, preset):
-        return model if vnni or preset.half_range else bad_rounding
-
-    monkeypatch.setattr(check, "quantise", rounded)
+def test_the_next_preset_is_tried_where_one_loses_too_much(tmp_path, monkeypatch, bad_rounding):
+    """A wrong network stands in for what rounding the ends makes of some networks."""
+    monkeypatch.setattr(
+        check, "quantise", lambda model, _, preset: model if preset.ends_exact else bad_rounding
+    )
     said = make(tmp_path, ExportRequest(int8="required"))
     package = read_package(tmp_path / "out")
     figures = package.description.parity["openvino/int8"]
     assert package.has("int8_xml")
-    assert figures["preset"] == ("symmetric" if vnni else "mixed, 7 bits, ends in fp32")
+    assert figures["preset"] == "mixed, ends in fp32"
     assert abs(number(figures, "lost_dice")) <= Budget().dice
-    assert sum("against eager" in line and "int8" in line for line in said) == (1 if vnni else 4)
+    assert sum("against eager" in line and "int8" in line for line in said) == 3
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
+def test_no_sum_of_two_products_overflows_16_bits(exported, preset):
+    """Processors without VNNI add two products of 8 bits each in 16 bits, and saturate quietly."""
+    from abbe.exporting.networks import openvino_files
+
+    model = openvino_files.convert(exported.package.file("onnx"))
+    batches = [pixels[None] for pixels in images().calibration]
+    rounded = quantise(model, batches, preset)
+    stored = [
+        each.get_data()
+        for each in rounded.get_ordered_ops()
+        if each.get_type_name() == "Constant" and each.get_element_type().to_string() == "i8"
+    ]
+    assert stored
+    assert all(np.abs(weights.astype(int)).max() <= 64 for weights in stored)
 
 
 @pytest.mark.usefixtures("bad_rounding")
@@ -249,7 +262,7 @@ def test_int8_beyond_the_budget_fails_where_it_is_required(tmp_path):
     assert nothing_is_left(tmp_path)
 
 
-def test_bf16_is_checkn_where_the_processor_computes_it(tmp_path, computes_bf16):
+def test_bf16_is_compared_where_the_processor_computes_it(tmp_path, computes_bf16):
     said = make(tmp_path)
     figures = read_package(tmp_path / "out").description.parity["openvino/bf16"]
     assert figures["kept"] is computes_bf16

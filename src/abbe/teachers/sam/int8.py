@@ -136,12 +136,18 @@ def rounded_encoder(network: SAM, images: Sequence[torch.Tensor]) -> Encode:
     from abbe.runtime.package.openvino_core import computes_bf16, nncf_for
 
     with nncf_for("An encoder in int8") as nncf:
+        from nncf.quantization import advanced_parameters as advanced
+
         model = nncf.quantize(
             converted_encoder(network),
             nncf.Dataset([image.numpy() for image in images]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             model_type=nncf.ModelType.TRANSFORMER,
+            # Weights of 7 bits: processors without VNNI add products in 16 bits.
+            advanced_parameters=advanced.AdvancedQuantizationParameters(
+                overflow_fix=advanced.OverflowFix.ENABLE
+            ),
         )
     # What is not rounded to int8 need not be more exact than torch is here.
     return compiled_encoder(model, "bf16" if computes_bf16() else "fp32")
