@@ -26,6 +26,7 @@ import PIL.Image
 from abbe.imaging import Diameter, Image, open_image, read_labels
 from abbe.runtime.package import read_package
 from abbe.runtime.package.engine import open_engine
+from abbe.runtime.package.network import Precision
 from abbe.runtime.package.openvino_core import computes_bf16
 from abbe.runtime.postprocess.diameters import diameters_of
 from abbe.runtime.predictors.instances import InstancePredictor, predictor
@@ -167,7 +168,8 @@ def speed(name: str, threads: int, repeats: int = 200) -> None:
     package = read_package(name)
     channels = len(package.description.channels)
     image = np.random.default_rng(0).random((1, channels, 256, 256), np.float32)
-    for precision in ("fp32", *(("bf16",) if computes_bf16() else ()), "int8"):
+    computed: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+    for precision in computed if computes_bf16() else ("fp32", "int8"):
         engine = open_engine(package, precision=precision, threads=threads)
         for _ in range(10):
             engine.logits(image)

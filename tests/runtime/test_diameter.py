@@ -13,7 +13,7 @@ from abbe.errors import ConfigError, InputError
 from abbe.imaging import Image
 from abbe.runtime import predict
 from abbe.runtime.package import read_package
-from abbe.runtime.predictors.diameter import SIDE, estimate
+from abbe.runtime.predictors.diameter import estimate
 from abbe.runtime.predictors.instances import predictor
 from abbe.runtime.tiling.cutting import scale_for
 from abbe.runtime.tiling.executors import Inline
@@ -82,9 +82,10 @@ def test_auto_finds_the_diameter(package, diameter):
     )
 
 
-def test_auto_looks_beyond_an_empty_middle(package):
-    pixels = np.full((3 * SIDE, 3 * SIDE), 1000, np.uint16)
-    pixels[-256:, -256:] = discs(12)
+def test_auto_looks_beyond_an_empty_middle(package, monkeypatch):
+    monkeypatch.setattr("abbe.runtime.predictors.diameter.SIDE", 256)
+    pixels = np.full((3 * 256, 3 * 256), 1000, np.uint16)
+    pixels[-128:, -128:] = discs(12, side=128, step=2)
     found = estimate(predictor(package), Image.from_array(pixels), Inline())
     assert found == pytest.approx(12, rel=0.12)
 
