@@ -250,6 +250,21 @@ def test_on_a_busy_one_fewer_are_tried_and_kept_if_faster(two_threads):
     ]
 
 
+def test_the_next_work_begins_with_all_threads_again(two_threads):
+    machine = Machine({2: 1.0, 1: 0.3}, waiting=0.4, others=2)
+    with machine.pace() as pace:
+        machine.run(pace, 60)
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+def test_what_a_caller_set_stays_where_a_number_is_given(two_threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with Machine({2: 1.0, 1: 0.3}, waiting=0.4, others=2).pace():
+        threads.set_threads(1)
+    assert torch.get_num_threads() == 1
+
+
 # A ResNet18 U-Net as measured on two cores: alone 0.161 s a step, beside one busy process these.
 QUIET, BESIDE_ONE = 0.161, {2: 0.636, 1: 0.269}
 

@@ -66,6 +66,21 @@ def test_memory_is_kept_while_a_network_of_torch_teaches(tmp_path, monkeypatch):
     assert asked == ["image-0", "image-1"]  # within it
 
 
+def test_fewer_threads_last_until_all_are_taught(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from abbe.machine.pace import Pace
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(Pace, "after_step", lambda pace, seconds: torch.set_num_threads(1))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        teach(BrightTeacher(), dataset_of(2), tmp_path / "t", progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 class PickyTeacher(BrightTeacher):
     def predict(self, image: Image, id: str) -> Prediction:
         if id == "image-2":

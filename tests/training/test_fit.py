@@ -29,6 +29,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from abbe.datasets.training.batches import Batch
 from abbe.errors import AbbeError, InputError, MemoryShortError
+from abbe.machine.pace import Pace
 from abbe.training.checkpoint import load_checkpoint, save_checkpoint
 from abbe.training.fit import Fitted, _Run, fit, learning_rate
 from abbe.training.log import Log
@@ -62,6 +63,21 @@ def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
     monkeypatch.setattr("abbe.training.fit.save_checkpoint", save)
     monkeypatch.setattr(_Run, "finish", save_and_finish)
     return lambda: states[-1]
+
+
+def test_fewer_threads_last_until_the_training_ends(train: Trainer, monkeypatch):
+    def fewer(pace: Pace, seconds: float) -> None:
+        torch.set_num_threads(1)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(Pace, "after_step", fewer)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train(stage_of(tiny_net(), steps=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 class Interrupted(Exception):

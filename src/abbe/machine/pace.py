@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Self
 
 import torch
 
@@ -38,9 +39,10 @@ class Pace:
     On a quiet machine nothing changes. On a busy one fewer threads are tried for a few steps, as
     many as others leave cores for but at least half, and kept if these are faster. More are tried
     once cores have nothing to do; where all of them are taken, a trial only costs time, and is made
-    very seldom. Sums over other threads differ in their last digits, so a busy machine's training
-    does not repeat exactly; a number that is given (``--threads``, OMP_NUM_THREADS) is kept, and
-    repeats.
+    very seldom. At the end of a ``with`` block torch has as many threads again as at its beginning:
+    what slowed down this work need not slow down the next. Sums over other threads differ in their
+    last digits, so a busy machine's training does not repeat exactly; a number that is given
+    (``--threads``, OMP_NUM_THREADS) is kept, and repeats.
 
     Args:
         told: told in a sentence of each change that is kept.
@@ -67,6 +69,13 @@ class Pace:
         self._best: dict[int, float] = {}
         self._wait, self._tried_at = 0.0, clock()
         self._begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._fixed:
+            torch.set_num_threads(self._most)
 
     def _begin(self) -> None:
         self._steps: list[float] = []

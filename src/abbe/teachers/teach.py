@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from abbe.datasets import Dataset
     from abbe.datasets.collection import Record
     from abbe.imaging import Image
+    from abbe.machine.pace import Pace
     from abbe.targets import Provenance, TargetWriter
 
 READERS = 2
@@ -100,12 +102,13 @@ def teach(
         freed_memory_kept("torch" in sys.modules),
         TargetWriter.open(Path(path), provenance) as writer,
         bar("teach", len(dataset), shown=progress) as moving,
+        _pace(moving.note) as pace,
     ):
-        after_image = _pace(moving.note)
         for record, loading in read_ahead(dataset, provenance.channels):
             begun = time.perf_counter()
             _teach_one(teacher, record, loading, writer, report)
-            after_image(time.perf_counter() - begun)
+            if pace is not None:
+                pace.after_step(time.perf_counter() - begun)
             report.images_per_second = report.done / (time.perf_counter() - start)
             moving.move_to(report.done + report.skipped + len(report.failed))
             moving.say(report.so_far())
@@ -114,14 +117,14 @@ def teach(
     return report
 
 
-def _pace(told: Callable[[str], object]) -> Callable[[float], None]:
+def _pace(told: Callable[[str], object]) -> AbstractContextManager[Pace | None]:
     """What is told the seconds of each image, so that torch's threads fit a busy machine."""
     if "torch" not in sys.modules:  # a teacher without it has no threads of torch's
-        return lambda seconds: None
+        return nullcontext()
     from abbe.machine.pace import Pace, use_threads
 
     use_threads()
-    return Pace(told).after_step
+    return Pace(told)
 
 
 def provenance_of(teacher: Teacher, dataset: Dataset) -> Provenance:

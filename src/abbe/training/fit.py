@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,9 @@ def fit(
         freed_memory_kept(accelerator.device.type == "cpu"),
         progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
+        Pace(bar.note) if run.alone_on_cpu else nullcontext() as pace,
     ):
-        pace, fitted = Pace(bar.note) if run.alone_on_cpu else None, None
+        fitted = None
         for batch in run.batches(workers):
             seconds = run.train_step(batch)
             if pace is not None:
