@@ -58,8 +58,11 @@ def test_the_table_has_a_line_a_setting_fastest_first():
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(speed, "cores", lambda: 6)
     assert threads_to_try() == (1, 2, 4, 6)
     assert threads_to_try(3) == (3,)
     monkeypatch.setattr(speed, "cores", lambda: 1)
     assert threads_to_try() == (1,)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert threads_to_try() == (4,)

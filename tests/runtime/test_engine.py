@@ -176,3 +176,12 @@ def test_no_thread_is_bound_to_a_core_of_its_own(package, tmp_path):
     words = [sys.executable, "-c", ALONE, str(package.folder), str(tmp_path / "cache")]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     assert said == f"{{{len(os.sched_getaffinity(0))}}}\n"
+
+
+def test_threads_are_those_asked_for_or_set_or_the_packages(package, tmp_path, monkeypatch):
+    three, cache = asking_for(package, threads=3), tmp_path / "cache"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert open_engine(three, cache=cache).threads == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert open_engine(three, cache=cache).threads == 2
+    assert open_engine(three, threads=1, cache=cache).threads == 1

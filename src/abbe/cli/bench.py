@@ -34,7 +34,7 @@ class BenchArguments:
     repeats: int | None = None
     """How often a tile is timed, the median counts; 7 where omitted."""
     threads: int | None = None
-    """Processor threads for the network alone; all where omitted."""
+    """Processor threads for the network alone; OMP_NUM_THREADS or all where omitted."""
     compare: bool = False
     """Also time the weights in eager torch, where that is installed."""
     cold: bool = True

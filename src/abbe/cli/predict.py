@@ -49,7 +49,7 @@ class PredictArguments:
     """cuda: an NVIDIA GPU, by onnxruntime-gpu; gpu: an Intel GPU, by OpenVINO; both in fp32. The
     processor, with a word, where that cannot be had."""
     threads: int | None = None
-    """Processor threads for the network; all where omitted."""
+    """Processor threads for the network; OMP_NUM_THREADS or all where omitted."""
     tile: int | None = None
     """Side of the network's windows, px; the package's choice where omitted."""
     workers: int | None = None

@@ -71,7 +71,7 @@ class ExportRequest:
     """px at a window's edges that only lend the rest their context; 64 where omitted, or
     256 of the students whose names end with -local."""
     threads: int | None = None
-    """Processor threads to run with; all cores where omitted."""
+    """Processor threads to run with; OMP_NUM_THREADS or all cores where omitted."""
     images: int | None = None
     """Validation images of the parity check; 48, or 500 of a classification."""
     calibration_images: int = 128

@@ -12,7 +12,7 @@ import numpy as np
 from abbe.errors import ConfigError
 from abbe.exporting.comparison import NAMES, Comparison
 from abbe.in_words import counted
-from abbe.machine.threads import cores
+from abbe.machine.threads import cores, given
 from abbe.runtime.bench.common import in_turns
 from abbe.runtime.package import Figures, Package
 from abbe.runtime.package.engine import Engine, EngineName, Precision, open_engine
@@ -70,8 +70,8 @@ class Timed:
 
 
 def threads_to_try(asked: int | None = None) -> tuple[int, ...]:
-    """1, 2, 4, … and all cores; or what was asked for."""
-    if asked is not None:
+    """1, 2, 4, … and all cores; or what was asked for, by OMP_NUM_THREADS too."""
+    if asked := asked or given():
         return (asked,)
     all_cores = cores()
     powers = itertools.takewhile(lambda n: n < all_cores, (1 << k for k in range(10)))

@@ -18,7 +18,7 @@ from abbe.exporting.parity.promptable import Pictures, PromptableCheck, referenc
 from abbe.exporting.parity.semantic import semantic_check
 from abbe.exporting.request import ExportRequest
 from abbe.exporting.speed import choose, fastest, table, threads_to_try, time_settings
-from abbe.machine.threads import cores
+from abbe.machine.threads import default_threads
 from abbe.runtime.predictors.promptable import PromptablePredictor
 
 LARGEST_TILE, LARGEST_MARGIN = 8192, 4096
@@ -79,13 +79,12 @@ def choose_setting(
         ConfigError: Nothing meets the time budget.
     """
     margin, budget_ms = builder.package().description.margin, request.budget_ms
-    all_cores = cores()
     say("timing")
     timed = time_settings(
         builder.package(),
         builder.kept,
         tiles=request.tile or (builder.facts["tile"],),
-        threads=(request.threads or all_cores,)
+        threads=(request.threads or default_threads(),)
         if budget_ms is None
         else threads_to_try(request.threads),
         cache=builder.cache,

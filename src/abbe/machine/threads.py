@@ -89,6 +89,11 @@ def given() -> int | None:
     return int(value) if value.isdecimal() and int(value) > 0 else None
 
 
+def default_threads() -> int:
+    """The number that the user has set, or else one for each core."""
+    return given() or cores()
+
+
 def set_threads(number: int | None) -> None:
     """Compute with so many threads, in this process and those it starts; None changes nothing."""
     if number is None:

@@ -47,7 +47,7 @@ class ApiArguments:
     device: Literal["cpu", "cuda", "gpu"] | None = None
     """As of abbe predict."""
     threads: int | None = None
-    """Processor threads for the networks; all where omitted."""
+    """Processor threads for the networks; OMP_NUM_THREADS or all where omitted."""
 
 
 def run(words: list[str]) -> int:

@@ -79,7 +79,7 @@ def check_package(package: Package, threads: int | None = None) -> Check:
 
     Args:
         package: The package.
-        threads: For the networks; None for all cores.
+        threads: For the networks; None for OMP_NUM_THREADS, or else all cores.
 
     Raises:
         ConfigError: The package has no test image with its answer, or resizes images by a rule

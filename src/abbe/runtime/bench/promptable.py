@@ -106,7 +106,7 @@ def bench_promptable(
     Args:
         package: The package.
         repeats: Timings of each; the engines take turns and the median counts.
-        threads: For the networks; None for all cores.
+        threads: For the networks; None for OMP_NUM_THREADS, or else all cores.
         cold: Whether to time a cold start.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from abbe.errors import ConfigError, InputError, MissingExtraError
 from abbe.imaging import AS_THEY_SAY, Image, Reading, Region, open_image
 from abbe.in_words import counted, faults
-from abbe.machine.threads import cores
+from abbe.machine.threads import default_threads
 from abbe.runtime.bench.common import (
     REPEATS,
     check_counts,
@@ -154,7 +154,7 @@ def bench(
         reading: What is said of all images.
         side: See ``images``.
         repeats: Timings of a tile; the engines take turns and the median counts.
-        threads: For the network; None for all cores.
+        threads: For the network; None for OMP_NUM_THREADS, or else all cores.
         compare: Also time the package's weights in eager torch.
         cold: Whether to time a cold start.
 
@@ -216,7 +216,7 @@ def _eager(package: Package, threads: int | None) -> Run:
 
     def run(batch: np.ndarray) -> np.ndarray:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads or cores())
+        torch.set_num_threads(threads or default_threads())
         try:
             with torch.inference_mode():
                 return student(torch.from_numpy(batch)).numpy()

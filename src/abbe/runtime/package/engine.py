@@ -9,7 +9,7 @@ import numpy as np
 
 from abbe.errors import ConfigError, PackageError
 from abbe.in_words import counted
-from abbe.machine.threads import cores
+from abbe.machine.threads import default_threads, given
 from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.gpu import NoGpuError, require_openvino_gpu
 from abbe.runtime.package.network import Device, EngineName, Network, Precision, load_network
@@ -110,7 +110,7 @@ def open_engine(
             a note, where that is not installed.
         precision: None for what the package says. bf16 where only the package asks for it
             becomes fp32 on hardware without it, with a note.
-        threads: None for what the package says, or else all cores.
+        threads: None for OMP_NUM_THREADS, or else what the package says, or all cores.
         streams: Calls to work on at the same time.
         cache: Folder in which compiled networks are kept for the next start; None for
             ``default_cache()``.
@@ -134,24 +134,27 @@ def open_engine(
     cache = cache or default_cache()
     gpu_notes: tuple[str, ...] = ()
     if device is not None and device != "cpu":
+        of_host = threads or default_threads()
         try:
             chosen = gpu_engine(device, engine, precision)
             network = load_network(
                 package, _role(package, chosen, "fp32"), "network", engine=chosen,
-                precision="fp32", threads=threads or cores(), streams=1, cache=cache, device=device,
+                precision="fp32", threads=of_host, streams=1, cache=cache, device=device,
             )  # fmt: skip
         except NoGpuError as error:
             gpu_notes = (no_gpu(device, error),)
         else:
             _require_one_of_each(package, network)
-            return Engine(chosen, "fp32", threads or cores(), streams, (), network, device)
+            return Engine(
+                chosen, "fp32", threads or default_threads(), streams, (), network, device
+            )
     told = description.engine
     if engine is None and precision in ("bf16", "int8"):  # whichever runs it otherwise
         engine = "openvino"
     chosen, notes = (engine, ()) if engine else _engine_here(told.engine)
     notes = (*gpu_notes, *notes)
     wanted = precision or (told.precision if chosen == told.engine else "fp32")
-    threads = threads or told.threads or cores()
+    threads = threads or given() or told.threads or default_threads()
     streams = min(streams, threads)
     if chosen == "onnxruntime" and wanted != "fp32":
         raise ConfigError(f"onnxruntime runs packages in fp32, not {wanted}: use openvino")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbe.errors import ConfigError, PackageError
-from abbe.machine.threads import cores
+from abbe.machine.threads import default_threads, given
 from abbe.runtime.package.description import Package, Role
 from abbe.runtime.package.engine import EngineOptions, check_options, gpu_engine, no_gpu
 from abbe.runtime.package.gpu import NoGpuError
@@ -119,7 +119,7 @@ def open_networks(package: Package, **options: Unpack[EngineOptions]) -> Prompta
             f"{package.folder}/package.json: image_size is {size}; a promptable package needs a "
             f"square whose side is a multiple of {PATCH} px"
         )
-    threads = threads or description.engine.threads or cores()
+    threads = threads or given() or description.engine.threads or default_threads()
     cache = options.get("cache") or default_cache()
     notes: tuple[str, ...] = ()
     device = options.get("device") or "cpu"

@@ -51,7 +51,8 @@ class PromptablePredictor(PromptableCalls[Embedded]):
         package: A promptable package or its folder.
         engine: What runs its networks; None for what the package says.
         precision: Of the encoder, fp32 or int8; None for what the package says.
-        threads: Processor threads; None for what the package says, or else all cores.
+        threads: Processor threads; None for OMP_NUM_THREADS, or else what the package says, or all
+            cores.
         streams: Calls to compute at the same time, each with its share of the threads.
         cache: Folder in which compiled networks are kept for the next start; None for the usual.
         device: Where they compute: cpu, cuda or gpu; see `open_engine`.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from abbe.errors import InputError, MissingExtraError
 from abbe.files.onnx_contents import OnnxContents, onnx_contents
-from abbe.machine.threads import cores, given
+from abbe.machine.threads import default_threads
 from abbe.telemetry import switch_off
 
 INPUT_TYPES = {
@@ -56,7 +56,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised, below
         # Left to itself it takes every core of the machine, and binds a thread to each.
-        options.intra_op_num_threads = given() or cores()
+        options.intra_op_num_threads = default_threads()
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = onnxruntime.InferenceSession(
