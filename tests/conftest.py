@@ -3,14 +3,12 @@
 import gc
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sites import browser, runtime, served  # noqa: F401
 
-from abbe.datasets.simulator import simulated
 from abbe.machine import precision
 from abbe.runtime.package import openvino_core
 from abbe.runtime.package.signal_stack import signal_stack
@@ -53,14 +51,6 @@ def settings_are_timed_briefly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("abbe.exporting.speed.ENOUGH", 0.0)
         patch.setattr("abbe.exporting.speed.FEWEST", 1)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def simulated_images_are_kept() -> Iterator[None]:
-    """Most runs here read the same few simulated images of 64 px many times: each is made once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "_made", lru_cache(maxsize=64)(simulated._made.__wrapped__))
         yield
 
 

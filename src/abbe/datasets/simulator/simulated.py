@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ CHANNELS = ("nucleus", "membrane", "cytoplasm")
 PIXEL_SIZE = 0.377  # µm; our choice: a 20x objective, as CODEX tiles are often taken
 IMAGES_PER_SLIDE = 4
 SLIDE_STREAM = 1  # keeps a slide's random numbers apart from its images'
+KEPT = 128 << 20
+"""Bytes of images and labels of a size that are kept; others are simulated again when read."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class SimulatedImage:
     def _pixels(self) -> Pixels:
         from abbe.imaging.image import ArrayPixels
 
-        made = _made(self.seed, self.index, self.size, self.channels)
+        made = _kept(self.size)(self.seed, self.index, self.channels)
         return ArrayPixels(made.image, "CYX")
 
 
@@ -168,7 +170,7 @@ class SimulatedImage:
 class SimulatedLabel:
     """The true instances of image ``index`` of the simulated data set ``seed``.
 
-    ``channels`` change nothing here; with them the image and its label are simulated only once.
+    ``channels`` change nothing here; with them the image and its label are simulated together.
     """
 
     seed: int
@@ -178,15 +180,22 @@ class SimulatedLabel:
     label: Literal["cell", "nucleus"]
 
     def read(self) -> NDArray[np.int32]:
-        """Simulate the image again, unless it was the last, and give its label (size, size)."""
-        made = _made(self.seed, self.index, self.size, self.channels)
+        """The label (size, size), simulated again unless it is kept."""
+        made = _kept(self.size)(self.seed, self.index, self.channels)
         return (made.cells if self.label == "cell" else made.nuclei).copy()
 
 
-@lru_cache(maxsize=2)  # an image and its label are usually asked for one after the other
-def _made(seed: int, index: int, size: int, channels: tuple[str, ...]) -> Tissue:
-    slide = random_slide([seed, index // IMAGES_PER_SLIDE, SLIDE_STREAM])
-    return tissue(np.random.SeedSequence([seed, index]), size, channels, slide)
+@cache
+def _kept(size: int) -> Callable[[int, int, tuple[str, ...]], Tissue]:
+    """Simulates images of a size, and keeps the last of them: a run asks for each a few times."""
+    of_one = size * size * (len(CHANNELS) * 2 + 2 * 4)
+
+    @lru_cache(maxsize=max(2, KEPT // of_one))
+    def made(seed: int, index: int, channels: tuple[str, ...]) -> Tissue:
+        slide = random_slide([seed, index // IMAGES_PER_SLIDE, SLIDE_STREAM])
+        return tissue(np.random.SeedSequence([seed, index]), size, channels, slide)
+
+    return made
 
 
 def _require(channels: Sequence[str], size: int) -> None:

@@ -3,9 +3,6 @@
 Post-training quantisation by nncf: activations' ranges come from calibration images, weights are
 rounded a channel at a time, biases corrected. Which preset costs a network least is not
 known beforehand, so several are tried and measured (`abbe.exporting.parity.check.add_int8`).
-
-Weights use 7 of 8 bits. Processors without VNNI add products in 16 bits, which overflow with 8, and
-no parity on a processor that has VNNI shows it.
 """
 
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from abbe.exporting.networks.upsampled import join_upsampling
-from abbe.runtime.package.openvino_core import nncf_for
+from abbe.runtime.package.openvino_core import nncf_for, weights_of_7_bits
 
 CALIBRATION_SIDE = 256
 """Calibration images are cut to their middle of at most so many px a side."""
@@ -61,8 +58,6 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
         MissingExtraError: nncf is not installed.
     """
     with nncf_for("An int8 network") as nncf:
-        from nncf.quantization import advanced_parameters as advanced
-
         kinds = nncf.QuantizationPreset
         model = model.clone()
         fold_constants(model)
@@ -76,9 +71,7 @@ def quantise(model: Any, calibration: Sequence[np.ndarray], preset: Quantization
             preset=kinds.PERFORMANCE if preset.symmetric else kinds.MIXED,
             subset_size=len(calibration),
             ignored_scope=nncf.IgnoredScope(names=exact, types=list(_EXACT), validate=False),
-            advanced_parameters=advanced.AdvancedQuantizationParameters(
-                overflow_fix=advanced.OverflowFix.ENABLE
-            ),
+            advanced_parameters=weights_of_7_bits(),
         )
 
 

@@ -77,6 +77,15 @@ def nncf_for(what: str) -> Iterator[Any]:
         yield nncf
 
 
+def weights_of_7_bits() -> Any:
+    """What nncf is told besides: a processor without VNNI adds products in 16 bits, which overflow
+    with weights of 8 bits, and no parity on a processor that has VNNI shows it.
+    """
+    from nncf.quantization import advanced_parameters as advanced
+
+    return advanced.AdvancedQuantizationParameters(overflow_fix=advanced.OverflowFix.ENABLE)
+
+
 @contextlib.contextmanager
 def _progress_on_stderr() -> Iterator[None]:
     """Move what is printed from standard output to where somebody watches, if anybody does."""

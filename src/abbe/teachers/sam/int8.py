@@ -133,21 +133,16 @@ def rounded_encoder(network: SAM, images: Sequence[torch.Tensor]) -> Encode:
         network: of SAM's family, on the CPU, in evaluation mode.
         images: (1, 3, side, side) each, from which the ranges of int8 are measured.
     """
-    from abbe.runtime.package.openvino_core import computes_bf16, nncf_for
+    from abbe.runtime.package.openvino_core import computes_bf16, nncf_for, weights_of_7_bits
 
     with nncf_for("An encoder in int8") as nncf:
-        from nncf.quantization import advanced_parameters as advanced
-
         model = nncf.quantize(
             converted_encoder(network),
             nncf.Dataset([image.numpy() for image in images]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
             model_type=nncf.ModelType.TRANSFORMER,
-            # Weights of 7 bits: processors without VNNI add products in 16 bits.
-            advanced_parameters=advanced.AdvancedQuantizationParameters(
-                overflow_fix=advanced.OverflowFix.ENABLE
-            ),
+            advanced_parameters=weights_of_7_bits(),
         )
     # What is not rounded to int8 need not be more exact than torch is here.
     return compiled_encoder(model, "bf16" if computes_bf16() else "fp32")
