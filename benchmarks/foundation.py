@@ -8,9 +8,9 @@ vgg16_hed_relu3_3.safetensors. Every item is one call of `abbe`, in a process of
 thread; OUT/done/NAME says how many seconds it took, and how many of processor time. What is there
 is not run again, and what was stopped goes on. --only takes names, or their beginnings. --quick
 trains for two steps on a part of the pictures with one seed, to see whether everything runs; it
-compares nothing. --jobs 2 runs two parts at once. --more runs what came up on the way, too: CWD and
-trust on H&E, CWD and two labels on nuclei, teachers of polyps that are tuned. Seconds of each item
-and their sums are printed at the end.
+compares nothing. --jobs 2 runs two parts at once. --more runs what came up on the way, too: two
+labels, CWD and trust on H&E, CWD and two labels on nuclei, teachers of polyps that are tuned.
+Seconds of each item and their sums are printed at the end.
 
     codex-*, tissue-*   CMKD: teachers see nucleus and membrane, the student the nucleus;
                  tissue is simulated

@@ -112,10 +112,10 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
     training of each network a fold, from the fold's own seed and with its own draw of labels: a
     fold is the unit of the table's intervals.
 
-    Lite0's runs were fixed on 2026-11-28, when MobileNetV3's were known and none of theirs was.
-    With four labels, networks that begin with ImageNet's weights have little to learn from a
-    teacher that is no better than they are, so: two labels, the mean of MobileSAM's answers and
-    the stain's objects as the teacher, and twice as many steps of half the size. CWD and trust
+    Lite0's runs (``--more``) were fixed on 2026-11-28, when MobileNetV3's were known and none of
+    theirs was. With four labels, networks that begin with ImageNet's weights have little to learn
+    from a teacher that is no better than they are, so: two labels, the mean of MobileSAM's answers
+    and the stain's objects as the teacher, and twice as many steps of half the size. CWD and trust
     by itself followed when these had lost objects.
     """
     folder, store = places.set("stained"), places.out / "stained.zarr"
@@ -132,6 +132,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
         "stained-stain",
         ("teach", "--out", stain, *data, "--teacher.kind", "masks",
          "--teacher.path", folder / "haematoxylin"),
+        more=True,
     )  # fmt: skip
     four = ("mobilenetv3", "--data.labelled", 4)
     two = ("lite0", "--data.labelled", 2, "--teacher.also", stain,
@@ -155,7 +156,7 @@ def stained(places: Places, sizes: Sizes) -> Iterator[Item]:
                  "--teacher.kind", "store", "--teacher.path", store,
                  "--student.input-channels", "red", "green", "blue",
                  *unet(str(student), places, sizes), *words, "--out", out, "--resume"),
-                more=name not in ("mobilenetv3", "lite0"),
+                more=name != "mobilenetv3",
             )  # fmt: skip
 
 
