@@ -54,6 +54,25 @@ def settings_are_timed_briefly() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def openvino_takes_one_thread() -> Iterator[None]:
+    """Where nobody says otherwise, as nncf does not: threads of all cores wait for each other
+    beside the other tests' processes.
+    """
+    import openvino
+
+    made = openvino.Core
+
+    def core() -> openvino.Core:
+        core = made()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
+        return core
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino, "Core", core)
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests go first, so that no worker has a long one left when others are done.
 

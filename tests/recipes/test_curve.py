@@ -14,72 +14,29 @@ import numpy as np
 import programs
 import pyarrow.parquet
 import pytest
-import torch
 from commands import abbe
+from curve_tiles import draw_curve_tiles, rows_of, summary_of, words_of_curve
 from PIL import Image as Picture
 
-from abbe import config, students
+from abbe import students
 from abbe.cluster import Lost
 from abbe.cluster.tries import MOST_TRIES, Tries
 from abbe.curves import curve as curves
-from abbe.curves.initialisations import INITIALISATIONS, choose_initialisations
 from abbe.curves.on_workers import TRIES
 from abbe.curves.trainings import load_outcome
-from abbe.imaging import write_labels
-from abbe.recipes import encoder_probes
 from abbe.runs import session
 
-TINY = shlex.split(
-    "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
-    "--student.input-channels red green blue --pretraining.steps 2 --pretraining.batch-size 2 "
-    "--pretraining.crop 32 --training.steps 2 --training.batch-size 2 --training.crop 32 "
-    "--training.validate-every 2 --training.workers 0 --training.ema 0 "
-    "--training.learning-rate 0.01"
-)
 FEW = shlex.split("--fractions 0.1 0.2 1 --seeds 0 1 --initialisations rckd random contrastive")
-
-
-def draw(random, discs):
-    grid, label = np.mgrid[:64, :64], np.zeros((64, 64), np.int32)
-    for number in range(discs):
-        centre = random.integers(6, 58, 2)
-        label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 5] = number + 1
-    pink = np.array([230, 170, 200]) - random.integers(0, 20, (64, 64, 1))
-    return np.where(label[..., None] > 0, np.array([110, 70, 140]), pink).astype(np.uint8), label
 
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
-    """Tiles in folders of classes; tiles without labels and a teacher's masks; regions."""
-    root, random = tmp_path_factory.mktemp("tiles"), np.random.default_rng(0)
-    for split, count in (("train", 5), ("val", 1), ("test", 3)):
-        for name, discs in (("dense", 12), ("sparse", 3)):
-            folder = root / "classes" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                Picture.fromarray(draw(random, discs)[0]).save(folder / f"{number}.png")
-    rows = ["id,split,group"]
-    for folder in ("tiles/images", "masks", "regions/images"):
-        (root / folder).mkdir(parents=True)
-    for number in range(8):
-        picture, label = draw(random, 5 + number)
-        for folder in ("tiles", "regions"):
-            Picture.fromarray(picture).save(root / folder / "images" / f"t{number}.png")
-        write_labels(root / "regions/labels" / f"t{number}.png", label)
-        write_labels(root / "masks" / f"t{number}.png", label)
-        split = "test" if number > 4 else "train"
-        rows.append(f"t{number},{split},{split} slide {number % 2}")
-    (root / "regions/index.csv").write_text("\n".join(rows))
-    return root
+    return draw_curve_tiles(tmp_path_factory.mktemp("tiles"))
 
 
 @pytest.fixture(scope="module")
 def base(tiles):
-    return [
-        "curve", "rckd", *TINY, "--data.path", str(tiles / "classes"),
-        "--pretrain-data.kind", "folder", "--pretrain-data.path", str(tiles / "tiles"),
-        "--teacher.kind", "masks", "--teacher.path", str(tiles / "masks"),
-    ]  # fmt: skip
+    return words_of_curve(tiles)
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +63,6 @@ def fits(monkeypatch):
 def timeless(rows):
     """Rows but for how long each took."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
-def rows_of(folder):
-    return list(csv.DictReader((folder / "curve.csv").open()))
-
-
-def summary_of(folder):
-    return json.loads((folder / "summary.json").read_text())
 
 
 @pytest.mark.slow
@@ -191,67 +140,6 @@ def test_everything_that_was_promised_is_in_the_folder(curve):
     assert facts["classes"] == ["dense", "sparse"]
     assert network is not None
     assert list((curve / "trainings/checkpoints").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("weights", "wanted", "chosen"),
-    [
-        ("imagenet", None, INITIALISATIONS),
-        ("imagenet", ["random", "rckd"], ("random", "given", "rckd")),
-        ("imagenet", ["given", "rckd"], ("given", "rckd")),
-        ("random", None, ("random", "contrastive", "rckd", "rckd+contrastive")),
-        ("random", ["random", "rckd"], ("random", "rckd")),
-    ],
-)
-def test_weights_that_are_named_are_always_compared(weights, wanted, chosen):
-    values = {
-        "recipe": "rckd",
-        "out": "a",
-        "student": {"encoder_weights": weights, "input_channels": ["red", "green", "blue"]},
-        "teacher": {"kind": "run", "path": "b"},
-    }
-    assert choose_initialisations(wanted, config.parse(values, "a test")) == chosen
-
-
-@pytest.mark.slow
-def test_weights_that_were_given_are_compared_fine_tuned_and_probed(
-    base, tmp_path, monkeypatch, capsys
-):
-    torch.manual_seed(1)
-    given, out = tmp_path / "given.safetensors", tmp_path / "curve"
-    network = students.build_classifier(
-        "mobilenetv3", in_channels=3, classes=("a", "b"), encoder_weights="random"
-    )
-    students.save_encoder(given, network, {})
-    looked, features_of = [], encoder_probes.features_of
-
-    def counted(model, images, *rest):
-        looked.append(len(images))
-        return features_of(model, images, *rest)
-
-    monkeypatch.setattr(encoder_probes, "features_of", counted)
-    words = [*base, "--teacher.kind", "none", "--student.encoder-weights", given, "--out", out]
-    few = ["--fractions", 0.2, 1, "--seeds", 0, 1]
-    assert abbe(*words, *few) == 0
-    summary = summary_of(out)
-    assert summary["compared"] == ["random", "given", "contrastive"]
-    # Training, validation and test images: once by what was given, once by what was pretrained,
-    # and once a seed by random weights, which are others at each seed.
-    assert looked == 4 * [10, 2, 6]
-    probes = {
-        name: [level["metrics"]["auroc"]["by_seed"] for level in levels]
-        for name, levels in summary["linear_probe"]["scores"].items()
-    }
-    # With all labels, a probe of the same features is the same at every seed.
-    assert probes["given"][1][0] == probes["given"][1][1]
-    assert probes["contrastive"][1][0] == probes["contrastive"][1][1]
-    shown = capsys.readouterr().out
-    assert shown.index("given") < shown.index("linear probe on frozen features")
-    rows = rows_of(out)
-    assert abbe(*words, *few, "--resume") == 0
-    assert len(looked) == 12  # nothing is looked at again
-    assert rows_of(out) == rows
-    assert summary_of(out) == summary
 
 
 @pytest.mark.slow
@@ -393,114 +281,3 @@ def test_on_workers_trainings_wait_for_their_pretraining_and_none_is_done_twice(
         row for row in rows_of(curve)
         if row["labelled"] == "10" and row["initialisation"] != "contrastive"
     )  # fmt: skip
-
-
-@pytest.mark.slow
-def test_regions_over_groups_with_a_pretraining_a_seed(base, tiles, tmp_path):
-    out = tmp_path / "regions"
-    arguments = [
-        "--data.kind", "folder", "--data.path", tiles / "regions", "--data.group", "group",
-        "--fine-tuning.task", "segmentation", "--initialisations", "random", "rckd",
-        "--fractions", 0.4, 1, "--seeds", 3, 4, "--pretrain-per-seed", "--out", out,
-    ]  # fmt: skip
-    assert abbe(*base, *arguments) == 0
-    summary = summary_of(out)
-    assert [level["labelled"] for level in summary["levels"]] == [2, 5]
-    assert set(summary["metric_names"]) == {"mean_iou", "dice", "pixel_accuracy"}
-    assert summary["grouped"]
-    assert summary["data"]["validation"] == 0
-    folders = {path.name for path in (out / "pretraining").iterdir()}
-    assert folders == {"rckd-seed-3", "rckd-seed-4"}
-    labels = list(csv.DictReader((out / "labels.csv").open()))
-    for seed in ("seed 3", "seed 4"):  # of three and two images, one group comes first
-        assert len({row["group"] for row in labels if row[seed] == "0.4"}) == 1
-    page = (out / "report.html").read_text()
-    assert "whole groups of test images (patients, slides; 2 groups, 3 im" in page
-    assert "The test images are of 2 groups only" in page
-    assert "Pretraining was done anew for each seed" in page
-    assert "no labelled validation images" in page
-    scores = pyarrow.parquet.read_table(out / "scores.parquet").to_pylist()
-    assert len(scores) == 2 * 2 * 2 * 3 * 3
-
-
-@pytest.mark.slow
-def test_one_initialisation_and_one_seed_are_a_curve_without_differences(base, tmp_path, capsys):
-    out = tmp_path / "alone"
-    arguments = ["--initialisations", "random", "--fractions", 0.5, "--seeds", 7]
-    assert abbe(*base, *arguments, "--teacher.kind", "none", "--out", out) == 0
-    summary = summary_of(out)
-    assert summary["differences"] == {}
-    assert summary["teacher"] is None
-    page = (out / "report.html").read_text()
-    assert "Nothing was compared with random" in page
-    assert "There is one seed only" in page
-    assert not (out / "targets.zarr").exists()
-    capsys.readouterr()
-    assert abbe("report", out) == 0
-    assert abbe("export", out) == 1
-    assert "holds a label-efficiency curve, not a run" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--fractions", "5"], "fractions: 5 is no share of the labels"),
-        (["--fractions", "0.1", "0"], "fractions: 0 is no share of the labels"),
-        (["--fractions", "0.1", "0.1"], "fractions: 0.1 is named twice"),
-        (["--seeds", "1", "1"], "seeds: 1 is named twice"),
-        (["--seeds", "-1"], "seeds: -1 is negative"),
-        (["--initialisations", "simclr"], "there is no 'simclr'; choose from random, given"),
-        (["--initialisations", "rckd", "rckd"], "initialisations: rckd is named twice"),
-        (["--initialisations", "random", "given"], "'given' begins with the weights of"),
-        (
-            ["--teacher.kind", "none", "--initialisations", "random", "rckd"],
-            "initialisation 'rckd': experiment: recipe 'rckd' with pretraining.method 'rckd' needs",
-        ),
-        (["--pretraining.method", "rckd"], "name them with --initialisations"),
-        (["--data.labelled", "0.5"], "data.labelled is 0.5, but the fractions say"),
-        (
-            ["--initialisations", "contrastive", "rckd", "--pretraining.batch-size", "9"],
-            "there are 8 tiles only",
-        ),
-        (["--student.encoder-weights", "choose"], "encoder_weights must be chosen"),
-    ],
-)
-def test_what_does_not_fit_fails_before_any_work(base, tmp_path, capsys, arguments, complaint):
-    assert abbe(*base, "--out", tmp_path / "x", *arguments) in (1, 2)
-    shown = capsys.readouterr()
-    assert complaint in " ".join((shown.err + shown.out).split())
-    assert not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize(
-    ("counts", "complaint"),
-    [((2, 0), "images of one class only"), ((2, 1), "fewer of sparse (1)")],
-)
-def test_classes_that_cannot_be_learned_are_named(base, tiles, tmp_path, capsys, counts, complaint):
-    for split in ("train", "test"):
-        for name, count in zip(("dense", "sparse"), counts, strict=True):
-            folder = tmp_path / "few" / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                source = tiles / "classes" / split / name / f"{number}.png"
-                (folder / f"{number}.png").write_bytes(source.read_bytes())
-    assert abbe(*base, "--data.path", tmp_path / "few", "--out", tmp_path / "x") == 1
-    assert complaint in capsys.readouterr().err
-
-
-def test_other_recipes_have_no_curve(tmp_path, capsys):
-    words = ["--data.kind", "simulated", "--student.encoder-weights", "random"]
-    assert abbe("curve", "supervised", *words, "--out", tmp_path / "x") == 1
-    assert "recipe 'supervised' has no label-efficiency curve" in capsys.readouterr().err
-
-
-def test_the_help_shows_examples_and_every_key(capsys):
-    assert abbe("curve", "--help") == 0
-    shown = capsys.readouterr().out
-    assert "abbe curve rckd --data.path tiles_by_class/" in shown
-    assert "abbe curve cmkd" in shown
-    assert abbe("curve", "rckd", "--help-all") == 0
-    shown = capsys.readouterr().out
-    for key in ("--fractions", "--seeds", "--initialisations", "--pretrain-per-seed", "--resume",
-                "--fine-tuning.task", "--training.steps"):  # fmt: skip
-        assert key in shown

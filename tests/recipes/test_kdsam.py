@@ -1,47 +1,29 @@
 """KD SAM through the command line, with a tiny teacher whose weights are random."""
 
 import json
-import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from commands import TWIN_ALONE, abbe, doubts
-from drawn import SIDE, random_sam
+from commands import abbe
+from drawn import SIDE
 from golden import hold
 from safetensors.torch import save_file
+from tiny_kdsam import TINY, WITH_TWIN, dice_of
 
 import abbe as in_python
-from abbe import config, datasets, scoring, students
+from abbe import datasets, scoring, students
 from abbe.datasets.training.eval_prompts import objects_of
 from abbe.files.tensors import read_tensors
-from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT, fitted_parts, load_baseline, longest_side
-from abbe.reporting.colours import colours_of
+from abbe.recipes.kdsam import AFTER_FIRST, ZERO_SHOT
 from abbe.sam import Letterbox, load_sam
 from abbe.summary import SHAPE
 from abbe.targets import TargetStore
 from abbe.tasks.each import Here
 from abbe.tasks.previews import TRUTH
 from abbe.tasks.promptable.task import PromptedModel, score_prompted
-from abbe.teachers.sam.teacher import SamTeacher
-from abbe.training.stage import Schedule
-
-TINY = shlex.split(
-    "--student.architecture promptable-resnet18 --student.encoder-weights random "
-    "--promptable.side 64 --promptable.decoder-steps 2 --promptable.objects 1 "
-    "--promptable.perceptual-mode decoder --promptable.rounds 2 --training.steps 2 "
-    "--training.batch-size 2 --training.validate-every 2 --training.workers 0 --training.ema 0 "
-    "--teacher.options stand_in true"
-)
-WITH_TWIN = [*TINY, *TWIN_ALONE]
-
-
-@pytest.fixture(scope="module")
-def other_sam(tmp_path_factory):
-    return random_sam(tmp_path_factory.mktemp("sam") / "other_random.safetensors", seed=3)
 
 
 def test_answers_to_boxes_are_drawn_while_it_trains(run):
@@ -123,17 +105,6 @@ def test_the_encoder_rests_in_the_second_stage(run):
     assert any(not torch.equal(v, second[k]) for k, v in first.items() if "mask_decoder" in k)
 
 
-def dice_of(network, pictures) -> float:
-    """Mean Dice by box on the test images, scored here."""
-    tests = list(datasets.folder(pictures).split("test").labelled)
-    scores = score_prompted(
-        {"it": {0: PromptedModel(network.eval(), ("red", "green", "blue"))}},
-        tests,
-        each=Here(False),
-    )
-    return float(np.mean(list(scores.values("it", "dice").values())))
-
-
 def test_the_student_between_its_stages_is_scored(run, pictures):
     """The first stage's weights, whose decoder is the teacher's: once more from its checkpoint."""
     student, _ = students.load_promptable(run / "student.safetensors")
@@ -142,94 +113,6 @@ def test_the_student_between_its_stages_is_scored(run, pictures):
     summary = json.loads((run / "summary.json").read_text())
     found = summary["models"][AFTER_FIRST]["metrics"]["dice"]["mean"]
     assert found == pytest.approx(dice_of(student, pictures), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("live", "side", "kept"), [(False, 512, 853), (True, 512, 1024), (True, 768, 1280)]
-)
-def test_a_live_teacher_sees_pictures_as_large_as_it_reads_them(live, side, kept):
-    """They were shrunk to what the student sees, and blown up to the teacher's 1024 px."""
-    values = {
-        "recipe": "kdsam",
-        "out": "x",
-        "data": {"path": "x"},
-        "teacher": {"kind": "sam", "path": "sam.pt", "live": live},
-        "student": {"architecture": "promptable-resnet18", "encoder_weights": "random"},
-        "promptable": {"side": side},
-    }
-    assert longest_side(config.parse(values, "test"), 1024) == kept
-
-
-def test_a_live_teacher_a_baseline_and_a_feature_network(
-    pictures, sam_file, other_sam, tmp_path, capsys
-):
-    arguments = [
-        "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "live", *TINY,
-        "--teacher.live", "--promptable.baseline", other_sam, "--no-twin",
-        "--promptable.decoder-steps", "1", "--training.steps", "1",
-        "--promptable.decoder-learning-rate", "0.1", "--promptable.train-neck",
-        "--promptable.perceptual-mode", "triplets", "--promptable.vgg-weights", "random",
-    ]  # fmt: skip
-    assert abbe("distill", "kdsam", *arguments) == 0
-    shown = capsys.readouterr().out
-    assert "sees red, green, blue; is asked for its embedding of each image\n" in shown
-    assert "amg" not in shown
-    summary = json.loads((tmp_path / "live/summary.json").read_text())
-    models = ["teacher", AFTER_FIRST, "student", ZERO_SHOT, "baseline", SHAPE]
-    assert list(summary["models"]) == models
-    page = (tmp_path / "live/report.html").read_text()
-    assert all(f"</span>{name}" in page for name in models)
-    assert "other_random.safetensors at 64 px as it comes" in page
-    curves = page[page.index('<section id="training">') : page.index('<section id="cost">')]
-    assert f"stroke: {colours_of(summary['models'])['baseline']}" in curves
-    assert not (tmp_path / "live/targets.zarr").exists()
-    # The baseline as it comes is the file, whatever the second stage made of it afterwards.
-    first, second = (summary["models"][name]["metrics"] for name in (ZERO_SHOT, "baseline"))
-    assert first["dice"]["mean"] == pytest.approx(dice_of(load_sam(other_sam)[0], pictures))
-    assert first != second
-    # Its second stage is the student's, which fits the neck here, and nothing else of the encoder.
-    trained = torch.load(tmp_path / "live/checkpoints/baseline-decoder.pt", weights_only=True)
-    given = read_tensors(other_sam)
-    changed = {k for k, value in trained["network"].items() if not torch.equal(value, given[k])}
-    assert {".".join(k.split(".")[:2]) for k in changed if "encoder" in k} == {"image_encoder.neck"}
-    lines = [json.loads(line) for line in (tmp_path / "live/log.jsonl").read_text().splitlines()]
-    (terms,) = [line["terms"] for line in lines if line["stage"] == "encoder" and "terms" in line]
-    layers = [terms[f"perceptual/{name}"] for name in ("relu1_2", "relu2_2", "relu3_3")]
-    assert set(terms) == {"mse", "perceptual"} | {k for k in terms if k.startswith("perceptual/")}
-    assert terms["perceptual"] == pytest.approx(np.mean(layers), rel=1e-5)
-    (line,) = [line for line in lines if line["stage"] == "encoder" and "terms" in line]
-    assert set(line["weights"]) == {"mse", "perceptual"}
-    # taken up again, the finished run has the same rows
-    assert abbe("distill", "kdsam", *arguments, "--resume") == 0
-    again = json.loads((tmp_path / "live/summary.json").read_text())
-    for name in models:
-        assert again["models"][name]["metrics"] == summary["models"][name]["metrics"], name
-
-
-def test_the_second_stage_can_fit_the_whole_encoder(pictures, sam_file, other_sam, tmp_path):
-    arguments = [
-        "--data.path", pictures, "--teacher.path", sam_file, "--out", tmp_path / "all", *TINY,
-        "--promptable.baseline", other_sam, "--no-twin", "--promptable.train-encoder",
-        "--training.learning-rate", "0.02", "--promptable.decoder-learning-rate", "0.01",
-    ]  # fmt: skip
-    assert abbe("distill", "kdsam", *arguments) == 0
-    for before, after in (("student-encoder", "student-decoder"), (None, "baseline-decoder")):
-        given = read_tensors(other_sam) if before is None else weights_of(tmp_path, before)
-        found = weights_of(tmp_path, after)
-        changed = {".".join(k.split(".")[:2]) for k in found if not torch.equal(found[k], given[k])}
-        assert {"image_encoder.neck", "mask_decoder.transformer"} < changed
-        assert sum(name.startswith("image_encoder") for name in changed) > 1
-        assert not any(name.startswith("prompt_encoder") for name in changed)
-    summary = json.loads((tmp_path / "all/summary.json").read_text())
-    after_first, last = (summary["models"][name]["metrics"] for name in (AFTER_FIRST, "student"))
-    assert after_first != last
-    settings = config.Promptable(train_encoder=True)
-    first, second = (Schedule(steps=1, learning_rate=rate) for rate in (0.02, 0.01))
-    assert fitted_parts(settings, first, second) == {"image_encoder": 2.0}
-
-
-def weights_of(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    return torch.load(folder / f"all/checkpoints/{name}.pt", weights_only=True)["network"]
 
 
 def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
@@ -244,16 +127,6 @@ def test_without_a_second_stage_a_baseline_of_any_side_is_scored_as_it_comes(
     assert abbe("distill", "kdsam", *arguments) == 0
     summary = json.loads((tmp_path / "one/summary.json").read_text())
     assert list(summary["models"]) == ["teacher", "student", ZERO_SHOT, SHAPE]
-
-
-@pytest.mark.parametrize(("steps", "side"), [(1, 96), (0, 64)])
-def test_a_baseline_of_sams_family_sees_the_students_square_where_both_are_trained(
-    other_sam, steps, side
-):
-    settings = config.Promptable(baseline=other_sam, side=96, decoder_steps=steps)
-    found = load_baseline(settings)
-    assert found is not None
-    assert found[0].side == side
 
 
 def test_a_baseline_that_saw_test_images_is_refused(run, pictures, sam_file, tmp_path, capsys):
@@ -425,63 +298,3 @@ def test_a_run_becomes_a_promptable_package(run, pictures, tmp_path, capsys):
     words = ["predict", out, pictures / "images" / "4.png", "--prompts", pictures / "labels"]
     assert abbe(*words, "--out", tmp_path / "found") == 0
     assert (tmp_path / "found" / "4.labels.tif").exists()
-
-
-@pytest.fixture
-def failing(monkeypatch):
-    """A teacher that has no memory for picture 1, which is one to train on."""
-    predict = SamTeacher.predict
-
-    def some(self, image, id):
-        if id == "1":
-            raise RuntimeError("out of memory")
-        return predict(self, image, id)
-
-    monkeypatch.setattr(SamTeacher, "predict", some)
-
-
-@pytest.mark.usefixtures("failing")
-def test_a_picture_that_the_teacher_fails_on_ends_the_run_before_it_trains(
-    pictures, sam_file, tmp_path, capsys
-):
-    out = tmp_path / "run"
-    words = ["distill", "kdsam", "--data.path", pictures, "--teacher.path", sam_file, *WITH_TWIN]
-    assert abbe(*words, "--out", out) == 1
-    said = capsys.readouterr().err
-    assert "1 image was lost, and 0 may be:\n  1: RuntimeError: out of memory" in said
-    assert sorted(TargetStore(out / "targets.zarr").ids) == ["0", "2", "6", "7", "8"]
-    assert not (out / "log.jsonl").exists()
-    assert abbe(*words, "--out", out, "--resume", "--allow-failed", 1) == 0
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["targets"] == {"images": 5, "empty": 0, "missing": 1}
-    assert summary["lost"] == ["1"]
-    assert "The teacher gave no answer for 1 image." in (out / "report.html").read_text()
-
-
-def test_a_picture_that_cannot_be_read_may_be_lost_too(pictures, sam_file, tmp_path, capsys):
-    copied = tmp_path / "discs"
-    shutil.copytree(pictures, copied)
-    for name in ("2", "7"):  # one to train on, one to test on
-        file = copied / "images" / f"{name}.png"
-        file.write_bytes(file.read_bytes()[:60])
-    words = ["distill", "kdsam", "--data.path", copied, "--teacher.path", sam_file, *WITH_TWIN]
-    assert abbe(*words, "--out", tmp_path / "a") == 1
-    assert "2.png" in capsys.readouterr().err
-    assert abbe(*words, "--out", tmp_path / "a", "--allow-failed", 1) == 1
-    said = capsys.readouterr().err
-    assert "2 images were lost, and 1 may be:" in said
-    assert "2.png" in said
-    assert "and so 1 more: 7\n" in said
-    assert abbe(*words, "--out", tmp_path / "a", "--allow-failed", 2) == 0
-    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
-    assert summary["lost"] == ["2", "7"]
-    assert summary["targets"]["missing"] == 0  # it was not asked about what cannot be read
-    other = ["--name", "other", "--data.path", copied]
-    assert abbe("evaluate", tmp_path / "a", *other) == 1
-    assert abbe("evaluate", tmp_path / "a", *other, "--allow-failed", 2) == 0
-    there = json.loads((tmp_path / "a" / "evaluations" / "other" / "summary.json").read_text())
-    assert there["lost"] == ["2", "7"]
-    assert any(
-        "2 images could not be used and were left" in text
-        for text in doubts(tmp_path / "a/evaluations/other")
-    )

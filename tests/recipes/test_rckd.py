@@ -3,12 +3,9 @@
 import json
 import shlex
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 import torch
 from commands import abbe, doubts
 from golden import hold
@@ -18,26 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import abbe as in_python
-from abbe import config, students
-from abbe.datasets import Dataset, Record, class_folder, folder, keep_labels
-from abbe.datasets.collection import FileImage, OneChannel
-from abbe.datasets.public.bbbc038 import ColourImage, GreyImage
-from abbe.datasets.public.pathology_nuclei import PanNukeImage
-from abbe.datasets.public.pathology_regions import ColourPicture
-from abbe.datasets.public.photographs import ColourFile
-from abbe.datasets.stored import Stored
-from abbe.datasets.training.prepare import Prepared
-from abbe.errors import ConfigError, InputError
+from abbe import students
 from abbe.files.tensors import read_tensors
-from abbe.recipes.pretraining import ResponseOutput, require_exclusive, response_term
-from abbe.recipes.rckd import parts_of, tiles_of
-from abbe.runs import build
-from abbe.students.classifier import Classifier
-from abbe.students.encoders import ENCODERS
-from abbe.students.unet import encoder_name_of
 from abbe.targets import TargetStore
-from abbe.tasks.classification import Classification, class_weights
-from abbe.teachers import TEACHERS
 
 TINY = shlex.split(
     "--student.architecture unet-mobilenetv3 --student.encoder-weights random "
@@ -181,94 +161,6 @@ def test_random_weights_alone_are_not_probed(base, tmp_path):
     assert "By what the encoder began with" not in (tmp_path / "run/report.html").read_text()
 
 
-def tiles_for(dataset, folder, **data):
-    values = {
-        "recipe": "rckd", "out": "x", "data": {"kind": "classes", "path": "x"},
-        "pretrain_data": {"path": str(folder), **data},
-        "teacher": {"kind": "masks", "path": "x"}, "student": {"encoder_weights": "random"},
-    }  # fmt: skip
-    return tiles_of(config.parse(values, "test"), dataset)
-
-
-def test_no_label_goes_with_the_tiles(tiles):
-    found = tiles_for(class_folder(tiles / "classes"), tiles / "classes", kind="classes")
-    assert len(found) == 6  # those of val and test stay out
-    assert all(record.id.startswith("train/") for record in found)
-    for record in found:
-        assert record.label is None
-        assert record.types is None
-        assert "class" not in record.columns
-
-
-def test_images_of_the_test_are_not_pretrained_on_however_they_are_named(
-    tiles, tmp_path, monkeypatch
-):
-    shutil.copytree(tiles / "tiles" / "images", tmp_path / "set" / "images")
-    (tmp_path / "link").symlink_to(tmp_path / "set")
-    monkeypatch.chdir(tmp_path)
-    dataset = folder("set")
-    split = dataset.with_splits(dict.fromkeys(dataset.ids[:2], "test"))
-    for path, more in (
-        ("set", {}),
-        (tmp_path / "set", {}),
-        ("link", {}),
-        ("set", {"pixel_size": 0.5}),
-        ("set", {"channels": ["r", "g", "b"]}),
-    ):
-        found = tiles_for(split, path, kind="folder", **more)
-        assert found.ids == dataset.ids[2:], (path, more)
-
-
-def test_slides_of_the_test_are_not_pretrained_on_in_tiles_of_any_size(tmp_path):
-    tissue = np.array([[205, 140, 180], [110, 70, 140]], np.uint8)
-    random = np.random.default_rng(0)
-    for name in ("one", "two"):
-        slide = random.choice(tissue, (256, 256))
-        tifffile.imwrite(
-            tmp_path / f"{name}.tif", slide, photometric="rgb",
-            resolution=(2e4, 2e4), resolutionunit="CENTIMETER",
-        )  # fmt: skip
-    dataset = build.collect(config.Data(kind="slides", path=tmp_path, size=128))
-    split = dataset.with_splits({r.id: "test" for r in dataset if r.group == "one"})
-    assert len(split.split("test")) == 4
-    for size in (128, 64):
-        found = tiles_for(split, tmp_path, kind="slides", size=size)
-        assert {record.group for record in found} == {"two"}, size
-
-
-def test_images_that_sets_keep_in_their_own_ways_are_held_out_as_well(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    images = {
-        "a.png": (ColourPicture(Path("a.png")), ColourPicture(tmp_path / "a.png", 0.25)),
-        "b.png": (ColourImage(Stored(Path("b.png"))), FileImage(tmp_path / "b.png")),
-        "c.png": (GreyImage(Stored(Path("c.png")), "grey"), ColourFile(tmp_path / "c.png")),
-        "d.zip": (
-            ColourImage(Stored(Path("d.zip"), "one.png")),
-            GreyImage(Stored(tmp_path / "d.zip", "one.png"), "grey"),
-        ),
-        "e.npy": (PanNukeImage(Path("e.npy"), 3, "x"), PanNukeImage(tmp_path / "e.npy", 3, "y")),
-    }
-    tested, pretrained = zip(*images.values(), strict=True)
-    others = (
-        ColourImage(Stored(Path("d.zip"), "two.png")),
-        PanNukeImage(Path("e.npy"), 4, "x"),
-        FileImage(Path("f.png")),
-    )
-    dataset = Dataset(
-        "set", tuple(Record(str(n), image, split="test") for n, image in enumerate(tested)), ("c",)
-    )
-    tiles = Dataset(
-        "tiles", tuple(Record(str(n), image) for n, image in enumerate(pretrained + others)), ("c",)
-    )
-    monkeypatch.setattr(build, "collect", lambda source: tiles)
-    left = tiles_for(dataset, tmp_path, kind="folder")
-    assert left.ids == ("5", "6", "7")
-    named = dataset.having(
-        replace(record, image=OneChannel(record.image, "c")) for record in dataset
-    )
-    assert tiles_for(named, tmp_path, kind="folder").ids == left.ids
-
-
 @pytest.mark.slow
 def test_the_encoder_is_written_with_facts_and_was_changed_by_pretraining(run):
     facts = students.encoder_facts(run / "encoder.safetensors")
@@ -368,90 +260,6 @@ def test_a_class_with_one_sample_is_refused(base, tiles, tmp_path, capsys):
                 (folder / f"{number}.png").write_bytes(source.read_bytes())
     assert abbe(*base, "--data.path", tmp_path / "few", "--out", tmp_path / "x") == 1
     assert "fewer of sparse (1)" in capsys.readouterr().err
-
-
-def test_a_student_that_tells_classes_apart_is_no_teacher_of_objects(tmp_path):
-    network = students.build(
-        "unet-mobilenetv3", in_channels=3, outputs=("background", "a"), encoder_weights="random"
-    )
-    classes = ["background", "a"]
-    facts = {"channels": ["red", "green", "blue"], "task": "semantic", "classes": classes}
-    students.save(tmp_path / "student.safetensors", network, facts)
-    with pytest.raises(InputError, match="tells classes apart"):
-        TEACHERS["run"](tmp_path, None)
-
-
-def test_shares_of_labels_contain_each_other_and_lose_no_class(tiles):
-    dataset = class_folder(tiles / "classes")
-
-    def kept(amount):
-        few = keep_labels(dataset, amount, seed=1)
-        return {r.id for r in Classification().labelled(few.split("train"))}
-
-    assert kept(0.01) < kept(0.5) < kept(1.0)
-    assert {id.split("/")[1] for id in kept(0.01)} == {"dense", "sparse"}
-    few = keep_labels(dataset, 0.01, seed=1)
-    assert len(Classification().labelled(few.split("test"))) == 6
-
-
-def test_classes_that_exclude_each_other_are_learned_at_a_temperature():
-    random = torch.Generator().manual_seed(0)
-    probabilities = torch.rand(2, 3, 4, 4, generator=random).softmax(1)
-    batch = {
-        "target": probabilities,
-        "valid": torch.ones(2, 4, 4, dtype=torch.bool),
-        "has_target": torch.tensor([True, False]),
-    }
-    term = response_term(3, "kl", 2.0)
-    learned = term.loss(ResponseOutput(maps=probabilities.log()), batch)
-    assert learned is not None
-    assert learned.item() == pytest.approx(0, abs=1e-6)
-    other = probabilities.flip(1).log()
-    other[1] = 99.0  # the teacher has not spoken of this tile
-    first = {key: value[:1] for key, value in batch.items()}
-    alone = term.loss(ResponseOutput(maps=other[:1]), first)
-    assert alone is not None
-    assert term.loss(ResponseOutput(maps=other), batch) == pytest.approx(alone.item(), rel=1e-5)
-    assert alone > 0
-    batch["has_target"] = torch.tensor([False, False])
-    assert term.loss(ResponseOutput(maps=other), batch) is None
-
-
-def test_a_teacher_that_keeps_its_background_to_itself_is_not_learned_by_kl():
-    """Its maps were stretched to a sum of 1: glass became tumour, and surely so."""
-    shares = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0)).softmax(0)
-    stored = (255 * shares).round().byte().numpy()
-    bare = Prepared("a", np.zeros((1, 16, 16)), ("red",), np.zeros((1, 2)), (16, 16))
-    whole = [replace(bare, id=str(n), probability=stored) for n in range(40)]
-    require_exclusive(whole, "t.zarr")
-    cut = [replace(image, probability=stored[1:]) for image in whole]
-    with pytest.raises(ConfigError, match=r"of '0' in t\.zarr add up to 0\.\d\d.*background"):
-        require_exclusive(cut, "t.zarr")
-    background = np.zeros_like(stored)
-    background[0] = 255
-    tissue = replace(whole[0], id="tissue", probability=background[:0:-1])
-    with pytest.raises(ConfigError, match="of 'tissue' in"):
-        require_exclusive([*whole[:3], tissue], "t.zarr")
-
-
-def test_rare_classes_weigh_as_much_as_frequent_ones():
-    image = Prepared("a", np.zeros((1, 2, 2)), ("red",), np.zeros((1, 2)), (2, 2))
-    images = [replace(image, category=number) for number in (0, 0, 0, 1)]
-    assert class_weights(images, 3) == pytest.approx([4 / 9, 4 / 3, 1.0])
-
-
-@pytest.mark.parametrize("name", sorted(set(ENCODERS) - {"swin-tiny"}))
-def test_each_weight_has_the_rate_of_its_part(name):
-    with torch.device("meta"):
-        model = Classifier(name, 3, ("a", "b"))
-    rates = parts_of(model, 1.0, 5.0)
-    encoder = set(map(id, model.encoder_parameters()))
-    head = {id(parameter) for parameter in model.parameters()} - encoder
-    assert head
-    for key, parameter in model.named_parameters():
-        matching = [rate for part, rate in rates.items() if key.startswith(part)]
-        assert matching == [5.0 if id(parameter) in head else 1.0], key
-    assert encoder_name_of(f"unet-{name}") == name
 
 
 @pytest.fixture

@@ -1,66 +1,21 @@
+"""The page of a run: one file that tells every figure, and names what the run lacks."""
+
 import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from made_run import LEVELS, make_run
+from made_run import LEVELS
+from report_page import Page, change, page_of, small_run
 
-from abbe.caveats import group_caveats
 from abbe.errors import InputError, MissingExtraError
-from abbe.reporting import tables, write_report
-from abbe.reporting.words import banners, headline
+from abbe.reporting import write_report
 from abbe.scoring import METRICS
-from abbe.summary import Data, Evidence, RunSummary, Score
-
-_VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that every element is closed, and gathers the text, the ids and the references."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.tags: set[str] = set()
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            if name in ("href", "src", "xlink:href", "srcset", "data", "action"):
-                self.references.append(value or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with everything in it; tests copy what they change."""
-    return make_run(tmp_path_factory.mktemp("run") / "run", examples=1, images=20, steps=24)
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +26,7 @@ def whole_html(whole: Path) -> str:
 @pytest.fixture
 def run(whole: Path, tmp_path: Path) -> Path:
     """A small run folder to change: summary.json alone, with Dice as its only metric."""
-    summary = json.loads((whole / "summary.json").read_text())
-    for key in ("gain", "retention"):
-        summary[key] = {"dice": summary[key]["dice"]}
-    for model in summary["models"].values():
-        model["metrics"] = {"dice": model["metrics"]["dice"]}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    return tmp_path
-
-
-def page_of(run: Path) -> Page:
-    return Page(write_report(run).read_text(encoding="utf-8"))
-
-
-def change(run: Path, **changes: object) -> None:
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps(summary | changes))
+    return small_run(whole, tmp_path)
 
 
 def test_report_is_one_balanced_file_that_loads_nothing(whole: Path, whole_html: str) -> None:
@@ -249,120 +189,6 @@ def test_names_from_outside_cannot_become_markup(run: Path) -> None:
     assert Page(html).text.count(evil) > 8
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"data": {"name": "tissue", "simulated": True}}, "Simulated"),
-        ({"teacher": {"teacher": "t", "simulated": True}}, "Simulated"),
-        ({"teacher": {"teacher": "tiny", "stand_in": True}}, "tiny stands in for another teacher"),
-        ({"teacher": {"teacher": "t", "sees_labels": True}}, "Teacher sees the labels"),
-        ({"encoder_weights": "random"}, "encoder started from random weights"),
-    ],
-)
-def test_banner_says_what_nobody_may_overlook(run: Path, changes: dict, words: str) -> None:
-    summary = json.loads((run / "summary.json").read_text())
-    assert words not in str(banners(RunSummary.model_validate(summary)))
-    assert words in str(banners(RunSummary.model_validate(summary | changes)))
-
-
-def test_banner_stands_on_the_page(run: Path) -> None:
-    assert "Simulated." not in page_of(run).text
-    change(run, data={"name": "tissue", "simulated": True})
-    assert "Simulated. The images come from a simulator" in page_of(run).text
-
-
-@pytest.mark.parametrize(
-    ("gain", "sentence"),
-    [
-        (
-            {"mean": 0.041, "ci95": [0.02, 0.063]},
-            "Distillation gained +4.1 Dice points [2.0, 6.3] over its twin, the same network on "
-            "the same batches without it, mean of 3 seeds, and the student keeps 96 % of the "
-            "teacher’s Dice; 2.47 M instead of 29.4 M parameters, 15.1 × faster.",
-        ),
-        (
-            {"mean": -0.003, "ci95": [-0.012, 0.006]},
-            "Distillation made no difference that this test can show: −0.3 Dice points "
-            "[−1.2, 0.6] against its twin, the same network on the same batches without it, mean "
-            "of 3 seeds; the interval includes 0, and",
-        ),
-        (
-            {"mean": 0.0002, "ci95": [0.0001, 0.0003]},
-            "Distillation made no difference that matters: 0.0 Dice points [0.0, 0.0] against its "
-            "twin, the same network on the same batches without it, mean of 3 seeds, less than 0.5 "
-            "points, and the student keeps",
-        ),
-        (
-            {"mean": -0.021, "ci95": [-0.033, -0.009]},
-            "Distillation did harm: −2.1 Dice points [−3.3, −0.9] against its twin, the same",
-        ),
-    ],
-)
-def test_headline_is_no_rosier_than_the_interval(run: Path, gain: dict, sentence: str) -> None:
-    summary = json.loads((run / "summary.json").read_text())
-    summary |= {"gain": {"dice": gain}, "retention": {"dice": 0.961}, "smallest_gain": 0.005}
-    assert sentence in headline(RunSummary.model_validate(summary))
-
-
-@pytest.mark.parametrize(
-    ("metric", "mean", "ci95", "verdict"),
-    [
-        ("dice", 0.02, [0.01, 0.03], "better"),
-        ("dice", -0.02, [-0.03, -0.01], "worse"),
-        ("dice", 0.02, [-0.01, 0.05], "unclear"),
-        ("dice", 0.0002, [0.0001, 0.0003], "negligible"),  # sure, and of no use
-        ("dice", 0.004, [0.001, 0.009], "negligible"),
-        ("dice", 0.001, [-0.003, 0.004], "negligible"),  # surely small
-        ("dice", 0.001, [-0.02, 0.02], "unclear"),
-        ("hd95", -0.001, [-0.002, -0.0005], "better"),  # in pixels: no such bound
-    ],
-)
-def test_verdicts(metric: str, mean: float, ci95: list[float], verdict: str) -> None:
-    difference = Score(mean=mean, ci95=(ci95[0], ci95[1]))
-    summary = RunSummary(smallest_gain=0.005, evidence=Evidence(seeds=[0, 1]))
-    assert tables.verdict_of(summary, metric, difference) == verdict
-    alone = RunSummary(smallest_gain=0.005, evidence=Evidence(seeds=[0]))
-    assert tables.verdict_of(alone, metric, difference) == "unproven"
-
-
-def test_one_seed_claims_nothing(run: Path) -> None:
-    change(run, gains={}, evidence={"seeds": [0], "baselines": ["twin"], "against": "twin"})
-    text = page_of(run).text
-    assert "No claim: this is one seed, by whose luck alone a score can move." in text
-    assert "one seed: no claim" in text
-    assert "helped" not in text
-    assert "One seed (7)" in text
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        ({"test": 182, "grouped": False, "test_groups": 182}, "each was taken for independent"),
-        ({"test": 40, "grouped": True, "test_groups": 4}, "of 4 groups only"),
-        ({"test": 40, "grouped": True, "test_groups": 1}, "no interval is possible"),
-        ({"test": 90, "grouped": True, "test_groups": 60}, None),
-        ({"test": 90}, None),  # an earlier version did not say
-    ],
-)
-def test_groups_are_doubted_where_they_should_be(data: dict, words: str | None) -> None:
-    told = group_caveats(Data.model_validate(data))
-    assert (words is None) == (told == [])
-    assert words is None or words in told[0]
-
-
-def test_the_number_of_groups_stands_beside_n(run: Path) -> None:
-    change(run, data={"name": "videos", "test": 60, "grouped": True, "test_groups": 4})
-    assert "test images of 4 groups (patients, slides …)" in page_of(run).text
-
-
-def test_what_a_teacher_says_of_itself_is_a_fact_and_no_doubt(run: Path) -> None:
-    change(run, teacher={"teacher": "t", "notes": ["computed in bf16"]})
-    text = page_of(run).text
-    assert text.count("computed in bf16") == 1
-    doubts = text.partition("What speaks for doubt")[2].partition("Image by image")[0]
-    assert "computed in bf16" not in doubts
-
-
 def test_run_it_again_runs_it_again(run: Path) -> None:
     (run / "config.yaml").write_text("recipe: cmkd\ndata: {kind: folder}\n")
     name = run.resolve().name
@@ -403,28 +229,6 @@ def test_macs_of_an_image_of_another_size_say_so(run: Path) -> None:
     assert "MACs (one of 256 px)" in text
     assert "371 G (1024 px)" in text
     assert text.count("(1024 px)") == 1  # none beside the students' numbers, and none beside –
-
-
-def test_learning_from_a_simulator_is_not_being_tested_on_one(run: Path) -> None:
-    teacher = {"teacher": "t", "simulated": True}
-    change(run, teacher=teacher, data={"name": "real", "simulated": False})
-    text = page_of(run).text
-    assert "The student learned from a simulator" in text
-    assert "On simulated images" not in text
-
-
-def test_headline_says_simulated_and_does_without_a_twin(run: Path) -> None:
-    models = {"student": {"metrics": {"dice": {"mean": 0.8, "ci95": [0.7, 0.9], "n": 9}}}}
-    data = {"name": "tissue", "simulated": True}
-    change(run, gain={}, retention={}, models=models, data=data)
-    text = page_of(run).text
-    assert "Dice on simulated images: student 0.800 [0.700, 0.900]. No gain was measured" in text
-
-
-def test_less_distance_counts_as_better(run: Path) -> None:
-    models = {"student": {"metrics": {"hd95": {"mean": 4.0, "ci95": [3.0, 5.0], "n": 9}}}}
-    change(run, gain={"hd95": {"mean": -2.0, "ci95": [-3.0, -1.0]}}, retention={}, models=models)
-    assert "Distillation gained −2.00 px of HD95 [−3.00, −1.00]" in page_of(run).text
 
 
 def test_any_models_of_an_evaluation_are_shown(run: Path) -> None:

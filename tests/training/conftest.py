@@ -1,5 +1,6 @@
 """What the tests of this room share."""
 
+import copy
 import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from abbe.training.fit import Fitted, fit
+from abbe.training.checkpoint import save_checkpoint
+from abbe.training.fit import Fitted, _Run, fit
 from abbe.training.log import Log
 from abbe.training.stage import Stage
 
@@ -50,3 +52,23 @@ def train(tmp_path: Path, accelerator: Accelerator) -> Callable[..., Fitted]:
         return fit(stage, accelerator, log, place / "student.pt", progress=False, **options)
 
     return run
+
+
+@pytest.fixture
+def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
+    """What a checkpoint would hold at a stage's end; a finished one holds less."""
+    states: list[dict[str, Any]] = []
+    finish = _Run.finish
+
+    def save_and_finish(run: _Run) -> Fitted:
+        run.save()
+        return finish(run)
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        if "finished" not in state:
+            states.append(copy.deepcopy(state))
+        save_checkpoint(path, state)
+
+    monkeypatch.setattr("abbe.training.fit.save_checkpoint", save)
+    monkeypatch.setattr(_Run, "finish", save_and_finish)
+    return lambda: states[-1]

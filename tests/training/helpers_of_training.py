@@ -1,7 +1,7 @@
 """A network, images and stages small enough to train in a blink."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from abbe import losses
 from abbe.datasets.training.batches import Batch, Batches
 from abbe.datasets.training.prepare import Prepared
 from abbe.recipes.cmkd import cmkd
+from abbe.training.fit import Fitted
 from abbe.training.stage import Metrics, Schedule, Stage, Term
+
+Trainer = Callable[..., Fitted]
 
 
 class TinyNet(nn.Module):
@@ -125,6 +128,12 @@ def loss_of_weights(network: nn.Module) -> Metrics:
     """A stand-in for validation: some number that depends on every weight."""
     total = sum(float(value.abs().sum()) for value in network.state_dict().values())
     return {"dice": 1 / (1 + total)}
+
+
+def scripted(scores: Iterable[float]) -> Callable[[nn.Module], Metrics]:
+    """Validation that gives these scores one after the other."""
+    remaining = iter(scores)
+    return lambda network: {"dice": next(remaining)}
 
 
 def everything(output: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -1,11 +1,7 @@
-"""The training loop on a network of two convolutions."""
+"""The training loop on a network of two convolutions: the same each time, and resumed."""
 
-import copy
 import itertools
-import math
-import signal
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from helpers_of_training import (
-    everything,
+    Trainer,
     lines_of,
     loss_of_weights,
     same,
+    scripted,
     stage_of,
     tiny_batches,
     tiny_net,
@@ -25,44 +22,12 @@ from helpers_of_training import (
     weights_of,
 )
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from abbe.datasets.training.batches import Batch
-from abbe.errors import AbbeError, InputError, MemoryShortError
 from abbe.machine.pace import Pace
-from abbe.training.checkpoint import load_checkpoint, save_checkpoint
-from abbe.training.fit import Fitted, _Run, fit, learning_rate
+from abbe.training.fit import fit
 from abbe.training.log import Log
-from abbe.training.parts import WEIGHTING_RATE
-from abbe.training.stage import Metrics, Schedule, Term
-
-Trainer = Callable[..., Fitted]
-
-
-def scripted(scores: Iterable[float]) -> Callable[[nn.Module], Metrics]:
-    """Validation that gives these scores one after the other."""
-    remaining = iter(scores)
-    return lambda network: {"dice": next(remaining)}
-
-
-@pytest.fixture
-def last_state(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Any]]:
-    """What a checkpoint would hold at a stage's end; a finished one holds less."""
-    states: list[dict[str, Any]] = []
-    finish = _Run.finish
-
-    def save_and_finish(run: _Run) -> Fitted:
-        run.save()
-        return finish(run)
-
-    def save(path: Path, state: dict[str, Any]) -> None:
-        if "finished" not in state:
-            states.append(copy.deepcopy(state))
-        save_checkpoint(path, state)
-
-    monkeypatch.setattr("abbe.training.fit.save_checkpoint", save)
-    monkeypatch.setattr(_Run, "finish", save_and_finish)
-    return lambda: states[-1]
+from abbe.training.stage import Metrics, Term
 
 
 def test_fewer_threads_last_until_the_training_ends(train: Trainer, monkeypatch):
@@ -94,14 +59,6 @@ def interrupting(times: int) -> Callable[[nn.Module], Metrics]:
         return loss_of_weights(network)
 
     return validate
-
-
-def test_a_gpu_that_is_too_small_is_told_in_words(train: Trainer) -> None:
-    def short(network: nn.Module) -> Metrics:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(MemoryShortError, match=r"CUDA out of memory.*a smaller --training\.batch"):
-        train(stage_of(tiny_net(), validate=short, steps=2))
 
 
 # -- sameness
@@ -164,280 +121,7 @@ def test_batches_prepared_elsewhere_change_nothing(train: Trainer) -> None:
     assert same(weights_of(nets[0]), weights_of(nets[1]))
 
 
-# -- learning rate and optimiser
-
-
-def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine() -> None:
-    schedule = Schedule(steps=100, learning_rate=0.5, final_learning_rate=0.1, warmup=0.2)
-    rates = [learning_rate(schedule, step) for step in range(101)]
-    assert rates[:20] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
-    assert max(rates) == rates[20] == 0.5
-    assert rates[60] == pytest.approx(0.3)  # half way down
-    assert rates[40] == pytest.approx(0.1 + 0.2 * (1 + math.cos(math.pi / 4)))
-    assert all(before > after for before, after in itertools.pairwise(rates[20:]))
-    assert rates[100] == pytest.approx(0.1)
-
-
-def test_without_warm_up_the_learning_rate_starts_at_its_highest() -> None:
-    assert learning_rate(Schedule(steps=10, learning_rate=0.5, warmup=0), 0) == 0.5
-
-
-def test_the_optimiser_uses_the_rate_that_is_logged(tmp_path: Path, train: Trainer) -> None:
-    used = []
-    handle = register_optimizer_step_pre_hook(
-        lambda optimizer, *_: used.append({group["lr"] for group in optimizer.param_groups[:2]})
-    )
-    stage = stage_of(tiny_net())
-    try:
-        train(stage)
-    finally:
-        handle.remove()
-    assert used == [{learning_rate(stage.schedule, step)} for step in range(30)]
-    logged = {line["step"]: line["learning_rate"] for line in lines_of(tmp_path / "log.jsonl")}
-    assert logged == {step: learning_rate(stage.schedule, step - 1) for step in logged}
-
-
-def test_gradients_are_clipped(train: Trainer) -> None:
-    norms = []
-
-    def measure(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norms.append(float(torch.nn.utils.get_total_norm([w.grad for w in weights])))
-
-    handle = register_optimizer_step_pre_hook(measure)
-    steep = Term("steep", lambda output, batch: 1e4 * everything(output, batch), distils=False)
-    try:
-        train(stage_of(tiny_net(), terms=[steep], steps=5, clip=0.5))
-    finally:
-        handle.remove()
-    assert norms == pytest.approx([0.5] * 5, rel=1e-3)
-
-
-def test_a_gradient_below_its_largest_norm_is_left_alone(
-    train: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: Any) -> None:
-        raise AssertionError("multiplied without need")
-
-    monkeypatch.setattr("abbe.training.fit.clip_grads_with_norm_", refused)
-    assert train(stage_of(tiny_net(), steps=3, clip=1e9)).steps == 3
-
-
-def test_only_kernels_decay(train: Trainer, last_state: Callable[[], dict[str, Any]]) -> None:
-    train(stage_of(tiny_net(), steps=5, weight_decay=0.3))
-    decayed, *free = last_state()["optimizer"]["param_groups"]
-    assert (decayed["weight_decay"], len(decayed["params"])) == (0.3, 2)
-    assert [(each["weight_decay"], len(each["params"])) for each in free] == [
-        (0.0, 2),  # biases
-        (0.0, 1),  # log-variances
-    ]
-
-
-# -- validation
-
-
-def test_training_stops_when_nothing_gets_better(train: Trainer) -> None:
-    scores = [0.5, 0.6, 0.5, 0.55, 0.9]
-    stage = stage_of(tiny_net(), validate=scripted(scores), steps=50, patience=2)
-    fitted = train(stage)
-    assert (fitted.steps, fitted.best) == (28, (0.6, 14))
-
-
-def test_a_stage_that_stopped_early_stays_stopped(train: Trainer) -> None:
-    net, again = tiny_net(), tiny_net(seed=1)
-    stage = stage_of(net, validate=scripted([0.5, 0.4]), steps=50, patience=1)
-    train(stage)
-    fitted = train(stage_of(again, validate=scripted([]), steps=50, patience=1), resume=True)
-    assert (fitted.steps, fitted.best) == (14, (0.5, 7))
-    assert same(weights_of(net), weights_of(again))
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience"), [([0.1, 0.2, 0.3, 0.4, 0.5], None), ([0.5, 0.4], 1)]
-)
-def test_a_signal_during_the_last_validation_stops_before_what_follows(
-    tmp_path: Path, train: Trainer, scores: list[float], patience: int | None
-) -> None:
-    remaining = list(scores)
-
-    def validate(network: nn.Module) -> Metrics:
-        if len(remaining) == 1:
-            signal.raise_signal(signal.SIGINT)
-        return {"dice": remaining.pop(0)}
-
-    steps = 50 if patience else 30
-    with pytest.raises(KeyboardInterrupt):
-        train(stage_of(tiny_net(), validate=validate, steps=steps, patience=patience))
-    assert not remaining
-    stage = stage_of(tiny_net(), validate=scripted([]), steps=steps, patience=patience)
-    assert train(stage, resume=True).steps == load_checkpoint(tmp_path / "student.pt")["step"]
-
-
-def test_without_patience_training_goes_on(train: Trainer) -> None:
-    scores = [0.9, 0.5, 0.4, 0.3, 0.2]
-    assert train(stage_of(tiny_net(), validate=scripted(scores))).steps == 30
-
-
-def test_the_best_weights_are_kept_rather_than_the_last(train: Trainer) -> None:
-    seen = []
-    scores = iter([0.2, 0.7, 0.7, 0.1, 0.3])
-
-    def validate(network: nn.Module) -> Metrics:
-        seen.append(weights_of(network))
-        return {"dice": next(scores)}
-
-    net = tiny_net()
-    fitted = train(stage_of(net, validate=validate))
-    assert len(seen) == 5
-    assert fitted.best == (0.7, 14)  # the earlier of two equals
-    assert same(weights_of(net), seen[1])
-    assert not same(seen[1], seen[4])
-
-
-def test_the_named_score_is_watched_and_stands_first_in_the_log(
-    tmp_path: Path, train: Trainer
-) -> None:
-    scores = iter([{"dice": 0.1, "iou": 0.9}, {"dice": 0.9, "iou": 0.1}])
-    stage = stage_of(tiny_net(), validate=lambda network: next(scores), steps=14)
-    assert train(replace(stage, watch="iou")).best == (0.9, 7)
-    told = [line["validation"] for line in lines_of(tmp_path / "log.jsonl") if "validation" in line]
-    assert [list(each) for each in told] == [["iou", "dice"]] * 2
-
-
-def test_the_average_follows_the_weights(train: Trainer) -> None:
-    net = tiny_net()
-    raw, averaged = [], []
-
-    def validate(network: nn.Module) -> Metrics:
-        raw.append(weights_of(net)["layers.0.weight"])
-        averaged.append(weights_of(network)["layers.0.weight"])
-        return {"dice": float(len(raw))}
-
-    train(stage_of(net, validate=validate, steps=12, validate_every=1, ema=0.6))
-    expected = raw[0]
-    for step, weights in enumerate(raw[1:], start=1):
-        decay = min(0.6, 1 - (1 + step) ** (-2 / 3))  # the average starts short and grows longer
-        expected = decay * expected + (1 - decay) * weights
-        torch.testing.assert_close(averaged[step], expected)
-    assert not torch.equal(averaged[-1], raw[-1])
-    assert torch.equal(weights_of(net)["layers.0.weight"], averaged[-1])
-
-
-def test_without_an_average_the_weights_themselves_are_validated(train: Trainer) -> None:
-    net = tiny_net()
-    validated = []
-
-    def validate(network: nn.Module) -> Metrics:
-        validated.append(network)
-        return {"dice": 0.0}
-
-    train(stage_of(net, validate=validate, steps=7, ema=0))
-    assert all(network is net for network in validated)
-
-
-def test_without_validation_the_last_averaged_weights_are_kept(
-    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
-) -> None:
-    net = tiny_net()
-    fitted = train(stage_of(net, steps=7))
-    assert fitted.best is None
-    assert same(weights_of(net), last_state()["average"])
-    kept = load_checkpoint(tmp_path / "student.pt")
-    assert set(kept) == {"step", "finished", "network"}  # a run has many finished stages
-    assert same(weights_of(net), kept["network"])
-
-
-def test_a_score_that_is_no_number_is_refused(train: Trainer) -> None:
-    with pytest.raises(AbbeError, match=r"'dice' is not a number.*split 'val'"):
-        train(stage_of(tiny_net(), validate=scripted([math.nan])))
-
-
-# -- what goes wrong
-
-
-def spoilt_after(steps: int, spoil: Callable[[torch.Tensor], torch.Tensor]) -> Term:
-    """A term that is well for so many steps, and then is spoilt."""
-    calls = itertools.count(1)
-
-    def loss(output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        value = everything(output, batch)
-        return value if next(calls) <= steps else spoil(value)
-
-    return Term("supervised", loss, distils=False)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        pytest.param(lambda loss: loss * math.nan, id="loss"),
-        pytest.param(lambda loss: loss * math.inf, id="infinite loss"),
-        # The root's slope at 0 is infinite, so the loss is 0 and its gradient NaN.
-        pytest.param(lambda loss: (loss * 0).sqrt(), id="gradient"),
-    ],
-)
-@pytest.mark.parametrize("good_steps", [7, 13])
-def test_a_broken_loss_stops_and_leaves_the_checkpoint_before_it(
-    tmp_path: Path, train: Trainer, good_steps: int, spoil: Callable[[torch.Tensor], torch.Tensor]
-) -> None:
-    stage = stage_of(tiny_net(), terms=[spoilt_after(good_steps, spoil)], validate=loss_of_weights)
-    with pytest.raises(AbbeError, match=r"student .* stage 'distil': lower training\."):
-        train(stage)
-    state = load_checkpoint(tmp_path / "student.pt")
-    assert state["step"] == 7
-    for weights in (state["trained"], state["average"], state["best_weights"]):
-        assert all(weight.isfinite().all() for weight in weights.values())
-    assert all("NaN" not in line for line in (tmp_path / "log.jsonl").read_text().splitlines())
-
-
-def test_a_batch_with_nothing_to_learn_from_is_refused(train: Trainer) -> None:
-    nothing = Term("supervised", lambda output, batch: None, distils=False)
-    with pytest.raises(AbbeError, match=r"neither labels nor targets.*training\.labelled_share"):
-        train(stage_of(tiny_net(), terms=[nothing]))
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, train: Trainer) -> None:
-    stage = stage_of(tiny_net(), validate=loss_of_weights, steps=7)
-    train(stage)
-    whole = (tmp_path / "student.pt").read_bytes()
-    (tmp_path / "student.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(AbbeError, match=r"student\.pt: not a readable checkpoint.*Delete it"):
-        train(stage, resume=True)
-
-
-def test_a_checkpoint_of_another_network_is_named(
-    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
-) -> None:
-    train(stage_of(tiny_net(), validate=loss_of_weights, steps=7))
-    state, finished = last_state(), load_checkpoint(tmp_path / "student.pt")
-    state["optimizer"]["param_groups"].pop()
-    finished["network"].popitem()
-    for damaged in (state, finished):
-        save_checkpoint(tmp_path / "student.pt", damaged)
-        with pytest.raises(InputError, match=r"student\.pt: was written for another network or"):
-            train(stage_of(tiny_net(), validate=loss_of_weights, steps=7), resume=True)
-
-
-def test_log_variances_learn_faster_than_the_network(
-    train: Trainer, last_state: Callable[[], dict[str, Any]]
-) -> None:
-    train(stage_of(tiny_net(), steps=7))
-    groups = last_state()["optimizer"]["param_groups"]
-    assert groups[-1]["lr"] == pytest.approx(WEIGHTING_RATE * groups[0]["lr"])
-    assert groups[-1]["weight_decay"] == 0
-
-
-# -- the weighting and the live teacher
-
-
-def test_uncertainty_weights_move_and_stay_within_the_clamp(
-    tmp_path: Path, train: Trainer, last_state: Callable[[], dict[str, Any]]
-) -> None:
-    train(stage_of(tiny_net(), steps=100, validate_every=100, learning_rate=0.2))
-    log_variances = last_state()["trained"]["weighting.log_variances"]
-    assert (log_variances.abs() > 0.05).all()
-    for line in lines_of(tmp_path / "log.jsonl"):
-        for weight in line["weights"].values():
-            assert math.exp(-4) <= 2 * weight <= math.exp(4) * (1 + 1e-6)
+# -- live teachers and half precision
 
 
 def test_a_live_teacher_answers_and_is_not_trained(
