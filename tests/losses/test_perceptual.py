@@ -220,7 +220,7 @@ def directions_of(channels: int) -> Tensor:
 @torch.no_grad()
 def test_a_change_in_any_direction_costs_something_by_default_and_not_in_pca3(vgg):
     channels = 12
-    teacher = embeddings(1, channels=channels)
+    teacher = embeddings(1, batch=1, channels=channels, side=4)
     fitted = fit_projection([teacher])
     by_default = PerceptualLoss(vgg, fitted, [teacher], triplets=4)
     principal = PerceptualLoss(vgg, fitted, [teacher], "pca3")

@@ -8,8 +8,8 @@ import pytest
 from made_packages import blobs, make_package
 
 from abbe.errors import ConfigError, InputError
+from abbe.machine import threads
 from abbe.runtime.batch.many import Job, predict_many
-from abbe.runtime.package import engine as engines
 from abbe.runtime.package import read_package
 from abbe.runtime.package.engine import Engine
 from abbe.runtime.predictors import opening as running
@@ -21,7 +21,8 @@ from abbe.runtime.tiling.workers import useful_workers
 
 
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (engines, running, workers):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for module in (threads, running, workers):
         monkeypatch.setattr(module, "cores", lambda: 4)
 
 

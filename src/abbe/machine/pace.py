@@ -46,6 +46,7 @@ class Pace:
 
     Args:
         told: told in a sentence of each change that is kept.
+        fixed: change nothing.
         clock: seconds; for tests.
         without_core: see `abbe.machine.threads.seconds_without_core`; for tests.
         use_of_cores: see `abbe.machine.threads.use_of_cores`; for tests.
@@ -56,6 +57,7 @@ class Pace:
         self,
         told: Callable[[str], object],
         *,
+        fixed: bool = False,
         clock: Callable[[], float] = time.perf_counter,
         without_core: Callable[[], float | None] = threads.seconds_without_core,
         use_of_cores: Callable[[], threads.Use | None] = threads.use_of_cores,
@@ -64,7 +66,7 @@ class Pace:
         self._told, self._clock, self._without_core = told, clock, without_core
         self._use_of_cores, self._computed = use_of_cores, computed
         self._most = torch.get_num_threads()
-        self._fixed = threads.given() is not None or self._most == 1
+        self._fixed = fixed or threads.given() is not None or self._most == 1
         self._before: tuple[int, float] | None = None  # threads and pace before a trial
         self._best: dict[int, float] = {}
         self._wait, self._tried_at = 0.0, clock()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,13 +135,12 @@ def fit(
         freed_memory_kept(accelerator.device.type == "cpu"),
         progress_bar(name, stage.schedule.steps, start=run.step, shown=shown) as bar,
         stop_asked() as asked,
-        Pace(bar.note) if run.alone_on_cpu else nullcontext() as pace,
+        Pace(bar.note, fixed=not run.alone_on_cpu) as pace,
     ):
         fitted = None
         for batch in run.batches(workers):
             seconds = run.train_step(batch)
-            if pace is not None:
-                pace.after_step(seconds)
+            pace.after_step(seconds)
             last = run.step == stage.schedule.steps
             validates = last or run.step % stage.schedule.validate_every == 0
             reports = validates or run.step % LOG_EVERY == 0
