@@ -1,8 +1,11 @@
 """log.jsonl, TensorBoard, and what becomes of the lines of a killed run."""
 
+import contextlib
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from helpers_of_training import lines_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from abbe.errors import AbbeError
-from abbe.training.log import Log, make_accelerator
+from abbe.training import log as logs
+from abbe.training.log import Log, make_accelerator, open_accelerator
 
 VALUES: dict[str, Any] = {"loss": 0.5, "terms": {"supervised": 0.25, "probability": 0.125}}
 
@@ -56,17 +60,95 @@ def test_nothing_leaves_the_machine_unasked(
 ) -> None:
     for name in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    make_accelerator(tmp_path, trackers=())
-    assert os.environ["WANDB_MODE"] == "offline"
-    assert os.environ["MLFLOW_TRACKING_URI"] == (tmp_path / "mlflow").as_uri()
+    with open_accelerator(tmp_path, trackers=()):
+        assert os.environ["WANDB_MODE"] == "offline"
+        assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path.as_posix()}/mlflow.db"
+    assert not {"WANDB_MODE", "MLFLOW_TRACKING_URI"} & set(os.environ)  # the next run has its own
 
 
 def test_the_users_own_tracking_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "online")
-    make_accelerator(tmp_path, trackers=())
+    with open_accelerator(tmp_path, trackers=()):
+        assert os.environ["WANDB_MODE"] == "online"
     assert os.environ["WANDB_MODE"] == "online"
+
+
+class MLflow(ModuleType):
+    """What accelerate calls of MLflow 3.17: one run at a time, in a database and in no folder."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.active: str | None = None
+        self.experiments: dict[str, str] = {}
+        self.told: dict[str, list[tuple[str, dict[str, float]]]] = {}
+
+    def _place(self) -> str:
+        place = os.environ["MLFLOW_TRACKING_URI"]
+        if place.startswith("file:"):
+            raise RuntimeError("The filesystem tracking backend is in maintenance mode")
+        return place
+
+    def search_experiments(self, filter_string: str) -> list[SimpleNamespace]:
+        name = filter_string.removeprefix("name = '").removesuffix("'")
+        known = self.experiments.get(self._place()) == name
+        return [SimpleNamespace(experiment_id="1")] if known else []
+
+    def create_experiment(self, name: str, artifact_location: Any, tags: Any) -> str:
+        self.experiments[self._place()] = name
+        return "1"
+
+    def start_run(self, *, run_name: str, **options: Any) -> SimpleNamespace:
+        if self.active is not None:
+            raise RuntimeError(f"Run with UUID {self.active} is already active.")
+        self.active = run_name
+        return SimpleNamespace(info=SimpleNamespace(run_name=run_name))
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        assert self.active is not None
+        self.told.setdefault(self._place(), []).append((self.active, metrics))
+
+    def end_run(self) -> None:
+        self.active = None
+
+
+def test_runs_of_a_process_are_tracked_one_after_the_other_each_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = MLflow()
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("teacher", "student"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with (
+            contextlib.suppress(KeyboardInterrupt),  # a run that is stopped ends, too
+            open_accelerator(folder, precision="fp32", trackers=("mlflow",)) as accelerator,
+        ):
+            Log(folder / "log.jsonl", accelerator, "student").write("distil", 10, loss=0.5)
+            raise KeyboardInterrupt
+    assert mlflow.told == {
+        f"sqlite:///{tmp_path.as_posix()}/{name}/mlflow.db": [(name, {"student/distil/loss": 0.5})]
+        for name in ("teacher", "student")
+    }
+    assert set(mlflow.experiments.values()) == {"abbe"}
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ((), []),
+        (("wandb",), ["wandb"]),
+        (("mlflow",), []),  # it has no database to write to
+        (("mlflow", "sqlalchemy", "wandb"), ["wandb", "mlflow"]),
+    ],
+)
+def test_trackers_that_are_installed_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], expected: list[str]
+) -> None:
+    monkeypatch.setattr(logs, "_is_there", there.__contains__)
+    assert [tracker.name for tracker in logs._trackers("installed", tmp_path)] == expected
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Training(Section):
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] | Literal["installed"] = (
         "installed"
     )
-    """TensorBoard always; W&B and MLflow too where they are installed."""
+    """TensorBoard always; W&B and MLflow (with its database) too where they are installed."""
     augmentation: Augmentation = Augmentation()
 
     @model_validator(mode="before")

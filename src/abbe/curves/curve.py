@@ -125,11 +125,11 @@ def _curve(
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
     with (
         run_folder.opened(experiment, resume=resume, as_curve=True) as folder,
+        Session.start(
+            experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
+        ) as session,
         ExitStack() as stack,
     ):
-        session = Session.start(
-            experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress
-        )
         session = replace(session, previews=False)  # hundreds of trainings, seen by nobody
         if session.is_main:
             overlap.write_trained_on(folder, dataset, tiles, lost)

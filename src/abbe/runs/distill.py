@@ -82,11 +82,13 @@ def _distill(
     recipe.check(experiment, dataset, tiles)
     overlap.require_unseen(experiment, dataset, lost)
     experiment = decided(experiment, dataset, scales_images=task.scales_images)
-    with run_folder.opened(experiment, resume=resume) as folder:
-        session = Session.start(
+    with (
+        run_folder.opened(experiment, resume=resume) as folder,
+        Session.start(
             experiment, folder, lost, resume=resume, trust_code=trust_code, progress=progress,
             watch=watch,
-        )  # fmt: skip
+        ) as session,
+    ):  # fmt: skip
         if session.is_main:
             overlap.write_trained_on(folder, dataset, tiles, lost)
         amounts = recipe.amounts(experiment, dataset, tiles)

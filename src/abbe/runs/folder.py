@@ -307,9 +307,11 @@ def _forget(folder: Path) -> None:
 
 def _forget_start(folder: Path, *, all_of_it: bool = True) -> None:
     """The same but for config.yaml; of an experiment that goes on, its command stays, too."""
-    for name in ("schedule.json", TRAINED_ON, *(["environment.json"] if all_of_it else [])):
+    written = ("schedule.json", TRAINED_ON, "mlflow.db")
+    for name in (*written, *(["environment.json"] if all_of_it else [])):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    for name in ("tensorboard", "wandb"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def begin_again(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Where and how the stages of a run are trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from abbe.runs.accounts.environment import write_environment
 from abbe.runs.lost import Lost
 from abbe.summary import PREVIEWS, SEEDS
 from abbe.training.fit import Fitted, fit
-from abbe.training.log import Log, make_accelerator
+from abbe.training.log import Log, open_accelerator
 from abbe.training.stage import Stage
 
 
@@ -42,6 +43,7 @@ class Session:
     """The file of what is told while networks train."""
 
     @classmethod
+    @contextmanager
     def start(
         cls,
         experiment: config.Experiment,
@@ -52,27 +54,27 @@ class Session:
         trust_code: bool,
         progress: bool,
         watch: Callable[[int, float], None] | None = None,
-    ) -> Self:
+    ) -> Iterator[Self]:
         """Begin, or go on with, a run in its folder; environment.json says on what."""
         training = experiment.training
-        accelerator = make_accelerator(
+        with open_accelerator(
             folder,
             precision=training.precision,
             trackers=training.trackers,
             sync_batch_norm=training.sync_batch_norm,
-        )
-        if accelerator.is_main_process:
-            precision = accelerator.mixed_precision
-            write_environment(
-                folder,
-                device=str(accelerator.device),
-                precision="fp32" if precision == "no" else precision,
-                seed=experiment.seed,
-            )
-        return cls(
-            folder, accelerator, lost, experiment.seed, build.workers(training.workers), resume,
-            trust_code, progress, watch=watch,
-        )  # fmt: skip
+        ) as accelerator:
+            if accelerator.is_main_process:
+                precision = accelerator.mixed_precision
+                write_environment(
+                    folder,
+                    device=str(accelerator.device),
+                    precision="fp32" if precision == "no" else precision,
+                    seed=experiment.seed,
+                )
+            yield cls(
+                folder, accelerator, lost, experiment.seed, build.workers(training.workers), resume,
+                trust_code, progress, watch=watch,
+            )  # fmt: skip
 
     @property
     def is_main(self) -> bool:

@@ -3,14 +3,15 @@
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.tracking import TensorBoardTracker
+from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
 from accelerate.utils import DistributedDataParallelKwargs
 
 from abbe.errors import AbbeError, ConfigError
@@ -20,28 +21,70 @@ from abbe.machine.precision import choose_precision
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
+PROJECT = "abbe"
+"""What W&B calls the project of all runs, and MLflow the experiment."""
+_NEEDED = {"wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy")}
+"""MLflow writes nowhere but into databases."""
 
-def make_accelerator(
+
+@contextmanager
+def open_accelerator(
     folder: Path,
     *,
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     trackers: Sequence[Tracker] | Literal["installed"] = "installed",
     sync_batch_norm: bool = False,
-) -> Accelerator:
-    """The device, the number format and the trackers of a run.
+) -> Iterator[Accelerator]:
+    """The device, the number format and the trackers of a run; these end with the block.
 
-    TensorBoard always writes to ``folder``/tensorboard. W&B stays offline and MLflow writes into
-    the folder unless the user's environment says otherwise, so that nothing leaves unasked.
+    TensorBoard always writes to ``folder``/tensorboard. W&B stays offline, in ``folder``/wandb,
+    and MLflow writes to ``folder``/mlflow.db unless the user's environment says otherwise, so that
+    nothing leaves unasked.
+
+    Raises:
+        ConfigError: ``sync_batch_norm`` is wanted of several processes on CPUs.
+    """
+    database = (folder / "mlflow.db").resolve().as_posix()
+    here = {"WANDB_MODE": "offline", "MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
+    with _environment(here):
+        accelerator = make_accelerator(
+            folder, precision=precision, trackers=trackers, sync_batch_norm=sync_batch_norm
+        )
+        try:
+            yield accelerator
+        finally:  # without the next run's going on in this one, or being refused
+            for tracker in accelerator.trackers:
+                tracker.finish()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that are set for the block, where the user has not set them."""
+    own = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ.pop(name, None)
+
+
+def make_accelerator(
+    folder: Path,
+    *,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    trackers: Sequence[Tracker] | Literal["installed"] = (),
+    sync_batch_norm: bool = False,
+) -> Accelerator:
+    """The device, the number format and the trackers, which nobody ends; see `open_accelerator`.
 
     Raises:
         ConfigError: ``sync_batch_norm`` is wanted of several processes on CPUs.
     """
     use_threads()
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("MLFLOW_TRACKING_URI", (folder / "mlflow").resolve().as_uri())
     accelerator = Accelerator(
         mixed_precision=number_format(precision),
-        log_with=_installed(trackers),
+        log_with=["tensorboard", *_trackers(trackers, folder)],
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         project_dir=folder,
     )
@@ -72,11 +115,22 @@ def require_batch_norm(accelerator: Accelerator, *, synchronised: bool) -> None:
         )
 
 
-def _installed(trackers: Sequence[Tracker] | Literal["installed"]) -> list[Any]:
-    if trackers != "installed":
-        return sorted({"tensorboard", *trackers})
-    others = [name for name in ("wandb", "mlflow") if importlib.util.find_spec(name)]
-    return ["tensorboard", *others]
+def _trackers(
+    trackers: Sequence[Tracker] | Literal["installed"], folder: Path
+) -> Iterator[GeneralTracker]:
+    """Those beside TensorBoard; each calls the run by its folder's name."""
+    if trackers == "installed":
+        wanted = {name for name, needed in _NEEDED.items() if all(map(_is_there, needed))}
+    else:
+        wanted = set(trackers)
+    if "wandb" in wanted:
+        yield WandBTracker(PROJECT, name=folder.name, dir=str(folder))
+    if "mlflow" in wanted:
+        yield MLflowTracker(PROJECT, run_name=folder.name)
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 class Log:

@@ -22,7 +22,7 @@ from abbe.recipes.masks import prompt_validator, promptable
 from abbe.sam import SAM, Facts, load_sam, save_sam
 from abbe.summary import TRAINED_ON
 from abbe.training.fit import fit
-from abbe.training.log import Log, make_accelerator
+from abbe.training.log import Log, open_accelerator
 from abbe.training.stage import Metrics, Schedule
 from abbe.tuning.lora import adapted, add_adapters, merge_adapters, require_peft
 
@@ -200,7 +200,6 @@ def _train(
     resume: bool,
     progress: bool,
 ) -> None:
-    accelerator = make_accelerator(out, precision=tuning.precision)
     torch.manual_seed(tuning.seed)
     alpha = 2 * tuning.rank if tuning.alpha is None else tuning.alpha
     parts = {**add_adapters(network, tuning.rank, alpha), "mask_decoder": 1.0}
@@ -217,15 +216,16 @@ def _train(
     validate = prompt_validator(images["val"]) if images["val"] else None
     (stage,) = promptable(network, batches, schedule, validate=validate, name="lora")
     stage = replace(stage, parts=parts)
-    fit(
-        stage,
-        accelerator,
-        Log(out / "log.jsonl", accelerator, "teacher"),
-        out / "checkpoints" / "teacher-lora.pt",
-        seed=tuning.seed,
-        resume=resume,
-        progress=progress,
-    )
+    with open_accelerator(out, precision=tuning.precision) as accelerator:
+        fit(
+            stage,
+            accelerator,
+            Log(out / "log.jsonl", accelerator, "teacher"),
+            out / "checkpoints" / "teacher-lora.pt",
+            seed=tuning.seed,
+            resume=resume,
+            progress=progress,
+        )
     network.to("cpu").eval()
     merge_adapters(network)
 
