@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from accelerate import Accelerator
+from accelerate.tracking import MLflowTracker, WandBTracker
 from helpers_of_training import lines_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -139,16 +140,16 @@ def test_runs_of_a_process_are_tracked_one_after_the_other_each_in_its_folder(
     ("there", "expected"),
     [
         ((), []),
-        (("wandb",), ["wandb"]),
+        (("wandb",), [WandBTracker]),
         (("mlflow",), []),  # it has no database to write to
-        (("mlflow", "sqlalchemy", "wandb"), ["wandb", "mlflow"]),
+        (("mlflow", "sqlalchemy", "wandb"), [WandBTracker, MLflowTracker]),
     ],
 )
 def test_trackers_that_are_installed_are_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], expected: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], expected: list[type]
 ) -> None:
     monkeypatch.setattr(logs, "_is_there", there.__contains__)
-    assert [tracker.name for tracker in logs._trackers("installed", tmp_path)] == expected
+    assert [type(each) for each in logs._trackers("installed", tmp_path)] == expected
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
