@@ -5,6 +5,7 @@ import json
 import shlex
 
 import numpy as np
+from drawn import draw_tile
 from PIL import Image as Picture
 
 from abbe.imaging import write_labels
@@ -18,15 +19,6 @@ TINY = shlex.split(
 )
 
 
-def draw(random, discs):
-    grid, label = np.mgrid[:64, :64], np.zeros((64, 64), np.int32)
-    for number in range(discs):
-        centre = random.integers(6, 58, 2)
-        label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 5] = number + 1
-    pink = np.array([230, 170, 200]) - random.integers(0, 20, (64, 64, 1))
-    return np.where(label[..., None] > 0, np.array([110, 70, 140]), pink).astype(np.uint8), label
-
-
 def draw_curve_tiles(root):
     """Tiles in folders of classes; tiles without labels and a teacher's masks; regions."""
     random = np.random.default_rng(0)
@@ -35,12 +27,12 @@ def draw_curve_tiles(root):
             folder = root / "classes" / split / name
             folder.mkdir(parents=True)
             for number in range(count):
-                Picture.fromarray(draw(random, discs)[0]).save(folder / f"{number}.png")
+                Picture.fromarray(draw_tile(random, discs)[0]).save(folder / f"{number}.png")
     rows = ["id,split,group"]
     for folder in ("tiles/images", "masks", "regions/images"):
         (root / folder).mkdir(parents=True)
     for number in range(8):
-        picture, label = draw(random, 5 + number)
+        picture, label = draw_tile(random, 5 + number)
         for folder in ("tiles", "regions"):
             Picture.fromarray(picture).save(root / folder / "images" / f"t{number}.png")
         write_labels(root / "regions/labels" / f"t{number}.png", label)

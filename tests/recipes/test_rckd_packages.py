@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import abbe
+from drawn import draw_tile
 from PIL import Image as Picture
 from torch import nn
 
@@ -33,15 +34,6 @@ WIDE = shlex.split(
 """What is tested is the way from the run to the package, not what four steps have learned."""
 
 
-def draw(random: np.random.Generator, discs: int) -> tuple[np.ndarray, np.ndarray]:
-    grid, label = np.mgrid[:64, :64], np.zeros((64, 64), np.int32)
-    for number in range(discs):
-        centre = random.integers(6, 58, 2)
-        label[np.hypot(grid[0] - centre[0], grid[1] - centre[1]) < 5] = number + 1
-    pink = np.array([230, 170, 200]) - random.integers(0, 20, (64, 64, 1))
-    return np.where(label[..., None] > 0, np.array([110, 70, 140]), pink).astype(np.uint8), label
-
-
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiles in folders of classes, and tiles with labels."""
@@ -51,11 +43,11 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / "classes" / split / name
             folder.mkdir(parents=True)
             for number in range(count):
-                Picture.fromarray(draw(random, discs)[0]).save(folder / f"{number}.png")
+                Picture.fromarray(draw_tile(random, discs)[0]).save(folder / f"{number}.png")
     (root / "regions/images").mkdir(parents=True)
     rows = ["id,split"]
     for number in range(6):
-        picture, label = draw(random, 5 + number)
+        picture, label = draw_tile(random, 5 + number)
         Picture.fromarray(picture).save(root / "regions/images" / f"t{number}.png")
         write_labels(root / "regions/labels" / f"t{number}.png", label)
         rows.append(f"t{number},{('train', 'val', 'test')[number // 2]}")

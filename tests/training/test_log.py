@@ -148,8 +148,17 @@ def test_runs_of_a_process_are_tracked_one_after_the_other_each_in_its_folder(
 def test_trackers_that_are_installed_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], expected: list[type]
 ) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(logs, "_is_there", there.__contains__)
     assert [type(each) for each in logs._trackers("installed", tmp_path)] == expected
+
+
+def test_a_server_of_mlflow_needs_no_database_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    monkeypatch.setattr(logs, "_is_there", ("mlflow",).__contains__)
+    assert [type(each) for each in logs._trackers("installed", tmp_path)] == [MLflowTracker]
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:

@@ -23,8 +23,6 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 PROJECT = "abbe"
 """What W&B calls the project of all runs, and MLflow the experiment."""
-_NEEDED = {"wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy")}
-"""MLflow writes nowhere but into databases."""
 
 
 @contextmanager
@@ -120,7 +118,10 @@ def _trackers(
 ) -> Iterator[GeneralTracker]:
     """Those beside TensorBoard; each calls the run by its folder's name."""
     if trackers == "installed":
-        wanted = {name for name, needed in _NEEDED.items() if all(map(_is_there, needed))}
+        # MLflow here is a database, which its small package, made for servers, cannot write.
+        local = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:").startswith("sqlite:")
+        needed = {"wandb": ["wandb"], "mlflow": ["mlflow", *["sqlalchemy"] * local]}
+        wanted = {name for name, packages in needed.items() if all(map(_is_there, packages))}
     else:
         wanted = set(trackers)
     if "wandb" in wanted:

@@ -145,9 +145,7 @@ def open_engine(
             gpu_notes = (no_gpu(device, error),)
         else:
             _require_one_of_each(package, network)
-            return Engine(
-                chosen, "fp32", threads or default_threads(), streams, (), network, device
-            )
+            return Engine(chosen, "fp32", of_host, streams, (), network, device)
     told = description.engine
     if engine is None and precision in ("bf16", "int8"):  # whichever runs it otherwise
         engine = "openvino"
